@@ -1,0 +1,217 @@
+//! What can go wrong, said once for whoever must act on it.
+//!
+//! An [`Error`] carries a stable [`Code`] (programs switch on it; it is the `code` of an
+//! HTTP problem), a [`Kind`] that follows from the code (what the caller can do), one
+//! sentence that says what was being done, on what, what was expected and what to do
+//! now, and the path where it happened.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The result of everything in this crate that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What the caller can do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// It is not there. Asking again changes nothing.
+    NotFound,
+    /// It was there and was deleted.
+    Gone,
+    /// What was asked is malformed. Correct it and ask again.
+    Invalid,
+    /// The data cannot be made into a version: rows, keys or values are at fault, or a
+    /// gate refused it. Correct the data and push again.
+    Refused,
+    /// The state does not allow it now; nothing was changed.
+    Conflict,
+    /// Stored data is damaged. It is never served; an operator must act.
+    Corrupt,
+    /// The disk is full. Nothing was changed.
+    Full,
+    /// Not now: retry later.
+    Unavailable,
+    /// The operating system failed in a way that asking again may not mend.
+    Io,
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal => $kind:ident,)*) => {
+        /// The stable, machine-readable names of errors.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Code { $($(#[$doc])* $name,)* }
+
+        impl Code {
+            /// Every code, in the order they are documented.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The snake-case name.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// What the caller can do about it.
+            pub fn kind(self) -> Kind {
+                match self { $(Self::$name => Kind::$kind,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// No dataset of that name.
+    DatasetNotFound = "dataset_not_found" => NotFound,
+    /// The dataset exists, but no version of it was ever activated.
+    NoCurrentVersion = "no_current_version" => NotFound,
+    /// The dataset never had, or does not have yet, a readable version of that number.
+    VersionNotFound = "version_not_found" => NotFound,
+    /// That version was deleted; its number is never used again.
+    VersionDeleted = "version_deleted" => Gone,
+    /// A dataset name, version number, key or part name outside its pattern or size.
+    InvalidName = "invalid_name" => Invalid,
+    /// A key that is empty or too long.
+    InvalidKey = "invalid_key" => Invalid,
+    /// A setting outside its range, or unknown.
+    InvalidSetting = "invalid_setting" => Invalid,
+    /// A value of more than 16 MiB.
+    ValueTooLarge = "value_too_large" => Refused,
+    /// There is no row in the source.
+    NoRows = "no_rows" => Refused,
+    /// Rows that cannot be parsed, or lack their key.
+    BadRows = "bad_rows" => Refused,
+    /// One key with several different values.
+    DuplicateKeys = "duplicate_keys" => Refused,
+    /// A gate refused the version.
+    GateRefused = "gate_refused" => Refused,
+    /// The version that a pushed file or snapshot claims to be is damaged or incomplete.
+    SnapshotRefused = "snapshot_refused" => Refused,
+    /// The version is not in a state that allows this.
+    WrongState = "wrong_state" => Conflict,
+    /// The version is already the current one; nothing was changed.
+    AlreadyCurrent = "already_current" => Conflict,
+    /// Activating a rejected or bad version needs force and a reason.
+    NeedsForce = "needs_force" => Conflict,
+    /// Another version is current than the caller expected.
+    CurrentChanged = "current_changed" => Conflict,
+    /// No earlier version that served and is not bad.
+    NothingToRollBackTo = "nothing_to_roll_back_to" => Conflict,
+    /// The version is being served, or is the one a rollback would go to.
+    VersionInUse = "version_in_use" => Conflict,
+    /// The dataset is not held.
+    NotHeld = "not_held" => Conflict,
+    /// Parts that a commit named have not arrived.
+    PartsMissing = "parts_missing" => Conflict,
+    /// The request that first used this idempotency key still runs.
+    InProgress = "in_progress" => Conflict,
+    /// The idempotency key was used for another request.
+    IdempotencyKeyReused = "idempotency_key_reused" => Invalid,
+    /// Stored data does not fit its checksum.
+    DataCorrupt = "data_corrupt" => Corrupt,
+    /// The files of a version do not fit its manifest; none of it is served.
+    VersionUnusable = "version_unusable" => Corrupt,
+    /// The journal does not fit its checksums; the server does not start on it.
+    JournalCorrupt = "journal_corrupt" => Corrupt,
+    /// The disk is full.
+    DiskFull = "disk_full" => Full,
+    /// Whether a record of the journal is on the disk is unknown until a restart.
+    OutcomeUnknown = "outcome_unknown" => Unavailable,
+    /// Another process holds the data directory.
+    DirectoryInUse = "directory_in_use" => Conflict,
+    /// Written by a newer Tidetable than this one.
+    UnknownFormat = "unknown_format" => Corrupt,
+    /// The operating system refused an operation on a file.
+    IoFailed = "io_failed" => Io,
+    /// Records were added out of order: a fault in this program.
+    NotAscending = "not_ascending" => Io,
+}
+
+/// One failure: its code, a sentence for a person, and where it happened.
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    code: Code,
+    detail: String,
+    path: Option<PathBuf>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    /// An error of `code`; `detail` is one sentence: what was expected, what was found,
+    /// what to do now.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self(Box::new(Inner { code, detail: detail.into(), path: None, source: None }))
+    }
+
+    /// The operating system failed while `doing` (a verb, "open") the file at `path`. A
+    /// full disk gets [`Code::DiskFull`], everything else [`Code::IoFailed`].
+    pub fn io(doing: &str, path: impl AsRef<Path>, error: io::Error) -> Self {
+        let code = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::DiskFull,
+            _ => Code::IoFailed,
+        };
+        Self::new(code, format!("cannot {doing}")).at(path).because(error)
+    }
+
+    /// The same error, saying at which path it happened.
+    #[must_use]
+    pub fn at(mut self, path: impl AsRef<Path>) -> Self {
+        self.0.path = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// The same error, with what caused it.
+    #[must_use]
+    pub fn because(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// The same error under another code: for a caller that knows what it means there.
+    #[must_use]
+    pub fn recoded(mut self, code: Code) -> Self {
+        self.0.code = code;
+        self
+    }
+
+    /// The stable name of this error.
+    pub fn code(&self) -> Code {
+        self.0.code
+    }
+
+    /// What the caller can do about it.
+    pub fn kind(&self) -> Kind {
+        self.0.code.kind()
+    }
+
+    /// The sentence alone, without path and cause: safe to show to a client.
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    /// Where it happened, if at a file.
+    pub fn path(&self) -> Option<&Path> {
+        self.0.path.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.detail)?;
+        if let Some(path) = &self.0.path {
+            write!(f, " ({})", path.display())?;
+        }
+        if let Some(source) = &self.0.source {
+            write!(f, ": {source}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}

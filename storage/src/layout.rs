@@ -1,0 +1,144 @@
+//! Every directory and file name below the data directory, in one place.
+//!
+//! ```text
+//! DATA/
+//!   LOCK                               one process per data directory (flock)
+//!   journal                            what happened, and so what is served
+//!   staging/<dataset>.<version>/       parts and builds in progress of one push
+//!     parts/                           what was received
+//!     build-<n>/                       one attempt to build; sorted runs beneath it
+//!   datasets/<dataset>/<version>/
+//!     manifest.json                    written last
+//!     000001.sst …                     sorted, disjoint key ranges
+//!     db/                              RocksDB's own files, made from the SSTs
+//! ```
+//!
+//! A push is named by its dataset and version: a version is one push, and `.` stands in
+//! no dataset name, so the name is unambiguous.
+
+use std::path::{Path, PathBuf};
+
+use crate::names::{DatasetName, Version};
+
+/// The name of the file that describes a snapshot.
+pub const MANIFEST: &str = "manifest.json";
+const DB: &str = "db";
+const DB_TMP: &str = "db.tmp";
+const PARTS: &str = "parts";
+
+/// The paths of one data directory.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The layout beneath `root`. Touches nothing.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The data directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.root.join("LOCK")
+    }
+
+    /// The journal.
+    pub fn journal(&self) -> PathBuf {
+        self.root.join("journal")
+    }
+
+    pub(crate) fn staging(&self) -> PathBuf {
+        self.root.join("staging")
+    }
+
+    pub(crate) fn datasets(&self) -> PathBuf {
+        self.root.join("datasets")
+    }
+
+    /// Everything of one push that is not published.
+    pub fn push(&self, dataset: &DatasetName, version: Version) -> PathBuf {
+        self.staging().join(format!("{dataset}.{version}"))
+    }
+
+    /// The received parts of one push.
+    pub fn parts(&self, dataset: &DatasetName, version: Version) -> PathBuf {
+        self.push(dataset, version).join(PARTS)
+    }
+
+    /// Where one attempt builds. A later attempt has another name, so that what a killed
+    /// one left behind, or still writes, cannot be taken for its own.
+    pub fn build(&self, dataset: &DatasetName, version: Version, attempt: u64) -> PathBuf {
+        self.push(dataset, version).join(format!("build-{attempt}"))
+    }
+
+    pub(crate) fn dataset(&self, dataset: &DatasetName) -> PathBuf {
+        self.datasets().join(dataset.as_str())
+    }
+
+    /// A published version.
+    pub fn version(&self, dataset: &DatasetName, version: Version) -> PathBuf {
+        self.dataset(dataset).join(version.to_string())
+    }
+}
+
+/// Which push a directory in `staging/` belongs to.
+pub(crate) fn push_of(name: &str) -> Option<(DatasetName, Version)> {
+    let (dataset, version) = name.split_once('.')?;
+    Some((DatasetName::parse(dataset).ok()?, Version::parse(version).ok()?))
+}
+
+/// The `n`-th SST of a snapshot, from 1 on.
+pub(crate) fn sst_name(n: usize) -> String {
+    format!("{n:06}.sst")
+}
+
+/// Whether `name` is one that [`sst_name`] makes: all that a manifest may list.
+pub(crate) fn is_sst_name(name: &str) -> bool {
+    name.strip_suffix(".sst").is_some_and(|stem| {
+        stem.len() >= 6
+            && stem.len() <= 10
+            && stem.bytes().all(|b| b.is_ascii_digit())
+            && stem.parse::<usize>().is_ok_and(|n| n > 0 && sst_name(n) == name)
+    })
+}
+
+/// The manifest of the snapshot in `dir`.
+pub(crate) fn manifest(dir: &Path) -> PathBuf {
+    dir.join(MANIFEST)
+}
+
+/// RocksDB's own directory of the snapshot in `dir`.
+pub(crate) fn db(dir: &Path) -> PathBuf {
+    dir.join(DB)
+}
+
+/// Where [`db`] is made before it is renamed into place.
+pub(crate) fn db_tmp(dir: &Path) -> PathBuf {
+    dir.join(DB_TMP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_made_here_are_recognised() {
+        assert_eq!(sst_name(1), "000001.sst");
+        for good in ["000001.sst", "123456.sst", "1234567.sst"] {
+            assert!(is_sst_name(good), "{good}");
+        }
+        for bad in ["1.sst", "000000.sst", "0000001.sst", "../000001.sst", "000001.log", "CURRENT"] {
+            assert!(!is_sst_name(bad), "{bad}");
+        }
+        let (dataset, version) = push_of("course-recs.42").unwrap();
+        assert_eq!((dataset.as_str(), version), ("course-recs", Version(42)));
+        for bad in ["course-recs", ".1", "a.0", "a.1.2", "..", "A.1"] {
+            assert!(push_of(bad).is_none(), "{bad}");
+        }
+    }
+}
