@@ -6,10 +6,10 @@ use crate::event::{Stats, Verdict};
 
 /// From how many records of the current version on the ratio gates apply: below it, a
 /// handful of rows more or less is many percent and means nothing.
-pub const RATIO_GATES_FROM: u64 = 1_000;
+pub(crate) const RATIO_GATES_FROM: u64 = 1_000;
 
 /// What every gate that is on says of a version, compared with the current one.
-pub fn check(gates: &Gates, new: &Stats, current: Option<&Stats>) -> Vec<Verdict> {
+pub(crate) fn check(gates: &Gates, new: &Stats, current: Option<&Stats>) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     if let Some(limit) = gates.min_records {
         verdicts.push(Verdict {
@@ -44,12 +44,12 @@ pub fn check(gates: &Gates, new: &Stats, current: Option<&Stats>) -> Vec<Verdict
 }
 
 /// Whether all of them passed.
-pub fn all_passed(verdicts: &[Verdict]) -> bool {
+pub(crate) fn all_passed(verdicts: &[Verdict]) -> bool {
     verdicts.iter().all(|v| v.passed)
 }
 
 /// The sentence that names each gate that refused, its limit and what was seen.
-pub fn refusal(verdicts: &[Verdict]) -> String {
+pub(crate) fn refusal(verdicts: &[Verdict]) -> String {
     let refused: Vec<String> = verdicts
         .iter()
         .filter(|v| !v.passed)

@@ -226,7 +226,8 @@ pub fn journal_cut(path: &Path) -> Result<JournalReport> {
     let report = journal_check(path)?;
     if report.fault.is_some() {
         let kept = path.with_file_name(format!("journal.before-cut-{}", report.file_bytes));
-        std::fs::copy(path, &kept).map_err(|e| Error::io("keep a copy of the journal", &kept, e))?;
+        std::fs::copy(path, &kept)
+            .map_err(|e| Error::io("keep a copy of the journal", &kept, e))?;
         let copy = File::open(&kept).map_err(|e| Error::io("open the copy", &kept, e))?;
         durable::sync_file(&copy, &kept)?;
         truncate(path, report.sound_bytes)?;
@@ -331,7 +332,8 @@ fn read_whole(path: &Path) -> Result<Vec<u8>> {
 fn check_magic(path: &Path, bytes: &[u8]) -> Result<()> {
     let head = bytes.first_chunk::<12>().filter(|head| head.starts_with(MAGIC));
     let Some(head) = head else {
-        let text = "this is no journal: its first bytes are not those of one. Restore it from a backup";
+        let text =
+            "this is no journal: its first bytes are not those of one. Restore it from a backup";
         return Err(Error::new(Code::JournalCorrupt, text).at(path));
     };
     let format = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);

@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::error::{Code, Error, Kind, Result};
 use crate::digest::Digest;
+use crate::error::{Code, Error, Kind, Result};
 use crate::names::{DatasetName, Version};
 use crate::reaper::Closing;
 use crate::rocks::BlockCache;

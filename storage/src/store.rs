@@ -115,7 +115,12 @@ impl Store {
     }
 
     /// Makes a dataset with these settings, or gives it these settings.
-    pub fn configure(&self, name: &DatasetName, config: &DatasetConfig, cause: Cause) -> Result<()> {
+    pub fn configure(
+        &self,
+        name: &DatasetName,
+        config: &DatasetConfig,
+        cause: Cause,
+    ) -> Result<()> {
         let mut writer = self.writer();
         let event = self.catalog().plan_configure(name, config)?;
         self.commit(&mut writer, cause, event)?;

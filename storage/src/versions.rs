@@ -7,11 +7,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::verify::VerifiedSnapshot;
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::layout::{self, Layout};
 use crate::names::{DatasetName, Version};
+use crate::verify::VerifiedSnapshot;
 
 /// The published versions of a data directory.
 #[derive(Clone, Debug)]

@@ -111,7 +111,8 @@ impl Catalog {
     ) -> Result<Event> {
         self.pushing(name, version, State::Receiving, "take a commit")?;
         if parts.is_empty() {
-            let text = format!("no part of version {version} of {name} has arrived: nothing to commit");
+            let text =
+                format!("no part of version {version} of {name} has arrived: nothing to commit");
             return Err(Error::new(Code::PartsMissing, text));
         }
         Ok(Event::Sealed(Sealed { dataset: name.clone(), version, activate, parts }))
@@ -150,7 +151,8 @@ impl Catalog {
             State::Ready | State::Retired => false,
             State::Rejected | State::Bad => true,
             State::Active => {
-                let text = format!("version {version} of {name} is already current: nothing was changed");
+                let text =
+                    format!("version {version} of {name} is already current: nothing was changed");
                 return Err(Error::new(Code::AlreadyCurrent, text));
             }
             State::Deleted => return Err(dataset.absent(name, version)),
@@ -216,7 +218,8 @@ impl Catalog {
         match entry.state {
             State::Retired | State::Ready => {}
             State::Active => {
-                let text = format!("version {to} of {name} is already current: nothing was changed");
+                let text =
+                    format!("version {to} of {name} is already current: nothing was changed");
                 return Err(Error::new(Code::AlreadyCurrent, text));
             }
             State::Deleted => return Err(dataset.absent(name, to)),
@@ -305,7 +308,8 @@ impl Catalog {
             && entry.whole
             && entry.state == State::Receiving
         {
-            let text = format!("the push with this idempotency key still runs, as version {version}");
+            let text =
+                format!("the push with this idempotency key still runs, as version {version}");
             return Err(Error::new(Code::InProgress, text));
         }
         Ok(Some(remembered.outcome.clone()))

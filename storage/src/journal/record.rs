@@ -102,9 +102,7 @@ impl Record {
 
 /// The head of a record, if its checksum is right.
 pub(super) fn read_head(head: &[u8; HEAD]) -> Option<(u32, u64)> {
-    let word = |at: usize| {
-        u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]])
-    };
+    let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
     let seq = u64::from(word(4)) | u64::from(word(8)) << 32;
     (crc32fast::hash(&head[..12]) == word(12) && word(0) <= MAX_BODY).then_some((word(0), seq))
 }
@@ -164,10 +162,9 @@ mod tests {
             rollback: true,
             hold: Some(true),
         });
-        for record in [
-            Record::Event(Box::default(), Box::new(event)),
-            Record::Checkpoint("{}".to_owned()),
-        ] {
+        for record in
+            [Record::Event(Box::default(), Box::new(event)), Record::Checkpoint("{}".to_owned())]
+        {
             let bytes = record.frame(9);
             let head: &[u8; HEAD] = bytes[..HEAD].try_into().unwrap();
             let (len, seq) = read_head(head).unwrap();

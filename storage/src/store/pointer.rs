@@ -8,11 +8,11 @@
 use std::sync::Arc;
 
 use crate::catalog::{Activation, Catalog, Expect, Moved, Rollback, State};
+use crate::digest::Digest;
 use crate::error::{Code, Error, Result};
 use crate::event::{Cause, Event, Rejected};
 use crate::gates;
 use crate::live::{Datasets, Served, Slot};
-use crate::digest::Digest;
 use crate::names::{DatasetName, Version};
 
 use super::push::refused;

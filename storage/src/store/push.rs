@@ -1,11 +1,11 @@
 //! The push path's half of the store: a number, the parts sealed, the snapshot published.
 
-use crate::verify::VerifiedSnapshot;
 use crate::catalog::{Activation, Admission, Entry, Expect, Moved, Outcome, Parked, State};
 use crate::durable;
 use crate::error::{Code, Error, Result};
 use crate::event::{Cause, Event, Failed, Published, SealedPart, Stats};
 use crate::names::{DatasetName, Version};
+use crate::verify::VerifiedSnapshot;
 
 use super::Store;
 

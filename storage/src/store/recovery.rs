@@ -139,7 +139,8 @@ impl Store {
                 continue;
             }
             let builds = versions::entries(&path)?;
-            unowned.extend(builds.into_iter().filter(|(n, _)| n.starts_with("build-")).map(|b| b.1));
+            unowned
+                .extend(builds.into_iter().filter(|(n, _)| n.starts_with("build-")).map(|b| b.1));
         }
         drop(catalog);
         for path in unowned {
