@@ -42,6 +42,8 @@ pub(crate) struct Server {
     address: SocketAddr,
     home: TempDir,
     arguments: Vec<String>,
+    /// What starts the binary, if something must.
+    wrapper: Vec<String>,
 }
 
 /// A server that did not start.
@@ -59,14 +61,33 @@ impl Server {
 
     /// The same, with more arguments for `tidetable serve`.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
-        let mut server = Self {
+        let mut server = Self::unstarted(arguments);
+        server.start_again();
+        server
+    }
+
+    /// A server within `namespace` (`unshare` and its options), for which the shell script
+    /// `mount` has mounted a file system on the directory that holds the data directory: its
+    /// first argument. The rest of its arguments it must execute.
+    pub(crate) fn start_on_mount(namespace: &[String], mount: &str) -> Self {
+        let mut server = Self::unstarted(&[]);
+        let home = server.home.path().join("mount");
+        fs::create_dir(&home).unwrap();
+        server.wrapper = namespace.to_vec();
+        server.wrapper.extend(["sh", "-c", mount, "sh"].map(str::to_owned));
+        server.wrapper.push(home.display().to_string());
+        server.start_again();
+        server
+    }
+
+    fn unstarted(arguments: &[&str]) -> Self {
+        Self {
             process: None,
             address: ([127, 0, 0, 1], 0).into(),
             home: scratch(),
             arguments: arguments.iter().map(|&a| a.to_owned()).collect(),
-        };
-        server.start_again();
-        server
+            wrapper: Vec::new(),
+        }
     }
 
     /// Kills the server with SIGKILL, and starts another on its directory.
@@ -86,6 +107,9 @@ impl Server {
     pub(crate) fn try_start(&mut self) -> Result<(), Refused> {
         assert!(self.process.is_none(), "the server before this one still runs");
         let mut command = serve_command(&self.data(), &self.arguments);
+        if let [program, rest @ ..] = &self.wrapper[..] {
+            command = wrapped(program, rest, &command);
+        }
         command.stderr(File::options().create(true).append(true).open(self.log()).unwrap());
         let (child, address) = spawn(command).map_err(|status| self.refused(status))?;
         self.process = Some(child);
@@ -121,7 +145,7 @@ impl Server {
 
     /// The data directory.
     pub(crate) fn data(&self) -> PathBuf {
-        self.home.path().join("data")
+        self.home.path().join(if self.wrapper.is_empty() { "data" } else { "mount/data" })
     }
 
     /// Where a test may put files of its own, beside the data directory.
@@ -248,6 +272,19 @@ impl Drop for Server {
 pub(crate) fn serve_command(data: &Path, arguments: &[String]) -> Command {
     let mut command = tidetable(&["serve", "--listen", "127.0.0.1:0", "--data"]);
     command.arg(data).args(arguments);
+    command
+}
+
+/// The command that `program` starts, its own arguments first.
+fn wrapped(program: &str, arguments: &[String], inner: &Command) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).arg(inner.get_program()).args(inner.get_args()).stdin(Stdio::null());
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
     command
 }
 
