@@ -118,7 +118,7 @@ fn a_file_of_rocksdb_that_does_not_fit_is_remade_or_an_error() {
         let files = fs::read_dir(&db).unwrap().map(|entry| entry.unwrap().path());
         let manifest = files
             .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("MANIFEST"))
-            .next_back()
+            .max()
             .expect("RocksDB has a MANIFEST");
         damage(&manifest);
         start_damaged(&mut server);

@@ -34,12 +34,12 @@ fn a_swap_under_load_mixes_nothing() {
     std::thread::scope(|scope| {
         // Set also when the swapper panics, or the scope would wait for the readers for ever.
         let stopper = SetOnDrop(&stop);
+        let (stop, done) = (&stop, &done);
         for seed in 0..2 {
-            let done = done.clone();
-            scope.spawn(|| read_singly(address, seed, &stop, done));
+            scope.spawn(move || read_singly(address, seed, stop, done));
         }
-        scope.spawn(|| read_in_batches(address, &stop, done.clone()));
-        scope.spawn(|| read_in_scans(address, &stop, done.clone()));
+        scope.spawn(move || read_in_batches(address, stop, done));
+        scope.spawn(move || read_in_scans(address, stop, done));
         let mut swapper = Swapper { server: &server, finished, swaps: 0, rollbacks: 0, pushed: 1 };
         swapper.run();
         assert_eq!((swapper.swaps, swapper.rollbacks), (20, 10));
@@ -118,7 +118,7 @@ impl Swapper<'_> {
     }
 }
 
-fn read_singly(address: SocketAddr, seed: u64, stop: &AtomicBool, done: Sender<Read>) {
+fn read_singly(address: SocketAddr, seed: u64, stop: &AtomicBool, done: &Sender<Read>) {
     let mut client = Client::new(address);
     let mut random = Random::new(seed);
     let mut reads = 0;
@@ -129,12 +129,12 @@ fn read_singly(address: SocketAddr, seed: u64, stop: &AtomicBool, done: Sender<R
         assert_eq!(reply.text(), value(DATASET, reply.version(), i));
         reads += 1;
         if reads % SINGLE_READS == 0 {
-            tell(&done, Read::Single(seed));
+            tell(done, Read::Single(seed));
         }
     }
 }
 
-fn read_in_batches(address: SocketAddr, stop: &AtomicBool, done: Sender<Read>) {
+fn read_in_batches(address: SocketAddr, stop: &AtomicBool, done: &Sender<Read>) {
     let mut client = Client::new(address);
     let mut random = Random::new(10);
     let mut reads = 0;
@@ -146,19 +146,19 @@ fn read_in_batches(address: SocketAddr, stop: &AtomicBool, done: Sender<Read>) {
         assert_batch(&answer, DATASET, answer["version"].as_u64().unwrap(), &wanted);
         reads += 1;
         if reads % BATCHES == 0 {
-            tell(&done, Read::Batch);
+            tell(done, Read::Batch);
         }
     }
 }
 
-fn read_in_scans(address: SocketAddr, stop: &AtomicBool, done: Sender<Read>) {
+fn read_in_scans(address: SocketAddr, stop: &AtomicBool, done: &Sender<Read>) {
     let mut client = Client::new(address);
     let mut reads = 0;
     while !stop.load(Ordering::Relaxed) {
         scan_once(&mut client);
         reads += 1;
         if reads % SCANS == 0 {
-            tell(&done, Read::Scan);
+            tell(done, Read::Scan);
         }
     }
 }
