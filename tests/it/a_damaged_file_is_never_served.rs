@@ -68,7 +68,9 @@ fn roll_back(server: &Server) {
 }
 
 fn start_damaged(server: &mut Server) {
-    server.try_start().unwrap_or_else(|r| panic!("one damaged version stopped the start: {}", r.said));
+    server
+        .try_start()
+        .unwrap_or_else(|r| panic!("one damaged version stopped the start: {}", r.said));
     eventually("/livez answers 200", || server.get_path("/livez").status == 200);
 }
 
@@ -80,7 +82,11 @@ fn a_damaged_block_is_an_error_for_its_keys_alone() {
 
     let verify = tidetable(&["verify"]).arg(server.data()).output().unwrap();
     assert!(!verify.status.success(), "verify found nothing");
-    let said = format!("{}{}", String::from_utf8_lossy(&verify.stdout), String::from_utf8_lossy(&verify.stderr));
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&verify.stdout),
+        String::from_utf8_lossy(&verify.stderr)
+    );
     assert!(said.contains("000001.sst"), "verify names the file: {said}");
 
     start_damaged(&mut server);
@@ -109,7 +115,9 @@ fn a_file_of_rocksdb_that_does_not_fit_is_remade_or_an_error() {
     type Damage = fn(&Path);
     let damages: [(&str, Damage); 3] = [
         ("flipped", |path| flip(path, size(path) / 2)),
-        ("shortened", |path| File::options().write(true).open(path).unwrap().set_len(size(path) / 2).unwrap()),
+        ("shortened", |path| {
+            File::options().write(true).open(path).unwrap().set_len(size(path) / 2).unwrap()
+        }),
         ("removed", |path| fs::remove_file(path).unwrap()),
     ];
     for (name, damage) in damages {
@@ -153,8 +161,16 @@ fn a_flipped_bit_in_the_journal_stops_the_start() {
         flip(&journal, at);
         let refused = server.try_start().expect_err(&format!("byte {at} of {length} is flipped"));
         assert!(!refused.status.success());
-        assert!(refused.said.contains("journal") && refused.said.contains("repair"), "{}", refused.said);
-        assert_eq!(fs::read(&journal).unwrap().len(), good.len(), "a start that fails changes nothing");
+        assert!(
+            refused.said.contains("journal") && refused.said.contains("repair"),
+            "{}",
+            refused.said
+        );
+        assert_eq!(
+            fs::read(&journal).unwrap().len(),
+            good.len(),
+            "a start that fails changes nothing"
+        );
         flip(&journal, at);
     }
     server.start_again();

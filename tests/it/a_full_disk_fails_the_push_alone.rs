@@ -16,12 +16,15 @@ use crate::harness::{Server, eventually};
 const D: &str = "recs";
 
 /// Runs a command with a tmpfs of this size on the directory that is named first.
-const ON_A_SMALL_DISK: &str = r#"mount -t tmpfs -o size=48m,mode=700 small "$1" && shift && exec "$@""#;
+const ON_A_SMALL_DISK: &str =
+    r#"mount -t tmpfs -o size=48m,mode=700 small "$1" && shift && exec "$@""#;
 
 #[test]
 fn a_full_disk_fails_the_push_alone() {
     let Some(namespace) = namespace() else {
-        eprintln!("SKIPPED a_full_disk_fails_the_push_alone: no right to mount a tmpfs in a namespace of our own");
+        eprintln!(
+            "SKIPPED a_full_disk_fails_the_push_alone: no right to mount a tmpfs in a namespace of our own"
+        );
         return;
     };
     let server = Server::start_on_mount(&namespace, ON_A_SMALL_DISK);
@@ -42,8 +45,14 @@ fn a_full_disk_fails_the_push_alone() {
     assert!(problem["detail"].as_str().unwrap().contains("free"), "how much is free: {problem}");
 
     // The mount is seen through the process that has it.
-    let staging = format!("/proc/{}/root{}", server.pid().as_raw_nonzero(), server.data().join("staging").display());
-    eventually("staging is freed", || fs::read_dir(&staging).is_ok_and(|mut entries| entries.next().is_none()));
+    let staging = format!(
+        "/proc/{}/root{}",
+        server.pid().as_raw_nonzero(),
+        server.data().join("staging").display()
+    );
+    eventually("staging is freed", || {
+        fs::read_dir(&staging).is_ok_and(|mut entries| entries.next().is_none())
+    });
 
     for i in 0..1_000 {
         assert_eq!(server.get(D, &key(i)).expect(200).text(), value(D, 2, i));
@@ -57,7 +66,8 @@ fn a_full_disk_fails_the_push_alone() {
 
 /// How to get a mount namespace here, as root or as anybody.
 fn namespace() -> Option<Vec<String>> {
-    let ways: [&[&str]; 2] = [&["unshare", "--mount"], &["unshare", "--user", "--map-root-user", "--mount"]];
+    let ways: [&[&str]; 2] =
+        [&["unshare", "--mount"], &["unshare", "--user", "--map-root-user", "--mount"]];
     let way = ways.iter().find(|way| {
         let mut command = Command::new(way[0]);
         command.args(&way[1..]).args(["sh", "-c", "mount -t tmpfs -o size=1m try /mnt"]);

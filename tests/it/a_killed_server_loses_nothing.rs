@@ -48,7 +48,11 @@ fn a_killed_server_loses_nothing() {
         println!("{}: {} acknowledged, cut off: {:?}", job.dataset, job.acknowledged, job.cut_off);
         assert!(job.acknowledged >= KILLS, "the test did too little: {}", job.acknowledged);
         assert!(job.cut_off["push"] >= KILLS / 5, "{:?}", job.cut_off);
-        assert!(job.cut_off["activate"] + job.cut_off["rollback"] >= KILLS / 5, "{:?}", job.cut_off);
+        assert!(
+            job.cut_off["activate"] + job.cut_off["rollback"] >= KILLS / 5,
+            "{:?}",
+            job.cut_off
+        );
     }
 }
 
@@ -117,11 +121,14 @@ impl Job {
             self.last_content += 1;
             return Step::Push { content: self.last_content };
         }
-        let others: Vec<u64> = self.served.iter().rev().filter(|&&v| v != self.current).take(5).copied().collect();
+        let others: Vec<u64> =
+            self.served.iter().rev().filter(|&&v| v != self.current).take(5).copied().collect();
         if others.is_empty() || self.random.below(3) == 0 {
             return Step::Rollback;
         }
-        Step::Activate { version: others[usize::try_from(self.random.below(others.len() as u64)).unwrap()] }
+        Step::Activate {
+            version: others[usize::try_from(self.random.below(others.len() as u64)).unwrap()],
+        }
     }
 
     fn send(&self, client: &mut Client, step: Step) -> std::io::Result<Reply> {
@@ -130,14 +137,19 @@ impl Job {
             Step::Push { content } => {
                 let id = format!("{}-{content}", self.dataset);
                 let body = rows(self.dataset, content, RECORDS);
-                client.send("POST", &path("push?key=k&format=ndjson"), &[("idempotency-key", &id)], body.as_bytes())
+                client.send(
+                    "POST",
+                    &path("push?key=k&format=ndjson"),
+                    &[("idempotency-key", &id)],
+                    body.as_bytes(),
+                )
             }
-            Step::Activate { version } => {
-                client.post(&path("activate"), &json!({ "version": version, "force": true, "reason": "a test" }))
-            }
-            Step::Rollback => {
-                client.post(&path("rollback"), &json!({ "hold": false, "expect_current": self.current }))
-            }
+            Step::Activate { version } => client.post(
+                &path("activate"),
+                &json!({ "version": version, "force": true, "reason": "a test" }),
+            ),
+            Step::Rollback => client
+                .post(&path("rollback"), &json!({ "hold": false, "expect_current": self.current })),
         }
     }
 
@@ -148,7 +160,10 @@ impl Job {
                 assert!(matches!(reply.status, 200 | 201), "{reply}");
                 assert_eq!(answer["current"], true, "{reply}");
                 let version = answer["version"].as_u64().unwrap();
-                assert!(self.contents.insert(version, content).is_none_or(|c| c == content), "{reply}");
+                assert!(
+                    self.contents.insert(version, content).is_none_or(|c| c == content),
+                    "{reply}"
+                );
                 self.becomes_current(version);
             }
             Step::Activate { version } => {
@@ -172,7 +187,10 @@ impl Job {
     }
 
     fn rolled_back_to(&mut self, to: u64) {
-        assert!(self.served.contains(&to) && !self.bad.contains(&to), "{to} never served or is bad");
+        assert!(
+            self.served.contains(&to) && !self.bad.contains(&to),
+            "{to} never served or is bad"
+        );
         self.bad.insert(self.current);
         self.current = to;
     }
@@ -232,7 +250,8 @@ impl Job {
     /// waited for.
     fn unknown_versions(&self, server: &Server) -> Vec<u64> {
         let listed = server.dataset(&format!("{}/versions?limit=20", self.dataset));
-        let numbers = listed["versions"].as_array().unwrap().iter().map(|v| v["version"].as_u64().unwrap());
+        let numbers =
+            listed["versions"].as_array().unwrap().iter().map(|v| v["version"].as_u64().unwrap());
         numbers
             .filter(|v| !self.contents.contains_key(v))
             .filter(|&v| {
@@ -246,7 +265,8 @@ impl Job {
     fn assert_whole(&self, server: &Server, version: u64, content: u64) {
         let keys: Vec<String> = (0..RECORDS).map(key).collect();
         let path = format!("/v1/datasets/{}/batch-get", self.dataset);
-        let answer = server.post(&path, &json!({ "keys": keys, "version": version })).expect(200).json();
+        let answer =
+            server.post(&path, &json!({ "keys": keys, "version": version })).expect(200).json();
         assert_eq!(answer["version"], version);
         for (i, result) in answer["results"].as_array().unwrap().iter().enumerate() {
             assert_same(&result["value"], self.dataset, content, i);

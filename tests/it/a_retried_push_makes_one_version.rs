@@ -34,7 +34,8 @@ fn a_retried_push_makes_one_version() {
 
     // Another dataset has keys of its own.
     let path = "/v1/datasets/stats/push?key=k&format=ndjson";
-    let other = server.send("POST", path, &[("idempotency-key", "run-1")], rows("stats", 1, 10).as_bytes());
+    let other =
+        server.send("POST", path, &[("idempotency-key", "run-1")], rows("stats", 1, 10).as_bytes());
     assert_eq!(other.expect(201).json()["version"], 1);
 
     // A retry of an old push does not bring its version back.

@@ -15,7 +15,8 @@ fn a_rollback_holds_until_released() {
     for version in 1..=3 {
         assert_eq!(server.pushed(D, &rows(D, version, 10)), version);
     }
-    let answer = server.operate(D, "rollback", &json!({ "reason": "wrong scores" })).expect(200).json();
+    let answer =
+        server.operate(D, "rollback", &json!({ "reason": "wrong scores" })).expect(200).json();
     assert_eq!(answer["from"], 3);
     assert_eq!(answer["to"], 2);
     assert_eq!(answer["held"], true);
@@ -25,8 +26,12 @@ fn a_rollback_holds_until_released() {
 
     // A push during the hold is accepted, and waits.
     let held = server.push(D, &rows(D, 4, 10)).expect(202).json();
-    assert_eq!((&held["state"], &held["held"], &held["current"]), (&json!("ready"), &json!(true), &json!(false)));
-    let parked = server.push_with(D, "key=k&format=ndjson&activate=false", rows(D, 5, 10).as_bytes());
+    assert_eq!(
+        (&held["state"], &held["held"], &held["current"]),
+        (&json!("ready"), &json!(true), &json!(false))
+    );
+    let parked =
+        server.push_with(D, "key=k&format=ndjson&activate=false", rows(D, 5, 10).as_bytes());
     assert_eq!(parked.json()["state"], "ready", "{parked}");
     assert_serves(&server, 2);
 
@@ -46,7 +51,9 @@ fn a_rollback_holds_until_released() {
 
     // The bad one comes back by force, with a reason, and not otherwise.
     server.operate(D, "activate", &json!({ "version": 3 })).problem(409, "needs_force");
-    server.operate(D, "activate", &json!({ "version": 3, "force": true })).problem(409, "needs_force");
+    server
+        .operate(D, "activate", &json!({ "version": 3, "force": true }))
+        .problem(409, "needs_force");
     assert_serves(&server, 4);
     let forced = json!({ "version": 3, "force": true, "reason": "it was right after all" });
     server.operate(D, "activate", &forced).expect(200);

@@ -141,7 +141,8 @@ fn read_in_batches(address: SocketAddr, stop: &AtomicBool, done: &Sender<Read>) 
     while !stop.load(Ordering::Relaxed) {
         let wanted: Vec<usize> = (0..100).map(|_| index(&mut random)).collect();
         let keys: Vec<String> = wanted.iter().map(|&i| key(i)).collect();
-        let reply = client.post(&format!("/v1/datasets/{DATASET}/batch-get"), &json!({ "keys": keys }));
+        let reply =
+            client.post(&format!("/v1/datasets/{DATASET}/batch-get"), &json!({ "keys": keys }));
         let answer = reply.expect("no batch fails").expect(200).json();
         assert_batch(&answer, DATASET, answer["version"].as_u64().unwrap(), &wanted);
         reads += 1;

@@ -18,7 +18,12 @@ fn open(server: &Server) -> u64 {
 }
 
 fn put(server: &Server, version: u64, part: &str, body: &str) -> Reply {
-    server.send("PUT", &format!("/v1/datasets/{D}/versions/{version}/parts/{part}"), &[], body.as_bytes())
+    server.send(
+        "PUT",
+        &format!("/v1/datasets/{D}/versions/{version}/parts/{part}"),
+        &[],
+        body.as_bytes(),
+    )
 }
 
 #[track_caller]
@@ -41,13 +46,15 @@ fn an_upload_in_parts_is_one_push() {
     stored(&put(&server, version, "1", &rows_in_order(D, version, 0..100)));
     stored(&put(&server, version, "1", &rows_in_order(D, version, 0..100)));
     stored(&put(&server, version, "1.retry", &rows_in_order(D, 99, 0..100)));
-    let missing = commit(&server, version, &json!({ "parts": ["1", "2", "3"] })).problem(409, "parts_missing");
+    let missing = commit(&server, version, &json!({ "parts": ["1", "2", "3"] }))
+        .problem(409, "parts_missing");
     assert!(missing.to_string().contains('3'), "{missing}");
 
     // What was acknowledged is there after the server was killed, and the upload goes on.
     server.restart();
     let parts = server.dataset(&format!("{D}/versions/{version}/parts"));
-    let mut listed: Vec<_> = parts["parts"].as_array().unwrap().iter().map(|p| (&p["part"], &p["bytes"])).collect();
+    let mut listed: Vec<_> =
+        parts["parts"].as_array().unwrap().iter().map(|p| (&p["part"], &p["bytes"])).collect();
     listed.sort_by_key(|(part, _)| part.as_str());
     let bytes = rows_in_order(D, version, 0..100).len();
     assert_eq!(listed[0], (&json!("1"), &json!(bytes)), "{parts}");
@@ -58,7 +65,11 @@ fn an_upload_in_parts_is_one_push() {
     let named = json!({ "parts": ["1", "2", "3"] });
     commit(&server, version, &named).expect(202);
     let settled = server.settled(D, version);
-    assert_eq!((&settled["state"], &settled["records"]), (&json!("active"), &json!(300)), "{settled}");
+    assert_eq!(
+        (&settled["state"], &settled["records"]),
+        (&json!("active"), &json!(300)),
+        "{settled}"
+    );
     let again = commit(&server, version, &named);
     assert!(matches!(again.status, 200 | 202), "a commit is idempotent: {again}");
     let late = put(&server, version, "4", "{}");
@@ -101,7 +112,9 @@ fn an_upload_is_given_up() {
 fn the_order_of_parts_is_the_order_of_rows() {
     let server = Server::start();
     let row = |n: u32| format!("{{\"k\":\"a\",\"n\":{n}}}\n");
-    for (parts, wanted) in [(json!({ "parts": ["10", "9"] }), json!([10, 9])), (json!({}), json!([9, 10]))] {
+    for (parts, wanted) in
+        [(json!({ "parts": ["10", "9"] }), json!([10, 9])), (json!({}), json!([9, 10]))]
+    {
         let body = json!({ "format": "ndjson", "key": ["k"], "collect": true, "fields": ["n"] });
         let opened = server.post(&format!("/v1/datasets/{D}/versions"), &body).expect(201).json();
         let version = opened["version"].as_u64().unwrap();

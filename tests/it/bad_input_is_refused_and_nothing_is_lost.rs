@@ -24,7 +24,11 @@ fn serving() -> Server {
 fn refused(server: &Server, query: &str, body: &[u8], code: &str) -> Value {
     let problem = server.push_with(D, query, body).problem(422, code);
     let ada = server.get(D, "ada").expect(200);
-    assert_eq!((ada.version(), ada.text().as_str()), (1, r#"{"k":"ada","n":1}"#), "after {problem}");
+    assert_eq!(
+        (ada.version(), ada.text().as_str()),
+        (1, r#"{"k":"ada","n":1}"#),
+        "after {problem}"
+    );
     let version = problem["version"].as_u64().expect("the number of the version that failed");
     let state = server.dataset(&format!("{D}/versions/{version}"));
     assert!(["failed", "rejected"].contains(&state["state"].as_str().unwrap()), "{state}");
@@ -80,7 +84,8 @@ fn malformed_rows_are_named_the_first_five_of_them() {
         assert_says(&problem, says);
     }
     // A field that no row has is a mistake in the command.
-    let problem = server.push_with(D, "key=learner&format=ndjson", GOOD.as_bytes()).problem(422, "bad_rows");
+    let problem =
+        server.push_with(D, "key=learner&format=ndjson", GOOD.as_bytes()).problem(422, "bad_rows");
     assert_says(&problem, "learner");
 }
 
@@ -114,7 +119,8 @@ fn one_key_with_several_values() {
     assert_says(&problem, "twice4");
     assert!(!texts(&problem).contains("twice6"), "up to five: {problem}");
 
-    let first = server.push_with(D, &format!("{NDJSON}&on_duplicate=first"), rows.as_bytes()).expect(201);
+    let first =
+        server.push_with(D, &format!("{NDJSON}&on_duplicate=first"), rows.as_bytes()).expect(201);
     assert_eq!(first.json()["records"], 7);
     assert_eq!(server.get(D, "twice3").expect(200).json()["n"], 1);
     server.push_with(D, &format!("{NDJSON}&on_duplicate=last"), rows.as_bytes()).expect(201);
@@ -150,16 +156,24 @@ fn keys_and_values_outside_their_size() {
 fn a_gate_refuses_and_says_which() {
     let server = Server::start();
     server.configure(D, &json!({ "gates": { "min_records": 2, "max_shrink_percent": 20, "max_growth_percent": 50 } }));
-    let rows = |n: usize| (0..n).fold(String::new(), |text, i| text + &format!("{{\"k\":\"x{i}\",\"n\":{n}}}\n"));
+    let rows = |n: usize| {
+        (0..n).fold(String::new(), |text, i| text + &format!("{{\"k\":\"x{i}\",\"n\":{n}}}\n"))
+    };
     assert_eq!(server.pushed(D, &rows(2_000)), 1);
-    for (records, gate) in [(1, "min_records"), (1_500, "max_shrink_percent"), (3_100, "max_growth_percent")] {
+    for (records, gate) in
+        [(1, "min_records"), (1_500, "max_shrink_percent"), (3_100, "max_growth_percent")]
+    {
         let reply = server.push(D, &rows(records));
         let problem = reply.problem(422, "gate_refused");
         assert_says(&problem, gate);
-        let failed: Vec<_> = problem["gates"].as_array().unwrap().iter().filter(|g| g["passed"] == false).collect();
+        let failed: Vec<_> =
+            problem["gates"].as_array().unwrap().iter().filter(|g| g["passed"] == false).collect();
         assert!(failed.iter().any(|g| g["gate"] == gate), "{problem}");
         assert!(failed[0]["limit"].is_number() && failed[0]["observed"].is_number(), "{problem}");
-        assert_eq!(server.dataset(&format!("{D}/versions/{}", problem["version"]))["state"], "rejected");
+        assert_eq!(
+            server.dataset(&format!("{D}/versions/{}", problem["version"]))["state"],
+            "rejected"
+        );
         assert_eq!(server.get(D, "x7").expect(200).version(), 1);
     }
     // By force, and with a reason, a person may.
@@ -174,7 +188,9 @@ fn a_push_that_breaks_off_leaves_nothing_behind() {
     use std::io::Write;
     let server = serving();
     let mut connection = crate::http::connect(server.address()).unwrap();
-    let head = format!("POST /v1/datasets/{D}/push?{NDJSON} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n{GOOD}");
+    let head = format!(
+        "POST /v1/datasets/{D}/push?{NDJSON} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n{GOOD}"
+    );
     connection.get_mut().write_all(head.as_bytes()).unwrap();
     drop(connection);
     crate::harness::eventually("staging is empty again", || {
@@ -182,5 +198,8 @@ fn a_push_that_breaks_off_leaves_nothing_behind() {
         staging.is_ok_and(|mut entries| entries.next().is_none())
     });
     assert_eq!(server.get(D, "ada").expect(200).version(), 1);
-    assert_eq!(server.pushed(D, "{\"k\":\"ada\",\"n\":3}\n{\"k\":\"b\",\"n\":3}\n"), server.dataset(D)["current"]);
+    assert_eq!(
+        server.pushed(D, "{\"k\":\"ada\",\"n\":3}\n{\"k\":\"b\",\"n\":3}\n"),
+        server.dataset(D)["current"]
+    );
 }

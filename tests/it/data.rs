@@ -39,8 +39,12 @@ pub(crate) fn key(i: usize) -> String {
 
 /// The value of the `i`-th key in a version: exactly the bytes that must be served.
 pub(crate) fn value(dataset: &str, version: u64, i: usize) -> String {
-    let padding = "abcdefghijklmnopqrstuvwxyz".repeat(1 + (i * 7 + usize::try_from(version).expect("small")) % 12);
-    format!(r#"{{"k":"{}","dataset":"{dataset}","version":{version},"padding":"{padding}"}}"#, key(i))
+    let padding = "abcdefghijklmnopqrstuvwxyz"
+        .repeat(1 + (i * 7 + usize::try_from(version).expect("small")) % 12);
+    format!(
+        r#"{{"k":"{}","dataset":"{dataset}","version":{version},"padding":"{padding}"}}"#,
+        key(i)
+    )
 }
 
 /// All rows of a version with `records` keys, as NDJSON.
@@ -49,7 +53,11 @@ pub(crate) fn rows(dataset: &str, version: u64, records: usize) -> String {
 }
 
 /// The rows of these keys, in this order.
-pub(crate) fn rows_in_order(dataset: &str, version: u64, order: impl Iterator<Item = usize>) -> String {
+pub(crate) fn rows_in_order(
+    dataset: &str,
+    version: u64,
+    order: impl Iterator<Item = usize>,
+) -> String {
     let mut text = String::new();
     for i in order {
         writeln!(text, "{}", value(dataset, version, i)).expect("a string takes everything");

@@ -165,7 +165,13 @@ impl Server {
 
     /// One request on a new connection.
     #[track_caller]
-    pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Reply {
         let answer = self.client().send(method, path, headers, body);
         answer.unwrap_or_else(|e| panic!("{method} {path} got no answer: {e}\n{}", self.said()))
     }
@@ -177,7 +183,12 @@ impl Server {
 
     #[track_caller]
     pub(crate) fn post(&self, path: &str, body: &Value) -> Reply {
-        self.send("POST", path, &[("content-type", "application/json")], body.to_string().as_bytes())
+        self.send(
+            "POST",
+            path,
+            &[("content-type", "application/json")],
+            body.to_string().as_bytes(),
+        )
     }
 
     /// The value of a key, as it is served.
@@ -211,7 +222,12 @@ impl Server {
     #[track_caller]
     pub(crate) fn configure(&self, dataset: &str, config: &Value) {
         let path = format!("/v1/datasets/{dataset}");
-        let reply = self.send("PUT", &path, &[("content-type", "application/json")], config.to_string().as_bytes());
+        let reply = self.send(
+            "PUT",
+            &path,
+            &[("content-type", "application/json")],
+            config.to_string().as_bytes(),
+        );
         assert!(matches!(reply.status, 200 | 201), "{reply}");
     }
 

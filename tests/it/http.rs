@@ -27,7 +27,12 @@ impl Client {
     }
 
     pub(crate) fn post(&mut self, path: &str, body: &Value) -> io::Result<Reply> {
-        self.send("POST", path, &[("content-type", "application/json")], body.to_string().as_bytes())
+        self.send(
+            "POST",
+            path,
+            &[("content-type", "application/json")],
+            body.to_string().as_bytes(),
+        )
     }
 
     /// Sends one request and reads its whole answer. Any error closes the connection.
@@ -52,7 +57,8 @@ impl Client {
             .write_all(head.as_bytes())
             .and_then(|()| connection.get_mut().write_all(body));
         // A server that refuses a body before its end answers and closes: the answer counts.
-        let reply = read_reply(&mut connection, method, path).map_err(|e| sent.err().unwrap_or(e))?;
+        let reply =
+            read_reply(&mut connection, method, path).map_err(|e| sent.err().unwrap_or(e))?;
         if reply.header("connection").is_none_or(|c| !c.eq_ignore_ascii_case("close")) {
             self.connection = Some(connection);
         }
@@ -102,7 +108,9 @@ impl Reply {
     /// The number in `Tidetable-Version`.
     pub(crate) fn version(&self) -> u64 {
         let version = self.header("tidetable-version");
-        version.and_then(|v| v.parse().ok()).unwrap_or_else(|| panic!("no Tidetable-Version: {self}"))
+        version
+            .and_then(|v| v.parse().ok())
+            .unwrap_or_else(|| panic!("no Tidetable-Version: {self}"))
     }
 
     /// The same answer, if its status is the expected one. The test ends here if it is not.

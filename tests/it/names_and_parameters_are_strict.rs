@@ -53,7 +53,10 @@ fn tree(dir: &Path) -> Vec<(String, u64)> {
             }
             // RocksDB writes its own logs when it likes.
             if !entry.path().components().any(|c| c.as_os_str() == "db") {
-                found.push((entry.path().display().to_string(), if metadata.is_dir() { 0 } else { metadata.len() }));
+                found.push((
+                    entry.path().display().to_string(),
+                    if metadata.is_dir() { 0 } else { metadata.len() },
+                ));
             }
         }
     }
@@ -69,8 +72,26 @@ fn a_dataset_name_outside_its_pattern() {
     let long = "a".repeat(10_000);
     let just_too_long = "a".repeat(64);
     for name in [
-        "..", "%2e%2e", ".", "%2E", "%2e%2e%2fetc", "a%2Fb", "a%5Cb", "%00", "a%00", "Recs", "-a", "_a", "a.b", "a%20b",
-        "caf%C3%A9", "%ff", "a%0d%0ab", "%252e", &just_too_long, &long,
+        "..",
+        "%2e%2e",
+        ".",
+        "%2E",
+        "%2e%2e%2fetc",
+        "a%2Fb",
+        "a%5Cb",
+        "%00",
+        "a%00",
+        "Recs",
+        "-a",
+        "_a",
+        "a.b",
+        "a%20b",
+        "caf%C3%A9",
+        "%ff",
+        "a%0d%0ab",
+        "%252e",
+        &just_too_long,
+        &long,
     ] {
         for &(method, route, body) in ROUTES {
             let reply = send(&server, method, &route.replace("{}", name), body);
@@ -78,7 +99,10 @@ fn a_dataset_name_outside_its_pattern() {
         }
         let body = json!({ "requests": [{ "dataset": name, "keys": ["x"] }] });
         let reply = server.post("/v1/batch-get", &body);
-        assert!(reply.status == 400 || reply.json()["answers"][0]["error"]["code"] == "invalid_name", "{reply}");
+        assert!(
+            reply.status == 400 || reply.json()["answers"][0]["error"]["code"] == "invalid_name",
+            "{reply}"
+        );
     }
     assert_eq!(before, tree(server.beside("").as_path()), "a file was touched");
     // As long as a name may be.
@@ -88,7 +112,9 @@ fn a_dataset_name_outside_its_pattern() {
 #[test]
 fn a_part_or_version_outside_its_pattern() {
     let server = Server::start();
-    let opened = server.post("/v1/datasets/recs/versions", &json!({ "key": ["k"], "format": "ndjson" })).expect(201);
+    let opened = server
+        .post("/v1/datasets/recs/versions", &json!({ "key": ["k"], "format": "ndjson" }))
+        .expect(201);
     let before = tree(server.beside("").as_path());
     let long = "p".repeat(129);
     for part in ["..", "%2e%2e", ".hidden", "a%2Fb", "a%00", "-a", "%C3%A9", "a%20b", &long] {
@@ -124,11 +150,20 @@ fn an_unknown_parameter_or_field_is_named() {
                 continue;
             }
             fields.insert("nonsense".to_owned(), json!(1));
-            assert_names(&send(&server, method, &path, &Value::Object(fields).to_string()), "nonsense");
+            assert_names(
+                &send(&server, method, &path, &Value::Object(fields).to_string()),
+                "nonsense",
+            );
         }
     }
-    assert_names(&send(&server, "PUT", "/v1/datasets/recs", r#"{"gates":{"nonsense":1}}"#), "nonsense");
-    assert_names(&server.post("/v1/batch-get", &json!({ "requests": [], "nonsense": 1 })), "nonsense");
+    assert_names(
+        &send(&server, "PUT", "/v1/datasets/recs", r#"{"gates":{"nonsense":1}}"#),
+        "nonsense",
+    );
+    assert_names(
+        &server.post("/v1/batch-get", &json!({ "requests": [], "nonsense": 1 })),
+        "nonsense",
+    );
     assert_eq!(server.dataset(D)["current"], 1, "nothing was changed");
     assert_eq!(server.dataset(D)["versions"], 1, "nothing was begun");
 }

@@ -20,7 +20,8 @@ fn state(server: &Server, version: u64) -> String {
 
 fn on_disk(server: &Server) -> Vec<u64> {
     let entries = fs::read_dir(server.data().join("datasets").join(D)).unwrap();
-    let mut versions: Vec<u64> = entries.map(|e| e.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect();
+    let mut versions: Vec<u64> =
+        entries.map(|e| e.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect();
     versions.sort_unstable();
     versions
 }
@@ -59,11 +60,8 @@ fn the_one_to_roll_back_to_stays_whatever_the_setting() {
     let answer = server.operate(D, "rollback", &json!({})).expect(200).json();
     assert_eq!(answer["to"], 3, "{answer}");
 
-    for (version, why) in [(3, "current")] {
-        let path = format!("/v1/datasets/{D}/versions/{version}");
-        let problem = server.send("DELETE", &path, &[], b"").problem(409, "version_in_use");
-        assert!(problem["detail"].as_str().is_some(), "{why}");
-    }
+    let current = format!("/v1/datasets/{D}/versions/3");
+    server.send("DELETE", &current, &[], b"").problem(409, "version_in_use");
     assert_eq!(server.get(D, &key(3)).expect(200).version(), 3);
 }
 

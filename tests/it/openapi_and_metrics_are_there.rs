@@ -30,13 +30,14 @@ fn the_api_describes_itself() {
         for method in *methods {
             let operation = &api["paths"][path][method];
             assert!(operation["responses"].is_object(), "{method} {path} is not described");
-            let said = operation["summary"].as_str().or(operation["description"].as_str());
+            let said = operation["summary"].as_str().or_else(|| operation["description"].as_str());
             assert!(said.is_some_and(|s| !s.is_empty()), "{method} {path} says nothing");
         }
     }
     let paths = api["paths"].as_object().unwrap();
     for (name, methods) in [("{part}", ["put"]), ("commit", ["post"]), ("parts", ["get"])] {
-        let found = paths.iter().any(|(path, item)| path.ends_with(name) && item[methods[0]].is_object());
+        let found =
+            paths.iter().any(|(path, item)| path.ends_with(name) && item[methods[0]].is_object());
         assert!(found, "no path ends in {name} with {methods:?}");
     }
     let docs = server.get_path("/docs");
@@ -67,9 +68,17 @@ fn the_metrics_count_what_happened() {
     server.pushed("recs", &rows("recs", 1, 10));
     let text = server.get_path("/metrics").expect(200).text();
     // Whichever of them counts requests, it counts the reads that follow.
-    let names: Vec<&str> = text.lines().filter(|l| !l.starts_with('#')).filter_map(|l| l.split(['{', ' ']).next()).collect();
-    assert!(names.iter().all(|name| name.starts_with("tidetable_") || name.starts_with("process_")), "{names:?}");
-    let counters: Vec<&str> = names.into_iter().filter(|n| n.contains("request") && n.ends_with("_total")).collect();
+    let names: Vec<&str> = text
+        .lines()
+        .filter(|l| !l.starts_with('#'))
+        .filter_map(|l| l.split(['{', ' ']).next())
+        .collect();
+    assert!(
+        names.iter().all(|name| name.starts_with("tidetable_") || name.starts_with("process_")),
+        "{names:?}"
+    );
+    let counters: Vec<&str> =
+        names.into_iter().filter(|n| n.contains("request") && n.ends_with("_total")).collect();
     let counter = *counters.first().expect("a counter of requests");
     let before = metric(&server, counter);
     for i in 0..10 {

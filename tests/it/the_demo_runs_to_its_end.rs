@@ -12,7 +12,13 @@ fn the_demo_runs_to_its_end() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}\n{complaint}");
-    for wanted in ["$ tidetable push course-recs", "$ tidetable get", "$ curl", "$ tidetable rollback", "$ tidetable release"] {
+    for wanted in [
+        "$ tidetable push course-recs",
+        "$ tidetable get",
+        "$ curl",
+        "$ tidetable rollback",
+        "$ tidetable release",
+    ] {
         assert!(said.contains(wanted), "no {wanted:?} in\n{said}");
     }
     assert!(!said.contains('\u{1b}'), "no colours where there is no terminal");
