@@ -60,3 +60,9 @@ deny: ## licences, banned crates and sources of every dependency
 
 install: build ## the binary, its man pages and shell completions, below PREFIX (/usr/local)
 	install -D -m 755 '$(BIN)' '$(DESTDIR)$(PREFIX)/bin/tidetable'
+	install -d '$(DESTDIR)$(PREFIX)/share/man/man1' '$(DESTDIR)$(PREFIX)/share/bash-completion/completions' \
+	  '$(DESTDIR)$(PREFIX)/share/zsh/site-functions' '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d'
+	'$(BIN)' man --out '$(DESTDIR)$(PREFIX)/share/man/man1'
+	'$(BIN)' completions bash > '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/tidetable'
+	'$(BIN)' completions zsh > '$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_tidetable'
+	'$(BIN)' completions fish > '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/tidetable.fish'
