@@ -1,1 +1,3 @@
-//! x
+//! Tidetable: the server and the command line.
+
+pub mod cli;
