@@ -21,7 +21,7 @@ pub(crate) struct CompletionsArgs {
 pub(crate) fn run(args: &CompletionsArgs) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut super::Cli::command(), "tidetable", &mut script);
-    Output { json: false }.line(String::from_utf8_lossy(&script).trim_end())
+    Output::stdout(false).line(String::from_utf8_lossy(&script).trim_end())
 }
 
 #[cfg(test)]

@@ -145,7 +145,7 @@ mod tests {
         };
         let run_with = |stub: &Stub, args: &ConfigArgs| {
             let global = Global { server: stub.address(), token: None, json: false };
-            run(args, &Asked { global: &global, out: Output { json: true } })
+            run(args, &Asked { global: &global, out: Output::captured(true) })
         };
         let stub = Stub::answering(vec![missing()]);
         assert!(run_with(&stub, &args(false)).is_err());

@@ -75,13 +75,13 @@ pub(crate) fn run(args: &GetArgs, asked: &Asked<'_>) -> Result<(), Failure> {
     }
     let client = asked.client()?;
     match args.keys.as_slice() {
-        [key] if !asked.out.json => args.one(&client, key, asked.out),
-        _ => args.several(&client, asked.out),
+        [key] if !asked.out.json => args.one(&client, key, &asked.out),
+        _ => args.several(&client, &asked.out),
     }
 }
 
 impl GetArgs {
-    fn one(&self, client: &Client, key: &str, out: Output) -> Result<(), Failure> {
+    fn one(&self, client: &Client, key: &str, out: &Output) -> Result<(), Failure> {
         let answer = client.get(&self.path_of(key)).map_err(|failure| self.about(failure))?;
         out.raw(&answer.body)
     }
@@ -111,7 +111,7 @@ impl GetArgs {
     }
 
     /// In batches, of which the first says which version all others are read from.
-    fn several(&self, client: &Client, out: Output) -> Result<(), Failure> {
+    fn several(&self, client: &Client, out: &Output) -> Result<(), Failure> {
         let mut version = self.version.map(|version| version.0);
         let mut missing = 0;
         for keys in self.keys.chunks(BATCH) {
@@ -211,10 +211,31 @@ mod tests {
         );
     }
 
-    fn run_with(stub: &Stub, line: &str) -> Result<(), Failure> {
+    fn run_with(stub: &Stub, line: &str) -> (Result<(), Failure>, String) {
         let global = Global { server: stub.address(), token: None, json: false };
-        let asked = Asked { global: &global, out: Output { json: false } };
-        run(&args(line), &asked)
+        let asked = Asked { global: &global, out: Output::captured(false) };
+        (run(&args(line), &asked), asked.out.text())
+    }
+
+    #[test]
+    fn one_key_gives_the_stored_bytes_and_nothing_else() {
+        let stub = Stub::answering(vec![Reply::text(200, "{\"score\":1.10}")]);
+        let (result, text) = run_with(&stub, "a k");
+        result.unwrap();
+        assert_eq!(text, "{\"score\":1.10}");
+        stub.finish();
+    }
+
+    #[test]
+    fn several_keys_give_a_line_each_with_numbers_as_they_are_stored() {
+        let answer = r#"{"version":4,"results":[{"key":"a","found":true,"value":{"x":1.10}},{"key":"b","found":true,"value":12345678901234567890123}]}"#;
+        let stub = Stub::answering(vec![Reply::text(200, answer)]);
+        let (result, text) = run_with(&stub, "recs a b");
+        result.unwrap();
+        let expected = "{\"key\":\"a\",\"found\":true,\"value\":{\"x\":1.10}}\n\
+                        {\"key\":\"b\",\"found\":true,\"value\":12345678901234567890123}\n";
+        assert_eq!(text, expected);
+        stub.finish();
     }
 
     #[test]
@@ -230,7 +251,9 @@ mod tests {
             }),
         );
         let keys: Vec<String> = (0..1001).map(|i| i.to_string()).collect();
-        let failure = run_with(&stub, &format!("a {}", keys.join(" "))).unwrap_err();
+        let (result, text) = run_with(&stub, &format!("a {}", keys.join(" ")));
+        let failure = result.unwrap_err();
+        assert_eq!(text.lines().count(), 1001, "the others are printed all the same");
         assert_eq!(failure.exit, Exit::NotFound);
         assert_eq!(failure.message, "1 of 1,001 keys not found in a 42");
         let asked = stub.finish();
@@ -242,7 +265,7 @@ mod tests {
     fn a_key_that_is_not_there_ends_with_4_and_the_servers_words() {
         let problem = json!({"detail": "no key \"k\" in a 42", "code": "key_not_found"});
         let stub = Stub::answering(vec![Reply::json(404, problem)]);
-        let failure = run_with(&stub, "a k").unwrap_err();
+        let failure = run_with(&stub, "a k").0.unwrap_err();
         assert_eq!((failure.exit, failure.message.as_str()), (Exit::NotFound, "no key \"k\" in a 42"));
         stub.finish();
     }
@@ -250,7 +273,7 @@ mod tests {
     #[test]
     fn a_key_no_dataset_can_hold_is_a_usage_error_before_anything_is_sent() {
         let global = Global { server: "http://127.0.0.1:9".to_owned(), token: None, json: false };
-        let asked = Asked { global: &global, out: Output { json: false } };
+        let asked = Asked { global: &global, out: Output::captured(false) };
         let mut args = args("a k");
         args.keys = vec![String::new()];
         assert_eq!(run(&args, &asked).unwrap_err().exit, Exit::Usage);

@@ -149,7 +149,7 @@ enum Command {
 
 impl Cli {
     fn run(&self) -> Result<(), Failure> {
-        let asked = Asked { global: &self.global, out: Output { json: self.global.json } };
+        let asked = Asked { global: &self.global, out: Output::stdout(self.global.json) };
         match &self.command {
             Command::Serve(args) => serve::run(args),
             Command::Push(args) => push::run(args, &asked),

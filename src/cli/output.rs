@@ -13,24 +13,33 @@ use super::api::{Dataset, Event, Version};
 use super::exit::Failure;
 
 /// Standard output, for people or for programs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Output {
     pub(crate) json: bool,
+    sink: Sink,
+}
+
+#[derive(Clone, Debug)]
+enum Sink {
+    Stdout,
+    #[cfg(test)]
+    Memory(std::sync::Arc<std::sync::Mutex<Vec<u8>>>),
 }
 
 impl Output {
+    /// The output of this process.
+    pub(crate) fn stdout(json: bool) -> Self {
+        Self { json, sink: Sink::Stdout }
+    }
+
     /// Writes `text` and a line end.
-    pub(crate) fn line(self, text: impl AsRef<str>) -> Result<(), Failure> {
-        let mut out = io::stdout().lock();
-        out.write_all(text.as_ref().as_bytes())?;
-        out.write_all(b"\n")?;
-        out.flush()?;
-        Ok(())
+    pub(crate) fn line(&self, text: impl AsRef<str>) -> Result<(), Failure> {
+        self.write(&[text.as_ref().as_bytes(), b"\n"].concat())
     }
 
     /// Writes `json` with `--json`, else what `text` makes.
     pub(crate) fn either(
-        self,
+        &self,
         json: impl AsRef<str>,
         text: impl FnOnce() -> String,
     ) -> Result<(), Failure> {
@@ -38,14 +47,38 @@ impl Output {
     }
 
     /// Writes bytes as they are; a line end follows only on a terminal.
-    pub(crate) fn raw(self, bytes: &[u8]) -> Result<(), Failure> {
-        let mut out = io::stdout().lock();
-        out.write_all(bytes)?;
-        if out.is_terminal() {
-            out.write_all(b"\n")?;
+    pub(crate) fn raw(&self, bytes: &[u8]) -> Result<(), Failure> {
+        self.write(bytes)?;
+        if io::stdout().is_terminal() { self.write(b"\n") } else { Ok(()) }
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<(), Failure> {
+        match &self.sink {
+            Sink::Stdout => {
+                let mut out = io::stdout().lock();
+                out.write_all(bytes)?;
+                out.flush()?;
+            }
+            #[cfg(test)]
+            Sink::Memory(bytes_so_far) => bytes_so_far.lock().unwrap().extend_from_slice(bytes),
         }
-        out.flush()?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Output {
+    /// An output that a test can read.
+    pub(crate) fn captured(json: bool) -> Self {
+        Self { json, sink: Sink::Memory(std::sync::Arc::default()) }
+    }
+
+    /// What was written to a captured output.
+    pub(crate) fn text(&self) -> String {
+        match &self.sink {
+            Sink::Stdout => panic!("not captured"),
+            Sink::Memory(bytes) => String::from_utf8(bytes.lock().unwrap().clone()).unwrap(),
+        }
     }
 }
 
@@ -366,7 +399,7 @@ mod tests {
             at("2026-11-23T12:00:00Z"),
         );
         let expected = "\
-VERSION  STATE   RECORDS  SIZE   CREATED    ACTIVATED  LABEL  NOTE
+VERSION  STATE   RECORDS   SIZE  CREATED    ACTIVATED  LABEL  NOTE
       9  bad     200,000  86 MB  3 min ago  -          run-9  half\\nof it is \\u{1b}[31mempty
     *10  active  200,000  86 MB  3 min ago  -          -";
         assert_eq!(text, expected, "\n{text}");

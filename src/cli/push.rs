@@ -97,7 +97,7 @@ pub(crate) struct PushArgs {
 
 pub(crate) fn run(args: &PushArgs, asked: &Asked<'_>) -> Result<(), Failure> {
     if args.dry_run {
-        return dry_run(args, asked.out);
+        return dry_run(args, &asked.out);
     }
     let sources = rows::sources(&args.sources)?;
     let mut body = rows::body(&args.rows, &sources)?;
@@ -114,7 +114,7 @@ pub(crate) fn run(args: &PushArgs, asked: &Asked<'_>) -> Result<(), Failure> {
         watched: std::io::stderr().is_terminal(),
         interrupt: Interrupt::watch(),
     };
-    push.run(&body, &parts, asked.out)
+    push.run(&body, &parts, &asked.out)
 }
 
 /// One push, and whom to ask.
@@ -132,7 +132,7 @@ struct Push<'a> {
 }
 
 impl Push<'_> {
-    fn run(&self, body: &Map<String, Value>, parts: &[Part], out: Output) -> Result<(), Failure> {
+    fn run(&self, body: &Map<String, Value>, parts: &[Part], out: &Output) -> Result<(), Failure> {
         let started = Instant::now();
         self.interrupt.say("nothing was pushed");
         let was = self.current()?;
@@ -235,7 +235,7 @@ impl PushArgs {
     }
 }
 
-fn dry_run(args: &PushArgs, out: Output) -> Result<(), Failure> {
+fn dry_run(args: &PushArgs, out: &Output) -> Result<(), Failure> {
     let shown = rows::preview(&args.rows, &args.sources, args.show.into())?;
     for record in &shown {
         let (key, value) = (text(&record.key), text(&record.value));

@@ -113,7 +113,7 @@ fn push(
     };
     let mut body = Map::new();
     body.insert("key".to_owned(), json!(["id"]));
-    let result = push.run(&body, &parts, Output { json: true });
+    let result = push.run(&body, &parts, &Output::captured(true));
     let asked = stub.finish();
     let played = std::mem::take(&mut *played.lock().unwrap());
     (result, asked, played)
@@ -231,7 +231,7 @@ fn a_part_that_arrives_differently_fails_the_push_and_says_how_to_resume() {
     };
     let source = rows::Source { name: "a".to_owned(), origin: rows::Origin::File(path) };
     let parts = parts::name(vec![source]).unwrap();
-    let failure = push.run(&Map::new(), &parts, Output { json: true }).unwrap_err();
+    let failure = push.run(&Map::new(), &parts, &Output::captured(true)).unwrap_err();
     assert_eq!(failure.exit, Exit::Failed);
     let text = failure.text();
     assert!(text.contains("differently") && text.contains("--idempotency-key k-1"), "{text}");
