@@ -1,0 +1,68 @@
+# One profile, release, everywhere: RocksDB takes 15-20 minutes to compile on two cores, and is
+# compiled once. `make` alone says what there is.
+
+CARGO ?= cargo
+TARGET_DIR := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+BIN := $(TARGET_DIR)/release/tidetable
+PREFIX ?= /usr/local
+DESTDIR ?=
+TIMED := @scripts/timed
+
+.DEFAULT_GOAL := help
+# RocksDB's compiler jobs already take every core; cargo shares them itself.
+.NOTPARALLEL:
+.PHONY: help setup setup-test build demo test test-million test-real-data ci fmt fmt-check lint doc deny install
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what building needs (libclang, a C++ compiler), where it is missing
+	@scripts/setup
+
+setup-test:
+	@scripts/setup test
+
+build: setup ## build the binary
+	@[ -e '$(BIN)' ] || echo 'The first build compiles RocksDB: 15 to 20 minutes on two cores, once.'
+	$(CARGO) build --release --locked
+
+demo: build ## a guided tour: push, look up, swap, roll back
+	@'$(BIN)' demo $(DEMO_FLAGS)
+
+test: setup-test ## all tests, and the test on real data
+	@[ -e '$(BIN)' ] || echo 'The first build compiles RocksDB: 15 to 20 minutes on two cores, once.'
+	$(TIMED) 'tests, compiled' $(CARGO) test --release --locked --workspace --no-run
+	$(TIMED) 'tests' $(CARGO) test --release --locked --workspace
+	$(TIMED) 'test on real data' tests/real_data/run '$(BIN)'
+
+test-million: setup ## 1,000,000 records in three orders, all read back, before and after a restart
+	TIDETABLE_TEST_RECORDS=1000000 $(CARGO) test --release --locked --test it -- --nocapture a_push_is_read_back_exactly
+
+test-real-data: build setup-test ## the test on real data alone
+	tests/real_data/run '$(BIN)'
+
+ci: fmt-check lint test doc deny ## all that CI runs
+
+fmt: ## format the code
+	$(CARGO) fmt --all
+
+fmt-check:
+	$(TIMED) 'format' $(CARGO) fmt --all --check
+
+lint: setup ## clippy, every warning an error
+	$(TIMED) 'clippy' $(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+
+doc: setup ## the documentation of the code, every warning an error
+	$(TIMED) 'docs' env RUSTDOCFLAGS='-D warnings' $(CARGO) doc --release --locked --workspace --no-deps --document-private-items
+
+deny: ## licences, banned crates and sources of every dependency
+	$(TIMED) 'licences, bans and sources' sh -c '"$$(scripts/cargo-deny)" check licenses bans sources'
+
+install: build ## the binary, its man pages and shell completions, below PREFIX (/usr/local)
+	install -D -m 755 '$(BIN)' '$(DESTDIR)$(PREFIX)/bin/tidetable'
+	install -d '$(DESTDIR)$(PREFIX)/share/man/man1' '$(DESTDIR)$(PREFIX)/share/bash-completion/completions' \
+	  '$(DESTDIR)$(PREFIX)/share/zsh/site-functions' '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d'
+	'$(BIN)' man --out '$(DESTDIR)$(PREFIX)/share/man/man1'
+	'$(BIN)' completions bash > '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/tidetable'
+	'$(BIN)' completions zsh > '$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_tidetable'
+	'$(BIN)' completions fish > '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/tidetable.fish'

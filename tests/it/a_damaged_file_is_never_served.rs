@@ -1,0 +1,197 @@
+//! A byte flipped on the disk is an error for what it belongs to: never a wrong value, never
+//! "not found", never the end of everything else. A rollback still works, `verify` names the
+//! file, and a damaged journal stops the start with a message that says what to do.
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use crate::data::{Random, key, rows, value};
+use crate::harness::{Server, eventually, tidetable};
+
+const D: &str = "recs";
+const RECORDS: usize = 5_000;
+
+/// A server that was killed when it served version 2 of `D`, with version 1 before it.
+fn killed() -> Server {
+    let mut server = Server::start();
+    server.pushed(D, &rows(D, 1, RECORDS));
+    server.pushed(D, &rows(D, 2, RECORDS));
+    server.kill();
+    server
+}
+
+fn version_file(server: &Server, name: &str) -> PathBuf {
+    server.data().join("datasets").join(D).join("2").join(name)
+}
+
+/// Flips one bit of the byte at `at`, in place: hard links see it too.
+fn flip(path: &Path, at: u64) {
+    let mut file = File::options().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.seek(SeekFrom::Start(at)).unwrap();
+    file.read_exact(&mut byte).unwrap();
+    file.seek(SeekFrom::Start(at)).unwrap();
+    file.write_all(&[byte[0] ^ 0x10]).unwrap();
+}
+
+fn size(path: &Path) -> u64 {
+    fs::metadata(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).len()
+}
+
+/// Reads every key of version 2: how many came back right, and how many as an error. Ends
+/// the test at a wrong value, or at a key that is "not found".
+fn read_all(server: &Server) -> (usize, usize) {
+    let mut client = server.client();
+    let (mut right, mut damaged) = (0, 0);
+    for i in 0..RECORDS {
+        let reply = client.get(&format!("/v1/datasets/{D}/keys/{}", key(i))).unwrap();
+        if reply.status == 200 {
+            assert_eq!((reply.version(), reply.text()), (2, value(D, 2, i)));
+            right += 1;
+        } else {
+            assert!(reply.status >= 500, "{reply}");
+            let code = reply.json()["code"].clone();
+            assert!(code == "data_corrupt" || code == "version_unusable", "{reply}");
+            damaged += 1;
+        }
+    }
+    (right, damaged)
+}
+
+#[track_caller]
+fn roll_back(server: &Server) {
+    let answer = server.operate(D, "rollback", &serde_json::json!({})).expect(200).json();
+    assert_eq!(answer["to"], 1, "{answer}");
+    let reply = server.get(D, &key(17)).expect(200);
+    assert_eq!((reply.version(), reply.text()), (1, value(D, 1, 17)));
+}
+
+fn start_damaged(server: &mut Server) {
+    server
+        .try_start()
+        .unwrap_or_else(|r| panic!("one damaged version stopped the start: {}", r.said));
+    eventually("/livez answers 200", || server.get_path("/livez").status == 200);
+}
+
+#[test]
+fn a_damaged_block_is_an_error_for_its_keys_alone() {
+    let mut server = killed();
+    let sst = version_file(&server, "000001.sst");
+    flip(&sst, size(&sst) / 2);
+
+    let verify = tidetable(&["verify"]).arg(server.data()).output().unwrap();
+    assert!(!verify.status.success(), "verify found nothing");
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&verify.stdout),
+        String::from_utf8_lossy(&verify.stderr)
+    );
+    assert!(said.contains("000001.sst"), "verify names the file: {said}");
+
+    start_damaged(&mut server);
+    eventually("the version is open", || server.get(D, &key(0)).status != 503);
+    let (right, damaged) = read_all(&server);
+    assert!(damaged > 0, "the flipped byte was read as if nothing were wrong");
+    assert!(right > RECORDS / 2, "only {right} of {RECORDS} are served: more than a block is lost");
+    roll_back(&server);
+}
+
+#[test]
+fn a_manifest_that_does_not_fit_makes_its_version_unusable() {
+    let mut server = killed();
+    let manifest = version_file(&server, "manifest.json");
+    flip(&manifest, size(&manifest) / 2);
+    start_damaged(&mut server);
+    eventually("/readyz names the dataset", || server.get_path("/readyz").text().contains(D));
+    let reply = server.get(D, &key(0));
+    assert!(reply.status >= 500, "{reply}");
+    assert_eq!(reply.json()["code"], "version_unusable", "{reply}");
+    roll_back(&server);
+}
+
+#[test]
+fn a_file_of_rocksdb_that_does_not_fit_is_remade_or_an_error() {
+    type Damage = fn(&Path);
+    let damages: [(&str, Damage); 3] = [
+        ("flipped", |path| flip(path, size(path) / 2)),
+        ("shortened", |path| {
+            File::options().write(true).open(path).unwrap().set_len(size(path) / 2).unwrap()
+        }),
+        ("removed", |path| fs::remove_file(path).unwrap()),
+    ];
+    for (name, damage) in damages {
+        let mut server = killed();
+        let db = version_file(&server, "db");
+        let files = fs::read_dir(&db).unwrap().map(|entry| entry.unwrap().path());
+        let manifest = files
+            .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("MANIFEST"))
+            .max()
+            .expect("RocksDB has a MANIFEST");
+        damage(&manifest);
+        start_damaged(&mut server);
+        eventually("the version is open, or is known not to be", || {
+            let reply = server.get(D, &key(0));
+            reply.status == 200 || reply.json()["code"] != "not_ready"
+        });
+        let (right, damaged) = read_all(&server);
+        assert!(right == 0 || damaged == 0, "{name}: {right} right, {damaged} damaged");
+        roll_back(&server);
+    }
+}
+
+#[test]
+fn rocksdbs_own_files_can_be_deleted() {
+    let mut server = killed();
+    fs::remove_dir_all(version_file(&server, "db")).unwrap();
+    server.start_again();
+    assert_eq!(read_all(&server), (RECORDS, 0));
+}
+
+#[test]
+fn a_flipped_bit_in_the_journal_stops_the_start() {
+    let mut server = killed();
+    let journal = server.data().join("journal");
+    let good = fs::read(&journal).unwrap();
+    let mut random = Random::new(5);
+    let length = good.len() as u64;
+    let mut places: Vec<u64> = (0..30).map(|_| random.below(length)).collect();
+    places.extend([0, length - 1, length - 5, length - 20]);
+    for at in places {
+        flip(&journal, at);
+        let refused = server.try_start().expect_err(&format!("byte {at} of {length} is flipped"));
+        assert!(!refused.status.success());
+        assert!(
+            refused.said.contains("journal") && refused.said.contains("repair"),
+            "{}",
+            refused.said
+        );
+        assert_eq!(
+            fs::read(&journal).unwrap().len(),
+            good.len(),
+            "a start that fails changes nothing"
+        );
+        flip(&journal, at);
+    }
+    server.start_again();
+    assert_eq!(read_all(&server), (RECORDS, 0));
+}
+
+#[test]
+fn a_torn_tail_of_the_journal_is_cut_with_a_warning() {
+    let mut server = killed();
+    let journal = server.data().join("journal");
+    let good = fs::read(&journal).unwrap();
+    // Space that the file system gave, and nothing was written to.
+    fs::write(&journal, [&good[..], &[0; 100]].concat()).unwrap();
+    server.start_again();
+    assert_eq!(read_all(&server), (RECORDS, 0));
+    assert!(server.said().contains("journal"), "a warning: {}", server.said());
+    server.kill();
+    // The last record is short: it was never acknowledged.
+    fs::write(&journal, &good[..good.len() - 3]).unwrap();
+    server.start_again();
+    let version = server.dataset(D)["current"].as_u64().unwrap();
+    assert_eq!(server.get(D, &key(3)).expect(200).text(), value(D, version, 3));
+    server.pushed(D, &rows(D, 3, 10));
+}

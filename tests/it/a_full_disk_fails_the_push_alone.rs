@@ -1,0 +1,77 @@
+//! The disk fills up during a push: the push fails with 507 and says so, what it had written
+//! is freed, and reads, the rollback and a smaller push go on.
+//!
+//! The disk is a small tmpfs in a mount namespace of the server's own, which goes away with
+//! it. Where that is not allowed the test says so and is skipped.
+
+use std::fmt::Write;
+use std::fs;
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::data::{Random, key, rows, value};
+use crate::harness::{Server, eventually};
+
+const D: &str = "recs";
+
+/// Runs a command with a tmpfs of this size on the directory that is named first.
+const ON_A_SMALL_DISK: &str =
+    r#"mount -t tmpfs -o size=48m,mode=700 small "$1" && shift && exec "$@""#;
+
+#[test]
+fn a_full_disk_fails_the_push_alone() {
+    let Some(namespace) = namespace() else {
+        eprintln!(
+            "SKIPPED a_full_disk_fails_the_push_alone: no right to mount a tmpfs in a namespace of our own"
+        );
+        return;
+    };
+    let server = Server::start_on_mount(&namespace, ON_A_SMALL_DISK);
+    server.pushed(D, &rows(D, 1, 1_000));
+    server.pushed(D, &rows(D, 2, 1_000));
+
+    // More than the disk holds, and nothing that a compressor could make small.
+    let mut random = Random::new(3);
+    let mut large = String::new();
+    for i in 0..120_000 {
+        write!(large, "{{\"k\":\"{}\",\"noise\":\"", key(i)).unwrap();
+        for _ in 0..32 {
+            write!(large, "{:016x}", random.next()).unwrap();
+        }
+        large += "\"}\n";
+    }
+    let problem = server.push(D, &large).problem(507, "disk_full");
+    assert!(problem["detail"].as_str().unwrap().contains("free"), "how much is free: {problem}");
+
+    // The mount is seen through the process that has it.
+    let staging = format!(
+        "/proc/{}/root{}",
+        server.pid().as_raw_nonzero(),
+        server.data().join("staging").display()
+    );
+    eventually("staging is freed", || {
+        fs::read_dir(&staging).is_ok_and(|mut entries| entries.next().is_none())
+    });
+
+    for i in 0..1_000 {
+        assert_eq!(server.get(D, &key(i)).expect(200).text(), value(D, 2, i));
+    }
+    let answer = server.operate(D, "rollback", &json!({ "hold": false })).expect(200).json();
+    assert_eq!(answer["to"], 1);
+    assert_eq!(server.get(D, &key(5)).expect(200).text(), value(D, 1, 5));
+    let small = server.push(D, &rows(D, 9, 1_000)).expect(201).json();
+    assert_eq!(small["current"], true, "{small}");
+}
+
+/// How to get a mount namespace here, as root or as anybody.
+fn namespace() -> Option<Vec<String>> {
+    let ways: [&[&str]; 2] =
+        [&["unshare", "--mount"], &["unshare", "--user", "--map-root-user", "--mount"]];
+    let way = ways.iter().find(|way| {
+        let mut command = Command::new(way[0]);
+        command.args(&way[1..]).args(["sh", "-c", "mount -t tmpfs -o size=1m try /mnt"]);
+        command.output().is_ok_and(|output| output.status.success())
+    })?;
+    Some(way.iter().map(|&word| word.to_owned()).collect())
+}

@@ -1,0 +1,76 @@
+//! A job retries freely: with an `Idempotency-Key` the same push is one version and gets the
+//! same answer, before and after a restart; another push with that key is refused; a push
+//! that failed frees its key.
+
+use crate::data::rows;
+use crate::harness::Server;
+use crate::http::Reply;
+
+const D: &str = "recs";
+
+fn push(server: &Server, key: &str, body: &str) -> Reply {
+    let path = format!("/v1/datasets/{D}/push?key=k&format=ndjson");
+    server.send("POST", &path, &[("idempotency-key", key)], body.as_bytes())
+}
+
+#[test]
+fn a_retried_push_makes_one_version() {
+    let mut server = Server::start();
+    let first = push(&server, "run-1", &rows(D, 1, 100)).expect(201).json();
+    assert_eq!(first["version"], 1);
+    for _ in 0..3 {
+        let again = push(&server, "run-1", &rows(D, 1, 100));
+        assert!(matches!(again.status, 200 | 201), "{again}");
+        assert_eq!(again.json()["version"], 1);
+    }
+    server.restart();
+    let after = push(&server, "run-1", &rows(D, 1, 100));
+    assert!(matches!(after.status, 200 | 201), "{after}");
+    assert_eq!(after.json()["version"], 1);
+    assert_eq!(server.dataset(D)["versions"], 1);
+
+    push(&server, "run-1", &rows(D, 2, 100)).problem(422, "idempotency_key_reused");
+    assert_eq!(server.get(D, "learner:0000001").expect(200).version(), 1);
+
+    // Another dataset has keys of its own.
+    let path = "/v1/datasets/stats/push?key=k&format=ndjson";
+    let other =
+        server.send("POST", path, &[("idempotency-key", "run-1")], rows("stats", 1, 10).as_bytes());
+    assert_eq!(other.expect(201).json()["version"], 1);
+
+    // A retry of an old push does not bring its version back.
+    assert_eq!(push(&server, "run-2", &rows(D, 2, 100)).expect(201).json()["version"], 2);
+    push(&server, "run-1", &rows(D, 1, 100));
+    assert_eq!(server.get(D, "learner:0000001").expect(200).version(), 2);
+}
+
+#[test]
+fn a_push_that_failed_frees_its_key() {
+    let server = Server::start();
+    push(&server, "run-1", "{\"k\":").problem(422, "bad_rows");
+    let corrected = push(&server, "run-1", &rows(D, 2, 100)).expect(201).json();
+    assert_eq!(corrected["current"], true);
+}
+
+#[test]
+fn two_at_once_make_one_version() {
+    let server = Server::start();
+    let body = rows(D, 1, 50_000);
+    let replies: Vec<Reply> = std::thread::scope(|scope| {
+        let both = [(); 2].map(|()| scope.spawn(|| push(&server, "run-1", &body)));
+        both.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    let mut done = 0;
+    for reply in replies {
+        match reply.status {
+            200 | 201 => {
+                assert_eq!(reply.json()["version"], 1, "{reply}");
+                done += 1;
+            }
+            // The other one was still running.
+            _ => drop(reply.problem(409, "in_progress")),
+        }
+    }
+    assert!(done >= 1);
+    assert_eq!(server.dataset(D)["versions"], 1);
+}

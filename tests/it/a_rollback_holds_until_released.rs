@@ -1,0 +1,139 @@
+//! An operator rolls a bad version back: the version before serves at once, the bad one does
+//! not come back by itself, new pushes wait until the hold is released, and a step that can
+//! do nothing says so.
+
+use serde_json::json;
+
+use crate::data::rows;
+use crate::harness::Server;
+
+const D: &str = "recs";
+
+#[test]
+fn a_rollback_holds_until_released() {
+    let mut server = Server::start();
+    for version in 1..=3 {
+        assert_eq!(server.pushed(D, &rows(D, version, 10)), version);
+    }
+    let answer =
+        server.operate(D, "rollback", &json!({ "reason": "wrong scores" })).expect(200).json();
+    assert_eq!(answer["from"], 3);
+    assert_eq!(answer["to"], 2);
+    assert_eq!(answer["held"], true);
+    assert_eq!(answer["marked_bad"], 3);
+    assert_serves(&server, 2);
+    assert_eq!(server.dataset(&format!("{D}/versions/3"))["state"], "bad");
+
+    // A push during the hold is accepted, and waits.
+    let held = server.push(D, &rows(D, 4, 10)).expect(202).json();
+    assert_eq!(
+        (&held["state"], &held["held"], &held["current"]),
+        (&json!("ready"), &json!(true), &json!(false))
+    );
+    let parked =
+        server.push_with(D, "key=k&format=ndjson&activate=false", rows(D, 5, 10).as_bytes());
+    assert_eq!(parked.json()["state"], "ready", "{parked}");
+    assert_serves(&server, 2);
+
+    // All of it is still so after a restart.
+    server.restart();
+    assert_serves(&server, 2);
+    let dataset = server.dataset(D);
+    assert_eq!(dataset["held"], true, "{dataset}");
+    assert_eq!(dataset["hold"]["reason"], "wrong scores", "{dataset}");
+
+    // Released: the newest ready version whose push asked for it, and not the parked one.
+    let released = server.operate(D, "release", &json!({})).expect(200).json();
+    assert_eq!(released["held"], false);
+    assert_eq!(released["activated"], json!({ "from": 2, "to": 4 }), "{released}");
+    assert_serves(&server, 4);
+    server.operate(D, "release", &json!({})).problem(409, "not_held");
+
+    // The bad one comes back by force, with a reason, and not otherwise.
+    server.operate(D, "activate", &json!({ "version": 3 })).problem(409, "needs_force");
+    server
+        .operate(D, "activate", &json!({ "version": 3, "force": true }))
+        .problem(409, "needs_force");
+    assert_serves(&server, 4);
+    let forced = json!({ "version": 3, "force": true, "reason": "it was right after all" });
+    server.operate(D, "activate", &forced).expect(200);
+    assert_serves(&server, 3);
+
+    let events = server.events(D);
+    for event in ["rolled_back", "held", "released", "activated"] {
+        assert!(events.iter().any(|e| e == event), "no {event} in {events:?}");
+    }
+}
+
+#[test]
+fn without_a_hold_the_next_push_serves() {
+    let server = Server::start();
+    server.pushed(D, &rows(D, 1, 10));
+    server.pushed(D, &rows(D, 2, 10));
+    let answer = server.operate(D, "rollback", &json!({ "hold": false })).expect(200).json();
+    assert_eq!((&answer["to"], &answer["held"]), (&json!(1), &json!(false)), "{answer}");
+    assert_eq!(server.pushed(D, &rows(D, 3, 10)), 3);
+}
+
+#[test]
+fn a_step_that_can_do_nothing_says_so_and_changes_nothing() {
+    let server = Server::start();
+    server.operate("nobody", "rollback", &json!({})).problem(404, "dataset_not_found");
+    server.pushed(D, &rows(D, 1, 10));
+    server.operate(D, "rollback", &json!({})).problem(409, "nothing_to_roll_back_to");
+    assert_eq!(server.dataset(D)["held"], false, "a rollback that failed holds nothing");
+    server.operate(D, "activate", &json!({ "version": 9 })).problem(404, "version_not_found");
+    server.operate(D, "activate", &json!({ "version": 1 })).problem(409, "already_current");
+    server.pushed(D, &rows(D, 2, 10));
+
+    // Two operators, or a retry: the second finds that the first was there.
+    let expecting = json!({ "expect_current": 2 });
+    server.operate(D, "rollback", &expecting).expect(200);
+    server.operate(D, "rollback", &expecting).problem(409, "current_changed");
+    assert_serves(&server, 1);
+    let to_a_bad_one = server.operate(D, "rollback", &json!({ "to": 2 }));
+    assert_eq!(to_a_bad_one.status, 409, "{to_a_bad_one}");
+    assert_serves(&server, 1);
+}
+
+#[test]
+fn a_hold_may_be_set_before_anything_is_wrong() {
+    let server = Server::start();
+    server.pushed(D, &rows(D, 1, 10));
+    let held = server.operate(D, "hold", &json!({ "reason": "exam week" })).expect(200).json();
+    assert_eq!((&held["held"], &held["changed"]), (&json!(true), &json!(true)), "{held}");
+    let again = server.operate(D, "hold", &json!({ "reason": "exam week" })).expect(200).json();
+    assert_eq!(again["changed"], false, "{again}");
+    server.push(D, &rows(D, 2, 10)).expect(202);
+    // A person may activate during a hold.
+    server.operate(D, "activate", &json!({ "version": 2, "expect_current": 1 })).expect(200);
+    assert_serves(&server, 2);
+    let released = server.operate(D, "release", &json!({})).expect(200).json();
+    assert!(released["activated"].is_null(), "nothing newer waits: {released}");
+    assert_serves(&server, 2);
+}
+
+#[test]
+fn a_push_that_opened_before_the_current_one_does_not_take_its_place() {
+    let server = Server::start();
+    let open = json!({ "format": "ndjson", "key": ["k"] });
+    let opened = server.post(&format!("/v1/datasets/{D}/versions"), &open).expect(201).json();
+    assert_eq!((&opened["version"], &opened["state"]), (&json!(1), &json!("receiving")));
+    assert_eq!(server.pushed(D, &rows(D, 2, 10)), 2);
+
+    let part = format!("/v1/datasets/{D}/versions/1/parts/1");
+    let stored = server.send("PUT", &part, &[], rows(D, 1, 10).as_bytes());
+    assert!(matches!(stored.status, 200 | 201 | 204), "{stored}");
+    server.post(&format!("/v1/datasets/{D}/versions/1/commit"), &json!({})).expect(202);
+    let settled = server.settled(D, 1);
+    assert_eq!(settled["state"], "ready", "{settled}");
+    assert_serves(&server, 2);
+}
+
+#[track_caller]
+fn assert_serves(server: &Server, version: u64) {
+    let reply = server.get(D, "learner:0000003").expect(200);
+    assert_eq!(reply.version(), version);
+    assert_eq!(reply.json()["version"], version);
+    assert_eq!(server.dataset(D)["current"], version);
+}

@@ -1,0 +1,129 @@
+//! Large uploads come in parts, from several machines, with tasks that are tried twice: what
+//! is committed is exactly what the commit names, in that order, and an upload that was cut
+//! off goes on where it was.
+
+use serde_json::{Value, json};
+
+use crate::data::{assert_batch, key, rows, rows_in_order};
+use crate::harness::Server;
+use crate::http::Reply;
+
+const D: &str = "recs";
+
+fn open(server: &Server) -> u64 {
+    let body = json!({ "format": "ndjson", "key": ["k"], "label": "run-7" });
+    let opened = server.post(&format!("/v1/datasets/{D}/versions"), &body).expect(201).json();
+    assert_eq!((&opened["state"], &opened["label"]), (&json!("receiving"), &json!("run-7")));
+    opened["version"].as_u64().unwrap()
+}
+
+fn put(server: &Server, version: u64, part: &str, body: &str) -> Reply {
+    server.send(
+        "PUT",
+        &format!("/v1/datasets/{D}/versions/{version}/parts/{part}"),
+        &[],
+        body.as_bytes(),
+    )
+}
+
+#[track_caller]
+fn stored(reply: &Reply) {
+    assert!(matches!(reply.status, 200 | 201 | 204), "{reply}");
+}
+
+fn commit(server: &Server, version: u64, body: &Value) -> Reply {
+    server.post(&format!("/v1/datasets/{D}/versions/{version}/commit"), body)
+}
+
+#[test]
+fn an_upload_in_parts_is_one_push() {
+    let mut server = Server::start();
+    let version = open(&server);
+    commit(&server, version, &json!({})).problem(409, "parts_missing");
+
+    stored(&put(&server, version, "2", &rows_in_order(D, version, 100..200)));
+    stored(&put(&server, version, "1", "what a task wrote before it was killed"));
+    stored(&put(&server, version, "1", &rows_in_order(D, version, 0..100)));
+    stored(&put(&server, version, "1", &rows_in_order(D, version, 0..100)));
+    stored(&put(&server, version, "1.retry", &rows_in_order(D, 99, 0..100)));
+    let missing = commit(&server, version, &json!({ "parts": ["1", "2", "3"] }))
+        .problem(409, "parts_missing");
+    assert!(missing.to_string().contains('3'), "{missing}");
+
+    // What was acknowledged is there after the server was killed, and the upload goes on.
+    server.restart();
+    let parts = server.dataset(&format!("{D}/versions/{version}/parts"));
+    let mut listed: Vec<_> =
+        parts["parts"].as_array().unwrap().iter().map(|p| (&p["part"], &p["bytes"])).collect();
+    listed.sort_by_key(|(part, _)| part.as_str());
+    let bytes = rows_in_order(D, version, 0..100).len();
+    assert_eq!(listed[0], (&json!("1"), &json!(bytes)), "{parts}");
+    assert_eq!(listed.len(), 3);
+    assert!(parts["parts"][0]["digest"].as_str().unwrap().starts_with("sha-256=:"), "{parts}");
+    stored(&put(&server, version, "3", &rows_in_order(D, version, 200..300)));
+
+    let named = json!({ "parts": ["1", "2", "3"] });
+    commit(&server, version, &named).expect(202);
+    let settled = server.settled(D, version);
+    assert_eq!(
+        (&settled["state"], &settled["records"]),
+        (&json!("active"), &json!(300)),
+        "{settled}"
+    );
+    let again = commit(&server, version, &named);
+    assert!(matches!(again.status, 200 | 202), "a commit is idempotent: {again}");
+    let late = put(&server, version, "4", "{}");
+    assert_eq!(late.status, 409, "a part after the commit: {late}");
+
+    let wanted: Vec<usize> = (0..300).collect();
+    let keys: Vec<String> = wanted.iter().map(|&i| key(i)).collect();
+    assert_batch(&server.batch(D, &keys).expect(200).json(), D, version, &wanted);
+}
+
+#[test]
+fn a_part_that_is_not_what_its_digest_says_is_refused() {
+    let server = Server::start();
+    let version = open(&server);
+    let path = format!("/v1/datasets/{D}/versions/{version}/parts/1");
+    // The digest of the empty string.
+    let digest = [("content-digest", "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:")];
+    let reply = server.send("PUT", &path, &digest, b"not empty");
+    assert!(matches!(reply.status, 400 | 422), "{reply}");
+    assert_eq!(server.dataset(&format!("{D}/versions/{version}/parts"))["parts"], json!([]));
+}
+
+#[test]
+fn an_upload_is_given_up() {
+    let server = Server::start();
+    server.pushed(D, &rows(D, 1, 10));
+    let version = open(&server);
+    stored(&put(&server, version, "1", &rows(D, version, 10)));
+    let path = format!("/v1/datasets/{D}/versions/{version}");
+    let gone = server.send("DELETE", &path, &[], b"");
+    assert!(matches!(gone.status, 200 | 202 | 204), "{gone}");
+    let late = put(&server, version, "1", "{}");
+    assert!(matches!(late.status, 404 | 409 | 410), "{late}");
+    assert_eq!(server.get(D, &key(3)).expect(200).version(), 1);
+    // Its number is never used again.
+    assert!(open(&server) > version);
+}
+
+#[test]
+fn the_order_of_parts_is_the_order_of_rows() {
+    let server = Server::start();
+    let row = |n: u32| format!("{{\"k\":\"a\",\"n\":{n}}}\n");
+    for (parts, wanted) in
+        [(json!({ "parts": ["10", "9"] }), json!([10, 9])), (json!({}), json!([9, 10]))]
+    {
+        let body = json!({ "format": "ndjson", "key": ["k"], "collect": true, "fields": ["n"] });
+        let opened = server.post(&format!("/v1/datasets/{D}/versions"), &body).expect(201).json();
+        let version = opened["version"].as_u64().unwrap();
+        stored(&put(&server, version, "10", &row(10)));
+        stored(&put(&server, version, "9", &row(9)));
+        commit(&server, version, &parts).expect(202);
+        assert_eq!(server.settled(D, version)["state"], "active");
+        let found = server.get(D, "a").expect(200).json();
+        let order: Vec<_> = found.as_array().unwrap().iter().map(|row| row["n"].clone()).collect();
+        assert_eq!(json!(order), wanted, "{found}");
+    }
+}

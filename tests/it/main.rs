@@ -1,0 +1,24 @@
+//! The server, seen from outside: every scenario starts the real binary on a real disk and
+//! speaks HTTP to it with a client of its own. One binary, so that RocksDB is linked once.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod data;
+mod harness;
+mod http;
+
+mod a_damaged_file_is_never_served;
+mod a_full_disk_fails_the_push_alone;
+mod a_killed_server_loses_nothing;
+mod a_push_is_read_back_exactly;
+mod a_retried_push_makes_one_version;
+mod a_rollback_holds_until_released;
+mod a_second_server_on_a_directory_is_refused;
+mod a_stopped_server_finishes_what_it_began;
+mod a_swap_under_load_mixes_nothing;
+mod an_upload_in_parts_is_one_push;
+mod bad_input_is_refused_and_nothing_is_lost;
+mod names_and_parameters_are_strict;
+mod old_versions_go_and_good_ones_stay;
+mod openapi_and_metrics_are_there;
+mod reads_say_what_they_read;
+mod the_demo_runs_to_its_end;

@@ -1,0 +1,202 @@
+//! What is not understood is refused by its name, and touches no file: a name outside its
+//! pattern, an unknown parameter, an unknown field, an unknown setting.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::data::rows;
+use crate::harness::{Server, tidetable};
+use crate::http::Reply;
+
+const D: &str = "recs";
+const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
+
+/// Every route with a dataset in it, and a body it accepts.
+const ROUTES: &[(&str, &str, &str)] = &[
+    ("GET", "/v1/datasets/{}", ""),
+    ("PUT", "/v1/datasets/{}", "{}"),
+    ("GET", "/v1/datasets/{}/keys/x", ""),
+    ("POST", "/v1/datasets/{}/batch-get", r#"{"keys":["x"]}"#),
+    ("GET", "/v1/datasets/{}/scan", ""),
+    ("POST", "/v1/datasets/{}/push?key=k&format=ndjson", "{\"k\":\"x\"}\n"),
+    ("GET", "/v1/datasets/{}/versions", ""),
+    ("POST", "/v1/datasets/{}/versions", r#"{"key":["k"],"format":"ndjson"}"#),
+    ("GET", "/v1/datasets/{}/versions/1", ""),
+    ("GET", "/v1/datasets/{}/versions/1/parts", ""),
+    ("PUT", "/v1/datasets/{}/versions/1/parts/1", "x"),
+    ("POST", "/v1/datasets/{}/versions/1/commit", "{}"),
+    ("POST", "/v1/datasets/{}/activate", r#"{"version":1}"#),
+    ("POST", "/v1/datasets/{}/rollback", "{}"),
+    ("POST", "/v1/datasets/{}/hold", "{}"),
+    ("POST", "/v1/datasets/{}/release", "{}"),
+    ("GET", "/v1/datasets/{}/history", ""),
+    ("DELETE", "/v1/datasets/{}/versions/1", ""),
+    ("DELETE", "/v1/datasets/{}", ""),
+];
+
+fn send(server: &Server, method: &str, path: &str, body: &str) -> Reply {
+    server.send(method, path, if body.starts_with('{') { &JSON } else { &[] }, body.as_bytes())
+}
+
+/// Every file and directory beneath `dir`, with its size.
+fn tree(dir: &Path) -> Vec<(String, u64)> {
+    let mut found = Vec::new();
+    let mut open = vec![dir.to_owned()];
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(&dir).unwrap() {
+            let entry = entry.unwrap();
+            let metadata = entry.metadata().unwrap();
+            if metadata.is_dir() {
+                open.push(entry.path());
+            }
+            // RocksDB writes its own logs when it likes.
+            if !entry.path().components().any(|c| c.as_os_str() == "db") {
+                found.push((
+                    entry.path().display().to_string(),
+                    if metadata.is_dir() { 0 } else { metadata.len() },
+                ));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_dataset_name_outside_its_pattern() {
+    let server = Server::start();
+    server.pushed(D, &rows(D, 1, 10));
+    let before = tree(server.beside("").as_path());
+    let long = "a".repeat(10_000);
+    let just_too_long = "a".repeat(64);
+    for name in [
+        "..",
+        "%2e%2e",
+        ".",
+        "%2E",
+        "%2e%2e%2fetc",
+        "a%2Fb",
+        "a%5Cb",
+        "%00",
+        "a%00",
+        "Recs",
+        "-a",
+        "_a",
+        "a.b",
+        "a%20b",
+        "caf%C3%A9",
+        "%ff",
+        "a%0d%0ab",
+        "%252e",
+        &just_too_long,
+        &long,
+    ] {
+        for &(method, route, body) in ROUTES {
+            let reply = send(&server, method, &route.replace("{}", name), body);
+            reply.problem(400, "invalid_name");
+        }
+        let body = json!({ "requests": [{ "dataset": name, "keys": ["x"] }] });
+        let reply = server.post("/v1/batch-get", &body);
+        assert!(
+            reply.status == 400 || reply.json()["answers"][0]["error"]["code"] == "invalid_name",
+            "{reply}"
+        );
+    }
+    assert_eq!(before, tree(server.beside("").as_path()), "a file was touched");
+    // As long as a name may be.
+    server.pushed(&"a".repeat(63), &rows("a", 1, 1));
+}
+
+#[test]
+fn a_part_or_version_outside_its_pattern() {
+    let server = Server::start();
+    let opened = server
+        .post("/v1/datasets/recs/versions", &json!({ "key": ["k"], "format": "ndjson" }))
+        .expect(201);
+    let before = tree(server.beside("").as_path());
+    let long = "p".repeat(129);
+    for part in ["..", "%2e%2e", ".hidden", "a%2Fb", "a%00", "-a", "%C3%A9", "a%20b", &long] {
+        let path = format!("/v1/datasets/recs/versions/{}/parts/{part}", opened.json()["version"]);
+        server.send("PUT", &path, &[], b"x").problem(400, "invalid_name");
+    }
+    for version in ["0", "-1", "x", "1.0", "18446744073709551616", "%31%00", "01x"] {
+        let path = format!("/v1/datasets/recs/versions/{version}");
+        assert_eq!(server.get_path(&path).status, 400, "version {version}");
+        let path = format!("/v1/datasets/recs/keys/x?version={version}");
+        assert_eq!(server.get_path(&path).status, 400, "?version={version}");
+    }
+    assert_eq!(before, tree(server.beside("").as_path()), "a file was touched");
+}
+
+#[track_caller]
+fn assert_names(reply: &Reply, name: &str) {
+    assert_eq!(reply.status, 400, "{reply}");
+    assert_eq!(reply.header("content-type"), Some("application/problem+json"), "{reply}");
+    assert!(reply.json()["detail"].as_str().unwrap().contains(name), "does not name it: {reply}");
+}
+
+#[test]
+fn an_unknown_parameter_or_field_is_named() {
+    let server = Server::start();
+    server.pushed(D, &rows(D, 1, 10));
+    for &(method, route, body) in ROUTES {
+        let path = route.replace("{}", D);
+        let mark = if path.contains('?') { '&' } else { '?' };
+        assert_names(&send(&server, method, &format!("{path}{mark}nonsense=1"), body), "nonsense");
+        if let Ok(Value::Object(mut fields)) = serde_json::from_str(body) {
+            if path.contains("/push") {
+                continue;
+            }
+            fields.insert("nonsense".to_owned(), json!(1));
+            assert_names(
+                &send(&server, method, &path, &Value::Object(fields).to_string()),
+                "nonsense",
+            );
+        }
+    }
+    assert_names(
+        &send(&server, "PUT", "/v1/datasets/recs", r#"{"gates":{"nonsense":1}}"#),
+        "nonsense",
+    );
+    assert_names(
+        &server.post("/v1/batch-get", &json!({ "requests": [], "nonsense": 1 })),
+        "nonsense",
+    );
+    assert_eq!(server.dataset(D)["current"], 1, "nothing was changed");
+    assert_eq!(server.dataset(D)["versions"], 1, "nothing was begun");
+}
+
+#[test]
+fn a_request_that_is_no_request() {
+    let server = Server::start();
+    server.pushed(D, &rows(D, 1, 10));
+    let missing = server.get_path("/v1/nothing/here").expect(404);
+    assert_eq!(missing.header("content-type"), Some("application/problem+json"), "{missing}");
+    let wrong = server.send("DELETE", "/v1/datasets/recs/keys/x", &[], b"").expect(405);
+    assert!(wrong.header("allow").is_some_and(|a| a.contains("GET")), "{wrong}");
+    for body in ["", "{", "[]", "null", r#"{"keys":"x"}"#, r#"{"keys":[1]}"#] {
+        let reply = server.send("POST", "/v1/datasets/recs/batch-get", &JSON, body.as_bytes());
+        assert_eq!(reply.status, 400, "{body:?}: {reply}");
+    }
+    let many: Vec<String> = (0..1001).map(|i| i.to_string()).collect();
+    assert_eq!(server.batch(D, &many).status, 400);
+    server.batch(D, &many[..1000]).expect(200);
+    assert_eq!(server.get_path("/v1/datasets/recs/scan?limit=many").status, 400);
+    assert_eq!(server.get_path("/v1/datasets/recs/scan?cursor=nonsense").status, 400);
+}
+
+#[test]
+fn an_unknown_setting_stops_the_start() {
+    let mut server = Server::start();
+    server.kill();
+    let config = server.beside("config.toml");
+    fs::write(&config, "nonsense = 1\n").unwrap();
+    let mut command = tidetable(&["serve", "--listen", "127.0.0.1:0", "--data"]);
+    let output = command.arg(server.data()).arg("--config").arg(&config).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("nonsense"), "{said}");
+    let output = tidetable(&["serve", "--nonsense"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}

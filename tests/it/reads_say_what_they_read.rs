@@ -1,0 +1,183 @@
+//! Lookups: the stored bytes, the version they come from, an ETag that outlives a swap of the
+//! same value, chosen fields, kept versions, and a "not found" that says what was not found.
+
+use serde_json::json;
+
+use crate::data::{key, rows};
+use crate::harness::Server;
+
+const D: &str = "stats";
+
+#[test]
+fn a_value_comes_with_its_version_and_etag() {
+    let server = Server::start();
+    let path = "key=k&format=ndjson&as_of=2026-11-20T00:00:00Z&label=run-1";
+    let pushed = server
+        .push_with(D, path, b"{\"k\":\"ada\",\"n\":1.50,\"s\":\"\xc3\xbc\"}\n")
+        .expect(201)
+        .json();
+    assert_eq!((&pushed["label"], &pushed["current"]), (&json!("run-1"), &json!(true)));
+
+    let found = server.get(D, "ada").expect(200);
+    assert_eq!(
+        found.text(),
+        "{\"k\":\"ada\",\"n\":1.50,\"s\":\"ü\"}",
+        "numbers as they were written"
+    );
+    assert_eq!(found.header("content-type"), Some("application/json"));
+    assert_eq!(found.version(), 1);
+    assert!(
+        found.header("tidetable-as-of").is_some_and(|t| t.starts_with("2026-11-20T00:00:00")),
+        "{found}"
+    );
+    let etag = found.header("etag").unwrap().to_owned();
+    assert!(etag.starts_with('"'), "a strong one: {etag}");
+
+    let head = server.send("HEAD", &format!("/v1/datasets/{D}/keys/ada"), &[], b"").expect(200);
+    assert_eq!(head.header("etag"), Some(etag.as_str()));
+    assert_eq!(head.header("content-length"), Some(found.body.len().to_string().as_str()));
+
+    // The same value in the next version: whoever has it need not read it again.
+    server
+        .push_with(D, "key=k&format=ndjson", b"{\"k\":\"ada\",\"n\":1.50,\"s\":\"\xc3\xbc\"}\n")
+        .expect(201);
+    let path = format!("/v1/datasets/{D}/keys/ada");
+    let unchanged = server.send("GET", &path, &[("if-none-match", &etag)], b"").expect(304);
+    assert_eq!((unchanged.version(), unchanged.body.len()), (2, 0));
+    assert_eq!(unchanged.header("etag"), Some(etag.as_str()));
+    server.pushed(D, "{\"k\":\"ada\",\"n\":2}\n");
+    let changed = server.send("GET", &path, &[("if-none-match", &etag)], b"").expect(200);
+    assert_ne!(changed.header("etag"), Some(etag.as_str()));
+    assert_eq!(
+        server.get_path(&format!("{path}?version=1")).expect(200).header("etag"),
+        Some(etag.as_str())
+    );
+}
+
+#[test]
+fn chosen_fields_of_an_object_and_of_a_list() {
+    let server = Server::start();
+    server.pushed(D, "{\"k\":\"ada\",\"n\":1,\"s\":\"x\",\"deep\":{\"a\":[1, 2]}}\n");
+    let found = server.get_path(&format!("/v1/datasets/{D}/keys/ada?fields=n,deep")).expect(200);
+    assert_eq!(found.json(), json!({ "n": 1, "deep": { "a": [1, 2] } }));
+    assert_ne!(
+        found.header("etag"),
+        server.get(D, "ada").header("etag"),
+        "the ETag of what is sent"
+    );
+    let none = server.get_path(&format!("/v1/datasets/{D}/keys/ada?fields=nothing")).expect(200);
+    assert_eq!(none.json(), json!({}));
+
+    let rows = "{\"k\":\"a\",\"c\":1,\"r\":0.5}\n{\"k\":\"a\",\"c\":2,\"r\":0.9}\n{\"k\":\"a\",\"c\":3,\"r\":0.7}\n";
+    server
+        .push_with(
+            "recs",
+            "key=k&format=ndjson&collect=true&order_by=r:desc&limit=2",
+            rows.as_bytes(),
+        )
+        .expect(201);
+    let found = server.get("recs", "a").expect(200);
+    assert_eq!(found.text(), r#"[{"k":"a","c":2,"r":0.9},{"k":"a","c":3,"r":0.7}]"#);
+    let found = server.get_path("/v1/datasets/recs/keys/a?fields=c").expect(200);
+    assert_eq!(found.json(), json!([{ "c": 2 }, { "c": 3 }]));
+    let body = json!({ "keys": ["a", "b"], "fields": ["c"] });
+    let batch = server.post("/v1/datasets/recs/batch-get", &body).expect(200).json();
+    assert_eq!(batch["results"][0]["value"], json!([{ "c": 2 }, { "c": 3 }]));
+    assert_eq!(batch["results"][1], json!({ "key": "b", "found": false }));
+}
+
+#[test]
+fn any_key_can_be_asked_for() {
+    let server = Server::start();
+    // A key, as it stands in a path, in base64url and in hexadecimal.
+    let keys = [
+        ("a/b", "a%2Fb", "YS9i", "612f62"),
+        ("a%2Fb", "a%252Fb", "YSUyRmI", "6125324662"),
+        ("a b+c", "a%20b+c", "YSBiK2M", "6120622b63"),
+        ("ü", "%C3%BC", "w7w", "c3bc"),
+        ("\u{0}", "%00", "AA", "00"),
+        ("?#&=", "%3F%23%26%3D", "PyMmPQ", "3f23263d"),
+        (".", "", "Lg", "2e"),
+        ("..", "", "Li4", "2e2e"),
+    ];
+    let rows: String = keys.iter().map(|(k, ..)| format!("{}\n", json!({ "k": k }))).collect();
+    server.pushed(D, &rows);
+    for (k, in_path, base64url, hex) in keys {
+        let wanted = json!({ "k": k });
+        if !in_path.is_empty() {
+            assert_eq!(server.get(D, in_path).expect(200).json(), wanted);
+        }
+        let path = format!("{base64url}?key_encoding=base64url");
+        assert_eq!(server.get(D, &path).expect(200).json(), wanted, "{k:?}");
+        assert_eq!(
+            server.get(D, &format!("{hex}?key_encoding=hex")).expect(200).json(),
+            wanted,
+            "{k:?}"
+        );
+        let body = json!({ "keys": [base64url], "key_encoding": "base64url" });
+        let batch = server.post(&format!("/v1/datasets/{D}/batch-get"), &body).expect(200).json();
+        assert_eq!(batch["results"][0]["value"], wanted, "{k:?}");
+    }
+    server.get(D, "%ff").problem(400, "invalid_key");
+    server.get(D, "!?key_encoding=base64url").problem(400, "invalid_key");
+    server.get(D, "612?key_encoding=hex").problem(400, "invalid_key");
+    assert_eq!(server.get(D, "x?key_encoding=rot13").status, 400);
+}
+
+#[test]
+fn not_found_says_what_was_not_found() {
+    let server = Server::start();
+    server.get("nobody", "x").problem(404, "dataset_not_found");
+    server.configure(D, &json!({}));
+    server.get(D, "x").problem(404, "no_current_version");
+    server.pushed(D, &rows(D, 1, 3));
+    let missing = server.get(D, "x");
+    assert_eq!(missing.version(), 1);
+    missing.problem(404, "key_not_found");
+    server
+        .get_path(&format!("/v1/datasets/{D}/keys/{}?version=9", key(1)))
+        .problem(404, "version_not_found");
+}
+
+#[test]
+fn several_datasets_at_one_instant() {
+    let server = Server::start();
+    server.pushed("recs", &rows("recs", 1, 5));
+    server.pushed("stats", &rows("stats", 1, 5));
+    server.pushed("stats", &rows("stats", 2, 5));
+    let body = json!({ "requests": [
+        { "dataset": "recs", "keys": [key(1)] },
+        { "dataset": "nobody", "keys": [key(1)] },
+        { "dataset": "stats", "keys": [key(2), "x"], "fields": ["version"] },
+    ] });
+    let answers = server.post("/v1/batch-get", &body).expect(200).json();
+    assert_eq!(
+        (&answers["answers"][0]["dataset"], &answers["answers"][0]["version"]),
+        (&json!("recs"), &json!(1))
+    );
+    assert_eq!(answers["answers"][0]["results"][0]["value"]["k"], key(1));
+    assert_eq!(answers["answers"][1]["error"]["code"], "dataset_not_found");
+    assert_eq!(answers["answers"][2]["version"], 2);
+    assert_eq!(answers["answers"][2]["results"][0]["value"], json!({ "version": 2 }));
+    assert_eq!(answers["answers"][2]["results"][1]["found"], false);
+}
+
+#[test]
+fn a_scan_keeps_to_its_prefix() {
+    let server = Server::start();
+    server.pushed(
+        D,
+        "{\"k\":\"a:1\"}\n{\"k\":\"a:2\"}\n{\"k\":\"a:3\"}\n{\"k\":\"b:1\"}\n{\"k\":\"a\"}\n",
+    );
+    let first = server.dataset(&format!("{D}/scan?prefix=a:&limit=2"));
+    assert_eq!(
+        first["records"],
+        json!([{ "key": "a:1", "value": { "k": "a:1" } }, { "key": "a:2", "value": { "k": "a:2" } }])
+    );
+    let rest = server
+        .dataset(&format!("{D}/scan?prefix=a:&limit=2&cursor={}", first["next"].as_str().unwrap()));
+    assert_eq!(rest["records"], json!([{ "key": "a:3", "value": { "k": "a:3" } }]));
+    assert!(rest["next"].is_null());
+    let nothing = server.dataset(&format!("{D}/scan?prefix=zzz"));
+    assert_eq!((&nothing["records"], &nothing["next"]), (&json!([]), &json!(null)));
+}
