@@ -139,6 +139,13 @@ impl Failure {
         Self::new(Exit::Usage, message)
     }
 
+    /// A failure with a code of the storage library.
+    pub(crate) fn of_code(code: storage::Code, message: String) -> Self {
+        let mut failure = Self::new(Exit::of_kind(code.kind()), message);
+        failure.code = Some(code.as_str().to_owned());
+        failure
+    }
+
     /// The operating system failed while `doing` (a verb) `what`.
     pub(crate) fn io(doing: &str, what: impl std::fmt::Display, error: &io::Error) -> Self {
         let exit = match error.kind() {
@@ -209,9 +216,7 @@ impl Failure {
 
 impl From<storage::Error> for Failure {
     fn from(error: storage::Error) -> Self {
-        let mut failure = Self::new(Exit::of_kind(error.kind()), error.to_string());
-        failure.code = Some(error.code().as_str().to_owned());
-        failure
+        Self::of_code(error.code(), error.to_string())
     }
 }
 

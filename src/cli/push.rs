@@ -63,10 +63,10 @@ pub(crate) struct PushArgs {
     #[arg(long, help_heading = "Version")]
     no_activate: bool,
 
-    /// Show the first records as they would be served, and push nothing
+    /// Show the first rows as they would be served, and push nothing
     #[arg(long, help_heading = "Pushing")]
     dry_run: bool,
-    /// With --dry-run, how many records to show
+    /// With --dry-run, how many rows to read
     #[arg(
         long,
         value_name = "N",
@@ -237,19 +237,16 @@ impl PushArgs {
 
 fn dry_run(args: &PushArgs, out: &Output) -> Result<(), Failure> {
     let shown = rows::preview(&args.rows, &args.sources, args.show.into())?;
-    for record in &shown {
-        let (key, value) = (text(&record.key), text(&record.value));
+    for (key, value) in &shown.records {
+        let (key, value) = (text(key), text(value));
         // A value is compact JSON, and goes out as it would be stored.
         out.either(format!("{{\"key\":{},\"value\":{value}}}", json!(key)), || {
             format!("{key}\t{value}")
         })?;
     }
-    eprintln!("{} shown as they would be served; nothing was pushed", records(shown.len()));
+    let rows = if shown.complete { "all rows" } else { "the first rows" };
+    eprintln!("dry run: {rows} as they would be served; nothing was pushed");
     Ok(())
-}
-
-fn records(n: usize) -> String {
-    if n == 1 { "1 record".to_owned() } else { format!("{n} records") }
 }
 
 fn text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
