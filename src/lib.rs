@@ -3,6 +3,8 @@
 pub mod cli;
 mod config;
 mod http;
+#[allow(dead_code, unused_imports, reason = "the commands that use it come next")]
+mod ingest;
 mod metrics;
 mod server;
 mod telemetry;

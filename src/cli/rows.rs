@@ -34,7 +34,16 @@ pub(crate) fn sources(arguments: &[String]) -> Result<Vec<Source>, Failure> {
             ingest::Origin::Reader(_) => Origin::Stdin,
         },
     };
-    Ok(ingest::expand_sources(arguments)?.into_iter().map(of).collect())
+    Ok(expand(arguments)?.into_iter().map(of).collect())
+}
+
+/// As the server's reader would, but a file that is not there is "not found".
+fn expand(arguments: &[String]) -> Result<Vec<Input>, Failure> {
+    let is_pattern = |name: &str| name.contains(['*', '?', '[']);
+    for name in arguments.iter().filter(|name| *name != "-" && !is_pattern(name)) {
+        std::fs::metadata(name).map_err(|error| Failure::io("find the source", name, &error))?;
+    }
+    Ok(ingest::expand_sources(arguments)?)
 }
 
 /// The row options as the API wants them, with the format that the names tell. Names that
@@ -61,7 +70,7 @@ pub(crate) fn preview(
     rows: u64,
 ) -> Result<Preview, Failure> {
     options.check()?;
-    Ok(ingest::preview(ingest::expand_sources(arguments)?, options, rows)?)
+    Ok(ingest::preview(expand(arguments)?, options, rows)?)
 }
 
 /// The one format that all names tell, if they tell any.
