@@ -52,4 +52,4 @@ pub(crate) use options::RowOptions;
 pub(crate) use preview::{Preview, preview};
 pub(crate) use reading::{Progress, ReadReport, read_rows};
 pub(crate) use row::RowRecord;
-pub(crate) use source::{Input, expand_sources};
+pub(crate) use source::{Input, Origin, expand_sources};
