@@ -53,6 +53,7 @@ mod durable;
 mod layout;
 mod regular;
 mod rocks;
+mod space;
 
 mod error;
 
@@ -77,5 +78,6 @@ pub use parts::{Part, PartWriter, SyncedPart, sha256_of};
 pub use rocks::{BlockCache, Scan, Value};
 pub use snapshot::Snapshot;
 pub use sorter::{MIN_SORT_BYTES, Record, Sorted, Sorter};
+pub use space::{RESERVE_BYTES, free_bytes, require_space};
 pub use store::{Recovered, Recovery, SelfActivation, Store, StoreOptions, Swept, now};
 pub use verify::{UnpublishedSnapshot, VerifiedSnapshot, verify_snapshot};
