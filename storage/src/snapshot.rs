@@ -126,9 +126,10 @@ impl std::fmt::Debug for Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::durable;
     use crate::error::{Code, Error};
     use crate::manifest::Compression;
-    use crate::testing::{build, build_as, flip, records, verified};
+    use crate::testing::{self, build, build_as, flip, records, verified};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
     use std::fs;
@@ -286,23 +287,37 @@ mod tests {
     }
 
     #[test]
-    fn a_shortened_or_flipped_list_of_rocksdb_is_never_not_found() {
+    fn any_change_of_rocksdbs_own_files_makes_the_version_unusable() {
         let dir = tempfile::tempdir().unwrap();
         let verified = verified(dir.path(), 800, 16_000);
-        let list = fs::read_dir(layout::db(dir.path())).unwrap().map(|e| e.unwrap().path());
-        let list = list.into_iter().find(|p| p.to_string_lossy().contains("MANIFEST-")).unwrap();
-        let whole = fs::read(&list).unwrap();
-        for length in (0..whole.len()).step_by(3).chain([whole.len() - 1]) {
-            fs::write(&list, &whole[..length]).unwrap();
-            unusable(dir.path(), verified.digest());
-        }
-        for at in 0..whole.len() {
-            fs::write(&list, &whole).unwrap();
-            flip(&list, at, (at % 8) as u8);
-            match open(dir.path(), verified.digest()) {
-                Ok(snapshot) => assert_eq!(errors_of_all_lookups(&snapshot, at), 0),
-                Err(e) => assert_eq!(e.code(), Code::VersionUnusable, "byte {at}: {e}"),
+        let mut files = assembly::paths(&layout::db(dir.path())).unwrap();
+        files.retain(|path| path.extension().is_none());
+        assert_eq!(files.len(), 2, "CURRENT and MANIFEST: {files:?}");
+        for path in files {
+            let whole = fs::read(&path).unwrap();
+            for at in 0..whole.len() {
+                fs::write(&path, &whole[..at]).unwrap();
+                assert_eq!(unusable(dir.path(), verified.digest()).path(), Some(&*path));
+                fs::write(&path, &whole).unwrap();
+                flip(&path, at, (at % 8) as u8);
+                assert_eq!(unusable(dir.path(), verified.digest()).path(), Some(&*path));
             }
+            fs::write(&path, &whole).unwrap();
+        }
+        open(dir.path(), verified.digest()).unwrap();
+    }
+
+    /// The list of another version of the same shape is whole in itself.
+    #[test]
+    fn the_database_of_another_version_is_not_taken_for_this_ones() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let verified = verified(dir.path(), 800, 16_000);
+        for rows in [790, 400] {
+            let dir_of_other = other.path().join(rows.to_string());
+            let _ = testing::verified(&dir_of_other, rows, 16_000);
+            durable::remove_dir_all(&layout::db(dir.path())).unwrap();
+            durable::rename(&layout::db(&dir_of_other), &layout::db(dir.path())).unwrap();
+            unusable(dir.path(), verified.digest());
         }
     }
 
@@ -360,14 +375,14 @@ mod tests {
             ),
             (
                 "a table too many",
-                |d| drop(fs::copy(d.join("000001.sst"), d.join("db/000099.sst")).unwrap()),
-                "db",
+                |d| fs::hard_link(d.join("000001.sst"), d.join("db/000099.sst")).unwrap(),
+                "db/000099.sst",
             ),
-            ("no CURRENT", |d| fs::remove_file(d.join("db/CURRENT")).unwrap(), "db"),
+            ("no CURRENT", |d| fs::remove_file(d.join("db/CURRENT")).unwrap(), "db/CURRENT"),
             (
                 "another CURRENT",
                 |d| fs::write(d.join("db/CURRENT"), "MANIFEST-000099\n").unwrap(),
-                "db",
+                "db/CURRENT",
             ),
             ("no table", |d| fs::remove_file(d.join("000001.sst")).unwrap(), "000001.sst"),
             ("no manifest", |d| fs::remove_file(d.join("manifest.json")).unwrap(), "manifest.json"),

@@ -344,7 +344,7 @@ mod tests {
                 flip(&path, at, (at % 8) as u8);
             }
         }
-        UnpublishedSnapshot::find(dir.path()).unwrap().verify(&mut |_| {}).unwrap();
+        let _ = UnpublishedSnapshot::find(dir.path()).unwrap().verify(&mut |_| {}).unwrap();
     }
 
     #[test]
