@@ -300,6 +300,7 @@ impl<'a> Progress<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::durable;
     use crate::testing::{build, flip, records, verified};
     use std::fs;
 
@@ -429,9 +430,9 @@ mod tests {
         let verified = verified(dir.path(), 2000, 30_000);
         let refused = |digest: &Digest| VerifiedSnapshot::vouched(dir.path(), digest).unwrap_err();
         assert_eq!(refused(&Digest::of(b"other")).code(), Code::SnapshotRefused);
-        fs::rename(layout::db(dir.path()), dir.path().join("away")).unwrap();
+        durable::rename(&layout::db(dir.path()), &dir.path().join("away")).unwrap();
         assert_eq!(refused(verified.digest()).code(), Code::SnapshotRefused);
-        fs::rename(dir.path().join("away"), layout::db(dir.path())).unwrap();
+        durable::rename(&dir.path().join("away"), &layout::db(dir.path())).unwrap();
         extend(&dir.path().join("000001.sst"));
         assert_eq!(refused(verified.digest()).path().unwrap(), dir.path().join("000001.sst"));
     }
