@@ -3,17 +3,23 @@
 //!
 //! RocksDB keeps the list of its files in a MANIFEST of its own, and replays logs it
 //! finds. Were that list shortened, or a log slipped in, lookups would be answered from
-//! other data than the verified one, beginning with a false "not found". So `db/` is never
-//! accepted from outside, holds nothing but what is named here, and must show the same
-//! files as our manifest, each being the very file that was verified (invariants 1, 3
-//! and 7). It can be deleted at any time: it is made again.
+//! other data than the verified one, beginning with a false "not found"; and RocksDB 11.8
+//! reads on for ever in a MANIFEST that was cut within a record's head. So `db/` is never
+//! accepted from outside, and is sealed when it is made: a file of ours lists all others.
+//! Before RocksDB sees any of it, nothing but those is there and their bytes are the
+//! sealed ones; after, what it serves is compared with our manifest, file by file, each
+//! being the very file that was verified (invariants 1, 3 and 7).
+//!
+//! `db/` can be moved away at any time: it is made again.
 
-use std::ffi::OsString;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::digest::FileSums;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{Digest, FileSums};
 use crate::durable;
 use crate::error::{Code, Error, Result};
 use crate::layout;
@@ -44,7 +50,11 @@ pub(crate) fn assemble(dir: &Path, manifest: &Manifest) -> Result<()> {
 /// [`Code::VersionUnusable`] naming the file that does not fit.
 pub(crate) fn open(dir: &Path, manifest: &Manifest, cache: Option<&BlockCache>) -> Result<Reader> {
     let db = layout::db(dir);
-    check_names(&db, manifest)?;
+    let is_dir = fs::symlink_metadata(&db).is_ok_and(|m| m.is_dir());
+    if !is_dir {
+        return Err(unfit("expected a directory").at(db));
+    }
+    Seal::read(&db)?.check(&db)?;
     let reader = Reader::open(&db, cache)?;
     let live = reader.live_files()?;
     if live.len() != manifest.files.len() {
@@ -67,66 +77,97 @@ fn fill(dir: &Path, tmp: &Path, manifest: &Manifest) -> Result<()> {
         links.push(link);
     }
     rocks::ingest(tmp, &links)?;
-    for name in names(tmp)? {
-        let path = tmp.join(&name);
-        match Part::of(&name.to_string_lossy()) {
-            Some(_) => durable::sync_file(&regular::open(&path)?, &path)?,
-            None => fs::remove_file(&path).map_err(|e| Error::io("remove the file", &path, e))?,
-        }
-    }
-    durable::sync_dir(tmp)
+    Seal::of(tmp)?.write(tmp)
 }
 
-/// The kinds of files that may stand in `db/`.
-#[derive(PartialEq)]
-enum Part {
-    Table,
-    Manifest,
-    Current,
-    Identity,
+/// What stands in `db/`, besides the seal itself.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Seal {
+    /// RocksDB's names for the SSTs of the snapshot, sorted.
+    tables: Vec<String>,
+    /// Its other files.
+    files: Vec<SealedFile>,
 }
 
-impl Part {
-    fn of(name: &str) -> Option<Self> {
-        let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        match name {
-            "CURRENT" => Some(Self::Current),
-            "IDENTITY" => Some(Self::Identity),
-            _ if name.strip_prefix("MANIFEST-").is_some_and(number) => Some(Self::Manifest),
-            _ if name.strip_suffix(".sst").is_some_and(number) => Some(Self::Table),
-            _ => None,
-        }
-    }
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SealedFile {
+    name: String,
+    blake3: Digest,
 }
 
-/// `db/` holds the right number of tables, one MANIFEST and a CURRENT that names it.
-fn check_names(db: &Path, manifest: &Manifest) -> Result<()> {
-    let is_dir = fs::symlink_metadata(db).is_ok_and(|m| m.is_dir());
-    if !is_dir {
-        return Err(unfit("expected a directory").at(db));
-    }
-    let (mut tables, mut lists, mut current) = (0, Vec::new(), None);
-    for name in names(db)? {
-        let path = db.join(&name);
-        let text = name.to_string_lossy();
-        regular::metadata(&path)?;
-        match Part::of(&text) {
-            Some(Part::Table) => tables += 1,
-            Some(Part::Manifest) => lists.push(text.into_owned()),
-            Some(Part::Current) => {
-                current = Some(fs::read(&path).map_err(|e| Error::io("read the file", &path, e))?);
+impl Seal {
+    const NAME: &str = "sealed.json";
+    /// More than 100,000 names take.
+    const MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+    /// Removes from `db` what a reader does not need (logs, options), makes the rest
+    /// durable and lists it.
+    fn of(db: &Path) -> Result<Self> {
+        let mut seal = Self { tables: Vec::new(), files: Vec::new() };
+        for path in paths(db)? {
+            let name = name(&path);
+            let is_table = number(name.strip_suffix(".sst"));
+            if is_table || name == "CURRENT" || number(name.strip_prefix("MANIFEST-")) {
+                durable::sync_file(&regular::open(&path)?, &path)?;
+            } else {
+                fs::remove_file(&path).map_err(|e| Error::io("remove the file", &path, e))?;
+                continue;
             }
-            Some(Part::Identity) => {}
-            None => return Err(unfit("this file does not belong here").at(path)),
+            if is_table {
+                seal.tables.push(name);
+            } else {
+                let blake3 = FileSums::of(&path, false, &mut |_| {})?.blake3;
+                seal.files.push(SealedFile { name, blake3 });
+            }
         }
+        seal.tables.sort();
+        Ok(seal)
     }
-    if tables != manifest.files.len() {
-        let listed = manifest.files.len();
-        return Err(unfit(&format!("it holds {tables} tables, the manifest lists {listed}")).at(db));
+
+    fn write(&self, db: &Path) -> Result<()> {
+        let bytes = serde_json::to_vec_pretty(self);
+        let bytes =
+            bytes.map_err(|e| Error::new(Code::IoFailed, "cannot list files").because(e))?;
+        // Syncs the directory as well, and with it all other names.
+        durable::write_new(&db.join(Self::NAME), &bytes)
     }
-    match (&lists[..], current) {
-        ([list], Some(current)) if current == format!("{list}\n").into_bytes() => Ok(()),
-        _ => Err(unfit("its CURRENT does not name its one MANIFEST").at(db)),
+
+    fn read(db: &Path) -> Result<Self> {
+        let path = db.join(Self::NAME);
+        let mut bytes = Vec::new();
+        let read = regular::open(&path)?.take(Self::MAX_BYTES).read_to_end(&mut bytes);
+        read.map_err(|e| Error::io("read the file", &path, e))?;
+        let seal: Self = serde_json::from_slice(&bytes)
+            .map_err(|e| unfit("its list of files cannot be parsed").at(&path).because(e))?;
+        if !seal.tables.is_sorted() {
+            return Err(unfit("its list of files is not in order").at(path));
+        }
+        Ok(seal)
+    }
+
+    /// The sealed files are there, unchanged, and no others.
+    fn check(&self, db: &Path) -> Result<()> {
+        for path in paths(db)? {
+            let name = name(&path);
+            if name != Self::NAME
+                && self.tables.binary_search(&name).is_err()
+                && !self.files.iter().any(|file| file.name == name)
+            {
+                return Err(unfit("this file does not belong here").at(path));
+            }
+        }
+        for table in &self.tables {
+            regular::metadata(&db.join(table))?;
+        }
+        for file in &self.files {
+            let path = db.join(&file.name);
+            if FileSums::of(&path, false, &mut |_| {})?.blake3 != file.blake3 {
+                return Err(unfit("this file is not as it was made").at(path));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -154,17 +195,19 @@ fn check_file(dir: &Path, live: &LiveFile, file: &SstFile) -> Result<()> {
     Ok(())
 }
 
-fn names(dir: &Path) -> Result<Vec<OsString>> {
-    let list = |e| Error::io("list the directory", dir, e);
-    fs::read_dir(dir)
-        .map_err(list)?
-        .map(|entry| entry.map(|entry| entry.file_name()).map_err(list))
-        .collect()
-}
-
 /// The paths in `dir`, in no order.
 pub(crate) fn paths(dir: &Path) -> Result<Vec<PathBuf>> {
-    Ok(names(dir)?.into_iter().map(|name| dir.join(name)).collect())
+    let list = |e| Error::io("list the directory", dir, e);
+    let entries = fs::read_dir(dir).map_err(list)?;
+    entries.map(|entry| entry.map(|entry| entry.path()).map_err(list)).collect()
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn number(text: Option<&str>) -> bool {
+    text.is_some_and(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn unfit(why: &str) -> Error {

@@ -22,6 +22,11 @@ use crate::regular;
 use crate::rocks::TableWriter;
 use crate::verify::UnpublishedSnapshot;
 
+/// A new file is begun after as many records, be they ever so small: RocksDB keeps 8 bytes
+/// of each in memory until the file is complete, for the filter, and that memory is to
+/// depend on neither the number nor the size of the records.
+const FILE_RECORDS: u64 = 1_000_000;
+
 /// How a snapshot is written.
 #[derive(Clone, Copy, Debug)]
 pub struct BuildOptions {
@@ -115,7 +120,7 @@ impl Builder {
         self.value_bytes += value.len() as u64;
         self.last_key.clear();
         self.last_key.extend_from_slice(key);
-        if table.writer.bytes() >= self.options.file_bytes {
+        if table.writer.bytes() >= self.options.file_bytes || table.records >= FILE_RECORDS {
             self.close_table()?;
         }
         Ok(())
@@ -205,6 +210,18 @@ mod tests {
         assert_eq!(manifest.records, 5000);
         assert_eq!(manifest.key_bytes, 25_000);
         assert_eq!(&Manifest::read(dir.path()).unwrap().0, manifest);
+    }
+
+    #[test]
+    fn small_records_are_spread_over_files_as_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut builder = Builder::create(dir.path(), BuildOptions::default()).unwrap();
+        for n in 0..=FILE_RECORDS as u32 {
+            builder.add(&n.to_be_bytes(), b"").unwrap();
+        }
+        let manifest = builder.finish().unwrap().manifest().clone();
+        assert_eq!(manifest.files.len(), 2);
+        assert_eq!((manifest.records, manifest.files[1].records), (FILE_RECORDS + 1, 1));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::assembly;
 use crate::digest::{ContentHasher, Digest, FileSums};
-use crate::error::{Code, Error, Kind, Result};
+use crate::error::{Code, Error, Result};
 use crate::layout::{self, MANIFEST};
 use crate::manifest::{Manifest, SstFile};
 use crate::regular;
@@ -268,7 +268,6 @@ impl SstFile {
 }
 
 fn damaged(why: &str) -> Error {
-    debug_assert_eq!(Code::VersionUnusable.kind(), Kind::Corrupt);
     Error::new(
         Code::VersionUnusable,
         format!("a file is not as the manifest of its version says: {why}; push the data again"),
@@ -298,165 +297,4 @@ impl<'a> Progress<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{build, flip, records, verified};
-    use std::fs;
-
-    fn refused(unpublished: UnpublishedSnapshot) -> Error {
-        unpublished.verify(&mut |_| {}).expect_err("it was damaged")
-    }
-
-    #[test]
-    fn verifying_reads_everything_and_tells_how_far_it_is() {
-        let dir = tempfile::tempdir().unwrap();
-        let unpublished = build(dir.path(), records(20_000), 200_000);
-        let all = unpublished.manifest().verify_bytes();
-        let mut told = Vec::new();
-        let verified = unpublished.verify(&mut |bytes| told.push(bytes)).unwrap();
-        assert!(told.is_sorted() && told.len() > 3);
-        assert_eq!(told.last(), Some(&all));
-        assert_eq!(
-            VerifiedSnapshot::vouched(dir.path(), verified.digest()).unwrap().dir(),
-            dir.path()
-        );
-        assert_eq!(
-            verify_snapshot(dir.path(), Some(verified.digest()), &mut |_| {}).unwrap().records,
-            20_000
-        );
-        assert!(!layout::db_tmp(dir.path()).exists());
-    }
-
-    #[test]
-    fn a_flipped_bit_in_any_file_is_refused_and_the_file_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let unpublished = build(dir.path(), records(2000), 30_000);
-        let manifest = unpublished.manifest().clone();
-        drop(unpublished);
-        assert!(manifest.files.len() > 1);
-        for file in &manifest.files {
-            let path = dir.path().join(&file.name);
-            for at in (0..file.bytes as usize).step_by(997) {
-                flip(&path, at, (at % 8) as u8);
-                let error = refused(UnpublishedSnapshot::find(dir.path()).unwrap());
-                assert_eq!((error.code(), error.path()), (Code::SnapshotRefused, Some(&*path)));
-                assert!(!layout::db(dir.path()).exists(), "nothing looks finished");
-                flip(&path, at, (at % 8) as u8);
-            }
-        }
-        UnpublishedSnapshot::find(dir.path()).unwrap().verify(&mut |_| {}).unwrap();
-    }
-
-    #[test]
-    fn files_that_are_missing_cut_extended_or_too_many_are_refused() {
-        type Damage = fn(&Path);
-        let damages: [(&str, Damage, &str); 8] = [
-            ("missing", |d| fs::remove_file(d.join("000001.sst")).unwrap(), "000001.sst"),
-            ("cut", |d| cut(&d.join("000001.sst"), 1), "000001.sst"),
-            ("extended", |d| extend(&d.join("000002.sst")), "000002.sst"),
-            (
-                "an SST too many",
-                |d| drop(fs::copy(d.join("000001.sst"), d.join("000099.sst"))),
-                "000099.sst",
-            ),
-            ("a log", |d| fs::write(d.join("000009.log"), b"").unwrap(), "000009.log"),
-            ("a database from outside", |d| fs::create_dir(d.join("db")).unwrap(), "db"),
-            ("a link", |d| link(&d.join("000001.sst")), "000001.sst"),
-            ("files exchanged", |d| exchange(d), "000001.sst"),
-        ];
-        for (what, damage, named) in damages {
-            let outer = tempfile::tempdir().unwrap();
-            let dir = outer.path().join("snapshot");
-            let unpublished = build(&dir, records(2000), 30_000);
-            damage(&dir);
-            let error = refused(unpublished);
-            assert_eq!(error.code(), Code::SnapshotRefused, "{what}: {error}");
-            assert_eq!(error.path().unwrap(), dir.join(named), "{what}: {error}");
-        }
-    }
-
-    fn cut(path: &Path, bytes: usize) {
-        let whole = fs::read(path).unwrap();
-        fs::write(path, &whole[..whole.len() - bytes]).unwrap();
-    }
-
-    fn extend(path: &Path) {
-        let whole = fs::read(path).unwrap();
-        fs::write(path, [&whole[..], b"\0"].concat()).unwrap();
-    }
-
-    fn link(path: &Path) {
-        let elsewhere = path.parent().unwrap().with_extension("elsewhere");
-        fs::copy(path, &elsewhere).unwrap();
-        fs::remove_file(path).unwrap();
-        std::os::unix::fs::symlink(elsewhere, path).unwrap();
-    }
-
-    fn exchange(dir: &Path) {
-        let [a, b] = ["000001.sst", "000002.sst"].map(|name| dir.join(name));
-        let (one, two) = (fs::read(&a).unwrap(), fs::read(&b).unwrap());
-        fs::write(a, two).unwrap();
-        fs::write(b, one).unwrap();
-    }
-
-    #[test]
-    fn a_manifest_that_lies_about_its_content_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let unpublished = build(dir.path(), records(500), 1 << 20);
-        type Lie = fn(&mut Manifest);
-        let lies: [Lie; 4] = [
-            |m| m.content_digest = Digest::of(b"other"),
-            |m| m.files[0].first_key.push(0),
-            |m| m.files[0].last_key.push(0),
-            |m| (m.records, m.files[0].records) = (499, 499),
-        ];
-        for lie in lies {
-            let mut manifest = unpublished.manifest().clone();
-            lie(&mut manifest);
-            manifest.write(dir.path()).unwrap();
-            let error = refused(UnpublishedSnapshot::find(dir.path()).unwrap());
-            assert_eq!(error.code(), Code::SnapshotRefused);
-            fs::remove_dir_all(layout::db(dir.path())).unwrap();
-        }
-        let nothing = tempfile::tempdir().unwrap();
-        let error = UnpublishedSnapshot::find(nothing.path()).unwrap_err();
-        assert_eq!(error.code(), Code::SnapshotRefused);
-    }
-
-    #[test]
-    fn vouching_is_for_one_snapshot_that_is_whole() {
-        let dir = tempfile::tempdir().unwrap();
-        let verified = verified(dir.path(), 2000, 30_000);
-        let refused = |digest: &Digest| VerifiedSnapshot::vouched(dir.path(), digest).unwrap_err();
-        assert_eq!(refused(&Digest::of(b"other")).code(), Code::SnapshotRefused);
-        fs::rename(layout::db(dir.path()), dir.path().join("away")).unwrap();
-        assert_eq!(refused(verified.digest()).code(), Code::SnapshotRefused);
-        fs::rename(dir.path().join("away"), layout::db(dir.path())).unwrap();
-        extend(&dir.path().join("000001.sst"));
-        assert_eq!(refused(verified.digest()).path().unwrap(), dir.path().join("000001.sst"));
-    }
-
-    #[test]
-    fn a_published_version_is_verified_again_and_not_touched() {
-        let dir = tempfile::tempdir().unwrap();
-        let verified = verified(dir.path(), 2000, 30_000);
-        let again = || verify_snapshot(dir.path(), Some(verified.digest()), &mut |_| {});
-        again().unwrap();
-        let path = dir.path().join("000002.sst");
-        for at in (0..fs::read(&path).unwrap().len()).step_by(211) {
-            flip(&path, at, 3);
-            let error = again().unwrap_err();
-            assert_eq!((error.code(), error.path()), (Code::DataCorrupt, Some(&*path)));
-            flip(&path, at, 3);
-        }
-        fs::write(dir.path().join("db/000123.log"), b"").unwrap();
-        assert_eq!(again().unwrap_err().path().unwrap(), dir.path().join("db/000123.log"));
-        fs::remove_file(dir.path().join("db/000123.log")).unwrap();
-        let other = verify_snapshot(dir.path(), Some(&Digest::of(b"other")), &mut |_| {});
-        assert_eq!(other.unwrap_err().code(), Code::DataCorrupt);
-        // Without db/ the files alone are compared, and none is made.
-        fs::remove_dir_all(layout::db(dir.path())).unwrap();
-        again().unwrap();
-        assert!(!layout::db(dir.path()).exists());
-    }
-}
+mod tests;
