@@ -118,7 +118,13 @@ struct Global {
     )]
     server: String,
     /// The token to show to the server, if it wants one
-    #[arg(long, global = true, value_name = "TOKEN", env = "TIDETABLE_TOKEN", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "TOKEN",
+        env = "TIDETABLE_TOKEN",
+        hide_env_values = true
+    )]
     token: Option<String>,
     /// Print JSON for programs instead of tables for people
     ///

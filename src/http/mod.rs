@@ -6,3 +6,4 @@ pub(crate) mod etag;
 pub(crate) mod extract;
 pub(crate) mod fields;
 pub(crate) mod keys;
+pub(crate) mod openapi;

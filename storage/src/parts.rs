@@ -231,10 +231,8 @@ mod tests {
         receive(dir.path(), "9", b"first try");
         receive(dir.path(), "9", b"nine");
         let parts = list(dir.path()).unwrap();
-        let seen: Vec<_> = parts
-            .iter()
-            .map(|p| (p.sealed.name.as_str(), fs::read(&p.path).unwrap()))
-            .collect();
+        let seen: Vec<_> =
+            parts.iter().map(|p| (p.sealed.name.as_str(), fs::read(&p.path).unwrap())).collect();
         assert_eq!(seen, [("9", b"nine".to_vec()), ("10", b"ten".to_vec())]);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4, "the first try is gone");
         assert_eq!(sha256_of(&parts[0].path).unwrap(), parts[0].sealed.sha256);
@@ -256,7 +254,8 @@ mod tests {
     fn a_damaged_document_is_an_error_not_a_missing_part() {
         let dir = tempfile::tempdir().unwrap();
         receive(dir.path(), "1", b"x");
-        fs::write(dir.path().join("1.part"), br#"{"file":"../../x","bytes":1,"sha256":""}"#).unwrap();
+        fs::write(dir.path().join("1.part"), br#"{"file":"../../x","bytes":1,"sha256":""}"#)
+            .unwrap();
         assert_eq!(list(dir.path()).unwrap_err().code(), Code::DataCorrupt);
     }
 
