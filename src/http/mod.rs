@@ -21,11 +21,13 @@ pub(crate) mod etag;
 pub(crate) mod extract;
 pub(crate) mod fields;
 pub(crate) mod keys;
+mod openapi;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post, put};
+use utoipa::OpenApi as _;
 
 use crate::state::AppState;
 
@@ -35,6 +37,8 @@ pub(crate) fn router(app: &AppState) -> Router {
     Router::new()
         // Reads.
         .route("/v1/datasets/{dataset}/keys/{key}", get(read::get_key))
+        // An empty key matches no parameter; it is answered as what it is, no key.
+        .route("/v1/datasets/{dataset}/keys/", get(read::get_key))
         .route("/v1/datasets/{dataset}/batch-get", post(batch::batch_get))
         .route("/v1/batch-get", post(batch::batches_get))
         .route("/v1/datasets/{dataset}/scan", get(scan::scan))
@@ -64,6 +68,7 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/version", get(health::version))
         .route("/metrics", get(health::metrics))
+        .merge(openapi::routes(&openapi::Document::openapi()))
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::no_such_method)
         .layer(edge)

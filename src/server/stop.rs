@@ -55,8 +55,8 @@ impl Stop {
         let _ = stages.wait_for(|now| *now >= stage).await;
     }
 
-    /// From now on SIGTERM and SIGINT mean [`Stop::drain`], and a second one means
-    /// [`Stop::now`]. Works on a thread of its own until the process ends.
+    /// From now on SIGTERM and SIGINT mean [`Stop::drain`], a second one means
+    /// [`Stop::now`], and a third ends the process on the spot. Works on a thread of its own until the process ends.
     pub(crate) fn on_signals(&self) -> anyhow::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
@@ -86,6 +86,11 @@ impl Stop {
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
             };
+            if *self.0.borrow() == Stage::Now {
+                // Whoever asks a third time must not have to look for SIGKILL.
+                tracing::error!("{name} a third time: the process ends as it is");
+                std::process::exit(1);
+            }
             if self.is_asked() {
                 tracing::warn!("{name} again: stopping at once");
                 self.now();
