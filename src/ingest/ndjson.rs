@@ -23,7 +23,7 @@ pub(crate) fn read(mut lines: Lines, reading: &mut Reading<'_, '_>) -> Result<u6
             Line::Read => {}
             Line::TooLong => {
                 let fault = Fault::new(format!("it has more than {MAX_ROW_BYTES} bytes"));
-                return Err(reading.last_row(&format!("{name} line {}", lines.number), fault));
+                return Err(reading.last_row(&format!("{name} line {}", lines.number), &fault));
             }
         }
         if bytes.trim_ascii().is_empty() {

@@ -490,6 +490,10 @@ mod tests {
         };
         assert_eq!(sorted(from_query.clone()), sorted(from_json.clone()));
         from_json.check().unwrap();
+        let empty = ["x", "--key", "a", "--null", ""];
+        let empty = <Line as clap::Parser>::try_parse_from(empty).unwrap().options;
+        assert_eq!(empty, options(json!({"key": "a", "null": ""})));
+        assert_eq!(empty.null, [""]);
         // What is shown as `source` reads back as the same options.
         assert_eq!(options(serde_json::to_value(&from_json).unwrap()), from_json);
     }

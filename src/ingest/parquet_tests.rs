@@ -43,10 +43,10 @@ fn rows(bytes: &[u8], options: serde_json::Value) -> crate::ingest::Result<Vec<S
 
 /// The values of one column, as JSON.
 fn values(array: ArrayRef) -> Vec<String> {
-    try_values(array, json!({})).unwrap()
+    try_values(array, &json!({})).unwrap()
 }
 
-fn try_values(array: ArrayRef, more: serde_json::Value) -> crate::ingest::Result<Vec<String>> {
+fn try_values(array: ArrayRef, more: &serde_json::Value) -> crate::ingest::Result<Vec<String>> {
     let keys = Int64Array::from_iter_values(0..i64::try_from(array.len()).unwrap());
     let mut options = json!({"key": "k", "value": "v"});
     options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -177,21 +177,21 @@ fn nested_values_survive_as_json() {
 #[test]
 fn not_a_number_fails_its_row_unless_it_may_be_null() {
     let floats = || Arc::new(Float64Array::from(vec![1.0, f64::NAN, f64::INFINITY]));
-    let error = try_values(floats(), json!({})).unwrap_err();
+    let error = try_values(floats(), &json!({})).unwrap_err();
     assert_eq!(
         error.problems[0],
         "rows.parquet row 2: the column \"v\" is not a finite number (--nan null makes it null)"
     );
     assert_eq!(error.problems.len(), 2);
-    assert_eq!(try_values(floats(), json!({"nan": "null"})).unwrap(), ["1.0", "null", "null"]);
+    assert_eq!(try_values(floats(), &json!({"nan": "null"})).unwrap(), ["1.0", "null", "null"]);
     let lists =
         Arc::new(ListArray::from_iter_primitive::<arrow::datatypes::Float32Type, _, _>([Some(
             vec![Some(f32::NAN)],
         )]));
-    assert_fails(try_values(Arc::clone(&lists) as ArrayRef, json!({})), "not a finite number");
-    assert_eq!(try_values(lists, json!({"nan": "null"})).unwrap(), ["[null]"]);
+    assert_fails(try_values(Arc::clone(&lists) as ArrayRef, &json!({})), "not a finite number");
+    assert_eq!(try_values(lists, &json!({"nan": "null"})).unwrap(), ["[null]"]);
     let far = Arc::new(Date32Array::from(vec![i32::MAX]));
-    assert_fails(try_values(far, json!({})), "outside what RFC 3339 can write");
+    assert_fails(try_values(far, &json!({})), "outside what RFC 3339 can write");
 }
 
 #[test]
@@ -416,6 +416,22 @@ fn what_is_cut_off_or_no_parquet_is_refused_by_name() {
     }
     let without_rows = file(vec![("k", Arc::new(Int64Array::from(Vec::<i64>::new())))]);
     assert_eq!(rows(&without_rows, json!({"key": "k"})).unwrap_err().code, Code::NoRows);
+}
+
+/// The keys 1 and 2 with a checksum of their page, as pyarrow and Spark write it.
+const WITH_CHECKSUM: &str = "UEFSMRUAFSwVLBXttKicAxwVBBUAFQYVBhwAAAACAAAABAEBAAAAAAAAAAIAAAAAAAAAFQQZLDUAGAZzY2hlbWEV\
+     AgAVBCUCGAFrABYEGRwZHCYAHBUEGSUGABkYAWsVABYEFl4WXiYISRwVABUAFQIAPCkGGSYABAAAABZeFgQmCBZe\
+     ACggcGFycXVldC1jcHAtYXJyb3cgdmVyc2lvbiAyNi4wLjEZHBwAAAB6AAAAUEFSMQ==";
+
+#[test]
+fn a_flipped_bit_in_a_page_with_a_checksum_is_found() {
+    use base64::Engine as _;
+    let mut bytes = base64::engine::general_purpose::STANDARD.decode(WITH_CHECKSUM).unwrap();
+    let all = rows(&bytes, json!({"key": "k"})).unwrap();
+    assert_eq!(all, [r#"1={"k":1}"#, r#"2={"k":2}"#]);
+    assert_eq!(bytes[35..37], [1, 0], "this is where the first key lies");
+    bytes[36] ^= 1;
+    assert_fails(rows(&bytes, json!({"key": "k"})), "rows.parquet is damaged");
 }
 
 proptest! {

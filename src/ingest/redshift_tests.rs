@@ -4,7 +4,7 @@ use serde_json::json;
 use crate::ingest::Result;
 use crate::ingest::testing::{assert_fails, input, records};
 
-fn rows(text: &str, more: serde_json::Value) -> Result<Vec<String>> {
+fn rows(text: &str, more: &serde_json::Value) -> Result<Vec<String>> {
     let mut options = json!({"key": "a", "columns": "a,b,c", "format": "redshift"});
     options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     records(vec![input("0000_part_00", text)], options)
@@ -26,7 +26,7 @@ fn backslashes_take_the_meaning_out_of_what_follows() {
         ("1|\"a|b\"\n", r#"1={"a":"1","b":"\"a","c":"b\""}"#),
         ("\n1|x|y\n\n", r#"1={"a":"1","b":"x","c":"y"}"#),
     ] {
-        match rows(text, json!({})) {
+        match rows(text, &json!({})) {
             Ok(all) => assert_eq!(all, [expected], "{text:?}"),
             Err(error) => assert!(expected.is_empty(), "{text:?}: {}", error.detail),
         }
@@ -35,20 +35,20 @@ fn backslashes_take_the_meaning_out_of_what_follows() {
 
 #[test]
 fn nulls_types_and_delimiters() {
-    let value = |text: &str, more: serde_json::Value| rows(text, more).unwrap()[0].clone();
+    let value = |text: &str, more: &serde_json::Value| rows(text, more).unwrap()[0].clone();
     assert_eq!(
-        value("1|\\N|\\\\N\n", json!({"null": "\\N"})),
+        value("1|\\N|\\\\N\n", &json!({"null": "\\N"})),
         r#"1={"a":"1","b":null,"c":"\\N"}"#,
         "null is told from the text that looks like it"
     );
-    assert_eq!(value("1||x\n", json!({"null": ""})), r#"1={"a":"1","b":null,"c":"x"}"#);
+    assert_eq!(value("1||x\n", &json!({"null": ""})), r#"1={"a":"1","b":null,"c":"x"}"#);
     assert_eq!(
-        value("1|t|2.50\n", json!({"types": "b:boolean,c:number"})),
+        value("1|t|2.50\n", &json!({"types": "b:boolean,c:number"})),
         r#"1={"a":"1","b":true,"c":2.50}"#
     );
-    assert_eq!(value("1\tx\ty\n", json!({"delimiter": "\\t"})), r#"1={"a":"1","b":"x","c":"y"}"#);
+    assert_eq!(value("1\tx\ty\n", &json!({"delimiter": "\\t"})), r#"1={"a":"1","b":"x","c":"y"}"#);
     assert_eq!(
-        value("1\u{1}x\u{1}y\n", json!({"delimiter": "\\001"})),
+        value("1\u{1}x\u{1}y\n", &json!({"delimiter": "\\001"})),
         r#"1={"a":"1","b":"x","c":"y"}"#
     );
 }
@@ -70,7 +70,7 @@ fn bad_rows_are_named() {
         ("1|a|b\n2|a|b\\\n", "row 2: it ends in an escaped line end"),
         ("|a|b\n", "row 1: its key, \"a\", is empty"),
     ] {
-        assert_fails(rows(text, json!({})), problem);
+        assert_fails(rows(text, &json!({})), problem);
     }
 }
 
@@ -88,7 +88,7 @@ proptest! {
         let text: String = table.iter().enumerate()
             .map(|(n, row)| format!("{n}|{}|{}\n", escaped(&row[0]), escaped(&row[1])))
             .collect();
-        let all = rows(&text, json!({})).unwrap();
+        let all = rows(&text, &json!({})).unwrap();
         prop_assert_eq!(all.len(), table.len());
         for ((n, row), record) in table.iter().enumerate().zip(&all) {
             let (key, value) = record.split_once('=').unwrap();
