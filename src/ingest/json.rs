@@ -41,7 +41,7 @@ pub(crate) struct Field {
 impl Field {
     /// The name in plain text.
     pub(crate) fn name<'a>(&'a self, compact: &'a str) -> &'a str {
-        self.unescaped.as_deref().unwrap_or(&compact[self.name.clone()])
+        self.unescaped.as_deref().unwrap_or_else(|| &compact[self.name.clone()])
     }
 }
 

@@ -15,6 +15,7 @@
 
 mod error;
 mod format;
+mod option_texts;
 mod option_values;
 mod options;
 

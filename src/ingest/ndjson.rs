@@ -23,7 +23,7 @@ pub(crate) fn read(mut lines: Lines, reading: &mut Reading<'_, '_>) -> Result<u6
             Line::Read => {}
             Line::TooLong => {
                 let fault = Fault::new(format!("it has more than {MAX_ROW_BYTES} bytes"));
-                return Err(reading.last_row(&format!("{name} line {}", lines.number), fault));
+                return Err(reading.last_row(&format!("{name} line {}", lines.number), &fault));
             }
         }
         if bytes.trim_ascii().is_empty() {
@@ -51,7 +51,7 @@ impl JsonRow {
     fn parse(&mut self, line: &[u8], nan: Nan) -> std::result::Result<(), Fault> {
         self.compact.clear();
         self.fields.clear();
-        let text = std::str::from_utf8(line).map_err(|error| {
+        let text = std::str::from_utf8(line.trim_ascii_end()).map_err(|error| {
             Fault::new(format!("it is not UTF-8, at byte {}", error.valid_up_to() + 1))
         })?;
         json::compact_object(text, nan, &mut self.compact, &mut self.fields)

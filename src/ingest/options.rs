@@ -7,16 +7,15 @@
 //! can.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::marker::PhantomData;
-use std::str::FromStr;
 
-use serde::de::{self, DeserializeOwned, IntoDeserializer, MapAccess, SeqAccess, Visitor};
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::error::{IngestError, Result, shown};
 use super::format::Format;
+use super::option_texts::{
+    boolean, is_default, is_false, list, number, optional_as_text, optional_text, texts, types,
+    types_as_map,
+};
 use super::option_values::{ColumnType, Delimiter, Nan, OnDuplicate, OrderBy};
 
 const HEADING: &str = "Rows";
@@ -166,6 +165,9 @@ impl RowOptions {
 
     /// Reads options from a JSON object. Fails with `invalid_setting`, naming the option.
     pub(crate) fn from_json(json: serde_json::Value) -> Result<Self> {
+        if !json.is_object() {
+            return refuse("row options are a JSON object");
+        }
         // One option at a time, as serde's messages about a value do not name its field.
         if let serde_json::Value::Object(map) = &json {
             for (name, value) in map.iter().filter(|(name, _)| Self::NAMES.contains(&name.as_str()))
@@ -294,278 +296,6 @@ fn check_names<'a>(flag: &str, names: impl Iterator<Item = &'a String>) -> Resul
     Ok(())
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
-fn is_false(value: &bool) -> bool {
-    !value
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
-/// Accepts an array of texts, or one text with commas.
-fn list<'de, D, T>(deserializer: D) -> std::result::Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromStr,
-    T::Err: fmt::Display,
-{
-    deserializer.deserialize_any(ListVisitor { map_entries: false, of: PhantomData })
-}
-
-/// Accepts what [`list`] does, and a map of column to type.
-fn types<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> std::result::Result<Vec<ColumnType>, D::Error> {
-    deserializer.deserialize_any(ListVisitor { map_entries: true, of: PhantomData })
-}
-
-struct ListVisitor<T> {
-    /// Whether a map is welcome; its entries are read as `name:value`.
-    map_entries: bool,
-    of: PhantomData<T>,
-}
-
-impl<'de, T> Visitor<'de> for ListVisitor<T>
-where
-    T: FromStr,
-    T::Err: fmt::Display,
-{
-    type Value = Vec<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of texts, or one text with commas between them")?;
-        if self.map_entries { f.write_str(", or a map of column to type") } else { Ok(()) }
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> std::result::Result<Vec<T>, E> {
-        text.split(',').map(|item| item.parse().map_err(E::custom)).collect()
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<Vec<T>, A::Error> {
-        let mut items = Vec::new();
-        while let Some(text) = seq.next_element::<String>()? {
-            items.push(text.parse().map_err(de::Error::custom)?);
-        }
-        Ok(items)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Vec<T>, A::Error> {
-        if !self.map_entries {
-            return Err(de::Error::invalid_type(de::Unexpected::Map, &self));
-        }
-        let mut items = Vec::new();
-        while let Some((name, value)) = map.next_entry::<String, String>()? {
-            items.push(format!("{name}:{value}").parse().map_err(de::Error::custom)?);
-        }
-        Ok(items)
-    }
-
-    fn visit_unit<E: de::Error>(self) -> std::result::Result<Vec<T>, E> {
-        Ok(Vec::new())
-    }
-}
-
-/// Accepts `true`, `false` and their texts.
-fn boolean<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<bool, D::Error> {
-    Ok(plain_or_text(deserializer, "true or false")?.unwrap_or_default())
-}
-
-/// Accepts a whole number and its text.
-fn number<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> std::result::Result<Option<u64>, D::Error> {
-    plain_or_text(deserializer, "a whole number")
-}
-
-fn optional_text<'de, D, T>(deserializer: D) -> std::result::Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromStr,
-    T::Err: fmt::Display,
-{
-    let text = Option::<String>::deserialize(deserializer)?;
-    text.map(|text| text.parse().map_err(de::Error::custom)).transpose()
-}
-
-fn plain_or_text<'de, D, T>(
-    deserializer: D,
-    expected: &str,
-) -> std::result::Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: DeserializeOwned,
-{
-    use serde_json::Value;
-    let value = Value::deserialize(deserializer)?;
-    let plain = match &value {
-        Value::Null => return Ok(None),
-        Value::String(text) => serde_json::from_str(text).ok(),
-        other => T::deserialize(other.into_deserializer()).ok(),
-    };
-    plain.map(Some).ok_or_else(|| {
-        de::Error::custom(format!("expected {expected}, found {}", shown(&value.to_string())))
-    })
-}
-
-fn texts<S: Serializer, T: fmt::Display>(
-    items: &[T],
-    serializer: S,
-) -> std::result::Result<S::Ok, S::Error> {
-    serializer.collect_seq(items.iter().map(ToString::to_string))
-}
-
-fn types_as_map<S: Serializer>(
-    items: &[ColumnType],
-    serializer: S,
-) -> std::result::Result<S::Ok, S::Error> {
-    let mut map = serializer.serialize_map(Some(items.len()))?;
-    for item in items {
-        map.serialize_entry(&item.name, item.cell.as_str())?;
-    }
-    map.end()
-}
-
-fn optional_as_text<S: Serializer, T: fmt::Display>(
-    item: &Option<T>,
-    serializer: S,
-) -> std::result::Result<S::Ok, S::Error> {
-    match item {
-        None => serializer.serialize_none(),
-        Some(item) => serializer.collect_str(item),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::ingest::option_values::CellType;
-
-    fn options(json: serde_json::Value) -> RowOptions {
-        RowOptions::from_json(json).unwrap()
-    }
-
-    #[derive(clap::Parser)]
-    struct Line {
-        #[command(flatten)]
-        options: RowOptions,
-    }
-
-    #[test]
-    fn command_line_query_and_json_say_the_same() {
-        let line = "x --format csv --key a,b --key-separator / --collect --limit 20 \
-                    --order-by score:desc,t --types score:number,ok:boolean --null NA, \
-                    --nan null --delimiter ; --fields a,b,score,t,ok";
-        let from_line = <Line as clap::Parser>::try_parse_from(line.split_whitespace()).unwrap();
-        let from_query = RowOptions::from_query([
-            ("format", "csv"),
-            ("key", "a"),
-            ("key", "b"),
-            ("key_separator", "/"),
-            ("collect", "true"),
-            ("limit", "20"),
-            ("order_by", "score:desc,t"),
-            ("types", "score:number,ok:boolean"),
-            ("null", "NA,"),
-            ("nan", "null"),
-            ("delimiter", ";"),
-            ("fields", "a,b,score,t,ok"),
-        ])
-        .unwrap();
-        let from_json = options(json!({
-            "format": "csv", "key": ["a", "b"], "key_separator": "/", "collect": true,
-            "limit": 20, "order_by": ["score:desc", "t"], "null": ["NA", ""], "nan": "null",
-            "types": {"ok": "boolean", "score": "number"}, "delimiter": ";",
-            "fields": "a,b,score,t,ok",
-        }));
-        assert_eq!(from_line.options, from_query);
-        let sorted = |mut options: RowOptions| {
-            options.types.sort_by(|a, b| a.name.cmp(&b.name));
-            options
-        };
-        assert_eq!(sorted(from_query.clone()), sorted(from_json.clone()));
-        from_json.check().unwrap();
-        // What is shown as `source` reads back as the same options.
-        assert_eq!(options(serde_json::to_value(&from_json).unwrap()), from_json);
-    }
-
-    #[test]
-    fn only_what_was_given_is_shown() {
-        let given = json!({"key": ["id"]});
-        assert_eq!(serde_json::to_value(options(given.clone())).unwrap(), given);
-    }
-
-    #[test]
-    fn every_option_has_its_name_listed() {
-        let mut names = Vec::new();
-        let command = <Line as clap::CommandFactory>::command();
-        for arg in command.get_arguments().filter(|arg| arg.get_id() != "help") {
-            names.push(arg.get_id().to_string());
-            assert!(arg.get_help().is_some());
-        }
-        assert_eq!(names, RowOptions::NAMES);
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_named() {
-        for (json, part) in [
-            (json!({"keys": "a"}), "unknown field `keys`"),
-            (json!({"limit": "many"}), "limit: expected a whole number, found \"\\\"many"),
-            (json!({"limit": -1}), "limit: "),
-            (json!({"limit": 1.5}), "limit: "),
-            (json!({"collect": "yes"}), "collect: expected true or false"),
-            (json!({"collect": 1}), "collect: "),
-            (json!({"key": [1]}), "key: "),
-            (json!({"key": {"a": "b"}}), "key: "),
-            (json!({"types": {"a": "float"}}), "types: "),
-            (json!({"order_by": "a:up"}), "order_by: "),
-            (json!({"delimiter": "||"}), "delimiter: "),
-            (json!({"format": "xml"}), "format: unknown variant `xml`, expected one of `ndjson`"),
-            (json!([]), ""),
-            (json!("key"), ""),
-        ] {
-            let error = RowOptions::from_json(json.clone()).unwrap_err();
-            assert!(error.detail.contains(part), "{json}: {}", error.detail);
-        }
-        let twice = RowOptions::from_query([("limit", "1"), ("limit", "2")]).unwrap_err();
-        assert_eq!(twice.detail, "limit is given twice");
-    }
-
-    #[test]
-    fn contradictions_are_refused_before_anything_is_read() {
-        for (json, part) in [
-            (json!({}), "--key"),
-            (json!({"key": ""}), "empty name"),
-            (json!({"key": "a,a"}), "twice"),
-            (json!({"key": "a,b", "key_separator": ""}), "--key-separator"),
-            (json!({"key": "a", "value": "b", "fields": "c"}), "exclude each other"),
-            (json!({"key": "a", "value": ""}), "--value has an empty name"),
-            (json!({"key": "a", "limit": 3}), "--collect"),
-            (json!({"key": "a", "order_by": "b"}), "--collect"),
-            (json!({"key": "a", "collect": true, "limit": 0}), "1 or more"),
-            (json!({"key": "a", "collect": true, "on_duplicate": "last"}), "--on-duplicate"),
-            (json!({"key": "a", "format": "ndjson", "columns": "a"}), "names of their own"),
-            (json!({"key": "a", "format": "parquet", "types": "a:number"}), "types of their own"),
-            (json!({"key": "a", "format": "ndjson", "null": "NA"}), "nulls of its own"),
-            (json!({"key": "a", "format": "parquet", "delimiter": ","}), "--delimiter"),
-            (json!({"key": "a", "format": "tsv", "delimiter": ","}), "--format csv"),
-            (json!({"key": "a", "format": "redshift"}), "--columns"),
-            (json!({"key": "x", "format": "csv", "columns": "a,b"}), "--key names \"x\""),
-            (json!({"key": "a", "format": "csv", "columns": "a", "types": "b:number"}), "--types"),
-        ] {
-            let error = options(json.clone()).check().unwrap_err();
-            assert!(error.detail.contains(part), "{json}: {}", error.detail);
-        }
-        options(json!({"key": "a", "format": "tsv", "delimiter": "\\t"})).check().unwrap();
-    }
-
-    #[test]
-    fn types_are_shown_as_a_map() {
-        let types = options(json!({"types": ["b:json", "a:string"]})).types;
-        assert_eq!(types[0].cell, CellType::Json);
-        let shown = serde_json::to_value(options(json!({"types": "b:json,a:string"}))).unwrap();
-        assert_eq!(shown, json!({"types": {"b": "json", "a": "string"}}));
-    }
-}
+#[path = "options_tests.rs"]
+mod tests;

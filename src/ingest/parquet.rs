@@ -13,6 +13,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, FieldRef, Fields, Schema, TimeUnit};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -26,7 +27,7 @@ use tidetable_storage::{Code, Error};
 use super::error::{IngestError, Result};
 use super::parquet_cells::{Batch, Leaf};
 use super::reading::Reading;
-use super::row::{RowBuffer, TableShape};
+use super::row::{RowBuffer, RowRecord, TableShape};
 use super::stream::Stream;
 
 /// Rows that are decoded at once…
@@ -34,55 +35,63 @@ const BATCH_ROWS: usize = 1_024;
 /// …or fewer, if that many would be expected to take more than this.
 const BATCH_BYTES: u64 = 32 * 1024 * 1024;
 
+/// Up to here rows may grow on their way out of a file…
+const FREE_BYTES: u64 = 1 << 30;
+/// …and beyond that, this many times the size of the file. Repeated values take next to
+/// nothing in Parquet, so rows of real files grow a hundred times; those of a file made to
+/// fill disks, millions of times.
+const MAX_GROWTH: u64 = 10_000;
+
 /// Reads all rows of a source; how many of its bytes were used.
 pub(crate) fn read(mut stream: Stream, reading: &mut Reading<'_, '_>) -> Result<u64> {
     let name = stream.name.clone();
-    let damaged = |what: &str| {
-        let detail = format!("{name} is damaged, cut off, or no Parquet: {what}");
-        let problems = vec![detail.clone()];
-        IngestError { problems, ..IngestError::new(Code::BadRows, detail) }
-    };
     let file = seekable(&mut stream).map_err(|error| reading.with_problems(error))?;
     let bytes = file.metadata().map_err(|e| Error::io("read a source", &name, e))?.len();
-    let opened =
-        guarded(|| Table::open(file)).map_err(|what| reading.with_problems(damaged(&what)))?;
-    let shape = TableShape::find(&reading.shape, &opened.names, &name)
-        .map_err(|error| reading.with_problems(error))?;
-    let roots = shape.columns();
-    let mut table =
-        guarded(|| opened.project(&roots)).map_err(|what| reading.with_problems(damaged(&what)))?;
-    let shape = TableShape::find(&reading.shape, &table.names, &name)?;
+    let (shape, mut rows) = begin(file, &name, reading)?;
     let mut buffer = RowBuffer::default();
-    let mut rows = 0;
+    let mut grown = 0;
     while reading.wants_more() {
-        let batch = guarded(|| table.batches.next().transpose().map_err(|e| e.to_string()));
-        let batch = match batch {
-            Ok(Some(batch)) => batch,
-            Ok(None) if rows == table.rows => break,
-            Ok(None) => {
-                let what = format!("it has {rows} rows; its footer says {}", table.rows);
-                return Err(reading.with_problems(damaged(&what)));
-            }
-            Err(what) => {
-                let what = format!("{what}, after row {rows}");
-                return Err(reading.with_problems(damaged(&what)));
-            }
-        };
-        let cells = Batch::new(batch.columns(), &table.names, &table.leaves, reading.options.nan)
-            .map_err(|what| {
-            reading.with_problems(IngestError::new(Code::BadRows, format!("{name}: {what}")))
-        })?;
+        let batch = rows.next_batch().map_err(|what| damaged(&name, &what, reading))?;
+        let Some(batch) = batch else { break };
+        let cells = Batch::new(batch.columns(), &rows.names, &rows.leaves, reading.options.nan)
+            .map_err(|what| unreadable(format!("{name}: {what}"), reading))?;
         for row in 0..batch.num_rows() {
             if !reading.wants_more() {
                 break;
             }
-            rows += 1;
-            let used = share(bytes, rows, table.rows);
+            rows.read += 1;
             let record = shape.record(&cells.row(row), &mut buffer);
-            reading.row(record, || format!("{name} row {rows}"), used)?;
+            grown += record.as_ref().map_or(0, RowRecord::bytes);
+            if grown > FREE_BYTES && grown / MAX_GROWTH > bytes {
+                let what = format!("its rows take more than {MAX_GROWTH} times its {bytes} bytes");
+                return Err(unreadable(format!("{name}: {what}"), reading));
+            }
+            let used = share(bytes, rows.read, rows.claimed);
+            reading.row(record, || format!("{name} row {}", rows.read), used)?;
         }
     }
     Ok(bytes)
+}
+
+/// Reads the footer and finds the columns.
+fn begin(file: File, name: &str, reading: &Reading<'_, '_>) -> Result<(TableShape, Rows)> {
+    let table = guarded(|| Table::open(file)).map_err(|what| damaged(name, &what, reading))?;
+    let find = |names: &[String]| {
+        let shape = TableShape::find(&reading.shape, names, name);
+        shape.map_err(|error| reading.with_problems(error))
+    };
+    let roots = find(&table.names)?.columns();
+    let rows = guarded(|| table.project(&roots)).map_err(|what| damaged(name, &what, reading))?;
+    Ok((find(&rows.names)?, rows))
+}
+
+fn damaged(name: &str, what: &str, reading: &Reading<'_, '_>) -> IngestError {
+    unreadable(format!("{name} is damaged, cut off, or no Parquet: {what}"), reading)
+}
+
+fn unreadable(detail: String, reading: &Reading<'_, '_>) -> IngestError {
+    let problems = vec![detail.clone()];
+    reading.with_problems(IngestError { problems, ..IngestError::new(Code::BadRows, detail) })
 }
 
 /// An opened file whose footer was read.
@@ -97,8 +106,24 @@ struct Rows {
     batches: ParquetRecordBatchReader,
     names: Vec<String>,
     leaves: Vec<Leaf>,
-    /// As the footer says.
-    rows: u64,
+    /// How many there are, as the footer says.
+    claimed: u64,
+    /// How many were read.
+    read: u64,
+}
+
+impl Rows {
+    /// The next rows. None: all that the footer claims were read.
+    fn next_batch(&mut self) -> std::result::Result<Option<RecordBatch>, String> {
+        let next = || self.batches.next().transpose().map_err(|error| error.to_string());
+        match guarded(next) {
+            Ok(None) if self.read != self.claimed => {
+                Err(format!("it has {} rows; its footer says {}", self.read, self.claimed))
+            }
+            Ok(batch) => Ok(batch),
+            Err(what) => Err(format!("{what}, after row {}", self.read)),
+        }
+    }
 }
 
 impl Table {
@@ -127,7 +152,7 @@ impl Table {
         let mask = ProjectionMask::roots(descriptor, roots.iter().copied());
         let names = roots.iter().map(|root| self.names[*root].clone()).collect();
         let claimed = self.metadata.metadata().file_metadata().num_rows();
-        let rows =
+        let claimed =
             u64::try_from(claimed).map_err(|_| format!("its footer claims {claimed} rows"))?;
         let batch = batch_rows(self.metadata.metadata());
         let batches = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file, self.metadata)
@@ -135,7 +160,7 @@ impl Table {
             .with_batch_size(batch)
             .build()
             .map_err(|error| error.to_string())?;
-        Ok(Rows { batches, names, leaves, rows })
+        Ok(Rows { batches, names, leaves, claimed, read: 0 })
     }
 }
 

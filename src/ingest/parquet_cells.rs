@@ -127,23 +127,28 @@ struct Column<'a> {
     cells: Cells<'a>,
 }
 
+/// Something of each row.
+type At<'a, T> = Box<dyn Fn(usize) -> T + 'a>;
+
 enum Cells<'a> {
     Null,
     Boolean(&'a BooleanArray),
-    Integer(Box<dyn Fn(usize) -> i128 + 'a>),
-    Float(Box<dyn Fn(usize, &mut String) -> Option<()> + 'a>),
+    Integer(At<'a, i128>),
+    /// Half and single precision.
+    ShortFloat(At<'a, f32>),
+    Float(At<'a, f64>),
     /// The unscaled text, and the scale.
-    Decimal(Box<dyn Fn(usize) -> String + 'a>, i8),
+    Decimal(At<'a, String>, i8),
     Date(&'a PrimitiveArray<Date32Type>),
     /// Nanoseconds of the day.
-    Time(Box<dyn Fn(usize) -> i64 + 'a>),
+    Time(At<'a, i64>),
     /// Nanoseconds since 1970.
-    Timestamp(Box<dyn Fn(usize) -> i128 + 'a>),
-    Text(Box<dyn Fn(usize) -> &'a str + 'a>, Leaf),
-    Bytes(Box<dyn Fn(usize) -> &'a [u8] + 'a>, Leaf),
+    Timestamp(At<'a, i128>),
+    Text(At<'a, &'a str>, Leaf),
+    Bytes(At<'a, &'a [u8]>, Leaf),
     Struct(Vec<(String, Column<'a>)>),
-    List(Box<dyn Fn(usize) -> std::ops::Range<usize> + 'a>, Box<Column<'a>>),
-    Map(Box<dyn Fn(usize) -> std::ops::Range<usize> + 'a>, Box<Column<'a>>, Box<Column<'a>>),
+    List(At<'a, std::ops::Range<usize>>, Box<Column<'a>>),
+    Map(At<'a, std::ops::Range<usize>>, Box<Column<'a>>, Box<Column<'a>>),
 }
 
 impl<'a> Column<'a> {
@@ -174,10 +179,8 @@ impl<'a> Column<'a> {
             Cells::Null => Scalar::Null,
             Cells::Boolean(array) => Scalar::Boolean(array.value(row)),
             Cells::Integer(value) => Scalar::Number(value(row).to_string().into()),
-            Cells::Float(write) => {
-                let mut text = String::new();
-                write(row, &mut text).map_or(Scalar::NotFinite, |()| Scalar::Number(text.into()))
-            }
+            Cells::ShortFloat(value) => float_scalar(value(row)),
+            Cells::Float(value) => float_scalar(value(row)),
             Cells::Decimal(unscaled, scale) => {
                 let mut text = String::new();
                 push_decimal(&mut text, &unscaled(row), *scale);
@@ -211,13 +214,8 @@ impl<'a> Column<'a> {
             Cells::Null => out.push_str("null"),
             Cells::Boolean(array) => out.push_str(if array.value(row) { "true" } else { "false" }),
             Cells::Integer(value) => push_formatted(out, format_args!("{}", value(row))),
-            Cells::Float(write) => match (write(row, out), nan) {
-                (Some(()), _) => {}
-                (None, Nan::Null) => out.push_str("null"),
-                (None, Nan::Fail) => {
-                    return Err("is not a finite number (--nan null makes it null)".to_owned());
-                }
-            },
+            Cells::ShortFloat(value) => write_float(value(row), nan, out)?,
+            Cells::Float(value) => write_float(value(row), nan, out)?,
             Cells::Decimal(unscaled, scale) => push_decimal(out, &unscaled(row), *scale),
             Cells::Date(_) | Cells::Time(_) | Cells::Timestamp(_) => {
                 if let Scalar::Time { text, .. } = self.scalar(row)? {
@@ -296,15 +294,15 @@ fn leaf_cells(array: &dyn Array, leaf: Leaf) -> Result<Cells<'_>, String> {
         DataType::UInt64 => integer::<UInt64Type>(array),
         DataType::Float16 => {
             let array = array.as_primitive::<Float16Type>();
-            Cells::Float(Box::new(|row, out| push_float(out, array.value(row).to_f32())))
+            Cells::ShortFloat(Box::new(|row| array.value(row).to_f32()))
         }
         DataType::Float32 => {
             let array = array.as_primitive::<Float32Type>();
-            Cells::Float(Box::new(|row, out| push_float(out, array.value(row))))
+            Cells::ShortFloat(Box::new(|row| array.value(row)))
         }
         DataType::Float64 => {
             let array = array.as_primitive::<Float64Type>();
-            Cells::Float(Box::new(|row, out| push_float(out, array.value(row))))
+            Cells::Float(Box::new(|row| array.value(row)))
         }
         DataType::Decimal128(_, scale) => {
             let array = array.as_primitive::<Decimal128Type>();
@@ -405,6 +403,25 @@ fn map_cells<'a>(
     let index = |offset: i32| usize::try_from(offset).unwrap_or_default();
     let range = move |row: usize| index(offsets[row])..index(offsets[row + 1]);
     Ok(Cells::Map(Box::new(range), Box::new(keys), Box::new(values)))
+}
+
+fn float_scalar<F: Copy + Into<f64> + serde::Serialize>(float: F) -> Scalar<'static> {
+    let mut text = String::new();
+    push_float(&mut text, float).map_or(Scalar::NotFinite, |()| Scalar::Number(text.into()))
+}
+
+fn write_float<F>(float: F, nan: Nan, out: &mut String) -> Result<(), String>
+where
+    F: Copy + Into<f64> + serde::Serialize,
+{
+    match (push_float(out, float), nan) {
+        (Some(()), _) => {}
+        (None, Nan::Null) => out.push_str("null"),
+        (None, Nan::Fail) => {
+            return Err("is not a finite number (--nan null makes it null)".to_owned());
+        }
+    }
+    Ok(())
 }
 
 fn push_json(text: &str, nan: Nan, out: &mut String) -> Result<(), String> {

@@ -131,7 +131,7 @@ impl Reading<'_, '_> {
         match record {
             Ok(record) if self.problems.is_empty() => (self.sink)(record)?,
             Ok(_) => {}
-            Err(fault) => self.problem(&place(), fault)?,
+            Err(fault) => self.problem(&place(), &fault)?,
         }
         let bytes = self.bytes_before + consumed;
         if self.rows >= self.told.rows + ROWS_A_STEP || bytes >= self.told.bytes + BYTES_A_STEP {
@@ -147,7 +147,7 @@ impl Reading<'_, '_> {
     }
 
     /// Notes that a row cannot be used. Fails when that was one too many.
-    fn problem(&mut self, place: &str, fault: Fault) -> Result<()> {
+    fn problem(&mut self, place: &str, fault: &Fault) -> Result<()> {
         self.problems.push((fault.code, format!("{place}: {}", fault.what)));
         if self.problems.len() < MOST_PROBLEMS {
             return Ok(());
@@ -156,7 +156,7 @@ impl Reading<'_, '_> {
     }
 
     /// A row after which no further row can be found in this source.
-    pub(crate) fn last_row(&mut self, place: &str, fault: Fault) -> IngestError {
+    pub(crate) fn last_row(&mut self, place: &str, fault: &Fault) -> IngestError {
         self.rows += 1;
         match self.problem(place, fault) {
             Err(error) => error,

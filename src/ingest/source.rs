@@ -109,7 +109,7 @@ fn expand(source: &str) -> Result<Vec<PathBuf>> {
     if paths.is_empty() {
         return Err(IngestError::setting(format!("nothing matches the source {}", shown(source))));
     }
-    paths.sort_by(|a, b| natural(&a.to_string_lossy()).cmp(&natural(&b.to_string_lossy())));
+    paths.sort_by_cached_key(|path| natural(&path.to_string_lossy()));
     Ok(paths)
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn read(lines: Lines, split: &impl Split, reading: &mut Reading<'_, '
     while reading.wants_more() {
         let record = match rows.next().map_err(|error| reading.with_problems(error))? {
             Next::End => break,
-            Next::Lost(fault) => return Err(reading.last_row(&rows.place(), fault)),
+            Next::Lost(fault) => return Err(reading.last_row(&rows.place(), &fault)),
             Next::Fault(fault) => Err(fault),
             Next::Row if rows.cells.len() != columns.len() => {
                 Err(ragged(rows.cells.len(), columns.len()))
