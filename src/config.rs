@@ -28,17 +28,18 @@ macro_rules! settings {
         $(#[doc = $help:literal])+
         $name:ident: $type:ty = $default:literal, $placeholder:literal;
     )*) => {
-        /// The settings as flags: each is a text that is parsed with the others later, so
-        /// that a mistake is told alike wherever it was made.
+        // The settings as flags: each is a text that is parsed with the others later, so
+        // that a mistake is told alike wherever it was made. (Not a doc comment: clap would
+        // show it as the command's own help.)
         #[derive(Clone, Debug, Default, clap::Args)]
         pub(crate) struct ServeArgs {
             /// Read settings from this TOML file; names as the flags, with _ for -
             #[arg(long, value_name = "FILE", env = "TIDETABLE_CONFIG", hide_env_values = true)]
             pub(crate) config: Option<PathBuf>,
             $(
-                #[doc = concat!($($help, "\n",)+ "\n\n[default: ", $default, "]")]
                 #[arg(
                     long,
+                    help = concat!($($help,)+ " [default: ", $default, "]").trim_start(),
                     value_name = $placeholder,
                     allow_hyphen_values = true,
                     num_args = arity($placeholder),
@@ -216,9 +217,9 @@ impl Given {
     fn add_file(&mut self, path: &Path) -> anyhow::Result<()> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the settings in {}", path.display()))?;
-        for entry in file::entries(&text).map_err(|(line, message)| {
-            anyhow::anyhow!("{}:{line}: {message}", path.display())
-        })? {
+        for entry in file::entries(&text)
+            .map_err(|(line, message)| anyhow::anyhow!("{}:{line}: {message}", path.display()))?
+        {
             let origin = Origin::File(path.to_owned(), entry.line);
             let Some(name) = NAMES.iter().find(|name| **name == entry.name) else {
                 bail!(unknown(&entry.name, &origin));
@@ -239,7 +240,8 @@ impl Given {
                 continue;
             }
             let lower = rest.to_ascii_lowercase();
-            let known = NAMES.iter().find(|name| **name == lower && rest == lower.to_ascii_uppercase());
+            let known =
+                NAMES.iter().find(|name| **name == lower && rest == lower.to_ascii_uppercase());
             let origin = Origin::Variable(variable.clone());
             let Some(name) = known else { bail!(unknown(&variable, &origin)) };
             self.add(name, &value, origin)?;

@@ -19,8 +19,7 @@ use tidetable_storage::DatasetName;
 mod page;
 
 /// The `Content-Type` of [`Metrics::render`].
-pub(crate) const CONTENT_TYPE: &str =
-    "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// More threads than this share shards; a server has one per core plus a few.
 const SHARDS: usize = 16;
@@ -28,8 +27,20 @@ const SHARDS: usize = 16;
 /// Upper bounds of a lookup's time, in nanoseconds. A get from memory takes 2–20 µs, from
 /// a disk 0.1–10 ms.
 const LOOKUP_BOUNDS_NS: [u64; 14] = [
-    2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
-    10_000_000, 50_000_000, 250_000_000, 1_000_000_000,
+    2_000,
+    5_000,
+    10_000,
+    20_000,
+    50_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    10_000_000,
+    50_000_000,
+    250_000_000,
+    1_000_000_000,
 ];
 /// Upper bounds of a push's time, in seconds.
 const PUSH_BOUNDS_S: [f64; 10] = [0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0];
@@ -132,7 +143,8 @@ impl Metrics {
     /// One request was answered. `route` is the pattern it matched.
     pub(crate) fn request(&self, route: Option<&str>, status: StatusCode) {
         let route = route.unwrap_or("none");
-        let known = self.requests.read().unwrap_or_else(PoisonError::into_inner).get(route).cloned();
+        let known =
+            self.requests.read().unwrap_or_else(PoisonError::into_inner).get(route).cloned();
         let counters = known.unwrap_or_else(|| {
             let mut all = self.requests.write().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(all.entry(route.to_owned()).or_default())
@@ -277,7 +289,7 @@ struct PushTimes {
 }
 
 /// The requests of one route, by status.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct RouteMetrics {
     /// Successful requests of each thread: nearly all of them.
     ok: [OkCount; SHARDS],
@@ -288,12 +300,6 @@ struct RouteMetrics {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct OkCount(AtomicU64);
-
-impl Default for RouteMetrics {
-    fn default() -> Self {
-        Self { ok: Default::default(), other: Mutex::default() }
-    }
-}
 
 impl RouteMetrics {
     fn count(&self, status: StatusCode) {
@@ -355,8 +361,8 @@ mod tests {
             r#"tidetable_lookups_total{dataset="recs",result="hit"} 20100"#,
             r#"tidetable_lookups_total{dataset="recs",result="miss"} 140"#,
             r#"tidetable_lookups_total{dataset="recs",result="error"} 20"#,
-            r#"tidetable_lookup_seconds_bucket{le="5e-6"} 0"#,
-            r#"tidetable_lookup_seconds_bucket{le="1e-5"} 20000"#,
+            r#"tidetable_lookup_seconds_bucket{le="0.000005"} 0"#,
+            r#"tidetable_lookup_seconds_bucket{le="0.00001"} 20000"#,
             r#"tidetable_lookup_seconds_bucket{le="+Inf"} 20000"#,
             "tidetable_lookup_seconds_count 20000",
             r#"tidetable_requests_total{route="/x",status="200"} 20000"#,
@@ -370,7 +376,8 @@ mod tests {
     fn the_gauges_follow_what_is_served() {
         let metrics = Arc::new(Metrics::new());
         let dataset = metrics.dataset(&name("recs"));
-        let served = Served { version: 42, records: 7, bytes: 9, activated_at: 5, ..Served::default() };
+        let served =
+            Served { version: 42, records: 7, bytes: 9, activated_at: 5, ..Served::default() };
         dataset.serves(served);
         dataset.hold(true);
         dataset.rolled_back();

@@ -12,7 +12,8 @@ pub(super) struct Entry {
 
 /// The settings of a file; an error says on which line what is wrong.
 pub(super) fn entries(text: &str) -> Result<Vec<Entry>, (usize, String)> {
-    let line_at = |offset: usize| 1 + text.as_bytes()[..offset].iter().filter(|b| **b == b'\n').count();
+    let line_at =
+        |offset: usize| 1 + text.as_bytes()[..offset].iter().filter(|b| **b == b'\n').count();
     let table = DeTable::parse(text).map_err(|error| {
         let offset = error.span().map_or(0, |span| span.start.min(text.len()));
         (line_at(offset), error.message().to_owned())
@@ -27,7 +28,13 @@ pub(super) fn entries(text: &str) -> Result<Vec<Entry>, (usize, String)> {
             DeValue::Boolean(value) => value.to_string(),
             other => {
                 let kind = other.type_str();
-                return Err((line, format!("{name} is {}: expected a text, a whole number or a boolean", article(kind))));
+                return Err((
+                    line,
+                    format!(
+                        "{name} is {}: expected a text, a whole number or a boolean",
+                        article(kind)
+                    ),
+                ));
             }
         };
         entries.push(Entry { name, value, line });

@@ -106,7 +106,9 @@ impl FromStr for Count {
             return Ok(Self(std::thread::available_parallelism().map_or(1, usize::from)));
         }
         let number = text.parse().ok().filter(|number| (1..=1_000_000_000).contains(number));
-        number.map(Self).ok_or("expected a whole number from 1 to 1000000000, or auto: one for each processor")
+        number
+            .map(Self)
+            .ok_or("expected a whole number from 1 to 1000000000, or auto: one for each processor")
     }
 }
 
@@ -159,9 +161,13 @@ mod tests {
 
     #[test]
     fn sizes_are_read_as_people_write_them() {
-        for (text, bytes) in
-            [("0", 0), ("65536", 65_536), ("512MB", 512_000_000), ("1 GiB", 1 << 30), ("8KiB", 8192)]
-        {
+        for (text, bytes) in [
+            ("0", 0),
+            ("65536", 65_536),
+            ("512MB", 512_000_000),
+            ("1 GiB", 1 << 30),
+            ("8KiB", 8192),
+        ] {
             assert_eq!(text.parse::<Bytes>().unwrap(), Bytes(bytes), "{text}");
         }
         for bad in ["", "1K", "1.5GiB", "-1", "GiB", "1gib", "99999999999TiB", "1GiBs", "+1"] {
@@ -173,7 +179,8 @@ mod tests {
 
     #[test]
     fn times_are_read_as_people_write_them() {
-        for (text, ms) in [("250ms", 250), ("30", 30_000), ("30s", 30_000), ("5m", 300_000), ("24h", 86_400_000)]
+        for (text, ms) in
+            [("250ms", 250), ("30", 30_000), ("30s", 30_000), ("5m", 300_000), ("24h", 86_400_000)]
         {
             assert_eq!(text.parse::<Span>().unwrap().0.as_millis(), ms, "{text}");
         }

@@ -200,7 +200,14 @@ mod tests {
                 get(|| async { "fine" })
                     .post(|id: axum::Extension<RequestId>| async move { id.as_str().to_owned() }),
             )
-            .route("/panic", get(|| async { if true { panic!("on purpose") } }))
+            .route(
+                "/panic",
+                get(|| async {
+                    if true {
+                        panic!("on purpose")
+                    }
+                }),
+            )
             .route("/missing", get(|| async { Problem::new(Fault::KeyNotFound, "no such key") }))
             .fallback(error::no_such_route)
             .method_not_allowed_fallback(error::no_such_method)
@@ -251,7 +258,10 @@ mod tests {
         let metrics = Arc::new(Metrics::new());
         let (response, body) =
             send(&metrics, Request::post("/ok/1").header("x-request-id", "job-7")).await;
-        assert_eq!((body, &response.headers()[REQUEST_ID]), ("job-7".into(), &"job-7".parse().unwrap()));
+        assert_eq!(
+            (body, &response.headers()[REQUEST_ID]),
+            ("job-7".into(), &"job-7".parse().unwrap())
+        );
         let (response, body) =
             send(&metrics, Request::post("/ok/1").header("x-request-id", "no spaces please")).await;
         assert_eq!(response.headers()[REQUEST_ID], body.as_str().unwrap());
@@ -267,8 +277,14 @@ mod tests {
         send(&metrics, Request::get("/ok/secret-key")).await;
         send(&metrics, Request::get("/secret-path")).await;
         let text = metrics.render();
-        assert!(text.contains(r#"tidetable_requests_total{route="/ok/{key}",status="200"} 2"#), "{text}");
-        assert!(text.contains(r#"tidetable_requests_total{route="none",status="404"} 1"#), "{text}");
+        assert!(
+            text.contains(r#"tidetable_requests_total{route="/ok/{key}",status="200"} 2"#),
+            "{text}"
+        );
+        assert!(
+            text.contains(r#"tidetable_requests_total{route="none",status="404"} 1"#),
+            "{text}"
+        );
         assert!(!text.contains("secret"), "{text}");
     }
 }

@@ -111,8 +111,7 @@ pub(crate) type Answer<T> = Result<T, Problem>;
 impl Problem {
     /// A problem with the request itself; `detail` says what was expected and what came.
     pub(crate) fn new(fault: Fault, detail: impl Into<String>) -> Self {
-        let mut problem =
-            Self::raw(fault.status(), fault.code(), fault.retryable(), detail.into());
+        let mut problem = Self::raw(fault.status(), fault.code(), fault.retryable(), detail.into());
         if fault.status() == StatusCode::SERVICE_UNAVAILABLE {
             problem.0.headers.push((RETRY_AFTER, HeaderValue::from_static("1")));
         }
@@ -201,8 +200,7 @@ impl Problem {
 
     /// The whole answer. Called by the edge, which knows the request's id.
     pub(crate) fn render(&self, request_id: &str) -> Response {
-        let mut response =
-            (self.0.status, self.document(request_id).to_string()).into_response();
+        let mut response = (self.0.status, self.document(request_id).to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -12,7 +12,7 @@ use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, HeaderValue, Uri};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use percent_encoding::percent_decode_str;
@@ -125,8 +125,7 @@ async fn path_parameter<S: Send + Sync>(
         let detail = format!("the {name} in the path is not UTF-8 after percent-decoding");
         Problem::from(Error::new(Code::InvalidName, detail))
     };
-    let found =
-        RawPathParams::from_request_parts(parts, state).await.map_err(|_| not_text())?;
+    let found = RawPathParams::from_request_parts(parts, state).await.map_err(|_| not_text())?;
     let value = found.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
     value.ok_or_else(|| {
         Problem::new(Fault::Internal, "the server mislaid a part of the path")
@@ -181,7 +180,7 @@ pub(crate) fn parse_query<T: DeserializeOwned>(uri: &Uri) -> Answer<T> {
         let text = rejection.body_text();
         let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
         match quoted_after(text, "unknown field `") {
-            Some(name) => unknown_parameter(name, known_list(text)),
+            Some(name) => unknown_parameter(name, &known_list(text)),
             None => match quoted_after(text, "duplicate field `") {
                 Some(name) => repeated_parameter(name),
                 None => Problem::new(Fault::InvalidParameter, format!("query parameter {text}")),
@@ -223,11 +222,13 @@ fn quoted_after<'a>(text: &'a str, marker: &str) -> Option<&'a str> {
     Some(rest.split_once('`').map_or(rest, |(name, _)| name))
 }
 
-/// The names that serde says it would have taken.
-fn known_list(text: &str) -> &str {
+/// The names that serde says it would have taken: "`a`", "`a` or `b`", "one of `a`, …".
+fn known_list(text: &str) -> String {
     match text.rsplit_once(", expected ") {
-        Some((_, known)) => known.strip_prefix("one of ").unwrap_or(known),
-        None => "",
+        Some((_, known)) => {
+            known.strip_prefix("one of ").unwrap_or(known).replace("` or `", "`, `")
+        }
+        None => String::new(),
     }
 }
 
@@ -336,7 +337,7 @@ pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
         let (fault, detail) = match quoted_after(&text, "unknown field `") {
             Some(name) => {
                 let known = text.rsplit_once(" at line ").map_or(text.as_str(), |(head, _)| head);
-                let takes = match known_list(known) {
+                let takes = match known_list(known).as_str() {
                     "" => "it has none".to_owned(),
                     known => format!("it has {known}"),
                 };
@@ -386,7 +387,7 @@ pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 fn refuse_encoding(headers: &HeaderMap) -> Answer<()> {
-    match headers.get(CONTENT_ENCODING).map(|value| value.as_bytes()) {
+    match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
         None | Some(b"" | b"identity") => Ok(()),
         Some(_) => Err(Problem::new(
             Fault::UnsupportedEncoding,
@@ -404,10 +405,8 @@ fn require_json(headers: &HeaderMap) -> Answer<()> {
     {
         return Ok(());
     }
-    let detail = format!(
-        "the body is {}; send it with Content-Type: application/json",
-        shown(&essence)
-    );
+    let detail =
+        format!("the body is {}; send it with Content-Type: application/json", shown(&essence));
     Err(Problem::new(Fault::UnsupportedMediaType, detail))
 }
 
@@ -526,14 +525,16 @@ mod tests {
         }
         let put = |uri: &str| send(Request::put(uri), Body::empty());
         assert_eq!(put("/d/recs/v/3/p/part-0001.csv").await, (200, "recs 3 part-0001.csv".into()));
-        for bad in ["/d/recs/v/0/p/1", "/d/recs/v/x/p/1", "/d/recs/v/1/p/..", "/d/recs/v/1/p/a%2Fb"] {
+        for bad in ["/d/recs/v/0/p/1", "/d/recs/v/x/p/1", "/d/recs/v/1/p/..", "/d/recs/v/1/p/a%2Fb"]
+        {
             assert_eq!(put(bad).await.0, 400, "{bad}");
         }
     }
 
     #[tokio::test]
     async fn bodies_are_strict_json() {
-        let json = || Request::post("/roll").header(CONTENT_TYPE, "application/json; charset=utf-8");
+        let json =
+            || Request::post("/roll").header(CONTENT_TYPE, "application/json; charset=utf-8");
         assert_eq!(send(json(), r#"{"to":4}"#).await, (200, "Some(4) None".into()));
         assert_eq!(send(Request::post("/roll"), "").await, (200, "None None".into()));
         assert_eq!(send(Request::post("/roll"), "{}").await.0, 200);
@@ -543,7 +544,8 @@ mod tests {
         assert!(text.starts_with("unknown_field: \"too\""), "{text}");
         assert!(text.contains("`to`, `reason`") && !text.contains("at line"), "{text}");
 
-        for bad in [r#"{"to":"#, r#"{"to":"x"}"#, "[1]", "\u{feff}{}", r#"{"to":1,"to":2}"#, "{}{}"] {
+        for bad in [r#"{"to":"#, r#"{"to":"x"}"#, "[1]", "\u{feff}{}", r#"{"to":1,"to":2}"#, "{}{}"]
+        {
             let (status, text) = send(json(), bad).await;
             assert_eq!((status, &text[..15]), (400, "malformed_body:"), "{bad}");
         }

@@ -46,20 +46,21 @@ impl Fields {
         match value.trim_ascii_start().first() {
             Some(b'{') => self.keep_object(value, &mut out)?,
             Some(b'[') => {
-                let items: Vec<&RawValue> = serde_json::from_slice(value).map_err(not_json)?;
+                let items: Vec<&RawValue> =
+                    serde_json::from_slice(value).map_err(|error| not_json(&error))?;
                 out.push(b'[');
                 for (at, item) in items.iter().enumerate() {
                     if at > 0 {
                         out.push(b',');
                     }
                     if !item.get().starts_with('{') {
-                        return Err(unavailable(format!("item {at} of the array is no object")));
+                        return Err(unavailable(&format!("item {at} of the array is no object")));
                     }
                     self.keep_object(item.get().as_bytes(), &mut out)?;
                 }
                 out.push(b']');
             }
-            _ => return Err(unavailable("the value is neither an object nor an array".to_owned())),
+            _ => return Err(unavailable("the value is neither an object nor an array")),
         }
         Ok(out)
     }
@@ -67,18 +68,18 @@ impl Fields {
     fn keep_object(&self, object: &[u8], out: &mut Vec<u8>) -> Answer<()> {
         let mut parser = serde_json::Deserializer::from_slice(object);
         let keep = Keep { names: &self.0, out };
-        parser.deserialize_map(keep).and_then(|()| parser.end()).map_err(not_json)
+        parser.deserialize_map(keep).and_then(|()| parser.end()).map_err(|error| not_json(&error))
     }
 }
 
-fn unavailable(found: String) -> Problem {
+fn unavailable(found: &str) -> Problem {
     let detail =
         format!("fields needs a JSON object or an array of objects, and {found}; ask without it");
     Problem::new(Fault::FieldsUnavailable, detail)
 }
 
-fn not_json(error: serde_json::Error) -> Problem {
-    unavailable(format!("the value is not JSON ({error})"))
+fn not_json(error: &serde_json::Error) -> Problem {
+    unavailable(&format!("the value is not JSON ({error})"))
 }
 
 /// Copies the members with one of the names.
@@ -154,7 +155,8 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused_by_code() {
-        for value in ["1", "null", "\"a\"", "[1]", r#"[{"a":1},[]]"#, "", "{", r#"{"a":1}x"#, "\u{1}"]
+        for value in
+            ["1", "null", "\"a\"", "[1]", r#"[{"a":1},[]]"#, "", "{", r#"{"a":1}x"#, "\u{1}"]
         {
             assert_eq!(keep("a", value), Err("fields_unavailable"), "{value}");
         }

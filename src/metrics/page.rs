@@ -11,10 +11,10 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::{
-    DatasetMetrics, LOOKUP_BOUNDS_NS, Metrics, PUSH_BOUNDS_S, PushOutcome, Served,
-};
+use super::{DatasetMetrics, LOOKUP_BOUNDS_NS, Metrics, PUSH_BOUNDS_S, PushOutcome, Served};
 
+/// Reads one gauge of what a dataset serves.
+type Gauge = fn(&Served) -> u64;
 /// Labels of one sample.
 type Labels = Vec<(&'static str, String)>;
 
@@ -122,10 +122,9 @@ fn write_pushes(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
 
 fn write_datasets(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
     let all = metrics.each();
-    let served = |dataset: &DatasetMetrics| {
-        *dataset.served.lock().unwrap_or_else(PoisonError::into_inner)
-    };
-    let gauges: [(&'static str, &str, fn(&Served) -> u64); 6] = [
+    let served =
+        |dataset: &DatasetMetrics| *dataset.served.lock().unwrap_or_else(PoisonError::into_inner);
+    let gauges: [(&str, &str, Gauge); 6] = [
         ("current_version", "The version being served; 0 for none", |s| s.version),
         ("current_records", "Records in the version being served", |s| s.records),
         ("current_bytes", "Bytes on disk of the version being served", |s| s.bytes),
@@ -167,8 +166,9 @@ impl Writer<'_> {
         samples: impl IntoIterator<Item = (Labels, u64)>,
     ) -> Result {
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        samples.into_iter().try_for_each(|(labels, value)| {
-            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
+        samples.into_iter().try_for_each(|(labels, value)| match labels.as_slice() {
+            [] => metric.encode_counter::<NoLabelSet, _, u64>(&value, None),
+            _ => metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None),
         })
     }
 
@@ -185,7 +185,7 @@ impl Writer<'_> {
     }
 
     fn gauge(&mut self, name: &str, help: &str, value: u64) -> Result {
-        self.gauges(name, help, [(Labels::new(), value)])
+        self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
     }
 
     /// `counts` has one more than `bounds`: what is above them all.

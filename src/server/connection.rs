@@ -157,14 +157,13 @@ impl Shared {
     }
 
     fn sent(&self, result: &Poll<io::Result<usize>>) {
-        match result {
-            Poll::Pending if !self.blocked.swap(true, Relaxed) => self.step(),
-            Poll::Ready(Ok(bytes)) => {
-                if self.blocked.swap(false, Relaxed) || *bytes >= LEAST_PROGRESS {
-                    self.step();
-                }
-            }
-            _ => (),
+        let went_on = match result {
+            Poll::Pending => !self.blocked.swap(true, Relaxed),
+            Poll::Ready(Ok(bytes)) => self.blocked.swap(false, Relaxed) || *bytes >= LEAST_PROGRESS,
+            Poll::Ready(Err(_)) => false,
+        };
+        if went_on {
+            self.step();
         }
     }
 }
@@ -239,7 +238,9 @@ pub(super) async fn run(
     let service = {
         let shared = Arc::clone(&shared);
         let limit = limits.body;
-        service_fn(move |request| respond(request, router.clone(), peer, limit, Arc::clone(&shared)))
+        service_fn(move |request| {
+            respond(request, router.clone(), peer, limit, Arc::clone(&shared))
+        })
     };
     let ended = if speaks_http2 {
         shared.http2.store(true, Relaxed);
@@ -288,11 +289,9 @@ async fn respond(
 
 fn http1(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
-    builder
-        .header_read_timeout(None)
-        .max_header_size(limits.header_bytes)
-        .pipeline_flush(true)
-        .timer(TokioTimer::new());
+    builder.header_read_timeout(None).max_header_size(limits.header_bytes).timer(TokioTimer::new());
+    // Not pipeline_flush: it holds an answer back while anything that follows is unread, be
+    // it half a request or the head that was refused as too long.
     // Not max_headers: its default is the 100 we want, and setting it costs an allocation.
     builder
 }

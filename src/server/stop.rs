@@ -96,3 +96,29 @@ impl Stop {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{Signal, getpid, kill_process};
+
+    #[tokio::test]
+    async fn one_signal_drains_and_two_stop() {
+        let stop = Stop::new();
+        stop.on_signals().unwrap();
+        assert!(!stop.is_asked());
+        kill_process(getpid(), Signal::TERM).unwrap();
+        stop.reached(Stage::Draining).await;
+        assert_eq!(*stop.0.borrow(), Stage::Draining);
+        kill_process(getpid(), Signal::INT).unwrap();
+        stop.reached(Stage::Now).await;
+    }
+
+    #[test]
+    fn stopping_never_goes_back() {
+        let stop = Stop::new();
+        stop.now();
+        stop.drain();
+        assert_eq!(*stop.0.borrow(), Stage::Now);
+    }
+}

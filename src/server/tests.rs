@@ -128,9 +128,10 @@ fn answer(stream: &mut TcpStream) -> (String, Vec<u8>) {
         head.push(byte[0]);
     }
     let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
-    let length = head.split("content-length: ").nth(1).map_or(0, |rest| {
-        rest.split("\r\n").next().unwrap().parse().unwrap()
-    });
+    let length = head
+        .split("content-length: ")
+        .nth(1)
+        .map_or(0, |rest| rest.split("\r\n").next().unwrap().parse().unwrap());
     let mut body = vec![0; length];
     stream.read_exact(&mut body).unwrap();
     (head, body)
@@ -166,6 +167,11 @@ fn a_connection_answers_request_after_request() {
     }
     stream.write_all(b"POST /take HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello").unwrap();
     assert_eq!(answer(&mut stream).1, b"5 bytes");
+    // The start of the next request does not hold an answer back.
+    stream.write_all(&[REQUEST.as_bytes(), b"GET"].concat()).unwrap();
+    assert_eq!(answer(&mut stream).1, b"fast");
+    stream.write_all(&REQUEST.as_bytes()[3..]).unwrap();
+    assert_eq!(answer(&mut stream).1, b"fast");
     server.stop.drain();
     assert!(is_closed(&mut stream), "an idle connection is closed by the drain");
     assert_eq!(server.ended(), Ended::Drained);
@@ -230,8 +236,8 @@ fn a_handler_may_take_longer_than_any_limit() {
 #[test]
 fn a_body_that_stalls_is_answered_with_408() {
     let server = start(Limits { body: SHORT, ..long_limits() });
-    let mut stream = server
-        .connect_and_send("POST /take HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhel");
+    let mut stream =
+        server.connect_and_send("POST /take HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhel");
     let (head, body) = answer(&mut stream);
     assert!(head.starts_with("http/1.1 408"), "{head}");
     assert!(String::from_utf8(body).unwrap().contains("body_timeout"));
@@ -280,7 +286,7 @@ fn a_head_that_is_too_long_is_refused() {
 
 #[test]
 fn draining_lets_a_request_end_and_takes_no_new_ones() {
-    let server = start(long_limits());
+    let server = start(Limits { threads: 1, ..long_limits() });
     let mut running = server.hang();
     let mut idle = server.connect_and_send(REQUEST);
     answer(&mut idle);
@@ -385,8 +391,13 @@ fn http2_drains_too() {
     while frame(&mut stream).expect("an answer").0 != 0 {}
     server.stop.drain();
     let mut goaway = false;
-    while let Some((kind, _)) = frame(&mut stream) {
+    while let Some((kind, payload)) = frame(&mut stream) {
         goaway |= kind == 7;
+        if kind == 6 {
+            // The server asks whether its notice has been seen.
+            let reply = [&[0, 0, 8, 6, 1, 0, 0, 0, 0], payload.as_slice()].concat();
+            stream.write_all(&reply).unwrap();
+        }
     }
     assert!(goaway);
     assert_eq!(server.ended(), Ended::Drained);

@@ -11,10 +11,10 @@ use axum::Router;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
+use super::Limits;
 use super::connection::{self, Order, Shared};
 use super::listener::Ticket;
 use super::stop::{Stage, Stop};
-use super::Limits;
 use crate::metrics::Metrics;
 
 /// Connections looked at before other tasks get their turn: a sweep must not be felt.
@@ -59,11 +59,12 @@ impl Worker {
             tasks: TaskTracker::new(),
             connections: Vec::new(),
         };
-        let thread = std::thread::Builder::new().name(format!("serve-{number}")).spawn(move || {
-            let cut_off = runtime.block_on(serving.run());
-            runtime.shutdown_timeout(BLOCKING_GRACE);
-            cut_off
-        })?;
+        let thread =
+            std::thread::Builder::new().name(format!("serve-{number}")).spawn(move || {
+                let cut_off = runtime.block_on(serving.run());
+                runtime.shutdown_timeout(BLOCKING_GRACE);
+                cut_off
+            })?;
         Ok(Self { arrivals, open: Arc::default(), thread })
     }
 
