@@ -51,7 +51,7 @@ impl JsonRow {
     fn parse(&mut self, line: &[u8], nan: Nan) -> std::result::Result<(), Fault> {
         self.compact.clear();
         self.fields.clear();
-        let text = std::str::from_utf8(line).map_err(|error| {
+        let text = std::str::from_utf8(line.trim_ascii_end()).map_err(|error| {
             Fault::new(format!("it is not UTF-8, at byte {}", error.valid_up_to() + 1))
         })?;
         json::compact_object(text, nan, &mut self.compact, &mut self.fields)

@@ -166,6 +166,9 @@ impl RowOptions {
 
     /// Reads options from a JSON object. Fails with `invalid_setting`, naming the option.
     pub(crate) fn from_json(json: serde_json::Value) -> Result<Self> {
+        if !json.is_object() {
+            return refuse("row options are a JSON object");
+        }
         // One option at a time, as serde's messages about a value do not name its field.
         if let serde_json::Value::Object(map) = &json {
             for (name, value) in map.iter().filter(|(name, _)| Self::NAMES.contains(&name.as_str()))
@@ -523,8 +526,8 @@ mod tests {
             (json!({"order_by": "a:up"}), "order_by: "),
             (json!({"delimiter": "||"}), "delimiter: "),
             (json!({"format": "xml"}), "format: unknown variant `xml`, expected one of `ndjson`"),
-            (json!([]), ""),
-            (json!("key"), ""),
+            (json!([]), "a JSON object"),
+            (json!("key"), "a JSON object"),
         ] {
             let error = RowOptions::from_json(json.clone()).unwrap_err();
             assert!(error.detail.contains(part), "{json}: {}", error.detail);

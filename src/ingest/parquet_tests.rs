@@ -1,1 +1,436 @@
+use std::sync::Arc;
 
+use arrow::array::{
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array,
+    DictionaryArray, FixedSizeBinaryArray, Float16Array, Float32Array, Float64Array, Int8Array,
+    Int32Array, Int64Array, Int64Builder, ListArray, MapBuilder, NullArray, RecordBatch,
+    StringArray, StringBuilder, StructArray, Time32MillisecondArray, Time64NanosecondArray,
+    TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray, UInt64Array,
+};
+use arrow::datatypes::{Field, Int32Type, Int64Type, i256};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
+use parquet::data_type::{
+    ByteArray, ByteArrayType, FixedLenByteArray, FixedLenByteArrayType, Int96, Int96Type,
+};
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
+use proptest::prelude::*;
+use serde_json::json;
+use tidetable_storage::Code;
+
+use crate::ingest::testing::{assert_fails, input, read, records, served};
+
+fn file_with(columns: Vec<(&str, ArrayRef)>, properties: WriterProperties) -> Vec<u8> {
+    // Nullable throughout, as Spark and pandas write it.
+    let columns = columns.into_iter().map(|(name, array)| (name, array, true));
+    let batch = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    bytes
+}
+
+fn file(columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
+    file_with(columns, WriterProperties::default())
+}
+
+fn rows(bytes: &[u8], options: serde_json::Value) -> crate::ingest::Result<Vec<String>> {
+    records(vec![input("rows.parquet", bytes)], options)
+}
+
+/// The values of one column, as JSON.
+fn values(array: ArrayRef) -> Vec<String> {
+    try_values(array, json!({})).unwrap()
+}
+
+fn try_values(array: ArrayRef, more: serde_json::Value) -> crate::ingest::Result<Vec<String>> {
+    let keys = Int64Array::from_iter_values(0..i64::try_from(array.len()).unwrap());
+    let mut options = json!({"key": "k", "value": "v"});
+    options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let all = rows(&file(vec![("k", Arc::new(keys)), ("v", array)]), options)?;
+    Ok(all.iter().map(|record| record.split_once('=').unwrap().1.to_owned()).collect())
+}
+
+/// The one value of a column as a key.
+fn key(array: ArrayRef) -> crate::ingest::Result<String> {
+    let row = rows(&file(vec![("v", array)]), json!({"key": "v"}))?.remove(0);
+    Ok(row.split_once('=').unwrap().0.to_owned())
+}
+
+#[test]
+fn every_type_has_its_json() {
+    let checks: Vec<(ArrayRef, &[&str])> = vec![
+        (
+            Arc::new(BooleanArray::from(vec![Some(true), Some(false), None])),
+            &["true", "false", "null"],
+        ),
+        (Arc::new(Int8Array::from(vec![-128, 127])), &["-128", "127"]),
+        (
+            Arc::new(Int64Array::from(vec![i64::MIN, i64::MAX])),
+            &["-9223372036854775808", "9223372036854775807"],
+        ),
+        (Arc::new(UInt64Array::from(vec![u64::MAX])), &["18446744073709551615"]),
+        (
+            Arc::new(Float16Array::from_iter_values([
+                arrow::datatypes::ArrowNativeType::usize_as(3),
+            ])),
+            &["3.0"],
+        ),
+        (Arc::new(Float32Array::from(vec![0.1, 16_777_216.0])), &["0.1", "16777216.0"]),
+        (Arc::new(Float64Array::from(vec![0.1, 1e300, -0.0])), &["0.1", "1e+300", "-0.0"]),
+        (
+            Arc::new(
+                Decimal128Array::from(vec![12_345, -5, 0]).with_precision_and_scale(38, 3).unwrap(),
+            ),
+            &["12.345", "-0.005", "0.000"],
+        ),
+        (
+            Arc::new(
+                Decimal256Array::from(vec![
+                    i256::from_string("12345678901234567890123456789012345678901").unwrap(),
+                ])
+                .with_precision_and_scale(60, 2)
+                .unwrap(),
+            ),
+            &["123456789012345678901234567890123456789.01"],
+        ),
+        (Arc::new(Date32Array::from(vec![0, 19_675])), &["\"1970-01-01\"", "\"2023-11-14\""]),
+        (Arc::new(Time32MillisecondArray::from(vec![45_000_500])), &["\"12:30:00.500\""]),
+        (Arc::new(Time64NanosecondArray::from(vec![1])), &["\"00:00:00.000000001\""]),
+        (
+            Arc::new(TimestampMillisecondArray::from(vec![1_700_000_000_123, -1])),
+            &["\"2023-11-14T22:13:20.123Z\"", "\"1969-12-31T23:59:59.999Z\""],
+        ),
+        (
+            Arc::new(
+                TimestampMicrosecondArray::from(vec![1_700_000_000_000_000])
+                    .with_timezone("+02:00"),
+            ),
+            &["\"2023-11-14T22:13:20Z\""],
+        ),
+        (
+            Arc::new(TimestampNanosecondArray::from(vec![1_700_000_000_000_000_001])),
+            &["\"2023-11-14T22:13:20.000000001Z\""],
+        ),
+        (
+            Arc::new(StringArray::from(vec![Some("a\"\n\u{1}é"), Some(""), None])),
+            &["\"a\\\"\\n\\u0001é\"", "\"\"", "null"],
+        ),
+        (Arc::new(BinaryArray::from(vec![&b"\xff\0a"[..], b""])), &["\"/wBh\"", "\"\""]),
+        (
+            Arc::new(FixedSizeBinaryArray::try_from_iter([b"ab"].into_iter()).unwrap()),
+            &["\"YWI=\""],
+        ),
+        (Arc::new(NullArray::new(2)), &["null", "null"]),
+        (
+            Arc::new(DictionaryArray::<Int32Type>::from_iter([Some("x"), None, Some("x")])),
+            &["\"x\"", "null", "\"x\""],
+        ),
+    ];
+    for (array, expected) in checks {
+        assert_eq!(values(Arc::clone(&array)), expected, "{}", array.data_type());
+    }
+}
+
+#[test]
+fn nested_values_survive_as_json() {
+    let lists = ListArray::from_iter_primitive::<Int64Type, _, _>([
+        Some(vec![Some(1), None]),
+        None,
+        Some(vec![]),
+        Some(vec![Some(4)]),
+    ]);
+    assert_eq!(values(Arc::new(lists)), ["[1,null]", "null", "[]", "[4]"]);
+
+    let field = |name, array: ArrayRef| {
+        (Arc::new(Field::new(name, array.data_type().clone(), true)), array)
+    };
+    let inner =
+        StructArray::from(vec![field("b\"c", Arc::new(StringArray::from(vec![Some("x"), None])))]);
+    let outer = StructArray::from(vec![
+        field("n", Arc::new(Int32Array::from(vec![1, 2]))),
+        field("s", Arc::new(inner)),
+        field(
+            "d",
+            Arc::new(Decimal128Array::from(vec![150, 250]).with_precision_and_scale(9, 2).unwrap()),
+        ),
+    ]);
+    assert_eq!(
+        values(Arc::new(outer)),
+        [r#"{"n":1,"s":{"b\"c":"x"},"d":1.50}"#, r#"{"n":2,"s":{"b\"c":null},"d":2.50}"#]
+    );
+
+    let mut map = MapBuilder::new(None, StringBuilder::new(), Int64Builder::new());
+    map.keys().append_value("a");
+    map.values().append_value(1);
+    map.keys().append_value("b");
+    map.values().append_null();
+    map.append(true).unwrap();
+    map.append(false).unwrap();
+    map.append(true).unwrap();
+    assert_eq!(values(Arc::new(map.finish())), [r#"{"a":1,"b":null}"#, "null", "{}"]);
+}
+
+#[test]
+fn not_a_number_fails_its_row_unless_it_may_be_null() {
+    let floats = || Arc::new(Float64Array::from(vec![1.0, f64::NAN, f64::INFINITY]));
+    let error = try_values(floats(), json!({})).unwrap_err();
+    assert_eq!(
+        error.problems[0],
+        "rows.parquet row 2: the column \"v\" is not a finite number (--nan null makes it null)"
+    );
+    assert_eq!(error.problems.len(), 2);
+    assert_eq!(try_values(floats(), json!({"nan": "null"})).unwrap(), ["1.0", "null", "null"]);
+    let lists =
+        Arc::new(ListArray::from_iter_primitive::<arrow::datatypes::Float32Type, _, _>([Some(
+            vec![Some(f32::NAN)],
+        )]));
+    assert_fails(try_values(Arc::clone(&lists) as ArrayRef, json!({})), "not a finite number");
+    assert_eq!(try_values(lists, json!({"nan": "null"})).unwrap(), ["[null]"]);
+    let far = Arc::new(Date32Array::from(vec![i32::MAX]));
+    assert_fails(try_values(far, json!({})), "outside what RFC 3339 can write");
+}
+
+#[test]
+fn keys_are_whole() {
+    for (array, expected) in [
+        (Arc::new(Int64Array::from(vec![i64::MIN])) as ArrayRef, "-9223372036854775808"),
+        (Arc::new(UInt64Array::from(vec![u64::MAX])), "18446744073709551615"),
+        (Arc::new(BooleanArray::from(vec![true])), "true"),
+        (Arc::new(StringArray::from(vec!["a/é"])), "a/é"),
+        (Arc::new(Date32Array::from(vec![1])), "1970-01-02"),
+        (Arc::new(TimestampMillisecondArray::from(vec![0])), "1970-01-01T00:00:00Z"),
+        (Arc::new(BinaryArray::from(vec![&b"raw"[..]])), "raw"),
+        (Arc::new(Decimal128Array::from(vec![7]).with_precision_and_scale(38, 0).unwrap()), "7"),
+    ] {
+        let kind = array.data_type().clone();
+        assert_eq!(key(array).unwrap(), expected, "{kind}");
+    }
+    for (array, part) in [
+        (Arc::new(Float64Array::from(vec![1.0])) as ArrayRef, "fraction \"1.0\""),
+        (
+            Arc::new(Decimal128Array::from(vec![100]).with_precision_and_scale(9, 2).unwrap()),
+            "fraction \"1.00\"",
+        ),
+        (Arc::new(Float64Array::from(vec![f64::NAN])), "not a finite number"),
+        (Arc::new(Int64Array::from(vec![None])), "is null"),
+        (Arc::new(StringArray::from(vec![""])), "is empty"),
+        (
+            Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(1)])])),
+            "object or array",
+        ),
+    ] {
+        assert_fails(key(array), part);
+    }
+}
+
+#[test]
+fn only_the_columns_that_count_are_read() {
+    let bytes = file(vec![
+        ("z", Arc::new(StringArray::from(vec!["z1", "z2"]))),
+        ("a", Arc::new(Int64Array::from(vec![1, 2]))),
+        ("unused", Arc::new(Float64Array::from(vec![f64::NAN, f64::NAN]))),
+        ("k", Arc::new(Int64Array::from(vec![7, 7]))),
+    ]);
+    assert_eq!(
+        rows(&bytes, json!({"key": "k", "fields": "a,z"})).unwrap(),
+        [r#"7={"z":"z1","a":1}"#, r#"7={"z":"z2","a":2}"#],
+        "a column that is not used cannot fail the row"
+    );
+    let collected = json!({"key": "k", "value": "z", "collect": true, "order_by": "a:desc"});
+    assert_eq!(served(vec![input("x.parquet", &bytes)], collected).unwrap(), [r#"7=["z2","z1"]"#]);
+    assert_fails(rows(&bytes, json!({"key": "id"})), "no column \"id\"");
+    assert_fails(rows(&bytes, json!({"key": "k"})), "not a finite number");
+}
+
+#[test]
+fn moments_are_ordered_by_time_not_by_text() {
+    // As texts, 20.5Z would come before 20Z.
+    let bytes = file(vec![
+        ("k", Arc::new(Int64Array::from(vec![1, 1, 1]))),
+        ("t", Arc::new(TimestampMillisecondArray::from(vec![Some(20_500), None, Some(20_000)]))),
+    ]);
+    let options = json!({"key": "k", "value": "t", "collect": true, "order_by": "t"});
+    assert_eq!(
+        served(vec![input("x.parquet", bytes)], options).unwrap(),
+        [r#"1=["1970-01-01T00:00:20Z","1970-01-01T00:00:20.500Z",null]"#]
+    );
+}
+
+#[test]
+fn every_compression_and_many_row_groups_and_batches_are_read() {
+    let count = 5_000;
+    let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(0..count));
+    let texts: ArrayRef =
+        Arc::new(StringArray::from_iter_values((0..count).map(|n| format!("text {n}"))));
+    for compression in [
+        Compression::UNCOMPRESSED,
+        Compression::SNAPPY,
+        Compression::LZ4_RAW,
+        Compression::GZIP(GzipLevel::default()),
+        Compression::ZSTD(ZstdLevel::default()),
+        Compression::BROTLI(BrotliLevel::default()),
+    ] {
+        let properties = WriterProperties::builder()
+            .set_compression(compression)
+            .set_max_row_group_row_count(Some(1_500))
+            .set_data_page_row_count_limit(100)
+            .build();
+        let columns = vec![("k", Arc::clone(&keys)), ("t", Arc::clone(&texts))];
+        let bytes = file_with(columns, properties);
+        let (report, all) =
+            read(vec![input("x.parquet", bytes)], json!({"key": "k", "value": "t"})).unwrap();
+        assert_eq!(report.rows, 5_000);
+        let expected: Vec<String> = (0..count).map(|n| format!("{n}=\"text {n}\"")).collect();
+        assert!(all == expected, "{compression}");
+    }
+}
+
+#[test]
+fn a_file_is_read_in_place_and_what_cannot_seek_through_a_copy() {
+    let bytes = file(vec![("k", Arc::new(Int64Array::from(vec![1])))]);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("rows.parquet");
+    std::fs::write(&path, &bytes).unwrap();
+    let path = path.display().to_string();
+    let options = json!({"key": "k"});
+    let expected = [r#"1={"k":1}"#];
+    let inputs = crate::ingest::expand_sources(&[path]).unwrap();
+    let (report, all) = read(inputs, options.clone()).unwrap();
+    assert_eq!((report.bytes, all), (bytes.len() as u64, expected.map(str::to_owned).to_vec()));
+    assert_eq!(records(vec![input("standard input", &bytes)], options.clone()).unwrap(), expected);
+    let zst = zstd::encode_all(&*bytes, 1).unwrap();
+    assert_eq!(records(vec![input("x.parquet.zst", zst)], options).unwrap(), expected);
+}
+
+/// The schema as text, and the values of its one column after the key.
+fn low_level(schema: &str, write: impl FnOnce(&mut SerializedFileWriter<&mut Vec<u8>>)) -> Vec<u8> {
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut bytes = Vec::new();
+    let mut writer = SerializedFileWriter::new(&mut bytes, schema, Arc::default()).unwrap();
+    write(&mut writer);
+    writer.close().unwrap();
+    bytes
+}
+
+#[test]
+fn int96_moments_reach_beyond_2262() {
+    let int96 = |julian_day: u32, nanos: u64| {
+        let mut value = Int96::new();
+        value.set_data(nanos as u32, (nanos >> 32) as u32, julian_day);
+        value
+    };
+    let bytes = low_level("message m { required int96 t; }", |writer| {
+        let mut group = writer.next_row_group().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        let moments = [
+            int96(2_440_588, 0),
+            int96(2_440_588, 86_399_999_999_999),
+            int96(5_373_484, 86_399_000_000_000),
+            int96(1_721_426, 0),
+        ];
+        column.typed::<Int96Type>().write_batch(&moments, None, None).unwrap();
+        column.close().unwrap();
+        group.close().unwrap();
+    });
+    let all = rows(&bytes, json!({"key": "t"})).unwrap();
+    let keys: Vec<&str> = all.iter().map(|record| record.split_once('=').unwrap().0).collect();
+    assert_eq!(
+        keys,
+        [
+            "1970-01-01T00:00:00Z",
+            "1970-01-01T23:59:59.999999Z",
+            "9999-12-31T23:59:59Z",
+            "0001-01-01T00:00:00Z",
+        ]
+    );
+}
+
+#[test]
+fn logical_types_that_arrow_forgets_are_kept() {
+    let bytes = low_level(
+        "message m { required fixed_len_byte_array(16) u (UUID); required binary j (JSON); \
+         required binary e (ENUM); required binary b; }",
+        |writer| {
+            let mut group = writer.next_row_group().unwrap();
+            let mut column = group.next_column().unwrap().unwrap();
+            let uuid = FixedLenByteArray::from((0u8..16).collect::<Vec<u8>>());
+            column.typed::<FixedLenByteArrayType>().write_batch(&[uuid], None, None).unwrap();
+            column.close().unwrap();
+            for text in ["{\"a\": [1.50 ]}", "red", "raw"] {
+                let mut column = group.next_column().unwrap().unwrap();
+                let value = ByteArray::from(text);
+                column.typed::<ByteArrayType>().write_batch(&[value], None, None).unwrap();
+                column.close().unwrap();
+            }
+            group.close().unwrap();
+        },
+    );
+    let uuid = "00010203-0405-0607-0809-0a0b0c0d0e0f";
+    assert_eq!(
+        rows(&bytes, json!({"key": "u"})).unwrap(),
+        [format!(r#"{uuid}={{"u":"{uuid}","j":{{"a":[1.50]}},"e":"red","b":"cmF3"}}"#)]
+    );
+    assert_eq!(
+        rows(&bytes, json!({"key": "e,b", "value": "j"})).unwrap(),
+        [r#"red:raw={"a":[1.50]}"#]
+    );
+}
+
+fn sample() -> Vec<u8> {
+    let lists = ListArray::from_iter_primitive::<Int64Type, _, _>(
+        (0..300).map(|n| (n % 7 != 0).then(|| vec![Some(n), None])),
+    );
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_max_row_group_row_count(Some(100))
+        .build();
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("k", Arc::new(Int64Array::from_iter_values(0..300))),
+        (
+            "t",
+            Arc::new(StringArray::from_iter_values((0..300).map(|n| format!("text {}", n % 11)))),
+        ),
+        ("l", Arc::new(lists)),
+    ];
+    file_with(columns, properties)
+}
+
+#[test]
+fn what_is_cut_off_or_no_parquet_is_refused_by_name() {
+    let bytes = sample();
+    for cut in [0, 3, 4, 7, 8, 100, bytes.len() / 2, bytes.len() - 8, bytes.len() - 1] {
+        let error = rows(&bytes[..cut], json!({"key": "k"})).unwrap_err();
+        assert_eq!(error.code, Code::BadRows, "{cut}");
+        assert!(
+            error.detail.starts_with("rows.parquet is damaged, cut off, or no Parquet"),
+            "{}",
+            error.detail
+        );
+    }
+    for other in [&b"{\"k\":1}\n"[..], b"PAR1PAR1", b"PAR1\xff\xff\xff\x7fPAR1", b"PAR1PARE"] {
+        assert_fails(rows(other, json!({"key": "k"})), "rows.parquet is damaged");
+    }
+    let without_rows = file(vec![("k", Arc::new(Int64Array::from(Vec::<i64>::new())))]);
+    assert_eq!(rows(&without_rows, json!({"key": "k"})).unwrap_err().code, Code::NoRows);
+}
+
+proptest! {
+    /// Whatever bytes change, there is an answer: rows or an error, never a crash.
+    #[test]
+    fn damage_never_ends_the_process(
+        flips in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        in_footer in any::<bool>(),
+    ) {
+        let mut bytes = sample();
+        let from = if in_footer { bytes.len() * 2 / 3 } else { 0 };
+        for (at, byte) in flips {
+            let at = from + at.index(bytes.len() - from);
+            bytes[at] = byte;
+        }
+        let _ = rows(&bytes, json!({"key": "k"}));
+    }
+}
