@@ -274,8 +274,9 @@ impl Client {
         let told = told.map(Duration::from_secs);
         if let Ok(problem) = serde_json::from_slice::<Problem>(&answer.body) {
             let mut failure = problem.into_failure(answer.status, told);
-            let id = || answer.header("x-request-id").map(str::to_owned);
-            failure.request_id = failure.request_id.or_else(id);
+            if failure.request_id.is_none() {
+                failure.request_id = answer.header("x-request-id").map(str::to_owned);
+            }
             return failure;
         }
         let mut failure = Problem::default().into_failure(answer.status, told);
