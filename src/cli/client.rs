@@ -151,11 +151,6 @@ impl Client {
         self
     }
 
-    /// The address without a trailing slash.
-    pub(crate) fn address(&self) -> &str {
-        &self.base
-    }
-
     /// GET `path`, which begins with `/v1/`.
     pub(crate) fn get(&self, path: &str) -> Result<Answer, Failure> {
         self.persist(|| self.once(Method::GET, path, None, None))
@@ -279,8 +274,9 @@ impl Client {
         let told = told.map(Duration::from_secs);
         if let Ok(problem) = serde_json::from_slice::<Problem>(&answer.body) {
             let mut failure = problem.into_failure(answer.status, told);
-            let id = || answer.header("x-request-id").map(str::to_owned);
-            failure.request_id = failure.request_id.or_else(id);
+            if failure.request_id.is_none() {
+                failure.request_id = answer.header("x-request-id").map(str::to_owned);
+            }
             return failure;
         }
         let mut failure = Problem::default().into_failure(answer.status, told);

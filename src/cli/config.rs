@@ -105,7 +105,7 @@ mod tests {
     use super::super::{Global, Output};
     use super::*;
 
-    fn object(json: Value) -> Map<String, Value> {
+    fn object(json: &Value) -> Map<String, Value> {
         json.as_object().unwrap().clone()
     }
 
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn one_setting_changes_and_the_others_stay() {
-        let mut config = object(json!({"retain": 3, "gates": {"min_records": 1, "x": 2}}));
+        let mut config = object(&json!({"retain": 3, "gates": {"min_records": 1, "x": 2}}));
         for text in ["retain=5", "gates.x=null", "gates.y=1.5", "new.deep=true"] {
             set(&mut config, &parse_setting(text).unwrap()).unwrap();
         }
@@ -131,7 +131,7 @@ mod tests {
             json!({"retain": 5, "gates": {"min_records": 1, "y": 1.5}, "new": {"deep": true}});
         assert_eq!(Value::Object(config.clone()), expected);
         assert!(set(&mut config, &parse_setting("retain.x=1").unwrap()).is_err());
-        let shown = text("", &object(json!({"gates": {"min_records": 1}, "owner": "us"})));
+        let shown = text("", &object(&json!({"gates": {"min_records": 1}, "owner": "us"})));
         assert_eq!(shown, "gates.min_records=1\nowner=us");
     }
 

@@ -15,6 +15,7 @@ use super::exit::Failure;
 /// versions, the serving one included: its keys are answered "not found" from then on.
 #[derive(Args, Debug)]
 #[command(
+    override_usage = "tidetable delete [OPTIONS] <DATASET> <VERSION|--whole-dataset>",
     group = clap::ArgGroup::new("what").required(true).args(["version", "whole_dataset"]),
     after_help = "\
 Examples:

@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -91,9 +92,13 @@ impl Exit {
     }
 }
 
-/// Why a command did not do what was asked.
+/// Why a command did not do what was asked. Boxed, since every result carries room for it.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct Failure(Box<Told>);
+
+/// What a [`Failure`] tells.
+#[derive(Debug)]
+pub(crate) struct Told {
     pub(crate) exit: Exit,
     /// What was being done and what went wrong: one sentence or two.
     pub(crate) message: String,
@@ -122,7 +127,7 @@ pub(crate) enum Retry {
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Told {
             exit,
             message: message.into(),
             hint: None,
@@ -131,7 +136,7 @@ impl Failure {
             problems: Vec::new(),
             retry: Retry::Never,
             silent: false,
-        }
+        }))
     }
 
     /// A wrong option or argument that the parser of the command line cannot know of.
@@ -217,6 +222,19 @@ impl Failure {
 impl From<storage::Error> for Failure {
     fn from(error: storage::Error) -> Self {
         Self::of_code(error.code(), error.to_string())
+    }
+}
+
+impl Deref for Failure {
+    type Target = Told;
+    fn deref(&self) -> &Told {
+        &self.0
+    }
+}
+
+impl DerefMut for Failure {
+    fn deref_mut(&mut self) -> &mut Told {
+        &mut self.0
     }
 }
 

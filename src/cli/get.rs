@@ -43,7 +43,7 @@ pub(crate) struct GetArgs {
     #[arg(long, value_name = "VERSION")]
     version: Option<Version>,
     /// How the keys are written on the command line
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_name = "ENCODING", value_enum, default_value_t)]
     key_encoding: KeyEncoding,
 }
 

@@ -3,32 +3,18 @@
 
 use std::path::{Path, PathBuf};
 
+use tidetable_storage::{
+    DatasetName, JournalReport, Layout, MANIFEST, Manifest, Version, journal_check, journal_cut,
+    verify_snapshot,
+};
+
 use super::exit::{Exit, Failure};
-use tidetable_storage::{DatasetName, Layout, MANIFEST, Manifest, Version, verify_snapshot};
 
 /// A snapshot that was read back whole.
 #[derive(Debug)]
 pub(crate) struct Whole {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
-}
-
-/// What a journal holds, and what is wrong with it.
-#[derive(Debug)]
-pub(crate) struct Journal {
-    pub(crate) records: u64,
-    pub(crate) sound_bytes: u64,
-    pub(crate) file_bytes: u64,
-    pub(crate) fault: Option<Fault>,
-}
-
-/// What follows the sound part of a journal.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// An append that a crash cut short; the server cuts it by itself.
-    Torn,
-    /// Damage, described; the server does not start on it.
-    Damaged(String),
 }
 
 /// One version in a data directory.
@@ -50,17 +36,19 @@ pub(crate) fn verify(dir: &Path, progress: &mut dyn FnMut(u64)) -> Result<Whole,
 }
 
 /// Reads the journal of the data directory `dir`, and changes nothing.
-pub(crate) fn check_journal(_dir: &Path) -> Result<Journal, Failure> {
-    Err(unwired())
+pub(crate) fn check_journal(dir: &Path) -> Result<JournalReport, Failure> {
+    let journal = Layout::new(dir).journal();
+    std::fs::metadata(&journal).map_err(|error| {
+        Failure::io("find the journal", journal.display(), &error)
+            .hint("name the data directory of a server (its --data)")
+    })?;
+    Ok(journal_check(&journal)?)
 }
 
 /// Cuts the journal behind its sound part, keeping a copy of the whole beside it.
-pub(crate) fn cut_journal(_dir: &Path) -> Result<(), Failure> {
-    Err(unwired())
-}
-
-fn unwired() -> Failure {
-    Failure::new(Exit::Failed, "this build cannot read a data directory")
+pub(crate) fn cut_journal(dir: &Path) -> Result<(), Failure> {
+    journal_cut(&Layout::new(dir).journal())?;
+    Ok(())
 }
 
 /// The snapshots beneath `dir`: itself if it is one, else all versions of a data

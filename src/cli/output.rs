@@ -105,7 +105,7 @@ pub(crate) fn datasets_table(datasets: &[Dataset], now: DateTime<Utc>) -> String
             (true, None) => "held".to_owned(),
             (true, Some(reason)) => format!("held: {reason}"),
         };
-        table.row([
+        table.row(&[
             d.dataset.clone(),
             d.current.map_or_else(dash, |v| v.to_string()),
             d.records.map_or_else(dash, grouped),
@@ -136,7 +136,7 @@ pub(crate) fn versions_table(versions: &[Version], now: DateTime<Utc>) -> String
     ]);
     for v in versions {
         let mark = if v.current { "*" } else { "" };
-        table.row([
+        table.row(&[
             format!("{mark}{}", v.version),
             v.state.clone(),
             v.records.map_or_else(dash, grouped),
@@ -169,7 +169,7 @@ pub(crate) fn history_table(events: &[Event]) -> String {
             (_, None, Some(version)) => version.to_string(),
             (_, None, None) => dash(),
         };
-        table.row([
+        table.row(&[
             e.seq.to_string(),
             second_of(&e.at),
             e.event.replace('_', " "),
@@ -223,7 +223,7 @@ pub(crate) fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -316,7 +316,7 @@ impl Columns {
         Self(table)
     }
 
-    fn row<const N: usize>(&mut self, cells: [String; N]) {
+    fn row<const N: usize>(&mut self, cells: &[String; N]) {
         self.0.add_row(cells.iter().map(|cell| printable(cell)));
     }
 

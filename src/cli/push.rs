@@ -39,7 +39,7 @@ use parts::Part;
 #[command(after_help = "\
 Examples:
   tidetable push course-recs recs.ndjson --key learner_id
-  tidetable push course-recs 'out/part-*.csv.gz' --key learner_id --collect --order-by score --limit 20
+  tidetable push course-recs 'out/part-*.csv.gz' --key learner_id --collect --order-by score:desc --limit 20
   tidetable push stats stats.parquet --key learner_id,course_id --label run-2026-11-23
   tidetable push stats unload/ --format redshift --columns learner_id,score --key learner_id
   tidetable push course-recs recs.csv --key learner_id --dry-run

@@ -54,8 +54,15 @@ fn section(text: &mut String, command: &Command) {
 }
 
 fn options<'a>(text: &mut String, args: impl Iterator<Item = &'a Arg>) {
+    let mut group = None;
     let mut none = true;
     for arg in args {
+        let heading = arg.get_help_heading().filter(|_| !arg.is_global_set());
+        if heading != group && heading.is_some() {
+            let before = if none { "" } else { "\n" };
+            text.push_str(&format!("{before}{}:\n\n", heading.unwrap_or_default()));
+        }
+        group = heading;
         text.push_str(&format!("- `{}`: {}\n", written(arg), meaning(arg)));
         none = false;
     }
@@ -80,8 +87,11 @@ fn written(arg: &Arg) -> String {
 
 fn meaning(arg: &Arg) -> String {
     let help = arg.get_long_help().or_else(|| arg.get_help());
-    let mut text = help.map(ToString::to_string).unwrap_or_default();
-    text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let help = help.map(ToString::to_string).unwrap_or_default();
+    let mut text = sentences(&help).join(" ");
+    if !help.contains("\n\n") {
+        text.truncate(text.trim_end_matches('.').len());
+    }
     let values: Vec<String> = arg
         .get_possible_values()
         .iter()
@@ -110,14 +120,20 @@ fn about(command: &Command) -> String {
     about.map(ToString::to_string).unwrap_or_default()
 }
 
-/// Paragraphs as they are in the source, with their first line as a sentence.
 fn paragraphs(text: &mut String, about: &str) {
-    for paragraph in about.split("\n\n") {
-        let words: Vec<&str> = paragraph.split_whitespace().collect();
-        let line = words.join(" ");
-        let end = if line.ends_with(['.', ':', '!']) { "" } else { "." };
-        text.push_str(&format!("{line}{end}\n\n"));
+    for paragraph in sentences(about) {
+        text.push_str(&format!("{paragraph}\n\n"));
     }
+}
+
+/// The paragraphs of a help text, each on one line that ends as a sentence does.
+fn sentences(help: &str) -> Vec<String> {
+    let whole = |paragraph: &str| {
+        let line = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+        let end = if line.ends_with(['.', ':', '!', ']']) { "" } else { "." };
+        format!("{line}{end}")
+    };
+    help.split("\n\n").map(whole).collect()
 }
 
 fn cell(text: &str) -> String {

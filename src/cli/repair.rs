@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
+use tidetable_storage::{JournalFault, JournalReport};
 
 use super::Asked;
 use super::exit::{Exit, Failure};
-use super::offline::{self, Fault, Journal};
+use super::offline;
 use super::output::grouped;
 
 /// Show what is wrong with the journal of a data directory, and cut it when told to
@@ -38,14 +39,15 @@ pub(crate) fn run(args: &RepairArgs, asked: &Asked<'_>) -> Result<(), Failure> {
         offline::cut_journal(&args.dir)?;
     }
     let damage = match &journal.fault {
-        Some(Fault::Damaged(what)) => Some(what.as_str()),
+        Some(JournalFault::Damaged(what)) => Some(what.as_str()),
         _ => None,
     };
     let report = json!({
         "records": journal.records,
+        "last_seq": journal.last_seq,
         "sound_bytes": journal.sound_bytes,
         "file_bytes": journal.file_bytes,
-        "torn": journal.fault == Some(Fault::Torn),
+        "torn": journal.fault == Some(JournalFault::Torn),
         "damage": damage,
         "cut": cut,
     });
@@ -63,18 +65,18 @@ pub(crate) fn run(args: &RepairArgs, asked: &Asked<'_>) -> Result<(), Failure> {
     )))
 }
 
-fn text(journal: &Journal, cut: bool) -> String {
+fn text(journal: &JournalReport, cut: bool) -> String {
     let (n, at) = (grouped(journal.records), grouped(journal.sound_bytes));
     let behind = grouped(journal.file_bytes.saturating_sub(journal.sound_bytes));
     let sound = format!("the journal: {n} sound records in {at} bytes");
     match &journal.fault {
         None if cut => format!("{sound}, and nothing wrong: nothing was cut"),
         None => format!("{sound}, and nothing wrong"),
-        Some(Fault::Torn) => format!(
+        Some(JournalFault::Torn) => format!(
             "{sound}, then {behind} bytes of an append that a crash cut short: {}",
             if cut { "cut" } else { "nothing acknowledged is lost; the server cuts them at start" }
         ),
-        Some(Fault::Damaged(what)) => format!(
+        Some(JournalFault::Damaged(what)) => format!(
             "{sound}, then damage: {what}; {behind} bytes from there on {}",
             if cut { "are cut, and kept in journal.before-cut-…" } else { "cannot be trusted" }
         ),
@@ -85,16 +87,19 @@ fn text(journal: &Journal, cut: bool) -> String {
 mod tests {
     use super::*;
 
-    fn journal(fault: Option<Fault>) -> Journal {
-        Journal { records: 120, sound_bytes: 4_000, file_bytes: 4_100, fault }
+    fn journal(fault: Option<JournalFault>) -> JournalReport {
+        JournalReport { records: 120, last_seq: 120, sound_bytes: 4_000, file_bytes: 4_100, fault }
     }
 
     #[test]
     fn the_report_says_what_is_sound_what_is_not_and_what_was_done() {
         let sound = text(&journal(None), true);
         assert!(sound.contains("120 sound records") && sound.contains("nothing was cut"));
-        assert!(text(&journal(Some(Fault::Torn)), false).contains("nothing acknowledged is lost"));
-        let damaged = || journal(Some(Fault::Damaged("crc of record 121".to_owned())));
+        assert!(
+            text(&journal(Some(JournalFault::Torn)), false)
+                .contains("nothing acknowledged is lost")
+        );
+        let damaged = || journal(Some(JournalFault::Damaged("crc of record 121".to_owned())));
         let kept = text(&damaged(), false);
         assert!(kept.contains("crc of record 121") && kept.contains("cannot be trusted"), "{kept}");
         assert!(text(&damaged(), true).contains("are cut"));

@@ -144,10 +144,12 @@ mod tests {
         let path = dir.path().join("a.ndjson");
         std::fs::write(&path, "{\"id\":2,\"x\":1.10}\n{\"id\":1}\n").unwrap();
         let arguments = [path.display().to_string()];
-        let shown = preview(&options(), &arguments, 10).unwrap();
+        let collected = RowOptions { collect: true, ..options() };
+        let shown = preview(&collected, &arguments, 10).unwrap();
         assert!(shown.complete);
-        let first = &shown.records[1];
-        assert_eq!((&first.0[..], &first.1[..]), (&b"2"[..], &b"{\"id\":2,\"x\":1.10}"[..]));
+        let last = &shown.records[1];
+        let value = "[{\"id\":2,\"x\":1.10}]";
+        assert_eq!((&last.0[..], &last.1[..]), (&b"2"[..], value.as_bytes()));
         std::fs::write(&path, "{\"x\":1}\n").unwrap();
         let failure = preview(&options(), &arguments, 10).unwrap_err();
         assert_eq!(failure.exit, Exit::Refused);

@@ -28,6 +28,7 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
+    #[expect(clippy::needless_pass_by_value, reason = "json!(…) is written in place")]
     pub(crate) fn json(status: u16, body: serde_json::Value) -> Self {
         let kind = if status < 400 { "application/json" } else { "application/problem+json" };
         Self::text(status, &body.to_string()).with("content-type", kind)

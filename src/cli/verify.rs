@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
+use tidetable_storage::JournalFault;
 
 use super::Asked;
 use super::exit::{Exit, Failure};
-use super::offline::{self, Fault, Stored, Whole};
+use super::offline::{self, Stored, Whole};
 use super::output::{bytes, grouped};
 use super::progress::Progress;
 
@@ -60,7 +61,7 @@ pub(crate) fn run(args: &VerifyArgs, asked: &Asked<'_>) -> Result<(), Failure> {
                     .to_string(),
                     || format!("{}: DAMAGED: {}", stored.name, failure.message),
                 )?;
-                damaged.push((stored.name.clone(), failure.message));
+                damaged.push((stored.name.clone(), failure.message.clone()));
             }
         }
     }
@@ -86,8 +87,10 @@ fn sound(stored: &Stored, whole: &Whole) -> String {
 fn journal_fault(dir: &std::path::Path) -> Result<Option<String>, Failure> {
     let journal = offline::check_journal(dir)?;
     Ok(match journal.fault {
-        Some(Fault::Damaged(what)) => Some(format!("at byte {}: {what}", journal.sound_bytes)),
-        Some(Fault::Torn) | None => None,
+        Some(JournalFault::Damaged(what)) => {
+            Some(format!("at byte {}: {what}", journal.sound_bytes))
+        }
+        Some(JournalFault::Torn) | None => None,
     })
 }
 

@@ -152,7 +152,7 @@ impl Part {
         let Origin::File(path) = &self.source.origin else { return Ok(None) };
         let found = path.metadata().map_err(|e| Failure::io("find", path.display(), &e))?;
         // A pipe or a device has no length worth believing.
-        Ok(found.is_file().then(|| found.len()))
+        Ok(found.is_file().then_some(found.len()))
     }
 
     fn open<'a>(
