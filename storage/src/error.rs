@@ -165,10 +165,7 @@ impl Error {
 
     /// The same error, with what caused it.
     #[must_use]
-    pub fn because(
-        mut self,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
+    pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
     }
@@ -178,6 +175,16 @@ impl Error {
     pub fn recoded(mut self, code: Code) -> Self {
         self.0.code = code;
         self
+    }
+
+    /// The same error under another code if it says that a file is damaged: the same damage
+    /// is a refused push, an unusable version or a finding, depending on who looks.
+    #[must_use]
+    pub(crate) fn damage_as(self, code: Code) -> Self {
+        match self.code() {
+            Code::DataCorrupt | Code::VersionUnusable | Code::SnapshotRefused => self.recoded(code),
+            _ => self,
+        }
     }
 
     /// The stable name of this error.

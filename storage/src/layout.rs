@@ -132,7 +132,8 @@ mod tests {
         for good in ["000001.sst", "123456.sst", "1234567.sst"] {
             assert!(is_sst_name(good), "{good}");
         }
-        for bad in ["1.sst", "000000.sst", "0000001.sst", "../000001.sst", "000001.log", "CURRENT"] {
+        for bad in ["1.sst", "000000.sst", "0000001.sst", "../000001.sst", "000001.log", "CURRENT"]
+        {
             assert!(!is_sst_name(bad), "{bad}");
         }
         let (dataset, version) = push_of("course-recs.42").unwrap();

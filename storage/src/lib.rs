@@ -1,9 +1,78 @@
-//! Immutable versions of datasets, as RocksDB snapshots.
+//! Immutable versions of datasets: built, published, activated, looked up.
+//!
+//! The **push path**, in order: a [`Sorter`] puts records in key order within a memory
+//! budget; a [`Builder`] makes them SST files and a [`Manifest`], in staging; what it
+//! finishes, an [`UnpublishedSnapshot`], reads back every byte and becomes a
+//! [`VerifiedSnapshot`]; [`Store::publish`] renames that into place and
+//! [`Store::activate`] makes it current, by one record of the journal.
+//!
+//! The **read path**: [`Live::get`] finds what a dataset serves now, and
+//! [`Snapshot::get`] looks a key up in it. It takes no lock and waits for no push.
+//!
+//! Plain blocking code: it knows nothing of HTTP, async runtimes, command lines or the
+//! environment. `docs/data-format.md` describes what it writes.
 
-mod error;
-mod layout;
+// The push path.
+mod sorter;
+
+mod builder;
+
+mod digest;
+mod manifest;
+
+mod assembly;
+mod verify;
+
+mod versions;
+
+// The pointer.
+mod event;
+
+mod config;
+mod gates;
+
+mod catalog;
+
+mod journal;
+
+mod store;
+
+// The read path.
+mod live;
+
+mod snapshot;
+
+mod reaper;
+
+// Beneath both.
 mod names;
 
+mod durable;
+mod layout;
+mod regular;
+mod rocks;
+
+mod error;
+
+#[cfg(test)]
+mod testing;
+
+pub use builder::{BuildOptions, Builder};
+pub use catalog::{
+    Activation, Admission, Catalog, Dataset, Entry, Expect, Happened, Hold, Keep, Moved, Outcome,
+    Parked, Rollback, State,
+};
+pub use config::{DatasetConfig, Gates};
+pub use digest::Digest;
 pub use error::{Code, Error, Kind, Result};
+pub use event::{Cause, Failed, Idempotency, Millis, SealedPart, Stats, Verdict};
+pub use journal::{JournalFault, JournalReport, journal_check, journal_cut};
 pub use layout::{Layout, MANIFEST};
+pub use live::{Datasets, Lease, Live, Opened, Served, dataset_not_found};
+pub use manifest::{Compression, Manifest, SstFile};
 pub use names::{DatasetName, Key, MAX_KEY_BYTES, MAX_VALUE_BYTES, Version};
+pub use rocks::{BlockCache, Scan, Value};
+pub use snapshot::Snapshot;
+pub use sorter::{MIN_SORT_BYTES, Record, Sorted, Sorter};
+pub use store::{Recovered, Recovery, SelfActivation, Store, StoreOptions, Swept, now};
+pub use verify::{UnpublishedSnapshot, VerifiedSnapshot, verify_snapshot};

@@ -1,0 +1,453 @@
+//! HTTP to the server: one request, its answer, and what to do when there is none.
+//!
+//! - Only what is safe to repeat is repeated: every POST carries an `Idempotency-Key`
+//!   that is the same for all attempts, so that an answer lost on the way cannot make a
+//!   second version or a second rollback.
+//! - Attempts are bounded in number; pauses double, carry jitter, and follow
+//!   `Retry-After`.
+//! - Addresses are checked before anything is sent: a typing error is a usage error, not
+//!   "unreachable".
+
+use std::hash::{BuildHasher, RandomState};
+use std::io::Read;
+use std::time::Duration;
+
+use http::{HeaderMap, Method, Request, Uri, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
+use ureq::{Agent, Body, Error as Broken, SendBody};
+
+use super::exit::{Exit, Failure, Problem, Retry};
+
+/// The longest answer that is read: above any the server gives (32 MiB and its envelope).
+const MAX_ANSWER_BYTES: u64 = 256 << 20;
+/// How long the first byte of an answer may take; more than the server's longest `wait`.
+const ANSWER: Duration = Duration::from_secs(90);
+/// How long after its last byte a part may take to be on the server's disk.
+const STORED: Duration = Duration::from_secs(600);
+/// How long one read or write of a socket may make no progress.
+const STALLED: Duration = Duration::from_secs(120);
+/// From this size on, the server is asked before a body is sent.
+const EXPECT_FROM_BYTES: u64 = 1 << 20;
+/// `Retry-After` is followed up to here.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+/// What stands for itself in a path segment; everything else is percent-encoded.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// Text as one segment of a path, or one value of a query.
+pub(crate) fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, SEGMENT).to_string()
+}
+
+/// How often, and with what pauses, a request is repeated.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Attempts after the first.
+    pub(crate) retries: u32,
+    /// The first pause; each following one is twice as long, up to [`MAX_PAUSE`].
+    pub(crate) first_pause: Duration,
+}
+
+impl Patience {
+    /// For a person who waits at the prompt.
+    pub(crate) const PERSON: Self = Self { retries: 2, first_pause: Duration::from_millis(100) };
+
+    /// For a batch job, which would rather wait for a restarting server than fail.
+    pub(crate) fn job(retries: u32) -> Self {
+        Self { retries, first_pause: Duration::from_millis(500) }
+    }
+
+    fn pause(&self, attempt: u32, retry: Retry) -> Duration {
+        let doubled = self.first_pause.saturating_mul(1 << attempt.min(10)).min(MAX_PAUSE);
+        let least = match retry {
+            Retry::After(told) => told.min(MAX_PAUSE),
+            _ => doubled / 2,
+        };
+        // Half of the pause is chance, so that a hundred jobs do not come back at once.
+        least + (doubled / 2).mul_f64(chance())
+    }
+}
+
+/// A number in 0..1. Each `RandomState` has keys of its own: good enough for jitter, and
+/// no dependency.
+fn chance() -> f64 {
+    let bits = RandomState::new().hash_one(0_u8) >> 32;
+    #[expect(clippy::cast_precision_loss, reason = "32 bits fit an f64")]
+    let fraction = bits as f64 / f64::from(u32::MAX);
+    fraction
+}
+
+/// A server, and how to talk to it.
+pub(crate) struct Client {
+    agent: Agent,
+    base: String,
+    token: Option<String>,
+    patience: Patience,
+}
+
+/// A success.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as `T`.
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            Failure::new(
+                Exit::Failed,
+                format!("the server's answer is not what this tidetable expects: {error}"),
+            )
+            .hint("is it a Tidetable server of this version? `tidetable --version` tells ours")
+        })
+    }
+
+    /// The body as text.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The value of a header, if it is there and is text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+impl Client {
+    /// A client of the server at `address` (`http://HOST:PORT`, with a path if a proxy
+    /// needs one). Sends nothing yet.
+    pub(crate) fn new(address: &str, token: Option<&str>) -> Result<Self, Failure> {
+        let base = base_of(address)?;
+        let local = matches!(host_of(&base).as_str(), "localhost" | "127.0.0.1" | "[::1]");
+        let mut config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(concat!("tidetable/", env!("CARGO_PKG_VERSION")))
+            .timeout_connect(Some(Duration::from_secs(5)))
+            .timeout_recv_response(Some(ANSWER))
+            .timeout_per_write(Some(STALLED));
+        if local {
+            // A proxy of the environment would look for the server on its own machine.
+            config = config.proxy(None);
+        }
+        let token = token.filter(|token| !token.is_empty()).map(str::to_owned);
+        if token.as_deref().is_some_and(|token| token.bytes().any(|b| !(0x21..=0x7e).contains(&b)))
+        {
+            return Err(Failure::usage("the token holds characters that no header can carry"));
+        }
+        let agent = config.build().new_agent();
+        Ok(Self { agent, base, token, patience: Patience::PERSON })
+    }
+
+    /// The same client with other patience.
+    #[must_use]
+    pub(crate) fn with_patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// The address without a trailing slash.
+    pub(crate) fn address(&self) -> &str {
+        &self.base
+    }
+
+    /// GET `path`, which begins with `/v1/`.
+    pub(crate) fn get(&self, path: &str) -> Result<Answer, Failure> {
+        self.persist(|| self.once(Method::GET, path, None, None))
+    }
+
+    /// POST `body` to `path`. All attempts carry `key`, so the server acts once.
+    pub(crate) fn post(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+        key: &str,
+    ) -> Result<Answer, Failure> {
+        let body = body.to_string().into_bytes();
+        self.persist(|| self.once(Method::POST, path, Some(&body), Some(key)))
+    }
+
+    /// PUT `body` to `path`; to repeat a PUT is harmless by itself.
+    pub(crate) fn put(&self, path: &str, body: &serde_json::Value) -> Result<Answer, Failure> {
+        let body = body.to_string().into_bytes();
+        self.persist(|| self.once(Method::PUT, path, Some(&body), None))
+    }
+
+    /// DELETE `path`.
+    pub(crate) fn delete(&self, path: &str) -> Result<Answer, Failure> {
+        self.persist(|| self.once(Method::DELETE, path, None, None))
+    }
+
+    /// One attempt to PUT what `body` reads, of `bytes` if that is known. The caller
+    /// repeats it, since only the caller can begin to read anew.
+    pub(crate) fn put_stream(
+        &self,
+        path: &str,
+        body: &mut dyn Read,
+        bytes: Option<u64>,
+    ) -> Result<Answer, Failure> {
+        let mut request = self.request(Method::PUT, path);
+        request = request.header(header::CONTENT_TYPE, "application/octet-stream");
+        if let Some(bytes) = bytes {
+            request = request.header(header::CONTENT_LENGTH, bytes);
+        }
+        if bytes.is_none_or(|bytes| bytes >= EXPECT_FROM_BYTES) {
+            request = request.header(header::EXPECT, "100-continue");
+        }
+        let request = request.body(SendBody::from_reader(body)).map_err(|e| self.odd(&e))?;
+        let configured = self.agent.configure_request(request);
+        let request = configured.timeout_recv_response(Some(STORED)).build();
+        self.answer(self.agent.run(request))
+    }
+
+    /// Repeats `attempt` while its failure is one that may pass, as often as the client
+    /// has patience, and says on standard error that it does.
+    pub(crate) fn persist<T>(
+        &self,
+        mut attempt: impl FnMut() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut tried = 0;
+        loop {
+            let failure = match attempt() {
+                Ok(done) => return Ok(done),
+                Err(failure) => failure,
+            };
+            if failure.retry == Retry::Never || tried >= self.patience.retries {
+                return Err(failure);
+            }
+            let pause = self.patience.pause(tried, failure.retry);
+            tried += 1;
+            if pause >= Duration::from_millis(250) {
+                eprintln!(
+                    "{}; trying again in {:.1} s ({tried} of {})",
+                    failure.message,
+                    pause.as_secs_f64(),
+                    self.patience.retries
+                );
+            }
+            std::thread::sleep(pause);
+        }
+    }
+
+    fn once(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Vec<u8>>,
+        key: Option<&str>,
+    ) -> Result<Answer, Failure> {
+        let mut request = self.request(method, path);
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let answer = match body {
+            Some(body) => {
+                let request = request.header(header::CONTENT_TYPE, "application/json");
+                self.agent.run(request.body(body).map_err(|e| self.odd(&e))?)
+            }
+            None => self.agent.run(request.body(()).map_err(|e| self.odd(&e))?),
+        };
+        self.answer(answer)
+    }
+
+    fn request(&self, method: Method, path: &str) -> http::request::Builder {
+        let request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        match &self.token {
+            Some(token) => request.header(header::AUTHORIZATION, format!("Bearer {token}")),
+            None => request,
+        }
+    }
+
+    fn answer(&self, answer: Result<http::Response<Body>, Broken>) -> Result<Answer, Failure> {
+        let (parts, mut body) = answer.map_err(|error| self.unreachable(&error))?.into_parts();
+        let body = body
+            .with_config()
+            .limit(MAX_ANSWER_BYTES)
+            .read_to_vec()
+            .map_err(|error| self.unreachable(&error))?;
+        let answer = Answer { status: parts.status.as_u16(), headers: parts.headers, body };
+        if parts.status.is_success() { Ok(answer) } else { Err(self.refusal(&answer)) }
+    }
+
+    fn refusal(&self, answer: &Answer) -> Failure {
+        let told = answer.header("retry-after").and_then(|text| text.parse().ok());
+        let told = told.map(Duration::from_secs);
+        if let Ok(problem) = serde_json::from_slice::<Problem>(&answer.body) {
+            let mut failure = problem.into_failure(answer.status, told);
+            let id = || answer.header("x-request-id").map(str::to_owned);
+            failure.request_id = failure.request_id.or_else(id);
+            return failure;
+        }
+        let mut failure = Problem::default().into_failure(answer.status, told);
+        failure.message =
+            format!("{} answered {} without a reason", self.base, answer.status);
+        failure.hint("is it a Tidetable server? A proxy before it may have answered instead")
+    }
+
+    fn unreachable(&self, error: &Broken) -> Failure {
+        let (why, exit) = match error {
+            Broken::Io(error) => (error.to_string(), Exit::Unreachable),
+            Broken::HostNotFound => ("no such host".to_owned(), Exit::Unreachable),
+            Broken::Timeout(_) => ("no answer in time".to_owned(), Exit::Unreachable),
+            Broken::Protocol(_) => (format!("not an HTTP answer ({error})"), Exit::Failed),
+            _ => (error.to_string(), Exit::Unreachable),
+        };
+        Failure::new(exit, format!("cannot reach the server at {}: {why}", self.base))
+            .retry(if exit == Exit::Unreachable { Retry::Soon } else { Retry::Never })
+            .hint(
+                "`tidetable serve` starts one on this machine; \
+                 --server or TIDETABLE_SERVER names another",
+            )
+    }
+
+    /// A request that cannot even be written down: always our address or path.
+    fn odd(&self, error: &http::Error) -> Failure {
+        Failure::usage(format!("{} is no address a request can be sent to: {error}", self.base))
+    }
+}
+
+/// Checks an address, and takes trailing slashes off.
+fn base_of(address: &str) -> Result<String, Failure> {
+    let base = address.trim().trim_end_matches('/');
+    let like = "a server looks like http://127.0.0.1:7070";
+    let uri: Uri = base
+        .parse()
+        .map_err(|error| Failure::usage(format!("{base:?} is no address: {error}")).hint(like))?;
+    match uri.scheme_str() {
+        Some("http") => {}
+        Some("https") => {
+            return Err(Failure::usage(format!(
+                "{base}: this tidetable does not speak TLS itself"
+            ))
+            .hint(
+                "reach the server over http within a trusted network, \
+                 or through a local proxy that adds TLS (stunnel, Envoy, `kubectl port-forward`)",
+            ));
+        }
+        _ => return Err(Failure::usage(format!("{base:?} does not begin with http://")).hint(like)),
+    }
+    if uri.host().is_none_or(str::is_empty) || uri.query().is_some() {
+        return Err(Failure::usage(format!("{base:?} is no address of a server")).hint(like));
+    }
+    Ok(base.to_owned())
+}
+
+fn host_of(base: &str) -> String {
+    base.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stub::{Reply, Stub};
+    use super::*;
+    use serde_json::json;
+
+    fn quick(stub: &Stub, retries: u32) -> Client {
+        let patience = Patience { retries, first_pause: Duration::from_millis(1) };
+        Client::new(&stub.address(), Some("s3cret")).unwrap().with_patience(patience)
+    }
+
+    #[test]
+    fn addresses_are_checked_before_anything_is_sent() {
+        for good in ["http://127.0.0.1:7070", "http://host", "http://h:1/base/", " http://h "] {
+            assert!(base_of(good).is_ok(), "{good}");
+        }
+        for bad in ["", "127.0.0.1:7070", "host", "ftp://h", "http://", "http://h?x=1", "http://a b"]
+        {
+            let failure = base_of(bad).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage, "{bad}");
+        }
+        let tls = base_of("https://tidetable.example").unwrap_err();
+        assert!(tls.text().contains("TLS"), "{}", tls.text());
+    }
+
+    #[test]
+    fn a_success_is_handed_back_with_its_headers() {
+        let stub = Stub::answering(vec![Reply::json(200, json!({"ok": 1})).with("tidetable-version", "42")]);
+        let answer = quick(&stub, 0).get("/v1/datasets/a/keys/k%2Fx").unwrap();
+        assert_eq!((answer.status, answer.header("tidetable-version")), (200, Some("42")));
+        assert_eq!(answer.text(), r#"{"ok":1}"#);
+        let asked = &stub.finish()[0];
+        assert_eq!(asked.line, "GET /v1/datasets/a/keys/k%2Fx HTTP/1.1");
+        assert_eq!(asked.header("authorization"), Some("Bearer s3cret"));
+    }
+
+    #[test]
+    fn a_problem_becomes_a_failure_with_its_words() {
+        let stub = Stub::answering(vec![Reply::json(
+            409,
+            json!({"title": "Conflict", "status": 409, "detail": "42 is current, not 41",
+                   "code": "current_changed", "retryable": false, "request_id": "r-9"}),
+        )]);
+        let failure = quick(&stub, 3).post("/v1/datasets/a/rollback", &json!({}), "k").unwrap_err();
+        assert_eq!(failure.exit, Exit::Conflict);
+        assert_eq!(failure.message, "42 is current, not 41");
+        assert_eq!(failure.request_id.as_deref(), Some("r-9"));
+        assert_eq!(stub.finish().len(), 1, "a conflict is not asked again");
+    }
+
+    #[test]
+    fn an_answer_without_a_problem_is_told_as_it_is() {
+        let stub = Stub::answering(vec![Reply::text(502, "<html>bad gateway</html>")]);
+        let failure = quick(&stub, 0).get("/v1/datasets").unwrap_err();
+        assert_eq!(failure.exit, Exit::Unreachable);
+        assert!(failure.message.contains("502"), "{}", failure.message);
+        stub.finish();
+    }
+
+    #[test]
+    fn a_busy_server_is_asked_again_with_the_same_idempotency_key() {
+        let busy = || Reply::json(503, json!({"detail": "starting", "retryable": true}));
+        let stub = Stub::answering(vec![busy(), busy(), Reply::json(200, json!({}))]);
+        quick(&stub, 3).post("/v1/datasets/a/hold", &json!({"reason": "x"}), "key-1").unwrap();
+        let asked = stub.finish();
+        assert_eq!(asked.len(), 3);
+        for request in &asked {
+            assert_eq!(request.header("idempotency-key"), Some("key-1"));
+            assert_eq!(request.body, br#"{"reason":"x"}"#);
+        }
+    }
+
+    #[test]
+    fn a_dropped_connection_is_tried_again_and_patience_ends() {
+        let stub = Stub::answering(vec![Reply::drop(), Reply::json(200, json!({}))]);
+        quick(&stub, 1).get("/v1/datasets").unwrap();
+        assert_eq!(stub.finish().len(), 2);
+
+        let stub = Stub::answering(vec![Reply::drop(), Reply::drop()]);
+        let failure = quick(&stub, 1).get("/v1/datasets").unwrap_err();
+        assert_eq!(failure.exit, Exit::Unreachable);
+        assert_eq!(stub.finish().len(), 2);
+    }
+
+    #[test]
+    fn nobody_listening_names_the_address_and_how_to_start_one() {
+        // A port that was free a moment ago, and that nobody listens on.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let client = Client::new(&address, None).unwrap();
+        let client = client.with_patience(Patience { retries: 0, ..Patience::PERSON });
+        let failure = client.get("/v1/datasets").unwrap_err();
+        assert_eq!(failure.exit, Exit::Unreachable);
+        let text = failure.text();
+        assert!(text.contains(&address) && text.contains("tidetable serve"), "{text}");
+    }
+
+    #[test]
+    fn pauses_grow_stay_bounded_and_follow_the_server() {
+        let patience = Patience::job(6);
+        for attempt in 0..20 {
+            let pause = patience.pause(attempt, Retry::Soon);
+            assert!(pause <= MAX_PAUSE && pause >= Duration::from_millis(250), "{pause:?}");
+        }
+        assert!(patience.pause(5, Retry::Soon) > patience.pause(0, Retry::Soon));
+        assert!(patience.pause(0, Retry::After(Duration::from_secs(3))) >= Duration::from_secs(3));
+        assert!(patience.pause(0, Retry::After(Duration::from_secs(9999))) < MAX_PAUSE * 2);
+    }
+}

@@ -1,0 +1,26 @@
+//! `tidetable datasets`: what the server has, and what of it serves.
+
+use chrono::Utc;
+use clap::Args;
+
+use super::Asked;
+use super::api::List;
+use super::exit::Failure;
+use super::output::datasets_table;
+
+/// List the datasets of the server
+///
+/// One line per dataset: the version that serves, how big it is, since when it serves,
+/// as of when its data is, and whether the dataset is held.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  tidetable datasets
+  tidetable datasets --json | jq -r '.datasets[] | select(.held) | .dataset'")]
+pub(crate) struct DatasetsArgs {}
+
+pub(crate) fn run(_: &DatasetsArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+    let list = List::read(&asked.client()?, "/v1/datasets", "datasets", None)?;
+    let datasets = list.items()?;
+    asked.out.either(list.json(), || datasets_table(&datasets, Utc::now()))
+}

@@ -1,0 +1,50 @@
+//! `tidetable delete`: a version nobody serves, an unfinished push, or a whole dataset.
+
+use clap::Args;
+use serde_json::json;
+use tidetable_storage::{DatasetName, Version};
+
+use super::Asked;
+use super::api::{dataset_path, version_path};
+use super::exit::Failure;
+
+/// Delete a version that nobody serves, or abort an unfinished push
+///
+/// The version that serves, and the one a rollback would go to, are not deleted (exit
+/// code 5). A number is never used again. --whole-dataset deletes a dataset with all its
+/// versions, the serving one included: its keys are answered "not found" from then on.
+#[derive(Args, Debug)]
+#[command(
+    group = clap::ArgGroup::new("what").required(true).args(["version", "whole_dataset"]),
+    after_help = "\
+Examples:
+  tidetable delete course-recs 40
+  tidetable delete old-experiment --whole-dataset"
+)]
+pub(crate) struct DeleteArgs {
+    /// The dataset
+    dataset: DatasetName,
+    /// The version to delete
+    version: Option<Version>,
+    /// Delete the dataset with all its versions, also the one that serves
+    #[arg(long)]
+    whole_dataset: bool,
+}
+
+pub(crate) fn run(args: &DeleteArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+    let name = args.dataset.as_str();
+    let (path, text) = match args.version {
+        Some(v) => (version_path(name, v.0), format!("{name} {v} is deleted")),
+        None => (dataset_path(name), format!("{name} is deleted with all its versions")),
+    };
+    let answer = asked
+        .client()?
+        .delete(&path)
+        .map_err(|failure| failure.about(name, args.version.map(|v| v.0)))?;
+    let json = if answer.body.is_empty() {
+        json!({"dataset": name, "version": args.version, "deleted": true}).to_string()
+    } else {
+        answer.text()
+    };
+    asked.out.either(json, || text)
+}

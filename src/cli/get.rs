@@ -1,0 +1,281 @@
+//! `tidetable get`: look keys up.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use tidetable_storage::{DatasetName, Key, Version};
+
+use super::Asked;
+use super::api::{dataset_path, new_key};
+use super::client::{Answer, Client, encoded};
+use super::exit::{Exit, Failure};
+use super::output::{Output, grouped};
+
+/// The most keys of one batch.
+const BATCH: usize = 1000;
+
+/// Look keys up
+///
+/// One key: its value as it is stored, byte for byte. Several, or --json: one JSON line
+/// per key, in the order asked, all from one version. A key that is not there ends the
+/// command with exit code 4, after the others are printed.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  tidetable get course-recs 42
+  tidetable get course-recs 42 | jq '.[0]'
+  tidetable get course-recs 42 43 44 --fields course_id,score
+  tidetable get course-recs 42 --version 41              as it was in a kept version
+  tidetable get course-recs 00ff --key-encoding hex")]
+pub(crate) struct GetArgs {
+    /// The dataset
+    dataset: DatasetName,
+    /// The keys
+    #[arg(value_name = "KEY", required = true, allow_hyphen_values = false)]
+    keys: Vec<String>,
+    /// Keep only these top-level fields of each value
+    #[arg(long, value_name = "FIELD,…", value_delimiter = ',')]
+    fields: Vec<String>,
+    /// Read this kept version instead of the current one
+    #[arg(long, value_name = "VERSION")]
+    version: Option<Version>,
+    /// How the keys are written on the command line
+    #[arg(long, value_enum, default_value_t)]
+    key_encoding: KeyEncoding,
+}
+
+/// How a key that is any bytes is written as text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum KeyEncoding {
+    /// As it is
+    #[default]
+    Utf8,
+    /// Base64 with - and _ and without =
+    Base64url,
+    /// Two hexadecimal digits per byte
+    Hex,
+}
+
+impl KeyEncoding {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Utf8 => "utf8",
+            Self::Base64url => "base64url",
+            Self::Hex => "hex",
+        }
+    }
+}
+
+pub(crate) fn run(args: &GetArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+    for key in args.keys.iter().filter(|_| args.key_encoding == KeyEncoding::Utf8) {
+        Key::new(key.as_bytes())?;
+    }
+    let client = asked.client()?;
+    match args.keys.as_slice() {
+        [key] if !asked.out.json => args.one(&client, key, &asked.out),
+        _ => args.several(&client, &asked.out),
+    }
+}
+
+impl GetArgs {
+    fn one(&self, client: &Client, key: &str, out: &Output) -> Result<(), Failure> {
+        let answer = client.get(&self.path_of(key)).map_err(|failure| self.about(failure))?;
+        out.raw(&answer.body)
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        let mut query = Vec::new();
+        // Proxies and libraries resolve these two as directories, however they are escaped.
+        let dots = matches!(key, "." | "..") && self.key_encoding == KeyEncoding::Utf8;
+        let (key, encoding) = if dots {
+            (URL_SAFE_NO_PAD.encode(key), KeyEncoding::Base64url)
+        } else {
+            (key.to_owned(), self.key_encoding)
+        };
+        if encoding != KeyEncoding::Utf8 {
+            query.push(format!("key_encoding={}", encoding.name()));
+        }
+        if !self.fields.is_empty() {
+            let fields: Vec<String> = self.fields.iter().map(|field| encoded(field)).collect();
+            query.push(format!("fields={}", fields.join(",")));
+        }
+        if let Some(version) = self.version {
+            query.push(format!("version={version}"));
+        }
+        let mark = if query.is_empty() { "" } else { "?" };
+        let dataset = dataset_path(self.dataset.as_str());
+        format!("{dataset}/keys/{}{mark}{}", encoded(&key), query.join("&"))
+    }
+
+    /// In batches, of which the first says which version all others are read from.
+    fn several(&self, client: &Client, out: &Output) -> Result<(), Failure> {
+        let mut version = self.version.map(|version| version.0);
+        let mut missing = 0;
+        for keys in self.keys.chunks(BATCH) {
+            let answer = self.batch(client, keys, version)?;
+            let batch: Batch = answer.json()?;
+            version = Some(batch.version);
+            if out.json {
+                out.line(answer.text().trim_end())?;
+            }
+            for result in &batch.results {
+                let found: Found = serde_json::from_str(result.get()).unwrap_or_default();
+                missing += usize::from(!found.found);
+                if !out.json {
+                    out.line(result.get())?;
+                }
+            }
+        }
+        if missing == 0 {
+            return Ok(());
+        }
+        let (of, version) = (self.keys.len(), version.unwrap_or_default());
+        let mut failure = Failure::new(
+            Exit::NotFound,
+            format!(
+                "{} of {} keys not found in {} {version}",
+                grouped(missing as u64),
+                grouped(of as u64),
+                self.dataset
+            ),
+        );
+        failure.code = Some("key_not_found".to_owned());
+        Err(failure)
+    }
+
+    fn batch(
+        &self,
+        client: &Client,
+        keys: &[String],
+        version: Option<u64>,
+    ) -> Result<Answer, Failure> {
+        let mut body = json!({"keys": keys});
+        let mut put = |name: &str, value: Value| body[name] = value;
+        if self.key_encoding != KeyEncoding::Utf8 {
+            put("key_encoding", json!(self.key_encoding.name()));
+        }
+        if !self.fields.is_empty() {
+            put("fields", json!(self.fields));
+        }
+        if let Some(version) = version {
+            put("version", json!(version));
+        }
+        let path = format!("{}/batch-get", dataset_path(self.dataset.as_str()));
+        client.post(&path, &body, &new_key()).map_err(|failure| self.about(failure))
+    }
+
+    fn about(&self, failure: Failure) -> Failure {
+        failure.about(self.dataset.as_str(), self.version.map(|version| version.0))
+    }
+}
+
+#[derive(Deserialize)]
+struct Batch {
+    version: u64,
+    results: Vec<Box<RawValue>>,
+}
+
+#[derive(Default, Deserialize)]
+struct Found {
+    found: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stub::{Reply, Stub};
+    use super::super::{Cli, Command, Global};
+    use super::*;
+    use clap::Parser as _;
+
+    fn args(line: &str) -> GetArgs {
+        let line = ["tidetable", "get"].into_iter().chain(line.split_whitespace());
+        match Cli::try_parse_from(line).unwrap().command {
+            Command::Get(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn keys_stand_percent_encoded_in_one_segment() {
+        let path = |line: &str| args(line).path_of(&args(line).keys[0]);
+        assert_eq!(path("a 42"), "/v1/datasets/a/keys/42");
+        assert_eq!(path("a x/../%2e?é"), "/v1/datasets/a/keys/x%2F..%2F%252e%3F%C3%A9");
+        assert_eq!(path("a ."), "/v1/datasets/a/keys/Lg?key_encoding=base64url");
+        assert_eq!(path("a .."), "/v1/datasets/a/keys/Li4?key_encoding=base64url");
+        assert_eq!(
+            path("a 00ff --key-encoding hex --fields x,y&z --version 3"),
+            "/v1/datasets/a/keys/00ff?key_encoding=hex&fields=x,y%26z&version=3"
+        );
+    }
+
+    fn run_with(stub: &Stub, line: &str) -> (Result<(), Failure>, String) {
+        let global = Global { server: stub.address(), token: None, json: false };
+        let asked = Asked { global: &global, out: Output::captured(false) };
+        (run(&args(line), &asked), asked.out.text())
+    }
+
+    #[test]
+    fn one_key_gives_the_stored_bytes_and_nothing_else() {
+        let stub = Stub::answering(vec![Reply::text(200, "{\"score\":1.10}")]);
+        let (result, text) = run_with(&stub, "a k");
+        result.unwrap();
+        assert_eq!(text, "{\"score\":1.10}");
+        stub.finish();
+    }
+
+    #[test]
+    fn several_keys_give_a_line_each_with_numbers_as_they_are_stored() {
+        let answer = r#"{"version":4,"results":[{"key":"a","found":true,"value":{"x":1.10}},{"key":"b","found":true,"value":12345678901234567890123}]}"#;
+        let stub = Stub::answering(vec![Reply::text(200, answer)]);
+        let (result, text) = run_with(&stub, "recs a b");
+        result.unwrap();
+        let expected = "{\"key\":\"a\",\"found\":true,\"value\":{\"x\":1.10}}\n\
+                        {\"key\":\"b\",\"found\":true,\"value\":12345678901234567890123}\n";
+        assert_eq!(text, expected);
+        stub.finish();
+    }
+
+    #[test]
+    fn several_keys_come_from_one_version_and_a_missing_one_ends_with_4() {
+        let stub = Stub::scripted(
+            2,
+            Box::new(|n, _| {
+                let results: Vec<Value> = match n {
+                    0 => (0..1000).map(|i| json!({"key": i.to_string(), "found": true, "value": 1})).collect(),
+                    _ => vec![json!({"key": "x", "found": false})],
+                };
+                Reply::json(200, json!({"version": 42, "results": results}))
+            }),
+        );
+        let keys: Vec<String> = (0..1001).map(|i| i.to_string()).collect();
+        let (result, text) = run_with(&stub, &format!("a {}", keys.join(" ")));
+        let failure = result.unwrap_err();
+        assert_eq!(text.lines().count(), 1001, "the others are printed all the same");
+        assert_eq!(failure.exit, Exit::NotFound);
+        assert_eq!(failure.message, "1 of 1,001 keys not found in a 42");
+        let asked = stub.finish();
+        let second: Value = serde_json::from_slice(&asked[1].body).unwrap();
+        assert_eq!(second, json!({"keys": ["1000"], "version": 42}), "pinned to the first's");
+    }
+
+    #[test]
+    fn a_key_that_is_not_there_ends_with_4_and_the_servers_words() {
+        let problem = json!({"detail": "no key \"k\" in a 42", "code": "key_not_found"});
+        let stub = Stub::answering(vec![Reply::json(404, problem)]);
+        let failure = run_with(&stub, "a k").0.unwrap_err();
+        assert_eq!((failure.exit, failure.message.as_str()), (Exit::NotFound, "no key \"k\" in a 42"));
+        stub.finish();
+    }
+
+    #[test]
+    fn a_key_no_dataset_can_hold_is_a_usage_error_before_anything_is_sent() {
+        let global = Global { server: "http://127.0.0.1:9".to_owned(), token: None, json: false };
+        let asked = Asked { global: &global, out: Output::captured(false) };
+        let mut args = args("a k");
+        args.keys = vec![String::new()];
+        assert_eq!(run(&args, &asked).unwrap_err().exit, Exit::Usage);
+    }
+}

@@ -1,0 +1,299 @@
+//! The command line: what a person or a batch job types, and what it means.
+//!
+//! Every command is a file with its arguments (whose doc comments are its `--help`) and
+//! one `run`. A command asks the server over HTTP ([`client`]) or reads a data directory
+//! ([`offline`]), prints its result to standard output ([`output`]) and ends with an
+//! exit code ([`exit`]).
+//!
+//! Absent on purpose: no command keeps state between two runs, none asks a question, and
+//! none retries what is not safe to repeat.
+
+mod api;
+mod client;
+mod exit;
+mod interrupt;
+mod offline;
+mod output;
+mod progress;
+mod rows;
+
+mod activate;
+mod completions;
+mod config;
+mod datasets;
+mod delete;
+mod demo;
+mod get;
+mod history;
+mod hold;
+mod man;
+mod push;
+mod reference;
+mod release;
+mod repair;
+mod rollback;
+mod serve;
+mod verify;
+mod versions;
+
+#[cfg(test)]
+mod stub;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use client::Client;
+use exit::Failure;
+use output::Output;
+
+pub use reference::reference;
+
+/// Runs the command line of this process, and gives its exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help that nobody reads any more (`--help | head`) is no failure.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let json = cli.global.json;
+    match cli.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let text = if json { failure.json() } else { failure.text() };
+            let _ = std::io::stderr().lock().write_all(text.as_bytes());
+            ExitCode::from(failure.exit.code())
+        }
+    }
+}
+
+/// An online key-value datastore between batch jobs and product pages.
+///
+/// A batch job pushes a dataset; the server makes it a new, complete, immutable version,
+/// checks it, and swaps it in whole. Backends look keys up over HTTP. An operator rolls
+/// back in an instant. Versions are numbered 1, 2, 3… by the server.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tidetable",
+    version,
+    max_term_width = 100,
+    after_help = EXAMPLES,
+    after_long_help = long_help(),
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tidetable serve --data ./data                          start a server
+  tidetable push course-recs recs.ndjson --key learner_id
+  tidetable get course-recs 42                           one value, as it is stored
+  tidetable versions course-recs                         what there is, and what serves
+  tidetable rollback course-recs --reason 'half of it is missing'
+  tidetable demo                                         a guided tour";
+
+/// Options of every command that asks a server.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Global options")]
+struct Global {
+    /// The server to ask
+    ///
+    /// Plain HTTP: TLS is added by a proxy before the server.
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "TIDETABLE_SERVER",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:7070"
+    )]
+    server: String,
+    /// The token to show to the server, if it wants one
+    #[arg(long, global = true, value_name = "TOKEN", env = "TIDETABLE_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Print JSON for programs instead of tables for people
+    ///
+    /// Results are the API's JSON on standard output; an error is one JSON object on
+    /// standard error.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(Box<serve::ServeArgs>),
+    Push(Box<push::PushArgs>),
+    Get(get::GetArgs),
+    Datasets(datasets::DatasetsArgs),
+    Versions(versions::VersionsArgs),
+    History(history::HistoryArgs),
+    Activate(activate::ActivateArgs),
+    Rollback(rollback::RollbackArgs),
+    Hold(hold::HoldArgs),
+    Release(release::ReleaseArgs),
+    Delete(delete::DeleteArgs),
+    Config(config::ConfigArgs),
+    Verify(verify::VerifyArgs),
+    Repair(repair::RepairArgs),
+    Demo(demo::DemoArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
+}
+
+impl Cli {
+    fn run(&self) -> Result<(), Failure> {
+        let asked = Asked { global: &self.global, out: Output::stdout(self.global.json) };
+        match &self.command {
+            Command::Serve(args) => serve::run(args),
+            Command::Push(args) => push::run(args, &asked),
+            Command::Get(args) => get::run(args, &asked),
+            Command::Datasets(args) => datasets::run(args, &asked),
+            Command::Versions(args) => versions::run(args, &asked),
+            Command::History(args) => history::run(args, &asked),
+            Command::Activate(args) => activate::run(args, &asked),
+            Command::Rollback(args) => rollback::run(args, &asked),
+            Command::Hold(args) => hold::run(args, &asked),
+            Command::Release(args) => release::run(args, &asked),
+            Command::Delete(args) => delete::run(args, &asked),
+            Command::Config(args) => config::run(args, &asked),
+            Command::Verify(args) => verify::run(args, &asked),
+            Command::Repair(args) => repair::run(args, &asked),
+            Command::Demo(args) => demo::run(args),
+            Command::Completions(args) => completions::run(args),
+            Command::Man(args) => man::run(args, &asked),
+        }
+    }
+}
+
+/// What every command is given besides its own arguments.
+struct Asked<'a> {
+    global: &'a Global,
+    out: Output,
+}
+
+impl Asked<'_> {
+    /// A client of the server that was named.
+    fn client(&self) -> Result<Client, Failure> {
+        Client::new(&self.global.server, self.global.token.as_deref())
+    }
+}
+
+fn long_help() -> String {
+    let mut text = format!("{EXAMPLES}\n\nExit codes:\n");
+    for (exit, meaning) in exit::Exit::ALL {
+        text.push_str(&format!("  {:<4} {meaning}\n", exit.code()));
+    }
+    text.push_str(
+        "\nResults go to standard output, everything else to standard error. \
+         `tidetable COMMAND --help`\nexplains a command and shows examples.",
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound_and_every_command_teaches() {
+        Cli::command().debug_assert();
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            assert!(command.get_about().is_some(), "{name} says what it does");
+            let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(examples.contains(&format!("  tidetable {name}")), "{name} has an example");
+        }
+    }
+
+    #[test]
+    fn the_examples_of_the_help_can_be_parsed() {
+        let mut seen = 0;
+        let of = |command: &clap::Command| command.get_after_help().map(ToString::to_string);
+        let mut texts = vec![EXAMPLES.to_owned()];
+        texts.extend(Cli::command().get_subcommands().filter_map(of));
+        for line in texts.iter().flat_map(|text| text.lines()) {
+            let Some(line) = line.strip_prefix("  tidetable ") else { continue };
+            let words = words_of(line);
+            let words = ["tidetable".to_owned()].into_iter().chain(words);
+            Cli::try_parse_from(words).unwrap_or_else(|error| panic!("tidetable {line}\n{error}"));
+            seen += 1;
+        }
+        assert!(seen > 25, "only {seen} examples");
+    }
+
+    /// The words of an example: up to a comment or pipe, quotes taken off.
+    fn words_of(line: &str) -> Vec<String> {
+        let line = line.split("   ").next().unwrap_or(line);
+        let line = line.split(" | ").next().unwrap_or(line);
+        let line = line.split(" > ").next().unwrap_or(line);
+        let mut words = Vec::new();
+        for (i, piece) in line.split('\'').enumerate() {
+            if i % 2 == 1 {
+                words.push(piece.to_owned());
+            } else {
+                words.extend(piece.split_whitespace().map(str::to_owned));
+            }
+        }
+        words
+    }
+
+    #[test]
+    fn usage_errors_are_told_from_good_lines() {
+        let good = [
+            "push recs a.csv --key id",
+            "push recs a b --key a,b --label run-7 --no-activate",
+            "push recs - --key id --format ndjson --server-timeout 30m",
+            "get recs 1 2 3 --fields a,b --version 4",
+            "get recs --json 1",
+            "rollback recs --to 3 --reason x --no-hold",
+            "activate recs 4 --force --reason x",
+            "delete recs 4",
+            "config recs retain=5 gates.min_records=10",
+            "verify",
+            "repair ./data --cut",
+            "completions bash",
+            "man --out ./man",
+            "--server http://h:1 datasets",
+        ];
+        for line in good {
+            parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+        let bad = [
+            "",
+            "pull",
+            "push recs --key id",
+            "push Recs a.csv --key id",
+            "push ../x a.csv --key id",
+            "push recs a.csv --key id --server-timeout soon",
+            "get recs",
+            "get recs k --version 0",
+            "get recs k --key-encoding rot13",
+            "activate recs",
+            "activate recs latest",
+            "activate recs 4 --force",
+            "delete recs",
+            "config recs retain",
+            "repair",
+            "completions nosuchshell",
+            "versions recs --wat",
+        ];
+        for line in bad {
+            let error = parse(line).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(["tidetable"].into_iter().chain(line.split_whitespace()))
+    }
+}

@@ -1,0 +1,292 @@
+//! `tidetable push`: rows become a new version of a dataset.
+//!
+//! create the version → send its parts → commit → wait for the server to settle it.
+//! Each step may be repeated without harm: the first carries an `Idempotency-Key`, parts
+//! are replaced by the same bytes, a second commit changes nothing. So a job that is run
+//! again with its `--idempotency-key` goes on where it was cut off.
+
+mod outcome;
+mod parts;
+mod settle;
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+use tidetable_storage::DatasetName;
+
+use super::Asked;
+use super::api::{self, dataset_path, new_key, version_path};
+use super::client::{Client, Patience};
+use super::exit::{Exit, Failure};
+use super::interrupt::Interrupt;
+use super::output::{Output, duration};
+use super::rows::{self, RowOptions};
+use parts::Part;
+
+/// Push rows as a new version of a dataset, and activate it
+///
+/// The server builds, verifies and gates the version, then swaps it in whole: no reader
+/// sees half of it. The dataset is made by its first push. SOURCE may be files,
+/// directories, globs, or - for standard input; gzip and zstd are recognised.
+///
+/// If the server cannot be reached for a while, the push waits and goes on. If the
+/// dataset is held, the version is made ready, not activated, and the command says so
+/// (exit code 0). Rows that cannot be used, and gates that refuse, end it with exit code
+/// 3; what was served before still is.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  tidetable push course-recs recs.ndjson --key learner_id
+  tidetable push course-recs 'out/part-*.csv.gz' --key learner_id --collect --order-by score --limit 20
+  tidetable push stats stats.parquet --key learner_id,course_id --label run-2026-11-23
+  tidetable push stats unload/ --format redshift --columns learner_id,score --key learner_id
+  tidetable push course-recs recs.csv --key learner_id --dry-run
+  tidetable push course-recs - --format ndjson --key learner_id --no-activate")]
+pub(crate) struct PushArgs {
+    /// The dataset; made if it is not there
+    dataset: DatasetName,
+    /// Files, directories, globs, or - for standard input
+    #[arg(value_name = "SOURCE", required = true)]
+    sources: Vec<String>,
+    #[command(flatten)]
+    rows: RowOptions,
+
+    /// A name of your own for this version, such as the run of the batch job
+    #[arg(long, value_name = "TEXT", help_heading = "Version")]
+    label: Option<String>,
+    /// As of when the data is (RFC 3339); reads answer it as Tidetable-As-Of
+    #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Version")]
+    as_of: Option<String>,
+    /// Make the version ready, but do not activate it
+    #[arg(long, help_heading = "Version")]
+    no_activate: bool,
+
+    /// Show the first rows as they would be served, and push nothing
+    #[arg(long, help_heading = "Pushing")]
+    dry_run: bool,
+    /// With --dry-run, how many rows to read
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u16).range(1..=1000),
+        requires = "dry_run",
+        help_heading = "Pushing"
+    )]
+    show: u16,
+    /// Makes two runs with the same key one push: a second one goes on where the first
+    /// was cut off, and never makes a second version [default: a new one per run]
+    #[arg(long, value_name = "KEY", value_parser = parse_key, help_heading = "Pushing")]
+    idempotency_key: Option<String>,
+    /// How often a request is repeated while the server cannot be reached or is busy
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 6,
+        value_parser = clap::value_parser!(u32).range(..=100),
+        help_heading = "Pushing"
+    )]
+    retries: u32,
+    /// How long to wait for the server once all is sent, e.g. 30m or 90s; it goes on
+    /// without us [default: as long as it takes]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "Pushing")]
+    server_timeout: Option<Duration>,
+}
+
+pub(crate) fn run(args: &PushArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+    if args.dry_run {
+        return dry_run(args, &asked.out);
+    }
+    let sources = rows::sources(&args.sources)?;
+    let mut body = rows::body(&args.rows, &sources)?;
+    body.extend(args.version_fields());
+    let parts = parts::name(sources)?;
+    let client = asked.client()?.with_patience(Patience::job(args.retries));
+    let push = Push {
+        client: &client,
+        dataset: args.dataset.as_str(),
+        key: args.idempotency_key.clone().unwrap_or_else(new_key),
+        resume: args.idempotency_key.is_some(),
+        activate: !args.no_activate,
+        timeout: args.server_timeout,
+        watched: std::io::stderr().is_terminal(),
+        interrupt: Interrupt::watch(),
+    };
+    push.run(&body, &parts, &asked.out)
+}
+
+/// One push, and whom to ask.
+struct Push<'a> {
+    client: &'a Client,
+    dataset: &'a str,
+    key: String,
+    /// The key was given, so another run may have begun this push.
+    resume: bool,
+    activate: bool,
+    timeout: Option<Duration>,
+    /// Somebody looks at a terminal: progress is worth a request a second.
+    watched: bool,
+    interrupt: Interrupt,
+}
+
+impl Push<'_> {
+    fn run(&self, body: &Map<String, Value>, parts: &[Part], out: &Output) -> Result<(), Failure> {
+        let started = Instant::now();
+        self.interrupt.say("nothing was pushed");
+        let was = self.current()?;
+        let created = self.create(body)?;
+        let version = created.version;
+        let sent = match created.state.as_str() {
+            "receiving" => {
+                let sent = self.send(version, parts).map_err(|f| self.left(version, f))?;
+                self.commit(version, parts).map_err(|f| self.left(version, f))?;
+                sent
+            }
+            // An earlier run with this key has committed it: only the outcome is missing.
+            _ => 0,
+        };
+        self.interrupt.say(format!(
+            "the server goes on with {} {version}; `tidetable versions {} {version}` tells how \
+             it ends",
+            self.dataset, self.dataset
+        ));
+        let (settled, json) = self.settle(version)?;
+        let push = outcome::Pushed {
+            dataset: self.dataset,
+            was: was.filter(|&was| was != version),
+            sent,
+            took: started.elapsed(),
+        };
+        let summary = push.summary(&settled)?;
+        out.either(json, || summary)
+    }
+
+    fn current(&self) -> Result<Option<u64>, Failure> {
+        match api::dataset(self.client, self.dataset) {
+            Ok(dataset) => Ok(dataset.current),
+            Err(failure) if failure.code.as_deref() == Some("dataset_not_found") => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Makes the version, or finds the one that this key made before.
+    fn create(&self, body: &Map<String, Value>) -> Result<api::Version, Failure> {
+        let path = format!("{}/versions", dataset_path(self.dataset));
+        let answer = self
+            .client
+            .post(&path, &Value::Object(body.clone()), &self.key)
+            .map_err(|failure| failure.about(self.dataset, None))?;
+        let created: api::Version = answer.json()?;
+        if !self.resume {
+            return Ok(created);
+        }
+        // The answer is the one of the first time; what has become of it since?
+        self.client.get(&version_path(self.dataset, created.version))?.json()
+    }
+
+    fn commit(&self, version: u64, parts: &[Part]) -> Result<(), Failure> {
+        let names: Vec<&str> = parts.iter().map(|part| part.name.as_str()).collect();
+        let body = json!({"activate": self.activate, "parts": names});
+        let path = format!("{}/commit", version_path(self.dataset, version));
+        let key = format!("{}-commit", self.key);
+        self.client.post(&path, &body, &key).map(drop)
+    }
+
+    /// A failure while the version was receiving: says how to go on with it.
+    fn left(&self, version: u64, mut failure: Failure) -> Failure {
+        if failure.exit == Exit::Unreachable {
+            failure.hint = None;
+        }
+        let failure = failure.about(self.dataset, Some(version));
+        let leftover = self.leftover(version);
+        let hint = match &failure.hint {
+            Some(hint) => format!("{hint}. {leftover}"),
+            None => leftover,
+        };
+        failure.hint(hint)
+    }
+
+    fn leftover(&self, version: u64) -> String {
+        format!(
+            "{0} {version} is left receiving and is not served; the server drops it after a while. \
+             To resume: the same command with --idempotency-key {1}. \
+             To abort: tidetable delete {0} {version}",
+            self.dataset, self.key
+        )
+    }
+}
+
+impl PushArgs {
+    fn version_fields(&self) -> Map<String, Value> {
+        let mut fields = Map::new();
+        let mut put = |name: &str, text: &Option<String>| {
+            if let Some(text) = text {
+                fields.insert(name.to_owned(), json!(text));
+            }
+        };
+        put("label", &self.label);
+        put("as_of", &self.as_of);
+        if self.no_activate {
+            fields.insert("activate".to_owned(), json!(false));
+        }
+        fields
+    }
+}
+
+fn dry_run(args: &PushArgs, out: &Output) -> Result<(), Failure> {
+    let shown = rows::preview(&args.rows, &args.sources, args.show.into())?;
+    for (key, value) in &shown.records {
+        let (key, value) = (text(key), text(value));
+        // A value is compact JSON, and goes out as it would be stored.
+        out.either(format!("{{\"key\":{},\"value\":{value}}}", json!(key)), || {
+            format!("{key}\t{value}")
+        })?;
+    }
+    let rows = if shown.complete { "all rows" } else { "the first rows" };
+    eprintln!("dry run: {rows} as they would be served; nothing was pushed");
+    Ok(())
+}
+
+fn text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
+}
+
+fn parse_time(text: &str) -> Result<String, String> {
+    match chrono::DateTime::parse_from_rfc3339(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("expected a time with its zone, like 2026-11-23T00:00:00Z".to_owned()),
+    }
+}
+
+fn parse_key(text: &str) -> Result<String, String> {
+    let fits = (1..=200).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    if fits { Ok(text.to_owned()) } else { Err("expected 1 to 200 visible ASCII characters".into()) }
+}
+
+/// `90`, `90s`, `30m` or `2h`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let seconds = match &text[digits.len()..] {
+        "" | "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        _ => 0,
+    };
+    let wrong = || {
+        format!("expected a time from 1s on, like 90s, 30m or 2h, and no more than {}",
+            duration(Duration::from_secs(MAX_TIMEOUT_SECONDS)))
+    };
+    let seconds = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(seconds));
+    seconds
+        .filter(|seconds| (1..=MAX_TIMEOUT_SECONDS).contains(seconds))
+        .map(Duration::from_secs)
+        .ok_or_else(wrong)
+}
+
+/// A year: beyond any push, and far from where an `Instant` would overflow.
+const MAX_TIMEOUT_SECONDS: u64 = 365 * 24 * 3600;
+
+#[cfg(test)]
+mod tests;

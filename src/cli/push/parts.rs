@@ -1,0 +1,320 @@
+//! Sending the parts of a push.
+//!
+//! - A part is read once and hashed on the way; what the server says it has stored must
+//!   have the same digest and length.
+//! - A part that the server already holds with the same bytes is not sent again.
+//! - A file that changes while it is sent fails the push. Standard input cannot be read
+//!   twice: once its first byte is sent, a failure is final.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest as _, Sha256};
+
+use super::Push;
+use crate::cli::api::{self, List, version_path};
+use crate::cli::client::encoded;
+use crate::cli::exit::{Exit, Failure, Retry};
+use crate::cli::progress::Progress;
+use crate::cli::rows::{Origin, Source};
+
+/// One part: a source under the name the server knows it by.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) name: String,
+    source: Source,
+}
+
+/// Names the parts after their files, so that the server's messages name the files:
+/// `rows.csv row 17`. Files of the same name in several directories get their number in
+/// the order of the push before it.
+pub(crate) fn name(sources: Vec<Source>) -> Result<Vec<Part>, Failure> {
+    let stdin = sources.iter().filter(|source| source.origin == Origin::Stdin).count();
+    if stdin > 1 {
+        return Err(Failure::usage("standard input (-) can be pushed once only"));
+    }
+    let plain: Vec<String> = sources.iter().map(part_name).collect();
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    for name in &plain {
+        *counts.entry(name).or_default() += 1;
+    }
+    let unique = counts.values().all(|&count| count == 1);
+    let named = |(i, source): (usize, Source)| {
+        let name = if unique { plain[i].clone() } else { format!("{}-{}", i + 1, plain[i]) };
+        Part { name, source }
+    };
+    Ok(sources.into_iter().enumerate().map(named).collect())
+}
+
+/// A name in the pattern of parts: `^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`, with room for a
+/// number before it. The end of a long name is kept: the extension tells the format.
+fn part_name(source: &Source) -> String {
+    const MOST: usize = 100;
+    let name = match &source.origin {
+        Origin::Stdin => "stdin".into(),
+        Origin::File(path) => path.file_name().unwrap_or_default().to_string_lossy(),
+    };
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let safe: String = name.chars().map(|c| if fits(c) { c } else { '_' }).collect();
+    let tail = &safe[safe.len().saturating_sub(MOST)..];
+    match tail.chars().next() {
+        Some(first) if first.is_ascii_alphanumeric() => tail.to_owned(),
+        _ => format!("part{tail}"),
+    }
+}
+
+impl Push<'_> {
+    /// Sends what the server does not hold yet. Gives the bytes of all parts.
+    pub(super) fn send(&self, version: u64, parts: &[Part]) -> Result<u64, Failure> {
+        let leftover = self.leftover(version);
+        self.interrupt.say(leftover);
+        let there = if self.resume { self.stored(version)? } else { HashMap::new() };
+        let mut total = 0;
+        for (i, part) in parts.iter().enumerate() {
+            let bytes = part.bytes()?;
+            if let (Some(stored), Origin::File(path)) = (there.get(&part.name), &part.source.origin)
+                && Some(stored.bytes) == bytes
+                && stored.digest == digest_of(path)?
+            {
+                eprintln!("{} is there already", part.source.name);
+                total += stored.bytes;
+                continue;
+            }
+            let what = match parts.len() {
+                1 => format!("sending {}", part.source.name),
+                n => format!("sending {} ({} of {n})", part.source.name, i + 1),
+            };
+            let mut progress = Progress::begin(what, bytes);
+            let sent = self.send_part(version, part, bytes, &mut progress);
+            progress.end();
+            total += sent?;
+        }
+        Ok(total)
+    }
+
+    fn send_part(
+        &self,
+        version: u64,
+        part: &Part,
+        bytes: Option<u64>,
+        progress: &mut Progress,
+    ) -> Result<u64, Failure> {
+        let path = format!("{}/parts/{}", version_path(self.dataset, version), encoded(&part.name));
+        self.client.persist(|| {
+            let mut reader = part.open(bytes, progress)?;
+            let answer = self.client.put_stream(&path, &mut reader, bytes);
+            let read = reader.finish();
+            let stored = match answer {
+                Ok(answer) => answer.json::<api::Part>().ok().filter(|part| !part.digest.is_empty()),
+                Err(failure) => {
+                    if let Some(why) = read.fault {
+                        return Err(Failure::new(Exit::Failed, why));
+                    }
+                    let again = matches!(part.source.origin, Origin::File(_)) || read.bytes == 0;
+                    if failure.retry == Retry::Never || again {
+                        return Err(failure);
+                    }
+                    // Only the answer may be missing: all was read, and perhaps stored.
+                    None
+                }
+            };
+            let stored = match stored {
+                Some(stored) => Some(stored),
+                None => self.stored(version)?.remove(&part.name),
+            };
+            let expected = (read.bytes, read.digest.as_str());
+            match stored {
+                Some(stored) if (stored.bytes, stored.digest.as_str()) == expected => {
+                    Ok(read.bytes)
+                }
+                other => Err(part.differs(other.as_ref(), read.bytes)),
+            }
+        })
+    }
+
+    /// The parts that the server holds, by name.
+    fn stored(&self, version: u64) -> Result<HashMap<String, api::Part>, Failure> {
+        let path = format!("{}/parts", version_path(self.dataset, version));
+        let parts: Vec<api::Part> = List::read(self.client, &path, "parts", None)?.items()?;
+        Ok(parts.into_iter().map(|part| (part.part.clone(), part)).collect())
+    }
+}
+
+impl Part {
+    /// How many bytes it has, if it is a file.
+    fn bytes(&self) -> Result<Option<u64>, Failure> {
+        let Origin::File(path) = &self.source.origin else { return Ok(None) };
+        let found = path.metadata().map_err(|e| Failure::io("find", path.display(), &e))?;
+        // A pipe or a device has no length worth believing.
+        Ok(found.is_file().then(|| found.len()))
+    }
+
+    fn open<'a>(
+        &self,
+        bytes: Option<u64>,
+        progress: &'a mut Progress,
+    ) -> Result<Hashed<'a>, Failure> {
+        let input: Box<dyn Read> = match &self.source.origin {
+            Origin::Stdin => Box::new(io::stdin()),
+            Origin::File(path) => {
+                let file =
+                    File::open(path).map_err(|e| Failure::io("open", path.display(), &e))?;
+                Box::new(file)
+            }
+        };
+        Ok(Hashed {
+            input,
+            name: self.source.name.clone(),
+            expected: bytes,
+            bytes: 0,
+            sums: Sha256::new(),
+            fault: None,
+            progress,
+        })
+    }
+
+    fn differs(&self, stored: Option<&api::Part>, read: u64) -> Failure {
+        let name = &self.source.name;
+        let text = match stored {
+            None => format!("the server did not keep what was sent of {name}"),
+            Some(stored) => format!(
+                "{name} arrived differently: {read} bytes were sent, {} stored, and their \
+                 digests must agree",
+                stored.bytes
+            ),
+        };
+        let failure = Failure::new(Exit::Failed, text);
+        match self.source.origin {
+            Origin::File(_) => failure.retry(Retry::Soon),
+            Origin::Stdin => failure.hint(
+                "standard input cannot be read twice: write it to a file, and push that",
+            ),
+        }
+    }
+}
+
+/// Reads a source, and counts and hashes what was read.
+struct Hashed<'a> {
+    input: Box<dyn Read>,
+    name: String,
+    expected: Option<u64>,
+    bytes: u64,
+    sums: Sha256,
+    fault: Option<String>,
+    progress: &'a mut Progress,
+}
+
+/// What was read of a source.
+struct WasRead {
+    bytes: u64,
+    digest: String,
+    fault: Option<String>,
+}
+
+impl Hashed<'_> {
+    fn finish(self) -> WasRead {
+        WasRead { bytes: self.bytes, digest: written(self.sums), fault: self.fault }
+    }
+
+    fn fail(&mut self, why: String) -> io::Error {
+        self.fault = Some(why.clone());
+        io::Error::other(why)
+    }
+}
+
+impl Read for Hashed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.expected.map(|expected| expected - self.bytes);
+        let room = left.map_or(buffer.len(), |left| {
+            usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len())
+        });
+        let read = match self.input.read(&mut buffer[..room]) {
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
+            Err(error) => return Err(self.fail(format!("cannot read {}: {error}", self.name))),
+        };
+        // The length is promised in the request's head: a shorter body would hang there.
+        if read == 0 && left.is_some_and(|left| left > 0) && !buffer.is_empty() {
+            return Err(self.fail(format!("{} became shorter while it was sent", self.name)));
+        }
+        self.sums.update(&buffer[..read]);
+        self.bytes += read as u64;
+        self.progress.at(self.bytes);
+        Ok(read)
+    }
+}
+
+/// The digest of a whole file, as `Content-Digest` (RFC 9530) writes it.
+fn digest_of(path: &Path) -> Result<String, Failure> {
+    let failed = |e| Failure::io("read", path.display(), &e);
+    let mut file = File::open(path).map_err(failed)?;
+    let mut sums = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer).map_err(failed)? {
+            0 => return Ok(written(sums)),
+            read => sums.update(&buffer[..read]),
+        }
+    }
+}
+
+/// `sha-256=:base64:`, as `Content-Digest` writes it.
+fn written(sums: Sha256) -> String {
+    format!("sha-256=:{}:", STANDARD.encode(sums.finalize()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str) -> Source {
+        Source { name: path.to_owned(), origin: Origin::File(path.into()) }
+    }
+
+    #[test]
+    fn parts_are_named_after_their_files() {
+        let names = |paths: &[&str]| {
+            let parts = name(paths.iter().map(|path| file(path)).collect()).unwrap();
+            parts.into_iter().map(|part| part.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&["a/rows.csv", "b.csv.gz"]), ["rows.csv", "b.csv.gz"]);
+        assert_eq!(names(&["a/p.csv", "b/p.csv", "q"]), ["1-p.csv", "2-p.csv", "3-q"]);
+        assert_eq!(names(&["_x y.csv"]), ["part_x_y.csv"]);
+        assert_eq!(names(&["größe.csv"]), ["gr__e.csv"]);
+        let long = names(&[&format!("{}.parquet", "é".repeat(300))]).remove(0);
+        assert!(long.len() <= 128 && long.ends_with(".parquet"), "{long}");
+    }
+
+    #[test]
+    fn standard_input_is_pushed_once_only() {
+        let stdin = || Source { name: "-".to_owned(), origin: Origin::Stdin };
+        assert_eq!(name(vec![stdin()]).unwrap()[0].name, "stdin");
+        assert_eq!(name(vec![stdin(), stdin()]).unwrap_err().exit, Exit::Usage);
+    }
+
+    #[test]
+    fn digests_are_written_as_the_header_writes_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        std::fs::write(&path, "hello").unwrap();
+        let expected = "sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:";
+        assert_eq!(digest_of(&path).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_file_that_becomes_shorter_is_a_fault_and_not_a_hang() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.csv");
+        std::fs::write(&path, "id\n1\n").unwrap();
+        let part = name(vec![file(path.to_str().unwrap())]).unwrap().remove(0);
+        let mut progress = Progress::begin("sending", Some(100));
+        let mut reader = part.open(Some(100), &mut progress).unwrap();
+        let mut all = Vec::new();
+        assert!(reader.read_to_end(&mut all).is_err());
+        assert!(reader.finish().fault.unwrap().contains("shorter"));
+    }
+}

@@ -1,0 +1,139 @@
+//! Waiting for the server to settle a committed version.
+
+use std::time::{Duration, Instant};
+
+use super::Push;
+use crate::cli::api::{self, version_path};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::output::{duration, grouped};
+use crate::cli::progress::Progress;
+
+/// The longest pause between two questions, should the server answer at once.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How often a version that is ready, and not yet activated, is asked about again before
+/// that is taken for the last word.
+const LAST_WORDS: u32 = 5;
+
+impl Push<'_> {
+    /// Waits until the server is through with the version; gives it, and its JSON.
+    pub(super) fn settle(&self, version: u64) -> Result<(api::Version, String), Failure> {
+        let started = Instant::now();
+        let mut shown = Shown::default();
+        let mut ready = 0;
+        loop {
+            let asked = Instant::now();
+            let left = self.time_left(version, started)?;
+            let longest = if self.watched { 1 } else { 30 };
+            let wait = left.map_or(longest, |left| left.as_secs().clamp(1, longest));
+            let path = format!("{}?wait={wait}", version_path(self.dataset, version));
+            let answer = self.client.get(&path).map_err(|failure| {
+                let hint = format!(
+                    "all of it is sent and committed, and the server goes on with it when it \
+                     can: `tidetable versions {} {version}` tells how it ended",
+                    self.dataset
+                );
+                failure.hint(hint)
+            })?;
+            let found: api::Version = answer.json()?;
+            if is_settled(&found) && (!may_go_on(&found) || ready >= LAST_WORDS) {
+                shown.end();
+                return Ok((found, answer.text()));
+            }
+            ready += u32::from(is_settled(&found));
+            shown.show(&found);
+            std::thread::sleep(PAUSE.saturating_sub(asked.elapsed()));
+        }
+    }
+
+    fn time_left(&self, version: u64, started: Instant) -> Result<Option<Duration>, Failure> {
+        let Some(timeout) = self.timeout else { return Ok(None) };
+        let left = timeout.saturating_sub(started.elapsed());
+        if left.is_zero() {
+            let text = format!(
+                "the server was not through with {} {version} in {}; it goes on without us",
+                self.dataset,
+                duration(timeout)
+            );
+            return Err(Failure::new(Exit::Failed, text).hint(format!(
+                "`tidetable versions {} {version}` tells how it ends",
+                self.dataset
+            )));
+        }
+        Ok(Some(left))
+    }
+}
+
+/// Whether the server is through with it.
+fn is_settled(version: &api::Version) -> bool {
+    !matches!(version.state.as_str(), "receiving" | "building" | "verifying")
+        && version.progress.is_none()
+}
+
+/// Whether a version that is settled may still be activated in the next moment: it is
+/// ready, wants to be, and nothing says why it is not.
+fn may_go_on(version: &api::Version) -> bool {
+    let explained = version.detail.is_some() || version.reason.is_some();
+    version.state == "ready" && version.activate && !version.held && !explained
+}
+
+/// What a person sees of the server's work: a bar or line for each phase.
+#[derive(Default)]
+struct Shown {
+    phase: String,
+    bar: Option<Progress>,
+}
+
+impl Shown {
+    fn show(&mut self, version: &api::Version) {
+        let Some(progress) = &version.progress else { return };
+        if progress.phase != self.phase {
+            self.end();
+            self.phase.clone_from(&progress.phase);
+            let total = Some(progress.total_bytes).filter(|&total| total > 0);
+            self.bar = Some(Progress::begin(format!("the server: {}", progress.phase), total));
+        }
+        if let Some(bar) = &mut self.bar {
+            bar.at(progress.bytes);
+            if progress.rows > 0 {
+                bar.say_on_bar(&format!("{} rows", grouped(progress.rows)));
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.end();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(state: &str) -> api::Version {
+        api::Version { state: state.to_owned(), activate: true, ..api::Version::default() }
+    }
+
+    #[test]
+    fn a_version_is_settled_once_the_server_is_through_with_it() {
+        for state in ["receiving", "building", "verifying"] {
+            assert!(!is_settled(&version(state)), "{state}");
+        }
+        for state in ["ready", "active", "retired", "failed", "rejected", "bad", "deleted"] {
+            assert!(is_settled(&version(state)), "{state}");
+        }
+        let busy = api::Version { progress: Some(api::Progress::default()), ..version("ready") };
+        assert!(!is_settled(&busy));
+    }
+
+    #[test]
+    fn only_a_ready_version_without_an_explanation_may_go_on() {
+        assert!(may_go_on(&version("ready")));
+        assert!(!may_go_on(&version("active")));
+        assert!(!may_go_on(&api::Version { held: true, ..version("ready") }));
+        assert!(!may_go_on(&api::Version { activate: false, ..version("ready") }));
+        let told = api::Version { detail: Some("superseded".to_owned()), ..version("ready") };
+        assert!(!may_go_on(&told));
+    }
+}

@@ -1,0 +1,251 @@
+//! Pushes against a server that plays a part: what is sent, how often, and how it ends.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::cli::stub::{Asked as Request, Reply, Stub};
+
+/// A server that plays its part well, with faults to order.
+#[derive(Default)]
+struct Played {
+    parts: HashMap<String, Vec<u8>>,
+    /// What the settled version says besides `version`.
+    settled: Value,
+    /// The state a version has when it is found by its key.
+    found: Option<&'static str>,
+    /// Requests, by the beginning of their line, that are answered by 503 once.
+    busy_once: Vec<&'static str>,
+    /// The same, but the connection is dropped after the request was acted on.
+    dropped_once: Vec<&'static str>,
+}
+
+impl Played {
+    fn answer(&mut self, asked: &Request) -> Reply {
+        let line = asked.line.trim_end_matches(" HTTP/1.1");
+        if let Some(i) = self.busy_once.iter().position(|start| line.starts_with(start)) {
+            self.busy_once.remove(i);
+            return Reply::json(503, json!({"detail": "starting", "retryable": true}));
+        }
+        let reply = self.act(line, asked);
+        if let Some(i) = self.dropped_once.iter().position(|start| line.starts_with(start)) {
+            self.dropped_once.remove(i);
+            return Reply::drop();
+        }
+        reply
+    }
+
+    fn act(&mut self, line: &str, asked: &Request) -> Reply {
+        const VERSION: &str = "/v1/datasets/recs/versions/43";
+        let (method, path) = line.split_once(' ').unwrap();
+        match (method, path) {
+            ("GET", "/v1/datasets/recs") => Reply::json(200, json!({"current": 42})),
+            ("POST", "/v1/datasets/recs/versions") => {
+                Reply::json(201, json!({"version": 43, "state": "receiving"}))
+            }
+            ("GET", VERSION) => {
+                Reply::json(200, json!({"version": 43, "state": self.found.unwrap_or("receiving")}))
+            }
+            ("GET", path) if path.starts_with(&format!("{VERSION}/parts")) => {
+                let parts: Vec<Value> = self.parts.iter().map(|(n, b)| part(n, b)).collect();
+                Reply::json(200, json!({"parts": parts, "next": null}))
+            }
+            ("PUT", path) => {
+                let name = path.strip_prefix(&format!("{VERSION}/parts/")).unwrap();
+                self.parts.insert(name.to_owned(), asked.body.clone());
+                Reply::json(200, part(name, &asked.body))
+            }
+            ("POST", path) if path.ends_with("/commit") => {
+                Reply::json(202, json!({"version": 43, "state": "building"}))
+            }
+            ("GET", path) if path.starts_with(&format!("{VERSION}?wait=")) => {
+                let mut version = self.settled.clone();
+                version["version"] = json!(43);
+                Reply::json(200, version)
+            }
+            _ => Reply::json(500, json!({"detail": format!("unexpected: {line}")})),
+        }
+    }
+}
+
+fn part(name: &str, bytes: &[u8]) -> Value {
+    use base64::Engine as _;
+    use sha2::Digest as _;
+    let sum = base64::engine::general_purpose::STANDARD.encode(sha2::Sha256::digest(bytes));
+    json!({"part": name, "bytes": bytes.len(), "digest": format!("sha-256=:{sum}:")})
+}
+
+/// Pushes two files to a server that is asked `requests` times.
+fn push(
+    played: Played,
+    requests: usize,
+    key: Option<&str>,
+) -> (Result<(), Failure>, Vec<Request>, Played) {
+    let dir = tempfile::tempdir().unwrap();
+    let files: Vec<PathBuf> = ["a.ndjson", "b.ndjson"].iter().map(|n| dir.path().join(n)).collect();
+    std::fs::write(&files[0], "{\"id\":1}\n").unwrap();
+    std::fs::write(&files[1], "{\"id\":2}\n").unwrap();
+    let sources = files.iter().map(|path| rows::Source {
+        name: path.display().to_string(),
+        origin: rows::Origin::File(path.clone()),
+    });
+    let parts = parts::name(sources.collect()).unwrap();
+
+    let played = Arc::new(Mutex::new(played));
+    let playing = Arc::clone(&played);
+    let stub = Stub::scripted(
+        requests,
+        Box::new(move |_, asked| playing.lock().unwrap().answer(asked)),
+    );
+    let client = Client::new(&stub.address(), None).unwrap();
+    let client =
+        client.with_patience(Patience { retries: 3, first_pause: Duration::from_millis(1) });
+    let push = Push {
+        client: &client,
+        dataset: "recs",
+        key: key.unwrap_or("own-key").to_owned(),
+        resume: key.is_some(),
+        activate: true,
+        timeout: None,
+        watched: false,
+        interrupt: Interrupt::default(),
+    };
+    let mut body = Map::new();
+    body.insert("key".to_owned(), json!(["id"]));
+    let result = push.run(&body, &parts, &Output::captured(true));
+    let asked = stub.finish();
+    let played = std::mem::take(&mut *played.lock().unwrap());
+    (result, asked, played)
+}
+
+fn lines(asked: &[Request]) -> Vec<&str> {
+    asked.iter().map(|asked| asked.line.trim_end_matches(" HTTP/1.1")).collect()
+}
+
+fn active() -> Value {
+    json!({"state": "active", "current": true, "activate": true})
+}
+
+#[test]
+fn a_push_creates_sends_commits_and_waits() {
+    let (result, asked, played) = push(Played { settled: active(), ..Played::default() }, 6, None);
+    result.unwrap();
+    assert_eq!(
+        lines(&asked),
+        [
+            "GET /v1/datasets/recs",
+            "POST /v1/datasets/recs/versions",
+            "PUT /v1/datasets/recs/versions/43/parts/a.ndjson",
+            "PUT /v1/datasets/recs/versions/43/parts/b.ndjson",
+            "POST /v1/datasets/recs/versions/43/commit",
+            "GET /v1/datasets/recs/versions/43?wait=30",
+        ]
+    );
+    assert_eq!(played.parts["b.ndjson"], b"{\"id\":2}\n");
+    let commit: Value = serde_json::from_slice(&asked[4].body).unwrap();
+    assert_eq!(commit, json!({"activate": true, "parts": ["a.ndjson", "b.ndjson"]}));
+    assert_eq!(asked[2].header("content-length"), Some("9"));
+}
+
+#[test]
+fn a_lost_answer_is_asked_for_again_under_the_same_idempotency_key() {
+    let played = Played {
+        settled: active(),
+        dropped_once: vec!["POST /v1/datasets/recs/versions"],
+        busy_once: vec!["PUT /v1/datasets/recs/versions/43/parts/b"],
+        ..Played::default()
+    };
+    let (result, asked, played) = push(played, 8, None);
+    result.unwrap();
+    let creations: Vec<&Request> =
+        asked.iter().filter(|asked| asked.line.contains("/versions HTTP")).collect();
+    assert_eq!(creations.len(), 2);
+    assert!(creations.iter().all(|asked| asked.header("idempotency-key") == Some("own-key")));
+    assert_eq!(played.parts["b.ndjson"], b"{\"id\":2}\n", "the part is read anew for a retry");
+}
+
+#[test]
+fn parts_that_are_there_are_not_sent_again() {
+    let mut parts = HashMap::new();
+    parts.insert("a.ndjson".to_owned(), b"{\"id\":1}\n".to_vec());
+    parts.insert("b.ndjson".to_owned(), b"{\"id\":9}\n".to_vec());
+    let played = Played { parts, settled: active(), ..Played::default() };
+    let (result, asked, played) = push(played, 7, Some("job-7"));
+    result.unwrap();
+    let sent: Vec<&str> =
+        lines(&asked).into_iter().filter(|line| line.starts_with("PUT")).collect();
+    assert_eq!(sent, ["PUT /v1/datasets/recs/versions/43/parts/b.ndjson"]);
+    assert_eq!(played.parts["b.ndjson"], b"{\"id\":2}\n", "same length, other bytes: replaced");
+}
+
+#[test]
+fn a_push_that_was_committed_before_only_waits_for_its_outcome() {
+    let played = Played { found: Some("building"), settled: active(), ..Played::default() };
+    let (result, asked, played) = push(played, 4, Some("job-7"));
+    result.unwrap();
+    assert!(played.parts.is_empty());
+    assert!(lines(&asked)[3].ends_with("?wait=30"));
+}
+
+#[test]
+fn a_refused_push_ends_with_3_and_shows_its_rows() {
+    let settled = json!({"state": "failed", "code": "bad_rows", "reason": "1 row",
+                         "problems": ["b.ndjson row 1: no key"]});
+    let (result, ..) = push(Played { settled, ..Played::default() }, 6, None);
+    let failure = result.unwrap_err();
+    assert_eq!(failure.exit, Exit::Refused);
+    assert_eq!(failure.problems, ["b.ndjson row 1: no key"]);
+}
+
+#[test]
+fn a_part_that_arrives_differently_fails_the_push_and_says_how_to_resume() {
+    let mut asked = 0;
+    let script = move |_, request: &Request| {
+        asked += 1;
+        match asked {
+            1 => Reply::json(404, json!({"code": "dataset_not_found"})),
+            2 => Reply::json(201, json!({"version": 1, "state": "receiving"})),
+            _ => {
+                assert!(request.line.starts_with("PUT"), "never committed: {}", request.line);
+                Reply::json(200, part("a", b"other bytes"))
+            }
+        }
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a");
+    std::fs::write(&path, "x").unwrap();
+    let stub = Stub::scripted(4, Box::new(script));
+    let client = Client::new(&stub.address(), None).unwrap();
+    let client =
+        client.with_patience(Patience { retries: 1, first_pause: Duration::from_millis(1) });
+    let push = Push {
+        client: &client,
+        dataset: "recs",
+        key: "k-1".to_owned(),
+        resume: false,
+        activate: true,
+        timeout: None,
+        watched: false,
+        interrupt: Interrupt::default(),
+    };
+    let source = rows::Source { name: "a".to_owned(), origin: rows::Origin::File(path) };
+    let parts = parts::name(vec![source]).unwrap();
+    let failure = push.run(&Map::new(), &parts, &Output::captured(true)).unwrap_err();
+    assert_eq!(failure.exit, Exit::Failed);
+    let text = failure.text();
+    assert!(text.contains("differently") && text.contains("--idempotency-key k-1"), "{text}");
+    assert_eq!(stub.finish().len(), 4);
+}
+
+#[test]
+fn times_are_read_with_their_unit() {
+    let seconds = |text: &str| parse_duration(text).map(|d| d.as_secs()).ok();
+    assert_eq!(seconds("90"), Some(90));
+    assert_eq!(seconds("90s"), Some(90));
+    assert_eq!(seconds("30m"), Some(1800));
+    assert_eq!(seconds("2h"), Some(7200));
+    for bad in ["", "0", "m", "-1", "1d", "1.5h", "99999999999999999999", "9999999999h"] {
+        assert_eq!(seconds(bad), None, "{bad}");
+    }
+}

@@ -1,0 +1,89 @@
+//! `tidetable rollback`: serve an earlier version, and keep the bad one from coming back.
+
+use clap::Args;
+use serde_json::json;
+use tidetable_storage::{DatasetName, Version};
+
+use super::Asked;
+use super::api::{self, Moved, dataset_path, new_key};
+use super::exit::{Exit, Failure};
+use super::output::step;
+
+/// Serve an earlier version, mark the one left behind as bad, and hold the dataset
+///
+/// Without --to: the version that served before this one and is not bad. The hold keeps
+/// the next push from bringing the fault back by itself: pushes are still accepted and
+/// made ready, and `release` activates the newest. If somebody else was quicker, nothing
+/// is done (exit code 5), so two operators cannot roll back twice.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  tidetable rollback course-recs --reason 'half of the learners have no recommendations'
+  tidetable rollback course-recs --to 40
+  tidetable rollback course-recs --no-hold               let the next push activate by itself")]
+pub(crate) struct RollbackArgs {
+    /// The dataset
+    dataset: DatasetName,
+    /// The version to go back to [default: the one that served before]
+    #[arg(long, value_name = "VERSION")]
+    to: Option<Version>,
+    /// Why; kept in the history
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Do not hold the dataset: the next push is activated by itself
+    #[arg(long)]
+    no_hold: bool,
+}
+
+pub(crate) fn run(args: &RollbackArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+    let (client, name) = (asked.client()?, args.dataset.as_str());
+    let Some(current) = api::dataset(&client, name)?.current else {
+        let mut failure = Failure::new(
+            Exit::Conflict,
+            format!("{name} serves no version: there is nothing to roll back from"),
+        );
+        failure.code = Some("nothing_to_roll_back_to".to_owned());
+        return Err(failure.about(name, None));
+    };
+    let mut body = json!({"hold": !args.no_hold, "expect_current": current});
+    if let Some(to) = args.to {
+        body["to"] = json!(to);
+    }
+    if let Some(reason) = &args.reason {
+        body["reason"] = json!(reason);
+    }
+    let answer = client
+        .post(&format!("{}/rollback", dataset_path(name)), &body, &new_key())
+        .map_err(|failure| failure.about(name, args.to.map(|to| to.0)))?;
+    let moved: Moved = answer.json()?;
+    asked.out.either(answer.text(), || text(name, &moved))
+}
+
+fn text(name: &str, moved: &Moved) -> String {
+    let mut text = format!("{name}: {}", step(moved.from, moved.to));
+    if let Some(bad) = moved.marked_bad {
+        text.push_str(&format!(" ({bad} is marked as bad)"));
+    }
+    if moved.held {
+        text.push_str(&format!(
+            "\n{name} is held: pushes are made ready, but none is activated by itself. \
+             When the cause is mended: `tidetable release {name}`"
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_says_what_was_left_behind_and_how_to_release() {
+        let moved = Moved { from: Some(42), to: 41, held: true, marked_bad: Some(42) };
+        let held = text("a", &moved);
+        assert!(held.starts_with("a: 42 → 41 (42 is marked as bad)\na is held"), "{held}");
+        assert!(held.contains("tidetable release a"), "{held}");
+        let moved = Moved { held: false, ..moved };
+        assert_eq!(text("a", &moved), "a: 42 → 41 (42 is marked as bad)");
+    }
+}

@@ -1,0 +1,157 @@
+//! What a push reads on this machine before anything is sent: which files its sources
+//! stand for, which format their names tell, and how their first rows would be served.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value};
+
+use super::exit::{Exit, Failure};
+use crate::ingest::{self, Format, IngestError, Input};
+
+pub(crate) use crate::ingest::{Preview, RowOptions};
+
+/// One thing to send: a part of the push.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    /// What messages call it: its path, or `standard input`.
+    pub(crate) name: String,
+    pub(crate) origin: Origin,
+}
+
+/// Where the bytes come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    File(PathBuf),
+    Stdin,
+}
+
+/// The files, and standard input, that the arguments stand for, in order.
+pub(crate) fn sources(arguments: &[String]) -> Result<Vec<Source>, Failure> {
+    let of = |input: Input| Source {
+        name: input.name,
+        origin: match input.origin {
+            ingest::Origin::File(path) => Origin::File(path),
+            ingest::Origin::Reader(_) => Origin::Stdin,
+        },
+    };
+    Ok(expand(arguments)?.into_iter().map(of).collect())
+}
+
+/// As the server's reader would, but a file that is not there is "not found".
+fn expand(arguments: &[String]) -> Result<Vec<Input>, Failure> {
+    let is_pattern = |name: &str| name.contains(['*', '?', '[']);
+    for name in arguments.iter().filter(|name| *name != "-" && !is_pattern(name)) {
+        std::fs::metadata(name).map_err(|error| Failure::io("find the source", name, &error))?;
+    }
+    Ok(ingest::expand_sources(arguments)?)
+}
+
+/// The row options as the API wants them, with the format that the names tell. Names that
+/// tell none leave it to the server, which looks at the first bytes.
+pub(crate) fn body(
+    options: &RowOptions,
+    sources: &[Source],
+) -> Result<Map<String, Value>, Failure> {
+    let mut options = options.clone();
+    if options.format.is_none() {
+        options.format = format_of(sources)?;
+    }
+    options.check()?;
+    match serde_json::to_value(&options) {
+        Ok(Value::Object(map)) => Ok(map),
+        _ => Err(Failure::new(Exit::Failed, "the row options cannot be written as JSON")),
+    }
+}
+
+/// The first `rows` rows as they would be served.
+pub(crate) fn preview(
+    options: &RowOptions,
+    arguments: &[String],
+    rows: u64,
+) -> Result<Preview, Failure> {
+    options.check()?;
+    Ok(ingest::preview(expand(arguments)?, options, rows)?)
+}
+
+/// The one format that all names tell, if they tell any.
+fn format_of(sources: &[Source]) -> Result<Option<Format>, Failure> {
+    let mut told: Option<(Format, &str)> = None;
+    for source in sources {
+        let Some(format) = Format::of_name(&source.name) else { return Ok(None) };
+        match told {
+            Some((before, name)) if before != format => {
+                return Err(Failure::usage(format!(
+                    "one push has one format, but {name} is {} and {} is {}",
+                    before.as_str(),
+                    source.name,
+                    format.as_str()
+                ))
+                .hint("--format says which; or push them as datasets of their own"));
+            }
+            _ => told = Some((format, &source.name)),
+        }
+    }
+    Ok(told.map(|(format, _)| format))
+}
+
+/// What is wrong with rows or options is told as the server would tell it.
+impl From<IngestError> for Failure {
+    fn from(error: IngestError) -> Self {
+        let mut failure = Self::of_code(error.code, error.detail);
+        failure.problems = error.problems;
+        failure
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(names: &[&str]) -> Vec<Source> {
+        let source = |name: &&str| Source {
+            name: (*name).to_owned(),
+            origin: Origin::File(PathBuf::from(name)),
+        };
+        names.iter().map(source).collect()
+    }
+
+    fn options() -> RowOptions {
+        RowOptions { key: vec!["id".to_owned()], ..RowOptions::default() }
+    }
+
+    #[test]
+    fn the_format_is_sent_if_the_names_tell_one() {
+        let format = |names: &[&str]| body(&options(), &named(names)).unwrap().remove("format");
+        assert_eq!(format(&["a.csv", "b/c.csv.gz"]), Some("csv".into()));
+        assert_eq!(format(&["a.csv", "part-0"]), None);
+        assert_eq!(format(&["standard input"]), None);
+        let mixed = body(&options(), &named(&["a.csv", "b.parquet"])).unwrap_err();
+        assert_eq!(mixed.exit, Exit::Usage);
+        assert!(mixed.message.contains("b.parquet is parquet"), "{}", mixed.message);
+    }
+
+    #[test]
+    fn options_that_contradict_each_other_are_refused_before_anything_is_sent() {
+        let failure = body(&RowOptions::default(), &named(&["a.csv"])).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage, "no --key: {failure:?}");
+        let limit = RowOptions { limit: Some(3), ..options() };
+        assert_eq!(body(&limit, &named(&["a.csv"])).unwrap_err().exit, Exit::Usage);
+    }
+
+    #[test]
+    fn a_dry_run_shows_records_and_refuses_what_a_push_would() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.ndjson");
+        std::fs::write(&path, "{\"id\":2,\"x\":1.10}\n{\"id\":1}\n").unwrap();
+        let arguments = [path.display().to_string()];
+        let shown = preview(&options(), &arguments, 10).unwrap();
+        assert!(shown.complete);
+        let first = &shown.records[1];
+        assert_eq!((&first.0[..], &first.1[..]), (&b"2"[..], &b"{\"id\":2,\"x\":1.10}"[..]));
+        std::fs::write(&path, "{\"x\":1}\n").unwrap();
+        let failure = preview(&options(), &arguments, 10).unwrap_err();
+        assert_eq!(failure.exit, Exit::Refused);
+        assert!(!failure.problems.is_empty() || failure.message.contains("row"), "{failure:?}");
+        assert_eq!(preview(&options(), &["nowhere".into()], 1).unwrap_err().exit, Exit::NotFound);
+    }
+}

@@ -1,0 +1,387 @@
+//! The settings of `tidetable serve`.
+//!
+//! Each setting is written down once, in the table below: its name, type, default and
+//! help. It can be given as a flag (`--sort-memory 1GiB`), as a variable
+//! (`TIDETABLE_SORT_MEMORY=1GiB`) or in the file that `--config` names
+//! (`sort_memory = "1GiB"`); a flag goes before a variable, a variable before the file,
+//! the file before the default. A name that no setting has is refused wherever it stands,
+//! so that a misspelt limit cannot be silently absent.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{Context as _, bail};
+
+mod file;
+mod values;
+pub(crate) use values::{Bytes, Count, LogFormat, Span, Switch};
+
+/// Variables that begin like settings and are not settings of the server.
+const OTHER_VARIABLES: [&str; 3] = ["TIDETABLE_SERVER", "TIDETABLE_TOKEN", "TIDETABLE_CONFIG"];
+
+macro_rules! settings {
+    ($(
+        $(#[doc = $help:literal])+
+        $name:ident: $type:ty = $default:literal, $placeholder:literal;
+    )*) => {
+        // The settings as flags: each is a text that is parsed with the others later, so
+        // that a mistake is told alike wherever it was made. (Not a doc comment: clap would
+        // show it as the command's own help.)
+        #[derive(Clone, Debug, Default, clap::Args)]
+        pub(crate) struct ServeArgs {
+            /// Read settings from this TOML file; names as the flags, with _ for -
+            #[arg(long, value_name = "FILE", env = "TIDETABLE_CONFIG", hide_env_values = true)]
+            pub(crate) config: Option<PathBuf>,
+            $(
+                #[arg(
+                    long,
+                    help = concat!($($help,)+ " [default: ", $default, "]").trim_start(),
+                    value_name = $placeholder,
+                    allow_hyphen_values = true,
+                    num_args = arity($placeholder),
+                    default_missing_value = "true",
+                    require_equals = $placeholder == SWITCH,
+                )]
+                $name: Option<OsString>,
+            )*
+        }
+
+        /// The settings as they hold for this process.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub(crate) struct ServeConfig {
+            $($(#[doc = $help])+ pub(crate) $name: $type,)*
+        }
+
+        /// The names of all settings, as they stand in the file.
+        const NAMES: &[&str] = &[$(stringify!($name),)*];
+
+        impl ServeArgs {
+            fn flags(&mut self) -> Vec<(&'static str, Option<OsString>)> {
+                vec![$((stringify!($name), self.$name.take()),)*]
+            }
+        }
+
+        impl ServeConfig {
+            fn parse(given: &Given) -> anyhow::Result<Self> {
+                let config = Self { $($name: given.parse(stringify!($name), $default)?,)* };
+                config.check()?;
+                Ok(config)
+            }
+        }
+    };
+}
+
+/// The placeholder of a flag that stands without a value.
+const SWITCH: &str = "BOOL";
+
+fn arity(placeholder: &str) -> clap::builder::ValueRange {
+    if placeholder == SWITCH { (0..=1).into() } else { (1..=1).into() }
+}
+
+settings! {
+    /// Directory of the journal and all versions; made if it is not there
+    data: PathBuf = "tidetable-data", "DIR";
+    /// Address and port to listen on; port 0 takes a free one
+    listen: SocketAddr = "127.0.0.1:7070", "ADDR";
+    /// Listen on an address that other machines can reach, though there is no TLS and no
+    /// authentication yet: anyone who reaches it can read, push and roll back
+    insecure: Switch = "false", "BOOL";
+    /// Threads that serve requests
+    threads: Count = "auto", "N";
+    /// Memory for sorting, for each build; what does not fit goes to disk in sorted runs
+    sort_memory: Bytes = "512MiB", "SIZE";
+    /// Memory for uncompressed blocks of snapshots that are read often
+    block_cache: Bytes = "256MiB", "SIZE";
+    /// Pushes that are built at the same time; others wait
+    builds_at_once: Count = "1", "N";
+    /// Longest data of one push, as sent, in all its parts
+    max_push_bytes: Bytes = "64GiB", "SIZE";
+    /// Longest answer of a batch or scan
+    max_answer_bytes: Bytes = "32MiB", "SIZE";
+    /// Most keys in one batch, over all its datasets
+    max_batch_keys: Count = "1000", "N";
+    /// Longest path and query of a request; longer keys can be looked up in a batch
+    max_uri_bytes: Bytes = "8KiB", "SIZE";
+    /// Longest headers of a request, its first line included
+    max_header_bytes: Bytes = "32KiB", "SIZE";
+    /// Most open connections; more are closed at once
+    max_connections: Count = "10000", "N";
+    /// Most open connections from one address; high, since most clients come by a proxy
+    max_connections_per_address: Count = "10000", "N";
+    /// A connection that has not sent a whole request head this long after it was opened,
+    /// or after the first byte of the head, is closed
+    header_timeout: Span = "10s", "TIME";
+    /// A connection without a request is closed after this time
+    idle_timeout: Span = "60s", "TIME";
+    /// A request whose body does not go on for this time fails, and an answer that the
+    /// client does not take for this time is cut off
+    body_timeout: Span = "30s", "TIME";
+    /// Time that running requests have to end when the server is told to stop
+    drain_timeout: Span = "30s", "TIME";
+    /// Time that the parts of a push that was never committed are kept
+    part_retention: Span = "24h", "TIME";
+    /// Form of the log: text or json
+    log_format: LogFormat = "text", "FORMAT";
+    /// What is logged: error, warn, info, debug or trace; RUST_LOG goes before it
+    log_level: String = "info", "LEVEL";
+}
+
+impl ServeConfig {
+    /// The settings that hold, from the flags, the variables of this process, and the
+    /// file. The error names the setting, its value, where it stands, and what is expected.
+    pub(crate) fn load(args: ServeArgs) -> anyhow::Result<Self> {
+        Self::resolve(args, std::env::vars_os())
+    }
+
+    fn resolve(
+        mut args: ServeArgs,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> anyhow::Result<Self> {
+        let mut given = Given::default();
+        if let Some(path) = &args.config {
+            given.add_file(path)?;
+        }
+        given.add_variables(variables)?;
+        for (name, value) in args.flags() {
+            if let Some(value) = value {
+                given.add(name, &value, Origin::Flag(name))?;
+            }
+        }
+        Self::parse(&given)
+    }
+
+    /// The defaults alone, for tests and for whoever serves without a command line.
+    pub(crate) fn defaults() -> Self {
+        Self::parse(&Given::default()).expect("the defaults are valid, as a test shows")
+    }
+
+    /// What one setting cannot know of the others.
+    fn check(&self) -> anyhow::Result<()> {
+        if !self.listen.ip().is_loopback() && !self.insecure.0 {
+            bail!(
+                "listen is {}, which other machines can reach, and this release has neither TLS nor \
+                 authentication: listen on 127.0.0.1 behind a proxy that has both, or add --insecure \
+                 if the network itself is trusted",
+                self.listen
+            );
+        }
+        let least = |name: &str, bytes: Bytes, least: u64| {
+            if bytes.0 >= least {
+                return Ok(());
+            }
+            bail!("{name} is {bytes}: expected at least {}", Bytes(least))
+        };
+        least("max_header_bytes", self.max_header_bytes, 8 * 1024)?;
+        least("max_uri_bytes", self.max_uri_bytes, 256)?;
+        least("sort_memory", self.sort_memory, 1024 * 1024)?;
+        for (name, span) in [
+            ("header_timeout", self.header_timeout),
+            ("idle_timeout", self.idle_timeout),
+            ("body_timeout", self.body_timeout),
+        ] {
+            if span.0.is_zero() {
+                bail!("{name} is 0: expected a time such as 30s; there is no waiting for ever");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where a value stands, for the message that refuses it.
+#[derive(Clone, Debug)]
+enum Origin {
+    Flag(&'static str),
+    Variable(String),
+    File(PathBuf, usize),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(name) => write!(f, "--{}", name.replace('_', "-")),
+            Self::Variable(name) => f.write_str(name),
+            Self::File(path, line) => write!(f, "{}:{line}", path.display()),
+        }
+    }
+}
+
+/// The texts that were given; later ones replace earlier ones.
+#[derive(Debug, Default)]
+struct Given(BTreeMap<&'static str, (String, Origin)>);
+
+impl Given {
+    fn add_file(&mut self, path: &Path) -> anyhow::Result<()> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the settings in {}", path.display()))?;
+        for entry in file::entries(&text)
+            .map_err(|(line, message)| anyhow::anyhow!("{}:{line}: {message}", path.display()))?
+        {
+            let origin = Origin::File(path.to_owned(), entry.line);
+            let Some(name) = NAMES.iter().find(|name| **name == entry.name) else {
+                bail!(unknown(&entry.name, &origin));
+            };
+            self.0.insert(name, (entry.value, origin));
+        }
+        Ok(())
+    }
+
+    fn add_variables(
+        &mut self,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> anyhow::Result<()> {
+        for (variable, value) in variables {
+            let variable = variable.to_string_lossy().into_owned();
+            let Some(rest) = variable.strip_prefix("TIDETABLE_") else { continue };
+            if OTHER_VARIABLES.contains(&variable.as_str()) {
+                continue;
+            }
+            let lower = rest.to_ascii_lowercase();
+            let known =
+                NAMES.iter().find(|name| **name == lower && rest == lower.to_ascii_uppercase());
+            let origin = Origin::Variable(variable.clone());
+            let Some(name) = known else { bail!(unknown(&variable, &origin)) };
+            self.add(name, &value, origin)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, name: &'static str, value: &OsString, origin: Origin) -> anyhow::Result<()> {
+        let Some(text) = value.to_str() else {
+            bail!("{name} is {value:?} ({origin}): expected UTF-8");
+        };
+        self.0.insert(name, (text.to_owned(), origin));
+        Ok(())
+    }
+
+    fn parse<T: FromStr<Err: fmt::Display>>(&self, name: &str, default: &str) -> anyhow::Result<T> {
+        let (text, origin) = match self.0.get(name) {
+            Some((text, origin)) => (text.as_str(), origin.to_string()),
+            None => (default, "the default".to_owned()),
+        };
+        text.parse().map_err(|error| anyhow::anyhow!("{name} is {text:?} ({origin}): {error}"))
+    }
+}
+
+fn unknown(name: &str, origin: &Origin) -> String {
+    let place = match origin {
+        Origin::File(..) => format!("{origin}: "),
+        _ => String::new(),
+    };
+    format!("{place}{name} is no setting; the settings are {}", NAMES.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory as _, Parser};
+    use std::time::Duration;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        serve: ServeArgs,
+    }
+
+    fn load(flags: &[&str], variables: &[(&str, &str)], file: &str) -> anyhow::Result<ServeConfig> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tidetable.toml");
+        std::fs::write(&path, file).unwrap();
+        let mut args = Cli::try_parse_from([&["serve"], flags].concat())?.serve;
+        args.config = Some(path);
+        ServeConfig::resolve(args, variables.iter().map(|(n, v)| (n.into(), v.into())))
+    }
+
+    fn refusal(flags: &[&str], variables: &[(&str, &str)], file: &str) -> String {
+        format!("{:#}", load(flags, variables, file).unwrap_err())
+    }
+
+    #[test]
+    fn the_defaults_are_valid_and_local() {
+        let config = ServeConfig::defaults();
+        assert_eq!(config, load(&[], &[], "").unwrap());
+        assert_eq!(config.listen, "127.0.0.1:7070".parse().unwrap());
+        assert_eq!(config.sort_memory, Bytes(512 << 20));
+        assert_eq!(config.max_answer_bytes, Bytes(32 << 20));
+        assert_eq!(config.max_batch_keys, Count(1000));
+        assert_eq!(config.header_timeout, Span(Duration::from_secs(10)));
+        assert_eq!(config.part_retention, Span(Duration::from_secs(24 * 3600)));
+        assert!(config.threads.0 >= 1);
+    }
+
+    #[test]
+    fn a_flag_goes_before_a_variable_and_that_before_the_file() {
+        let file = "idle_timeout = \"3s\"\nbody_timeout = \"3s\"\ndrain_timeout = 3\n";
+        let variables = [("TIDETABLE_IDLE_TIMEOUT", "2s"), ("TIDETABLE_BODY_TIMEOUT", "2s")];
+        let config = load(&["--idle-timeout", "1s"], &variables, file).unwrap();
+        let seconds = |span: Span| span.0.as_secs();
+        assert_eq!(seconds(config.idle_timeout), 1);
+        assert_eq!(seconds(config.body_timeout), 2);
+        assert_eq!(seconds(config.drain_timeout), 3);
+        assert_eq!(seconds(config.header_timeout), 10);
+    }
+
+    #[test]
+    fn what_is_no_setting_is_refused_by_name() {
+        let text = refusal(&[], &[], "\n# sizes\nblok_cache = \"1GiB\"\n");
+        assert!(text.contains("tidetable.toml:3: blok_cache is no setting"), "{text}");
+        assert!(text.contains("block_cache"), "{text}");
+        let text = refusal(&[], &[("TIDETABLE_THREDS", "2")], "");
+        assert!(text.contains("TIDETABLE_THREDS is no setting"), "{text}");
+        assert!(refusal(&[], &[("TIDETABLE_threads", "2")], "").contains("no setting"));
+        assert!(refusal(&["--thredas=2"], &[], "").contains("--thredas"));
+        let others = [("TIDETABLE_SERVER", "x"), ("TIDETABLE_TOKEN", "y"), ("OTHER_THREADS", "z")];
+        assert!(load(&[], &others, "").is_ok());
+        let text = refusal(&[], &[], "[limits]\nthreads = 1\n");
+        assert!(text.contains(":1: limits"), "{text}");
+    }
+
+    #[test]
+    fn a_bad_value_is_told_with_its_place() {
+        let text = refusal(&["--sort-memory", "much"], &[], "");
+        assert!(text.contains("sort_memory is \"much\" (--sort-memory): expected"), "{text}");
+        let text = refusal(&[], &[("TIDETABLE_LISTEN", "nowhere")], "");
+        assert!(text.contains("listen is \"nowhere\" (TIDETABLE_LISTEN)"), "{text}");
+        let text = refusal(&[], &[], "threads = \"many\"");
+        assert!(text.contains("tidetable.toml:1): expected"), "{text}");
+        let text = refusal(&[], &[], "threads = [1]");
+        assert!(text.contains(":1: threads is an array"), "{text}");
+        let text = refusal(&[], &[], "threads = 1\nthreads = 2\n");
+        assert!(text.contains(":2: "), "{text}");
+        assert!(refusal(&["--threads", "0"], &[], "").contains("threads is \"0\""));
+        assert!(refusal(&["--idle-timeout", "0s"], &[], "").contains("idle_timeout is 0"));
+        assert!(refusal(&["--max-header-bytes", "1KiB"], &[], "").contains("at least 8KiB"));
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_told() {
+        let args = ServeArgs { config: Some("/no/such/file.toml".into()), ..ServeArgs::default() };
+        let text = format!("{:#}", ServeConfig::resolve(args, []).unwrap_err());
+        assert!(text.contains("cannot read the settings in /no/such/file.toml"), "{text}");
+    }
+
+    #[test]
+    fn other_machines_are_let_in_only_when_it_is_spelled_out() {
+        for open in ["0.0.0.0:7070", "[::]:7070", "10.0.0.5:7070"] {
+            let text = refusal(&["--listen", open], &[], "");
+            assert!(text.contains("--insecure") && text.contains(open), "{text}");
+            assert!(load(&["--listen", open, "--insecure"], &[], "").is_ok());
+            assert!(load(&["--listen", open], &[], "insecure = true").is_ok());
+            assert!(load(&["--listen", open, "--insecure=false"], &[], "insecure = true").is_err());
+        }
+        assert!(load(&["--listen", "[::1]:0"], &[], "").is_ok());
+    }
+
+    #[test]
+    fn the_help_names_every_setting_and_its_default() {
+        let help = Cli::command().render_long_help().to_string();
+        for name in NAMES {
+            assert!(help.contains(&format!("--{}", name.replace('_', "-"))), "{name}\n{help}");
+        }
+        assert!(help.contains("[default: 127.0.0.1:7070]"), "{help}");
+        Cli::command().debug_assert();
+    }
+}

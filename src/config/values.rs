@@ -1,0 +1,200 @@
+//! The kinds of value that settings have, as people write them.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A size in bytes: `32MiB`, `1GB`, `65536`. Units of 1,024 end in `iB`, those of 1,000 in
+/// `B`; a single letter (`512K`) would leave that open and is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Bytes(pub(crate) u64);
+
+const SIZES: [(&str, u64); 10] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("TB", 1_000_000_000_000),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1_000),
+    ("KB", 1_000),
+    ("B", 1),
+];
+
+impl FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bytes = number_and_unit(text).and_then(|(number, unit)| {
+            let factor = match unit {
+                "" => 1,
+                unit => SIZES.iter().find(|(name, _)| *name == unit)?.1,
+            };
+            number.checked_mul(factor)
+        });
+        bytes.map(Self).ok_or_else(|| {
+            "expected a size such as 512MiB or 1GB: a whole number and B, kB, MB, GB, TB, KiB, MiB, GiB or TiB"
+                .to_owned()
+        })
+    }
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let binary = &SIZES[..4];
+        match binary.iter().find(|(_, size)| self.0 >= *size && self.0.is_multiple_of(*size)) {
+            Some((unit, size)) => write!(f, "{}{unit}", self.0 / size),
+            None => write!(f, "{}B", self.0),
+        }
+    }
+}
+
+impl Bytes {
+    /// As a length in memory.
+    pub(crate) fn as_usize(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+/// A time: `500ms`, `30s`, `5m`, `24h`, `7d`; a bare number is seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Span(pub(crate) Duration);
+
+/// The longest time a setting can have: whatever it is added to, nothing overflows.
+const LONGEST_MS: u64 = 100 * 365 * 86_400_000;
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ms = number_and_unit(text).and_then(|(number, unit)| {
+            let factor = match unit {
+                "ms" => 1,
+                "" | "s" => 1000,
+                "m" | "min" => 60_000,
+                "h" => 3_600_000,
+                "d" => 86_400_000,
+                _ => return None,
+            };
+            number.checked_mul(factor).filter(|ms| *ms <= LONGEST_MS)
+        });
+        ms.map(|ms| Self(Duration::from_millis(ms))).ok_or_else(|| {
+            "expected a time such as 30s: a whole number and ms, s, m, h or d".to_owned()
+        })
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.subsec_millis() {
+            0 => write!(f, "{}s", self.0.as_secs()),
+            _ => write!(f, "{}ms", self.0.as_millis()),
+        }
+    }
+}
+
+/// A whole number from 1 on; `auto` is the number of processors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Count(pub(crate) usize);
+
+impl FromStr for Count {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        if text == "auto" {
+            return Ok(Self(std::thread::available_parallelism().map_or(1, usize::from)));
+        }
+        let number = text.parse().ok().filter(|number| (1..=1_000_000_000).contains(number));
+        number
+            .map(Self)
+            .ok_or("expected a whole number from 1 to 1000000000, or auto: one for each processor")
+    }
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Switch(pub(crate) bool);
+
+impl FromStr for Switch {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "true" | "1" => Ok(Self(true)),
+            "false" | "0" => Ok(Self(false)),
+            _ => Err("expected true or false"),
+        }
+    }
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("expected text or json"),
+        }
+    }
+}
+
+/// "512 MiB" as 512 and "MiB".
+fn number_and_unit(text: &str) -> Option<(u64, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    Some((text[..end].parse().ok()?, text[end..].trim_start()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("65536", 65_536),
+            ("512MB", 512_000_000),
+            ("1 GiB", 1 << 30),
+            ("8KiB", 8192),
+        ] {
+            assert_eq!(text.parse::<Bytes>().unwrap(), Bytes(bytes), "{text}");
+        }
+        for bad in ["", "1K", "1.5GiB", "-1", "GiB", "1gib", "99999999999TiB", "1GiBs", "+1"] {
+            assert!(bad.parse::<Bytes>().is_err(), "{bad}");
+        }
+        assert_eq!(Bytes(8192).to_string(), "8KiB");
+        assert_eq!(Bytes(8193).to_string(), "8193B");
+    }
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        for (text, ms) in
+            [("250ms", 250), ("30", 30_000), ("30s", 30_000), ("5m", 300_000), ("24h", 86_400_000)]
+        {
+            assert_eq!(text.parse::<Span>().unwrap().0.as_millis(), ms, "{text}");
+        }
+        for bad in ["", "s", "1.5s", "-1s", "1y", "18446744073709551615d", "99999999999h"] {
+            assert!(bad.parse::<Span>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn switches_and_counts_take_nothing_else() {
+        assert!("yes".parse::<Switch>().is_err());
+        assert!("0".parse::<Count>().is_err());
+        assert!("-1".parse::<Count>().is_err());
+        assert!("auto".parse::<Count>().unwrap().0 >= 1);
+        assert!("JSON".parse::<LogFormat>().is_err());
+    }
+}

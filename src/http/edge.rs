@@ -1,0 +1,290 @@
+//! The outermost layer of the router: what happens to every request whatever its route.
+//!
+//! It gives the request an id, refuses over-long URLs, turns a panic into a 500 and a
+//! [`Problem`] into its document, counts the request by route and status, and logs it. A
+//! read that succeeds costs one boxed future and one counter here: no id, no clock, no log
+//! line is made for it unless the log level asks.
+//!
+//! Keys stand in URLs, so no URL is ever logged: the matched route is.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderValue, Method};
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
+use tower::{Layer, Service};
+
+use super::error::{Fault, Problem};
+use crate::metrics::Metrics;
+use crate::telemetry::{REQUEST_ID, RequestId};
+
+/// The layer; the route table ends with `.layer(Edge::new(…))`.
+#[derive(Clone)]
+pub(crate) struct Edge {
+    metrics: Arc<Metrics>,
+    max_uri_bytes: usize,
+}
+
+impl Edge {
+    /// `max_uri_bytes` bounds path and query together.
+    pub(crate) fn new(metrics: Arc<Metrics>, max_uri_bytes: usize) -> Self {
+        Self { metrics, max_uri_bytes }
+    }
+}
+
+impl<S> Layer<S> for Edge {
+    type Service = EdgeService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        EdgeService { inner, edge: self.clone() }
+    }
+}
+
+/// A service behind the [`Edge`].
+#[derive(Clone)]
+pub(crate) struct EdgeService<S> {
+    inner: S,
+    edge: Edge,
+}
+
+impl<S> Service<Request> for EdgeService<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let seen = Seen::before(&mut request);
+        let metrics = Arc::clone(&self.edge.metrics);
+        let uri_bytes = request.uri().path_and_query().map_or(0, |all| all.as_str().len());
+        if uri_bytes > self.edge.max_uri_bytes {
+            let response = uri_too_long(self.edge.max_uri_bytes).into_response();
+            return Box::pin(async move { Ok(seen.after(response, &metrics)) });
+        }
+        // The router is called inside the guard too: extractors may panic as well.
+        let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
+        Box::pin(async move {
+            let response = match answer.await {
+                Ok(Ok(response)) => response,
+                Err(panic) => after_panic(&*panic, &metrics),
+            };
+            Ok(seen.after(response, &metrics))
+        })
+    }
+}
+
+fn uri_too_long(most: usize) -> Problem {
+    Problem::new(
+        Fault::UriTooLong,
+        format!(
+            "path and query are longer than the {most} bytes this server takes; look long keys up with POST …/batch-get"
+        ),
+    )
+}
+
+fn after_panic(panic: &(dyn Any + Send), metrics: &Metrics) -> Response {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    metrics.panicked();
+    Problem::new(Fault::Internal, "the server failed in a way it should not; it goes on")
+        .because(format!("panic: {}", text.unwrap_or("of an unknown kind")))
+        .into_response()
+}
+
+/// What is kept of a request until its answer.
+struct Seen {
+    method: Method,
+    route: Option<MatchedPath>,
+    /// Always there for requests that change something; for reads only if sent.
+    id: Option<RequestId>,
+    began: Option<Instant>,
+}
+
+impl Seen {
+    fn before(request: &mut Request) -> Self {
+        let method = request.method().clone();
+        let reads = matches!(method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let mut id = RequestId::sent(request.headers());
+        if !reads {
+            id.get_or_insert_with(RequestId::fresh);
+        }
+        if let Some(id) = &id {
+            request.extensions_mut().insert(id.clone());
+        }
+        let timed = !reads || tracing::enabled!(tracing::Level::DEBUG);
+        Self {
+            route: request.extensions().get::<MatchedPath>().cloned(),
+            began: timed.then(Instant::now),
+            method,
+            id,
+        }
+    }
+
+    fn after(mut self, response: Response, metrics: &Metrics) -> Response {
+        metrics.request(self.route.as_ref().map(MatchedPath::as_str), response.status());
+        let mut response = match response.extensions().get::<Problem>() {
+            Some(problem) => self.refuse(&problem.clone()),
+            None => response,
+        };
+        if let Some(began) = self.began {
+            self.log(&response, began);
+        }
+        if let Some(id) = self.id.and_then(|id| HeaderValue::from_str(id.as_str()).ok()) {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        response
+    }
+
+    fn refuse(&mut self, problem: &Problem) -> Response {
+        let id = self.id.get_or_insert_with(RequestId::fresh);
+        if problem.status().is_server_error() {
+            tracing::error!(
+                request_id = id.as_str(),
+                method = self.method.as_str(),
+                route = self.route.as_ref().map(MatchedPath::as_str),
+                status = problem.status().as_u16(),
+                code = problem.code(),
+                cause = problem.cause(),
+                "a request failed: {}",
+                problem.detail(),
+            );
+        }
+        problem.render(id.as_str())
+    }
+
+    fn log(&self, response: &Response, began: Instant) {
+        let ms = began.elapsed().as_secs_f64() * 1000.0;
+        let status = response.status().as_u16();
+        let id = self.id.as_ref().map(RequestId::as_str);
+        let route = self.route.as_ref().map(MatchedPath::as_str);
+        let method = self.method.as_str();
+        if matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS) {
+            tracing::debug!(request_id = id, method, route, status, ms, "read");
+        } else {
+            tracing::info!(request_id = id, method, route, status, ms, "request");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::error;
+    use super::*;
+    use axum::Router;
+    use axum::body::Body;
+    use axum::http::request::Builder;
+    use axum::routing::get;
+    use http_body_util::BodyExt as _;
+    use serde_json::Value;
+    use tower::ServiceExt as _;
+
+    fn router(metrics: &Arc<Metrics>) -> Router {
+        Router::new()
+            .route(
+                "/ok/{key}",
+                get(|| async { "fine" })
+                    .post(|id: axum::Extension<RequestId>| async move { id.as_str().to_owned() }),
+            )
+            .route(
+                "/panic",
+                get(|| async {
+                    if true {
+                        panic!("on purpose")
+                    }
+                }),
+            )
+            .route("/missing", get(|| async { Problem::new(Fault::KeyNotFound, "no such key") }))
+            .fallback(error::no_such_route)
+            .method_not_allowed_fallback(error::no_such_method)
+            .layer(Edge::new(Arc::clone(metrics), 64))
+    }
+
+    async fn send(metrics: &Arc<Metrics>, request: Builder) -> (Response, Value) {
+        let request = request.body(Body::empty()).unwrap();
+        let mut response = router(metrics).oneshot(request).await.unwrap();
+        let body = std::mem::take(response.body_mut()).collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        (response, value)
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_500_and_the_next_request_is_served() {
+        let metrics = Arc::new(Metrics::new());
+        let (response, body) = send(&metrics, Request::get("/panic")).await;
+        assert_eq!(response.status(), 500);
+        assert_eq!(body["code"], "internal_error");
+        assert!(!body.to_string().contains("on purpose"), "{body}");
+        assert_eq!(send(&metrics, Request::get("/ok/1")).await.1, "fine");
+        assert!(metrics.render().contains("tidetable_panics_total 1"));
+    }
+
+    #[tokio::test]
+    async fn every_error_is_a_problem_with_an_id() {
+        let metrics = Arc::new(Metrics::new());
+        for (request, status, code) in [
+            (Request::get("/missing"), 404, "key_not_found"),
+            (Request::get("/nowhere"), 404, "route_not_found"),
+            (Request::delete("/panic"), 405, "method_not_allowed"),
+            (Request::get(format!("/ok/{}", "k".repeat(64))), 414, "uri_too_long"),
+        ] {
+            let (response, body) = send(&metrics, request).await;
+            assert_eq!(response.status(), status);
+            assert_eq!(response.headers()["content-type"], "application/problem+json");
+            assert_eq!(body["code"], code);
+            assert_eq!(body["status"], status);
+            assert_eq!(body["request_id"], response.headers()[REQUEST_ID].to_str().unwrap());
+            assert_eq!(response.headers().contains_key("allow"), status == 405, "{code}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_id_of_the_client_is_kept_and_a_change_always_has_one() {
+        let metrics = Arc::new(Metrics::new());
+        let (response, body) =
+            send(&metrics, Request::post("/ok/1").header("x-request-id", "job-7")).await;
+        assert_eq!(
+            (body, &response.headers()[REQUEST_ID]),
+            ("job-7".into(), &"job-7".parse().unwrap())
+        );
+        let (response, body) =
+            send(&metrics, Request::post("/ok/1").header("x-request-id", "no spaces please")).await;
+        assert_eq!(response.headers()[REQUEST_ID], body.as_str().unwrap());
+        assert_eq!(body.as_str().unwrap().len(), 36);
+        let (response, _) = send(&metrics, Request::get("/ok/1")).await;
+        assert!(!response.headers().contains_key(REQUEST_ID), "a plain read carries no id");
+    }
+
+    #[tokio::test]
+    async fn requests_are_counted_by_route_and_never_by_url() {
+        let metrics = Arc::new(Metrics::new());
+        send(&metrics, Request::get("/ok/secret-key")).await;
+        send(&metrics, Request::get("/ok/secret-key")).await;
+        send(&metrics, Request::get("/secret-path")).await;
+        let text = metrics.render();
+        assert!(
+            text.contains(r#"tidetable_requests_total{route="/ok/{key}",status="200"} 2"#),
+            "{text}"
+        );
+        assert!(
+            text.contains(r#"tidetable_requests_total{route="none",status="404"} 1"#),
+            "{text}"
+        );
+        assert!(!text.contains("secret"), "{text}");
+    }
+}

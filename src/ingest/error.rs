@@ -1,0 +1,114 @@
+//! What can be wrong with a source or with how it is to be read, said for whoever must
+//! correct it: a code for programs, a sentence for people, and the first few problems,
+//! each naming its source and row.
+
+use std::fmt;
+
+use tidetable_storage::{Code, Error};
+
+/// How many problems are gathered before reading stops. A file that is wrong is mostly
+/// wrong everywhere; five are enough to see the pattern.
+pub(crate) const MOST_PROBLEMS: usize = 5;
+
+/// The result of everything in this module that can fail.
+pub(crate) type Result<T> = std::result::Result<T, IngestError>;
+
+/// Why a source cannot become a version. Nothing was changed by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct IngestError {
+    /// The stable name: `bad_rows`, `no_rows`, `duplicate_keys`, `value_too_large`,
+    /// `invalid_setting` (options that contradict each other or the source), `io_failed`,
+    /// `disk_full`, or whatever the sink failed with.
+    pub(crate) code: Code,
+    /// One sentence: what was expected, what was found, what to do now.
+    pub(crate) detail: String,
+    /// Up to [`MOST_PROBLEMS`] of what was found, each naming source and row (or key).
+    pub(crate) problems: Vec<String>,
+}
+
+impl IngestError {
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), problems: Vec::new() }
+    }
+
+    /// Options that cannot be meant as they stand.
+    pub(crate) fn setting(detail: impl Into<String>) -> Self {
+        Self::new(Code::InvalidSetting, detail)
+    }
+}
+
+impl fmt::Display for IngestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for IngestError {}
+
+/// For sinks: what the sorter or builder failed with is what the reading failed with.
+impl From<Error> for IngestError {
+    fn from(error: Error) -> Self {
+        Self::new(error.code(), error.to_string())
+    }
+}
+
+impl From<IngestError> for Error {
+    fn from(error: IngestError) -> Self {
+        Self::new(error.code, error.detail)
+    }
+}
+
+/// Why one row cannot be used, without its place: the reader adds that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) code: Code,
+    pub(crate) what: String,
+}
+
+impl Fault {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self { code: Code::BadRows, what: what.into() }
+    }
+
+    pub(crate) fn too_large(what: impl Into<String>) -> Self {
+        Self { code: Code::ValueTooLarge, what: what.into() }
+    }
+}
+
+/// Text from a source as it may stand in a message: quoted, escaped, and short.
+pub(crate) fn shown(text: &str) -> String {
+    const MOST: usize = 60;
+    match text.char_indices().nth(MOST) {
+        None => format!("{text:?}"),
+        Some((end, _)) => format!("{:?}… ({} bytes)", &text[..end], text.len()),
+    }
+}
+
+/// Bytes from a source as they may stand in a message.
+pub(crate) fn shown_bytes(bytes: &[u8]) -> String {
+    // No more than is shown is looked at: a value may have megabytes.
+    let head = &bytes[..bytes.len().min(400)];
+    match std::str::from_utf8(bytes) {
+        Ok(text) => shown(text),
+        Err(_) => shown(&String::from_utf8_lossy(head)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_text_is_shown_short_and_escaped() {
+        assert_eq!(shown("a\n\"b\u{1b}"), r#""a\n\"b\u{1b}""#);
+        assert!(shown(&"x".repeat(1_000_000)).len() < 100);
+        assert!(shown_bytes(&vec![0xff; 1_000_000]).len() < 300);
+    }
+
+    #[test]
+    fn errors_keep_their_code_in_both_directions() {
+        let error = Error::from(IngestError::new(Code::DuplicateKeys, "two"));
+        assert_eq!(error.code(), Code::DuplicateKeys);
+        assert_eq!(IngestError::from(error), IngestError::new(Code::DuplicateKeys, "two"));
+    }
+}

@@ -1,0 +1,101 @@
+//! The formats of sources, and how the format of a source is guessed.
+//!
+//! The name is believed first (`rows.csv.gz` is CSV), then the first bytes. What says
+//! nothing either way is an error: a wrong guess would push nonsense.
+
+use serde::{Deserialize, Serialize};
+
+/// How rows are written in a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+#[value(rename_all = "lowercase")]
+pub(crate) enum Format {
+    /// One JSON object per line
+    Ndjson,
+    /// Comma-separated, with a header line or --columns
+    Csv,
+    /// Tab-separated, with a header line or --columns; quotes as in CSV
+    Tsv,
+    /// Apache Parquet
+    Parquet,
+    /// The text of Redshift's UNLOAD: '|', backslash escapes, no header; needs --columns
+    Redshift,
+}
+
+impl Format {
+    /// The name, as flags and JSON spell it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Ndjson => "ndjson",
+            Self::Csv => "csv",
+            Self::Tsv => "tsv",
+            Self::Parquet => "parquet",
+            Self::Redshift => "redshift",
+        }
+    }
+
+    /// Whether a row is a line of cells that have no types of their own.
+    pub(crate) fn is_delimited_text(self) -> bool {
+        matches!(self, Self::Csv | Self::Tsv | Self::Redshift)
+    }
+
+    /// What the name of a source says, if anything. Case and a compression suffix do not
+    /// matter.
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
+        let name = name.to_ascii_lowercase();
+        let plain = [".gz", ".gzip", ".zst", ".zstd"]
+            .iter()
+            .find_map(|suffix| name.strip_suffix(suffix))
+            .unwrap_or(&name);
+        let (_, extension) = plain.rsplit_once('.')?;
+        match extension {
+            "ndjson" | "jsonl" | "json" => Some(Self::Ndjson),
+            "csv" => Some(Self::Csv),
+            "tsv" => Some(Self::Tsv),
+            "parquet" => Some(Self::Parquet),
+            _ => None,
+        }
+    }
+
+    /// What the first bytes of a source, decompressed, say.
+    pub(crate) fn of_first_bytes(head: &[u8]) -> Option<Self> {
+        if head.starts_with(b"PAR1") {
+            return Some(Self::Parquet);
+        }
+        let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
+        text.starts_with(b"{").then_some(Self::Ndjson)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_say_the_format_whatever_compresses_them() {
+        for (name, format) in [
+            ("a.ndjson", Some(Format::Ndjson)),
+            ("a.jsonl.gz", Some(Format::Ndjson)),
+            ("A.JSON.ZST", Some(Format::Ndjson)),
+            ("x/part-0.c000.snappy.parquet", Some(Format::Parquet)),
+            ("a.csv.zstd", Some(Format::Csv)),
+            ("a.tsv", Some(Format::Tsv)),
+            ("0000_part_00", None),
+            ("0000_part_00.gz", None),
+            ("a.txt", None),
+            ("csv", None),
+            ("", None),
+        ] {
+            assert_eq!(Format::of_name(name), format, "{name}");
+        }
+    }
+
+    #[test]
+    fn first_bytes_say_the_format_only_when_they_are_unmistakable() {
+        assert_eq!(Format::of_first_bytes(b"PAR1\x15"), Some(Format::Parquet));
+        assert_eq!(Format::of_first_bytes(b"\xef\xbb\xbf \n{\"a\":1}"), Some(Format::Ndjson));
+        for other in [&b"a,b\n"[..], b"", b"[{}]", b"PAR", b"1|2\n"] {
+            assert_eq!(Format::of_first_bytes(other), None);
+        }
+    }
+}

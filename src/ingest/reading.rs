@@ -1,0 +1,280 @@
+//! Reads rows from all sources, in order, into a sink.
+
+use tidetable_storage::Code;
+
+use super::error::{Fault, IngestError, MOST_PROBLEMS, Result};
+use super::format::Format;
+use super::lines::Lines;
+use super::options::RowOptions;
+use super::row::{RowRecord, Shape};
+use super::source::Input;
+use super::stream::Stream;
+use super::{csv, ndjson, parquet, redshift};
+
+/// Progress is told at least every so many rows…
+const ROWS_A_STEP: u64 = 4_096;
+/// …and every so many bytes of the source.
+const BYTES_A_STEP: u64 = 4 << 20;
+
+/// How far reading has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Rows read so far.
+    pub(crate) rows: u64,
+    /// Bytes used so far, as the sources are stored (compressed if they are).
+    pub(crate) bytes: u64,
+    /// All bytes of all sources, if that is known: it is not for standard input.
+    pub(crate) total_bytes: Option<u64>,
+}
+
+/// What was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReadReport {
+    /// Given or guessed; one for all sources. None: all sources were empty files.
+    pub(crate) format: Option<Format>,
+    /// All rows, each of which went to the sink.
+    pub(crate) rows: u64,
+    /// All bytes, as the sources are stored.
+    pub(crate) bytes: u64,
+}
+
+/// Where records go. An error of the sink ends the reading with that error.
+pub(crate) type Sink<'a> = dyn FnMut(RowRecord<'_>) -> Result<()> + 'a;
+
+/// Reads all rows of `inputs` in order and hands each to `sink`. One row, or a batch of
+/// Parquet rows, is held in memory.
+///
+/// Fails with
+/// - `invalid_setting` if the options contradict each other or the source, or the format
+///   can be neither guessed nor was given,
+/// - `bad_rows` (or `value_too_large`) if any row cannot be used: reading goes on to name
+///   up to five such rows, but from the first on the sink gets nothing more,
+/// - `no_rows` if there is none at all,
+/// - `io_failed` if the operating system fails, and whatever `sink` fails with.
+pub(crate) fn read_rows(
+    inputs: Vec<Input>,
+    options: &RowOptions,
+    sink: &mut Sink<'_>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<ReadReport> {
+    read_some_rows(inputs, options, None, sink, progress)
+}
+
+/// As [`read_rows`], but at most `most` rows.
+pub(crate) fn read_some_rows(
+    inputs: Vec<Input>,
+    options: &RowOptions,
+    most: Option<u64>,
+    sink: &mut Sink<'_>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<ReadReport> {
+    options.check()?;
+    let total_bytes = inputs.iter().map(Input::bytes).sum();
+    let names: Vec<String> = inputs.iter().map(|input| input.name.clone()).collect();
+    let mut reading = Reading {
+        options,
+        shape: Shape::of(options),
+        sink,
+        progress,
+        told: Progress { total_bytes, ..Progress::default() },
+        bytes_before: 0,
+        rows: 0,
+        most,
+        problems: Vec::new(),
+        unseen: Unseen::of(options),
+    };
+    let mut format = None;
+    for input in inputs {
+        if !reading.wants_more() {
+            break;
+        }
+        let stored = input.bytes();
+        let stream = Stream::open(input).map_err(|error| reading.with_problems(error))?;
+        let its_format = reading.format_of(&stream, format)?;
+        format = its_format.or(format);
+        let used = its_format.map_or(Ok(0), |format| reading.read(stream, format))?;
+        reading.bytes_before += stored.unwrap_or(used);
+    }
+    reading.finish(&names)?;
+    let Reading { rows, bytes_before, told, progress, .. } = reading;
+    progress(Progress { rows, bytes: bytes_before, ..told });
+    Ok(ReadReport { format, rows, bytes: bytes_before })
+}
+
+/// What the readers of all formats share: they hand in records and faults, and learn
+/// whether to go on.
+pub(crate) struct Reading<'a, 'b> {
+    pub(crate) options: &'a RowOptions,
+    pub(crate) shape: Shape,
+    sink: &'a mut Sink<'b>,
+    progress: &'a mut dyn FnMut(Progress),
+    told: Progress,
+    /// Bytes of the sources before this one.
+    bytes_before: u64,
+    rows: u64,
+    most: Option<u64>,
+    problems: Vec<(Code, String)>,
+    /// Fields that options name and no row had so far.
+    pub(crate) unseen: Unseen,
+}
+
+impl Reading<'_, '_> {
+    /// A good row, or a bad one with its place ("rows.csv row 17"). `consumed`: bytes of
+    /// this source that were used so far. Fails when it is time to stop.
+    pub(crate) fn row(
+        &mut self,
+        record: std::result::Result<RowRecord<'_>, Fault>,
+        place: impl FnOnce() -> String,
+        consumed: u64,
+    ) -> Result<()> {
+        self.rows += 1;
+        match record {
+            Ok(record) if self.problems.is_empty() => (self.sink)(record)?,
+            Ok(_) => {}
+            Err(fault) => self.problem(&place(), fault)?,
+        }
+        let bytes = self.bytes_before + consumed;
+        if self.rows >= self.told.rows + ROWS_A_STEP || bytes >= self.told.bytes + BYTES_A_STEP {
+            self.told = Progress { rows: self.rows, bytes, ..self.told };
+            (self.progress)(self.told);
+        }
+        Ok(())
+    }
+
+    /// Whether reading goes on: not when as many rows as were asked for are there.
+    pub(crate) fn wants_more(&self) -> bool {
+        self.most.is_none_or(|most| self.rows < most)
+    }
+
+    /// Notes that a row cannot be used. Fails when that was one too many.
+    fn problem(&mut self, place: &str, fault: Fault) -> Result<()> {
+        self.problems.push((fault.code, format!("{place}: {}", fault.what)));
+        if self.problems.len() < MOST_PROBLEMS {
+            return Ok(());
+        }
+        Err(self.bad_rows(&format!("reading stopped after {MOST_PROBLEMS} bad rows")))
+    }
+
+    /// A row after which no further row can be found in this source.
+    pub(crate) fn last_row(&mut self, place: &str, fault: Fault) -> IngestError {
+        self.rows += 1;
+        match self.problem(place, fault) {
+            Err(error) => error,
+            Ok(()) => self.bad_rows("what follows could not be read"),
+        }
+    }
+
+    /// An error that ends the reading, with the problems that were found before it.
+    pub(crate) fn with_problems(&self, mut error: IngestError) -> IngestError {
+        let before = self.problems.iter().map(|(_, problem)| problem.clone());
+        error.problems = before.chain(std::mem::take(&mut error.problems)).collect();
+        error.problems.truncate(MOST_PROBLEMS);
+        error
+    }
+
+    fn bad_rows(&self, how: &str) -> IngestError {
+        let problems: Vec<String> = self.problems.iter().map(|(_, text)| text.clone()).collect();
+        let code = self.problems.first().map_or(Code::BadRows, |(code, _)| *code);
+        let detail = format!(
+            "{} of {} rows cannot be used ({how}); the first is {}",
+            problems.len(),
+            self.rows,
+            problems.first().map_or("unknown", String::as_str)
+        );
+        IngestError { problems, ..IngestError::new(code, detail) }
+    }
+
+    fn format_of(&self, stream: &Stream, before: Option<Format>) -> Result<Option<Format>> {
+        let guessed = || {
+            Format::of_name(&stream.name)
+                .or_else(|| Format::of_first_bytes(&stream.head))
+                .or(before)
+        };
+        let Some(format) = self.options.format.or_else(guessed) else {
+            // Jobs write empty parts; one without a telling name is no reason to stop.
+            if stream.head.is_empty() {
+                return Ok(None);
+            }
+            return Err(IngestError::setting(format!(
+                "the format of {} cannot be told from its name or first bytes: give it with \
+                 --format ndjson, csv, tsv, parquet or redshift",
+                stream.name
+            )));
+        };
+        if before.is_some_and(|before| before != format) {
+            return Err(IngestError::setting(format!(
+                "{} is {}, but the sources before it are {}: all sources of a push have one format",
+                stream.name,
+                format.as_str(),
+                before.map_or("", Format::as_str)
+            )));
+        }
+        self.options.check_for(format)?;
+        Ok(Some(format))
+    }
+
+    /// Reads one source; how many of its bytes were used.
+    fn read(&mut self, stream: Stream, format: Format) -> Result<u64> {
+        match format {
+            Format::Ndjson => ndjson::read(Lines::new(stream), self),
+            Format::Csv | Format::Tsv => csv::read(Lines::new(stream), format, self),
+            Format::Redshift => redshift::read(Lines::new(stream), self),
+            Format::Parquet => parquet::read(stream, self),
+        }
+    }
+
+    fn finish(&self, sources: &[String]) -> Result<()> {
+        if !self.problems.is_empty() {
+            return Err(self.bad_rows("all sources were read"));
+        }
+        if self.rows == 0 {
+            let mut names = sources[..sources.len().min(5)].join(", ");
+            if sources.len() > 5 {
+                names = format!("{names} and {} more", sources.len() - 5);
+            }
+            return Err(IngestError::new(Code::NoRows, format!("there is no row in {names}")));
+        }
+        // Only the whole source can show that a field is nowhere.
+        if self.most.is_none() { self.unseen.check() } else { Ok(()) }
+    }
+}
+
+/// Fields named by options that may be missing from a row, but not from all: then the name
+/// is misspelt. Only for formats whose rows name their fields one by one.
+#[derive(Debug)]
+pub(crate) struct Unseen {
+    fields: Vec<(&'static str, String)>,
+    used: bool,
+}
+
+impl Unseen {
+    fn of(options: &RowOptions) -> Self {
+        let fields = options.fields.iter().map(|name| ("--fields", name.clone()));
+        let orders = options.order_by.iter().map(|order| ("--order-by", order.field.clone()));
+        Self { fields: fields.chain(orders).collect(), used: false }
+    }
+
+    /// Whether there is anything left to look for.
+    pub(crate) fn any(&self) -> bool {
+        !self.fields.is_empty()
+    }
+
+    /// Notes a row, of which `has` says whether it has a field.
+    pub(crate) fn note(&mut self, has: impl Fn(&str) -> bool) {
+        self.used = true;
+        self.fields.retain(|(_, name)| !has(name));
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.fields.first() {
+            Some((flag, name)) if self.used => {
+                let detail = format!("no row has the field {name:?}, which {flag} names");
+                Err(IngestError {
+                    problems: vec![detail.clone()],
+                    ..IngestError::new(Code::BadRows, detail)
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! The bytes of one source, decompressed as they are read.
+//!
+//! gzip and zstd are recognised by their first bytes, whatever the name says; files of
+//! several members or frames are read to their end. What is cut off, damaged, or grows
+//! beyond reason when decompressed is an error that says where.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::rc::Rc;
+
+use tidetable_storage::{Code, Error};
+
+use super::error::{IngestError, Result};
+use super::source::{Input, Origin};
+
+/// Up to here anything may be decompressed.
+const FREE_BYTES: u64 = 1 << 30;
+/// Beyond that, how many bytes one compressed byte may become. Batch outputs reach 5 to
+/// 50; a file made to fill disks reaches a million.
+const MAX_RATIO: u64 = 1_000;
+/// Enough to recognise a compression or a format, and to skip some white space.
+const HEAD_BYTES: u64 = 512;
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// One opened source.
+pub(crate) struct Stream {
+    /// What messages call it.
+    pub(crate) name: String,
+    /// The first decompressed bytes; `reader` gives them again.
+    pub(crate) head: Vec<u8>,
+    /// The decompressed bytes.
+    pub(crate) reader: Box<dyn BufRead>,
+    /// The file itself if it is a regular, uncompressed one: for formats that seek.
+    pub(crate) file: Option<File>,
+    /// How many bytes of the source, as it is stored, were used.
+    consumed: Rc<Cell<u64>>,
+    compression: Compression,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Compression {
+    None,
+    Gzip,
+    Zstd,
+}
+
+impl Stream {
+    /// Opens a source. Fails with `io_failed`, or with `bad_rows` if it begins as something
+    /// that is not read here (another compression, UTF-16).
+    pub(crate) fn open(input: Input) -> Result<Self> {
+        let name = input.name;
+        let (raw, file): (Box<dyn Read>, _) = match input.origin {
+            Origin::Reader(reader) => (reader, None),
+            Origin::File(path) => {
+                let open = || {
+                    let file = File::open(&path)?;
+                    let regular = file.metadata()?.is_file();
+                    Ok((file, regular))
+                };
+                let (file, regular) = open().map_err(|e| Error::io("open a source", &path, e))?;
+                let again = if regular { file.try_clone().ok() } else { None };
+                (Box::new(file), again)
+            }
+        };
+        let consumed = Rc::new(Cell::new(0));
+        let failed = |error, compression| read_failed(&name, compression, consumed.get(), error);
+        let (head, raw) = peek(raw).map_err(|error| failed(error, Compression::None))?;
+        let compression = compression_of(&head, &name)?;
+        let counted = Counted {
+            reader: BufReader::with_capacity(BUFFER_BYTES, raw),
+            consumed: Rc::clone(&consumed),
+        };
+        let bounded = |reader| Bounded { reader, out: 0, consumed: Rc::clone(&consumed) };
+        if compression == Compression::None {
+            let file = file.map(rewound).transpose().map_err(|error| failed(error, compression))?;
+            return Ok(Self { name, head, reader: Box::new(counted), file, consumed, compression });
+        }
+        let plain: Box<dyn Read> = match compression {
+            Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(counted)),
+            _ => Box::new(
+                zstd::stream::read::Decoder::with_buffer(counted)
+                    .map_err(|error| failed(error, compression))?,
+            ),
+        };
+        let (head, plain) =
+            peek(Box::new(bounded(plain))).map_err(|error| failed(error, compression))?;
+        if compression_of(&head, &name)? != Compression::None {
+            return Err(unreadable(format!(
+                "{name} is compressed twice: only one layer is undone"
+            )));
+        }
+        let reader = Box::new(BufReader::with_capacity(BUFFER_BYTES, plain));
+        Ok(Self { name, head, reader, file: None, consumed, compression })
+    }
+
+    /// How many bytes of the source, as it is stored, were used so far.
+    pub(crate) fn consumed(&self) -> u64 {
+        self.consumed.get()
+    }
+
+    /// Says what a failed read means: `bad_rows` if the source is damaged, `io_failed` if
+    /// the operating system failed.
+    pub(crate) fn failed(&self, error: io::Error) -> IngestError {
+        read_failed(&self.name, self.compression, self.consumed(), error)
+    }
+}
+
+fn read_failed(name: &str, compression: Compression, at: u64, error: io::Error) -> IngestError {
+    if error.raw_os_error().is_some() || compression == Compression::None {
+        return Error::io("read a source", name, error).into();
+    }
+    let what = match (compression, error.kind()) {
+        (_, io::ErrorKind::QuotaExceeded) => error.to_string(),
+        (Compression::Gzip, io::ErrorKind::UnexpectedEof) => "the gzip data is cut off".to_owned(),
+        (_, io::ErrorKind::UnexpectedEof) => "the zstd data is cut off".to_owned(),
+        (Compression::Gzip, _) => format!("the gzip data is damaged ({error})"),
+        (_, _) => format!("the zstd data is damaged ({error})"),
+    };
+    unreadable(format!("{name}: {what}, near byte {at} of the file"))
+}
+
+fn unreadable(detail: String) -> IngestError {
+    IngestError { problems: vec![detail.clone()], ..IngestError::new(Code::BadRows, detail) }
+}
+
+fn compression_of(head: &[u8], name: &str) -> Result<Compression> {
+    let starts = |magic: &[u8]| head.starts_with(magic);
+    // The second form is a frame to be skipped, with which parallel zstd tools begin.
+    let skippable = head.len() >= 4 && head[0] & 0xf0 == 0x50 && head[1..4] == [0x2a, 0x4d, 0x18];
+    if starts(&[0x1f, 0x8b]) {
+        return Ok(Compression::Gzip);
+    }
+    if starts(&[0x28, 0xb5, 0x2f, 0xfd]) || skippable {
+        return Ok(Compression::Zstd);
+    }
+    let other = [
+        (&b"BZh"[..], "compressed with bzip2"),
+        (b"\xfd7zXZ\0", "compressed with xz"),
+        (b"PK\x03\x04", "a zip archive"),
+        (b"\x04\x22\x4d\x18", "compressed with lz4"),
+        (b"\xff\xfe", "written in UTF-16"),
+        (b"\xfe\xff", "written in UTF-16"),
+        (b"ORC", "an ORC file"),
+        (b"Obj\x01", "an Avro file"),
+    ];
+    match other.iter().find(|(magic, _)| starts(magic)) {
+        // Text may begin with the letters ORC or BZh; what follows then is text too.
+        Some((_, what)) if !head.iter().all(|byte| (b'\t'..0x7f).contains(byte)) => {
+            Err(unreadable(format!(
+                "{name} is {what}: expected UTF-8 text or Parquet, plain or compressed with gzip \
+                 or zstd"
+            )))
+        }
+        _ => Ok(Compression::None),
+    }
+}
+
+/// The first bytes, and a reader that gives them again.
+fn peek(mut reader: Box<dyn Read>) -> io::Result<(Vec<u8>, Box<dyn Read>)> {
+    let mut head = Vec::new();
+    reader.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
+    Ok((head.clone(), Box::new(Cursor::new(head).chain(reader))))
+}
+
+fn rewound(mut file: File) -> io::Result<File> {
+    io::Seek::rewind(&mut file)?;
+    Ok(file)
+}
+
+/// Counts what is used of a reader, not what is read ahead.
+struct Counted<R> {
+    reader: BufReader<R>,
+    consumed: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(out)?;
+        self.consumed.set(self.consumed.get() + count as u64);
+        Ok(count)
+    }
+}
+
+impl<R: Read> BufRead for Counted<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.reader.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.consumed.set(self.consumed.get() + count as u64);
+        self.reader.consume(count);
+    }
+}
+
+/// Stops decompressing what grows beyond [`MAX_RATIO`].
+struct Bounded<R> {
+    reader: R,
+    out: u64,
+    consumed: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(out)?;
+        self.out += count as u64;
+        if self.out > FREE_BYTES && self.out / MAX_RATIO > self.consumed.get() {
+            return Err(io::Error::new(
+                io::ErrorKind::QuotaExceeded,
+                format!(
+                    "it grows more than {MAX_RATIO} times when decompressed, {} bytes so far: push \
+                     it in a plainer form if that is really its content",
+                    self.out
+                ),
+            ));
+        }
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn zst(bytes: &[u8]) -> Vec<u8> {
+        zstd::encode_all(bytes, 1).unwrap()
+    }
+
+    fn read(bytes: Vec<u8>) -> Result<Vec<u8>> {
+        let mut stream = Stream::open(Input::reader("it", Cursor::new(bytes)))?;
+        let mut out = Vec::new();
+        match stream.reader.read_to_end(&mut out) {
+            Ok(_) => Ok(out),
+            Err(error) => Err(stream.failed(error)),
+        }
+    }
+
+    /// Longer than any buffer, so that faults come late.
+    fn long() -> Vec<u8> {
+        (0..200_000u32)
+            .flat_map(|n| (n.wrapping_mul(2_654_435_761)).to_string().into_bytes())
+            .collect()
+    }
+
+    #[test]
+    fn compression_is_recognised_and_undone_to_the_end() {
+        let (a, b) = (long(), b"and more".to_vec());
+        let both = [a.clone(), b.clone()].concat();
+        for bytes in [
+            both.clone(),
+            gzip(&both),
+            [gzip(&a), gzip(&b)].concat(),
+            [gzip(&a), gzip(b""), gzip(&b)].concat(),
+            zst(&both),
+            [zst(&a), zst(b""), zst(&b)].concat(),
+            [vec![0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 9, 9], zst(&both)].concat(),
+        ] {
+            assert!(read(bytes).unwrap() == both);
+        }
+        assert_eq!(read(Vec::new()).unwrap(), b"");
+        assert_eq!(read(gzip(b"")).unwrap(), b"");
+        assert_eq!(read(b"ORCHID,1\n".to_vec()).unwrap(), b"ORCHID,1\n");
+    }
+
+    #[test]
+    fn damage_is_an_error_that_names_source_and_place() {
+        let cut = |mut bytes: Vec<u8>, by: usize| {
+            bytes.truncate(bytes.len() - by);
+            bytes
+        };
+        let flipped = |mut bytes: Vec<u8>| {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 0x10;
+            bytes
+        };
+        for (bytes, part) in [
+            (cut(gzip(&long()), 1), "the gzip data is cut off"),
+            (cut(gzip(&long()), 9000), "the gzip data is cut off"),
+            (cut(gzip(b"x"), 20), "the gzip data is cut off"),
+            ([gzip(&long()), vec![0x1f]].concat(), "the gzip data is cut off"),
+            ([gzip(&long()), b"rubbish behind".to_vec()].concat(), "the gzip data is damaged"),
+            (flipped(gzip(&long())), "the gzip data is damaged"),
+            (cut(zst(&long()), 1), "the zstd data is cut off"),
+            (cut(zst(&long()), 9000), "the zstd data is cut off"),
+            ([zst(&long()), b"rubbish behind".to_vec()].concat(), "the zstd data is damaged"),
+            (gzip(&gzip(b"x")), "compressed twice"),
+            (zst(&gzip(b"x")), "compressed twice"),
+            (b"BZh9\x17\x72\x45\x38".to_vec(), "bzip2"),
+            (b"\xff\xfea\0".to_vec(), "UTF-16"),
+        ] {
+            let error = read(bytes).unwrap_err();
+            assert_eq!(error.code, Code::BadRows);
+            assert!(error.detail.starts_with("it"), "{}", error.detail);
+            assert!(error.detail.contains(part), "{part}: {}", error.detail);
+        }
+        let error = read(cut(gzip(&long()), 9)).unwrap_err();
+        let place = format!("near byte {} of the file", gzip(&long()).len() - 9);
+        assert!(error.detail.contains(&place), "{} ≠ {place}", error.detail);
+    }
+
+    /// 1.5 GiB of one byte in 50 kB: more than 1,000 times beyond the first GiB.
+    #[test]
+    fn a_bomb_is_stopped_by_its_ratio() {
+        let mut encoder = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
+        let block = vec![b' '; 1 << 20];
+        for _ in 0..1_100 {
+            encoder.write_all(&block).unwrap();
+        }
+        let bomb = encoder.finish().unwrap();
+        let mut stream = Stream::open(Input::reader("bomb", Cursor::new(bomb))).unwrap();
+        let error = io::copy(&mut stream.reader, &mut io::sink()).unwrap_err();
+        let error = stream.failed(error);
+        assert!(error.detail.contains("more than 1000 times"), "{}", error.detail);
+    }
+}

@@ -1,0 +1,219 @@
+//! The counters as one page of OpenMetrics text.
+
+use std::fmt::{Error, Result};
+use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
+use std::time::UNIX_EPOCH;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use super::{DatasetMetrics, LOOKUP_BOUNDS_NS, Metrics, PUSH_BOUNDS_S, PushOutcome, Served};
+
+/// Reads one gauge of what a dataset serves.
+type Gauge = fn(&Served) -> u64;
+/// Labels of one sample.
+type Labels = Vec<(&'static str, String)>;
+
+pub(super) fn render(metrics: &Arc<Metrics>) -> String {
+    let mut registry = Registry::with_prefix("tidetable");
+    registry.register_collector(Box::new(Page(Arc::clone(metrics))));
+    let mut page = String::with_capacity(16 * 1024);
+    text::encode(&mut page, &registry).expect("a String takes all that is written to it");
+    page
+}
+
+#[derive(Debug)]
+struct Page(Arc<Metrics>);
+
+impl Collector for Page {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result {
+        let mut page = Writer(encoder);
+        write_server(&self.0, &mut page)?;
+        write_requests(&self.0, &mut page)?;
+        write_lookups(&self.0, &mut page)?;
+        write_pushes(&self.0, &mut page)?;
+        write_datasets(&self.0, &mut page)
+    }
+}
+
+fn write_server(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
+    page.info("build", "The version of this server", "version", env!("CARGO_PKG_VERSION"))?;
+    let started = metrics.started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    page.gauge("started_timestamp_seconds", "When this server started", started)?;
+    let connections = &metrics.connections;
+    let open = connections.open.load(Relaxed);
+    page.gauge("connections", "Open connections", open)?;
+    for (name, help, counter) in [
+        ("connections_accepted", "Connections accepted", &connections.accepted),
+        ("connections_refused", "Connections closed at once: too many", &connections.refused),
+        ("connections_timed_out", "Connections closed for silence", &connections.timed_out),
+        ("accept_errors", "Times the system gave no connection", &connections.accept_errors),
+        ("panics", "Requests that ended in a panic", &metrics.panics),
+    ] {
+        page.counters(name, help, [(Labels::new(), counter.load(Relaxed))])?;
+    }
+    page.gauge("journal_bytes", "Length of the journal", metrics.journal_bytes.load(Relaxed))?;
+    if let Some(bytes) = resident_bytes() {
+        page.gauge("memory_bytes", "Memory of this process in RAM", bytes)?;
+    }
+    if let Some(files) = open_files() {
+        page.gauge("open_files", "Files and sockets this process has open", files)?;
+    }
+    Ok(())
+}
+
+fn write_requests(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
+    let routes = metrics.requests.read().unwrap_or_else(PoisonError::into_inner);
+    let samples = routes.iter().flat_map(|(route, counters)| {
+        counters.all().into_iter().map(move |(status, count)| {
+            (vec![("route", route.clone()), ("status", status.to_string())], count)
+        })
+    });
+    page.counters("requests", "Requests answered, by route and status", samples)
+}
+
+fn write_lookups(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
+    let mut buckets = [0; LOOKUP_BOUNDS_NS.len() + 1];
+    let mut sum_ns = 0;
+    for shard in &*metrics.lookup_times {
+        for (sum, bucket) in buckets.iter_mut().zip(&shard.buckets) {
+            *sum += bucket.load(Relaxed);
+        }
+        sum_ns += shard.sum_ns.load(Relaxed);
+    }
+    let seconds = |ns: u64| ns as f64 / 1e9;
+    let bounds = LOOKUP_BOUNDS_NS.map(seconds);
+    let help = "Time the store took for one lookup";
+    page.histogram("lookup_seconds", help, &bounds, &buckets, seconds(sum_ns))?;
+    let all = metrics.each();
+    let samples = all.iter().flat_map(|(name, dataset)| {
+        let labels = move |result: &str| dataset_and(name, "result", result);
+        dataset.lookups().map(|(result, count)| (labels(result), count))
+    });
+    page.counters("lookups", "Keys looked up, by dataset and result", samples)
+}
+
+fn write_pushes(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
+    let all = metrics.each();
+    let samples = all.iter().flat_map(|(name, dataset)| {
+        PushOutcome::ALL.iter().zip(&dataset.pushes).map(move |(outcome, count)| {
+            (dataset_and(name, "outcome", outcome.as_str()), count.load(Relaxed))
+        })
+    });
+    page.counters("pushes", "Pushes ended, by dataset and outcome", samples)?;
+    let mut buckets = [0; PUSH_BOUNDS_S.len() + 1];
+    let mut seconds = 0.0;
+    for (_, dataset) in &all {
+        let times = dataset.push_times.lock().unwrap_or_else(PoisonError::into_inner);
+        for (sum, bucket) in buckets.iter_mut().zip(&times.buckets) {
+            *sum += bucket;
+        }
+        seconds += times.sum;
+    }
+    let help = "Time from the last byte of a push to its end";
+    page.histogram("push_seconds", help, &PUSH_BOUNDS_S, &buckets, seconds)?;
+    let rollbacks = all.iter().map(|(name, d)| (dataset_label(name), d.rollbacks.load(Relaxed)));
+    page.counters("rollbacks", "Rollbacks, by dataset", rollbacks)
+}
+
+fn write_datasets(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
+    let all = metrics.each();
+    let served =
+        |dataset: &DatasetMetrics| *dataset.served.lock().unwrap_or_else(PoisonError::into_inner);
+    let gauges: [(&str, &str, Gauge); 6] = [
+        ("current_version", "The version being served; 0 for none", |s| s.version),
+        ("current_records", "Records in the version being served", |s| s.records),
+        ("current_bytes", "Bytes on disk of the version being served", |s| s.bytes),
+        ("activated_timestamp_seconds", "When it was activated", |s| s.activated_at),
+        ("as_of_timestamp_seconds", "The time its data is of; 0 if not named", |s| s.as_of),
+        ("held", "1 while the dataset is held", |s| u64::from(s.held)),
+    ];
+    for (name, help, value) in gauges {
+        let samples = all.iter().map(|(name, d)| (dataset_label(name), value(&served(d))));
+        page.gauges(name, help, samples)?;
+    }
+    let versions = all.iter().map(|(name, d)| (dataset_label(name), d.versions.load(Relaxed)));
+    page.gauges("versions", "Versions on disk", versions)?;
+    let bytes = all.iter().map(|(name, d)| (dataset_label(name), d.disk_bytes.load(Relaxed)));
+    page.gauges("disk_bytes", "Bytes on disk of all versions", bytes)
+}
+
+fn dataset_label(name: &impl ToString) -> Labels {
+    vec![("dataset", name.to_string())]
+}
+
+fn dataset_and(name: &impl ToString, label: &'static str, value: &str) -> Labels {
+    vec![("dataset", name.to_string()), (label, value.to_owned())]
+}
+
+/// The shapes of metric that this page is made of.
+struct Writer<'a>(DescriptorEncoder<'a>);
+
+impl Writer<'_> {
+    fn info(&mut self, name: &str, help: &str, label: &'static str, value: &str) -> Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Info)?;
+        metric.encode_info(&[(label, value)])
+    }
+
+    fn counters(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (Labels, u64)>,
+    ) -> Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        samples.into_iter().try_for_each(|(labels, value)| match labels.as_slice() {
+            [] => metric.encode_counter::<NoLabelSet, _, u64>(&value, None),
+            _ => metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None),
+        })
+    }
+
+    fn gauges(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (Labels, u64)>,
+    ) -> Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        samples
+            .into_iter()
+            .try_for_each(|(labels, value)| metric.encode_family(&labels)?.encode_gauge(&value))
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> Result {
+        self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
+    }
+
+    /// `counts` has one more than `bounds`: what is above them all.
+    fn histogram(
+        &mut self,
+        name: &str,
+        help: &str,
+        bounds: &[f64],
+        counts: &[u64],
+        sum: f64,
+    ) -> Result {
+        if counts.len() != bounds.len() + 1 {
+            return Err(Error);
+        }
+        let bounds = bounds.iter().copied().chain([f64::INFINITY]);
+        let buckets: Vec<_> = bounds.zip(counts.iter().copied()).collect();
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        metric.encode_histogram::<NoLabelSet>(sum, counts.iter().sum(), &buckets, None)
+    }
+}
+
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+fn open_files() -> Option<u64> {
+    Some(Path::new("/proc/self/fd").read_dir().ok()?.count() as u64)
+}

@@ -1,0 +1,126 @@
+//! Accepts connections, serves a router on them, and stops without losing a request.
+//!
+//! One acceptor hands each connection to the worker thread with the fewest; a worker is a
+//! single-threaded runtime, so a connection never moves between cores. What a client can
+//! do to hold a connection is bounded here and nowhere else:
+//!
+//! - the head of a request has to come within a time, from the first byte of the
+//!   connection and from the first byte of each later request;
+//! - a connection without a request, a body that does not go on, and an answer that is not
+//!   taken each have a time of their own;
+//! - connections are counted, in all and for each address.
+//!
+//! hyper's own timers are not used: they cost two timer registrations a request, and its
+//! header timeout would also end idle connections. Instead a connection counts its steps,
+//! and each worker looks over its connections a few times within the shortest limit; one
+//! that made no step for longer than its state allows is closed ([`connection`]).
+//!
+//! Stopping: [`Stop::drain`] ends accepting, closes idle connections, lets running requests
+//! end within a time and cuts off the rest; [`Stop::now`] cuts them off at once.
+
+mod body;
+mod connection;
+mod listener;
+mod stop;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+
+use crate::config::ServeConfig;
+use crate::metrics::Metrics;
+
+pub(crate) use body::BodyStalled;
+pub(crate) use listener::Listening;
+pub(crate) use stop::Stop;
+
+/// What the server allows its clients.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// Worker threads.
+    pub(crate) threads: usize,
+    /// Time for a whole request head.
+    pub(crate) header: Duration,
+    /// Time without a request.
+    pub(crate) idle: Duration,
+    /// Time in which a body, or the taking of an answer, must go on.
+    pub(crate) body: Duration,
+    /// Time that running requests have after [`Stop::drain`].
+    pub(crate) drain: Duration,
+    /// Bytes of a request's head.
+    pub(crate) header_bytes: usize,
+    /// Open connections.
+    pub(crate) connections: usize,
+    /// Open connections from one address.
+    pub(crate) connections_per_address: usize,
+}
+
+impl From<&ServeConfig> for Limits {
+    fn from(config: &ServeConfig) -> Self {
+        Self {
+            threads: config.threads.0,
+            header: config.header_timeout.0,
+            idle: config.idle_timeout.0,
+            body: config.body_timeout.0,
+            drain: config.drain_timeout.0,
+            header_bytes: config.max_header_bytes.as_usize(),
+            connections: config.max_connections.0,
+            connections_per_address: config.max_connections_per_address.0,
+        }
+    }
+}
+
+impl Limits {
+    /// How often a worker looks for connections that are over their time: often enough
+    /// that none is more than about a quarter over the shortest.
+    fn sweep_every(&self) -> Duration {
+        let shortest = self.header.min(self.idle).min(self.body);
+        (shortest / 4).clamp(Duration::from_millis(5), Duration::from_millis(2500))
+    }
+}
+
+/// How serving ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Every request was answered.
+    Drained,
+    /// So many connections were cut off with a request running.
+    CutOff(usize),
+}
+
+/// Serves `router` on `listening` until `stop` is asked, on `limits.threads` threads of its
+/// own and the caller's, which blocks. When it returns, nothing listens and no request
+/// runs; work that requests moved to blocking threads may still be ending.
+pub(crate) fn serve(
+    listening: Listening,
+    router: &Router,
+    limits: &Limits,
+    metrics: &Arc<Metrics>,
+    stop: &Stop,
+) -> anyhow::Result<Ended> {
+    listener::raise_file_limit(limits.connections);
+    let limits = Arc::new(limits.clone());
+    let mut workers = Vec::with_capacity(limits.threads);
+    for number in 0..limits.threads {
+        let worker = worker::Worker::start(number, router, &limits, metrics, stop)
+            .with_context(|| format!("cannot start thread {number} of {}", limits.threads))?;
+        workers.push(worker);
+    }
+    let accepting = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime that accepts connections")?;
+    accepting.block_on(listening.accept(&workers, &limits, metrics, stop))?;
+    // First all are told to drain, then each is waited for.
+    let draining: Vec<_> = workers.into_iter().map(worker::Worker::drain).collect();
+    match draining.into_iter().map(worker::join).sum() {
+        0 => Ok(Ended::Drained),
+        cut_off => Ok(Ended::CutOff(cut_off)),
+    }
+}

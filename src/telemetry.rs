@@ -1,0 +1,123 @@
+//! Logs, and the ids that tie a log line to a request.
+//!
+//! A line reads alone, has fields to search by, units in their names, and is written once,
+//! where the thing is handled. Keys and values of datasets never stand in a log.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::{IsTerminal as _, stderr};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::Context as _;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::LogFormat;
+
+/// The header a request id is taken from and given back in.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Another name that some proxies use for it.
+const REQUEST_ID_TOO: HeaderName = HeaderName::from_static("request-id");
+/// The longest id taken from a client, in bytes.
+const MAX_ID_BYTES: usize = 128;
+
+/// Sends the logs of this process to standard error, in `format`. `filter` is a level
+/// (`info`) or a list as in `info,tidetable::server=debug`; the variable `RUST_LOG` takes
+/// its place if it is set. Call once, before the first thread is started.
+pub(crate) fn start(format: LogFormat, filter: &str) -> anyhow::Result<()> {
+    let from_env = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
+    let (origin, text) = match &from_env {
+        Some(text) => ("RUST_LOG", text.as_str()),
+        None => ("log_level", filter),
+    };
+    let filter = EnvFilter::try_new(text)
+        .with_context(|| format!("{origin} is {text:?}: expected a level such as info"))?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    let started = match format {
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).try_init(),
+        LogFormat::Text => lines.with_ansi(stderr().is_terminal()).with_target(false).try_init(),
+    };
+    started.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))
+}
+
+/// Names one request in its answer, in the log and in the history of a dataset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RequestId(std::sync::Arc<str>);
+
+impl RequestId {
+    /// The id that the client sent, if it is 1 to 128 visible ASCII characters. Anything
+    /// else is no id: it could forge lines in a log.
+    pub(crate) fn sent(headers: &HeaderMap) -> Option<Self> {
+        let value = headers.get(REQUEST_ID).or_else(|| headers.get(REQUEST_ID_TOO))?;
+        let text = value.to_str().ok()?;
+        let fits = (1..=MAX_ID_BYTES).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_graphic());
+        fits.then(|| Self(text.into()))
+    }
+
+    /// A new id (UUID version 7): sortable by time, unique across servers. Takes no system
+    /// call, since each "key not found" has one.
+    pub(crate) fn fresh() -> Self {
+        static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let low = SEED.hash_one(count).to_le_bytes();
+        let high = SEED.hash_one((count, "high")).to_le_bytes();
+        let mut random = [0; 10];
+        random[..8].copy_from_slice(&low);
+        random[8..].copy_from_slice(&high[..2]);
+        let now = chrono::Utc::now().timestamp_millis();
+        let millis = u64::try_from(now).unwrap_or_default();
+        let id = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
+        let mut text = uuid::Uuid::encode_buffer();
+        Self((&*id.hyphenated().encode_lower(&mut text)).into())
+    }
+
+    /// The id as text.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for RequestId {
+    type Rejection = std::convert::Infallible;
+
+    /// The id that the edge gave the request, or a new one.
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_else(Self::fresh))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+    use std::collections::HashSet;
+
+    fn sent(name: &'static str, value: &[u8]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, HeaderValue::from_bytes(value).unwrap());
+        RequestId::sent(&headers).map(|id| id.as_str().to_owned())
+    }
+
+    #[test]
+    fn only_plain_ids_are_taken_from_outside() {
+        assert_eq!(sent("x-request-id", b"run-7/a").as_deref(), Some("run-7/a"));
+        assert_eq!(sent("request-id", b"abc").as_deref(), Some("abc"));
+        assert_eq!(sent("x-request-id", &[b'x'; 128]).unwrap().len(), 128);
+        for bad in [&b""[..], b"two words", b"\xffx", b"a\tb", &[b'x'; 129]] {
+            assert_eq!(sent("x-request-id", bad), None, "{bad:?}");
+        }
+        assert_eq!(RequestId::sent(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn new_ids_are_uuids_of_version_7_and_never_the_same() {
+        let ids: Vec<_> = (0..10_000).map(|_| RequestId::fresh()).collect();
+        let parsed = uuid::Uuid::parse_str(ids[0].as_str()).unwrap();
+        assert_eq!(parsed.get_version_num(), 7);
+        assert_eq!(ids.iter().map(RequestId::as_str).collect::<HashSet<_>>().len(), 10_000);
+    }
+}

@@ -1,0 +1,263 @@
+//! Sorted records become a snapshot: SST files with disjoint key ranges, and a manifest.
+//!
+//! What a builder has finished is on the disk, but nobody has looked at it yet: it is an
+//! [`UnpublishedSnapshot`], which only [`UnpublishedSnapshot::verify`] can turn into what
+//! may be published.
+//!
+//! - The manifest is written last, so a directory without one is no snapshot, whatever
+//!   was killed in between.
+//! - The content digest is taken from the records as they were given, not from what was
+//!   written, so that verifying compares the disk with the caller's data.
+
+use std::path::{Path, PathBuf};
+
+use crate::assembly;
+use crate::digest::{ContentHasher, FileSums};
+use crate::durable;
+use crate::error::{Code, Error, Result};
+use crate::layout;
+use crate::manifest::{Compression, Manifest, SstFile};
+use crate::names::{Key, MAX_VALUE_BYTES};
+use crate::regular;
+use crate::rocks::TableWriter;
+use crate::verify::UnpublishedSnapshot;
+
+/// How a snapshot is written.
+#[derive(Clone, Copy, Debug)]
+pub struct BuildOptions {
+    /// How its blocks are compressed.
+    pub compression: Compression,
+    /// A new file is begun when one has reached this size, in bytes: 128 MiB unless set.
+    /// Small enough to be copied again after a failure, large enough that even a large
+    /// snapshot is few files.
+    pub file_bytes: u64,
+}
+
+impl Default for BuildOptions {
+    fn default() -> Self {
+        Self { compression: Compression::default(), file_bytes: 128 * 1024 * 1024 }
+    }
+}
+
+/// Writes the files of one snapshot from records in ascending order of their keys.
+pub struct Builder {
+    dir: PathBuf,
+    options: BuildOptions,
+    files: Vec<SstFile>,
+    table: Option<Table>,
+    /// The key before; empty before the first, which no key is.
+    last_key: Vec<u8>,
+    key_bytes: u64,
+    value_bytes: u64,
+    content: ContentHasher,
+}
+
+/// The file being written.
+struct Table {
+    writer: TableWriter,
+    name: String,
+    first_key: Vec<u8>,
+    records: u64,
+}
+
+impl Builder {
+    /// A builder that writes into `dir`, which is made if need be and must be empty.
+    ///
+    /// # Errors
+    /// [`Code::InvalidSetting`] if `dir` is not empty or `file_bytes` is 0.
+    pub fn create(dir: &Path, options: BuildOptions) -> Result<Self> {
+        if options.file_bytes == 0 {
+            return Err(Error::new(Code::InvalidSetting, "a snapshot's files cannot have 0 bytes"));
+        }
+        durable::create_dir_all(dir)?;
+        if !assembly::paths(dir)?.is_empty() {
+            return Err(Error::new(
+                Code::InvalidSetting,
+                "a snapshot is built in an empty directory, this one is not: name another",
+            )
+            .at(dir));
+        }
+        Ok(Self {
+            dir: dir.to_owned(),
+            options,
+            files: Vec::new(),
+            table: None,
+            last_key: Vec::new(),
+            key_bytes: 0,
+            value_bytes: 0,
+            content: ContentHasher::new(),
+        })
+    }
+
+    /// Adds a record. Its key must be greater than the one before, byte by byte.
+    ///
+    /// # Errors
+    /// [`Code::InvalidKey`], [`Code::ValueTooLarge`] or [`Code::NotAscending`]: the record
+    /// was not added, the builder is as before. After any other error it is of no use.
+    pub fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        Key::new(key)?;
+        check_value(value)?;
+        if key <= &self.last_key[..] {
+            return Err(Error::new(
+                Code::NotAscending,
+                "a record was added out of order: this is a fault in the program, please report it",
+            )
+            .at(&self.dir));
+        }
+        let table = match &mut self.table {
+            Some(table) => table,
+            none => none.insert(Table::create(&self.dir, self.files.len() + 1, key, self.options)?),
+        };
+        table.writer.put(key, value)?;
+        table.records += 1;
+        self.content.record(key, value);
+        self.key_bytes += key.len() as u64;
+        self.value_bytes += value.len() as u64;
+        self.last_key.clear();
+        self.last_key.extend_from_slice(key);
+        if table.writer.bytes() >= self.options.file_bytes {
+            self.close_table()?;
+        }
+        Ok(())
+    }
+
+    /// Completes the snapshot and makes it durable. Reads every file once, for the
+    /// checksums in the manifest.
+    ///
+    /// # Errors
+    /// [`Code::NoRows`] if nothing was added; no manifest is written then.
+    pub fn finish(mut self) -> Result<UnpublishedSnapshot> {
+        self.close_table()?;
+        if self.files.is_empty() {
+            return Err(Error::new(
+                Code::NoRows,
+                "there is no row to build a version from: push a source that has some",
+            ));
+        }
+        // The names of the tables first: a manifest must not outlive what it lists.
+        durable::sync_dir(&self.dir)?;
+        let manifest = Manifest {
+            key_bytes: self.key_bytes,
+            value_bytes: self.value_bytes,
+            content_digest: self.content.finish(),
+            ..Manifest::new(self.options.compression, self.files)
+        };
+        let digest = manifest.write(&self.dir)?;
+        Ok(UnpublishedSnapshot::new(self.dir, manifest, digest))
+    }
+
+    fn close_table(&mut self) -> Result<()> {
+        let Some(Table { writer, name, first_key, records }) = self.table.take() else {
+            return Ok(());
+        };
+        writer.finish()?;
+        let path = self.dir.join(&name);
+        durable::sync_file(&regular::open(&path)?, &path)?;
+        let FileSums { bytes, crc32, blake3 } = FileSums::of(&path, false, &mut |_| {})?;
+        let last_key = self.last_key.clone();
+        self.files.push(SstFile { name, bytes, crc32, blake3, records, first_key, last_key });
+        Ok(())
+    }
+}
+
+impl Table {
+    fn create(dir: &Path, number: usize, first_key: &[u8], options: BuildOptions) -> Result<Self> {
+        let name = layout::sst_name(number);
+        let writer = TableWriter::create(&dir.join(&name), options.compression)?;
+        Ok(Self { writer, name, first_key: first_key.to_owned(), records: 0 })
+    }
+}
+
+/// A value within its limit, or [`Code::ValueTooLarge`].
+pub(crate) fn check_value(value: &[u8]) -> Result<()> {
+    if value.len() <= MAX_VALUE_BYTES {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::ValueTooLarge,
+        format!(
+            "a value has {} bytes; the most is {MAX_VALUE_BYTES}: keep fewer fields or rows of it",
+            value.len()
+        ),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::MAX_KEY_BYTES;
+
+    fn builder(dir: &Path) -> Builder {
+        Builder::create(dir, BuildOptions { file_bytes: 10_000, ..BuildOptions::default() })
+            .unwrap()
+    }
+
+    #[test]
+    fn files_are_rolled_with_disjoint_ranges() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut builder = builder(dir.path());
+        for n in 0..5000 {
+            builder.add(format!("{n:05}").as_bytes(), format!("{}", n * 7919).as_bytes()).unwrap();
+        }
+        let unpublished = builder.finish().unwrap();
+        let manifest = unpublished.manifest();
+        assert!(manifest.files.len() > 2, "{}", manifest.files.len());
+        assert_eq!(manifest.records, 5000);
+        assert_eq!(manifest.key_bytes, 25_000);
+        assert_eq!(&Manifest::read(dir.path()).unwrap().0, manifest);
+    }
+
+    #[test]
+    fn the_content_digest_depends_on_nothing_but_the_records() {
+        let digest = |compression, file_bytes| {
+            let dir = tempfile::tempdir().unwrap();
+            let options = BuildOptions { compression, file_bytes };
+            let mut builder = Builder::create(dir.path(), options).unwrap();
+            for n in 0..2000 {
+                builder.add(format!("{n:05}").as_bytes(), b"value").unwrap();
+            }
+            builder.finish().unwrap().manifest().content_digest
+        };
+        let plain = digest(Compression::None, 1 << 20);
+        assert_eq!(digest(Compression::Lz4, 5_000), plain);
+        assert_eq!(digest(Compression::Zstd, 1 << 30), plain);
+    }
+
+    #[test]
+    fn records_out_of_order_or_out_of_size_are_refused_and_the_rest_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut builder = builder(dir.path());
+        builder.add(b"b", b"").unwrap();
+        let large = vec![0; MAX_VALUE_BYTES + 1];
+        let bad: [(&[u8], &[u8], Code); 5] = [
+            (b"b", b"", Code::NotAscending),
+            (b"a", b"", Code::NotAscending),
+            (b"", b"", Code::InvalidKey),
+            (&large[..=MAX_KEY_BYTES], b"", Code::InvalidKey),
+            (b"c", &large, Code::ValueTooLarge),
+        ];
+        for (key, value, code) in bad {
+            assert_eq!(builder.add(key, value).unwrap_err().code(), code);
+        }
+        builder.add(b"c", &large[1..]).unwrap();
+        let manifest = builder.finish().unwrap().manifest().clone();
+        assert_eq!((manifest.records, manifest.key_bytes), (2, 2));
+        assert_eq!(manifest.value_bytes, MAX_VALUE_BYTES as u64);
+    }
+
+    #[test]
+    fn no_rows_make_no_snapshot() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(builder(dir.path()).finish().err().unwrap().code(), Code::NoRows);
+        assert!(Manifest::read(dir.path()).is_err());
+    }
+
+    #[test]
+    fn a_directory_that_is_not_empty_is_not_built_into() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("000001.sst"), b"old").unwrap();
+        let error = Builder::create(dir.path(), BuildOptions::default()).err().unwrap();
+        assert_eq!(error.code(), Code::InvalidSetting);
+        assert_eq!(std::fs::read(dir.path().join("000001.sst")).unwrap(), b"old");
+    }
+}

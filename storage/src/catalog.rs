@@ -1,0 +1,536 @@
+//! The catalogue: a pure state machine. Events in, "which version serves" out.
+//!
+//! It reads no clock and no disk, so the fold of the journal always gives the same state,
+//! and it can be checked without either. `plan.rs` says which event a request leads to, or
+//! why it may not happen; [`Catalog::apply`] is the only thing that changes the state, and
+//! it cannot fail. `retention.rs` says what may be given up.
+//!
+//! Invariants kept here:
+//! - a number is given once: `next_version` only grows, also across the deletion of its
+//!   dataset (invariant 1);
+//! - `current` changes by [`Event::Activated`] alone, of which a rollback is one
+//!   (invariants 2 and 10);
+//! - what a rollback would go to is never due for deletion (invariant 8).
+
+mod plan;
+mod retention;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+pub use plan::{Activation, Admission, Expect, Parked, Rollback};
+pub use retention::Keep;
+
+use crate::config::DatasetConfig;
+use crate::error::{Code, Error, Result};
+use crate::event::{Cause, Event, Millis, SealedPart, Stats, Verdict};
+use crate::gates;
+use crate::names::{DatasetName, Version};
+
+/// How many events of a dataset its history shows.
+const HISTORY_KEPT: usize = 10_000;
+/// How many activations are remembered to find what to roll back to.
+const SERVED_KEPT: usize = 1_000;
+/// How many deleted versions still show what they were.
+const DELETED_SHOWN: usize = 100;
+
+/// Every dataset the journal knows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Catalog {
+    datasets: BTreeMap<DatasetName, Dataset>,
+    /// The sequence number of the last event applied.
+    seq: u64,
+}
+
+/// One dataset.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Dataset {
+    /// When it was made.
+    pub created_at: Millis,
+    /// Its settings.
+    pub config: DatasetConfig,
+    /// The version being served.
+    pub current: Option<Version>,
+    /// Why pushes are not activated by themselves, while they are not.
+    pub hold: Option<Hold>,
+    /// Every version that is kept, and the last deleted ones.
+    pub versions: BTreeMap<Version, Entry>,
+    /// What happened, oldest first.
+    pub history: VecDeque<Happened>,
+    /// Deleted, and kept only so that its numbers are not used again.
+    deleted: bool,
+    next_version: Version,
+    /// Every version activated, oldest first.
+    served: VecDeque<Version>,
+    idempotency: BTreeMap<String, Remembered>,
+}
+
+/// Why a dataset is held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Since when.
+    pub at: Millis,
+    /// By whom.
+    pub actor: String,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// Where a version is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Its parts are arriving.
+    Receiving,
+    /// It has all its parts; its files are being made and verified.
+    Building,
+    /// Complete and verified; never served.
+    Ready,
+    /// The current version.
+    Active,
+    /// It served, and another does now.
+    Retired,
+    /// Its push ended without files.
+    Failed,
+    /// A gate refused it.
+    Rejected,
+    /// It was rolled back from.
+    Bad,
+    /// It was given up.
+    Deleted,
+}
+
+impl State {
+    /// Whether its files are in place.
+    pub fn has_files(self) -> bool {
+        matches!(self, Self::Ready | Self::Active | Self::Retired | Self::Rejected | Self::Bad)
+    }
+
+    /// Whether its push still runs.
+    pub fn is_pushing(self) -> bool {
+        matches!(self, Self::Receiving | Self::Building)
+    }
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Receiving => "receiving",
+            Self::Building => "building",
+            Self::Ready => "ready",
+            Self::Active => "active",
+            Self::Retired => "retired",
+            Self::Failed => "failed",
+            Self::Rejected => "rejected",
+            Self::Bad => "bad",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
+/// One version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Where it is in its life.
+    pub state: State,
+    /// The batch run's name for it.
+    pub label: Option<String>,
+    /// The instant the data describes.
+    pub as_of: Option<String>,
+    /// How its rows became keys and values, as JSON.
+    pub options: String,
+    /// Whether its push asked for activation.
+    pub activate: bool,
+    /// Whether its push is one request.
+    pub whole: bool,
+    /// Its parts, once it is sealed.
+    pub parts: Vec<SealedPart>,
+    /// When its push began.
+    pub created_at: Millis,
+    /// When it was published.
+    pub ready_at: Option<Millis>,
+    /// When it last became current.
+    pub activated_at: Option<Millis>,
+    /// When it last ceased to be current.
+    pub left_at: Option<Millis>,
+    /// BLAKE3 of its manifest, once it is published.
+    pub manifest: Option<[u8; 32]>,
+    /// What is in it, once it is published.
+    pub stats: Option<Stats>,
+    /// What the gates said last.
+    pub gates: Vec<Verdict>,
+    /// The version they compared it with.
+    pub gated_against: Option<Version>,
+    /// The stable name of why it failed.
+    pub code: Option<String>,
+    /// Why it failed, was refused, was marked bad or was forced.
+    pub reason: Option<String>,
+    /// The first places in the source at fault.
+    pub problems: Vec<String>,
+}
+
+/// One line of a dataset's history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Happened {
+    /// Its place among all events of the data directory.
+    pub seq: u64,
+    /// When.
+    pub at: Millis,
+    /// What: the name of the event.
+    pub event: String,
+    /// The version it is about.
+    pub version: Option<Version>,
+    /// For a swap, the version before.
+    pub from: Option<Version>,
+    /// For a swap, the version after.
+    pub to: Option<Version>,
+    /// By whom.
+    pub actor: String,
+    /// In which request.
+    pub request_id: String,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// The request first made with an idempotency key, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// What the request asked for, in short.
+    pub fingerprint: String,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What came of a request, as far as an answer needs it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// A push was admitted.
+    Pushed(Version),
+    /// The current version was changed.
+    Moved(Moved),
+    /// The dataset was held.
+    Held,
+    /// The dataset was released, and nothing was there to activate.
+    Released,
+}
+
+/// A change of the current version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// The version before.
+    pub from: Option<Version>,
+    /// The version after.
+    pub to: Version,
+    /// Whether the dataset is held after it.
+    pub held: bool,
+    /// The version it marked as bad.
+    pub marked_bad: Option<Version>,
+}
+
+impl Catalog {
+    /// The last event's sequence number; 0 before the first.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// The datasets that are not deleted, by name.
+    pub fn datasets(&self) -> impl Iterator<Item = (&DatasetName, &Dataset)> {
+        self.datasets.iter().filter(|(_, d)| !d.deleted)
+    }
+
+    /// One dataset ([`Code::DatasetNotFound`]).
+    pub fn dataset(&self, name: &DatasetName) -> Result<&Dataset> {
+        self.datasets
+            .get(name)
+            .filter(|d| !d.deleted)
+            .ok_or_else(|| Error::new(Code::DatasetNotFound, format!("there is no dataset {name}")))
+    }
+
+    /// One version of one dataset, in any state ([`Code::VersionNotFound`], and
+    /// [`Code::VersionDeleted`] if nothing is left of it).
+    pub fn entry(&self, name: &DatasetName, version: Version) -> Result<&Entry> {
+        let dataset = self.dataset(name)?;
+        dataset.versions.get(&version).ok_or_else(|| dataset.absent(name, version))
+    }
+
+    /// Whether that number was ever given, whatever became of it.
+    pub(crate) fn was_admitted(&self, name: &DatasetName, version: Version) -> bool {
+        self.datasets.get(name).is_some_and(|d| version < d.next_version)
+    }
+
+    /// Takes in one event. Events come from the journal or were planned by this very
+    /// state, so there is nothing to refuse here.
+    pub(crate) fn apply(&mut self, seq: u64, cause: &Cause, event: &Event) {
+        self.seq = seq;
+        let name = event.dataset();
+        let dataset = self.datasets.entry(name.clone()).or_insert_with(Dataset::unborn);
+        let marked_bad = match event {
+            Event::Activated(e) if e.rollback => e.from,
+            _ => None,
+        };
+        dataset.take(cause, event);
+        dataset.remember(cause, event, marked_bad);
+        dataset.note(seq, cause, event);
+    }
+}
+
+impl Dataset {
+    /// As good as never seen: the first event of every dataset is `Created`.
+    fn unborn() -> Self {
+        Self {
+            created_at: 0,
+            config: DatasetConfig::default(),
+            current: None,
+            hold: None,
+            versions: BTreeMap::new(),
+            history: VecDeque::new(),
+            deleted: true,
+            next_version: Version(1),
+            served: VecDeque::new(),
+            idempotency: BTreeMap::new(),
+        }
+    }
+
+    /// The first number that was not given yet.
+    pub fn next_version(&self) -> Version {
+        self.next_version
+    }
+
+    /// The request made earlier with that idempotency key, if it is remembered.
+    pub fn remembered(&self, key: &str) -> Option<&Remembered> {
+        self.idempotency.get(key)
+    }
+
+    /// What a rollback goes to by default: the version served before the current one
+    /// that is not bad, deleted, or the current one itself.
+    pub fn rollback_target(&self) -> Option<Version> {
+        let current = self.current?;
+        let before = self.served.iter().rev().skip_while(|v| **v != current);
+        before.copied().find(|v| {
+            *v != current && self.versions.get(v).is_some_and(|e| e.state == State::Retired)
+        })
+    }
+
+    /// What a release activates: the newest ready version whose push asked for it and
+    /// began after the current version's did.
+    pub fn release_target(&self) -> Option<Version> {
+        let due = |(v, e): &(&Version, &Entry)| {
+            e.state == State::Ready && e.activate && Some(**v) > self.current
+        };
+        self.versions.iter().rev().find(due).map(|(v, _)| *v)
+    }
+
+    fn absent(&self, name: &DatasetName, version: Version) -> Error {
+        if version < self.next_version {
+            let text = format!("version {version} of {name} was deleted");
+            return Error::new(Code::VersionDeleted, text);
+        }
+        Error::new(Code::VersionNotFound, format!("{name} has no version {version}"))
+    }
+
+    fn take(&mut self, cause: &Cause, event: &Event) {
+        match event {
+            Event::Created(e) | Event::Configured(e) => {
+                if self.deleted {
+                    self.deleted = false;
+                    self.created_at = cause.at;
+                }
+                // A settings document that this program cannot read was written by a
+                // newer one; its defaults are safer than not serving.
+                self.config = serde_json::from_str(&e.config).unwrap_or_default();
+            }
+            Event::DatasetDeleted(_) => {
+                let next_version = self.next_version;
+                *self = Self { next_version, ..Self::unborn() };
+            }
+            Event::Admitted(e) => {
+                self.next_version = self.next_version.max(Version(e.version.0 + 1));
+                self.versions.insert(e.version, Entry::admitted(cause, e));
+            }
+            Event::Held(_) => self.hold = Some(Hold::by(cause)),
+            Event::Released(_) => self.hold = None,
+            Event::Activated(e) => {
+                if let Some(left) = e.from.and_then(|v| self.versions.get_mut(&v)) {
+                    left.left_at = Some(cause.at);
+                    left.state = if e.rollback { State::Bad } else { State::Retired };
+                    if e.rollback {
+                        left.reason = cause.reason.clone();
+                    }
+                }
+                if let Some(entered) = self.versions.get_mut(&e.to) {
+                    entered.state = State::Active;
+                    entered.activated_at = Some(cause.at);
+                    if e.forced {
+                        entered.reason = cause.reason.clone();
+                    }
+                }
+                self.current = Some(e.to);
+                self.served.push_back(e.to);
+                if self.served.len() > SERVED_KEPT {
+                    self.served.pop_front();
+                }
+                match e.hold {
+                    Some(true) => self.hold = Some(Hold::by(cause)),
+                    Some(false) => self.hold = None,
+                    None => {}
+                }
+            }
+            Event::Sealed(_)
+            | Event::Failed(_)
+            | Event::Published(_)
+            | Event::Rejected(_)
+            | Event::Deleted(_) => {
+                let version = event.version().expect("these five events are about a version");
+                if let Some(entry) = self.versions.get_mut(&version) {
+                    entry.take(cause, event);
+                }
+                self.forget_old_deleted();
+            }
+        }
+    }
+
+    fn remember(&mut self, cause: &Cause, event: &Event, marked_bad: Option<Version>) {
+        let held = self.hold.is_some();
+        let outcome = match event {
+            Event::Admitted(e) => Some(Outcome::Pushed(e.version)),
+            Event::Activated(e) => {
+                Some(Outcome::Moved(Moved { from: e.from, to: e.to, held, marked_bad }))
+            }
+            Event::Held(_) => Some(Outcome::Held),
+            Event::Released(_) => Some(Outcome::Released),
+            _ => None,
+        };
+        if let (Some(outcome), Some(id)) = (outcome, &cause.idempotency) {
+            let remembered = Remembered { fingerprint: id.fingerprint.clone(), outcome };
+            self.idempotency.insert(id.key.clone(), remembered);
+        }
+        // A push that came to nothing, or to harm, frees its key: the job may be run again
+        // with corrected data. What became of a deleted version needs no answer any more.
+        let versions = &self.versions;
+        self.idempotency.retain(|_, r| {
+            let state = |v: &Version| versions.get(v).map(|e| e.state);
+            match &r.outcome {
+                Outcome::Pushed(v) => !matches!(
+                    state(v),
+                    None | Some(State::Failed | State::Rejected | State::Bad | State::Deleted)
+                ),
+                Outcome::Moved(m) => !matches!(state(&m.to), None | Some(State::Deleted)),
+                Outcome::Held | Outcome::Released => true,
+            }
+        });
+    }
+
+    fn note(&mut self, seq: u64, cause: &Cause, event: &Event) {
+        let (from, to) = match event {
+            Event::Activated(e) => (e.from, Some(e.to)),
+            _ => (None, None),
+        };
+        let reason = match event {
+            Event::Failed(e) => Some(e.detail.clone()),
+            Event::Published(e) if !gates::all_passed(&e.gates) => Some(gates::refusal(&e.gates)),
+            Event::Rejected(e) => Some(gates::refusal(&e.gates)),
+            _ => cause.reason.clone(),
+        };
+        self.history.push_back(Happened {
+            seq,
+            at: cause.at,
+            event: event.name().to_owned(),
+            version: event.version(),
+            from,
+            to,
+            actor: cause.actor.clone(),
+            request_id: cause.request_id.clone(),
+            reason,
+        });
+        if self.history.len() > HISTORY_KEPT {
+            self.history.pop_front();
+        }
+    }
+
+    fn forget_old_deleted(&mut self) {
+        let deleted: Vec<Version> = self
+            .versions
+            .iter()
+            .filter(|(_, e)| e.state == State::Deleted)
+            .map(|(v, _)| *v)
+            .collect();
+        for version in deleted.iter().rev().skip(DELETED_SHOWN) {
+            self.versions.remove(version);
+        }
+    }
+}
+
+impl Entry {
+    fn admitted(cause: &Cause, e: &crate::event::Admitted) -> Self {
+        Self {
+            state: State::Receiving,
+            label: e.label.clone(),
+            as_of: e.as_of.clone(),
+            options: e.options.clone(),
+            activate: e.activate,
+            whole: e.whole,
+            parts: Vec::new(),
+            created_at: cause.at,
+            ready_at: None,
+            activated_at: None,
+            left_at: None,
+            manifest: None,
+            stats: None,
+            gates: Vec::new(),
+            gated_against: None,
+            code: None,
+            reason: None,
+            problems: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, cause: &Cause, event: &Event) {
+        match event {
+            Event::Sealed(e) => {
+                self.state = State::Building;
+                self.activate = e.activate;
+                self.parts = e.parts.clone();
+            }
+            Event::Failed(e) => {
+                self.state = State::Failed;
+                self.code = Some(e.code.clone());
+                self.reason = Some(e.detail.clone());
+                self.problems = e.problems.clone();
+                self.left_at = Some(cause.at);
+            }
+            Event::Published(e) => {
+                self.ready_at = Some(cause.at);
+                self.manifest = Some(e.manifest);
+                self.stats = Some(e.stats.clone());
+                self.gated(&e.gates, e.against);
+            }
+            Event::Rejected(e) => self.gated(&e.gates, e.against),
+            Event::Deleted(_) => {
+                self.state = State::Deleted;
+                self.left_at = Some(cause.at);
+            }
+            _ => unreachable!("Dataset::take hands on the events of one version alone"),
+        }
+    }
+
+    fn gated(&mut self, verdicts: &[Verdict], against: Option<Version>) {
+        self.gates = verdicts.to_vec();
+        self.gated_against = against;
+        self.state = State::Ready;
+        if !gates::all_passed(verdicts) {
+            self.state = State::Rejected;
+            self.code = Some(Code::GateRefused.as_str().to_owned());
+            self.reason = Some(gates::refusal(verdicts));
+        }
+    }
+}
+
+impl Hold {
+    fn by(cause: &Cause) -> Self {
+        Self { at: cause.at, actor: cause.actor.clone(), reason: cause.reason.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

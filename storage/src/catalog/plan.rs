@@ -1,0 +1,376 @@
+//! Which event a request leads to, or why it may not happen. Nothing is changed here: the
+//! caller appends the event to the journal and applies it, under one lock, so that what
+//! was checked still holds.
+
+use crate::config::DatasetConfig;
+use crate::error::{Code, Error, Result};
+use crate::event::{
+    Activated, Admitted, Created, DatasetDeleted, Deleted, Event, Failed, Idempotency, OfDataset,
+    Sealed, SealedPart,
+};
+use crate::gates;
+use crate::names::{DatasetName, Version};
+
+use super::{Catalog, Dataset, Entry, Outcome, State};
+
+/// Who the caller believes is current.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// It does not matter.
+    Anything,
+    /// This version, or none at all.
+    Current(Option<Version>),
+}
+
+/// What a push says when it begins.
+#[derive(Clone, Debug, Default)]
+pub struct Admission {
+    /// The batch run's own name for it.
+    pub label: Option<String>,
+    /// The instant the data describes, RFC 3339.
+    pub as_of: Option<String>,
+    /// How rows become keys and values, as JSON.
+    pub options: String,
+    /// Whether to activate it when it is ready.
+    pub activate: bool,
+    /// Whether the whole push is one request.
+    pub whole: bool,
+}
+
+/// A request to make a version current.
+#[derive(Clone, Copy, Debug)]
+pub struct Activation {
+    /// Which.
+    pub version: Version,
+    /// Whether to override a gate or a `bad` mark; needs a reason.
+    pub force: bool,
+    /// Who must be current for it to happen.
+    pub expect: Expect,
+}
+
+/// A request to go back to an earlier version.
+#[derive(Clone, Copy, Debug)]
+pub struct Rollback {
+    /// To which; by default the one served before that is not bad.
+    pub to: Option<Version>,
+    /// Whether to hold the dataset after it.
+    pub hold: bool,
+    /// Who must be current for it to happen.
+    pub expect: Expect,
+}
+
+impl Catalog {
+    /// Makes a dataset, or changes the settings of one that is there.
+    pub(crate) fn plan_configure(
+        &self,
+        name: &DatasetName,
+        config: &DatasetConfig,
+    ) -> Result<Event> {
+        config.check()?;
+        let config = serde_json::to_string(config).expect("settings are plain data");
+        let event = Created { dataset: name.clone(), config };
+        Ok(match self.dataset(name) {
+            Ok(_) => Event::Configured(event),
+            Err(_) => Event::Created(event),
+        })
+    }
+
+    /// Deletes a dataset with all its versions, unless a push of it still runs.
+    pub(crate) fn plan_delete_dataset(&self, name: &DatasetName) -> Result<Event> {
+        let dataset = self.dataset(name)?;
+        if let Some((version, _)) = dataset.versions.iter().find(|(_, e)| e.state.is_pushing()) {
+            let text = format!(
+                "a push of {name} still runs (version {version}): wait for it or delete it first"
+            );
+            return Err(Error::new(Code::VersionInUse, text));
+        }
+        Ok(Event::DatasetDeleted(DatasetDeleted { dataset: name.clone() }))
+    }
+
+    /// Gives a push its number.
+    pub(crate) fn plan_admit(&self, name: &DatasetName, push: &Admission) -> Result<Event> {
+        let dataset = self.dataset(name)?;
+        Ok(Event::Admitted(Admitted {
+            dataset: name.clone(),
+            version: dataset.next_version,
+            label: push.label.clone(),
+            as_of: push.as_of.clone(),
+            options: push.options.clone(),
+            activate: push.activate,
+            whole: push.whole,
+        }))
+    }
+
+    /// Closes a push to further parts.
+    pub(crate) fn plan_seal(
+        &self,
+        name: &DatasetName,
+        version: Version,
+        activate: bool,
+        parts: Vec<SealedPart>,
+    ) -> Result<Event> {
+        self.pushing(name, version, State::Receiving, "take a commit")?;
+        if parts.is_empty() {
+            let text =
+                format!("no part of version {version} of {name} has arrived: nothing to commit");
+            return Err(Error::new(Code::PartsMissing, text));
+        }
+        Ok(Event::Sealed(Sealed { dataset: name.clone(), version, activate, parts }))
+    }
+
+    /// Ends a push without a version.
+    pub(crate) fn plan_fail(&self, failed: Failed) -> Result<Event> {
+        let entry = self.entry(&failed.dataset, failed.version)?;
+        if !entry.state.is_pushing() {
+            return Err(wrong_state(&failed.dataset, failed.version, entry, "fail"));
+        }
+        Ok(Event::Failed(failed))
+    }
+
+    /// Whether files may be published for that push now.
+    pub(crate) fn check_publish(&self, name: &DatasetName, version: Version) -> Result<&Entry> {
+        self.pushing(name, version, State::Building, "be published")
+    }
+
+    /// Makes a version current.
+    ///
+    /// The gates of a version were checked against the version that was current then; if
+    /// another is now, the caller checks them again first and says so by `regated`.
+    pub(crate) fn plan_activate(
+        &self,
+        name: &DatasetName,
+        activation: &Activation,
+        reason: Option<&str>,
+    ) -> Result<Event> {
+        let dataset = self.dataset(name)?;
+        dataset.expect(name, activation.expect)?;
+        let version = activation.version;
+        let entry = self.entry(name, version)?;
+        let with_force = activation.force && reason.is_some_and(|r| !r.trim().is_empty());
+        let needs_force = match entry.state {
+            State::Ready | State::Retired => false,
+            State::Rejected | State::Bad => true,
+            State::Active => {
+                let text =
+                    format!("version {version} of {name} is already current: nothing was changed");
+                return Err(Error::new(Code::AlreadyCurrent, text));
+            }
+            State::Deleted => return Err(dataset.absent(name, version)),
+            State::Receiving | State::Building | State::Failed => {
+                return Err(wrong_state(name, version, entry, "be activated"));
+            }
+        };
+        if needs_force && !with_force {
+            let text = format!(
+                "version {version} of {name} is {}{}: activate it with force and a reason if you are sure",
+                entry.state.as_str(),
+                entry.reason.as_ref().map(|r| format!(" ({r})")).unwrap_or_default(),
+            );
+            return Err(Error::new(Code::NeedsForce, text));
+        }
+        Ok(Event::Activated(Activated {
+            dataset: name.clone(),
+            from: dataset.current,
+            to: version,
+            forced: needs_force || activation.force,
+            rollback: false,
+            hold: None,
+        }))
+    }
+
+    /// Whether a version that has just become ready is to be activated by itself; if not,
+    /// why.
+    pub(crate) fn activates_by_itself(
+        &self,
+        name: &DatasetName,
+        version: Version,
+    ) -> Result<std::result::Result<(), Parked>> {
+        let dataset = self.dataset(name)?;
+        let entry = self.entry(name, version)?;
+        Ok(match entry.state {
+            State::Rejected => Err(Parked::Rejected),
+            State::Ready if dataset.hold.is_some() => Err(Parked::Held),
+            State::Ready if !entry.activate => Err(Parked::NotAsked),
+            State::Ready if Some(version) < dataset.current => Err(Parked::Superseded),
+            State::Ready => Ok(()),
+            _ => return Err(wrong_state(name, version, entry, "be activated")),
+        })
+    }
+
+    /// Goes back to an earlier version: the same event as an activation.
+    pub(crate) fn plan_rollback(&self, name: &DatasetName, rollback: &Rollback) -> Result<Event> {
+        let dataset = self.dataset(name)?;
+        dataset.expect(name, rollback.expect)?;
+        let nothing = |text: String| Err(Error::new(Code::NothingToRollBackTo, text));
+        let Some(current) = dataset.current else {
+            return nothing(format!("{name} has no current version: nothing to roll back"));
+        };
+        let to = match rollback.to.or_else(|| dataset.rollback_target()) {
+            Some(to) => to,
+            None => {
+                return nothing(format!(
+                    "no version of {name} served before {current} that is kept and not bad: \
+                     nothing was changed"
+                ));
+            }
+        };
+        let entry = self.entry(name, to)?;
+        match entry.state {
+            State::Retired | State::Ready => {}
+            State::Active => {
+                let text =
+                    format!("version {to} of {name} is already current: nothing was changed");
+                return Err(Error::new(Code::AlreadyCurrent, text));
+            }
+            State::Deleted => return Err(dataset.absent(name, to)),
+            State::Bad | State::Rejected => {
+                let text = format!(
+                    "version {to} of {name} is {}: activate it with force and a reason if you are sure",
+                    entry.state.as_str()
+                );
+                return Err(Error::new(Code::NeedsForce, text));
+            }
+            _ => return Err(wrong_state(name, to, entry, "be rolled back to")),
+        }
+        Ok(Event::Activated(Activated {
+            dataset: name.clone(),
+            from: Some(current),
+            to,
+            forced: false,
+            rollback: true,
+            hold: rollback.hold.then_some(true),
+        }))
+    }
+
+    /// Holds a dataset; `None` if it is held already.
+    pub(crate) fn plan_hold(&self, name: &DatasetName) -> Result<Option<Event>> {
+        let dataset = self.dataset(name)?;
+        let event = Event::Held(OfDataset { dataset: name.clone() });
+        Ok(dataset.hold.is_none().then_some(event))
+    }
+
+    /// Ends a hold, and activates `target` with it, if there is one to activate: one
+    /// event, so that a release is never done by half.
+    pub(crate) fn plan_release(
+        &self,
+        name: &DatasetName,
+        target: Option<Version>,
+    ) -> Result<Event> {
+        let dataset = self.dataset(name)?;
+        if dataset.hold.is_none() {
+            let text = format!("{name} is not held: nothing was changed");
+            return Err(Error::new(Code::NotHeld, text));
+        }
+        Ok(match target {
+            None => Event::Released(OfDataset { dataset: name.clone() }),
+            Some(to) => Event::Activated(Activated {
+                dataset: name.clone(),
+                from: dataset.current,
+                to,
+                forced: false,
+                rollback: false,
+                hold: Some(false),
+            }),
+        })
+    }
+
+    /// Aborts a push, or deletes a version that nobody serves.
+    pub(crate) fn plan_delete(&self, name: &DatasetName, version: Version) -> Result<Event> {
+        let dataset = self.dataset(name)?;
+        let entry = self.entry(name, version)?;
+        let in_use = |why: &str| {
+            let text = format!("version {version} of {name} {why}: it is not deleted");
+            Err(Error::new(Code::VersionInUse, text))
+        };
+        match entry.state {
+            State::Deleted => return Err(dataset.absent(name, version)),
+            State::Active => return in_use("is being served"),
+            _ if dataset.rollback_target() == Some(version) => {
+                return in_use("is what a rollback would go to, the last one that served well");
+            }
+            _ => {}
+        }
+        Ok(Event::Deleted(Deleted { dataset: name.clone(), version }))
+    }
+
+    /// Looks a request up by its idempotency key. `Some` if it was made before, and what
+    /// came of it; [`Code::InProgress`] while the first one still runs;
+    /// [`Code::IdempotencyKeyReused`] if the key was used for another request.
+    pub fn replay(&self, name: &DatasetName, id: &Idempotency) -> Result<Option<Outcome>> {
+        let Ok(dataset) = self.dataset(name) else { return Ok(None) };
+        let Some(remembered) = dataset.idempotency.get(&id.key) else { return Ok(None) };
+        if remembered.fingerprint != id.fingerprint {
+            let text = "this idempotency key was used for another request: use a new one";
+            return Err(Error::new(Code::IdempotencyKeyReused, text));
+        }
+        if let Outcome::Pushed(version) = &remembered.outcome
+            && let Some(entry) = dataset.versions.get(version)
+            && entry.whole
+            && entry.state == State::Receiving
+        {
+            let text =
+                format!("the push with this idempotency key still runs, as version {version}");
+            return Err(Error::new(Code::InProgress, text));
+        }
+        Ok(Some(remembered.outcome.clone()))
+    }
+
+    /// What the gates say of a version against the current one.
+    pub(crate) fn gate(
+        &self,
+        name: &DatasetName,
+        stats: &crate::event::Stats,
+    ) -> Result<(Vec<crate::event::Verdict>, Option<Version>)> {
+        let dataset = self.dataset(name)?;
+        let current = dataset.current.and_then(|v| dataset.versions.get(&v));
+        let verdicts =
+            gates::check(&dataset.config.gates, stats, current.and_then(|e| e.stats.as_ref()));
+        Ok((verdicts, dataset.current))
+    }
+
+    fn pushing(
+        &self,
+        name: &DatasetName,
+        version: Version,
+        state: State,
+        doing: &str,
+    ) -> Result<&Entry> {
+        let entry = self.entry(name, version)?;
+        if entry.state == state { Ok(entry) } else { Err(wrong_state(name, version, entry, doing)) }
+    }
+}
+
+/// Why a ready version was not activated by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parked {
+    /// The dataset is held.
+    Held,
+    /// Its push did not ask for it.
+    NotAsked,
+    /// The current version's push began after its own did.
+    Superseded,
+    /// A gate refused it.
+    Rejected,
+}
+
+impl Dataset {
+    fn expect(&self, name: &DatasetName, expect: Expect) -> Result<()> {
+        let Expect::Current(expected) = expect else { return Ok(()) };
+        if expected == self.current {
+            return Ok(());
+        }
+        let shown = |v: Option<Version>| v.map_or("none".to_owned(), |v| format!("version {v}"));
+        let text = format!(
+            "{} of {name} was expected to be current, but it is {}: nothing was changed",
+            shown(expected),
+            shown(self.current)
+        );
+        Err(Error::new(Code::CurrentChanged, text))
+    }
+}
+
+fn wrong_state(name: &DatasetName, version: Version, entry: &Entry, doing: &str) -> Error {
+    let text =
+        format!("version {version} of {name} is {}: it cannot {doing}", entry.state.as_str());
+    Error::new(Code::WrongState, text)
+}

@@ -1,0 +1,90 @@
+//! What may be given up: a pure function of the catalogue and the time.
+
+use crate::event::Millis;
+use crate::names::{DatasetName, Version};
+
+use super::{Catalog, Dataset, Entry, State};
+
+/// How many versions of each state that does not serve are kept, the newest first.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// Ready, and never served.
+    pub ready: usize,
+    /// Refused by a gate.
+    pub rejected: usize,
+    /// Rolled back from.
+    pub bad: usize,
+    /// Failed: they have no files, only a line that says why.
+    pub failed: usize,
+    /// How long a push may wait for its next part, in milliseconds.
+    pub receiving: Millis,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self { ready: 3, rejected: 2, bad: 2, failed: 10, receiving: 24 * 3600 * 1000 }
+    }
+}
+
+impl Catalog {
+    /// The versions that nobody needs any more. Never the current one, never what a
+    /// rollback would go to (invariant 8), never one that stopped serving less than its
+    /// grace time ago.
+    pub(crate) fn due_for_deletion(&self, keep: &Keep, now: Millis) -> Vec<(DatasetName, Version)> {
+        let mut due = Vec::new();
+        for (name, dataset) in self.datasets() {
+            let versions = dataset.due_for_deletion(keep, now);
+            due.extend(versions.into_iter().map(|v| (name.clone(), v)));
+        }
+        due
+    }
+
+    /// The pushes that nobody has sent a part to for too long, by when they began.
+    pub(crate) fn abandoned(&self, keep: &Keep, now: Millis) -> Vec<(DatasetName, Version)> {
+        let mut found = Vec::new();
+        for (name, dataset) in self.datasets() {
+            for (version, entry) in &dataset.versions {
+                let old = now.saturating_sub(entry.created_at) > keep.receiving;
+                if entry.state == State::Receiving && old {
+                    found.push((name.clone(), *version));
+                }
+            }
+        }
+        found
+    }
+}
+
+impl Dataset {
+    fn due_for_deletion(&self, keep: &Keep, now: Millis) -> Vec<Version> {
+        let retain = (self.config.retain as usize).max(1);
+        let mut due = self.beyond(retain, |s| matches!(s, State::Active | State::Retired));
+        due.extend(self.beyond(keep.ready, |s| s == State::Ready));
+        due.extend(self.beyond(keep.rejected, |s| s == State::Rejected));
+        due.extend(self.beyond(keep.bad, |s| s == State::Bad));
+        due.extend(self.beyond(keep.failed, |s| s == State::Failed));
+        let last_good = self.rollback_target();
+        due.retain(|v| Some(*v) != self.current && Some(*v) != last_good);
+        due.retain(|v| self.versions.get(v).is_none_or(|e| self.grace_is_over(e, now)));
+        due
+    }
+
+    /// All but the newest `kept` versions in such a state. Of those that have served, the
+    /// newest is the one that served last, whatever its number: after a rollback the
+    /// higher numbers are the older news.
+    fn beyond(&self, kept: usize, state: impl Fn(State) -> bool) -> Vec<Version> {
+        let mut found: Vec<(&Version, &Entry)> =
+            self.versions.iter().filter(|(_, e)| state(e.state)).collect();
+        found.sort_by_key(|(v, e)| {
+            (Some(**v) == self.current, e.left_at.filter(|_| e.activated_at.is_some()), **v)
+        });
+        found.iter().rev().skip(kept).map(|(v, _)| **v).collect()
+    }
+
+    fn grace_is_over(&self, entry: &Entry, now: Millis) -> bool {
+        let grace = self.config.retire_grace_seconds * 1000;
+        match (entry.activated_at, entry.left_at) {
+            (Some(_), Some(left)) => now.saturating_sub(left) >= grace,
+            _ => true,
+        }
+    }
+}

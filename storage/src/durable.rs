@@ -1,0 +1,148 @@
+//! Every fsync and every rename of this crate, so that "it is on the disk" means the
+//! same everywhere.
+//!
+//! Invariant 6 rests on these: what a function here has returned `Ok` for survives power
+//! loss, names included, because the directory that holds a new name is synced as well.
+//! A failed fsync is final: the kernel may have dropped the pages and would report
+//! success the next time, so nobody here tries twice. The caller gives up what it was
+//! making.
+
+#![expect(clippy::disallowed_methods, reason = "the one module that may sync and rename")]
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Waits until the content of `file`, which is at `path`, is on the disk.
+pub(crate) fn sync_file(file: &File, path: &Path) -> Result<()> {
+    file.sync_all().map_err(|e| Error::io("sync the file to disk", path, e))
+}
+
+/// Waits until the names in the directory `path` are on the disk.
+pub(crate) fn sync_dir(path: &Path) -> Result<()> {
+    let dir = File::open(path).map_err(|e| Error::io("open the directory to sync it", path, e))?;
+    dir.sync_all().map_err(|e| Error::io("sync the directory to disk", path, e))
+}
+
+/// Renames `from` to `to`, replacing a file or an empty directory there, and syncs both
+/// parents.
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to)
+        .map_err(|e| Error::io(&format!("rename {} to this", from.display()), to, e))?;
+    sync_parent(to)?;
+    if from.parent() != to.parent() {
+        sync_parent(from)?;
+    }
+    Ok(())
+}
+
+/// Makes the directory `path` and those above it, and syncs each parent in which it made
+/// one. A directory that is there already is fine.
+pub(crate) fn create_dir_all(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent()
+        && !parent.as_os_str().is_empty()
+    {
+        create_dir_all(parent)?;
+    }
+    match fs::create_dir(path) {
+        Ok(()) => sync_parent(path),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(e) => Err(Error::io("make the directory", path, e)),
+    }
+}
+
+/// Puts a file with `bytes` at `path`, whole or not at all: written beside it, synced,
+/// and renamed. A file that is there already is replaced.
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".tmp");
+    let beside = Path::new(&beside);
+    let written = (|| {
+        let mut file = File::create(beside).map_err(|e| Error::io("make the file", beside, e))?;
+        file.write_all(bytes).map_err(|e| Error::io("write the file", beside, e))?;
+        sync_file(&file, beside)?;
+        rename(beside, path)
+    })();
+    if written.is_err() {
+        // The error that matters is the one above; a leftover is swept with its directory.
+        let _ = fs::remove_file(beside);
+    }
+    written
+}
+
+/// Removes the directory `path` with all in it, and syncs its parent. Gone already is
+/// fine, so that a removal that was interrupted can be run again.
+pub(crate) fn remove_dir_all(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Ok(()) => sync_parent(path),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(Error::io("remove the directory", path, e)),
+    }
+}
+
+/// Asks the kernel to forget the cached pages of `file`, so that the next read comes from
+/// the disk. Only pages that were synced can be forgotten, and a file system may decline:
+/// this makes a read-back more telling, nothing depends on it.
+pub(crate) fn drop_cache(file: &File) {
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+}
+
+fn sync_parent(path: &Path) -> Result<()> {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => sync_dir(Path::new(".")),
+        Some(parent) => sync_dir(parent),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Code;
+
+    #[test]
+    fn files_are_put_in_place_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        write_new(&path, b"one").unwrap();
+        write_new(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn directories_are_made_and_removed_twice_without_complaint() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("a/b/c");
+        create_dir_all(&deep).unwrap();
+        create_dir_all(&deep).unwrap();
+        assert!(deep.is_dir());
+        rename(&deep, &dir.path().join("c")).unwrap();
+        remove_dir_all(&dir.path().join("a")).unwrap();
+        remove_dir_all(&dir.path().join("a")).unwrap();
+        assert!(!dir.path().join("a").exists());
+    }
+
+    #[test]
+    fn errors_say_what_was_done_and_where() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        write_new(&file, b"").unwrap();
+        for (error, doing) in [
+            (create_dir_all(&file.join("x")).unwrap_err(), "make the directory"),
+            (create_dir_all(&file).unwrap_err(), "make the directory"),
+            (sync_dir(&dir.path().join("no")).unwrap_err(), "open the directory"),
+            (rename(&dir.path().join("no"), &dir.path().join("x")).unwrap_err(), "rename"),
+            (write_new(&dir.path().join("no/x"), b"").unwrap_err(), "make the file"),
+        ] {
+            assert_eq!(error.code(), Code::IoFailed);
+            assert!(error.to_string().contains(doing), "{error}");
+            assert!(error.path().unwrap().starts_with(dir.path()), "{error}");
+        }
+    }
+}

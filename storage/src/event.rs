@@ -1,0 +1,290 @@
+//! What can happen to datasets and versions: the only things that change what is served.
+//!
+//! Each event is one record of the journal, so its structs are **frozen once released**: a
+//! new field is a new struct beside the old one, under a new event version (see
+//! `journal.rs`). Documents whose shape is expected to grow (a dataset's settings, the row
+//! options of a push) are kept as JSON text, which the journal does not look into.
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::{DatasetName, Version};
+
+/// Milliseconds since 1970-01-01T00:00:00Z, by the wall clock: for people and for
+/// retention. What is served never depends on it; order comes from the journal.
+pub type Millis = u64;
+
+/// Who did something, when and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// When.
+    pub at: Millis,
+    /// Who: a user or job, as far as it is known.
+    pub actor: String,
+    /// The request that asked for it; empty for what the server did by itself.
+    pub request_id: String,
+    /// Why, in the words of who asked.
+    pub reason: Option<String>,
+    /// The idempotency key it was asked with, if any.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// A caller's own name for a request, by which a repetition is recognised.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Idempotency {
+    /// The key, unique per dataset as long as its version is kept.
+    pub key: String,
+    /// What the request asked for, in short: the same key with another one is refused.
+    pub fingerprint: String,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Event {
+    /// A dataset came to be.
+    Created(Created),
+    /// Its settings were changed.
+    Configured(Created),
+    /// A dataset and all its versions were deleted.
+    DatasetDeleted(DatasetDeleted),
+    /// A push was given its version number.
+    Admitted(Admitted),
+    /// A push has all its parts: what follows depends on the server alone.
+    Sealed(Sealed),
+    /// A push ended without a version.
+    Failed(Failed),
+    /// A version is complete, verified and in its place. Its gates have been checked.
+    Published(Published),
+    /// The gates of a published version were checked again, and refused it.
+    Rejected(Rejected),
+    /// Another version is current: the swap. A rollback is this too.
+    Activated(Activated),
+    /// Pushes are not activated by themselves from here on.
+    Held(OfDataset),
+    /// They are again.
+    Released(OfDataset),
+    /// A version was given up; its files may go.
+    Deleted(Deleted),
+}
+
+/// See [`Event::Created`] and [`Event::Configured`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Created {
+    /// Which dataset.
+    pub dataset: DatasetName,
+    /// All its settings, as JSON.
+    pub config: String,
+}
+
+/// See [`Event::DatasetDeleted`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DatasetDeleted {
+    /// Which dataset.
+    pub dataset: DatasetName,
+}
+
+/// See [`Event::Admitted`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Admitted {
+    /// Which dataset.
+    pub dataset: DatasetName,
+    /// The number given.
+    pub version: Version,
+    /// The batch run's own name for it.
+    pub label: Option<String>,
+    /// The instant the data describes, RFC 3339.
+    pub as_of: Option<String>,
+    /// How rows become keys and values, as JSON.
+    pub options: String,
+    /// Whether it is to be activated when it is ready.
+    pub activate: bool,
+    /// Whether the whole push is one request: nothing of it is acknowledged until it is
+    /// sealed, so a restart before that ends it.
+    pub whole: bool,
+}
+
+/// See [`Event::Sealed`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Sealed {
+    /// Which dataset.
+    pub dataset: DatasetName,
+    /// Which version.
+    pub version: Version,
+    /// Whether it is to be activated when it is ready.
+    pub activate: bool,
+    /// The parts, in the order of their rows.
+    pub parts: Vec<SealedPart>,
+}
+
+/// One received part of a push.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedPart {
+    /// Its name.
+    pub name: String,
+    /// Its size as received.
+    pub bytes: u64,
+    /// SHA-256 of its bytes as received, in hex.
+    pub sha256: String,
+}
+
+/// See [`Event::Failed`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Failed {
+    /// Which dataset.
+    pub dataset: DatasetName,
+    /// Which version.
+    pub version: Version,
+    /// A stable name of what went wrong.
+    pub code: String,
+    /// What went wrong, for a person.
+    pub detail: String,
+    /// The first few places in the source.
+    pub problems: Vec<String>,
+}
+
+/// See [`Event::Published`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Published {
+    /// Which dataset.
+    pub dataset: DatasetName,
+    /// Which version.
+    pub version: Version,
+    /// BLAKE3 of its manifest: what is opened must have it.
+    pub manifest: [u8; 32],
+    /// What is in it.
+    pub stats: Stats,
+    /// What the gates said. One that did not pass makes the version `rejected`.
+    pub gates: Vec<Verdict>,
+    /// The current version that the gates compared it with.
+    pub against: Option<Version>,
+}
+
+/// What is in a version, in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Records.
+    pub records: u64,
+    /// Bytes of its files on disk.
+    pub bytes: u64,
+    /// Bytes of its keys and values.
+    pub raw_bytes: u64,
+    /// Rows that said again what an earlier row had said, and were left out.
+    pub duplicates_dropped: u64,
+    /// BLAKE3 over its keys and values, in hex.
+    pub content_digest: String,
+}
+
+/// What one gate said of one version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The gate's name.
+    pub gate: String,
+    /// Its limit.
+    pub limit: f64,
+    /// What was seen.
+    pub observed: f64,
+    /// Whether it let the version pass.
+    pub passed: bool,
+    /// The same for a person.
+    pub detail: String,
+}
+
+/// See [`Event::Rejected`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Rejected {
+    /// Which dataset.
+    pub dataset: DatasetName,
+    /// Which version.
+    pub version: Version,
+    /// What the gates said this time.
+    pub gates: Vec<Verdict>,
+    /// The current version that they compared it with.
+    pub against: Option<Version>,
+}
+
+/// See [`Event::Activated`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Activated {
+    /// Which dataset.
+    pub dataset: DatasetName,
+    /// The version that was current, if any was.
+    pub from: Option<Version>,
+    /// The version that is current now.
+    pub to: Version,
+    /// Whether a person overrode the gates or a `bad` mark.
+    pub forced: bool,
+    /// Whether this is a rollback, which marks `from` as bad.
+    pub rollback: bool,
+    /// Whether the dataset is held from here on; `None` leaves it as it is.
+    pub hold: Option<bool>,
+}
+
+/// An event that names a dataset alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OfDataset {
+    /// Which dataset.
+    pub dataset: DatasetName,
+}
+
+/// See [`Event::Deleted`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Deleted {
+    /// Which dataset.
+    pub dataset: DatasetName,
+    /// Which version.
+    pub version: Version,
+}
+
+impl Event {
+    /// The dataset it happened to.
+    pub(crate) fn dataset(&self) -> &DatasetName {
+        match self {
+            Self::Created(e) | Self::Configured(e) => &e.dataset,
+            Self::DatasetDeleted(e) => &e.dataset,
+            Self::Admitted(e) => &e.dataset,
+            Self::Sealed(e) => &e.dataset,
+            Self::Failed(e) => &e.dataset,
+            Self::Published(e) => &e.dataset,
+            Self::Rejected(e) => &e.dataset,
+            Self::Activated(e) => &e.dataset,
+            Self::Held(e) | Self::Released(e) => &e.dataset,
+            Self::Deleted(e) => &e.dataset,
+        }
+    }
+
+    /// The version it is about, if about one.
+    pub(crate) fn version(&self) -> Option<Version> {
+        match self {
+            Self::Admitted(e) => Some(e.version),
+            Self::Sealed(e) => Some(e.version),
+            Self::Failed(e) => Some(e.version),
+            Self::Published(e) => Some(e.version),
+            Self::Rejected(e) => Some(e.version),
+            Self::Activated(e) => Some(e.to),
+            Self::Deleted(e) => Some(e.version),
+            Self::Created(_)
+            | Self::Configured(_)
+            | Self::DatasetDeleted(_)
+            | Self::Held(_)
+            | Self::Released(_) => None,
+        }
+    }
+
+    /// What a history calls it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Created(_) => "created",
+            Self::Configured(_) => "configured",
+            Self::DatasetDeleted(_) => "dataset_deleted",
+            Self::Admitted(_) => "admitted",
+            Self::Sealed(_) => "sealed",
+            Self::Failed(_) => "failed",
+            Self::Published(e) if e.gates.iter().all(|v| v.passed) => "published",
+            Self::Published(_) | Self::Rejected(_) => "rejected",
+            Self::Activated(e) if e.rollback => "rolled_back",
+            Self::Activated(_) => "activated",
+            Self::Held(_) => "held",
+            Self::Released(_) => "released",
+            Self::Deleted(_) => "deleted",
+        }
+    }
+}

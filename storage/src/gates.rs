@@ -1,0 +1,98 @@
+//! Gates: what a version must pass before it may be activated. Pure functions of what is
+//! in the version and what is in the current one.
+
+use crate::config::Gates;
+use crate::event::{Stats, Verdict};
+
+/// From how many records of the current version on the ratio gates apply: below it, a
+/// handful of rows more or less is many percent and means nothing.
+pub(crate) const RATIO_GATES_FROM: u64 = 1_000;
+
+/// What every gate that is on says of a version, compared with the current one.
+pub(crate) fn check(gates: &Gates, new: &Stats, current: Option<&Stats>) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    if let Some(limit) = gates.min_records {
+        verdicts.push(Verdict {
+            gate: "min_records".to_owned(),
+            limit: limit as f64,
+            observed: new.records as f64,
+            passed: new.records >= limit,
+            detail: format!("{} records; the fewest allowed are {limit}", new.records),
+        });
+    }
+    let Some(current) = current.filter(|c| c.records >= RATIO_GATES_FROM) else {
+        return verdicts;
+    };
+    let change = (new.records as f64 - current.records as f64) / current.records as f64 * 100.0;
+    let mut ratio = |gate: &str, limit: Option<f64>, observed: f64, word: &str| {
+        let Some(limit) = limit else { return };
+        verdicts.push(Verdict {
+            gate: gate.to_owned(),
+            limit,
+            observed,
+            passed: observed <= limit,
+            detail: format!(
+                "{} records against {} of the current version: {observed:.1} % {word}; \
+                 at most {limit} % is allowed",
+                new.records, current.records
+            ),
+        });
+    };
+    ratio("max_shrink_percent", gates.max_shrink_percent, (-change).max(0.0), "fewer");
+    ratio("max_growth_percent", gates.max_growth_percent, change.max(0.0), "more");
+    verdicts
+}
+
+/// Whether all of them passed.
+pub(crate) fn all_passed(verdicts: &[Verdict]) -> bool {
+    verdicts.iter().all(|v| v.passed)
+}
+
+/// The sentence that names each gate that refused, its limit and what was seen.
+pub(crate) fn refusal(verdicts: &[Verdict]) -> String {
+    let refused: Vec<String> = verdicts
+        .iter()
+        .filter(|v| !v.passed)
+        .map(|v| format!("{}: {}", v.gate, v.detail))
+        .collect();
+    format!("refused by {}", refused.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(records: u64) -> Stats {
+        Stats { records, ..Stats::default() }
+    }
+
+    fn refusing(new: u64, current: Option<u64>) -> Vec<String> {
+        let current = current.map(of);
+        let verdicts = check(&Gates::default(), &of(new), current.as_ref());
+        verdicts.into_iter().filter(|v| !v.passed).map(|v| v.gate).collect()
+    }
+
+    #[test]
+    fn defaults_refuse_the_empty_the_halved_and_the_exploded() {
+        assert_eq!(refusing(0, None), ["min_records"]);
+        assert!(refusing(1, None).is_empty());
+        assert!(refusing(1000, Some(2000)).is_empty(), "exactly half may pass");
+        assert_eq!(refusing(999, Some(2000)), ["max_shrink_percent"]);
+        assert!(refusing(10_000, Some(2000)).is_empty(), "exactly +400 % may pass");
+        assert_eq!(refusing(10_001, Some(2000)), ["max_growth_percent"]);
+    }
+
+    #[test]
+    fn ratios_mean_nothing_below_a_thousand_records() {
+        assert!(refusing(1, Some(999)).is_empty());
+        assert_eq!(refusing(1, Some(1000)), ["max_shrink_percent"]);
+    }
+
+    #[test]
+    fn a_refusal_names_gate_limit_and_observation() {
+        let verdicts = check(&Gates::default(), &of(10), Some(&of(1000)));
+        let text = refusal(&verdicts);
+        assert!(text.contains("max_shrink_percent") && text.contains("99.0 %"), "{text}");
+        assert!(text.contains("50 %"), "{text}");
+    }
+}

@@ -1,0 +1,351 @@
+//! The journal: every event, in order, on the disk. It is the truth about what is served,
+//! and the audit trail.
+//!
+//! Invariants kept here:
+//! - one fsynced record is the commit point of what it says (invariant 2);
+//! - what [`Journal::append`] returned for survives power loss (invariant 6);
+//! - after an append whose outcome is unknown, nothing more is appended until a restart
+//!   has read the file anew;
+//! - at start only a tail that is physically short or all zeros is taken for a torn
+//!   append and cut. Anything else that does not fit its checksum stops the start: a
+//!   journal that lost an activation would serve the wrong version and say nothing.
+//!
+//! A file is `TIDEJRNL`, a format number (u32), then records (see `record.rs`).
+
+mod record;
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FallocateFlags;
+
+pub(crate) use record::Record;
+
+use crate::durable;
+use crate::error::{Code, Error, Result};
+use record::{HEAD, TAIL, read_head};
+
+const MAGIC: &[u8; 8] = b"TIDEJRNL";
+const FORMAT: u32 = 1;
+const START: u64 = 12;
+
+/// Disk space kept allocated behind the end, so that a full disk stops neither an
+/// activation nor a rollback.
+const RESERVE: u64 = 1 << 20;
+
+/// The journal of a data directory, open for appending.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    file: File,
+    path: PathBuf,
+    end: u64,
+    reserved: u64,
+    seq: u64,
+    /// Set when it is not known what is on the disk.
+    suspect: bool,
+}
+
+/// What a journal holds, and what is wrong with it.
+#[derive(Debug)]
+pub struct JournalReport {
+    /// Whole, sound records.
+    pub records: u64,
+    /// The sequence number of the last of them.
+    pub last_seq: u64,
+    /// Where the sound part ends, in bytes.
+    pub sound_bytes: u64,
+    /// The size of the file in bytes.
+    pub file_bytes: u64,
+    /// What follows the sound part, if anything does.
+    pub fault: Option<JournalFault>,
+}
+
+/// What is wrong behind the sound part of a journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JournalFault {
+    /// An append that a crash cut short: it was never acknowledged, and is cut at start.
+    Torn,
+    /// Damage, described; the server does not start on it.
+    Damaged(String),
+}
+
+impl Journal {
+    /// Opens the journal at `path`, or makes an empty one, and gives every record to
+    /// `each` in order. A torn tail is cut, and said in the answer (bytes cut).
+    pub(crate) fn open(
+        path: &Path,
+        mut each: impl FnMut(u64, Record) -> Result<()>,
+    ) -> Result<(Self, Option<u64>)> {
+        if !path.try_exists().map_err(|e| Error::io("look for the journal", path, e))? {
+            let mut head = MAGIC.to_vec();
+            head.extend_from_slice(&FORMAT.to_le_bytes());
+            durable::write_new(path, &head)?;
+        }
+        let report = scan(path, &mut each)?;
+        let mut cut = None;
+        match &report.fault {
+            None => {}
+            Some(JournalFault::Damaged(what)) => return Err(damaged(path, &report, what)),
+            Some(JournalFault::Torn) => {
+                truncate(path, report.sound_bytes)?;
+                cut = Some(report.file_bytes - report.sound_bytes);
+            }
+        }
+        let mut file = OpenOptions::new()
+            .write(true)
+            .open(path)
+            .map_err(|e| Error::io("open the journal for appending", path, e))?;
+        let end = report.sound_bytes;
+        file.seek(SeekFrom::Start(end)).map_err(|e| Error::io("seek in the journal", path, e))?;
+        let seq = report.last_seq;
+        let path = path.to_owned();
+        let mut journal = Self { file, path, end, reserved: end, seq, suspect: false };
+        journal.reserve();
+        Ok((journal, cut))
+    }
+
+    /// Appends one record and makes it durable; returns its sequence number. This is the
+    /// commit point of what it says. Costs one fsync.
+    ///
+    /// [`Code::DiskFull`] and [`Code::IoFailed`]: nothing was appended.
+    /// [`Code::OutcomeUnknown`]: it may or may not be on the disk; a restart settles it.
+    pub(crate) fn append(&mut self, record: &Record) -> Result<u64> {
+        if self.suspect {
+            return Err(self.unknown());
+        }
+        let seq = self.seq + 1;
+        let bytes = record.frame(seq);
+        if let Err(error) = self.file.write_all(&bytes) {
+            let error = Error::io("append to the journal", &self.path, error);
+            self.take_back()?;
+            return Err(error);
+        }
+        // A failed fsync is final: the kernel may have dropped the pages and forgotten the
+        // error, so that a second fsync would succeed and prove nothing.
+        if let Err(error) = durable::sync_file(&self.file, &self.path) {
+            self.suspect = true;
+            return Err(self.unknown().because(error));
+        }
+        self.end += bytes.len() as u64;
+        self.seq = seq;
+        self.reserve();
+        Ok(seq)
+    }
+
+    /// Replaces all records by one that says the same.
+    pub(crate) fn checkpoint(&mut self, catalog_json: String) -> Result<()> {
+        if self.suspect {
+            return Err(self.unknown());
+        }
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend_from_slice(&FORMAT.to_le_bytes());
+        bytes.extend_from_slice(&Record::Checkpoint(catalog_json).frame(self.seq));
+        // The checkpoint has the number of the last event in it, and the next record
+        // follows on: a reader sees no gap.
+        if let Err(error) = durable::write_new(&self.path, &bytes) {
+            // Which of the two files a restart would find is open only if the rename was
+            // made and its directory was not synced; both say the same.
+            self.suspect = true;
+            return Err(self.unknown().because(error));
+        }
+        let reopen = || -> std::io::Result<File> {
+            let mut file = OpenOptions::new().write(true).open(&self.path)?;
+            file.seek(SeekFrom::End(0))?;
+            Ok(file)
+        };
+        self.file = reopen().map_err(|e| {
+            self.suspect = true;
+            Error::io("open the journal after a checkpoint", &self.path, e)
+        })?;
+        self.end = bytes.len() as u64;
+        self.reserved = self.end;
+        self.reserve();
+        Ok(())
+    }
+
+    /// The size of the file, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.end
+    }
+
+    /// Whether nothing may be appended until a restart.
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.suspect
+    }
+
+    /// Removes what a failed write may have left behind the last whole record.
+    fn take_back(&mut self) -> Result<()> {
+        let undone = self
+            .file
+            .set_len(self.end)
+            .and_then(|()| self.file.seek(SeekFrom::Start(self.end)).map(drop))
+            .map_err(|e| Error::io("take back a failed append", &self.path, e))
+            .and_then(|()| durable::sync_file(&self.file, &self.path));
+        // Cutting the file gave the reserve back as well.
+        self.reserved = self.end;
+        undone.map_err(|error| {
+            self.suspect = true;
+            self.unknown().because(error)
+        })
+    }
+
+    fn unknown(&self) -> Error {
+        Error::new(
+            Code::OutcomeUnknown,
+            "the journal could not be made durable: whether this was done is not known until \
+             the server is restarted; reads go on",
+        )
+        .at(&self.path)
+    }
+
+    /// Allocates disk space behind the end without changing the size. Where the file
+    /// system cannot, or the disk is full now, appends still work as long as there is room.
+    fn reserve(&mut self) {
+        if self.reserved.saturating_sub(self.end) > RESERVE / 2 {
+            return;
+        }
+        let reserved =
+            rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, self.end, RESERVE);
+        if reserved.is_ok() {
+            self.reserved = self.end + RESERVE;
+        }
+    }
+}
+
+/// Reads a journal without changing it: how far it is sound, and what is wrong behind
+/// that. Fails only if it cannot be read at all, or is no journal.
+pub fn journal_check(path: &Path) -> Result<JournalReport> {
+    scan(path, &mut |_, _| Ok(()))
+}
+
+/// Cuts a journal behind its sound part, keeping the whole file beside it under
+/// `journal.before-cut-<bytes>`. What the cut part said is lost: run [`journal_check`]
+/// first, and mean it.
+pub fn journal_cut(path: &Path) -> Result<JournalReport> {
+    let report = journal_check(path)?;
+    if report.fault.is_some() {
+        let kept = path.with_file_name(format!("journal.before-cut-{}", report.file_bytes));
+        std::fs::copy(path, &kept)
+            .map_err(|e| Error::io("keep a copy of the journal", &kept, e))?;
+        let copy = File::open(&kept).map_err(|e| Error::io("open the copy", &kept, e))?;
+        durable::sync_file(&copy, &kept)?;
+        truncate(path, report.sound_bytes)?;
+    }
+    Ok(report)
+}
+
+fn truncate(path: &Path, len: u64) -> Result<()> {
+    let file = OpenOptions::new()
+        .write(true)
+        .open(path)
+        .map_err(|e| Error::io("open the journal to cut it", path, e))?;
+    file.set_len(len).map_err(|e| Error::io("cut the journal", path, e))?;
+    durable::sync_file(&file, path)
+}
+
+fn damaged(path: &Path, report: &JournalReport, what: &str) -> Error {
+    Error::new(
+        Code::JournalCorrupt,
+        format!(
+            "the journal is damaged at byte {} (after {} sound records): {what}. Nothing was \
+             changed. Restore it from a backup, or see `tidetable repair DIR`, which shows \
+             what a cut there would lose",
+            report.sound_bytes, report.records
+        ),
+    )
+    .at(path)
+}
+
+fn scan(path: &Path, each: &mut dyn FnMut(u64, Record) -> Result<()>) -> Result<JournalReport> {
+    let bytes = read_whole(path)?;
+    check_magic(path, &bytes)?;
+    let mut report = JournalReport {
+        records: 0,
+        last_seq: 0,
+        sound_bytes: START,
+        file_bytes: bytes.len() as u64,
+        fault: None,
+    };
+    let mut rest = &bytes[START as usize..];
+    while !rest.is_empty() {
+        match next(rest, report.records, report.last_seq) {
+            Ok((used, seq, record)) => {
+                each(seq, record)?;
+                rest = &rest[used..];
+                report.records += 1;
+                report.last_seq = seq;
+                report.sound_bytes += used as u64;
+            }
+            Err(fault) => {
+                report.fault = Some(fault);
+                break;
+            }
+        }
+    }
+    Ok(report)
+}
+
+/// The first record of `rest`: the bytes it takes, its number, and what it says.
+fn next(
+    rest: &[u8],
+    records: u64,
+    last_seq: u64,
+) -> std::result::Result<(usize, u64, Record), JournalFault> {
+    let damaged = |what: String| Err(JournalFault::Damaged(what));
+    if rest.iter().all(|b| *b == 0) {
+        return Err(JournalFault::Torn);
+    }
+    let Some(head) = rest.first_chunk::<HEAD>() else { return Err(JournalFault::Torn) };
+    let Some((len, seq)) = read_head(head) else {
+        return damaged("a record's head does not fit its checksum".to_owned());
+    };
+    let end = HEAD + len as usize;
+    let Some(tail) = rest.get(end..end + TAIL) else { return Err(JournalFault::Torn) };
+    let body = &rest[HEAD..end];
+    if crc32fast::hash(body).to_le_bytes() != *tail {
+        return damaged(format!("the body of record {seq} does not fit its checksum"));
+    }
+    let record = match Record::decode(body) {
+        Ok(record) => record,
+        Err(what) => return damaged(format!("record {seq}: {what}")),
+    };
+    // A checkpoint at the head of the file carries the number of the last event in it.
+    let follows = match record {
+        Record::Checkpoint(_) => records == 0,
+        Record::Event(..) => seq == last_seq + 1,
+    };
+    if !follows {
+        return damaged(format!("record {seq} follows record {last_seq}"));
+    }
+    Ok((end + TAIL, seq, record))
+}
+
+fn read_whole(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|mut file| file.read_to_end(&mut bytes))
+        .map_err(|e| Error::io("read the journal", path, e))?;
+    Ok(bytes)
+}
+
+fn check_magic(path: &Path, bytes: &[u8]) -> Result<()> {
+    let head = bytes.first_chunk::<12>().filter(|head| head.starts_with(MAGIC));
+    let Some(head) = head else {
+        let text =
+            "this is no journal: its first bytes are not those of one. Restore it from a backup";
+        return Err(Error::new(Code::JournalCorrupt, text).at(path));
+    };
+    let format = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);
+    if format == FORMAT {
+        return Ok(());
+    }
+    let text = format!(
+        "the journal has format {format}; this Tidetable reads format {FORMAT}. It is damaged, \
+         or was written by a newer one"
+    );
+    Err(Error::new(Code::UnknownFormat, text).at(path))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,272 @@
+//! What every dataset serves now: one map, swapped whole.
+//!
+//! A reader loads the map once, takes one snapshot from it and keeps that for the whole
+//! request, so an answer never mixes versions (invariant 4), several datasets are read as
+//! they stood at one instant, and a swap makes no reader wait.
+//!
+//! What a reader holds is a [`Lease`]. The last lease to go does not close the snapshot:
+//! it hands it to the reaper (invariant 5).
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use crate::digest::Digest;
+use crate::error::{Code, Error, Kind, Result};
+use crate::names::{DatasetName, Version};
+use crate::reaper::Closing;
+use crate::rocks::BlockCache;
+use crate::snapshot::Snapshot;
+
+/// All datasets as they stand at one instant.
+pub type Datasets = HashMap<DatasetName, Arc<Served>>;
+
+/// What every dataset serves now.
+#[derive(Debug, Default)]
+pub struct Live {
+    map: ArcSwap<Datasets>,
+}
+
+impl Live {
+    /// What one dataset serves now ([`Code::DatasetNotFound`]). Costs one hash lookup and
+    /// one reference count; never waits.
+    pub fn get(&self, dataset: &DatasetName) -> Result<Arc<Served>> {
+        self.map.load().get(dataset).cloned().ok_or_else(|| dataset_not_found(dataset))
+    }
+
+    /// All datasets at one instant.
+    pub fn at_one_instant(&self) -> Arc<Datasets> {
+        self.map.load_full()
+    }
+
+    /// The swap. The caller holds the lock under which events are appended, so that swaps
+    /// come in the order of their events.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Datasets)) {
+        let mut datasets = Datasets::clone(&self.map.load());
+        change(&mut datasets);
+        self.map.store(Arc::new(datasets));
+    }
+}
+
+/// The error of a dataset that is not there.
+pub fn dataset_not_found(dataset: &DatasetName) -> Error {
+    Error::new(Code::DatasetNotFound, format!("there is no dataset {dataset}"))
+}
+
+/// What one dataset serves. Never changes: a swap puts another one in its place.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// The dataset's name.
+    pub name: DatasetName,
+    /// The media type of its values.
+    pub content_type: Arc<str>,
+    /// Whether its values are JSON.
+    pub is_json: bool,
+    pub(crate) current: Option<Arc<Slot>>,
+    pub(crate) kept: BTreeMap<Version, Arc<Slot>>,
+    /// The first version number that was not given when this was made.
+    pub(crate) next_version: Version,
+}
+
+impl Served {
+    /// The current version's number.
+    pub fn current_version(&self) -> Option<Version> {
+        self.current.as_ref().map(|slot| slot.version)
+    }
+
+    /// The instant the current version's data describes, as its push gave it.
+    pub fn as_of(&self, version: Version) -> Option<&Arc<str>> {
+        self.kept.get(&version)?.as_of.as_ref()
+    }
+
+    /// The current snapshot: [`Code::NoCurrentVersion`], or [`Code::VersionUnusable`] if
+    /// its files do not fit any more.
+    pub fn current(&self) -> Result<Lease> {
+        let slot = self.current.as_ref().ok_or_else(|| {
+            let text = format!("no version of {} was activated yet", self.name);
+            Error::new(Code::NoCurrentVersion, text)
+        })?;
+        slot.lease()
+    }
+
+    /// The snapshot of a kept version, as fast as the current one once it is open. The
+    /// first read of a version after a start opens its files, which blocks for some
+    /// milliseconds.
+    pub fn version(&self, version: Version) -> Result<Lease> {
+        match self.kept.get(&version) {
+            Some(slot) => slot.lease(),
+            None if version < self.next_version => {
+                let text = format!("version {version} of {} is not kept (any more)", self.name);
+                Err(Error::new(Code::VersionDeleted, text))
+            }
+            None => {
+                let text = format!("{} has no version {version}", self.name);
+                Err(Error::new(Code::VersionNotFound, text))
+            }
+        }
+    }
+
+    /// Whether reading that version (the current one by default) opens no files.
+    pub fn is_open(&self, version: Option<Version>) -> bool {
+        let slot = match version {
+            None => self.current.as_ref(),
+            Some(version) => self.kept.get(&version),
+        };
+        slot.is_none_or(|slot| slot.opened.get().is_some())
+    }
+
+    /// Why the current version cannot be served, if so; `None` too while it is not open.
+    pub fn fault(&self) -> Option<Error> {
+        let slot = self.current.as_ref()?;
+        slot.opened.get()?.as_ref().err().map(Unusable::to_error)
+    }
+}
+
+/// A snapshot in use. Reads go through it by [`Deref`]; it keeps the files open.
+pub type Lease = Arc<Opened>;
+
+/// An opened snapshot with a way to the reaper.
+#[derive(Debug)]
+pub struct Opened {
+    /// `None` only while it is being dropped.
+    snapshot: Option<Snapshot>,
+    dir: PathBuf,
+    given_up: AtomicBool,
+    closing: Sender<Closing>,
+}
+
+impl Deref for Opened {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        self.snapshot.as_ref().expect("the snapshot is taken out in drop alone")
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        let remove = self.given_up.load(Ordering::Acquire).then(|| self.dir.clone());
+        // If the reaper is gone the process is ending: closing here is all that is left.
+        let _ = self.closing.send(Closing { snapshot: self.snapshot.take(), remove });
+    }
+}
+
+/// The place of one published version: opened at its first use, or before its activation.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) version: Version,
+    as_of: Option<Arc<str>>,
+    dir: PathBuf,
+    digest: Digest,
+    opener: Arc<Opener>,
+    opening: Mutex<bool>,
+    opened: OnceLock<std::result::Result<Lease, Unusable>>,
+}
+
+/// What every slot opens snapshots with.
+pub(crate) struct Opener {
+    pub(crate) cache: BlockCache,
+    pub(crate) closing: Sender<Closing>,
+}
+
+impl std::fmt::Debug for Opener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Opener")
+    }
+}
+
+/// Why a version is not served: kept, because its files do not mend themselves.
+#[derive(Debug)]
+struct Unusable {
+    code: Code,
+    text: String,
+}
+
+impl Unusable {
+    fn to_error(&self) -> Error {
+        Error::new(self.code, self.text.clone())
+    }
+}
+
+impl Slot {
+    pub(crate) fn new(
+        version: Version,
+        as_of: Option<&str>,
+        dir: PathBuf,
+        digest: Digest,
+        opener: &Arc<Opener>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            version,
+            as_of: as_of.map(Into::into),
+            dir,
+            digest,
+            opener: Arc::clone(opener),
+            opening: Mutex::new(false),
+            opened: OnceLock::new(),
+        })
+    }
+
+    /// The snapshot, opened and warmed if it was not yet.
+    pub(crate) fn lease(&self) -> Result<Lease> {
+        if let Some(opened) = self.opened.get() {
+            return opened.as_ref().map(Arc::clone).map_err(Unusable::to_error);
+        }
+        // A panic while opening leaves nothing half done: the slot is as it was.
+        let given_up = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(opened) = self.opened.get() {
+            return opened.as_ref().map(Arc::clone).map_err(Unusable::to_error);
+        }
+        if *given_up {
+            let text = format!("version {} was deleted", self.version);
+            return Err(Error::new(Code::VersionDeleted, text));
+        }
+        let opened = self.open();
+        match opened {
+            Ok(snapshot) => {
+                let lease = Arc::new(Opened {
+                    snapshot: Some(snapshot),
+                    dir: self.dir.clone(),
+                    given_up: AtomicBool::new(false),
+                    closing: self.opener.closing.clone(),
+                });
+                let _ = self.opened.set(Ok(Arc::clone(&lease)));
+                Ok(lease)
+            }
+            Err(error) => {
+                // Too many open files, or too little memory, passes; damage does not.
+                if error.kind() == Kind::Corrupt {
+                    let text = error.to_string();
+                    let _ = self.opened.set(Err(Unusable { code: error.code(), text }));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The files may go when the last lease does.
+    pub(crate) fn give_up(&self) {
+        let mut given_up = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut *given_up, true) {
+            return;
+        }
+        match self.opened.get() {
+            Some(Ok(lease)) => lease.given_up.store(true, Ordering::Release),
+            Some(Err(_)) | None => {
+                let remove = Some(self.dir.clone());
+                let _ = self.opener.closing.send(Closing { snapshot: None, remove });
+            }
+        }
+    }
+
+    fn open(&self) -> Result<Snapshot> {
+        let snapshot = Snapshot::open(&self.dir, self.version, &self.digest, &self.opener.cache)?;
+        snapshot.warm()?;
+        Ok(snapshot)
+    }
+}

@@ -1,0 +1,390 @@
+//! RocksDB, seen through what a snapshot needs of it: the only file that says `rocksdb::`.
+//!
+//! - [`TableWriter`] writes one sorted table (an SST file).
+//! - [`ingest`] makes RocksDB's own files for a list of tables.
+//! - [`Reader`] opens those read-only: [`Reader::get`], [`Reader::scan`].
+//!
+//! Invariant 7 rests on what is set here. All tables of a snapshot are opened with it
+//! (`max_open_files` −1), and opening one reads and checks its footer, properties and
+//! index: damage there is an error at once. A filter block that fails its checksum is
+//! left out, so its table is searched without. Blocks of records are checked whenever
+//! they come from the disk. So damage ends in an error or in a slower answer, and never in
+//! "not found"; `damage_is_never_not_found` in `snapshot.rs` tries it on every region of
+//! a file.
+
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ChecksumType, DB, DBCompressionType, DBPinnableSlice, DBRawIterator,
+    ErrorKind, IngestExternalFileOptions, LogLevel, Options, ReadOptions, SstFileWriter,
+};
+
+use crate::error::{Code, Error, Result};
+use crate::manifest::Compression;
+
+/// What a lookup reads and decompresses at least. Large enough for LZ4 to find the
+/// repetition in JSON records, small enough that checking and decompressing it costs a
+/// microsecond or two; also the page size of the disk.
+const BLOCK_BYTES: usize = 4 * 1024;
+/// Entries of the index between two that are stored whole. Every key between is stored as
+/// its difference from the one before, which the search must undo: 8 keeps that short
+/// and was 40 % faster than RocksDB's usual 1 is large in memory.
+const INDEX_RESTART_INTERVAL: i32 = 8;
+/// One key in a hundred that is not there is looked for in a block in vain.
+const BLOOM_BITS_PER_KEY: f64 = 10.0;
+/// Checksums that also cover where in which file a block belongs came with version 6.
+const FORMAT_VERSION: i32 = 6;
+/// Read at a time when a whole snapshot is read through.
+const READ_THROUGH_BYTES: usize = 2 * 1024 * 1024;
+
+/// Decompressed blocks in memory, shared by all open snapshots. Cheap to clone; the clones
+/// share one memory.
+#[derive(Clone)]
+pub struct BlockCache(Cache);
+
+impl BlockCache {
+    /// A cache that holds at most about `bytes`. Memory is used as it fills. The indexes
+    /// and filters of open snapshots are held outside of it, about 2 % of their size.
+    pub fn new(bytes: usize) -> Self {
+        // No estimate of the entries' size: it then adapts to what it is given.
+        Self(Cache::new_hyper_clock_cache(bytes, 0))
+    }
+
+    /// How many bytes it holds now.
+    pub fn used_bytes(&self) -> usize {
+        self.0.get_usage()
+    }
+}
+
+/// Writes records in ascending order into one SST file.
+pub(crate) struct TableWriter {
+    writer: SstFileWriter<'static>,
+    path: PathBuf,
+}
+
+impl TableWriter {
+    pub(crate) fn create(path: &Path, compression: Compression) -> Result<Self> {
+        let writer = SstFileWriter::create(writing_options(compression));
+        writer.open(path).map_err(|e| failed("make the table", path, e))?;
+        Ok(Self { writer, path: path.to_owned() })
+    }
+
+    /// Adds a record; `key` must be greater than the one before.
+    pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.writer.put(key, value).map_err(|e| failed("write to the table", &self.path, e))
+    }
+
+    /// How many bytes are in the file so far; a block that is not full is not counted.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.writer.file_size()
+    }
+
+    /// Completes the file. At least one record must be in it.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        self.writer.finish().map_err(|e| failed("complete the table", &self.path, e))
+    }
+}
+
+/// Makes a RocksDB database in the empty directory `db` out of `tables`, which are sorted
+/// and disjoint and lie on the same file system. They are renamed into `db`; their
+/// content is not touched. Leaves log and option files of RocksDB's in `db`; the caller
+/// removes those and syncs the rest.
+pub(crate) fn ingest(db: &Path, tables: &[PathBuf]) -> Result<()> {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.set_error_if_exists(true);
+    options.set_paranoid_checks(true);
+    options.set_disable_auto_compactions(true);
+    options.set_max_background_jobs(1);
+    options.set_write_buffer_size(64 * 1024);
+    options.set_log_level(LogLevel::Fatal);
+    options.set_stats_dump_period_sec(0);
+    options.set_stats_persist_period_sec(0);
+    options.set_block_based_table_factory(&table_format());
+
+    let opened = DB::open(&options, db).map_err(|e| failed("make the database", db, e))?;
+    let mut how = IngestExternalFileOptions::default();
+    how.set_move_files(true);
+    // The files are the snapshot's own: RocksDB must not write a sequence number into them.
+    how.set_allow_global_seqno(false);
+    how.set_allow_blocking_flush(false);
+    opened
+        .ingest_external_file_opts(&how, tables.to_vec())
+        .map_err(|e| failed("take the tables into the database", db, e))
+}
+
+/// A file of an opened database, as RocksDB describes it.
+#[derive(Debug)]
+pub(crate) struct LiveFile {
+    pub(crate) name: String,
+    pub(crate) bytes: u64,
+    pub(crate) records: u64,
+    pub(crate) first_key: Vec<u8>,
+    pub(crate) last_key: Vec<u8>,
+    pub(crate) level: i32,
+}
+
+/// A database opened read-only. Nothing is written, not even a log.
+pub(crate) struct Reader {
+    db: DB,
+    path: PathBuf,
+    /// The options of every get, made once: making them costs as much as a lookup.
+    gets: ReadOptions,
+}
+
+impl Reader {
+    /// Opens the database in `path`. The caller has made sure that it is there: RocksDB
+    /// would make an empty directory.
+    pub(crate) fn open(path: &Path, cache: Option<&BlockCache>) -> Result<Self> {
+        let mut table = table_format();
+        match cache {
+            Some(BlockCache(cache)) => table.set_block_cache(cache),
+            None => table.disable_cache(),
+        }
+        let mut options = Options::default();
+        // All tables are opened, and their indexes checked, now and not at a first lookup;
+        // it also lets RocksDB choose its reader for databases that never change.
+        options.set_max_open_files(-1);
+        options.set_paranoid_checks(true);
+        options.set_stats_dump_period_sec(0);
+        options.set_stats_persist_period_sec(0);
+        options.set_block_based_table_factory(&table);
+
+        const REFUSE_LOGS: bool = true;
+        let db = DB::open_for_read_only(&options, path, REFUSE_LOGS)
+            .map_err(|e| damaged("open the database", path, e).damage_as(Code::VersionUnusable))?;
+        let mut gets = ReadOptions::default();
+        gets.set_verify_checksums(true);
+        Ok(Self { db, path: path.to_owned(), gets })
+    }
+
+    /// The value of `key`. Costs one block read, from the cache, the page cache or disk.
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Value<'_>>> {
+        match self.db.get_pinned_opt(key, &self.gets) {
+            Ok(value) => Ok(value.map(Value)),
+            Err(e) => Err(damaged("look up a key", &self.path, e)),
+        }
+    }
+
+    /// The records whose keys begin with `prefix` and come after `after`, in key order.
+    pub(crate) fn scan(&self, prefix: &[u8], after: Option<&[u8]>) -> Scan<'_> {
+        let mut options = ReadOptions::default();
+        options.set_verify_checksums(true);
+        if let Some(end) = prefix_end(prefix) {
+            options.set_iterate_upper_bound(end);
+        }
+        let mut iterator = self.db.raw_iterator_opt(options);
+        match after {
+            Some(after) if after >= prefix => {
+                iterator.seek(after);
+                if iterator.key() == Some(after) {
+                    iterator.next();
+                }
+            }
+            _ => iterator.seek(prefix),
+        }
+        Scan { iterator, path: &self.path, started: false }
+    }
+
+    /// Every record, in key order, in large reads and past the cache.
+    pub(crate) fn read_through(&self) -> Scan<'_> {
+        let mut options = ReadOptions::default();
+        options.set_verify_checksums(true);
+        options.fill_cache(false);
+        options.set_readahead_size(READ_THROUGH_BYTES);
+        let mut iterator = self.db.raw_iterator_opt(options);
+        iterator.seek_to_first();
+        Scan { iterator, path: &self.path, started: false }
+    }
+
+    /// The tables that lookups are answered from, in key order.
+    pub(crate) fn live_files(&self) -> Result<Vec<LiveFile>> {
+        let files = self.db.live_files();
+        let files = files.map_err(|e| damaged("list the files of the database", &self.path, e))?;
+        let mut files: Vec<_> = files
+            .into_iter()
+            .map(|file| LiveFile {
+                name: file.name.trim_start_matches('/').to_owned(),
+                bytes: file.size as u64,
+                records: file.num_entries - file.num_deletions.min(file.num_entries),
+                first_key: file.start_key.unwrap_or_default(),
+                last_key: file.end_key.unwrap_or_default(),
+                level: file.level,
+            })
+            .collect();
+        files.sort_by(|a, b| a.first_key.cmp(&b.first_key));
+        Ok(files)
+    }
+}
+
+/// A value, held where RocksDB has it: nothing is copied. It keeps its block in memory
+/// while it lives.
+pub struct Value<'a>(DBPinnableSlice<'a>);
+
+impl Deref for Value<'_> {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for Value<'_> {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl std::fmt::Debug for Value<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Value({} bytes)", self.len())
+    }
+}
+
+/// Records of a snapshot in key order, read as they are asked for.
+pub struct Scan<'a> {
+    iterator: DBRawIterator<'a>,
+    path: &'a Path,
+    started: bool,
+}
+
+impl Scan<'_> {
+    /// The next record (key, value), or `None` at the end. It lives until the next call.
+    ///
+    /// # Errors
+    /// [`Code::DataCorrupt`] if the block it lies in is damaged, [`Code::IoFailed`] if it
+    /// cannot be read; the scan does not go on after that.
+    #[expect(clippy::should_implement_trait, reason = "the record borrows from the scan")]
+    pub fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        if self.started {
+            self.iterator.next();
+        }
+        self.started = true;
+        if !self.iterator.valid() {
+            let status = self.iterator.status();
+            return status.map(|()| None).map_err(|e| damaged("read on", self.path, e));
+        }
+        Ok(self.iterator.item())
+    }
+}
+
+/// The least bytes that are greater than all that begin with `prefix`, if there are any.
+fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|&b| b != u8::MAX)?;
+    let mut end = prefix[..=last].to_vec();
+    end[last] += 1;
+    Some(end)
+}
+
+/// How tables are laid out; writer and reader must agree on the kind of filter.
+fn table_format() -> BlockBasedOptions {
+    let mut table = BlockBasedOptions::default();
+    table.set_format_version(FORMAT_VERSION);
+    table.set_checksum_type(ChecksumType::XXH3);
+    table.set_block_size(BLOCK_BYTES);
+    table.set_index_block_restart_interval(INDEX_RESTART_INTERVAL);
+    table.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
+    table.set_whole_key_filtering(true);
+    // Indexes and filters stay in memory with their snapshot: a lookup then reads at most
+    // one block, and their checksums are checked when the snapshot is opened.
+    table.set_cache_index_and_filter_blocks(false);
+    table
+}
+
+/// The options of a table writer. They must outlive the writer, hence made once for ever.
+fn writing_options(compression: Compression) -> &'static Options {
+    static NONE: OnceLock<Options> = OnceLock::new();
+    static LZ4: OnceLock<Options> = OnceLock::new();
+    static ZSTD: OnceLock<Options> = OnceLock::new();
+    let (options, kind) = match compression {
+        Compression::None => (&NONE, DBCompressionType::None),
+        Compression::Lz4 => (&LZ4, DBCompressionType::Lz4),
+        Compression::Zstd => (&ZSTD, DBCompressionType::Zstd),
+    };
+    options.get_or_init(|| {
+        let mut options = Options::default();
+        options.set_compression_type(kind);
+        options.set_block_based_table_factory(&table_format());
+        options
+    })
+}
+
+/// RocksDB could not write.
+fn failed(doing: &str, path: &Path, error: rocksdb::Error) -> Error {
+    Error::new(code(&error, Code::IoFailed), format!("cannot {doing}")).at(path).because(error)
+}
+
+/// RocksDB could not read what was once verified: unless the system refused, the data is
+/// damaged.
+fn damaged(doing: &str, path: &Path, error: rocksdb::Error) -> Error {
+    let code = code(&error, Code::DataCorrupt);
+    let detail = match code {
+        Code::DataCorrupt => format!(
+            "cannot {doing}: the stored data does not fit its checksum; roll back, or push the data again"
+        ),
+        _ => format!("cannot {doing}"),
+    };
+    Error::new(code, detail).at(path).because(error)
+}
+
+/// What an error of RocksDB's means: what the operating system refused keeps its meaning,
+/// the others are `otherwise`.
+fn code(error: &rocksdb::Error, otherwise: Code) -> Code {
+    let text = error.as_ref();
+    match error.kind() {
+        ErrorKind::IOError if text.contains("No space left") || text.contains("Disk quota") => {
+            Code::DiskFull
+        }
+        ErrorKind::IOError
+        | ErrorKind::Incomplete
+        | ErrorKind::TimedOut
+        | ErrorKind::Busy
+        | ErrorKind::TryAgain
+        | ErrorKind::Aborted => Code::IoFailed,
+        _ => otherwise,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_prefix_is_the_next_one_of_its_length() {
+        assert_eq!(prefix_end(b"ab"), Some(b"ac".to_vec()));
+        assert_eq!(prefix_end(&[1, 255, 255]), Some(vec![2]));
+        assert_eq!(prefix_end(&[255, 255]), None);
+        assert_eq!(prefix_end(b""), None);
+    }
+
+    #[test]
+    fn opening_read_only_writes_nothing_and_refuses_what_is_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let (table, db) = (dir.path().join("t.sst"), dir.path().join("db"));
+        let mut writer = TableWriter::create(&table, Compression::Lz4).unwrap();
+        writer.put(b"a", b"1").unwrap();
+        writer.put(b"b", b"2").unwrap();
+        writer.finish().unwrap();
+        std::fs::create_dir(&db).unwrap();
+        ingest(&db, &[table]).unwrap();
+        let listing = || {
+            let mut names: Vec<_> =
+                std::fs::read_dir(&db).unwrap().map(|e| e.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        let before = listing();
+        let reader = Reader::open(&db, None).unwrap();
+        assert_eq!(&*reader.get(b"b").unwrap().unwrap(), b"2");
+        assert!(reader.get(b"c").unwrap().is_none());
+        let live = reader.live_files().unwrap();
+        assert_eq!((live.len(), live[0].records), (1, 2));
+        assert_eq!((&*live[0].first_key, &*live[0].last_key), (&b"a"[..], &b"b"[..]));
+        assert_eq!(listing(), before, "a read-only open leaves no file behind");
+
+        let current = db.join("CURRENT");
+        std::fs::write(&current, "nonsense\n").unwrap();
+        assert!(Reader::open(&db, None).is_err());
+    }
+}

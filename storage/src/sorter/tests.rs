@@ -1,0 +1,192 @@
+use super::*;
+
+use proptest::prelude::*;
+
+type Row = (Vec<u8>, Vec<u8>, Vec<u8>);
+
+/// A sorter that spills after a few records and merges `fan_in` runs at a time.
+fn tiny(dir: &Path, buffer_bytes: usize, fan_in: usize) -> Sorter {
+    Sorter::with(dir, Buffer::new(buffer_bytes).unwrap(), fan_in)
+}
+
+fn drain(mut sorted: Sorted) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut records = Vec::new();
+    while let Some(Record { key, value }) = sorted.next()? {
+        records.push((key.to_vec(), value.to_vec()));
+    }
+    Ok(records)
+}
+
+fn expected(mut rows: Vec<Row>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    rows.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+    rows.into_iter().map(|(key, _, value)| (key, value)).collect()
+}
+
+fn rows() -> impl Strategy<Value = Vec<Row>> {
+    // Few distinct bytes, so that keys are equal, or one the beginning of another, often.
+    let byte = prop_oneof![Just(0u8), Just(b'a'), Just(255)];
+    let key = prop_oneof![
+        prop::collection::vec(byte.clone(), 1..4),
+        prop::collection::vec(byte.clone(), 0..10).prop_map(|k| [&b"learner:"[..], &k].concat()),
+    ];
+    let value = prop_oneof![9 => 0..20usize, 1 => 400..900usize];
+    let row = (key, prop::collection::vec(byte, 0..3), value);
+    // Each value says when it was pushed.
+    prop::collection::vec(row, 0..120).prop_map(|rows| {
+        let numbered = rows.into_iter().enumerate();
+        numbered
+            .map(|(n, (key, rank, length))| {
+                (key, rank, [n.to_string().into_bytes(), vec![b'.'; length]].concat())
+            })
+            .collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_rows_come_out_in_order_and_stable(
+        rows in rows(), buffer_bytes in 200..3000usize, fan_in in 2..5usize, sort_first: bool,
+    ) {
+        let mut rows = rows;
+        if sort_first {
+            rows.sort();
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let mut sorter = tiny(dir.path(), buffer_bytes, fan_in);
+        for (key, rank, value) in &rows {
+            sorter.push(key, rank, value).unwrap();
+        }
+        let sorted = sorter.finish().unwrap();
+        prop_assert_eq!(sorted.records(), rows.len() as u64);
+        prop_assert_eq!(drain(sorted).unwrap(), expected(rows));
+        prop_assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "runs are removed");
+    }
+}
+
+#[test]
+fn what_fits_in_memory_makes_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let runs = dir.path().join("runs");
+    let mut sorter = Sorter::new(&runs, MIN_SORT_BYTES).unwrap();
+    for n in (0..1000).rev() {
+        sorter.push(format!("{n:04}").as_bytes(), b"", b"value").unwrap();
+    }
+    let records = drain(sorter.finish().unwrap()).unwrap();
+    assert!(records.is_sorted() && records.len() == 1000);
+    assert!(!runs.exists());
+}
+
+#[test]
+fn input_that_is_sorted_becomes_one_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sorter = tiny(dir.path(), 1000, 2);
+    for n in 0..1000 {
+        sorter.push(format!("{n:04}").as_bytes(), b"", b"value").unwrap();
+    }
+    assert!(sorter.open.is_some(), "it did not fit in memory");
+    sorter.push(b"0500", b"", b"late").unwrap();
+    let sorted = sorter.finish().unwrap();
+    assert!(dir.path().join("run-000002").exists(), "only what came late is in another");
+    assert!(!dir.path().join("run-000003").exists());
+    assert_eq!(drain(sorted).unwrap().len(), 1001);
+}
+
+#[test]
+fn a_record_larger_than_the_budget_passes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sorter = Sorter::new(dir.path(), MIN_SORT_BYTES).unwrap();
+    let large = vec![b'x'; 3 << 20];
+    for key in [b"b", b"c", b"a"] {
+        sorter.push(key, b"", &large).unwrap();
+        sorter.push(key, b"", b"small").unwrap();
+    }
+    let records = drain(sorter.finish().unwrap()).unwrap();
+    let seen: Vec<_> = records.iter().map(|(key, value)| (key[0], value.len())).collect();
+    let both = |key| [(key, large.len()), (key, 5)];
+    assert_eq!(seen, [both(b'a'), both(b'b'), both(b'c')].concat());
+}
+
+#[test]
+fn a_damaged_run_is_an_error_and_never_another_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let spilled = || {
+        let mut sorter = tiny(dir.path(), 1500, 8);
+        for n in 0..60 {
+            sorter.push(format!("{:03}", n * 37 % 60).as_bytes(), b"", b"some value").unwrap();
+        }
+        sorter.spill().unwrap();
+        sorter.close_run().unwrap();
+        sorter
+    };
+    let right = drain(spilled().finish().unwrap()).unwrap();
+    let sorter = spilled();
+    let path = sorter.runs[0].path().to_owned();
+    let whole = std::fs::read(&path).unwrap();
+    drop(sorter);
+    let read_with = |bytes: &[u8]| {
+        let sorter = spilled();
+        std::fs::write(&path, bytes).unwrap();
+        sorter.finish().and_then(drain)
+    };
+    let mut errors = 0;
+    for at in 0..whole.len() {
+        for bit in [1, 128] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= bit;
+            match read_with(&bytes) {
+                Ok(records) => assert_eq!(records, right, "byte {at} turned"),
+                Err(e) => {
+                    assert_eq!((e.code(), e.path()), (Code::DataCorrupt, Some(&*path)));
+                    errors += 1;
+                }
+            }
+        }
+        assert!(read_with(&whole[..at]).is_err(), "cut to {at} bytes");
+    }
+    assert!(errors > whole.len() * 19 / 10, "{errors} of {}", whole.len() * 2);
+    assert!(read_with(&[&whole[..], &whole[..]].concat()).is_err(), "written twice");
+}
+
+#[test]
+fn runs_are_removed_when_a_sorter_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sorter = tiny(dir.path(), 500, 2);
+    for n in (0..200).rev() {
+        sorter.push(format!("{n:04}").as_bytes(), b"", b"value").unwrap();
+    }
+    assert!(std::fs::read_dir(dir.path()).unwrap().count() > 3);
+    assert!(sorter.spilled_bytes() > 0);
+    drop(sorter);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn what_cannot_be_sorted_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let code = |result: Result<()>| result.unwrap_err().code();
+    let too_little = Sorter::new(dir.path(), MIN_SORT_BYTES - 1);
+    assert_eq!(code(too_little.map(drop)), Code::InvalidSetting);
+    assert_eq!(code(Sorter::new(dir.path(), usize::MAX / 4).map(drop)), Code::InvalidSetting);
+    let mut sorter = Sorter::new(dir.path(), MIN_SORT_BYTES).unwrap();
+    let large = vec![0; crate::names::MAX_VALUE_BYTES + 1];
+    assert_eq!(code(sorter.push(b"", b"", b"")), Code::InvalidKey);
+    assert_eq!(code(sorter.push(b"a", b"", &large)), Code::ValueTooLarge);
+    assert_eq!(code(sorter.push(b"a", &large, b"")), Code::BadRows);
+    assert_eq!(sorter.records(), 0);
+}
+
+#[test]
+fn runs_are_merged_no_more_than_needed() {
+    for (runs, fan_in) in [(3, 2), (7, 2), (130, 128), (1000, 16)] {
+        let (mut left, mut at, mut merges) = (runs, 0, 0);
+        while let Some(group) = next_group(left, fan_in, &mut at) {
+            assert!(group.end <= left && group.len() >= 2 && group.len() <= fan_in);
+            left -= group.len() - 1;
+            merges += 1;
+        }
+        assert_eq!(left, fan_in, "{runs} runs are merged until they can be read at once");
+        assert!(merges <= 1 + 2 * (runs - fan_in) / (fan_in - 1), "{runs}: {merges} merges");
+    }
+}

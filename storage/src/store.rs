@@ -1,0 +1,196 @@
+//! A data directory, open: where the two paths meet the pointer.
+//!
+//! `store/push.rs` is the push path's half (admit, seal, publish, fail), `store/pointer.rs`
+//! the swap (activate, roll back, hold, release), `store/recovery.rs` what a start does
+//! with what a crash left, `store/sweep.rs` retention. Reads go by [`Store::live`] alone
+//! and touch nothing else of this.
+//!
+//! There is one lock, [`Writer`], around "check again, append the record, apply it, swap":
+//! whatever can take long or fail (opening, warming, comparing) is done before it, and
+//! nothing can fail after the record (invariants 2 and 3).
+
+mod pointer;
+mod push;
+mod recovery;
+mod sweep;
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use push::SelfActivation;
+pub use recovery::{Recovered, Recovery};
+pub use sweep::Swept;
+
+use crate::catalog::{Catalog, Keep};
+use crate::config::DatasetConfig;
+use crate::error::{Code, Error, Result};
+use crate::event::{Cause, Event, Millis};
+use crate::journal::{Journal, Record};
+use crate::layout::Layout;
+use crate::live::{Live, Opener};
+use crate::names::DatasetName;
+use crate::reaper::Reaper;
+use crate::versions::Versions;
+
+/// How a data directory is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreOptions {
+    /// Bytes of memory for blocks read from snapshots, shared by all of them.
+    pub block_cache_bytes: usize,
+    /// What is kept of versions that do not serve.
+    pub keep: Keep,
+    /// From which size on the journal is replaced by a checkpoint, in bytes.
+    pub checkpoint_bytes: u64,
+    /// What to do with a failure that concerns no request: a directory that could not be
+    /// removed, say.
+    pub report: fn(&Error),
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            block_cache_bytes: 64 << 20,
+            keep: Keep::default(),
+            checkpoint_bytes: 16 << 20,
+            report: |_| {},
+        }
+    }
+}
+
+/// A data directory, open for one process.
+#[derive(Debug)]
+pub struct Store {
+    layout: Layout,
+    options: StoreOptions,
+    versions: Versions,
+    live: Live,
+    catalog: RwLock<Catalog>,
+    writer: Mutex<Writer>,
+    /// Dropped before the reaper is joined: it holds a way to the reaper.
+    opener: Option<Arc<Opener>>,
+    reaper: Reaper,
+    /// Held as long as the store is open; the lock goes with the file.
+    _lock: File,
+}
+
+/// What the one lock guards: the right to append, and so to change what is served.
+#[derive(Debug)]
+struct Writer {
+    journal: Journal,
+}
+
+impl Store {
+    /// Opens the data directory at `root`, making it if it is not there: takes its lock,
+    /// folds the journal, removes what no event owns. No snapshot is opened yet; see
+    /// [`Store::open_current`].
+    ///
+    /// [`Code::DirectoryInUse`] if another process has it; [`Code::JournalCorrupt`] if the
+    /// journal is damaged.
+    pub fn open(root: &Path, options: StoreOptions) -> Result<(Self, Recovery)> {
+        recovery::open(root, options)
+    }
+
+    /// What every dataset serves now.
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// Where things are on the disk.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Everything that is known of datasets and versions. Waits for no disk; keep it
+    /// briefly, as a change waits for it.
+    pub fn catalog(&self) -> RwLockReadGuard<'_, Catalog> {
+        self.catalog.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The size of the journal in bytes, and whether it takes no more until a restart.
+    pub fn journal_state(&self) -> (u64, bool) {
+        let writer = self.writer();
+        (writer.journal.bytes(), writer.journal.is_suspect())
+    }
+
+    /// Makes a dataset with these settings, or gives it these settings.
+    pub fn configure(
+        &self,
+        name: &DatasetName,
+        config: &DatasetConfig,
+        cause: Cause,
+    ) -> Result<()> {
+        let mut writer = self.writer();
+        let event = self.catalog().plan_configure(name, config)?;
+        self.commit(&mut writer, cause, event)?;
+        Ok(())
+    }
+
+    /// Makes a dataset with the default settings, unless it is there.
+    pub fn ensure_dataset(&self, name: &DatasetName, cause: Cause) -> Result<()> {
+        let mut writer = self.writer();
+        if self.catalog().dataset(name).is_ok() {
+            return Ok(());
+        }
+        let event = self.catalog().plan_configure(name, &DatasetConfig::default())?;
+        self.commit(&mut writer, cause, event)?;
+        Ok(())
+    }
+
+    /// Deletes a dataset and all its versions; what is being read is removed after its
+    /// last reader. A dataset of that name made later goes on with the next number.
+    pub fn delete_dataset(&self, name: &DatasetName, cause: Cause) -> Result<()> {
+        let mut writer = self.writer();
+        let event = self.catalog().plan_delete_dataset(name)?;
+        self.commit(&mut writer, cause, event)?;
+        Ok(())
+    }
+
+    /// Appends the event, applies it and shows it to readers. `writer` proves that nobody
+    /// else does meanwhile. After the append nothing fails.
+    fn commit(&self, writer: &mut Writer, mut cause: Cause, event: Event) -> Result<u64> {
+        if cause.at == 0 {
+            cause.at = now();
+        }
+        let record = Record::Event(Box::new(cause), Box::new(event));
+        let seq = writer.journal.append(&record)?;
+        let Record::Event(cause, event) = record else { unreachable!("made two lines above") };
+        let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
+        catalog.apply(seq, &cause, &event);
+        self.show(&catalog, &event);
+        Ok(seq)
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        // The journal notices by itself if what it last did was cut short.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn opener(&self) -> &Arc<Opener> {
+        self.opener.as_ref().expect("the opener is taken in drop alone")
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.live.change(|datasets| datasets.clear());
+        self.opener = None;
+        self.reaper.join();
+    }
+}
+
+/// The time now, for people and retention.
+pub fn now() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+}
+
+fn in_use(root: &Path, holder: &str) -> Error {
+    let holder = if holder.trim().is_empty() { "another process" } else { holder.trim() };
+    let text = format!(
+        "the data directory is in use by {holder}: one server serves one directory. Stop that \
+         one, or give this one a directory of its own"
+    );
+    Error::new(Code::DirectoryInUse, text).at(root)
+}

@@ -1,0 +1,235 @@
+//! The swap: activate, roll back, hold, release.
+//!
+//! Order of an activation: the snapshot is opened and warmed, and the gates are checked
+//! again if another version is current than they compared with, all outside the lock;
+//! under it the plan is checked again, the record appended, the map swapped. A rollback
+//! takes the same steps; its target stayed open, so it swaps at once.
+
+use std::sync::Arc;
+
+use crate::catalog::{Activation, Catalog, Expect, Moved, Rollback, State};
+use crate::digest::Digest;
+use crate::error::{Code, Error, Result};
+use crate::event::{Cause, Event, Rejected};
+use crate::gates;
+use crate::live::{Datasets, Served, Slot};
+use crate::names::{DatasetName, Version};
+
+use super::push::refused;
+use super::{Store, Writer};
+
+impl Store {
+    /// Makes a version current. Blocks while its files are opened and warmed.
+    pub fn activate(
+        &self,
+        dataset: &DatasetName,
+        activation: &Activation,
+        cause: Cause,
+    ) -> Result<Moved> {
+        self.prepare_and_swap(dataset, activation, cause, |_| Ok(()))
+    }
+
+    /// The same, unless the dataset is held when it comes to the swap.
+    pub(super) fn activate_unless_held(
+        &self,
+        dataset: &DatasetName,
+        activation: &Activation,
+        cause: Cause,
+    ) -> Result<Moved> {
+        self.prepare_and_swap(dataset, activation, cause, |catalog| {
+            let held = catalog.dataset(dataset)?.hold.is_some();
+            let text = "the dataset is held";
+            if held { Err(Error::new(Code::WrongState, text)) } else { Ok(()) }
+        })
+    }
+
+    fn prepare_and_swap(
+        &self,
+        dataset: &DatasetName,
+        activation: &Activation,
+        cause: Cause,
+        allowed: impl Fn(&Catalog) -> Result<()>,
+    ) -> Result<Moved> {
+        let reason = cause.reason.as_deref();
+        self.catalog().plan_activate(dataset, activation, reason)?;
+        self.open_version(dataset, activation.version)?;
+        let mut writer = self.writer();
+        allowed(&self.catalog())?;
+        let event = self.catalog().plan_activate(dataset, activation, reason)?;
+        if !activation.force {
+            self.gate_again(&mut writer, dataset, activation.version)?;
+        }
+        self.swap(&mut writer, dataset, cause, event)
+    }
+
+    /// Goes back to an earlier version, marks the one left behind as bad, and holds the
+    /// dataset if asked to.
+    pub fn roll_back(
+        &self,
+        dataset: &DatasetName,
+        rollback: &Rollback,
+        cause: Cause,
+    ) -> Result<Moved> {
+        let event = self.catalog().plan_rollback(dataset, rollback)?;
+        let to = event.version().expect("a rollback is to a version");
+        self.open_version(dataset, to)?;
+        let mut writer = self.writer();
+        // If another version became current meanwhile, the target found above may be
+        // wrong: what was opened must be what is swapped in.
+        let event = self.catalog().plan_rollback(dataset, rollback)?;
+        if event.version() != Some(to) {
+            let text = "another version became current meanwhile: nothing was changed";
+            return Err(Error::new(Code::CurrentChanged, text));
+        }
+        self.swap(&mut writer, dataset, cause, event)
+    }
+
+    /// Holds a dataset: pushes become ready, but none is activated by itself. Answers
+    /// whether it changed anything.
+    pub fn hold(&self, dataset: &DatasetName, cause: Cause) -> Result<bool> {
+        let mut writer = self.writer();
+        let Some(event) = self.catalog().plan_hold(dataset)? else { return Ok(false) };
+        self.commit(&mut writer, cause, event)?;
+        Ok(true)
+    }
+
+    /// Ends a hold, and activates the newest ready version whose push had asked for it, if
+    /// there is one; one record says both.
+    pub fn release(&self, dataset: &DatasetName, cause: Cause) -> Result<Option<Moved>> {
+        loop {
+            let target = self.catalog().dataset(dataset)?.release_target();
+            if let Some(version) = target {
+                self.open_version(dataset, version)?;
+            }
+            let mut writer = self.writer();
+            if self.catalog().dataset(dataset)?.release_target() != target {
+                continue;
+            }
+            let event = self.catalog().plan_release(dataset, target)?;
+            let Some(version) = target else {
+                self.commit(&mut writer, cause, event)?;
+                return Ok(None);
+            };
+            match self.gate_again(&mut writer, dataset, version) {
+                Ok(()) => return self.swap(&mut writer, dataset, cause, event).map(Some),
+                // That one is rejected now: look for the next.
+                Err(e) if e.code() == Code::GateRefused => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Checks the gates of a ready version again if another version is current than they
+    /// compared it with. Pure arithmetic on counts, so it may be done under the lock.
+    fn gate_again(
+        &self,
+        writer: &mut Writer,
+        dataset: &DatasetName,
+        version: Version,
+    ) -> Result<()> {
+        let verdicts = {
+            let catalog = self.catalog();
+            let entry = catalog.entry(dataset, version)?;
+            let current = catalog.dataset(dataset)?.current;
+            match &entry.stats {
+                Some(stats) if entry.state == State::Ready && entry.gated_against != current => {
+                    catalog.gate(dataset, stats)?
+                }
+                _ => return Ok(()),
+            }
+        };
+        let (verdicts, against) = verdicts;
+        if gates::all_passed(&verdicts) {
+            return Ok(());
+        }
+        let dataset_name = dataset.clone();
+        let rejected = Rejected { dataset: dataset_name, version, gates: verdicts, against };
+        self.commit(writer, super::recovery::by_the_server(), Event::Rejected(rejected))?;
+        Err(refused(self.catalog().entry(dataset, version)?))
+    }
+
+    fn swap(
+        &self,
+        writer: &mut Writer,
+        dataset: &DatasetName,
+        cause: Cause,
+        event: Event,
+    ) -> Result<Moved> {
+        let Event::Activated(activated) = &event else {
+            unreachable!("every caller plans an activation");
+        };
+        let (from, to) = (activated.from, activated.to);
+        let marked_bad = activated.from.filter(|_| activated.rollback);
+        self.commit(writer, cause, event)?;
+        let held = self.catalog().dataset(dataset)?.hold.is_some();
+        Ok(Moved { from, to, held, marked_bad })
+    }
+
+    fn open_version(&self, dataset: &DatasetName, version: Version) -> Result<()> {
+        let served = self.live.get(dataset)?;
+        let slot = served.kept.get(&version);
+        let slot = slot.ok_or_else(|| {
+            let text = format!("version {version} of {dataset} has no files to serve");
+            Error::new(Code::WrongState, text)
+        })?;
+        slot.lease().map(drop)
+    }
+
+    /// Shows readers what an event changed.
+    pub(super) fn show(&self, catalog: &Catalog, event: &Event) {
+        let name = event.dataset();
+        self.live.change(|datasets| self.show_dataset(datasets, catalog, name));
+    }
+
+    /// Shows readers everything, at start.
+    pub(super) fn show_all(&self) {
+        let catalog = self.catalog();
+        self.live.change(|datasets| {
+            for (name, _) in catalog.datasets() {
+                self.show_dataset(datasets, &catalog, name);
+            }
+        });
+    }
+
+    fn show_dataset(&self, datasets: &mut Datasets, catalog: &Catalog, name: &DatasetName) {
+        let before = datasets.get(name).cloned();
+        let kept_before = before.iter().flat_map(|served| &served.kept);
+        let Ok(dataset) = catalog.dataset(name) else {
+            kept_before.for_each(|(_, slot)| slot.give_up());
+            datasets.remove(name);
+            return;
+        };
+        let mut kept = std::collections::BTreeMap::new();
+        for (version, entry) in &dataset.versions {
+            let Some(digest) = entry.manifest.filter(|_| entry.state.has_files()) else { continue };
+            let open = before.as_ref().and_then(|served| served.kept.get(version)).cloned();
+            let slot = open.unwrap_or_else(|| {
+                let dir = self.layout.version(name, *version);
+                let digest = Digest::from_bytes(digest);
+                Slot::new(*version, entry.as_of.as_deref(), dir, digest, self.opener())
+            });
+            kept.insert(*version, slot);
+        }
+        for (version, slot) in kept_before {
+            if !kept.contains_key(version) {
+                slot.give_up();
+            }
+        }
+        let served = Served {
+            name: name.clone(),
+            content_type: dataset.config.content_type.as_str().into(),
+            is_json: dataset.config.is_json(),
+            current: dataset.current.and_then(|v| kept.get(&v)).map(Arc::clone),
+            kept,
+            next_version: dataset.next_version(),
+        };
+        datasets.insert(name.clone(), Arc::new(served));
+    }
+}
+
+impl Activation {
+    /// A plain request to make `version` current.
+    pub fn of(version: Version) -> Self {
+        Self { version, force: false, expect: Expect::Anything }
+    }
+}

@@ -1,0 +1,183 @@
+//! The push path's half of the store: a number, the parts sealed, the snapshot published.
+
+use crate::catalog::{Activation, Admission, Entry, Expect, Moved, Outcome, Parked, State};
+use crate::durable;
+use crate::error::{Code, Error, Result};
+use crate::event::{Cause, Event, Failed, Published, SealedPart, Stats};
+use crate::names::{DatasetName, Version};
+use crate::verify::VerifiedSnapshot;
+
+use super::Store;
+
+/// What came of a version that became ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SelfActivation {
+    /// It is current.
+    Activated(Moved),
+    /// It waits as `ready`, or was refused, for this reason.
+    Parked(Parked),
+}
+
+impl Store {
+    /// Gives a push its number; the dataset must be there. With an idempotency key in
+    /// `cause` that was used before, answers with that request's outcome instead, and
+    /// nothing is changed.
+    pub fn admit(
+        &self,
+        dataset: &DatasetName,
+        push: &Admission,
+        cause: Cause,
+    ) -> Result<std::result::Result<Version, Outcome>> {
+        let mut writer = self.writer();
+        if let Some(id) = &cause.idempotency
+            && let Some(outcome) = self.catalog().replay(dataset, id)?
+        {
+            return Ok(Err(outcome));
+        }
+        let event = self.catalog().plan_admit(dataset, push)?;
+        let version = event.version().expect("an admission is about a version");
+        // The directory is there before the number is: a part never finds it missing. If
+        // the append fails it belongs to nobody and goes at the next start.
+        durable::create_dir_all(&self.layout.parts(dataset, version))?;
+        self.commit(&mut writer, cause, event)?;
+        Ok(Ok(version))
+    }
+
+    /// Closes a push to further parts; from here on it is built, whatever is restarted.
+    /// Sealing again with the same parts changes nothing and answers `false`.
+    pub fn seal(
+        &self,
+        dataset: &DatasetName,
+        version: Version,
+        activate: bool,
+        parts: Vec<SealedPart>,
+        cause: Cause,
+    ) -> Result<bool> {
+        let mut writer = self.writer();
+        let event = {
+            let catalog = self.catalog();
+            let entry = catalog.entry(dataset, version)?;
+            if is_sealed_alike(entry, activate, &parts) {
+                return Ok(false);
+            }
+            catalog.plan_seal(dataset, version, activate, parts)?
+        };
+        self.commit(&mut writer, cause, event)?;
+        Ok(true)
+    }
+
+    /// Ends a push without a version, and removes what it left in staging.
+    pub fn fail(&self, failed: Failed, cause: Cause) -> Result<()> {
+        let (dataset, version) = (failed.dataset.clone(), failed.version);
+        let mut writer = self.writer();
+        let event = self.catalog().plan_fail(failed)?;
+        self.commit(&mut writer, cause, event)?;
+        drop(writer);
+        durable::remove_dir_all(&self.layout.push(&dataset, version))
+    }
+
+    /// Moves a verified snapshot into place, checks its gates and makes it `ready`, or
+    /// `rejected`. Its staging goes.
+    pub fn publish(
+        &self,
+        dataset: &DatasetName,
+        version: Version,
+        snapshot: &VerifiedSnapshot,
+        duplicates_dropped: u64,
+        cause: Cause,
+    ) -> Result<State> {
+        self.catalog().check_publish(dataset, version)?;
+        let manifest = snapshot.manifest();
+        let stats = Stats {
+            records: manifest.records,
+            bytes: manifest.bytes(),
+            raw_bytes: manifest.key_bytes + manifest.value_bytes,
+            duplicates_dropped,
+            content_digest: manifest.content_digest.to_string(),
+        };
+        let place = self.versions.publish(snapshot, dataset, version)?;
+        let mut writer = self.writer();
+        let state = {
+            let catalog = self.catalog();
+            // The push may have been deleted while its files were moved.
+            catalog.check_publish(dataset, version).map(|_| catalog.gate(dataset, &stats))
+        };
+        let (gates, against) = match state {
+            Ok(gated) => gated?,
+            Err(error) => {
+                drop(writer);
+                durable::remove_dir_all(&place)?;
+                return Err(error);
+            }
+        };
+        let event = Event::Published(Published {
+            dataset: dataset.clone(),
+            version,
+            manifest: *snapshot.digest().as_bytes(),
+            stats,
+            gates,
+            against,
+        });
+        let committed = self.commit(&mut writer, cause, event);
+        drop(writer);
+        if let Err(error) = committed {
+            // Where the outcome is unknown, the journal may own the files already.
+            if error.code() != Code::OutcomeUnknown {
+                durable::remove_dir_all(&place)?;
+            }
+            return Err(error);
+        }
+        durable::remove_dir_all(&self.layout.push(dataset, version))?;
+        Ok(self.catalog().entry(dataset, version)?.state)
+    }
+
+    /// Activates a version that has become ready, if it is to be: its push asked for it,
+    /// the dataset is not held, and the current version's push did not begin after its own.
+    pub fn activate_by_itself(
+        &self,
+        dataset: &DatasetName,
+        version: Version,
+        cause: Cause,
+    ) -> Result<SelfActivation> {
+        loop {
+            let current = {
+                let catalog = self.catalog();
+                if let Err(parked) = catalog.activates_by_itself(dataset, version)? {
+                    return Ok(SelfActivation::Parked(parked));
+                }
+                catalog.dataset(dataset)?.current
+            };
+            let expect = Expect::Current(current);
+            let activation = Activation { version, force: false, expect };
+            match self.activate_unless_held(dataset, &activation, cause.clone()) {
+                Ok(moved) => return Ok(SelfActivation::Activated(moved)),
+                // Somebody was faster, or held it: look again.
+                Err(e) if matches!(e.code(), Code::CurrentChanged | Code::WrongState) => {}
+                Err(e) if e.code() == Code::GateRefused => {
+                    return Ok(SelfActivation::Parked(Parked::Rejected));
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Aborts a push, or deletes a version that nobody serves. The record comes first, then
+    /// the files, after their last reader.
+    pub fn delete(&self, dataset: &DatasetName, version: Version, cause: Cause) -> Result<()> {
+        let mut writer = self.writer();
+        let event = self.catalog().plan_delete(dataset, version)?;
+        self.commit(&mut writer, cause, event)?;
+        drop(writer);
+        durable::remove_dir_all(&self.layout.push(dataset, version))
+    }
+}
+
+fn is_sealed_alike(entry: &Entry, activate: bool, parts: &[SealedPart]) -> bool {
+    let sealed = entry.state != State::Receiving && entry.state != State::Deleted;
+    sealed && entry.activate == activate && entry.parts == parts
+}
+
+/// The error of a version that its gates refused.
+pub(super) fn refused(entry: &Entry) -> Error {
+    Error::new(Code::GateRefused, entry.reason.clone().unwrap_or_default())
+}

@@ -1,0 +1,249 @@
+//! What a start does with what the last process left behind, however that one ended.
+//!
+//! It only removes what no event owns and appends events; each step is complete in itself,
+//! so being killed in the middle of it changes nothing for the next start.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Read;
+use std::path::Path;
+use std::sync::{Arc, Mutex, RwLock};
+use std::thread;
+
+use crate::catalog::{Catalog, State};
+use crate::durable;
+use crate::error::{Code, Error, Result};
+use crate::event::{Cause, Event, Failed};
+use crate::journal::{Journal, Record};
+use crate::layout::Layout;
+use crate::live::{Live, Opener};
+use crate::names::{DatasetName, Version};
+use crate::reaper::Reaper;
+use crate::rocks::BlockCache;
+use crate::versions::{self, Versions};
+
+use super::{Store, StoreOptions, Writer, in_use};
+
+/// What was found at start.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    /// Events read from the journal.
+    pub events: u64,
+    /// Bytes of a torn append that were cut from the journal.
+    pub torn_bytes: Option<u64>,
+    /// What was done about leftovers.
+    pub done: Vec<Recovered>,
+    /// Pushes that have all their parts and are to be built now, oldest first.
+    pub unfinished: Vec<(DatasetName, Version)>,
+}
+
+/// One thing done about a leftover.
+#[derive(Debug)]
+pub enum Recovered {
+    /// A push that was one request, of which nothing was acknowledged, has failed.
+    Interrupted(DatasetName, Version),
+    /// Files that no event owns were removed.
+    Removed(std::path::PathBuf),
+}
+
+pub(super) fn open(root: &Path, options: StoreOptions) -> Result<(Store, Recovery)> {
+    let layout = Layout::new(root);
+    durable::create_dir_all(root)?;
+    let lock = lock(&layout)?;
+    durable::create_dir_all(&layout.staging())?;
+    durable::create_dir_all(&layout.datasets())?;
+    let versions = Versions::new(layout.clone());
+    refuse_data_without_journal(&layout, &versions)?;
+
+    let mut catalog = Catalog::default();
+    let mut recovery = Recovery::default();
+    let (journal, torn_bytes) = Journal::open(&layout.journal(), |seq, record| {
+        recovery.events += 1;
+        fold(&mut catalog, &layout, seq, record)
+    })?;
+    recovery.torn_bytes = torn_bytes;
+
+    let report = options.report;
+    let (reaper, closing) = Reaper::start(move |error| report(&error))
+        .map_err(|e| Error::io("start the reaper's thread", root, e))?;
+    let cache = BlockCache::new(options.block_cache_bytes);
+    let store = Store {
+        layout,
+        options,
+        versions,
+        live: Live::default(),
+        catalog: RwLock::new(catalog),
+        writer: Mutex::new(Writer { journal }),
+        opener: Some(Arc::new(Opener { cache, closing })),
+        reaper,
+        _lock: lock,
+    };
+    store.remove_unowned(&mut recovery)?;
+    store.end_interrupted(&mut recovery)?;
+    store.show_all();
+    store.checkpoint_if_large()?;
+    Ok((store, recovery))
+}
+
+impl Store {
+    /// Opens the current snapshot of every dataset, and what a rollback would go to, on a
+    /// few threads. A version that cannot be opened is told to `failed` and does not stop
+    /// the others.
+    pub fn open_current(
+        &self,
+        threads: usize,
+        failed: impl Fn(&DatasetName, Version, &Error) + Sync,
+    ) {
+        let datasets = self.live.at_one_instant();
+        let mut slots = Vec::new();
+        let mut second = Vec::new();
+        for (name, served) in datasets.iter() {
+            slots.extend(served.current.iter().map(|slot| (name.clone(), Arc::clone(slot))));
+            let target = self.catalog().dataset(name).ok().and_then(|d| d.rollback_target());
+            let slot = target.and_then(|v| served.kept.get(&v));
+            second.extend(slot.map(|slot| (name.clone(), Arc::clone(slot))));
+        }
+        slots.append(&mut second);
+        let next = std::sync::atomic::AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..threads.max(1) {
+                scope.spawn(|| {
+                    let claim = || next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    while let Some((name, slot)) = slots.get(claim()) {
+                        if let Err(error) = slot.lease() {
+                            failed(name, slot.version, &error);
+                        }
+                    }
+                });
+            }
+        });
+    }
+
+    /// Removes version directories and staging that no event owns.
+    fn remove_unowned(&self, recovery: &mut Recovery) -> Result<()> {
+        let catalog = self.catalog();
+        let mut unowned = Vec::new();
+        for (dataset, version, path) in self.versions.list()? {
+            let state = catalog.entry(&dataset, version).map(|e| e.state);
+            if state.is_ok_and(State::has_files) {
+                continue;
+            }
+            if !catalog.was_admitted(&dataset, version) {
+                return Err(older_journal(&self.layout, &dataset, version));
+            }
+            unowned.push(path);
+        }
+        for (push, path) in self.versions.staged()? {
+            let state = push.and_then(|(d, v)| catalog.entry(&d, v).ok()).map(|e| e.state);
+            if !state.is_some_and(State::is_pushing) {
+                unowned.push(path);
+                continue;
+            }
+            let builds = versions::entries(&path)?;
+            unowned
+                .extend(builds.into_iter().filter(|(n, _)| n.starts_with("build-")).map(|b| b.1));
+        }
+        drop(catalog);
+        for path in unowned {
+            durable::remove_dir_all(&path)?;
+            recovery.done.push(Recovered::Removed(path));
+        }
+        Ok(())
+    }
+
+    /// A push that was one request ends with the process that received it, unless it had
+    /// all its bytes: then it goes on. One sent in parts keeps them.
+    fn end_interrupted(&self, recovery: &mut Recovery) -> Result<()> {
+        let mut interrupted = Vec::new();
+        for (name, dataset) in self.catalog().datasets() {
+            for (version, entry) in &dataset.versions {
+                match entry.state {
+                    State::Receiving if entry.whole => interrupted.push((name.clone(), *version)),
+                    State::Building => recovery.unfinished.push((name.clone(), *version)),
+                    _ => {}
+                }
+            }
+        }
+        for (dataset, version) in interrupted {
+            let failed = Failed {
+                dataset: dataset.clone(),
+                version,
+                code: "interrupted".to_owned(),
+                detail: "the server stopped before it had received the whole push: push again"
+                    .to_owned(),
+                problems: Vec::new(),
+            };
+            self.commit(&mut self.writer(), by_the_server(), Event::Failed(failed))?;
+            durable::remove_dir_all(&self.layout.push(&dataset, version))?;
+            recovery.done.push(Recovered::Interrupted(dataset, version));
+        }
+        Ok(())
+    }
+}
+
+/// The cause of what the server does by itself.
+pub(super) fn by_the_server() -> Cause {
+    Cause { actor: "tidetable".to_owned(), ..Cause::default() }
+}
+
+fn fold(catalog: &mut Catalog, layout: &Layout, seq: u64, record: Record) -> Result<()> {
+    match record {
+        Record::Event(cause, event) => catalog.apply(seq, &cause, &event),
+        Record::Checkpoint(json) => {
+            *catalog = serde_json::from_str(&json).map_err(|e| {
+                let text = "the checkpoint in the journal is not one this Tidetable can read";
+                Error::new(Code::UnknownFormat, text).at(layout.journal()).because(e)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// One process per data directory. The lock goes when the process does, however it ends.
+fn lock(layout: &Layout) -> Result<File> {
+    let path = layout.lock();
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(&path)
+        .map_err(|e| Error::io("open the lock of the data directory", &path, e))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let _ = file.read_to_string(&mut holder);
+            return Err(in_use(layout.root(), &holder));
+        }
+        Err(TryLockError::Error(e)) => {
+            return Err(Error::io("lock the data directory", &path, e));
+        }
+    }
+    // Only for the message of the one who comes second: a failure to say it harms nobody.
+    let holder = format!("process {}\n", std::process::id());
+    let _ = file.set_len(0);
+    let _ = std::io::Write::write_all(&mut file, holder.as_bytes());
+    Ok(file)
+}
+
+fn refuse_data_without_journal(layout: &Layout, versions: &Versions) -> Result<()> {
+    let journal = layout.journal();
+    let there = journal.try_exists().map_err(|e| Error::io("look for the journal", &journal, e))?;
+    if there || versions.list()?.is_empty() {
+        return Ok(());
+    }
+    let text = "there are versions in the data directory but no journal: it was lost. Starting \
+                anew would remove them, so nothing was done. Restore the journal from a backup, \
+                or move the directory away";
+    Err(Error::new(Code::JournalCorrupt, text).at(journal))
+}
+
+fn older_journal(layout: &Layout, dataset: &DatasetName, version: Version) -> Error {
+    let text = format!(
+        "version {version} of {dataset} is on the disk, but the journal never gave that number: \
+         the journal is older than the data, or was cut. Starting would remove that version, so \
+         nothing was done. Restore the newer journal, or move {} away",
+        layout.version(dataset, version).display()
+    );
+    Error::new(Code::JournalCorrupt, text).at(layout.journal())
+}

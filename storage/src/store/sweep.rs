@@ -1,0 +1,70 @@
+//! Retention: giving up versions that nobody needs any more, and pushes that nobody goes
+//! on with.
+
+use crate::error::{Kind, Result};
+use crate::event::Failed;
+use crate::names::{DatasetName, Version};
+
+use super::recovery::by_the_server;
+use super::{Store, now};
+
+/// What a sweep gave up.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// Versions deleted.
+    pub deleted: Vec<(DatasetName, Version)>,
+    /// Pushes that waited for a part too long.
+    pub abandoned: Vec<(DatasetName, Version)>,
+}
+
+impl Store {
+    /// Deletes what is due, and shortens the journal if it has grown long. Run it after an
+    /// activation and every minute or so: grace times end by themselves.
+    pub fn sweep(&self) -> Result<Swept> {
+        self.sweep_at(now())
+    }
+
+    /// The same, as at another time.
+    pub fn sweep_at(&self, now: u64) -> Result<Swept> {
+        let mut swept = Swept::default();
+        let keep = &self.options.keep;
+        let due = self.catalog().due_for_deletion(keep, now);
+        for (dataset, version) in due {
+            match self.delete(&dataset, version, by_the_server()) {
+                Ok(()) => swept.deleted.push((dataset, version)),
+                // Somebody activated or deleted it meanwhile: it is not due any more.
+                Err(e) if matches!(e.kind(), Kind::Conflict | Kind::Gone | Kind::NotFound) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        let abandoned = self.catalog().abandoned(keep, now);
+        for (dataset, version) in abandoned {
+            let failed = Failed {
+                dataset: dataset.clone(),
+                version,
+                code: "abandoned".to_owned(),
+                detail: "its parts were never committed: push again".to_owned(),
+                problems: Vec::new(),
+            };
+            if self.fail(failed, by_the_server()).is_ok() {
+                swept.abandoned.push((dataset, version));
+            }
+        }
+        self.checkpoint_if_large()?;
+        Ok(swept)
+    }
+
+    pub(super) fn checkpoint_if_large(&self) -> Result<()> {
+        let mut writer = self.writer();
+        let large = writer.journal.bytes() > self.options.checkpoint_bytes;
+        if !large || writer.journal.is_suspect() {
+            return Ok(());
+        }
+        let json = serde_json::to_string(&*self.catalog()).expect("the catalogue is plain data");
+        // A catalogue that is itself that large would be written anew at every sweep.
+        if json.len() as u64 * 2 > writer.journal.bytes() {
+            return Ok(());
+        }
+        writer.journal.checkpoint(json)
+    }
+}

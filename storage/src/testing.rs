@@ -1,0 +1,52 @@
+//! What the tests of several modules need.
+
+use std::path::Path;
+
+use crate::builder::{BuildOptions, Builder};
+use crate::manifest::Compression;
+use crate::verify::{UnpublishedSnapshot, VerifiedSnapshot};
+
+/// `count` records in order: `(key, value)`, each value unlike every other.
+pub(crate) fn records(count: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let record = |n: usize| {
+        let value =
+            format!("{{\"n\":{n},\"text\":\"{:x}\"}}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        (format!("key:{n:06}").into_bytes(), value.into_bytes())
+    };
+    (0..count).map(record).collect()
+}
+
+/// A snapshot of `records` in `dir`, in files of about `file_bytes`, not verified.
+pub(crate) fn build<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+    dir: &Path,
+    records: impl IntoIterator<Item = (K, V)>,
+    file_bytes: u64,
+) -> UnpublishedSnapshot {
+    build_as(dir, records, file_bytes, Compression::Lz4)
+}
+
+/// [`build`], with another compression.
+pub(crate) fn build_as<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+    dir: &Path,
+    records: impl IntoIterator<Item = (K, V)>,
+    file_bytes: u64,
+    compression: Compression,
+) -> UnpublishedSnapshot {
+    let mut builder = Builder::create(dir, BuildOptions { compression, file_bytes }).unwrap();
+    for (key, value) in records {
+        builder.add(key.as_ref(), value.as_ref()).unwrap();
+    }
+    builder.finish().unwrap()
+}
+
+/// [`build`], verified: what is published.
+pub(crate) fn verified(dir: &Path, records: usize, file_bytes: u64) -> VerifiedSnapshot {
+    build(dir, self::records(records), file_bytes).verify(&mut |_| {}).unwrap()
+}
+
+/// Turns one bit of the file at `path`.
+pub(crate) fn flip(path: &Path, at: usize, bit: u8) {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[at] ^= 1 << bit;
+    std::fs::write(path, bytes).unwrap();
+}

@@ -1,0 +1,80 @@
+//! Versions on disk: publish (rename into place), list, remove.
+//!
+//! Invariant kept here: a version's directory appears whole, by one rename, and is never
+//! written to again (invariant 1). What the journal does not own may be there after a
+//! crash; it is found by [`Versions::list`] and removed at start.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::durable;
+use crate::error::{Error, Result};
+use crate::layout::{self, Layout};
+use crate::names::{DatasetName, Version};
+use crate::verify::VerifiedSnapshot;
+
+/// The published versions of a data directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Versions {
+    layout: Layout,
+}
+
+impl Versions {
+    pub(crate) fn new(layout: Layout) -> Self {
+        Self { layout }
+    }
+
+    /// Moves a verified snapshot to its place. From here on its files are there after
+    /// power loss, but nothing speaks of them until the journal does.
+    pub(crate) fn publish(
+        &self,
+        snapshot: &VerifiedSnapshot,
+        dataset: &DatasetName,
+        version: Version,
+    ) -> Result<PathBuf> {
+        let place = self.layout.version(dataset, version);
+        durable::create_dir_all(&self.layout.dataset(dataset))?;
+        // A crash between the rename and the journal's record leaves a directory that
+        // nobody owns; this push was resumed, and is the number's only owner.
+        durable::remove_dir_all(&place)?;
+        durable::rename(snapshot.dir(), &place)?;
+        Ok(place)
+    }
+
+    /// Every version directory there is, owned or not.
+    pub(crate) fn list(&self) -> Result<Vec<(DatasetName, Version, PathBuf)>> {
+        let mut found = Vec::new();
+        for (name, path) in entries(&self.layout.datasets())? {
+            let Ok(dataset) = DatasetName::parse(&name) else { continue };
+            for (name, path) in entries(&path)? {
+                if let Ok(version) = Version::parse(&name) {
+                    found.push((dataset.clone(), version, path));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Every directory in staging, with the push it belongs to, if its name says one.
+    pub(crate) fn staged(&self) -> Result<Vec<(Option<(DatasetName, Version)>, PathBuf)>> {
+        let staged = entries(&self.layout.staging())?;
+        Ok(staged.into_iter().map(|(name, path)| (layout::push_of(&name), path)).collect())
+    }
+}
+
+/// What is in a directory, by name; nothing if the directory is not there.
+pub(crate) fn entries(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let failed = |e| Error::io("list the directory", dir, e);
+    let listing = match fs::read_dir(dir) {
+        Ok(listing) => listing,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(failed(e)),
+    };
+    let mut found = Vec::new();
+    for entry in listing {
+        let entry = entry.map_err(failed)?;
+        found.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
+    }
+    found.sort();
+    Ok(found)
+}
