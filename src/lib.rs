@@ -3,8 +3,10 @@
 pub mod cli;
 mod config;
 mod http;
-#[allow(dead_code, unused_imports, reason = "the commands that use it come next")]
 mod ingest;
 mod metrics;
+mod pushes;
+mod serve;
 mod server;
+mod state;
 mod telemetry;

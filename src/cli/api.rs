@@ -180,15 +180,18 @@ impl List {
     pub(crate) fn json(&self) -> String {
         #[derive(Serialize)]
         struct Page<'a>(&'a [Box<RawValue>]);
-        let items = serde_json::to_string(&Page(&self.items))
-            .expect("raw JSON is written as it was read");
+        let items =
+            serde_json::to_string(&Page(&self.items)).expect("raw JSON is written as it was read");
         format!("{{\"{}\":{items},\"next\":null}}", self.name)
     }
 
     fn take_page(&mut self, answer: &Answer) -> Result<Option<String>, Failure> {
         let mut page: std::collections::HashMap<String, Box<RawValue>> = answer.json()?;
         let odd = || {
-            Failure::new(Exit::Failed, format!("the server's answer holds no list of {}", self.name))
+            Failure::new(
+                Exit::Failed,
+                format!("the server's answer holds no list of {}", self.name),
+            )
         };
         let items = page.remove(self.name).ok_or_else(odd)?;
         let items: Vec<Box<RawValue>> = serde_json::from_str(items.get()).map_err(|_| odd())?;

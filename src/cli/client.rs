@@ -284,8 +284,7 @@ impl Client {
             return failure;
         }
         let mut failure = Problem::default().into_failure(answer.status, told);
-        failure.message =
-            format!("{} answered {} without a reason", self.base, answer.status);
+        failure.message = format!("{} answered {} without a reason", self.base, answer.status);
         failure.hint("is it a Tidetable server? A proxy before it may have answered instead")
     }
 
@@ -357,7 +356,8 @@ mod tests {
         for good in ["http://127.0.0.1:7070", "http://host", "http://h:1/base/", " http://h "] {
             assert!(base_of(good).is_ok(), "{good}");
         }
-        for bad in ["", "127.0.0.1:7070", "host", "ftp://h", "http://", "http://h?x=1", "http://a b"]
+        for bad in
+            ["", "127.0.0.1:7070", "host", "ftp://h", "http://", "http://h?x=1", "http://a b"]
         {
             let failure = base_of(bad).unwrap_err();
             assert_eq!(failure.exit, Exit::Usage, "{bad}");
@@ -368,7 +368,9 @@ mod tests {
 
     #[test]
     fn a_success_is_handed_back_with_its_headers() {
-        let stub = Stub::answering(vec![Reply::json(200, json!({"ok": 1})).with("tidetable-version", "42")]);
+        let stub = Stub::answering(vec![
+            Reply::json(200, json!({"ok": 1})).with("tidetable-version", "42"),
+        ]);
         let answer = quick(&stub, 0).get("/v1/datasets/a/keys/k%2Fx").unwrap();
         assert_eq!((answer.status, answer.header("tidetable-version")), (200, Some("42")));
         assert_eq!(answer.text(), r#"{"ok":1}"#);

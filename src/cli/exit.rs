@@ -273,7 +273,10 @@ fn hint_for(code: &str, dataset: &str, version: Option<u64>) -> Option<String> {
     let v = version.map_or_else(|| "VERSION".to_owned(), |v| v.to_string());
     let hint = match code {
         "dataset_not_found" => "`tidetable datasets` lists what the server has".to_owned(),
-        "version_not_found" | "version_deleted" | "wrong_state" | "version_in_use"
+        "version_not_found"
+        | "version_deleted"
+        | "wrong_state"
+        | "version_in_use"
         | "nothing_to_roll_back_to" => {
             format!("`tidetable versions {dataset}` lists the versions and their states")
         }

@@ -244,7 +244,9 @@ mod tests {
             2,
             Box::new(|n, _| {
                 let results: Vec<Value> = match n {
-                    0 => (0..1000).map(|i| json!({"key": i.to_string(), "found": true, "value": 1})).collect(),
+                    0 => (0..1000)
+                        .map(|i| json!({"key": i.to_string(), "found": true, "value": 1}))
+                        .collect(),
                     _ => vec![json!({"key": "x", "found": false})],
                 };
                 Reply::json(200, json!({"version": 42, "results": results}))
@@ -266,7 +268,10 @@ mod tests {
         let problem = json!({"detail": "no key \"k\" in a 42", "code": "key_not_found"});
         let stub = Stub::answering(vec![Reply::json(404, problem)]);
         let failure = run_with(&stub, "a k").0.unwrap_err();
-        assert_eq!((failure.exit, failure.message.as_str()), (Exit::NotFound, "no key \"k\" in a 42"));
+        assert_eq!(
+            (failure.exit, failure.message.as_str()),
+            (Exit::NotFound, "no key \"k\" in a 42")
+        );
         stub.finish();
     }
 

@@ -26,8 +26,7 @@ pub(crate) fn run(args: &ManArgs, asked: &Asked<'_>) -> Result<(), Failure> {
         clap_mangen::Man::new(command).render(&mut page)?;
         return asked.out.line(String::from_utf8_lossy(&page).trim_end());
     };
-    std::fs::create_dir_all(dir)
-        .map_err(|error| Failure::io("create", dir.display(), &error))?;
+    std::fs::create_dir_all(dir).map_err(|error| Failure::io("create", dir.display(), &error))?;
     clap_mangen::generate_to(command, dir)
         .map_err(|error| Failure::io("write manual pages into", dir.display(), &error))?;
     asked.out.line(format!("manual pages are in {}", dir.display()))

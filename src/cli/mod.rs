@@ -60,6 +60,9 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    if matches!(cli.command, Command::BuildWorker) {
+        return crate::pushes::run_worker();
+    }
     let json = cli.global.json;
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -118,7 +121,13 @@ struct Global {
     )]
     server: String,
     /// The token to show to the server, if it wants one
-    #[arg(long, global = true, value_name = "TOKEN", env = "TIDETABLE_TOKEN", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "TOKEN",
+        env = "TIDETABLE_TOKEN",
+        hide_env_values = true
+    )]
     token: Option<String>,
     /// Print JSON for programs instead of tables for people
     ///
@@ -147,6 +156,9 @@ enum Command {
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
+    /// Builds one push for a server, which starts it
+    #[command(hide = true)]
+    BuildWorker,
 }
 
 impl Cli {
@@ -170,6 +182,7 @@ impl Cli {
             Command::Demo(args) => demo::run(args),
             Command::Completions(args) => completions::run(args),
             Command::Man(args) => man::run(args, &asked),
+            Command::BuildWorker => unreachable!("main() runs it before everything else"),
         }
     }
 }
@@ -207,7 +220,7 @@ mod tests {
     #[test]
     fn the_definition_is_sound_and_every_command_teaches() {
         Cli::command().debug_assert();
-        for command in Cli::command().get_subcommands() {
+        for command in Cli::command().get_subcommands().filter(|c| !c.is_hide_set()) {
             let name = command.get_name();
             assert!(command.get_about().is_some(), "{name} says what it does");
             let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();

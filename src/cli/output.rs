@@ -98,7 +98,8 @@ pub(crate) fn datasets_table(datasets: &[Dataset], now: DateTime<Utc>) -> String
         ("NOTE", Left),
     ]);
     for d in datasets {
-        let hold = d.hold.as_ref().and_then(|hold| hold.reason.as_deref()).filter(|r| !r.is_empty());
+        let hold =
+            d.hold.as_ref().and_then(|hold| hold.reason.as_deref()).filter(|r| !r.is_empty());
         let note = match (d.held, hold) {
             (false, _) => String::new(),
             (true, None) => "held".to_owned(),
@@ -394,10 +395,7 @@ mod tests {
         let mut bad = version(9, "bad", false);
         bad.reason = Some("half\nof it is \u{1b}[31mempty".to_owned());
         bad.label = Some("run-9".to_owned());
-        let text = versions_table(
-            &[bad, version(10, "active", true)],
-            at("2026-11-23T12:00:00Z"),
-        );
+        let text = versions_table(&[bad, version(10, "active", true)], at("2026-11-23T12:00:00Z"));
         let expected = "\
 VERSION  STATE   RECORDS   SIZE  CREATED    ACTIVATED  LABEL  NOTE
       9  bad     200,000  86 MB  3 min ago  -          run-9  half\\nof it is \\u{1b}[31mempty

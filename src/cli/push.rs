@@ -262,7 +262,11 @@ fn parse_time(text: &str) -> Result<String, String> {
 
 fn parse_key(text: &str) -> Result<String, String> {
     let fits = (1..=200).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-    if fits { Ok(text.to_owned()) } else { Err("expected 1 to 200 visible ASCII characters".into()) }
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("expected 1 to 200 visible ASCII characters".into())
+    }
 }
 
 /// `90`, `90s`, `30m` or `2h`.
@@ -275,8 +279,10 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         _ => 0,
     };
     let wrong = || {
-        format!("expected a time from 1s on, like 90s, 30m or 2h, and no more than {}",
-            duration(Duration::from_secs(MAX_TIMEOUT_SECONDS)))
+        format!(
+            "expected a time from 1s on, like 90s, 30m or 2h, and no more than {}",
+            duration(Duration::from_secs(MAX_TIMEOUT_SECONDS))
+        )
     };
     let seconds = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(seconds));
     seconds

@@ -23,7 +23,7 @@ pub(crate) struct ServeArgs {
 }
 
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
-    let _config = config::ServeConfig::load(args.settings.clone())
+    let config = config::ServeConfig::load(args.settings.clone())
         .map_err(|error| Failure::usage(format!("{error:#}")))?;
-    Err(Failure::new(Exit::Failed, "this build holds no server"))
+    crate::serve::run(config).map_err(|error| Failure::new(Exit::Failed, format!("{error:#}")))
 }

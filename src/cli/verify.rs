@@ -24,7 +24,12 @@ Examples:
   tidetable verify /var/lib/tidetable/datasets/course-recs/43")]
 pub(crate) struct VerifyArgs {
     /// A data directory, or the directory of one version
-    #[arg(value_name = "DIR", env = "TIDETABLE_DATA", hide_env_values = true, default_value = "tidetable-data")]
+    #[arg(
+        value_name = "DIR",
+        env = "TIDETABLE_DATA",
+        hide_env_values = true,
+        default_value = "tidetable-data"
+    )]
     dir: PathBuf,
 }
 

@@ -118,6 +118,19 @@ impl Problem {
         problem
     }
 
+    /// A push that failed with this code: one of the store's, or of a build's own end.
+    pub(crate) fn of_failed_push(code: &str, detail: String) -> Self {
+        if let Some(known) = Code::ALL.iter().find(|known| known.as_str() == code) {
+            return Error::new(*known, detail).into();
+        }
+        if let Some(fault) = Fault::ALL.iter().find(|fault| fault.code() == code) {
+            return Self::new(*fault, detail);
+        }
+        let known = ["build_died", "interrupted", "abandoned"].into_iter().find(|k| *k == code);
+        let (status, code) = (StatusCode::INTERNAL_SERVER_ERROR, known.unwrap_or("push_failed"));
+        Self::raw(status, code, false, detail)
+    }
+
     fn raw(status: StatusCode, code: &'static str, retryable: bool, detail: String) -> Self {
         Self(Box::new(Inner {
             status,

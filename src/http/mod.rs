@@ -1,8 +1,71 @@
-//! HTTP: the route table and its parts.
+//! HTTP: the whole route table, and thin handlers behind it.
 
+mod batch;
+mod datasets;
+mod health;
+mod operations;
+mod push;
+mod read;
+mod scan;
+mod versions;
+
+mod asked;
+mod blocking;
+mod page;
+mod resources;
+
+pub(crate) mod content_digest;
 pub(crate) mod edge;
 pub(crate) mod error;
 pub(crate) mod etag;
 pub(crate) mod extract;
 pub(crate) mod fields;
 pub(crate) mod keys;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post, put};
+
+use crate::state::AppState;
+
+/// Every route there is.
+pub(crate) fn router(app: &AppState) -> Router {
+    let edge = edge::Edge::new(Arc::clone(&app.metrics), app.config.max_uri_bytes.as_usize());
+    Router::new()
+        // Reads.
+        .route("/v1/datasets/{dataset}/keys/{key}", get(read::get_key))
+        .route("/v1/datasets/{dataset}/batch-get", post(batch::batch_get))
+        .route("/v1/batch-get", post(batch::batches_get))
+        .route("/v1/datasets/{dataset}/scan", get(scan::scan))
+        // Pushes.
+        .route("/v1/datasets/{dataset}/push", post(push::push))
+        .route("/v1/datasets/{dataset}/versions", get(versions::list).post(versions::create))
+        .route(
+            "/v1/datasets/{dataset}/versions/{version}",
+            get(versions::get).delete(versions::delete),
+        )
+        .route("/v1/datasets/{dataset}/versions/{version}/parts", get(versions::list_parts))
+        .route("/v1/datasets/{dataset}/versions/{version}/parts/{part}", put(versions::put_part))
+        .route("/v1/datasets/{dataset}/versions/{version}/commit", post(versions::commit))
+        // Operations.
+        .route("/v1/datasets", get(datasets::list))
+        .route(
+            "/v1/datasets/{dataset}",
+            get(datasets::get).put(datasets::put).delete(datasets::delete),
+        )
+        .route("/v1/datasets/{dataset}/history", get(datasets::history))
+        .route("/v1/datasets/{dataset}/activate", post(operations::activate))
+        .route("/v1/datasets/{dataset}/rollback", post(operations::roll_back))
+        .route("/v1/datasets/{dataset}/hold", post(operations::hold))
+        .route("/v1/datasets/{dataset}/release", post(operations::release))
+        // The server itself.
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/version", get(health::version))
+        .route("/metrics", get(health::metrics))
+        .fallback(error::no_such_route)
+        .method_not_allowed_fallback(error::no_such_method)
+        .layer(edge)
+        .with_state(Arc::clone(app))
+}

@@ -13,6 +13,8 @@
 //! environment. `docs/data-format.md` describes what it writes.
 
 // The push path.
+mod parts;
+
 mod sorter;
 
 mod builder;
@@ -51,6 +53,7 @@ mod durable;
 mod layout;
 mod regular;
 mod rocks;
+mod space;
 
 mod error;
 
@@ -71,8 +74,10 @@ pub use layout::{Layout, MANIFEST};
 pub use live::{Datasets, Lease, Live, Opened, Served, dataset_not_found};
 pub use manifest::{Compression, Manifest, SstFile};
 pub use names::{DatasetName, Key, MAX_KEY_BYTES, MAX_VALUE_BYTES, Version};
+pub use parts::{Part, PartWriter, SyncedPart, sha256_of};
 pub use rocks::{BlockCache, Scan, Value};
 pub use snapshot::Snapshot;
 pub use sorter::{MIN_SORT_BYTES, Record, Sorted, Sorter};
+pub use space::{RESERVE_BYTES, free_bytes, require_space};
 pub use store::{Recovered, Recovery, SelfActivation, Store, StoreOptions, Swept, now};
 pub use verify::{UnpublishedSnapshot, VerifiedSnapshot, verify_snapshot};

@@ -68,6 +68,9 @@ pub struct Store {
     live: Live,
     catalog: RwLock<Catalog>,
     writer: Mutex<Writer>,
+    /// Held while a part arrives and while a push is sealed, so that no part arrives in
+    /// a sealed push. Taken before `writer`.
+    arriving: Mutex<()>,
     /// Dropped before the reaper is joined: it holds a way to the reaper.
     opener: Option<Arc<Opener>>,
     reaper: Reaper,

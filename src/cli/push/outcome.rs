@@ -31,9 +31,9 @@ impl Pushed<'_> {
                 "{name} {v} is ready, but not current: {name} is held. \
                  `tidetable release {name}` ends that: {size}"
             ),
-            "ready" if !version.activate => format!(
-                "{name} {v} is ready; `tidetable activate {name} {v}` serves it: {size}"
-            ),
+            "ready" if !version.activate => {
+                format!("{name} {v} is ready; `tidetable activate {name} {v}` serves it: {size}")
+            }
             "ready" => format!(
                 "{name} {v} is ready, but not current: {}: {size}",
                 explanation(version).unwrap_or("a newer version became current before it")

@@ -109,7 +109,9 @@ impl Push<'_> {
             let answer = self.client.put_stream(&path, &mut reader, bytes);
             let read = reader.finish();
             let stored = match answer {
-                Ok(answer) => answer.json::<api::Part>().ok().filter(|part| !part.digest.is_empty()),
+                Ok(answer) => {
+                    answer.json::<api::Part>().ok().filter(|part| !part.digest.is_empty())
+                }
                 Err(failure) => {
                     if let Some(why) = read.fault {
                         return Err(Failure::new(Exit::Failed, why));
@@ -161,8 +163,7 @@ impl Part {
         let input: Box<dyn Read> = match &self.source.origin {
             Origin::Stdin => Box::new(io::stdin()),
             Origin::File(path) => {
-                let file =
-                    File::open(path).map_err(|e| Failure::io("open", path.display(), &e))?;
+                let file = File::open(path).map_err(|e| Failure::io("open", path.display(), &e))?;
                 Box::new(file)
             }
         };
@@ -190,9 +191,8 @@ impl Part {
         let failure = Failure::new(Exit::Failed, text);
         match self.source.origin {
             Origin::File(_) => failure.retry(Retry::Soon),
-            Origin::Stdin => failure.hint(
-                "standard input cannot be read twice: write it to a file, and push that",
-            ),
+            Origin::Stdin => failure
+                .hint("standard input cannot be read twice: write it to a file, and push that"),
         }
     }
 }

@@ -94,10 +94,8 @@ fn push(
 
     let played = Arc::new(Mutex::new(played));
     let playing = Arc::clone(&played);
-    let stub = Stub::scripted(
-        requests,
-        Box::new(move |_, asked| playing.lock().unwrap().answer(asked)),
-    );
+    let stub =
+        Stub::scripted(requests, Box::new(move |_, asked| playing.lock().unwrap().answer(asked)));
     let client = Client::new(&stub.address(), None).unwrap();
     let client =
         client.with_patience(Patience { retries: 3, first_pause: Duration::from_millis(1) });

@@ -118,6 +118,11 @@ impl Catalog {
         Ok(Event::Sealed(Sealed { dataset: name.clone(), version, activate, parts }))
     }
 
+    /// Whether a part may arrive for that push now.
+    pub(crate) fn check_receiving(&self, name: &DatasetName, version: Version) -> Result<&Entry> {
+        self.pushing(name, version, State::Receiving, "take a part or a commit")
+    }
+
     /// Ends a push without a version.
     pub(crate) fn plan_fail(&self, failed: Failed) -> Result<Event> {
         let entry = self.entry(&failed.dataset, failed.version)?;

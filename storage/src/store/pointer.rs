@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{Activation, Catalog, Expect, Moved, Rollback, State};
+use crate::catalog::{Activation, Catalog, Expect, Moved, Outcome, Rollback, State};
 use crate::digest::Digest;
 use crate::error::{Code, Error, Result};
 use crate::event::{Cause, Event, Rejected};
@@ -50,10 +50,16 @@ impl Store {
         cause: Cause,
         allowed: impl Fn(&Catalog) -> Result<()>,
     ) -> Result<Moved> {
+        if let Some(Outcome::Moved(moved)) = self.replay(dataset, &cause)? {
+            return Ok(moved);
+        }
         let reason = cause.reason.as_deref();
         self.catalog().plan_activate(dataset, activation, reason)?;
         self.open_version(dataset, activation.version)?;
         let mut writer = self.writer();
+        if let Some(Outcome::Moved(moved)) = self.replay(dataset, &cause)? {
+            return Ok(moved);
+        }
         allowed(&self.catalog())?;
         let event = self.catalog().plan_activate(dataset, activation, reason)?;
         if !activation.force {
@@ -70,10 +76,16 @@ impl Store {
         rollback: &Rollback,
         cause: Cause,
     ) -> Result<Moved> {
+        if let Some(Outcome::Moved(moved)) = self.replay(dataset, &cause)? {
+            return Ok(moved);
+        }
         let event = self.catalog().plan_rollback(dataset, rollback)?;
         let to = event.version().expect("a rollback is to a version");
         self.open_version(dataset, to)?;
         let mut writer = self.writer();
+        if let Some(Outcome::Moved(moved)) = self.replay(dataset, &cause)? {
+            return Ok(moved);
+        }
         // If another version became current meanwhile, the target found above may be
         // wrong: what was opened must be what is swapped in.
         let event = self.catalog().plan_rollback(dataset, rollback)?;
@@ -88,6 +100,9 @@ impl Store {
     /// whether it changed anything.
     pub fn hold(&self, dataset: &DatasetName, cause: Cause) -> Result<bool> {
         let mut writer = self.writer();
+        if let Some(Outcome::Held) = self.replay(dataset, &cause)? {
+            return Ok(true);
+        }
         let Some(event) = self.catalog().plan_hold(dataset)? else { return Ok(false) };
         self.commit(&mut writer, cause, event)?;
         Ok(true)
@@ -97,12 +112,18 @@ impl Store {
     /// there is one; one record says both.
     pub fn release(&self, dataset: &DatasetName, cause: Cause) -> Result<Option<Moved>> {
         loop {
+            match self.replay(dataset, &cause)? {
+                Some(Outcome::Moved(moved)) => return Ok(Some(moved)),
+                Some(Outcome::Released) => return Ok(None),
+                _ => {}
+            }
             let target = self.catalog().dataset(dataset)?.release_target();
             if let Some(version) = target {
                 self.open_version(dataset, version)?;
             }
             let mut writer = self.writer();
-            if self.catalog().dataset(dataset)?.release_target() != target {
+            let changed = self.catalog().dataset(dataset)?.release_target() != target;
+            if changed || self.replay(dataset, &cause)?.is_some() {
                 continue;
             }
             let event = self.catalog().plan_release(dataset, target)?;
@@ -116,6 +137,14 @@ impl Store {
                 Err(e) if e.code() == Code::GateRefused => {}
                 Err(e) => return Err(e),
             }
+        }
+    }
+
+    /// What came of an earlier request with the same idempotency key.
+    fn replay(&self, dataset: &DatasetName, cause: &Cause) -> Result<Option<Outcome>> {
+        match &cause.idempotency {
+            Some(id) => self.catalog().replay(dataset, id),
+            None => Ok(None),
         }
     }
 

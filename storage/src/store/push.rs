@@ -1,10 +1,13 @@
 //! The push path's half of the store: a number, the parts sealed, the snapshot published.
 
+use std::sync::PoisonError;
+
 use crate::catalog::{Activation, Admission, Entry, Expect, Moved, Outcome, Parked, State};
 use crate::durable;
 use crate::error::{Code, Error, Result};
 use crate::event::{Cause, Event, Failed, Published, SealedPart, Stats};
 use crate::names::{DatasetName, Version};
+use crate::parts::{self, Part, PartWriter, SyncedPart};
 use crate::verify::VerifiedSnapshot;
 
 use super::Store;
@@ -43,27 +46,106 @@ impl Store {
         Ok(Ok(version))
     }
 
+    /// Begins a part of a push that still takes parts. `name` is safe as a file name: the
+    /// caller parsed it.
+    pub fn begin_part(
+        &self,
+        dataset: &DatasetName,
+        version: Version,
+        name: &str,
+    ) -> Result<PartWriter> {
+        self.catalog().check_receiving(dataset, version)?;
+        PartWriter::create(&self.layout.parts(dataset, version), name)
+    }
+
+    /// A part arrives, unless its push was sealed or ended meanwhile. Costs two fsyncs.
+    pub fn receive_part(
+        &self,
+        dataset: &DatasetName,
+        version: Version,
+        part: SyncedPart,
+    ) -> Result<Part> {
+        let _arriving = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
+        self.catalog().check_receiving(dataset, version)?;
+        part.arrive()
+    }
+
+    /// The parts that have arrived, in the natural order of their names; none once the
+    /// version is published.
+    pub fn parts(&self, dataset: &DatasetName, version: Version) -> Result<Vec<Part>> {
+        self.catalog().entry(dataset, version)?;
+        parts::list(&self.layout.parts(dataset, version))
+    }
+
     /// Closes a push to further parts; from here on it is built, whatever is restarted.
-    /// Sealing again with the same parts changes nothing and answers `false`.
+    /// `chosen` names its parts in the order of their rows, the others are dropped
+    /// ([`Code::PartsMissing`] names those that have not arrived); without it, all that
+    /// have arrived. Sealing again alike changes nothing and answers `false`.
     pub fn seal(
         &self,
         dataset: &DatasetName,
         version: Version,
         activate: bool,
-        parts: Vec<SealedPart>,
+        chosen: Option<&[String]>,
         cause: Cause,
     ) -> Result<bool> {
+        let _arriving = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
         let mut writer = self.writer();
-        let event = {
-            let catalog = self.catalog();
-            let entry = catalog.entry(dataset, version)?;
-            if is_sealed_alike(entry, activate, &parts) {
-                return Ok(false);
-            }
-            catalog.plan_seal(dataset, version, activate, parts)?
-        };
+        if let Some(changed) = self.sealed_before(dataset, version, activate, chosen)? {
+            return Ok(changed);
+        }
+        let parts = self.choose_parts(dataset, version, chosen)?;
+        let event = self.catalog().plan_seal(dataset, version, activate, parts)?;
         self.commit(&mut writer, cause, event)?;
         Ok(true)
+    }
+
+    /// `Some(false)` if it was sealed before with the same parts.
+    fn sealed_before(
+        &self,
+        dataset: &DatasetName,
+        version: Version,
+        activate: bool,
+        chosen: Option<&[String]>,
+    ) -> Result<Option<bool>> {
+        let catalog = self.catalog();
+        let entry = catalog.entry(dataset, version)?;
+        let sealed = !matches!(entry.state, State::Receiving | State::Deleted);
+        let names = || entry.parts.iter().map(|part| &part.name);
+        let alike = entry.activate == activate && chosen.is_none_or(|c| c.iter().eq(names()));
+        Ok((sealed && alike && !entry.parts.is_empty()).then_some(false))
+    }
+
+    /// The parts that a commit names, or all that have arrived.
+    fn choose_parts(
+        &self,
+        dataset: &DatasetName,
+        version: Version,
+        chosen: Option<&[String]>,
+    ) -> Result<Vec<SealedPart>> {
+        self.catalog().check_receiving(dataset, version)?;
+        let arrived = parts::list(&self.layout.parts(dataset, version))?;
+        let Some(chosen) = chosen else {
+            return Ok(arrived.into_iter().map(|part| part.sealed).collect());
+        };
+        let mut parts = Vec::with_capacity(chosen.len());
+        let mut missing = Vec::new();
+        for name in chosen {
+            match arrived.iter().find(|part| part.sealed.name == *name) {
+                Some(part) => parts.push(part.sealed.clone()),
+                None => missing.push(name.as_str()),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(parts);
+        }
+        let text = format!(
+            "{} of {} parts named by the commit have not arrived: {}",
+            missing.len(),
+            chosen.len(),
+            missing[..missing.len().min(20)].join(", ")
+        );
+        Err(Error::new(Code::PartsMissing, text))
     }
 
     /// Ends a push without a version, and removes what it left in staging.
@@ -170,11 +252,6 @@ impl Store {
         drop(writer);
         durable::remove_dir_all(&self.layout.push(dataset, version))
     }
-}
-
-fn is_sealed_alike(entry: &Entry, activate: bool, parts: &[SealedPart]) -> bool {
-    let sealed = entry.state != State::Receiving && entry.state != State::Deleted;
-    sealed && entry.activate == activate && entry.parts == parts
 }
 
 /// The error of a version that its gates refused.

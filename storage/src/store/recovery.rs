@@ -73,6 +73,7 @@ pub(super) fn open(root: &Path, options: StoreOptions) -> Result<(Store, Recover
         live: Live::default(),
         catalog: RwLock::new(catalog),
         writer: Mutex::new(Writer { journal }),
+        arriving: Mutex::new(()),
         opener: Some(Arc::new(Opener { cache, closing })),
         reaper,
         _lock: lock,

@@ -1,0 +1,59 @@
+//! Who asks, why, and under which idempotency key: the [`Cause`] of what a request does.
+
+use axum::http::HeaderMap;
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use tidetable_storage::{Cause, Idempotency};
+
+use super::error::{Answer, Fault, Problem};
+use crate::telemetry::RequestId;
+
+/// The name of whoever asks. There is no authentication yet.
+const ANONYMOUS: &str = "anonymous";
+const MAX_KEY_BYTES: usize = 255;
+const MAX_REASON_BYTES: usize = 2000;
+
+/// The cause of an operation. `asked` is what makes two requests the same one: the
+/// operation's name and its body, as they were understood.
+pub(crate) fn cause(
+    headers: &HeaderMap,
+    request_id: &RequestId,
+    reason: Option<String>,
+    asked: &impl Serialize,
+) -> Answer<Cause> {
+    if reason.as_ref().is_some_and(|reason| reason.len() > MAX_REASON_BYTES) {
+        let text = format!("the reason is longer than {MAX_REASON_BYTES} bytes");
+        return Err(Problem::new(Fault::MalformedBody, text));
+    }
+    let idempotency = idempotency_key(headers)?
+        .map(|key| Idempotency { key: key.to_owned(), fingerprint: fingerprint(asked) });
+    Ok(Cause {
+        at: 0,
+        actor: ANONYMOUS.to_owned(),
+        request_id: request_id.as_str().to_owned(),
+        reason,
+        idempotency,
+    })
+}
+
+/// The `Idempotency-Key` of a request, if it has one.
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Answer<Option<&str>> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = value.to_str().ok().filter(|text| {
+        (1..=MAX_KEY_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+    });
+    match (text, values.next()) {
+        (Some(text), None) => Ok(Some(text)),
+        _ => Err(Problem::new(
+            Fault::InvalidHeader,
+            format!("Idempotency-Key is one text of 1 to {MAX_KEY_BYTES} visible ASCII characters"),
+        )),
+    }
+}
+
+fn fingerprint(asked: &impl Serialize) -> String {
+    let json = serde_json::to_vec(asked).expect("what is asked is plain data");
+    let digest = Sha256::digest(json);
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}

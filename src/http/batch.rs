@@ -1,0 +1,228 @@
+//! `POST …/batch-get` and `POST /v1/batch-get`: many keys, of one or several datasets, as
+//! they stood at one instant.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use tidetable_storage::{DatasetName, Key, Served, Version, dataset_not_found};
+
+use super::error::{Answer, Fault, Problem};
+use super::extract::{Dataset, Json};
+use super::fields::Fields;
+use super::keys::KeyEncoding;
+use super::read::{lease, stamp};
+use crate::state::AppState;
+use crate::telemetry::RequestId;
+
+/// The keys to look up in one dataset.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BatchRequest {
+    keys: Vec<String>,
+    #[serde(default)]
+    fields: Option<Vec<String>>,
+    #[serde(default)]
+    version: Option<Version>,
+    #[serde(default)]
+    key_encoding: KeyEncoding,
+}
+
+/// The keys to look up in several datasets.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BatchesRequest {
+    requests: Vec<NamedBatch>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NamedBatch {
+    dataset: String,
+    keys: Vec<String>,
+    #[serde(default)]
+    fields: Option<Vec<String>>,
+    #[serde(default)]
+    version: Option<Version>,
+    #[serde(default)]
+    key_encoding: KeyEncoding,
+}
+
+/// Looks keys up in one version of one dataset.
+pub(crate) async fn batch_get(
+    State(app): State<AppState>,
+    Dataset(dataset): Dataset,
+    Json(request): Json<BatchRequest>,
+) -> Answer<Response> {
+    check_keys(&app, request.keys.len())?;
+    let served = app.store.live().get(&dataset)?;
+    let mut out = Vec::with_capacity(64 * request.keys.len());
+    let version = write_results(&app, &served, &request, &mut out).await?;
+    out.push(b'}');
+    let mut response = json_answer(out);
+    stamp(response.headers_mut(), &served, version);
+    Ok(response)
+}
+
+/// Looks keys up in several datasets; one that fails has its error in its place.
+pub(crate) async fn batches_get(
+    State(app): State<AppState>,
+    request_id: RequestId,
+    Json(request): Json<BatchesRequest>,
+) -> Answer<Response> {
+    check_keys(&app, request.requests.iter().map(|r| r.keys.len()).sum())?;
+    check_keys(&app, request.requests.len())?;
+    let datasets = app.store.live().at_one_instant();
+    let mut out = b"{\"answers\":[".to_vec();
+    for (number, named) in request.requests.into_iter().enumerate() {
+        if number > 0 {
+            out.push(b',');
+        }
+        let name = serde_json::to_vec(&named.dataset).expect("a text can be written as JSON");
+        out.extend_from_slice(b"{\"dataset\":");
+        out.extend_from_slice(&name);
+        let before = out.len();
+        out.push(b',');
+        if let Err(problem) = answer_one(&app, &datasets, named, &mut out).await {
+            if problem.code() == Fault::AnswerTooLarge.code() {
+                return Err(problem);
+            }
+            out.truncate(before);
+            let error = problem.document(request_id.as_str()).to_string();
+            out.extend_from_slice(b",\"error\":");
+            out.extend_from_slice(error.as_bytes());
+        }
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"]}");
+    Ok(json_answer(out))
+}
+
+async fn answer_one(
+    app: &AppState,
+    datasets: &tidetable_storage::Datasets,
+    named: NamedBatch,
+    out: &mut Vec<u8>,
+) -> Answer<()> {
+    let NamedBatch { dataset, keys, fields, version, key_encoding } = named;
+    let dataset = DatasetName::parse(&dataset)?;
+    let served = datasets.get(&dataset).ok_or_else(|| dataset_not_found(&dataset))?;
+    let request = BatchRequest { keys, fields, version, key_encoding };
+    let start = out.len();
+    // The comma before is the caller's; the brace that opens is already there.
+    let mut results = Vec::new();
+    write_results_limited(app, served, &request, &mut results, start).await?;
+    out.extend_from_slice(&results[1..]);
+    Ok(())
+}
+
+async fn write_results(
+    app: &AppState,
+    served: &Arc<Served>,
+    request: &BatchRequest,
+    out: &mut Vec<u8>,
+) -> Answer<Version> {
+    write_results_limited(app, served, request, out, 0).await
+}
+
+/// Writes `{"version":…,"results":[…]` without the brace that closes. `before`: bytes of
+/// the answer that are written already.
+async fn write_results_limited(
+    app: &AppState,
+    served: &Arc<Served>,
+    request: &BatchRequest,
+    out: &mut Vec<u8>,
+    before: usize,
+) -> Answer<Version> {
+    let fields = request.fields.clone().map(Fields::new).transpose()?;
+    let decode = |key: &String| Ok(request.key_encoding.decode_text(key)?.into_owned());
+    let decoded: Vec<Vec<u8>> = request.keys.iter().map(decode).collect::<Answer<_>>()?;
+    let keys: Vec<Key<'_>> =
+        decoded.iter().map(|key| Key::new(key)).collect::<tidetable_storage::Result<_>>()?;
+    let counted = app.metrics.dataset(&served.name);
+    let snapshot = lease(served, request.version).await?;
+    let version = snapshot.version();
+    let began = Instant::now();
+    let values = snapshot.get_many(&keys).map_err(|error| {
+        counted.lookup_failed();
+        Problem::from(error).in_version(version)
+    })?;
+    app.metrics.looked_up_in(began.elapsed());
+    let most = app.config.max_answer_bytes.as_usize();
+    out.extend_from_slice(format!("{{\"version\":{version},\"results\":[").as_bytes());
+    let mut hits = 0;
+    for (number, (key, value)) in request.keys.iter().zip(&values).enumerate() {
+        if number > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(b"{\"key\":");
+        serde_json::to_writer(&mut *out, key).expect("a text can be written to memory");
+        match value {
+            None => out.extend_from_slice(b",\"found\":false}"),
+            Some(value) => {
+                hits += 1;
+                out.extend_from_slice(b",\"found\":true,");
+                write_value(out, served.is_json, fields.as_ref(), value)?;
+                out.push(b'}');
+            }
+        }
+        if before + out.len() > most {
+            return Err(answer_too_large(most));
+        }
+    }
+    out.push(b']');
+    counted.looked_up_many(hits, values.len() as u64 - hits);
+    Ok(version)
+}
+
+/// Writes `"value":…`: inline if values are JSON, else in base64, which it says.
+pub(crate) fn write_value(
+    out: &mut Vec<u8>,
+    is_json: bool,
+    fields: Option<&Fields>,
+    value: &[u8],
+) -> Answer<()> {
+    out.extend_from_slice(b"\"value\":");
+    match (is_json, fields) {
+        (_, Some(fields)) => out.extend_from_slice(&fields.keep(value)?),
+        (true, None) => out.extend_from_slice(value),
+        (false, None) => {
+            out.push(b'"');
+            out.extend_from_slice(STANDARD.encode(value).as_bytes());
+            out.extend_from_slice(b"\",\"encoding\":\"base64\"");
+        }
+    }
+    Ok(())
+}
+
+/// The problem of an answer that grew too long.
+pub(crate) fn answer_too_large(most: usize) -> Problem {
+    let text = format!(
+        "the answer is longer than {most} bytes (max_answer_bytes): ask for fewer keys, or for \
+         some fields only"
+    );
+    Problem::new(Fault::AnswerTooLarge, text)
+}
+
+/// A JSON answer that is written already.
+pub(crate) fn json_answer(json: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(json));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn check_keys(app: &AppState, keys: usize) -> Answer<()> {
+    let most = app.config.max_batch_keys.0;
+    if keys <= most {
+        return Ok(());
+    }
+    let text = format!("{keys} keys in one batch; the most is {most}: send several");
+    Err(Problem::new(Fault::TooManyKeys, text))
+}

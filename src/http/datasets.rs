@@ -1,0 +1,115 @@
+//! Datasets: what there is, their settings, their history.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+use tidetable_storage::DatasetConfig;
+
+use super::asked::cause;
+use super::blocking::blocking;
+use super::error::Answer;
+use super::extract::{Dataset, Json, Query, parse_json};
+use super::page::{PageQuery, page};
+use super::push::no_key;
+use super::resources::{DatasetResource, EventResource};
+use super::versions::NoParameters;
+use crate::state::{AppState, count_dataset};
+use crate::telemetry::RequestId;
+
+/// `GET /v1/datasets`, by name.
+pub(crate) async fn list(
+    State(app): State<AppState>,
+    Query(query): Query<PageQuery>,
+) -> Answer<axum::Json<Value>> {
+    let catalog = app.store.catalog();
+    let items = catalog.datasets().map(|(name, dataset)| (name.to_string(), (name, dataset)));
+    let show = |(name, dataset)| json!(DatasetResource::of(name, dataset));
+    page("datasets", &query, items, show).map(axum::Json)
+}
+
+/// `GET /v1/datasets/{dataset}`.
+pub(crate) async fn get(
+    State(app): State<AppState>,
+    Dataset(name): Dataset,
+    Query(_): Query<NoParameters>,
+) -> Answer<axum::Json<DatasetResource>> {
+    let catalog = app.store.catalog();
+    Ok(axum::Json(DatasetResource::of(&name, catalog.dataset(&name)?)))
+}
+
+/// `PUT /v1/datasets/{dataset}`: makes it, or changes the settings that the body names and
+/// leaves the others as they are.
+pub(crate) async fn put(
+    State(app): State<AppState>,
+    Dataset(name): Dataset,
+    Query(_): Query<NoParameters>,
+    request_id: RequestId,
+    headers: HeaderMap,
+    Json(body): Json<Map<String, Value>>,
+) -> Answer<Response> {
+    let cause = no_key(&cause(&headers, &request_id, None, &())?);
+    let before = app.store.catalog().dataset(&name).ok().map(|dataset| dataset.config.clone());
+    let made = before.is_none();
+    let config = merged(&before.unwrap_or_default(), body)?;
+    {
+        let (app, name) = (Arc::clone(&app), name.clone());
+        blocking(move || Ok(app.store.configure(&name, &config, cause)?)).await?;
+    }
+    let catalog = app.store.catalog();
+    let shown = axum::Json(DatasetResource::of(&name, catalog.dataset(&name)?));
+    let status = if made { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, shown).into_response())
+}
+
+/// The settings with those of the body in place of the old ones; those of `gates` too one
+/// by one.
+fn merged(config: &DatasetConfig, body: Map<String, Value>) -> Answer<DatasetConfig> {
+    let mut merged = serde_json::to_value(config).expect("settings are plain data");
+    merge(&mut merged, Value::Object(body));
+    let config: DatasetConfig = parse_json(merged.to_string().as_bytes())?;
+    config.check()?;
+    Ok(config)
+}
+
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (name, value) in from {
+                merge(into.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from,
+    }
+}
+
+/// `DELETE /v1/datasets/{dataset}`: with all its versions. Its numbers are not used again.
+pub(crate) async fn delete(
+    State(app): State<AppState>,
+    Dataset(name): Dataset,
+    Query(_): Query<NoParameters>,
+    request_id: RequestId,
+    headers: HeaderMap,
+) -> Answer<axum::Json<Value>> {
+    let cause = no_key(&cause(&headers, &request_id, None, &())?);
+    let shown = json!({ "dataset": name, "deleted": true });
+    let deleted = name.clone();
+    let store = Arc::clone(&app.store);
+    blocking(move || Ok(store.delete_dataset(&deleted, cause)?)).await?;
+    count_dataset(&app.store, &app.metrics, &name);
+    Ok(axum::Json(shown))
+}
+
+/// `GET …/history`, newest first.
+pub(crate) async fn history(
+    State(app): State<AppState>,
+    Dataset(name): Dataset,
+    Query(query): Query<PageQuery>,
+) -> Answer<axum::Json<Value>> {
+    let catalog = app.store.catalog();
+    let dataset = catalog.dataset(&name)?;
+    let items = dataset.history.iter().rev().map(|event| (event.seq.to_string(), event));
+    page("events", &query, items, |event| json!(EventResource::of(event))).map(axum::Json)
+}

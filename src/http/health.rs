@@ -1,0 +1,63 @@
+//! Whether the server lives, is ready, which one it is, and what it counts.
+
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use crate::metrics;
+use crate::state::{App, AppState};
+
+/// `GET /livez`: the process answers.
+pub(crate) async fn livez() -> axum::Json<Value> {
+    axum::Json(json!({ "status": "ok" }))
+}
+
+/// `GET /readyz`: 200 once every current version is open. A damaged one is reported and
+/// not waited for: the other datasets are served.
+pub(crate) async fn readyz(State(app): State<AppState>) -> Response {
+    let (status, word) = if app.stop.is_asked() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining")
+    } else if !app.is_open() {
+        (StatusCode::SERVICE_UNAVAILABLE, "opening")
+    } else {
+        (StatusCode::OK, "ok")
+    };
+    (status, axum::Json(report(&app, word))).into_response()
+}
+
+fn report(app: &App, word: &str) -> Value {
+    let datasets = app.store.live().at_one_instant();
+    let mut unusable: Vec<Value> = Vec::new();
+    for (name, served) in datasets.iter() {
+        if let Some(fault) = served.fault() {
+            unusable.push(json!({
+                "dataset": name,
+                "version": served.current_version(),
+                "code": fault.code().as_str(),
+                "detail": fault.detail(),
+            }));
+        }
+    }
+    let (_, suspect) = app.store.journal_state();
+    let degraded = !unusable.is_empty() || suspect;
+    json!({
+        "status": if degraded && word == "ok" { "degraded" } else { word },
+        "datasets": datasets.len(),
+        "unusable": unusable,
+        "accepts_changes": !suspect,
+    })
+}
+
+/// `GET /version`.
+pub(crate) async fn version() -> axum::Json<Value> {
+    axum::Json(json!({ "name": "tidetable", "version": env!("CARGO_PKG_VERSION"), "api": "v1" }))
+}
+
+/// `GET /metrics`, for Prometheus.
+pub(crate) async fn metrics(State(app): State<AppState>) -> Response {
+    let mut response = app.metrics.render().into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
+    response
+}

@@ -1,0 +1,165 @@
+//! Operations: activate, roll back, hold, release.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tidetable_storage::{Activation, Cause, DatasetName, Expect, Rollback, Store, Version};
+
+use super::asked::cause;
+use super::blocking::blocking;
+use super::error::Answer;
+use super::extract::{Dataset, Json, Query};
+use super::resources::MovedResource;
+use super::versions::NoParameters;
+use crate::state::{AppState, count_dataset};
+use crate::telemetry::RequestId;
+
+/// The body of an activation.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ActivateRequest {
+    version: Version,
+    #[serde(default)]
+    force: bool,
+    #[serde(default)]
+    reason: Option<String>,
+    #[serde(default)]
+    expect_current: Option<Version>,
+}
+
+/// `POST …/activate`.
+pub(crate) async fn activate(
+    State(app): State<AppState>,
+    Dataset(dataset): Dataset,
+    Query(_): Query<NoParameters>,
+    request_id: RequestId,
+    headers: HeaderMap,
+    Json(request): Json<ActivateRequest>,
+) -> Answer<axum::Json<MovedResource>> {
+    let cause = cause(&headers, &request_id, request.reason.clone(), &("activate", &request))?;
+    let activation = Activation {
+        version: request.version,
+        force: request.force,
+        expect: expect(request.expect_current),
+    };
+    operate(&app, dataset, cause, move |store, dataset, cause| {
+        let moved = store.activate(dataset, &activation, cause)?;
+        Ok(axum::Json(MovedResource::of(dataset, &moved)))
+    })
+    .await
+}
+
+/// The body of a rollback; all of it is optional.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RollbackRequest {
+    to: Option<Version>,
+    reason: Option<String>,
+    hold: bool,
+    expect_current: Option<Version>,
+}
+
+impl Default for RollbackRequest {
+    fn default() -> Self {
+        Self { to: None, reason: None, hold: true, expect_current: None }
+    }
+}
+
+/// `POST …/rollback`.
+pub(crate) async fn roll_back(
+    State(app): State<AppState>,
+    Dataset(dataset): Dataset,
+    Query(_): Query<NoParameters>,
+    request_id: RequestId,
+    headers: HeaderMap,
+    Json(request): Json<RollbackRequest>,
+) -> Answer<axum::Json<MovedResource>> {
+    let cause = cause(&headers, &request_id, request.reason.clone(), &("rollback", &request))?;
+    let rollback =
+        Rollback { to: request.to, hold: request.hold, expect: expect(request.expect_current) };
+    let counted = app.metrics.dataset(&dataset);
+    operate(&app, dataset, cause, move |store, dataset, cause| {
+        let moved = store.roll_back(dataset, &rollback, cause)?;
+        counted.rolled_back();
+        Ok(axum::Json(MovedResource::of(dataset, &moved)))
+    })
+    .await
+}
+
+/// The body of a hold or release.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ReasonRequest {
+    reason: Option<String>,
+}
+
+/// `POST …/hold`.
+pub(crate) async fn hold(
+    State(app): State<AppState>,
+    Dataset(dataset): Dataset,
+    Query(_): Query<NoParameters>,
+    request_id: RequestId,
+    headers: HeaderMap,
+    Json(request): Json<ReasonRequest>,
+) -> Answer<axum::Json<Value>> {
+    let cause = cause(&headers, &request_id, request.reason.clone(), &("hold", &request))?;
+    operate(&app, dataset, cause, |store, dataset, cause| {
+        let changed = store.hold(dataset, cause)?;
+        let catalog = store.catalog();
+        let hold = catalog.dataset(dataset)?.hold.as_ref();
+        let reason = hold.and_then(|hold| hold.reason.clone());
+        Ok(axum::Json(
+            json!({ "dataset": dataset, "held": hold.is_some(), "changed": changed, "reason": reason }),
+        ))
+    })
+    .await
+}
+
+/// `POST …/release`.
+pub(crate) async fn release(
+    State(app): State<AppState>,
+    Dataset(dataset): Dataset,
+    Query(_): Query<NoParameters>,
+    request_id: RequestId,
+    headers: HeaderMap,
+    Json(request): Json<ReasonRequest>,
+) -> Answer<axum::Json<Value>> {
+    let cause = cause(&headers, &request_id, request.reason.clone(), &("release", &request))?;
+    operate(&app, dataset, cause, |store, dataset, cause| {
+        let moved = store.release(dataset, cause)?;
+        let detail = match &moved {
+            Some(moved) => format!("released; version {} is current", moved.to),
+            None => "released; no ready version was waiting to be activated".to_owned(),
+        };
+        let activated = moved.map(|moved| json!({ "from": moved.from, "to": moved.to }));
+        Ok(axum::Json(
+            json!({ "dataset": dataset, "held": false, "activated": activated, "detail": detail }),
+        ))
+    })
+    .await
+}
+
+fn expect(current: Option<Version>) -> Expect {
+    current.map_or(Expect::Anything, |version| Expect::Current(Some(version)))
+}
+
+/// Every operation waits for the journal's disk, and may change what the gauges show.
+async fn operate<T: Send + 'static>(
+    app: &AppState,
+    dataset: DatasetName,
+    cause: Cause,
+    operation: impl FnOnce(&Store, &DatasetName, Cause) -> Answer<T> + Send + 'static,
+) -> Answer<T> {
+    let app = Arc::clone(app);
+    blocking(move || {
+        let result = operation(&app.store, &dataset, cause);
+        if result.is_ok() {
+            count_dataset(&app.store, &app.metrics, &dataset);
+        }
+        result
+    })
+    .await
+}

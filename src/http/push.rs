@@ -1,0 +1,295 @@
+//! `POST …/push`: a whole push in one request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt as _;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use tidetable_storage::{
+    Admission, Cause, Code, DatasetName, Error, Failed, Kind, Outcome, State as VersionState,
+    Version,
+};
+
+use super::asked::{cause, idempotency_key};
+use super::blocking::blocking;
+use super::content_digest::Expected;
+use super::error::{Answer, Fault, Problem};
+use super::extract::{Dataset, Params, broken_body, content_length};
+use super::versions::resource;
+use crate::ingest::{Format, RowOptions};
+use crate::pushes::receive_part;
+use crate::state::{AppState, count_dataset};
+use crate::telemetry::RequestId;
+
+/// The name of the only part of such a push; messages about rows name it.
+const PART: &str = "body";
+/// The longest label, in bytes.
+const MAX_LABEL_BYTES: usize = 256;
+
+/// What the query says, besides how rows become records.
+struct Asked {
+    push: Admission,
+    wait: bool,
+}
+
+/// Receives, builds, verifies, gates and activates; answers when that is done, or with
+/// `wait=false` as soon as the data is on the disk.
+pub(crate) async fn push(
+    State(app): State<AppState>,
+    Dataset(dataset): Dataset,
+    request_id: RequestId,
+    params: Params,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Response> {
+    let Asked { push, wait } = asked(params, &headers)?;
+    let expected = Expected::from_headers(&headers)?;
+    let fingerprint = ("push", &push.label, &push.as_of, &push.options, push.activate, wait);
+    let cause = cause(&headers, &request_id, None, &fingerprint)?;
+    let _answering = match idempotency_key(&headers)? {
+        None => None,
+        Some(key) => Some(app.pushes.answer(&dataset, key).ok_or_else(in_progress)?),
+    };
+    let version = match admit(&app, &dataset, push.clone(), cause.clone()).await? {
+        Ok(version) => version,
+        Err(outcome) => {
+            let version = repeated(&app, &dataset, outcome, body).await?;
+            return settle(&app, dataset, version, wait).await;
+        }
+    };
+    let length = content_length(&headers);
+    let push_of = (dataset.clone(), version);
+    let received = receive_part(&app, push_of.clone(), PART, body, length, expected).await;
+    if let Err(problem) = received {
+        give_up(&app, &push_of, &problem, cause).await?;
+        return Err(problem.with("version", version.0));
+    }
+    let sealed = {
+        let (app, dataset, cause) = (Arc::clone(&app), dataset.clone(), no_key(&cause));
+        let seal = move || Ok(app.store.seal(&dataset, version, push.activate, None, cause)?);
+        blocking(seal).await
+    };
+    if let Err(problem) = sealed {
+        give_up(&app, &push_of, &problem, cause).await?;
+        return Err(problem);
+    }
+    app.pushes.enqueue(push_of, no_key(&cause));
+    settle(&app, dataset, version, wait).await
+}
+
+fn asked(mut params: Params, headers: &HeaderMap) -> Answer<Asked> {
+    let label = params.take("label");
+    let as_of = params.take("as_of");
+    let activate = params.take_parsed("activate")?.unwrap_or(true);
+    let wait = params.take_parsed("wait")?.unwrap_or(true);
+    let mut pairs = Vec::new();
+    for name in RowOptions::NAMES {
+        pairs.extend(params.take(name).map(|value| (name, value)));
+    }
+    params.finish()?;
+    let mut options = RowOptions::from_query(pairs).map_err(Error::from)?;
+    if options.format.is_none() {
+        options.format = format_of(headers);
+    }
+    check_encoding(headers)?;
+    Ok(Asked { push: admission(label, as_of, &options, activate, true)?, wait })
+}
+
+/// What a push says at its beginning, checked.
+pub(crate) fn admission(
+    label: Option<String>,
+    as_of: Option<String>,
+    options: &RowOptions,
+    activate: bool,
+    whole: bool,
+) -> Answer<Admission> {
+    options.check().map_err(Error::from)?;
+    let invalid = |text: String| Problem::from(Error::new(Code::InvalidSetting, text));
+    if label.as_ref().is_some_and(|l| l.len() > MAX_LABEL_BYTES || l.chars().any(char::is_control))
+    {
+        let text =
+            format!("the label has control characters, or more than {MAX_LABEL_BYTES} bytes");
+        return Err(invalid(text));
+    }
+    if let Some(text) = &as_of
+        && chrono::DateTime::parse_from_rfc3339(text).is_err()
+    {
+        let text =
+            "as_of is no RFC 3339 time; it looks like 2016-05-04T03:00:00Z ('+' is %2B in a query)";
+        return Err(invalid(text.to_owned()));
+    }
+    let options = serde_json::to_string(options).expect("row options are plain data");
+    Ok(Admission { label, as_of, options, activate, whole })
+}
+
+/// The format that a `Content-Type` names; what says nothing about it is guessed at later.
+fn format_of(headers: &HeaderMap) -> Option<Format> {
+    let text = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match essence.as_str() {
+        "application/x-ndjson" | "application/jsonl" | "application/ndjson" => Some(Format::Ndjson),
+        "text/csv" => Some(Format::Csv),
+        "text/tab-separated-values" => Some(Format::Tsv),
+        "application/vnd.apache.parquet" => Some(Format::Parquet),
+        _ => None,
+    }
+}
+
+/// Compressed data is recognised by its first bytes when it is read.
+pub(crate) fn check_encoding(headers: &HeaderMap) -> Answer<()> {
+    match headers.get(CONTENT_ENCODING).map(|value| value.as_bytes()) {
+        None | Some(b"" | b"identity" | b"gzip" | b"x-gzip" | b"zstd") => Ok(()),
+        Some(_) => Err(Problem::new(
+            Fault::UnsupportedEncoding,
+            "this Content-Encoding is not supported; send the data plain, as gzip or as zstd",
+        )),
+    }
+}
+
+/// Makes the dataset if need be, and gives the push its number; `Err` if it was given one
+/// before.
+pub(crate) async fn admit(
+    app: &AppState,
+    dataset: &DatasetName,
+    push: Admission,
+    cause: Cause,
+) -> Answer<Result<Version, Outcome>> {
+    let (app, dataset) = (Arc::clone(app), dataset.clone());
+    blocking(move || {
+        app.store.ensure_dataset(&dataset, no_key(&cause))?;
+        Ok(app.store.admit(&dataset, &push, cause)?)
+    })
+    .await
+}
+
+/// What the server does on behalf of a request, beyond what its idempotency key is for.
+pub(crate) fn no_key(cause: &Cause) -> Cause {
+    Cause { idempotency: None, ..cause.clone() }
+}
+
+fn in_progress() -> Problem {
+    let text = "the request that first used this idempotency key still runs: ask again later";
+    Error::new(Code::InProgress, text).into()
+}
+
+/// The version that the same request made earlier, if the data is the same too.
+async fn repeated(
+    app: &AppState,
+    dataset: &DatasetName,
+    outcome: Outcome,
+    body: Body,
+) -> Answer<Version> {
+    let reused = || {
+        let text = "this idempotency key was used for a push of other data: use a new one";
+        Problem::from(Error::new(Code::IdempotencyKeyReused, text))
+    };
+    let Outcome::Pushed(version) = outcome else { return Err(reused()) };
+    let sha256 = digest(body).await?;
+    let catalog = app.store.catalog();
+    let entry = catalog.entry(dataset, version)?;
+    let alike = entry.whole && entry.parts.iter().all(|part| part.sha256 == sha256);
+    if alike { Ok(version) } else { Err(reused()) }
+}
+
+async fn digest(mut body: Body) -> Answer<String> {
+    let mut sha256 = Sha256::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| broken_body(&error))?;
+        if let Ok(bytes) = frame.into_data() {
+            sha256.update(&bytes);
+        }
+    }
+    Ok(sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// A push whose data did not arrive ends here, and its staging with it.
+async fn give_up(
+    app: &AppState,
+    (dataset, version): &(DatasetName, Version),
+    problem: &Problem,
+    cause: Cause,
+) -> Answer<()> {
+    let failed = Failed {
+        dataset: dataset.clone(),
+        version: *version,
+        code: problem.code().to_owned(),
+        detail: problem.detail().to_owned(),
+        problems: Vec::new(),
+    };
+    let app = Arc::clone(app);
+    let give_up = move || {
+        let ended = app.store.fail(failed, no_key(&cause));
+        // Deleted meanwhile: that ended it too.
+        match ended {
+            Err(e) if !matches!(e.kind(), Kind::Conflict | Kind::Gone | Kind::NotFound) => {
+                Err(e.into())
+            }
+            _ => Ok(()),
+        }
+    };
+    blocking(give_up).await
+}
+
+/// Waits until the push has ended, and says how.
+async fn settle(
+    app: &AppState,
+    dataset: DatasetName,
+    version: Version,
+    wait: bool,
+) -> Answer<Response> {
+    let push = (dataset, version);
+    if wait {
+        // Its client may stay as long as it likes; the build has no time limit of its own.
+        app.pushes.wait(&push, Duration::from_secs(7 * 24 * 3600)).await;
+    }
+    count_dataset(&app.store, &app.metrics, &push.0);
+    outcome(app, &push.0, version)
+}
+
+/// The answer to a push, from what has become of its version.
+fn outcome(app: &AppState, dataset: &DatasetName, version: Version) -> Answer<Response> {
+    let catalog = app.store.catalog();
+    let entry = catalog.entry(dataset, version)?;
+    let held = catalog.dataset(dataset)?.hold.is_some();
+    let shown = resource(app, &catalog, dataset, version)?;
+    let answer = |status: StatusCode, shown| (status, axum::Json(shown)).into_response();
+    let detail = entry.reason.clone().unwrap_or_default();
+    Ok(match entry.state {
+        VersionState::Rejected => {
+            let problem = Problem::from(Error::new(Code::GateRefused, detail));
+            return Err(problem.with("gates", json!(entry.gates)).with("version", version.0));
+        }
+        VersionState::Failed => {
+            let code = entry.code.as_deref().unwrap_or_default();
+            let problem = Problem::of_failed_push(code, detail);
+            return Err(problem.with("problems", json!(entry.problems)).with("version", version.0));
+        }
+        VersionState::Deleted => {
+            let text = format!("version {version} of {dataset} was deleted while it was pushed");
+            return Err(Error::new(Code::VersionDeleted, text).into());
+        }
+        VersionState::Receiving | VersionState::Building => answer(StatusCode::ACCEPTED, shown),
+        VersionState::Ready if held && entry.activate => {
+            let text =
+                "the dataset is held: the version is ready, and waits for release or activate";
+            answer(StatusCode::ACCEPTED, shown.saying(text))
+        }
+        VersionState::Ready if entry.activate => {
+            let text =
+                "ready, but not activated: the current version's push began after this one's";
+            answer(StatusCode::CREATED, shown.saying(text))
+        }
+        VersionState::Ready => {
+            answer(StatusCode::CREATED, shown.saying("ready; activate it when it is wanted"))
+        }
+        VersionState::Active | VersionState::Retired | VersionState::Bad => {
+            answer(StatusCode::CREATED, shown)
+        }
+    })
+}

@@ -1,0 +1,129 @@
+//! `GET …/keys/{key}`: one lookup. The read path, from the request to the value.
+
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde::Deserialize;
+use tidetable_storage::{Key, Lease, Served, Version};
+
+use super::blocking::blocking;
+use super::error::{Answer, Fault, Problem, VERSION_HEADER};
+use super::etag::ETag;
+use super::extract::{dataset_and_key, parse_query};
+use super::fields::Fields;
+use super::keys::KeyEncoding;
+use crate::state::AppState;
+
+/// The parameters of a lookup.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LookupQuery {
+    key_encoding: KeyEncoding,
+    fields: Option<String>,
+    version: Option<String>,
+}
+
+/// Looks one key up in the current version, or in the one that was asked for.
+pub(crate) async fn get_key(
+    State(app): State<AppState>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    let query = if uri.query().is_some() { parse_query(&uri)? } else { LookupQuery::default() };
+    let (dataset, key) = dataset_and_key(&uri, query.key_encoding)?;
+    let fields = query.fields.as_deref().map(Fields::parse).transpose()?;
+    let version = query.version.as_deref().map(Version::parse).transpose()?;
+    let served = app.store.live().get(&dataset)?;
+    let counted = app.metrics.dataset(&dataset);
+    let snapshot = lease(&served, version).await?;
+    let began = Instant::now();
+    let found = snapshot.get(Key::new(&key)?);
+    app.metrics.looked_up_in(began.elapsed());
+    let version = snapshot.version();
+    let value = match found {
+        Ok(Some(value)) => value,
+        Ok(None) => {
+            counted.looked_up(false);
+            let text = format!("the key is not in version {version} of {dataset}");
+            let problem = Problem::new(Fault::KeyNotFound, text).in_version(version);
+            return Err(match as_of(&served, version) {
+                Some((name, value)) => problem.header(name, value),
+                None => problem,
+            });
+        }
+        Err(error) => {
+            counted.lookup_failed();
+            return Err(Problem::from(error).in_version(version));
+        }
+    };
+    counted.looked_up(true);
+    let body = match &fields {
+        None => Bytes::copy_from_slice(&value),
+        Some(fields) => Bytes::from(fields.keep(&value).map_err(|p| p.in_version(version))?),
+    };
+    Ok(answer(&served, version, &headers, body))
+}
+
+/// The snapshot that a request reads: taken once, and kept to its end. Files that are not
+/// open yet are opened on another thread.
+pub(crate) async fn lease(
+    served: &std::sync::Arc<Served>,
+    version: Option<Version>,
+) -> Answer<Lease> {
+    if served.is_open(version) {
+        return take(served, version);
+    }
+    let served = std::sync::Arc::clone(served);
+    blocking(move || take(&served, version)).await
+}
+
+fn take(served: &Served, version: Option<Version>) -> Answer<Lease> {
+    Ok(match version {
+        None => served.current(),
+        Some(version) => served.version(version),
+    }?)
+}
+
+fn answer(served: &Served, version: Version, headers: &HeaderMap, body: Bytes) -> Response {
+    let tag = ETag::of(&body);
+    let mut response = if tag.is_known(headers) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        let length = HeaderValue::from(body.len());
+        let mut response = Response::new(Body::from(body));
+        let given = response.headers_mut();
+        given.insert(CONTENT_LENGTH, length);
+        given.insert(CONTENT_TYPE, content_type(served));
+        response
+    };
+    let given = response.headers_mut();
+    given.insert(ETAG, tag.value());
+    stamp(given, served, version);
+    response
+}
+
+/// Says which version an answer came from.
+pub(crate) fn stamp(headers: &mut HeaderMap, served: &Served, version: Version) {
+    headers.insert(VERSION_HEADER, HeaderValue::from(version.0));
+    if let Some((name, value)) = as_of(served, version) {
+        headers.insert(name, value);
+    }
+}
+
+fn as_of(served: &Served, version: Version) -> Option<(axum::http::HeaderName, HeaderValue)> {
+    let value = HeaderValue::from_str(served.as_of(version)?).ok()?;
+    Some((axum::http::HeaderName::from_static("tidetable-as-of"), value))
+}
+
+fn content_type(served: &Served) -> HeaderValue {
+    if &*served.content_type == "application/json" {
+        return HeaderValue::from_static("application/json");
+    }
+    HeaderValue::from_str(&served.content_type)
+        .expect("a dataset's content type is visible ASCII, as its settings are checked")
+}

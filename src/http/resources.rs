@@ -1,0 +1,197 @@
+//! Datasets, versions and events as JSON: the shapes that clients read.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tidetable_storage::{
+    Dataset, DatasetConfig, DatasetName, Entry, Happened, Hold, Millis, Moved, State, Verdict,
+    Version,
+};
+
+use crate::pushes::{Phase, Progress};
+
+/// A dataset.
+#[derive(Debug, Serialize)]
+pub(crate) struct DatasetResource {
+    dataset: DatasetName,
+    current: Option<Version>,
+    held: bool,
+    hold: Option<HoldResource>,
+    config: DatasetConfig,
+    versions: usize,
+    records: Option<u64>,
+    bytes: Option<u64>,
+    activated_at: Option<String>,
+    as_of: Option<String>,
+    created_at: String,
+}
+
+#[derive(Debug, Serialize)]
+struct HoldResource {
+    at: String,
+    reason: Option<String>,
+    actor: String,
+}
+
+impl DatasetResource {
+    pub(crate) fn of(name: &DatasetName, dataset: &Dataset) -> Self {
+        let current = dataset.current.and_then(|v| dataset.versions.get(&v));
+        let stats = current.and_then(|entry| entry.stats.as_ref());
+        let kept = |entry: &&Entry| entry.state != State::Deleted;
+        Self {
+            dataset: name.clone(),
+            current: dataset.current,
+            held: dataset.hold.is_some(),
+            hold: dataset.hold.as_ref().map(HoldResource::of),
+            config: dataset.config.clone(),
+            versions: dataset.versions.values().filter(kept).count(),
+            records: stats.map(|s| s.records),
+            bytes: stats.map(|s| s.bytes),
+            activated_at: current.and_then(|e| e.activated_at).map(time),
+            as_of: current.and_then(|e| e.as_of.clone()),
+            created_at: time(dataset.created_at),
+        }
+    }
+}
+
+impl HoldResource {
+    fn of(hold: &Hold) -> Self {
+        Self { at: time(hold.at), reason: hold.reason.clone(), actor: hold.actor.clone() }
+    }
+}
+
+/// A version.
+#[derive(Debug, Serialize)]
+pub(crate) struct VersionResource {
+    dataset: DatasetName,
+    version: Version,
+    state: &'static str,
+    current: bool,
+    label: Option<String>,
+    as_of: Option<String>,
+    records: Option<u64>,
+    bytes: Option<u64>,
+    raw_bytes: Option<u64>,
+    content_digest: Option<String>,
+    created_at: String,
+    ready_at: Option<String>,
+    activated_at: Option<String>,
+    source: Option<Box<RawValue>>,
+    gates: Vec<Verdict>,
+    reason: Option<String>,
+    code: Option<String>,
+    problems: Vec<String>,
+    duplicates_dropped: u64,
+    progress: Option<Progress>,
+    held: bool,
+    activate: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+impl VersionResource {
+    pub(crate) fn of(
+        name: &DatasetName,
+        dataset: &Dataset,
+        version: Version,
+        entry: &Entry,
+        progress: Option<Progress>,
+    ) -> Self {
+        let stats = entry.stats.as_ref();
+        // The journal knows of building; what is being done at the moment, the build says.
+        let verifying = progress.is_some_and(|p| p.phase == Phase::Verifying);
+        let state = match entry.state {
+            State::Building if verifying => "verifying",
+            state => state.as_str(),
+        };
+        Self {
+            dataset: name.clone(),
+            version,
+            state,
+            current: dataset.current == Some(version),
+            label: entry.label.clone(),
+            as_of: entry.as_of.clone(),
+            records: stats.map(|s| s.records),
+            bytes: stats.map(|s| s.bytes),
+            raw_bytes: stats.map(|s| s.raw_bytes),
+            content_digest: stats.map(|s| s.content_digest.clone()),
+            created_at: time(entry.created_at),
+            ready_at: entry.ready_at.map(time),
+            activated_at: entry.activated_at.map(time),
+            source: RawValue::from_string(entry.options.clone()).ok(),
+            gates: entry.gates.clone(),
+            reason: entry.reason.clone(),
+            code: entry.code.clone(),
+            problems: entry.problems.clone(),
+            duplicates_dropped: stats.map_or(0, |s| s.duplicates_dropped),
+            progress: progress.filter(|_| entry.state.is_pushing()),
+            held: dataset.hold.is_some(),
+            activate: entry.activate,
+            detail: None,
+        }
+    }
+
+    /// With a sentence about what was, or was not, done with it.
+    pub(crate) fn saying(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+}
+
+/// One line of a history.
+#[derive(Debug, Serialize)]
+pub(crate) struct EventResource {
+    seq: u64,
+    at: String,
+    event: String,
+    version: Option<Version>,
+    from: Option<Version>,
+    to: Option<Version>,
+    actor: String,
+    request_id: String,
+    reason: Option<String>,
+}
+
+impl EventResource {
+    pub(crate) fn of(happened: &Happened) -> Self {
+        Self {
+            seq: happened.seq,
+            at: time(happened.at),
+            event: happened.event.clone(),
+            version: happened.version,
+            from: happened.from,
+            to: happened.to,
+            actor: happened.actor.clone(),
+            request_id: happened.request_id.clone(),
+            reason: happened.reason.clone(),
+        }
+    }
+}
+
+/// What an activation or a rollback did.
+#[derive(Debug, Serialize)]
+pub(crate) struct MovedResource {
+    dataset: DatasetName,
+    from: Option<Version>,
+    to: Version,
+    held: bool,
+    marked_bad: Option<Version>,
+}
+
+impl MovedResource {
+    pub(crate) fn of(dataset: &DatasetName, moved: &Moved) -> Self {
+        Self {
+            dataset: dataset.clone(),
+            from: moved.from,
+            to: moved.to,
+            held: moved.held,
+            marked_bad: moved.marked_bad,
+        }
+    }
+}
+
+/// RFC 3339 in UTC, with milliseconds.
+pub(crate) fn time(at: Millis) -> String {
+    let at = i64::try_from(at).ok().and_then(DateTime::<Utc>::from_timestamp_millis);
+    at.unwrap_or_default().to_rfc3339_opts(SecondsFormat::Millis, true)
+}

@@ -1,0 +1,234 @@
+//! Versions: a push in parts (create, parts, commit), and what there is of each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tidetable_storage::{Catalog, DatasetName, Error, Outcome, Version};
+
+use super::asked::cause;
+use super::blocking::blocking;
+use super::content_digest::{Expected, content_digest};
+use super::error::{Answer, Fault, Problem};
+use super::extract::content_length;
+use super::extract::{Dataset, DatasetVersion, DatasetVersionPart, Json, PartName, Query};
+use super::page::{PageQuery, page};
+use super::push::{admission, admit, check_encoding, no_key};
+use super::resources::VersionResource;
+use crate::ingest::RowOptions;
+use crate::pushes::{Received, receive_part};
+use crate::state::{AppState, count_dataset};
+use crate::telemetry::RequestId;
+
+/// The longest `?wait`, in seconds.
+const MAX_WAIT: u64 = 300;
+
+/// `POST …/versions`: begins a push whose data comes in parts.
+pub(crate) async fn create(
+    State(app): State<AppState>,
+    Dataset(dataset): Dataset,
+    request_id: RequestId,
+    headers: HeaderMap,
+    Json(mut body): Json<Map<String, Value>>,
+) -> Answer<Response> {
+    let asked = body.clone();
+    let label = take_text(&mut body, "label")?;
+    let as_of = take_text(&mut body, "as_of")?;
+    let activate = match body.remove("activate") {
+        None | Some(Value::Null) => true,
+        Some(Value::Bool(activate)) => activate,
+        Some(_) => return Err(malformed("activate is true or false")),
+    };
+    if let Some(name) = body.keys().find(|name| !RowOptions::NAMES.contains(&name.as_str())) {
+        let known = RowOptions::NAMES.join(", ");
+        let name: String = name.chars().take(80).collect();
+        let text =
+            format!("{name:?} is not a field of this body; it has label, as_of, activate, {known}");
+        return Err(Problem::new(Fault::UnknownField, text));
+    }
+    let options = RowOptions::from_json(Value::Object(body)).map_err(Error::from)?;
+    let push = admission(label, as_of, &options, activate, false)?;
+    let cause = cause(&headers, &request_id, None, &("create", asked))?;
+    let version = match admit(&app, &dataset, push, cause).await? {
+        Ok(version) | Err(Outcome::Pushed(version)) => version,
+        Err(_) => {
+            let text = "this idempotency key was used for another request: use a new one";
+            return Err(Error::new(tidetable_storage::Code::IdempotencyKeyReused, text).into());
+        }
+    };
+    let catalog = app.store.catalog();
+    let shown = resource(&app, &catalog, &dataset, version)?;
+    Ok((StatusCode::CREATED, axum::Json(shown)).into_response())
+}
+
+fn take_text(body: &mut Map<String, Value>, name: &str) -> Answer<Option<String>> {
+    match body.remove(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(malformed(&format!("{name} is a text"))),
+    }
+}
+
+fn malformed(text: &str) -> Problem {
+    Problem::new(Fault::MalformedBody, text)
+}
+
+/// `PUT …/parts/{part}`: receives one part. The same part again takes its place.
+pub(crate) async fn put_part(
+    State(app): State<AppState>,
+    DatasetVersionPart(dataset, version, part): DatasetVersionPart,
+    Query(_): Query<NoParameters>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<axum::Json<Value>> {
+    check_encoding(&headers)?;
+    let expected = Expected::from_headers(&headers)?;
+    let length = content_length(&headers);
+    let push = (dataset, version);
+    let Received(part) = receive_part(&app, push, part.as_str(), body, length, expected).await?;
+    Ok(axum::Json(show_part(&part.sealed)))
+}
+
+/// No parameters at all.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NoParameters {}
+
+fn show_part(part: &tidetable_storage::SealedPart) -> Value {
+    json!({ "part": part.name, "bytes": part.bytes, "digest": content_digest(&part.sha256) })
+}
+
+/// `GET …/parts`: what has arrived, in the order of the rows. This is how an upload is
+/// taken up again.
+pub(crate) async fn list_parts(
+    State(app): State<AppState>,
+    DatasetVersion(dataset, version): DatasetVersion,
+    Query(query): Query<PageQuery>,
+) -> Answer<axum::Json<Value>> {
+    let parts = blocking(move || Ok(app.store.parts(&dataset, version)?)).await?;
+    let items = parts.iter().map(|part| (part.sealed.name.clone(), &part.sealed));
+    page("parts", &query, items, show_part).map(axum::Json)
+}
+
+/// The body of a commit.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct CommitRequest {
+    activate: Option<bool>,
+    parts: Option<Vec<PartName>>,
+}
+
+/// `POST …/commit`: all parts are there; 202 for the first time, 200 for a repetition.
+pub(crate) async fn commit(
+    State(app): State<AppState>,
+    DatasetVersion(dataset, version): DatasetVersion,
+    request_id: RequestId,
+    headers: HeaderMap,
+    Json(request): Json<CommitRequest>,
+) -> Answer<Response> {
+    let cause = no_key(&cause(&headers, &request_id, None, &())?);
+    let sealed = {
+        let (app, dataset, cause) = (Arc::clone(&app), dataset.clone(), cause.clone());
+        blocking(move || {
+            let asked = app.store.catalog().entry(&dataset, version)?.activate;
+            let activate = request.activate.unwrap_or(asked);
+            let parts: Option<Vec<String>> =
+                request.parts.map(|parts| parts.into_iter().map(String::from).collect());
+            refuse_repeated(parts.as_deref().unwrap_or_default())?;
+            Ok(app.store.seal(&dataset, version, activate, parts.as_deref(), cause)?)
+        })
+        .await?
+    };
+    let status = if sealed {
+        app.pushes.enqueue((dataset.clone(), version), cause);
+        StatusCode::ACCEPTED
+    } else {
+        StatusCode::OK
+    };
+    let catalog = app.store.catalog();
+    Ok((status, axum::Json(resource(&app, &catalog, &dataset, version)?)).into_response())
+}
+
+fn refuse_repeated(parts: &[String]) -> Answer<()> {
+    let mut seen = std::collections::HashSet::new();
+    match parts.iter().find(|part| !seen.insert(*part)) {
+        None => Ok(()),
+        Some(part) => Err(malformed(&format!("parts names {part:?} twice"))),
+    }
+}
+
+/// `GET …/versions`, newest first.
+pub(crate) async fn list(
+    State(app): State<AppState>,
+    Dataset(name): Dataset,
+    Query(query): Query<PageQuery>,
+) -> Answer<axum::Json<Value>> {
+    let catalog = app.store.catalog();
+    let dataset = catalog.dataset(&name)?;
+    let items = dataset.versions.iter().rev().map(|(v, entry)| (v.to_string(), (*v, entry)));
+    let show = |(version, entry)| {
+        let progress = app.pushes.progress(&(name.clone(), version));
+        json!(VersionResource::of(&name, dataset, version, entry, progress))
+    };
+    page("versions", &query, items, show).map(axum::Json)
+}
+
+/// The parameters of `GET …/versions/{v}`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct WaitQuery {
+    wait: Option<u64>,
+}
+
+/// `GET …/versions/{v}`: one version; with `?wait=30` once its push has ended, or after
+/// that many seconds.
+pub(crate) async fn get(
+    State(app): State<AppState>,
+    DatasetVersion(dataset, version): DatasetVersion,
+    Query(query): Query<WaitQuery>,
+) -> Answer<axum::Json<VersionResource>> {
+    let seconds = query.wait.unwrap_or(0);
+    if seconds > MAX_WAIT {
+        let text = format!("the parameter wait is {seconds}; it can be up to {MAX_WAIT} seconds");
+        return Err(Problem::new(Fault::InvalidParameter, text));
+    }
+    app.pushes.wait(&(dataset.clone(), version), Duration::from_secs(seconds)).await;
+    let catalog = app.store.catalog();
+    resource(&app, &catalog, &dataset, version).map(axum::Json)
+}
+
+/// `DELETE …/versions/{v}`: aborts a push, or deletes a version that nobody serves.
+pub(crate) async fn delete(
+    State(app): State<AppState>,
+    DatasetVersion(dataset, version): DatasetVersion,
+    Query(_): Query<NoParameters>,
+    request_id: RequestId,
+    headers: HeaderMap,
+) -> Answer<axum::Json<VersionResource>> {
+    let cause = no_key(&cause(&headers, &request_id, None, &())?);
+    {
+        let (app, dataset) = (Arc::clone(&app), dataset.clone());
+        blocking(move || Ok(app.store.delete(&dataset, version, cause)?)).await?;
+    }
+    count_dataset(&app.store, &app.metrics, &dataset);
+    let catalog = app.store.catalog();
+    resource(&app, &catalog, &dataset, version).map(axum::Json)
+}
+
+/// A version as it is shown.
+pub(crate) fn resource(
+    app: &AppState,
+    catalog: &Catalog,
+    name: &DatasetName,
+    version: Version,
+) -> Answer<VersionResource> {
+    let dataset = catalog.dataset(name)?;
+    let entry = catalog.entry(name, version)?;
+    let progress = app.pushes.progress(&(name.clone(), version));
+    Ok(VersionResource::of(name, dataset, version, entry, progress))
+}

@@ -1,0 +1,204 @@
+//! The push path behind the store: sealed pushes are built in child processes, one after
+//! the other, published, and activated if they are to be.
+//!
+//! A push that is sealed ends by itself: whoever waits for it may go away, the server may
+//! be killed and started again, and its version still becomes ready, rejected or failed.
+
+mod build;
+mod child;
+mod receive;
+mod spec;
+mod worker;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tidetable_storage::{Cause, DatasetName, Store, Version};
+use tokio::sync::watch;
+
+use crate::metrics::Metrics;
+
+pub(crate) use receive::{Received, receive_part};
+pub(crate) use worker::run as run_worker;
+
+/// One push.
+pub(crate) type PushOf = (DatasetName, Version);
+
+/// How far the build of a push has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    /// What is being done.
+    pub(crate) phase: Phase,
+    /// Rows read so far.
+    pub(crate) rows: u64,
+    /// Bytes read, written or verified so far, by phase.
+    pub(crate) bytes: u64,
+    /// Of so many.
+    pub(crate) total_bytes: u64,
+}
+
+/// What a build is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Phase {
+    /// It waits for its turn.
+    #[default]
+    Queued,
+    /// Rows are read and sorted.
+    Reading,
+    /// Sorted records are written.
+    Building,
+    /// What was written is read back.
+    Verifying,
+}
+
+/// How builds are run.
+#[derive(Clone, Debug)]
+pub(crate) struct BuildSettings {
+    /// Bytes of memory for sorting.
+    pub(crate) sort_memory: u64,
+    /// Builds at the same time.
+    pub(crate) at_once: usize,
+    /// The program that has the hidden command `build-worker`: this one.
+    pub(crate) program: PathBuf,
+}
+
+/// The queue of sealed pushes and what is known of the running ones.
+#[derive(Debug)]
+pub(crate) struct Pushes {
+    store: Arc<Store>,
+    metrics: Arc<Metrics>,
+    settings: BuildSettings,
+    queue: Mutex<Queue>,
+    work: Condvar,
+    /// Counts up whenever a push ends: whoever waits for one looks again.
+    ended: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<(PushOf, Cause)>,
+    /// Waiting or being built.
+    running: HashMap<PushOf, Progress>,
+    /// Idempotency keys of push requests that are being answered.
+    answering: HashSet<(DatasetName, String)>,
+    stopping: bool,
+}
+
+impl Pushes {
+    pub(crate) fn new(
+        store: Arc<Store>,
+        metrics: Arc<Metrics>,
+        settings: BuildSettings,
+    ) -> Arc<Self> {
+        let (ended, _) = watch::channel(0);
+        let queue = Mutex::default();
+        Arc::new(Self { store, metrics, settings, queue, work: Condvar::new(), ended })
+    }
+
+    /// Starts the threads that run builds. They end by [`Pushes::stop`].
+    pub(crate) fn start(self: &Arc<Self>) -> std::io::Result<()> {
+        for number in 0..self.settings.at_once {
+            let pushes = Arc::clone(self);
+            std::thread::Builder::new()
+                .name(format!("build-{number}"))
+                .spawn(move || pushes.run())?;
+        }
+        Ok(())
+    }
+
+    /// No further build is begun. Those that run end with this process, and are begun
+    /// anew by the next one.
+    pub(crate) fn stop(&self) {
+        self.queue().stopping = true;
+        self.work.notify_all();
+    }
+
+    /// Puts a sealed push in the queue, unless it is there.
+    pub(crate) fn enqueue(&self, push: PushOf, cause: Cause) {
+        let mut queue = self.queue();
+        if queue.running.contains_key(&push) {
+            return;
+        }
+        queue.running.insert(push.clone(), Progress::default());
+        queue.waiting.push_back((push, cause));
+        self.work.notify_one();
+    }
+
+    /// How far a push has come, while it waits or is built.
+    pub(crate) fn progress(&self, push: &PushOf) -> Option<Progress> {
+        self.queue().running.get(push).copied()
+    }
+
+    /// Waits until a push has ended, at most this long. It may have ended long ago.
+    pub(crate) async fn wait(&self, push: &PushOf, most: Duration) {
+        let mut ended = self.ended.subscribe();
+        let deadline = tokio::time::Instant::now() + most;
+        while self.progress(push).is_some() {
+            let changed = tokio::time::timeout_at(deadline, ended.changed()).await;
+            if !matches!(changed, Ok(Ok(()))) {
+                return;
+            }
+        }
+    }
+
+    /// Marks an idempotency key as being answered, until the mark is dropped; `None` if
+    /// another request with it is.
+    pub(crate) fn answer(self: &Arc<Self>, dataset: &DatasetName, key: &str) -> Option<Answering> {
+        let id = (dataset.clone(), key.to_owned());
+        let first = self.queue().answering.insert(id.clone());
+        first.then(|| Answering { pushes: Arc::clone(self), id })
+    }
+
+    fn run(&self) {
+        while let Some((push, cause)) = self.next() {
+            let began = Instant::now();
+            let outcome = build::build(self, &push, &cause);
+            if let Some(outcome) = outcome {
+                self.metrics.dataset(&push.0).pushed(outcome, began.elapsed());
+            }
+            crate::state::count_dataset(&self.store, &self.metrics, &push.0);
+            self.queue().running.remove(&push);
+            self.ended.send_modify(|count| *count += 1);
+        }
+    }
+
+    fn next(&self) -> Option<(PushOf, Cause)> {
+        let mut queue = self.queue();
+        loop {
+            if queue.stopping {
+                return None;
+            }
+            if let Some(next) = queue.waiting.pop_front() {
+                return Some(next);
+            }
+            queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn came_to(&self, push: &PushOf, progress: Progress) {
+        if let Some(known) = self.queue().running.get_mut(push) {
+            *known = progress;
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// See [`Pushes::answer`].
+#[derive(Debug)]
+pub(crate) struct Answering {
+    pushes: Arc<Pushes>,
+    id: (DatasetName, String),
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.pushes.queue().answering.remove(&self.id);
+    }
+}

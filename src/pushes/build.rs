@@ -1,0 +1,147 @@
+//! One sealed push, from its parts to the swap: build, publish, activate.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tidetable_storage::{
+    Cause, Code, Error, Failed, Parked, SelfActivation, State, VerifiedSnapshot, require_space,
+};
+use tracing::{error, info, warn};
+
+use super::child;
+use super::spec::{BuildSpec, Built, NotBuilt, PartSpec};
+use super::{PushOf, Pushes};
+use crate::ingest::RowOptions;
+use crate::metrics::PushOutcome;
+
+/// Builds, publishes and activates; `None` if that push is not to be built any more.
+pub(super) fn build(pushes: &Pushes, push: &PushOf, cause: &Cause) -> Option<PushOutcome> {
+    let (dataset, version) = push;
+    let cause = Cause { idempotency: None, at: 0, ..cause.clone() };
+    match try_build(pushes, push, &cause) {
+        Ok(outcome) => outcome,
+        Err(not_built) => {
+            let NotBuilt { code, detail, problems } = not_built;
+            warn!(%dataset, version = version.0, code, detail, "a push failed");
+            let failed =
+                Failed { dataset: dataset.clone(), version: *version, code, detail, problems };
+            if let Err(error) = pushes.store.fail(failed, cause) {
+                // Deleted meanwhile, or the journal takes nothing: a restart settles it.
+                warn!(%dataset, version = version.0, %error, "a failed push was not recorded");
+            }
+            Some(PushOutcome::Failed)
+        }
+    }
+}
+
+fn try_build(
+    pushes: &Pushes,
+    push: &PushOf,
+    cause: &Cause,
+) -> Result<Option<PushOutcome>, NotBuilt> {
+    let (dataset, version) = push;
+    let store = &pushes.store;
+    let is_wanted = || {
+        let catalog = store.catalog();
+        catalog.entry(dataset, *version).is_ok_and(|entry| entry.state == State::Building)
+    };
+    if !is_wanted() {
+        return Ok(None);
+    }
+    let spec = spec(pushes, push)?;
+    let built = child::build(&pushes.settings.program, &spec, |progress| {
+        pushes.came_to(push, progress);
+        is_wanted()
+    });
+    let Some(built) = built else {
+        // Its push was deleted, and the staging with it; the builder may have made more.
+        let _ = std::fs::remove_dir_all(store.layout().push(dataset, *version));
+        return Ok(Some(PushOutcome::Aborted));
+    };
+    let Built { digest, duplicates_dropped } = built?;
+    let snapshot = VerifiedSnapshot::vouched(&spec.out, &digest)?;
+    let records = snapshot.manifest().records;
+    match store.publish(dataset, *version, &snapshot, duplicates_dropped, cause.clone()) {
+        Ok(state) => {
+            info!(%dataset, version = version.0, records, state = state.as_str(), "published");
+        }
+        Err(error) if error.code() == Code::OutcomeUnknown => {
+            error!(%dataset, version = version.0, %error, "a restart settles whether it is published");
+            return Ok(None);
+        }
+        Err(_) if !is_wanted() => return Ok(Some(PushOutcome::Aborted)),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(Some(activate(pushes, push, cause)))
+}
+
+/// What follows is a version in its place: nothing makes its push fail any more.
+fn activate(pushes: &Pushes, push: &PushOf, cause: &Cause) -> PushOutcome {
+    let (dataset, version) = push;
+    match pushes.store.activate_by_itself(dataset, *version, cause.clone()) {
+        Ok(SelfActivation::Activated(moved)) => {
+            let from = moved.from.map(|v| v.0);
+            info!(%dataset, version = version.0, from, "activated");
+            sweep(pushes);
+            PushOutcome::Activated
+        }
+        Ok(SelfActivation::Parked(Parked::Rejected)) => PushOutcome::Rejected,
+        Ok(SelfActivation::Parked(why)) => {
+            info!(%dataset, version = version.0, ?why, "ready, not activated by itself");
+            PushOutcome::Parked
+        }
+        Err(error) => {
+            error!(%dataset, version = version.0, %error, "ready, but could not be activated");
+            PushOutcome::Parked
+        }
+    }
+}
+
+fn sweep(pushes: &Pushes) {
+    if let Err(error) = pushes.store.sweep() {
+        warn!(%error, "old versions could not be given up");
+    }
+}
+
+fn spec(pushes: &Pushes, push: &PushOf) -> Result<BuildSpec, NotBuilt> {
+    let (dataset, version) = push;
+    let store = &pushes.store;
+    let arrived = store.parts(dataset, *version)?;
+    let catalog = store.catalog();
+    let entry = catalog.entry(dataset, *version)?;
+    let mut parts = Vec::with_capacity(entry.parts.len());
+    for sealed in &entry.parts {
+        let part = arrived.iter().find(|part| part.sealed == *sealed).ok_or_else(|| {
+            let text = format!("part {} is not on the disk any more: push again", sealed.name);
+            Error::new(Code::DataCorrupt, text)
+        })?;
+        let (name, sha256) = (sealed.name.clone(), sealed.sha256.clone());
+        parts.push(PartSpec { name, path: part.path.clone(), sha256 });
+    }
+    // Compressed parts grow, and sorting may need a copy: an estimate on the low side, so
+    // that nothing is refused that might fit. What does not fit after all fails cleanly.
+    require_space(store.layout().root(), entry.parts.iter().map(|p| p.bytes).sum())?;
+    let options = options(&entry.options)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let attempt = u64::try_from(now.as_nanos()).unwrap_or_default();
+    Ok(BuildSpec {
+        parts,
+        options,
+        compression: catalog.dataset(dataset)?.config.compression,
+        out: store.layout().build(dataset, *version, attempt),
+        sort_memory: pushes.settings.sort_memory,
+    })
+}
+
+fn options(json: &str) -> Result<RowOptions, NotBuilt> {
+    let json = serde_json::from_str(json).map_err(|e| {
+        Error::new(Code::UnknownFormat, "the row options of this push cannot be read").because(e)
+    })?;
+    RowOptions::from_json(json).map_err(|e| NotBuilt::from(Error::from(e)))
+}
+
+impl From<Error> for NotBuilt {
+    fn from(error: Error) -> Self {
+        let code = error.code().as_str().to_owned();
+        Self { code, detail: error.to_string(), problems: Vec::new() }
+    }
+}

@@ -1,0 +1,111 @@
+//! Running the process that builds.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::thread::{self, JoinHandle};
+
+use super::Progress;
+use super::spec::{BuildSpec, Built, NotBuilt, Said};
+
+/// How much of what a dying builder wrote to standard error is kept.
+const STDERR_KEPT: u64 = 4096;
+
+/// Builds in a process of its own. `goes_on` hears of progress, and ends the build by
+/// answering `false`; then the result is `None`.
+pub(super) fn build(
+    program: &Path,
+    spec: &BuildSpec,
+    mut goes_on: impl FnMut(Progress) -> bool,
+) -> Option<Result<Built, NotBuilt>> {
+    let mut child = match start(program, spec) {
+        Ok(child) => child,
+        Err(error) => {
+            let detail = format!("the process that builds could not be started: {error}");
+            return Some(Err(died(detail)));
+        }
+    };
+    let stderr = child.stderr.take().map(keep);
+    let stdout = child.stdout.take().expect("standard output is piped, as start() asks");
+    let mut said = None;
+    for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+        match serde_json::from_str(&line) {
+            Ok(Said::Progress(progress)) if goes_on(progress) => {}
+            Ok(Said::Progress(_)) => {
+                end(&mut child);
+                return None;
+            }
+            Ok(Said::Done(built)) => said = Some(Ok(built)),
+            Ok(Said::Failed(not_built)) => said = Some(Err(not_built)),
+            Err(_) => {}
+        }
+    }
+    let status = child.wait();
+    let stderr = stderr.and_then(|thread| thread.join().ok()).unwrap_or_default();
+    Some(said.unwrap_or_else(|| Err(died(last_words(status.ok(), &stderr)))))
+}
+
+fn start(program: &Path, spec: &BuildSpec) -> std::io::Result<Child> {
+    let mut child = Command::new(program)
+        .arg("build-worker")
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut line = serde_json::to_vec(spec)?;
+    line.push(b'\n');
+    // Its standard input stays open in `child`: its end tells the builder that the server
+    // is gone.
+    let stdin = child.stdin.as_mut().expect("standard input is piped, as asked above");
+    if let Err(error) = stdin.write_all(&line).and_then(|()| stdin.flush()) {
+        end(&mut child);
+        return Err(error);
+    }
+    Ok(child)
+}
+
+/// A builder that is not wanted any more. What it left in staging goes with its push.
+fn end(child: &mut Child) {
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// Reads all of standard error, so that the builder never waits for it, and keeps its end.
+fn keep(stderr: ChildStderr) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut reader = BufReader::new(stderr);
+        let mut kept = Vec::new();
+        let mut chunk = [0; 1024];
+        while let Ok(n @ 1..) = reader.read(&mut chunk) {
+            kept.extend_from_slice(&chunk[..n]);
+            let extra = kept.len().saturating_sub(STDERR_KEPT as usize);
+            kept.drain(..extra);
+        }
+        String::from_utf8_lossy(&kept).trim().to_owned()
+    })
+}
+
+fn died(detail: String) -> NotBuilt {
+    NotBuilt { code: "build_died".to_owned(), detail, problems: Vec::new() }
+}
+
+fn last_words(status: Option<ExitStatus>, stderr: &str) -> String {
+    let how = match status.map(|s| (s.signal(), s.code())) {
+        Some((Some(signal), _)) => format!("was ended by signal {signal}"),
+        Some((None, Some(code))) => format!("ended with exit code {code}"),
+        _ => "ended".to_owned(),
+    };
+    let hint = match status.and_then(|s| s.signal()) {
+        Some(6 | 9 | 11) => {
+            "; its memory may not have sufficed: a value or row far larger than the others, or too \
+             little memory on the machine"
+        }
+        _ => "",
+    };
+    let words = if stderr.is_empty() { String::new() } else { format!(". It said: {stderr}") };
+    format!(
+        "the process that builds {how} before it was done{hint}. The served version is untouched{words}"
+    )
+}

@@ -1,0 +1,70 @@
+//! What the server and the process that builds say to each other, one JSON line each.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use tidetable_storage::{Compression, Digest};
+
+use super::Progress;
+use crate::ingest::RowOptions;
+
+/// What is to be built: the one line that the builder reads. Its standard input stays open
+/// as long as the server lives.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BuildSpec {
+    /// The parts, in the order of their rows.
+    pub(super) parts: Vec<PartSpec>,
+    /// How rows become records.
+    pub(super) options: RowOptions,
+    /// How records are compressed.
+    pub(super) compression: Compression,
+    /// Where to build: a directory that is not there yet.
+    pub(super) out: PathBuf,
+    /// Bytes of memory for sorting.
+    pub(super) sort_memory: u64,
+}
+
+/// One part to read.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PartSpec {
+    /// Its name, for messages.
+    pub(super) name: String,
+    /// Its bytes.
+    pub(super) path: PathBuf,
+    /// What their SHA-256 was when they arrived, in hex.
+    pub(super) sha256: String,
+}
+
+/// What the builder says: any number of `progress`, then one of the others.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Said {
+    /// It has come so far.
+    Progress(Progress),
+    /// A verified snapshot is there.
+    Done(Built),
+    /// There is none, and why.
+    Failed(NotBuilt),
+}
+
+/// A verified snapshot.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Built {
+    /// BLAKE3 of its manifest.
+    pub(super) digest: Digest,
+    /// Rows left out because an equal one is stored.
+    pub(super) duplicates_dropped: u64,
+}
+
+/// Why there is no snapshot.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct NotBuilt {
+    /// The stable name.
+    pub(super) code: String,
+    /// For a person.
+    pub(super) detail: String,
+    /// The first few places in the source.
+    pub(super) problems: Vec<String>,
+}

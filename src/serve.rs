@@ -1,0 +1,154 @@
+//! `tidetable serve`, from its settings to its end: open the directory, listen, open what
+//! is served, answer, stop.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tidetable_storage::{Cause, Keep, Recovered, Recovery, Store, StoreOptions};
+use tracing::{error, info, warn};
+
+use crate::config::ServeConfig;
+use crate::http;
+use crate::metrics::Metrics;
+use crate::pushes::{BuildSettings, Pushes};
+use crate::server::{self, Ended, Limits, Listening, Stop};
+use crate::state::{App, AppState, count_dataset};
+use crate::telemetry;
+
+/// How often old versions and abandoned pushes are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
+
+/// Serves until a signal says to stop.
+pub(crate) fn run(config: ServeConfig) -> anyhow::Result<()> {
+    telemetry::start(config.log_format, &config.log_level)?;
+    let stop = Stop::new();
+    stop.on_signals()?;
+    let (store, recovery) = Store::open(&config.data, store_options(&config))?;
+    let store = Arc::new(store);
+    tell(&recovery);
+    // Listening comes after the directory's lock: a second server on the same directory
+    // says so instead of taking a port.
+    let listening = Listening::bind(config.listen)?;
+    let metrics = Arc::new(Metrics::new());
+    let pushes = Pushes::new(Arc::clone(&store), Arc::clone(&metrics), build_settings(&config));
+    pushes.start().context("cannot start the threads that build")?;
+    for push in recovery.unfinished {
+        pushes.enqueue(push, Cause { actor: "tidetable".to_owned(), ..Cause::default() });
+    }
+    let limits = Limits::from(&config);
+    let app = Arc::new(App::new(store, pushes, Arc::clone(&metrics), config, stop.clone()));
+    println!("tidetable {} listening on http://{}", env!("CARGO_PKG_VERSION"), listening.address());
+    info!(data = %app.config.data.display(), address = %listening.address(), "serving");
+    let opening = open_in_background(&app)?;
+    let sweeper = Sweeper::start(&app)?;
+    let router = http::router(&app);
+    let ended = server::serve(listening, &router, &limits, &metrics, &stop)?;
+    app.pushes.stop();
+    sweeper.stop();
+    let _ = opening.join();
+    match ended {
+        Ended::Drained => info!("stopped; every request was answered"),
+        Ended::CutOff(requests) => warn!(requests, "stopped; requests were cut off"),
+    }
+    Ok(())
+}
+
+fn store_options(config: &ServeConfig) -> StoreOptions {
+    let receiving = u64::try_from(config.part_retention.0.as_millis()).unwrap_or(u64::MAX);
+    StoreOptions {
+        block_cache_bytes: config.block_cache.as_usize(),
+        keep: Keep { receiving, ..Keep::default() },
+        report: |error| warn!(%error, "a leftover stays until the next start"),
+        ..StoreOptions::default()
+    }
+}
+
+fn build_settings(config: &ServeConfig) -> BuildSettings {
+    // This program even if its file was replaced since it was started.
+    let own = PathBuf::from("/proc/self/exe");
+    let program = if own.exists() { Some(own) } else { std::env::current_exe().ok() };
+    BuildSettings {
+        sort_memory: config.sort_memory.0,
+        at_once: config.builds_at_once.0,
+        program: program.unwrap_or_else(|| PathBuf::from("tidetable")),
+    }
+}
+
+fn tell(recovery: &Recovery) {
+    if let Some(bytes) = recovery.torn_bytes {
+        warn!(bytes, "the journal ended in an append that a crash had cut short; it was removed");
+    }
+    for done in &recovery.done {
+        match done {
+            Recovered::Interrupted(dataset, version) => {
+                warn!(%dataset, version = version.0, "a push was cut off by the last stop; it failed");
+            }
+            Recovered::Removed(path) => {
+                info!(path = %path.display(), "removed what a crash had left behind");
+            }
+        }
+    }
+    info!(events = recovery.events, unfinished = recovery.unfinished.len(), "read the journal");
+}
+
+/// Opens what is served while the server already answers; a lookup that comes first opens
+/// what it needs itself.
+fn open_in_background(app: &AppState) -> anyhow::Result<JoinHandle<()>> {
+    let app = Arc::clone(app);
+    let open = move || {
+        let threads = app.config.threads.0;
+        app.store.open_current(threads, |dataset, version, error| {
+            error!(%dataset, version = version.0, %error, "a version cannot be served");
+        });
+        let names: Vec<_> = app.store.live().at_one_instant().keys().cloned().collect();
+        for name in &names {
+            count_dataset(&app.store, &app.metrics, name);
+        }
+        app.has_opened();
+        info!(datasets = names.len(), "ready");
+    };
+    thread::Builder::new()
+        .name("open".to_owned())
+        .spawn(open)
+        .context("cannot start the thread that opens versions")
+}
+
+/// Gives up old versions now and then.
+struct Sweeper {
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Sweeper {
+    fn start(app: &AppState) -> anyhow::Result<Self> {
+        let (stop, stopped): (Sender<()>, Receiver<()>) = channel();
+        let app = Arc::clone(app);
+        let sweep = move || {
+            while stopped.recv_timeout(SWEEP_EVERY).is_err() {
+                match app.store.sweep() {
+                    Ok(swept) => {
+                        for (dataset, version) in swept.deleted.iter().chain(&swept.abandoned) {
+                            info!(%dataset, version = version.0, "given up");
+                            count_dataset(&app.store, &app.metrics, dataset);
+                        }
+                    }
+                    Err(error) => warn!(%error, "old versions could not be given up"),
+                }
+            }
+        };
+        let thread = thread::Builder::new()
+            .name("sweep".to_owned())
+            .spawn(sweep)
+            .context("cannot start the thread that sweeps")?;
+        Ok(Self { stop, thread })
+    }
+
+    fn stop(self) {
+        let _ = self.stop.send(());
+        let _ = self.thread.join();
+    }
+}

@@ -1,0 +1,83 @@
+//! What the server holds open, shared by all its requests.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tidetable_storage::{DatasetName, State, Store};
+
+use crate::config::ServeConfig;
+use crate::metrics::{Metrics, Served};
+use crate::pushes::Pushes;
+use crate::server::Stop;
+
+/// The opened parts of a server; cheap to clone.
+pub(crate) type AppState = Arc<App>;
+
+/// The opened parts of a server.
+#[derive(Debug)]
+pub(crate) struct App {
+    /// The data directory.
+    pub(crate) store: Arc<Store>,
+    /// The push path behind the store.
+    pub(crate) pushes: Arc<Pushes>,
+    /// What is counted.
+    pub(crate) metrics: Arc<Metrics>,
+    /// How the server was configured.
+    pub(crate) config: ServeConfig,
+    /// Whether and how the server is to stop.
+    pub(crate) stop: Stop,
+    /// Set once every current version was opened, or could not be.
+    opened: AtomicBool,
+}
+
+impl App {
+    pub(crate) fn new(
+        store: Arc<Store>,
+        pushes: Arc<Pushes>,
+        metrics: Arc<Metrics>,
+        config: ServeConfig,
+        stop: Stop,
+    ) -> Self {
+        Self { store, pushes, metrics, config, stop, opened: AtomicBool::new(false) }
+    }
+
+    /// Every current version was opened, or could not be.
+    pub(crate) fn has_opened(&self) {
+        self.opened.store(true, Ordering::Release);
+    }
+
+    /// Whether the server answers every lookup it should.
+    pub(crate) fn is_open(&self) -> bool {
+        self.opened.load(Ordering::Acquire)
+    }
+}
+
+/// Shows in the metrics what a dataset serves and keeps now.
+pub(crate) fn count_dataset(store: &Store, metrics: &Metrics, name: &DatasetName) {
+    let catalog = store.catalog();
+    let Ok(dataset) = catalog.dataset(name) else {
+        metrics.forget(name);
+        return;
+    };
+    let counted = metrics.dataset(name);
+    let kept = dataset.versions.values().filter(|entry| entry.state.has_files());
+    let bytes: Vec<u64> = kept.filter_map(|e| e.stats.as_ref().map(|s| s.bytes)).collect();
+    counted.keeps(bytes.len() as u64, bytes.iter().sum());
+    let current = dataset.current.and_then(|v| Some((v, dataset.versions.get(&v)?)));
+    let mut served = Served { held: dataset.hold.is_some(), ..Served::default() };
+    if let Some((version, entry)) = current.filter(|(_, e)| e.state == State::Active) {
+        let stats = entry.stats.clone().unwrap_or_default();
+        let as_of =
+            entry.as_of.as_deref().and_then(|t| chrono::DateTime::parse_from_rfc3339(t).ok());
+        served = Served {
+            version: version.0,
+            records: stats.records,
+            bytes: stats.bytes,
+            activated_at: entry.activated_at.unwrap_or_default() / 1000,
+            as_of: as_of.and_then(|t| u64::try_from(t.timestamp()).ok()).unwrap_or_default(),
+            ..served
+        };
+    }
+    counted.serves(served);
+    metrics.journal_is(store.journal_state().0);
+}

@@ -1,0 +1,268 @@
+//! The received parts of a push, in staging.
+//!
+//! A part is two files: its bytes under a name of their own, and `<part>.part`, a small
+//! document that names them. Writing that document is the moment in which a part arrives:
+//! before it nothing is there, after it the part is there whole, with its digest, whatever
+//! is killed in between (invariant 6). A repeated part puts a new document in the place of
+//! the old one, so that a task tried twice never mixes its two tries.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::durable;
+use crate::error::{Code, Error, Result};
+use crate::event::SealedPart;
+use crate::versions::entries;
+
+const SUFFIX: &str = ".part";
+
+/// A part that has arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Name, size and digest.
+    pub sealed: SealedPart,
+    /// The file with its bytes, as they were sent.
+    pub path: PathBuf,
+}
+
+/// The document of a part.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    file: String,
+    bytes: u64,
+    sha256: String,
+}
+
+/// Bytes of one part on their way to the disk. Dropped before [`PartWriter::sync`], it
+/// leaves nothing.
+#[derive(Debug)]
+pub struct PartWriter {
+    dir: PathBuf,
+    name: String,
+    file_name: String,
+    file: File,
+    bytes: u64,
+    sha256: Sha256,
+    kept: bool,
+}
+
+/// Bytes of one part that are on the disk; the part has not arrived yet.
+#[must_use = "a part arrives by Store::receive_part"]
+#[derive(Debug)]
+pub struct SyncedPart {
+    writer: PartWriter,
+    sha256: String,
+}
+
+impl PartWriter {
+    /// Begins a part in `dir`. The caller has checked that `name` is safe as a file name.
+    pub(crate) fn create(dir: &Path, name: &str) -> Result<Self> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let file_name = format!("data-{count}");
+            let path = dir.join(&file_name);
+            match File::create_new(&path) {
+                Ok(file) => {
+                    return Ok(Self {
+                        dir: dir.to_owned(),
+                        name: name.to_owned(),
+                        file_name,
+                        file,
+                        bytes: 0,
+                        sha256: Sha256::new(),
+                        kept: false,
+                    });
+                }
+                // From before a restart: counting started anew.
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(Error::io("create the file of a part", &path, e)),
+            }
+        }
+    }
+
+    /// Adds bytes ([`Code::DiskFull`], [`Code::IoFailed`]).
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let path = self.dir.join(&self.file_name);
+        self.file.write_all(bytes).map_err(|e| Error::io("write a part", path, e))?;
+        self.sha256.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Bytes written so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Makes the bytes durable. Costs one fsync.
+    pub fn sync(mut self) -> Result<SyncedPart> {
+        durable::sync_file(&self.file, &self.dir.join(&self.file_name))?;
+        let sha256 = hex(&std::mem::take(&mut self.sha256).finalize());
+        Ok(SyncedPart { writer: self, sha256 })
+    }
+}
+
+impl Drop for PartWriter {
+    fn drop(&mut self) {
+        if !self.kept {
+            // What stays is removed with the push.
+            let _ = fs::remove_file(self.dir.join(&self.file_name));
+        }
+    }
+}
+
+impl SyncedPart {
+    /// SHA-256 of the bytes, in hex.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// The part arrives, in the place of an earlier one of its name.
+    pub(crate) fn arrive(mut self) -> Result<Part> {
+        let dir = self.writer.dir.clone();
+        let place = dir.join(format!("{}{SUFFIX}", self.writer.name));
+        let before = read(&place).ok();
+        let document = Document {
+            file: self.writer.file_name.clone(),
+            bytes: self.writer.bytes,
+            sha256: self.sha256.clone(),
+        };
+        let json = serde_json::to_vec(&document).expect("a document is plain data");
+        durable::write_new(&place, &json)?;
+        self.writer.kept = true;
+        if let Some(before) = before {
+            let _ = fs::remove_file(dir.join(before.file));
+        }
+        let sealed = SealedPart {
+            name: self.writer.name.clone(),
+            bytes: document.bytes,
+            sha256: document.sha256,
+        };
+        Ok(Part { sealed, path: dir.join(document.file) })
+    }
+}
+
+/// The parts that have arrived, in the natural order of their names: `2` before `10`.
+pub(crate) fn list(dir: &Path) -> Result<Vec<Part>> {
+    let mut parts = Vec::new();
+    for (file_name, path) in entries(dir)? {
+        let Some(name) = file_name.strip_suffix(SUFFIX) else { continue };
+        let document = read(&path)?;
+        let sealed =
+            SealedPart { name: name.to_owned(), bytes: document.bytes, sha256: document.sha256 };
+        parts.push(Part { sealed, path: dir.join(document.file) });
+    }
+    parts.sort_by_cached_key(|part| natural(&part.sealed.name));
+    Ok(parts)
+}
+
+/// SHA-256 of a file, in hex: before a part is built from, it must be what arrived.
+pub fn sha256_of(path: &Path) -> Result<String> {
+    let failed = |e| Error::io("read a part", path, e);
+    let mut file = File::open(path).map_err(failed)?;
+    let mut sha256 = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match io::Read::read(&mut file, &mut buffer).map_err(failed)? {
+            0 => return Ok(hex(&sha256.finalize())),
+            n => sha256.update(&buffer[..n]),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Document> {
+    let json = fs::read(path).map_err(|e| Error::io("read the document of a part", path, e))?;
+    let damaged = || Error::new(Code::DataCorrupt, "the document of a part is damaged").at(path);
+    let document: Document = serde_json::from_slice(&json).map_err(|e| damaged().because(e))?;
+    let plain = document.file.strip_prefix("data-");
+    if plain.is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit())) {
+        Ok(document)
+    } else {
+        Err(damaged())
+    }
+}
+
+/// A name as text and numbers in turn: `part-10` after `part-9`.
+fn natural(name: &str) -> Vec<(String, u128)> {
+    let mut pieces = Vec::new();
+    let mut rest = name;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let (text, after) = rest.split_at(digits);
+        let end = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
+        let (number, after) = after.split_at(end);
+        // A number of more than 38 digits orders as the largest; its text decides then.
+        let tie = if number.len() > 38 { number } else { "" };
+        pieces.push((format!("{text}{tie}"), number.parse().unwrap_or(u128::MAX)));
+        rest = after;
+    }
+    pieces
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn receive(dir: &Path, name: &str, bytes: &[u8]) -> Part {
+        let mut writer = PartWriter::create(dir, name).unwrap();
+        writer.write(bytes).unwrap();
+        writer.sync().unwrap().arrive().unwrap()
+    }
+
+    #[test]
+    fn a_repeated_part_takes_the_place_of_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        receive(dir.path(), "10", b"ten");
+        receive(dir.path(), "9", b"first try");
+        receive(dir.path(), "9", b"nine");
+        let parts = list(dir.path()).unwrap();
+        let seen: Vec<_> =
+            parts.iter().map(|p| (p.sealed.name.as_str(), fs::read(&p.path).unwrap())).collect();
+        assert_eq!(seen, [("9", b"nine".to_vec()), ("10", b"ten".to_vec())]);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4, "the first try is gone");
+        assert_eq!(sha256_of(&parts[0].path).unwrap(), parts[0].sealed.sha256);
+    }
+
+    #[test]
+    fn a_part_cut_off_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = PartWriter::create(dir.path(), "1").unwrap();
+        writer.write(b"half").unwrap();
+        drop(writer);
+        let mut writer = PartWriter::create(dir.path(), "1").unwrap();
+        writer.write(b"whole, but never arrived").unwrap();
+        drop(writer.sync().unwrap());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_damaged_document_is_an_error_not_a_missing_part() {
+        let dir = tempfile::tempdir().unwrap();
+        receive(dir.path(), "1", b"x");
+        fs::write(dir.path().join("1.part"), br#"{"file":"../../x","bytes":1,"sha256":""}"#)
+            .unwrap();
+        assert_eq!(list(dir.path()).unwrap_err().code(), Code::DataCorrupt);
+    }
+
+    #[test]
+    fn names_are_ordered_as_people_count() {
+        let mut names = ["part-10", "part-9", "b", "a2x10", "a2x9", "part-1.csv"];
+        names.sort_by_cached_key(|n| natural(n));
+        assert_eq!(names, ["a2x9", "a2x10", "b", "part-1.csv", "part-9", "part-10"]);
+    }
+}
