@@ -61,6 +61,19 @@ enum Read {
     Single(u64),
     Batch,
     Scan,
+    /// It found something wrong, and has said what.
+    Failed,
+}
+
+/// Tells the swapper when its reader panics: nobody waits for a reader that is gone.
+struct Alarm<'a>(&'a Sender<Read>);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tell(self.0, Read::Failed);
+        }
+    }
 }
 
 struct Swapper<'a> {
@@ -108,17 +121,22 @@ impl Swapper<'_> {
         assert_eq!(reply.version(), version);
         assert_eq!(reply.text(), value(DATASET, version, 7));
         // What was read before the swap does not count.
-        while self.finished.try_recv().is_ok() {}
+        while let Ok(read) = self.finished.try_recv() {
+            assert_ne!(read, Read::Failed, "see what the reader said");
+        }
         let mut reads = BTreeMap::new();
         // The first of each may have begun before.
         while reads.len() < 4 || reads.values().any(|&n| n < 2) {
             let read = self.finished.recv_timeout(Duration::from_secs(120));
-            *reads.entry(read.expect("every reader goes on reading")).or_insert(0) += 1;
+            let read = read.expect("the readers go on reading");
+            assert_ne!(read, Read::Failed, "see what the reader said");
+            *reads.entry(read).or_insert(0) += 1;
         }
     }
 }
 
 fn read_singly(address: SocketAddr, seed: u64, stop: &AtomicBool, done: &Sender<Read>) {
+    let _alarm = Alarm(done);
     let mut client = Client::new(address);
     let mut random = Random::new(seed);
     let mut reads = 0;
@@ -135,6 +153,7 @@ fn read_singly(address: SocketAddr, seed: u64, stop: &AtomicBool, done: &Sender<
 }
 
 fn read_in_batches(address: SocketAddr, stop: &AtomicBool, done: &Sender<Read>) {
+    let _alarm = Alarm(done);
     let mut client = Client::new(address);
     let mut random = Random::new(10);
     let mut reads = 0;
@@ -153,6 +172,7 @@ fn read_in_batches(address: SocketAddr, stop: &AtomicBool, done: &Sender<Read>) 
 }
 
 fn read_in_scans(address: SocketAddr, stop: &AtomicBool, done: &Sender<Read>) {
+    let _alarm = Alarm(done);
     let mut client = Client::new(address);
     let mut reads = 0;
     while !stop.load(Ordering::Relaxed) {

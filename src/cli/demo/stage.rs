@@ -15,14 +15,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use http::StatusCode;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::client::{Answer, Client};
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::output::grouped;
+use crate::cli::output::{bytes, grouped};
 
 /// How long a server may take to finish what it began; then it is killed.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -121,8 +121,8 @@ impl Stage {
         self.unless_interrupted()?;
         let path = self.home.path().join(name);
         let rows = generate(&path).map_err(|e| Failure::io("write", path.display(), &e))?;
-        let megabytes = path.metadata().map_or(0, |m| m.len().div_ceil(1_000_000));
-        self.text(format!("\n({name} is generated: {} rows, {megabytes} MB)", grouped(rows)))
+        let size = bytes(path.metadata().map_or(0, |m| m.len()));
+        self.text(format!("\n({name} is generated: {} rows, {size})", grouped(rows)))
     }
 
     /// Removes a file that is pushed, to need less room.
@@ -150,6 +150,13 @@ impl Stage {
         Ok(())
     }
 
+    /// Looks a value up, which is printed as it is stored: where there is no terminal, its
+    /// line has no end.
+    pub(crate) fn get(&self, arguments: &[&str]) -> Result<(), Failure> {
+        self.tidetable(&[&["get"], arguments].concat(), Exit::Done)?;
+        if io::stdout().is_terminal() { Ok(()) } else { self.text("") }
+    }
+
     /// Runs a program of the system.
     pub(crate) fn shell(&self, program: &str, arguments: &[&str]) -> Result<(), Failure> {
         self.show(&format!("{program} {}", arguments.join(" ")))?;
@@ -170,22 +177,30 @@ impl Stage {
     }
 
     /// The same with a POST of JSON; the body of the answer alone.
-    pub(crate) fn curl_post(&self, path: &str, body: &Value) -> Result<(), Failure> {
+    pub(crate) fn curl_post(&self, path: &str, body: &str) -> Result<(), Failure> {
         let json = "-H 'content-type: application/json'";
         self.show(&format!("curl {}{path} {json} -d '{body}'", self.url))?;
-        let answer = Client::new(&self.url, None)?.post(path, body, "tour")?;
+        let body = serde_json::from_str(body).expect("the tour writes JSON");
+        let answer = Client::new(&self.url, None)?.post(path, &body, "tour")?;
         self.text(answer.text().trim_end())
     }
 
     /// Says where everything is, and serves on until Ctrl-C.
     pub(crate) fn serve_on(&mut self) -> Result<(), Failure> {
         let (url, home) = (self.url.clone(), self.home.path().display().to_string());
+        let programs = self.binary.parent().unwrap_or(Path::new("/")).display().to_string();
         self.heading("Your turn", "The server goes on serving. In another terminal, try:")?;
         self.text(format!(
-            "\n    export TIDETABLE_SERVER={url}\n    tidetable datasets\n    \
-             curl {url}/v1/datasets/course-recs/keys/42\n\n\
-             {:<10}{url}\n{:<10}{url}/docs\n{:<10}{home}\n{:<10}Ctrl-C; the directory is removed then",
-            "server", "API", "files", "stop"
+            "
+    export PATH={programs}:$PATH TIDETABLE_SERVER={url}
+    tidetable datasets
+    tidetable get course-recs 42
+    curl {url}/v1/datasets/course-recs/keys/42
+
+server    {url}
+API       {url}/docs
+files     {home}
+stop      Ctrl-C; the directory is removed then"
         ))?;
         let server = self.server.as_mut().expect("the tour has started it");
         while !self.interrupted.load(Ordering::Relaxed) {
@@ -311,7 +326,8 @@ fn watch_for_signals() -> Result<Arc<AtomicBool>, Failure> {
 
 /// The status and the headers of an answer, as `curl -i` shows them.
 fn head_of(answer: &Answer) -> String {
-    let mut text = format!("HTTP/1.1 {}\n", answer.status);
+    let status = StatusCode::from_u16(answer.status).unwrap_or_default();
+    let mut text = format!("HTTP/1.1 {status}\n");
     for (name, value) in &answer.headers {
         text += &format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes()));
     }
