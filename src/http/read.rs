@@ -5,7 +5,7 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -115,9 +115,9 @@ pub(crate) fn stamp(headers: &mut HeaderMap, served: &Served, version: Version) 
     }
 }
 
-fn as_of(served: &Served, version: Version) -> Option<(axum::http::HeaderName, HeaderValue)> {
+fn as_of(served: &Served, version: Version) -> Option<(HeaderName, HeaderValue)> {
     let value = HeaderValue::from_str(served.as_of(version)?).ok()?;
-    Some((axum::http::HeaderName::from_static("tidetable-as-of"), value))
+    Some((HeaderName::from_static("tidetable-as-of"), value))
 }
 
 fn content_type(served: &Served) -> HeaderValue {

@@ -45,12 +45,10 @@ mod preview;
 #[cfg(test)]
 mod testing;
 
-pub(crate) use error::{IngestError, Result};
+pub(crate) use error::IngestError;
 pub(crate) use format::Format;
-pub(crate) use gather::{Gather, Gathered};
-pub(crate) use lines::MAX_ROW_BYTES;
+pub(crate) use gather::Gather;
 pub(crate) use options::RowOptions;
 pub(crate) use preview::{Preview, preview};
-pub(crate) use reading::{Progress, ReadReport, read_rows};
-pub(crate) use row::RowRecord;
+pub(crate) use reading::read_rows;
 pub(crate) use source::{Input, Origin, expand_sources};

@@ -50,6 +50,8 @@ fn start(program: &Path, spec: &BuildSpec) -> std::io::Result<Child> {
     let mut child = Command::new(program)
         .arg("build-worker")
         .env_clear()
+        // What must be spooled (Parquet from a compressed part) goes with the push too.
+        .env("TMPDIR", spec.out.parent().unwrap_or(&spec.out))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
