@@ -3,6 +3,8 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 /// What the stub was asked.
@@ -54,6 +56,8 @@ type Script = Box<dyn FnMut(usize, &Asked) -> Reply + Send>;
 
 pub(crate) struct Stub {
     address: std::net::SocketAddr,
+    over: Arc<AtomicBool>,
+    replies: usize,
     thread: JoinHandle<Vec<Asked>>,
 }
 
@@ -69,26 +73,36 @@ impl Stub {
     pub(crate) fn scripted(count: usize, mut script: Script) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
+        let over = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&over);
         let thread = std::thread::spawn(move || {
             let mut asked = Vec::new();
             while asked.len() < count {
                 let (stream, _) = listener.accept().expect("a connection");
+                if is_over.load(Ordering::Acquire) {
+                    break;
+                }
                 if let Some(request) = serve(&stream, |request| script(asked.len(), request)) {
                     asked.push(request);
                 }
             }
             asked
         });
-        Self { address, thread }
+        Self { address, over, replies: count, thread }
     }
 
     pub(crate) fn address(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// What was asked, once all replies are given.
+    /// What was asked. Fails unless every reply was given.
     pub(crate) fn finish(self) -> Vec<Asked> {
-        self.thread.join().expect("the stub did not panic")
+        self.over.store(true, Ordering::Release);
+        // Wakes the stub if it still waits for a request that never came.
+        drop(TcpStream::connect(self.address));
+        let asked = self.thread.join().expect("the stub did not panic");
+        assert_eq!(asked.len(), self.replies, "requests: {asked:#?}");
+        asked
     }
 }
 

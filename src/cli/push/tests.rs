@@ -206,7 +206,7 @@ fn a_part_that_arrives_differently_fails_the_push_and_says_how_to_resume() {
             2 => Reply::json(201, json!({"version": 1, "state": "receiving"})),
             _ => {
                 assert!(request.line.starts_with("PUT"), "never committed: {}", request.line);
-                Reply::json(200, part("a", b"other bytes"))
+                Reply::json(200, part("a", b"y"))
             }
         }
     };
