@@ -64,6 +64,13 @@ fn tree(dir: &Path) -> Vec<(String, u64)> {
     found
 }
 
+#[track_caller]
+fn assert_untouched(before: &[(String, u64)], server: &Server) {
+    let after = tree(server.beside("").as_path());
+    let new: Vec<_> = after.iter().filter(|file| !before.contains(file)).collect();
+    assert!(new.is_empty() && after.len() == before.len(), "files were touched: {new:?}");
+}
+
 #[test]
 fn a_dataset_name_outside_its_pattern() {
     let server = Server::start();
@@ -104,7 +111,7 @@ fn a_dataset_name_outside_its_pattern() {
             "{reply}"
         );
     }
-    assert_eq!(before, tree(server.beside("").as_path()), "a file was touched");
+    assert_untouched(&before, &server);
     // As long as a name may be.
     server.pushed(&"a".repeat(63), &rows("a", 1, 1));
 }
@@ -127,7 +134,7 @@ fn a_part_or_version_outside_its_pattern() {
         let path = format!("/v1/datasets/recs/keys/x?version={version}");
         assert_eq!(server.get_path(&path).status, 400, "?version={version}");
     }
-    assert_eq!(before, tree(server.beside("").as_path()), "a file was touched");
+    assert_untouched(&before, &server);
 }
 
 #[track_caller]
