@@ -25,6 +25,7 @@ pub use sweep::Swept;
 
 use crate::catalog::{Catalog, Keep};
 use crate::config::DatasetConfig;
+use crate::durable;
 use crate::error::{Code, Error, Result};
 use crate::event::{Cause, Event, Millis};
 use crate::journal::{Journal, Record};
@@ -68,6 +69,8 @@ pub struct Store {
     live: Live,
     catalog: RwLock<Catalog>,
     writer: Mutex<Writer>,
+    /// One publication at a time; see [`Store::publish`].
+    publishing: Mutex<()>,
     /// Dropped before the reaper is joined: it holds a way to the reaper.
     opener: Option<Arc<Opener>>,
     reaper: Reaper,
@@ -160,6 +163,14 @@ impl Store {
         catalog.apply(seq, &cause, &event);
         self.show(&catalog, &event);
         Ok(seq)
+    }
+
+    /// Removes what a step that is recorded already has left over. A failure is not that
+    /// step's any more, so it is reported; the next start tries again.
+    fn clear_away(&self, dir: &Path) {
+        if let Err(error) = durable::remove_dir_all(dir) {
+            (self.options.report)(&error);
+        }
     }
 
     fn writer(&self) -> MutexGuard<'_, Writer> {

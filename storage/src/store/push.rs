@@ -1,5 +1,7 @@
 //! The push path's half of the store: a number, the parts sealed, the snapshot published.
 
+use std::sync::PoisonError;
+
 use crate::catalog::{Activation, Admission, Entry, Expect, Moved, Outcome, Parked, State};
 use crate::durable;
 use crate::error::{Code, Error, Result};
@@ -73,7 +75,8 @@ impl Store {
         let event = self.catalog().plan_fail(failed)?;
         self.commit(&mut writer, cause, event)?;
         drop(writer);
-        durable::remove_dir_all(&self.layout.push(&dataset, version))
+        self.clear_away(&self.layout.push(&dataset, version));
+        Ok(())
     }
 
     /// Moves a verified snapshot into place, checks its gates and makes it `ready`, or
@@ -86,6 +89,9 @@ impl Store {
         duplicates_dropped: u64,
         cause: Cause,
     ) -> Result<State> {
+        // Of two attempts at one version the second must not clear away the place that the
+        // first has just filled: from this check to the record nobody else publishes.
+        let _alone = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         self.catalog().check_publish(dataset, version)?;
         let manifest = snapshot.manifest();
         let stats = Stats {
@@ -106,7 +112,7 @@ impl Store {
             Ok(gated) => gated?,
             Err(error) => {
                 drop(writer);
-                durable::remove_dir_all(&place)?;
+                self.clear_away(&place);
                 return Err(error);
             }
         };
@@ -123,11 +129,11 @@ impl Store {
         if let Err(error) = committed {
             // Where the outcome is unknown, the journal may own the files already.
             if error.code() != Code::OutcomeUnknown {
-                durable::remove_dir_all(&place)?;
+                self.clear_away(&place);
             }
             return Err(error);
         }
-        durable::remove_dir_all(&self.layout.push(dataset, version))?;
+        self.clear_away(&self.layout.push(dataset, version));
         Ok(self.catalog().entry(dataset, version)?.state)
     }
 
@@ -168,7 +174,8 @@ impl Store {
         let event = self.catalog().plan_delete(dataset, version)?;
         self.commit(&mut writer, cause, event)?;
         drop(writer);
-        durable::remove_dir_all(&self.layout.push(dataset, version))
+        self.clear_away(&self.layout.push(dataset, version));
+        Ok(())
     }
 }
 

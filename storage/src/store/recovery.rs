@@ -73,6 +73,7 @@ pub(super) fn open(root: &Path, options: StoreOptions) -> Result<(Store, Recover
         live: Live::default(),
         catalog: RwLock::new(catalog),
         writer: Mutex::new(Writer { journal }),
+        publishing: Mutex::new(()),
         opener: Some(Arc::new(Opener { cache, closing })),
         reaper,
         _lock: lock,
@@ -173,7 +174,7 @@ impl Store {
                 problems: Vec::new(),
             };
             self.commit(&mut self.writer(), by_the_server(), Event::Failed(failed))?;
-            durable::remove_dir_all(&self.layout.push(&dataset, version))?;
+            self.clear_away(&self.layout.push(&dataset, version));
             recovery.done.push(Recovered::Interrupted(dataset, version));
         }
         Ok(())
