@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{Activation, Catalog, Expect, Moved, Rollback, State};
+use crate::catalog::{Activation, Catalog, Expect, Moved, Outcome, Rollback, State};
 use crate::digest::Digest;
 use crate::error::{Code, Error, Result};
 use crate::event::{Cause, Event, Rejected};
@@ -50,10 +50,16 @@ impl Store {
         cause: Cause,
         allowed: impl Fn(&Catalog) -> Result<()>,
     ) -> Result<Moved> {
+        if let Some(moved) = self.moved_before(dataset, &cause)? {
+            return Ok(moved);
+        }
         let reason = cause.reason.as_deref();
         self.catalog().plan_activate(dataset, activation, reason)?;
         self.open_version(dataset, activation.version)?;
         let mut writer = self.writer();
+        if let Some(moved) = self.moved_before(dataset, &cause)? {
+            return Ok(moved);
+        }
         allowed(&self.catalog())?;
         let event = self.catalog().plan_activate(dataset, activation, reason)?;
         if !activation.force {
@@ -70,10 +76,16 @@ impl Store {
         rollback: &Rollback,
         cause: Cause,
     ) -> Result<Moved> {
+        if let Some(moved) = self.moved_before(dataset, &cause)? {
+            return Ok(moved);
+        }
         let event = self.catalog().plan_rollback(dataset, rollback)?;
         let to = event.version().expect("a rollback is to a version");
         self.open_version(dataset, to)?;
         let mut writer = self.writer();
+        if let Some(moved) = self.moved_before(dataset, &cause)? {
+            return Ok(moved);
+        }
         // If another version became current meanwhile, the target found above may be
         // wrong: what was opened must be what is swapped in.
         let event = self.catalog().plan_rollback(dataset, rollback)?;
@@ -88,6 +100,11 @@ impl Store {
     /// whether it changed anything.
     pub fn hold(&self, dataset: &DatasetName, cause: Cause) -> Result<bool> {
         let mut writer = self.writer();
+        match self.outcome_before(dataset, &cause)? {
+            None => {}
+            Some(Outcome::Held) => return Ok(true),
+            Some(_) => return Err(other_request()),
+        }
         let Some(event) = self.catalog().plan_hold(dataset)? else { return Ok(false) };
         self.commit(&mut writer, cause, event)?;
         Ok(true)
@@ -102,6 +119,12 @@ impl Store {
                 self.open_version(dataset, version)?;
             }
             let mut writer = self.writer();
+            match self.outcome_before(dataset, &cause)? {
+                None => {}
+                Some(Outcome::Moved(moved)) => return Ok(Some(moved)),
+                Some(Outcome::Released) => return Ok(None),
+                Some(_) => return Err(other_request()),
+            }
             if self.catalog().dataset(dataset)?.release_target() != target {
                 continue;
             }
@@ -116,6 +139,21 @@ impl Store {
                 Err(e) if e.code() == Code::GateRefused => {}
                 Err(e) => return Err(e),
             }
+        }
+    }
+
+    /// What came of the same request, if it was made before: looked up under the lock, so
+    /// that of two at once one is done and the other gets its answer.
+    fn outcome_before(&self, dataset: &DatasetName, cause: &Cause) -> Result<Option<Outcome>> {
+        let Some(id) = &cause.idempotency else { return Ok(None) };
+        self.catalog().replay(dataset, id)
+    }
+
+    fn moved_before(&self, dataset: &DatasetName, cause: &Cause) -> Result<Option<Moved>> {
+        match self.outcome_before(dataset, cause)? {
+            None => Ok(None),
+            Some(Outcome::Moved(moved)) => Ok(Some(moved)),
+            Some(_) => Err(other_request()),
         }
     }
 
@@ -225,6 +263,11 @@ impl Store {
         };
         datasets.insert(name.clone(), Arc::new(served));
     }
+}
+
+fn other_request() -> Error {
+    let text = "this idempotency key was used for another request: use a new one";
+    Error::new(Code::IdempotencyKeyReused, text)
 }
 
 impl Activation {

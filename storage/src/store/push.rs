@@ -143,8 +143,10 @@ impl Store {
         &self,
         dataset: &DatasetName,
         version: Version,
-        cause: Cause,
+        mut cause: Cause,
     ) -> Result<SelfActivation> {
+        // The key of the push stands for its admission, not for this.
+        cause.idempotency = None;
         loop {
             let current = {
                 let catalog = self.catalog();
