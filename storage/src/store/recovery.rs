@@ -34,6 +34,9 @@ pub struct Recovery {
     pub done: Vec<Recovered>,
     /// Pushes that have all their parts and are to be built now, oldest first.
     pub unfinished: Vec<(DatasetName, Version)>,
+    /// Versions that were ready and about to be activated when the last process ended:
+    /// [`Store::activate_by_itself`] is due for each.
+    pub unactivated: Vec<(DatasetName, Version)>,
 }
 
 /// One thing done about a leftover.
@@ -80,6 +83,7 @@ pub(super) fn open(root: &Path, options: StoreOptions) -> Result<(Store, Recover
     };
     store.remove_unowned(&mut recovery)?;
     store.end_interrupted(&mut recovery)?;
+    recovery.unactivated = store.unactivated();
     store.show_all();
     store.checkpoint_if_large()?;
     Ok((store, recovery))
@@ -178,6 +182,19 @@ impl Store {
             recovery.done.push(Recovered::Interrupted(dataset, version));
         }
         Ok(())
+    }
+
+    /// The versions that were published but not yet activated when the process ended: a
+    /// push that was acknowledged does not end there. What was parked for another reason
+    /// stays parked: its gates saw another current version than this one, or it is held.
+    fn unactivated(&self) -> Vec<(DatasetName, Version)> {
+        let catalog = self.catalog();
+        let due = catalog.datasets().filter_map(|(name, dataset)| {
+            let version = dataset.release_target().filter(|_| dataset.hold.is_none())?;
+            let entry = dataset.versions.get(&version)?;
+            (entry.gated_against == dataset.current).then(|| (name.clone(), version))
+        });
+        due.collect()
     }
 }
 
