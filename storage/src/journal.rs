@@ -16,6 +16,7 @@ mod record;
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FallocateFlags;
@@ -33,6 +34,9 @@ const START: u64 = 12;
 /// Disk space kept allocated behind the end, so that a full disk stops neither an
 /// activation nor a rollback.
 const RESERVE: u64 = 1 << 20;
+
+/// The largest catalogue that a checkpoint can hold, in bytes of JSON.
+pub(crate) const MAX_CHECKPOINT_BYTES: u64 = record::MAX_BODY as u64 - 1024;
 
 /// The journal of a data directory, open for appending.
 #[derive(Debug)]
@@ -133,7 +137,8 @@ impl Journal {
         Ok(seq)
     }
 
-    /// Replaces all records by one that says the same.
+    /// Replaces all records by one that says the same. [`Code::OutcomeUnknown`] as for
+    /// [`Journal::append`]; after any other error the journal is as it was.
     pub(crate) fn checkpoint(&mut self, catalog_json: String) -> Result<()> {
         if self.suspect {
             return Err(self.unknown());
@@ -144,8 +149,13 @@ impl Journal {
         // The checkpoint has the number of the last event in it, and the next record
         // follows on: a reader sees no gap.
         if let Err(error) = durable::write_new(&self.path, &bytes) {
-            // Which of the two files a restart would find is open only if the rename was
-            // made and its directory was not synced; both say the same.
+            // A full disk, say: the old file is in its place, and appends go on.
+            if self.is_in_its_place() {
+                return Err(error);
+            }
+            // Renamed, but the directory was not synced: which of the two files a restart
+            // would find is open. Both say the same, but what is appended to the new one
+            // could be lost with it.
             self.suspect = true;
             return Err(self.unknown().because(error));
         }
@@ -172,6 +182,15 @@ impl Journal {
     /// Whether nothing may be appended until a restart.
     pub(crate) fn is_suspect(&self) -> bool {
         self.suspect
+    }
+
+    /// Whether the file that is appended to is the one that a restart would read.
+    fn is_in_its_place(&self) -> bool {
+        let id = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
+        match (self.file.metadata(), std::fs::metadata(&self.path)) {
+            (Ok(open), Ok(there)) => id(open) == id(there),
+            _ => false,
+        }
     }
 
     /// Removes what a failed write may have left behind the last whole record.

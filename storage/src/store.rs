@@ -82,6 +82,8 @@ pub struct Store {
 #[derive(Debug)]
 struct Writer {
     journal: Journal,
+    /// From which size of the journal on a checkpoint is worth trying.
+    checkpoint_from: u64,
 }
 
 impl Store {

@@ -75,7 +75,7 @@ pub(super) fn open(root: &Path, options: StoreOptions) -> Result<(Store, Recover
         versions,
         live: Live::default(),
         catalog: RwLock::new(catalog),
-        writer: Mutex::new(Writer { journal }),
+        writer: Mutex::new(Writer { journal, checkpoint_from: options.checkpoint_bytes }),
         publishing: Mutex::new(()),
         opener: Some(Arc::new(Opener { cache, closing })),
         reaper,
@@ -85,7 +85,7 @@ pub(super) fn open(root: &Path, options: StoreOptions) -> Result<(Store, Recover
     store.end_interrupted(&mut recovery)?;
     recovery.unactivated = store.unactivated();
     store.show_all();
-    store.checkpoint_if_large()?;
+    store.checkpoint_if_large();
     Ok((store, recovery))
 }
 
