@@ -172,7 +172,7 @@ impl Catalog {
             dataset: name.clone(),
             from: dataset.current,
             to: version,
-            forced: needs_force || activation.force,
+            forced: with_force,
             rollback: false,
             hold: None,
         }))

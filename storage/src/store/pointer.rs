@@ -62,7 +62,8 @@ impl Store {
         }
         allowed(&self.catalog())?;
         let event = self.catalog().plan_activate(dataset, activation, reason)?;
-        if !activation.force {
+        // Only force with a reason overrides a gate: see the plan.
+        if !matches!(&event, Event::Activated(planned) if planned.forced) {
             self.gate_again(&mut writer, dataset, activation.version)?;
         }
         self.swap(&mut writer, dataset, cause, event)
