@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use crate::catalog::{Activation, Admission, Entry, Expect, Moved, Outcome, Parked, State};
+use crate::catalog::{Activation, Admission, Catalog, Entry, Expect, Moved, Outcome, Parked, State};
 use crate::durable;
 use crate::error::{Code, Error, Result};
 use crate::event::{Cause, Event, Failed, Published, SealedPart, Stats};
@@ -172,12 +172,26 @@ impl Store {
     /// Aborts a push, or deletes a version that nobody serves. The record comes first, then
     /// the files, after their last reader.
     pub fn delete(&self, dataset: &DatasetName, version: Version, cause: Cause) -> Result<()> {
+        self.delete_if(dataset, version, cause, |_| true).map(drop)
+    }
+
+    /// The same, if that still holds under the lock; answers whether it was done.
+    pub(super) fn delete_if(
+        &self,
+        dataset: &DatasetName,
+        version: Version,
+        cause: Cause,
+        still: impl Fn(&Catalog) -> bool,
+    ) -> Result<bool> {
         let mut writer = self.writer();
+        if !still(&self.catalog()) {
+            return Ok(false);
+        }
         let event = self.catalog().plan_delete(dataset, version)?;
         self.commit(&mut writer, cause, event)?;
         drop(writer);
         self.clear_away(&self.layout.push(dataset, version));
-        Ok(())
+        Ok(true)
     }
 }
 

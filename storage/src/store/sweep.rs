@@ -1,7 +1,8 @@
 //! Retention: giving up versions that nobody needs any more, and pushes that nobody goes
 //! on with.
 
-use crate::error::{Kind, Result};
+use crate::catalog::Catalog;
+use crate::error::Result;
 use crate::event::Failed;
 use crate::journal::MAX_CHECKPOINT_BYTES;
 use crate::names::{DatasetName, Version};
@@ -31,11 +32,10 @@ impl Store {
         let keep = &self.options.keep;
         let due = self.catalog().due_for_deletion(keep, now);
         for (dataset, version) in due {
-            match self.delete(&dataset, version, by_the_server()) {
-                Ok(()) => swept.deleted.push((dataset, version)),
-                // Somebody activated or deleted it meanwhile: it is not due any more.
-                Err(e) if matches!(e.kind(), Kind::Conflict | Kind::Gone | Kind::NotFound) => {}
-                Err(e) => return Err(e),
+            // Somebody may have activated or deleted it meanwhile.
+            let due = |catalog: &Catalog| catalog.is_due(&dataset, version, keep, now);
+            if self.delete_if(&dataset, version, by_the_server(), due)? {
+                swept.deleted.push((dataset, version));
             }
         }
         let abandoned = self.catalog().abandoned(keep, now);
