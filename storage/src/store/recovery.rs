@@ -247,10 +247,11 @@ fn lock(layout: &Layout) -> Result<File> {
 fn refuse_data_without_journal(layout: &Layout, versions: &Versions) -> Result<()> {
     let journal = layout.journal();
     let there = journal.try_exists().map_err(|e| Error::io("look for the journal", &journal, e))?;
-    if there || versions.list()?.is_empty() {
+    let pushed = || Ok(versions.staged()?.iter().any(|(push, _)| push.is_some()));
+    if there || (versions.list()?.is_empty() && !pushed()?) {
         return Ok(());
     }
-    let text = "there are versions in the data directory but no journal: it was lost. Starting \
+    let text = "there are versions or parts of them in the data directory but no journal: it was lost. Starting \
                 anew would remove them, so nothing was done. Restore the journal from a backup, \
                 or move the directory away";
     Err(Error::new(Code::JournalCorrupt, text).at(journal))
