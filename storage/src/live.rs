@@ -19,7 +19,7 @@ use arc_swap::ArcSwap;
 use crate::digest::Digest;
 use crate::error::{Code, Error, Kind, Result};
 use crate::names::{DatasetName, Version};
-use crate::reaper::Closing;
+use crate::reaper::Task;
 use crate::rocks::BlockCache;
 use crate::snapshot::Snapshot;
 
@@ -137,7 +137,7 @@ pub struct Opened {
     snapshot: Option<Snapshot>,
     dir: PathBuf,
     given_up: AtomicBool,
-    closing: Sender<Closing>,
+    closing: Sender<Task>,
 }
 
 impl Deref for Opened {
@@ -151,8 +151,8 @@ impl Deref for Opened {
 impl Drop for Opened {
     fn drop(&mut self) {
         let remove = self.given_up.load(Ordering::Acquire).then(|| self.dir.clone());
-        // If the reaper is gone the process is ending: closing here is all that is left.
-        let _ = self.closing.send(Closing { snapshot: self.snapshot.take(), remove });
+        // If the reaper is gone the store is closed: closing here is all that is left.
+        let _ = self.closing.send(Task::Close { snapshot: self.snapshot.take(), remove });
     }
 }
 
@@ -171,7 +171,7 @@ pub(crate) struct Slot {
 /// What every slot opens snapshots with.
 pub(crate) struct Opener {
     pub(crate) cache: BlockCache,
-    pub(crate) closing: Sender<Closing>,
+    pub(crate) closing: Sender<Task>,
 }
 
 impl std::fmt::Debug for Opener {
@@ -259,7 +259,7 @@ impl Slot {
             Some(Ok(lease)) => lease.given_up.store(true, Ordering::Release),
             Some(Err(_)) | None => {
                 let remove = Some(self.dir.clone());
-                let _ = self.opener.closing.send(Closing { snapshot: None, remove });
+                let _ = self.opener.closing.send(Task::Close { snapshot: None, remove });
             }
         }
     }

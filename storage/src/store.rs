@@ -14,6 +14,7 @@ mod push;
 mod recovery;
 mod sweep;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
@@ -71,8 +72,7 @@ pub struct Store {
     writer: Mutex<Writer>,
     /// One publication at a time; see [`Store::publish`].
     publishing: Mutex<()>,
-    /// Dropped before the reaper is joined: it holds a way to the reaper.
-    opener: Option<Arc<Opener>>,
+    opener: Arc<Opener>,
     reaper: Reaper,
     /// Held as long as the store is open; the lock goes with the file.
     _lock: File,
@@ -179,17 +179,13 @@ impl Store {
         // The journal notices by itself if what it last did was cut short.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn opener(&self) -> &Arc<Opener> {
-        self.opener.as_ref().expect("the opener is taken in drop alone")
-    }
 }
 
 impl Drop for Store {
     fn drop(&mut self) {
-        self.live.change(|datasets| datasets.clear());
-        self.opener = None;
-        self.reaper.join();
+        // A reader that is still at it does not hold this up.
+        self.live.change(HashMap::clear);
+        self.reaper.stop();
     }
 }
 

@@ -245,7 +245,7 @@ impl Store {
             let slot = open.unwrap_or_else(|| {
                 let dir = self.layout.version(name, *version);
                 let digest = Digest::from_bytes(digest);
-                Slot::new(*version, entry.as_of.as_deref(), dir, digest, self.opener())
+                Slot::new(*version, entry.as_of.as_deref(), dir, digest, &self.opener)
             });
             kept.insert(*version, slot);
         }

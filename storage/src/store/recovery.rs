@@ -77,7 +77,7 @@ pub(super) fn open(root: &Path, options: StoreOptions) -> Result<(Store, Recover
         catalog: RwLock::new(catalog),
         writer: Mutex::new(Writer { journal, checkpoint_from: options.checkpoint_bytes }),
         publishing: Mutex::new(()),
-        opener: Some(Arc::new(Opener { cache, closing })),
+        opener: Arc::new(Opener { cache, closing }),
         reaper,
         _lock: lock,
     };
