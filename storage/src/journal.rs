@@ -25,6 +25,8 @@ pub(crate) use record::Record;
 
 use crate::durable;
 use crate::error::{Code, Error, Result};
+use crate::layout::Layout;
+use crate::lock;
 use record::{HEAD, TAIL, read_head};
 
 const MAGIC: &[u8; 8] = b"TIDEJRNL";
@@ -240,8 +242,11 @@ pub fn journal_check(path: &Path) -> Result<JournalReport> {
 
 /// Cuts a journal behind its sound part, keeping the whole file beside it under
 /// `journal.before-cut-<bytes>`. What the cut part said is lost: run [`journal_check`]
-/// first, and mean it.
+/// first, and mean it. [`Code::DirectoryInUse`] while a process has the data directory: what
+/// it is just appending would look torn.
 pub fn journal_cut(path: &Path) -> Result<JournalReport> {
+    let root = path.parent().unwrap_or(Path::new("."));
+    let _lock = lock::take(&Layout::new(root))?;
     let report = journal_check(path)?;
     if report.fault.is_some() {
         let kept = path.with_file_name(format!("journal.before-cut-{}", report.file_bytes));
@@ -249,6 +254,7 @@ pub fn journal_cut(path: &Path) -> Result<JournalReport> {
             .map_err(|e| Error::io("keep a copy of the journal", &kept, e))?;
         let copy = File::open(&kept).map_err(|e| Error::io("open the copy", &kept, e))?;
         durable::sync_file(&copy, &kept)?;
+        durable::sync_dir(root)?;
         truncate(path, report.sound_bytes)?;
     }
     Ok(report)

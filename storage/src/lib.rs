@@ -49,6 +49,7 @@ mod names;
 
 mod durable;
 mod layout;
+mod lock;
 mod regular;
 mod rocks;
 

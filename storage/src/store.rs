@@ -194,12 +194,3 @@ pub fn now() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }
-
-fn in_use(root: &Path, holder: &str) -> Error {
-    let holder = if holder.trim().is_empty() { "another process" } else { holder.trim() };
-    let text = format!(
-        "the data directory is in use by {holder}: one server serves one directory. Stop that \
-         one, or give this one a directory of its own"
-    );
-    Error::new(Code::DirectoryInUse, text).at(root)
-}

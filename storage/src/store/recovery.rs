@@ -3,8 +3,6 @@
 //! It only removes what no event owns and appends events; each step is complete in itself,
 //! so being killed in the middle of it changes nothing for the next start.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
@@ -16,12 +14,13 @@ use crate::event::{Cause, Event, Failed};
 use crate::journal::{Journal, Record};
 use crate::layout::Layout;
 use crate::live::{Live, Opener};
+use crate::lock;
 use crate::names::{DatasetName, Version};
 use crate::reaper::Reaper;
 use crate::rocks::BlockCache;
 use crate::versions::{self, Versions};
 
-use super::{Store, StoreOptions, Writer, in_use};
+use super::{Store, StoreOptions, Writer};
 
 /// What was found at start.
 #[derive(Debug, Default)]
@@ -51,7 +50,7 @@ pub enum Recovered {
 pub(super) fn open(root: &Path, options: StoreOptions) -> Result<(Store, Recovery)> {
     let layout = Layout::new(root);
     durable::create_dir_all(root)?;
-    let lock = lock(&layout)?;
+    let lock = lock::take(&layout)?;
     durable::create_dir_all(&layout.staging())?;
     durable::create_dir_all(&layout.datasets())?;
     let versions = Versions::new(layout.clone());
@@ -214,34 +213,6 @@ fn fold(catalog: &mut Catalog, layout: &Layout, seq: u64, record: Record) -> Res
         }
     }
     Ok(())
-}
-
-/// One process per data directory. The lock goes when the process does, however it ends.
-fn lock(layout: &Layout) -> Result<File> {
-    let path = layout.lock();
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(&path)
-        .map_err(|e| Error::io("open the lock of the data directory", &path, e))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let _ = file.read_to_string(&mut holder);
-            return Err(in_use(layout.root(), &holder));
-        }
-        Err(TryLockError::Error(e)) => {
-            return Err(Error::io("lock the data directory", &path, e));
-        }
-    }
-    // Only for the message of the one who comes second: a failure to say it harms nobody.
-    let holder = format!("process {}\n", std::process::id());
-    let _ = file.set_len(0);
-    let _ = std::io::Write::write_all(&mut file, holder.as_bytes());
-    Ok(file)
 }
 
 fn refuse_data_without_journal(layout: &Layout, versions: &Versions) -> Result<()> {
