@@ -193,6 +193,7 @@ impl Catalog {
             State::Ready if !entry.activate => Err(Parked::NotAsked),
             State::Ready if Some(version) < dataset.current => Err(Parked::Superseded),
             State::Ready => Ok(()),
+            State::Active | State::Retired | State::Bad => Err(Parked::Served),
             _ => return Err(wrong_state(name, version, entry, "be activated")),
         })
     }
@@ -351,6 +352,8 @@ pub enum Parked {
     Superseded,
     /// A gate refused it.
     Rejected,
+    /// Somebody, or a release, activated it meanwhile: there was nothing left to do.
+    Served,
 }
 
 impl Dataset {
