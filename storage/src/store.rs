@@ -27,7 +27,7 @@ pub use sweep::Swept;
 use crate::catalog::{Catalog, Keep};
 use crate::config::DatasetConfig;
 use crate::durable;
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 use crate::event::{Cause, Event, Millis};
 use crate::journal::{Journal, Record};
 use crate::layout::Layout;

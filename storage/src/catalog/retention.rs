@@ -78,6 +78,7 @@ impl Dataset {
         let next = self.release_target();
         due.retain(|v| ![self.current, last_good, next].contains(&Some(*v)));
         due.retain(|v| self.versions.get(v).is_none_or(|e| self.grace_is_over(e, now)));
+        due.sort_unstable();
         due
     }
 

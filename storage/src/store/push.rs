@@ -2,7 +2,9 @@
 
 use std::sync::PoisonError;
 
-use crate::catalog::{Activation, Admission, Catalog, Entry, Expect, Moved, Outcome, Parked, State};
+use crate::catalog::{
+    Activation, Admission, Catalog, Entry, Expect, Moved, Outcome, Parked, State,
+};
 use crate::durable;
 use crate::error::{Code, Error, Result};
 use crate::event::{Cause, Event, Failed, Published, SealedPart, Stats};

@@ -218,7 +218,7 @@ fn fold(catalog: &mut Catalog, layout: &Layout, seq: u64, record: Record) -> Res
 fn refuse_data_without_journal(layout: &Layout, versions: &Versions) -> Result<()> {
     let journal = layout.journal();
     let there = journal.try_exists().map_err(|e| Error::io("look for the journal", &journal, e))?;
-    let pushed = || Ok(versions.staged()?.iter().any(|(push, _)| push.is_some()));
+    let pushed = || versions.staged().map(|staged| staged.iter().any(|(push, _)| push.is_some()));
     if there || (versions.list()?.is_empty() && !pushed()?) {
         return Ok(());
     }
