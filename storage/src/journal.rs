@@ -245,7 +245,8 @@ pub fn journal_check(path: &Path) -> Result<JournalReport> {
 /// first, and mean it. [`Code::DirectoryInUse`] while a process has the data directory: what
 /// it is just appending would look torn.
 pub fn journal_cut(path: &Path) -> Result<JournalReport> {
-    let root = path.parent().unwrap_or(Path::new("."));
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    let root = above.unwrap_or_else(|| Path::new("."));
     let _lock = lock::take(&Layout::new(root))?;
     let report = journal_check(path)?;
     if report.fault.is_some() {

@@ -152,7 +152,8 @@ impl Drop for Opened {
     fn drop(&mut self) {
         let remove = self.given_up.load(Ordering::Acquire).then(|| self.dir.clone());
         // If the reaper is gone the store is closed: closing here is all that is left.
-        let _ = self.closing.send(Task::Close { snapshot: self.snapshot.take(), remove });
+        let _ =
+            self.closing.send(Task::Close { snapshot: self.snapshot.take().map(Box::new), remove });
     }
 }
 

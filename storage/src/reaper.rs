@@ -14,7 +14,7 @@ pub(crate) enum Task {
     /// The last reader let go of this.
     Close {
         /// The snapshot to close, if it was open.
-        snapshot: Option<Snapshot>,
+        snapshot: Option<Box<Snapshot>>,
         /// The directory to remove, if the version was given up.
         remove: Option<PathBuf>,
     },

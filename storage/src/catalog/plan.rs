@@ -362,7 +362,8 @@ impl Dataset {
         if expected == self.current {
             return Ok(());
         }
-        let shown = |v: Option<Version>| v.map_or("none".to_owned(), |v| format!("version {v}"));
+        let shown =
+            |v: Option<Version>| v.map_or_else(|| "none".to_owned(), |v| format!("version {v}"));
         let text = format!(
             "{} of {name} was expected to be current, but it is {}: nothing was changed",
             shown(expected),

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
 
-use crate::catalog::{Catalog, State};
+use crate::catalog::{Catalog, Dataset, State};
 use crate::durable;
 use crate::error::{Code, Error, Result};
 use crate::event::{Cause, Event, Failed};
@@ -102,7 +102,7 @@ impl Store {
         let mut second = Vec::new();
         for (name, served) in datasets.iter() {
             slots.extend(served.current.iter().map(|slot| (name.clone(), Arc::clone(slot))));
-            let target = self.catalog().dataset(name).ok().and_then(|d| d.rollback_target());
+            let target = self.catalog().dataset(name).ok().and_then(Dataset::rollback_target);
             let slot = target.and_then(|v| served.kept.get(&v));
             second.extend(slot.map(|slot| (name.clone(), Arc::clone(slot))));
         }
