@@ -31,7 +31,7 @@ fn at_each_step_of_a_push() {
     steps.push(("a part", copy(directory.path()), Some(State::Receiving)));
     seal(store, &a, version, true);
     steps.push(("sealed", copy(directory.path()), Some(State::Building)));
-    let snapshot = build(store.layout().build(&a, version, 1), &records_of(2, 40), 4096);
+    let snapshot = build(&store.layout().build(&a, version, 1), &records_of(2, 40), 4096);
     steps.push(("built", copy(directory.path()), Some(State::Building)));
 
     // Renamed into place, and nothing recorded yet.

@@ -175,7 +175,7 @@ impl Run {
     fn published(&mut self, version: u64, records: &[(Vec<u8>, Vec<u8>)], file_bytes: u64) {
         let (a, store) = (dataset("a"), self.directory.store());
         let dir = store.layout().build(&a, Version(version), 1);
-        let snapshot = build(dir, records.iter().map(|(k, v)| (k, v)), file_bytes);
+        let snapshot = build(&dir, records.iter().map(|(k, v)| (k, v)), file_bytes);
         let state = store.publish(&a, Version(version), &snapshot, 0, Cause::default()).unwrap();
         let model = self.model.versions.get_mut(&version).unwrap();
         model.records = records.iter().cloned().collect();
@@ -261,7 +261,7 @@ impl Run {
     fn roll_back(&mut self, to: Option<u64>, hold: bool) {
         let rollback = Rollback { to: to.map(Version), hold, expect: Expect::Anything };
         let done = self.directory.store().roll_back(&dataset("a"), &rollback, Cause::default());
-        let target = to.or(self.model.rollback_target());
+        let target = to.or_else(|| self.model.rollback_target());
         let may = |v: &u64| self.model.is(*v, State::Retired) || self.model.is(*v, State::Ready);
         match target.filter(|v| self.model.current.is_some() && may(v)) {
             None => drop(done.unwrap_err()),

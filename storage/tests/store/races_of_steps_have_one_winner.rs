@@ -60,10 +60,8 @@ fn one_rollback_of_many_with_the_same_key() {
     let other = store.activate(&a, &Activation::of(Version(1)), with_key("k"));
     assert_eq!(other.unwrap(), expected, "the same fingerprint is the same request");
     assert_eq!(code(store.hold(&a, with_key("k"))), Code::IdempotencyKeyReused);
-    assert_eq!(
-        code(store.release(&a, with_key("l")).and(store.hold(&a, with_key("l")))),
-        Code::IdempotencyKeyReused
-    );
+    store.release(&a, with_key("l")).unwrap();
+    assert_eq!(code(store.hold(&a, with_key("l"))), Code::IdempotencyKeyReused);
     assert!(store.release(&a, with_key("l")).unwrap().is_none(), "it is the answer of the first");
 }
 
@@ -191,7 +189,7 @@ fn a_publication_against_a_deletion_and_another_publication() {
         let snapshots: Vec<_> = (0..2)
             .map(|n| {
                 let dir = store.layout().build(&a, version, n);
-                build(dir, &records_of(round, 20), 4096)
+                build(&dir, &records_of(round, 20), 4096)
             })
             .collect();
         let ends = together(3, |n| match snapshots.get(n) {

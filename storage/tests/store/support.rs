@@ -2,7 +2,7 @@
 //! reader that compares a version with what was pushed.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tempfile::TempDir;
 use tidetable_storage::{
@@ -96,7 +96,7 @@ pub(crate) fn seal(store: &Store, dataset: &DatasetName, version: Version, activ
 
 /// Sorts, builds and verifies the records, which come in any order.
 pub(crate) fn build<'a>(
-    dir: PathBuf,
+    dir: &Path,
     records: impl IntoIterator<Item = (&'a Vec<u8>, &'a Vec<u8>)>,
     file_bytes: u64,
 ) -> VerifiedSnapshot {
@@ -108,7 +108,7 @@ pub(crate) fn build<'a>(
     }
     let mut sorted = sorter.finish().unwrap();
     let options = BuildOptions { compression: Compression::Lz4, file_bytes };
-    let mut builder = Builder::create(&dir, options).unwrap();
+    let mut builder = Builder::create(dir, options).unwrap();
     while let Some(record) = sorted.next().unwrap() {
         builder.add(record.key, record.value).unwrap();
     }
@@ -123,7 +123,7 @@ pub(crate) fn publish(
     records: &Records,
 ) -> State {
     let dir = store.layout().build(dataset, version, 1);
-    let snapshot = build(dir, records, 4096);
+    let snapshot = build(&dir, records, 4096);
     store.publish(dataset, version, &snapshot, 0, Cause::default()).unwrap()
 }
 
