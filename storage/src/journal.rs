@@ -16,6 +16,7 @@ mod record;
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FallocateFlags;
@@ -24,6 +25,8 @@ pub(crate) use record::Record;
 
 use crate::durable;
 use crate::error::{Code, Error, Result};
+use crate::layout::Layout;
+use crate::lock;
 use record::{HEAD, TAIL, read_head};
 
 const MAGIC: &[u8; 8] = b"TIDEJRNL";
@@ -33,6 +36,9 @@ const START: u64 = 12;
 /// Disk space kept allocated behind the end, so that a full disk stops neither an
 /// activation nor a rollback.
 const RESERVE: u64 = 1 << 20;
+
+/// The largest catalogue that a checkpoint can hold, in bytes of JSON.
+pub(crate) const MAX_CHECKPOINT_BYTES: u64 = record::MAX_BODY as u64 - 1024;
 
 /// The journal of a data directory, open for appending.
 #[derive(Debug)]
@@ -133,7 +139,8 @@ impl Journal {
         Ok(seq)
     }
 
-    /// Replaces all records by one that says the same.
+    /// Replaces all records by one that says the same. [`Code::OutcomeUnknown`] as for
+    /// [`Journal::append`]; after any other error the journal is as it was.
     pub(crate) fn checkpoint(&mut self, catalog_json: String) -> Result<()> {
         if self.suspect {
             return Err(self.unknown());
@@ -144,8 +151,13 @@ impl Journal {
         // The checkpoint has the number of the last event in it, and the next record
         // follows on: a reader sees no gap.
         if let Err(error) = durable::write_new(&self.path, &bytes) {
-            // Which of the two files a restart would find is open only if the rename was
-            // made and its directory was not synced; both say the same.
+            // A full disk, say: the old file is in its place, and appends go on.
+            if self.is_in_its_place() {
+                return Err(error);
+            }
+            // Renamed, but the directory was not synced: which of the two files a restart
+            // would find is open. Both say the same, but what is appended to the new one
+            // could be lost with it.
             self.suspect = true;
             return Err(self.unknown().because(error));
         }
@@ -172,6 +184,15 @@ impl Journal {
     /// Whether nothing may be appended until a restart.
     pub(crate) fn is_suspect(&self) -> bool {
         self.suspect
+    }
+
+    /// Whether the file that is appended to is the one that a restart would read.
+    fn is_in_its_place(&self) -> bool {
+        let id = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
+        match (self.file.metadata(), std::fs::metadata(&self.path)) {
+            (Ok(open), Ok(there)) => id(open) == id(there),
+            _ => false,
+        }
     }
 
     /// Removes what a failed write may have left behind the last whole record.
@@ -221,8 +242,12 @@ pub fn journal_check(path: &Path) -> Result<JournalReport> {
 
 /// Cuts a journal behind its sound part, keeping the whole file beside it under
 /// `journal.before-cut-<bytes>`. What the cut part said is lost: run [`journal_check`]
-/// first, and mean it.
+/// first, and mean it. [`Code::DirectoryInUse`] while a process has the data directory: what
+/// it is just appending would look torn.
 pub fn journal_cut(path: &Path) -> Result<JournalReport> {
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    let root = above.unwrap_or_else(|| Path::new("."));
+    let _lock = lock::take(&Layout::new(root))?;
     let report = journal_check(path)?;
     if report.fault.is_some() {
         let kept = path.with_file_name(format!("journal.before-cut-{}", report.file_bytes));
@@ -230,6 +255,7 @@ pub fn journal_cut(path: &Path) -> Result<JournalReport> {
             .map_err(|e| Error::io("keep a copy of the journal", &kept, e))?;
         let copy = File::open(&kept).map_err(|e| Error::io("open the copy", &kept, e))?;
         durable::sync_file(&copy, &kept)?;
+        durable::sync_dir(root)?;
         truncate(path, report.sound_bytes)?;
     }
     Ok(report)

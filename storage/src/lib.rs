@@ -51,6 +51,7 @@ mod names;
 
 mod durable;
 mod layout;
+mod lock;
 mod regular;
 mod rocks;
 mod space;

@@ -10,16 +10,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
 
 use arc_swap::ArcSwap;
 
 use crate::digest::Digest;
 use crate::error::{Code, Error, Kind, Result};
 use crate::names::{DatasetName, Version};
-use crate::reaper::Closing;
+use crate::reaper::Task;
 use crate::rocks::BlockCache;
 use crate::snapshot::Snapshot;
 
@@ -137,7 +137,7 @@ pub struct Opened {
     snapshot: Option<Snapshot>,
     dir: PathBuf,
     given_up: AtomicBool,
-    closing: Sender<Closing>,
+    closing: Sender<Task>,
 }
 
 impl Deref for Opened {
@@ -151,8 +151,9 @@ impl Deref for Opened {
 impl Drop for Opened {
     fn drop(&mut self) {
         let remove = self.given_up.load(Ordering::Acquire).then(|| self.dir.clone());
-        // If the reaper is gone the process is ending: closing here is all that is left.
-        let _ = self.closing.send(Closing { snapshot: self.snapshot.take(), remove });
+        // If the reaper is gone the store is closed: closing here is all that is left.
+        let _ =
+            self.closing.send(Task::Close { snapshot: self.snapshot.take().map(Box::new), remove });
     }
 }
 
@@ -164,14 +165,16 @@ pub(crate) struct Slot {
     dir: PathBuf,
     digest: Digest,
     opener: Arc<Opener>,
-    opening: Mutex<bool>,
+    /// Held by whoever opens it.
+    opening: Mutex<()>,
+    given_up: AtomicBool,
     opened: OnceLock<std::result::Result<Lease, Unusable>>,
 }
 
 /// What every slot opens snapshots with.
 pub(crate) struct Opener {
     pub(crate) cache: BlockCache,
-    pub(crate) closing: Sender<Closing>,
+    pub(crate) closing: Sender<Task>,
 }
 
 impl std::fmt::Debug for Opener {
@@ -207,7 +210,8 @@ impl Slot {
             dir,
             digest,
             opener: Arc::clone(opener),
-            opening: Mutex::new(false),
+            opening: Mutex::new(()),
+            given_up: AtomicBool::new(false),
             opened: OnceLock::new(),
         })
     }
@@ -217,17 +221,50 @@ impl Slot {
         if let Some(opened) = self.opened.get() {
             return opened.as_ref().map(Arc::clone).map_err(Unusable::to_error);
         }
+        let lease = self.open_alone();
+        // Pairs with `give_up`: whichever of the two comes second sees the other.
+        fence(Ordering::SeqCst);
+        if self.given_up.load(Ordering::Relaxed) {
+            self.let_go();
+        }
+        lease
+    }
+
+    /// The files may go when the last lease does. Never waits: this is called under the
+    /// lock, and an opening may take long.
+    pub(crate) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        // Whoever is opening it now sees the mark when done.
+        if !matches!(self.opening.try_lock(), Err(TryLockError::WouldBlock)) {
+            self.let_go();
+        }
+    }
+
+    /// Doing this twice is harmless: the number of a version that was given up is never
+    /// used again, so there is nothing else at its place to remove.
+    fn let_go(&self) {
+        match self.opened.get() {
+            Some(Ok(lease)) => lease.given_up.store(true, Ordering::Release),
+            Some(Err(_)) | None => {
+                let remove = Some(self.dir.clone());
+                let _ = self.opener.closing.send(Task::Close { snapshot: None, remove });
+            }
+        }
+    }
+
+    /// One opens it, the others wait for that one.
+    fn open_alone(&self) -> Result<Lease> {
         // A panic while opening leaves nothing half done: the slot is as it was.
-        let given_up = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(opened) = self.opened.get() {
             return opened.as_ref().map(Arc::clone).map_err(Unusable::to_error);
         }
-        if *given_up {
+        if self.given_up.load(Ordering::Relaxed) {
             let text = format!("version {} was deleted", self.version);
             return Err(Error::new(Code::VersionDeleted, text));
         }
-        let opened = self.open();
-        match opened {
+        match self.open() {
             Ok(snapshot) => {
                 let lease = Arc::new(Opened {
                     snapshot: Some(snapshot),
@@ -245,21 +282,6 @@ impl Slot {
                     let _ = self.opened.set(Err(Unusable { code: error.code(), text }));
                 }
                 Err(error)
-            }
-        }
-    }
-
-    /// The files may go when the last lease does.
-    pub(crate) fn give_up(&self) {
-        let mut given_up = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::mem::replace(&mut *given_up, true) {
-            return;
-        }
-        match self.opened.get() {
-            Some(Ok(lease)) => lease.given_up.store(true, Ordering::Release),
-            Some(Err(_)) | None => {
-                let remove = Some(self.dir.clone());
-                let _ = self.opener.closing.send(Closing { snapshot: None, remove });
             }
         }
     }

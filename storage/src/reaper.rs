@@ -8,19 +8,26 @@ use std::thread::{self, JoinHandle};
 use crate::durable;
 use crate::snapshot::Snapshot;
 
-/// What the last reader let go.
+/// What the reaper is told.
 #[derive(Debug)]
-pub(crate) struct Closing {
-    /// The snapshot to close, if it was open.
-    pub(crate) snapshot: Option<Snapshot>,
-    /// The directory to remove, if the version was given up.
-    pub(crate) remove: Option<PathBuf>,
+pub(crate) enum Task {
+    /// The last reader let go of this.
+    Close {
+        /// The snapshot to close, if it was open.
+        snapshot: Option<Box<Snapshot>>,
+        /// The directory to remove, if the version was given up.
+        remove: Option<PathBuf>,
+    },
+    /// The store is being closed. What a reader lets go after this is closed by that
+    /// reader; files to remove stay until the next start, which removes what no event owns.
+    Stop,
 }
 
-/// The reaper's thread. It ends when the last sender is gone.
+/// The reaper's thread.
 #[derive(Debug)]
 pub(crate) struct Reaper {
     thread: Option<JoinHandle<()>>,
+    tasks: Sender<Task>,
 }
 
 impl Reaper {
@@ -28,10 +35,10 @@ impl Reaper {
     /// stays until the next start, which removes what no event owns.
     pub(crate) fn start(
         failed: impl Fn(crate::Error) + Send + 'static,
-    ) -> std::io::Result<(Self, Sender<Closing>)> {
-        let (sender, receiver): (Sender<Closing>, Receiver<Closing>) = channel();
+    ) -> std::io::Result<(Self, Sender<Task>)> {
+        let (sender, receiver): (Sender<Task>, Receiver<Task>) = channel();
         let thread = thread::Builder::new().name("reaper".to_owned()).spawn(move || {
-            for Closing { snapshot, remove } in receiver {
+            while let Ok(Task::Close { snapshot, remove }) = receiver.recv() {
                 drop(snapshot);
                 if let Some(dir) = remove
                     && let Err(error) = durable::remove_dir_all(&dir)
@@ -40,11 +47,13 @@ impl Reaper {
                 }
             }
         })?;
-        Ok((Self { thread: Some(thread) }, sender))
+        Ok((Self { thread: Some(thread), tasks: sender.clone() }, sender))
     }
 
-    /// Waits until everything let go so far is closed. The caller has dropped its sender.
-    pub(crate) fn join(&mut self) {
+    /// Waits until everything let go so far is closed, and ends the thread.
+    pub(crate) fn stop(&mut self) {
+        // The thread is gone already only if this was called before.
+        let _ = self.tasks.send(Task::Stop);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

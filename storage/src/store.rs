@@ -14,6 +14,7 @@ mod push;
 mod recovery;
 mod sweep;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
@@ -25,7 +26,8 @@ pub use sweep::Swept;
 
 use crate::catalog::{Catalog, Keep};
 use crate::config::DatasetConfig;
-use crate::error::{Code, Error, Result};
+use crate::durable;
+use crate::error::{Error, Result};
 use crate::event::{Cause, Event, Millis};
 use crate::journal::{Journal, Record};
 use crate::layout::Layout;
@@ -71,8 +73,9 @@ pub struct Store {
     /// Held while a part arrives and while a push is sealed, so that no part arrives in
     /// a sealed push. Taken before `writer`.
     arriving: Mutex<()>,
-    /// Dropped before the reaper is joined: it holds a way to the reaper.
-    opener: Option<Arc<Opener>>,
+    /// One publication at a time; see [`Store::publish`].
+    publishing: Mutex<()>,
+    opener: Arc<Opener>,
     reaper: Reaper,
     /// Held as long as the store is open; the lock goes with the file.
     _lock: File,
@@ -82,6 +85,8 @@ pub struct Store {
 #[derive(Debug)]
 struct Writer {
     journal: Journal,
+    /// From which size of the journal on a checkpoint is worth trying.
+    checkpoint_from: u64,
 }
 
 impl Store {
@@ -165,21 +170,25 @@ impl Store {
         Ok(seq)
     }
 
+    /// Removes what a step that is recorded already has left over. A failure is not that
+    /// step's any more, so it is reported; the next start tries again.
+    fn clear_away(&self, dir: &Path) {
+        if let Err(error) = durable::remove_dir_all(dir) {
+            (self.options.report)(&error);
+        }
+    }
+
     fn writer(&self) -> MutexGuard<'_, Writer> {
         // The journal notices by itself if what it last did was cut short.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn opener(&self) -> &Arc<Opener> {
-        self.opener.as_ref().expect("the opener is taken in drop alone")
     }
 }
 
 impl Drop for Store {
     fn drop(&mut self) {
-        self.live.change(|datasets| datasets.clear());
-        self.opener = None;
-        self.reaper.join();
+        // A reader that is still at it does not hold this up.
+        self.live.change(HashMap::clear);
+        self.reaper.stop();
     }
 }
 
@@ -187,13 +196,4 @@ impl Drop for Store {
 pub fn now() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
-}
-
-fn in_use(root: &Path, holder: &str) -> Error {
-    let holder = if holder.trim().is_empty() { "another process" } else { holder.trim() };
-    let text = format!(
-        "the data directory is in use by {holder}: one server serves one directory. Stop that \
-         one, or give this one a directory of its own"
-    );
-    Error::new(Code::DirectoryInUse, text).at(root)
 }

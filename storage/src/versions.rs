@@ -13,6 +13,9 @@ use crate::layout::{self, Layout};
 use crate::names::{DatasetName, Version};
 use crate::verify::VerifiedSnapshot;
 
+/// The push that a directory in staging belongs to, if its name says one, and its path.
+pub(crate) type Staged = (Option<(DatasetName, Version)>, PathBuf);
+
 /// The published versions of a data directory.
 #[derive(Clone, Debug)]
 pub(crate) struct Versions {
@@ -56,7 +59,7 @@ impl Versions {
     }
 
     /// Every directory in staging, with the push it belongs to, if its name says one.
-    pub(crate) fn staged(&self) -> Result<Vec<(Option<(DatasetName, Version)>, PathBuf)>> {
+    pub(crate) fn staged(&self) -> Result<Vec<Staged>> {
         let staged = entries(&self.layout.staging())?;
         Ok(staged.into_iter().map(|(name, path)| (layout::push_of(&name), path)).collect())
     }

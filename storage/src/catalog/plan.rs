@@ -177,7 +177,7 @@ impl Catalog {
             dataset: name.clone(),
             from: dataset.current,
             to: version,
-            forced: needs_force || activation.force,
+            forced: with_force,
             rollback: false,
             hold: None,
         }))
@@ -198,6 +198,7 @@ impl Catalog {
             State::Ready if !entry.activate => Err(Parked::NotAsked),
             State::Ready if Some(version) < dataset.current => Err(Parked::Superseded),
             State::Ready => Ok(()),
+            State::Active | State::Retired | State::Bad => Err(Parked::Served),
             _ => return Err(wrong_state(name, version, entry, "be activated")),
         })
     }
@@ -356,6 +357,8 @@ pub enum Parked {
     Superseded,
     /// A gate refused it.
     Rejected,
+    /// Somebody, or a release, activated it meanwhile: there was nothing left to do.
+    Served,
 }
 
 impl Dataset {
@@ -364,7 +367,8 @@ impl Dataset {
         if expected == self.current {
             return Ok(());
         }
-        let shown = |v: Option<Version>| v.map_or("none".to_owned(), |v| format!("version {v}"));
+        let shown =
+            |v: Option<Version>| v.map_or_else(|| "none".to_owned(), |v| format!("version {v}"));
         let text = format!(
             "{} of {name} was expected to be current, but it is {}: nothing was changed",
             shown(expected),

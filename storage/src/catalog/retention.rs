@@ -28,7 +28,7 @@ impl Default for Keep {
 
 impl Catalog {
     /// The versions that nobody needs any more. Never the current one, never what a
-    /// rollback would go to (invariant 8), never one that stopped serving less than its
+    /// rollback would go to (invariant 8) or a release activate, never one that stopped serving less than its
     /// grace time ago.
     pub(crate) fn due_for_deletion(&self, keep: &Keep, now: Millis) -> Vec<(DatasetName, Version)> {
         let mut due = Vec::new();
@@ -37,6 +37,17 @@ impl Catalog {
             due.extend(versions.into_iter().map(|v| (name.clone(), v)));
         }
         due
+    }
+
+    /// Whether that version is among them.
+    pub(crate) fn is_due(
+        &self,
+        name: &DatasetName,
+        version: Version,
+        keep: &Keep,
+        now: Millis,
+    ) -> bool {
+        self.dataset(name).is_ok_and(|d| d.due_for_deletion(keep, now).contains(&version))
     }
 
     /// The pushes that nobody has sent a part to for too long, by when they began.
@@ -63,21 +74,22 @@ impl Dataset {
         due.extend(self.beyond(keep.bad, |s| s == State::Bad));
         due.extend(self.beyond(keep.failed, |s| s == State::Failed));
         let last_good = self.rollback_target();
-        due.retain(|v| Some(*v) != self.current && Some(*v) != last_good);
+        // What a release would activate waits for it, however many came after.
+        let next = self.release_target();
+        due.retain(|v| ![self.current, last_good, next].contains(&Some(*v)));
         due.retain(|v| self.versions.get(v).is_none_or(|e| self.grace_is_over(e, now)));
+        due.sort_unstable();
         due
     }
 
     /// All but the newest `kept` versions in such a state. Of those that have served, the
-    /// newest is the one that served last, whatever its number: after a rollback the
-    /// higher numbers are the older news.
+    /// newest is the one that served last, whatever its number and whatever the clock
+    /// said: after a rollback the higher numbers are the older news.
     fn beyond(&self, kept: usize, state: impl Fn(State) -> bool) -> Vec<Version> {
-        let mut found: Vec<(&Version, &Entry)> =
-            self.versions.iter().filter(|(_, e)| state(e.state)).collect();
-        found.sort_by_key(|(v, e)| {
-            (Some(**v) == self.current, e.left_at.filter(|_| e.activated_at.is_some()), **v)
-        });
-        found.iter().rev().skip(kept).map(|(v, _)| **v).collect()
+        let with_state = self.versions.iter().filter(|(_, e)| state(e.state));
+        let mut found: Vec<Version> = with_state.map(|(v, _)| *v).collect();
+        found.sort_by_key(|v| (self.served.iter().rposition(|s| s == v), *v));
+        found.into_iter().rev().skip(kept).collect()
     }
 
     fn grace_is_over(&self, entry: &Entry, now: Millis) -> bool {

@@ -37,7 +37,9 @@ const CHECKPOINT: u16 = 1;
 macro_rules! kinds {
     ($(($kind:literal, $version:literal) = $variant:ident,)*) => {
         fn encode_event(cause: &Cause, event: &Event) -> Vec<u8> {
-            match event { $(Event::$variant(e) => encode(($kind, $version, cause, e)),)* }
+            match event {
+                $(Event::$variant(e) => encode(($kind as u16, $version as u16, cause, e)),)*
+            }
         }
 
         fn decode_event(kind: u16, version: u16, body: &[u8]) -> Result<Record, String> {
@@ -126,51 +128,210 @@ fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Activated, OfDataset};
+    use crate::catalog::Catalog;
+    use crate::event::{
+        Activated, Admitted, Created, DatasetDeleted, Deleted, Failed, Idempotency, OfDataset,
+        Published, Rejected, Sealed, SealedPart, Stats, Verdict,
+    };
     use crate::names::{DatasetName, Version};
 
+    /// One record of every kind, in hex, as format 1 writes it; each must be read for ever.
+    /// A new kind, or a new version of one, adds a line. None is ever changed.
+    const FROZEN: &str = include_str!("../../tests/fixtures/v1/records.hex");
+    /// The catalogue that the frozen events lead to, as a checkpoint of format 1 holds it.
+    const FROZEN_CATALOG: &str = include_str!("../../tests/fixtures/v1/catalog.json");
+
     fn dataset() -> DatasetName {
-        DatasetName::parse("a").unwrap()
+        DatasetName::parse("course-recs").unwrap()
     }
 
     #[test]
     fn the_bytes_of_an_event_are_frozen() {
-        let event = Event::Held(OfDataset { dataset: dataset() });
+        let event = Event::Held(OfDataset { dataset: DatasetName::parse("a").unwrap() });
         let cause = Cause { at: 1, actor: "x".into(), ..Cause::default() };
         let bytes = Record::Event(Box::new(cause), Box::new(event)).frame(7);
         #[rustfmt::skip]
         let expected: &[u8] = &[
-            41, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0xf8, 0x44, 0x2b, 0x6c,
+            40, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0x70, 0x62, 0x2d, 0x6f,
             31, 0, 1, 0,
             1, 0, 0, 0, 0, 0, 0, 0,
             1, 0, 0, 0, 0, 0, 0, 0, b'x',
             0, 0, 0, 0, 0, 0, 0, 0,
             0, 0,
             1, 0, 0, 0, 0, 0, 0, 0, b'a',
+            0x8a, 0x50, 0xdf, 0xfb,
         ];
-        assert_eq!(&bytes[..12], &expected[..12]);
-        assert_eq!(&bytes[HEAD..HEAD + 40], &expected[HEAD..HEAD + 40]);
+        assert_eq!(bytes, expected);
+    }
+
+    /// Every event with every field set, in an order in which they could have happened.
+    fn one_of_every_kind() -> Vec<Event> {
+        let version = Version(1);
+        let verdict = |passed| Verdict {
+            gate: "max_shrink_percent".to_owned(),
+            limit: 50.0,
+            observed: 100.0 / 3.0,
+            passed,
+            detail: "as it was seen".to_owned(),
+        };
+        let config = |retain: u32| Created {
+            dataset: dataset(),
+            config: format!("{{\"retain\":{retain}}}"),
+        };
+        let of_dataset = || OfDataset { dataset: dataset() };
+        let admitted = |version| Admitted {
+            dataset: dataset(),
+            version,
+            label: Some("run-7".to_owned()),
+            as_of: Some("2026-01-31T00:00:00Z".to_owned()),
+            options: "{\"format\":\"ndjson\"}".to_owned(),
+            activate: true,
+            whole: false,
+        };
+        let stats = Stats {
+            records: 3,
+            bytes: 4096,
+            raw_bytes: 120,
+            duplicates_dropped: 1,
+            content_digest: "ab".repeat(32),
+        };
+        let published = |version| Published {
+            dataset: dataset(),
+            version,
+            manifest: std::array::from_fn(|n| n as u8),
+            stats: stats.clone(),
+            gates: vec![verdict(true)],
+            against: Some(Version(9)),
+        };
+        let sealed = |version| Sealed {
+            dataset: dataset(),
+            version,
+            activate: true,
+            parts: vec![SealedPart {
+                name: "part-1".to_owned(),
+                bytes: 77,
+                sha256: "cd".repeat(32),
+            }],
+        };
+        let activated = |from, to, rollback: bool| Activated {
+            dataset: dataset(),
+            from,
+            to,
+            forced: !rollback,
+            rollback,
+            hold: Some(rollback),
+        };
+        let failed = Failed {
+            dataset: dataset(),
+            version: Version(3),
+            code: "bad_rows".to_owned(),
+            detail: "one row is bad".to_owned(),
+            problems: vec!["rows.csv row 17: no key".to_owned()],
+        };
+        let rejected = Rejected {
+            dataset: dataset(),
+            version: Version(4),
+            gates: vec![verdict(false)],
+            against: Some(version),
+        };
+        let other = DatasetName::parse("other").unwrap();
+        vec![
+            Event::Created(config(3)),
+            Event::Configured(config(5)),
+            Event::Admitted(admitted(version)),
+            Event::Sealed(sealed(version)),
+            Event::Published(published(version)),
+            Event::Activated(activated(None, version, false)),
+            Event::Held(of_dataset()),
+            Event::Released(of_dataset()),
+            Event::Admitted(admitted(Version(2))),
+            Event::Published(published(Version(2))),
+            Event::Activated(activated(Some(version), Version(2), false)),
+            Event::Activated(activated(Some(Version(2)), version, true)),
+            Event::Admitted(admitted(Version(3))),
+            Event::Failed(failed),
+            Event::Admitted(admitted(Version(4))),
+            Event::Published(published(Version(4))),
+            Event::Rejected(rejected),
+            Event::Admitted(admitted(Version(5))),
+            Event::Deleted(Deleted { dataset: dataset(), version: Version(5) }),
+            Event::Created(Created { dataset: other.clone(), config: "{}".to_owned() }),
+            Event::DatasetDeleted(DatasetDeleted { dataset: other }),
+        ]
+    }
+
+    fn one_of_every_record() -> Vec<Record> {
+        let events = one_of_every_kind().into_iter().zip(1..);
+        let record = |(event, n): (Event, u64)| {
+            let cause = Cause {
+                at: 1_700_000_000_000 + n,
+                actor: "airflow".to_owned(),
+                request_id: format!("r-{n}"),
+                reason: Some("nightly".to_owned()),
+                idempotency: Some(Idempotency {
+                    key: format!("k-{n}"),
+                    fingerprint: "f".to_owned(),
+                }),
+            };
+            Record::Event(Box::new(cause), Box::new(event))
+        };
+        let checkpoint = Record::Checkpoint("{\"datasets\":{},\"seq\":0}".to_owned());
+        events.map(record).chain([checkpoint]).collect()
+    }
+
+    /// Reads one record as a start does.
+    fn read(bytes: &[u8]) -> (u64, Record) {
+        let head: &[u8; HEAD] = bytes[..HEAD].try_into().unwrap();
+        let (len, seq) = read_head(head).expect("a sound head");
+        assert_eq!(len as usize, bytes.len() - HEAD - TAIL);
+        let (body, crc) = bytes[HEAD..].split_at(len as usize);
+        assert_eq!(crc, crc32fast::hash(body).to_le_bytes());
+        (seq, Record::decode(body).unwrap())
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|b| format!("{b:02x}")).collect()
+    }
+
+    fn unhex(text: &str) -> Vec<u8> {
+        let digits = |at| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+        (0..text.len()).step_by(2).map(digits).collect()
     }
 
     #[test]
-    fn every_record_reads_back_as_it_was() {
-        let event = Event::Activated(Activated {
-            dataset: dataset(),
-            from: Some(Version(1)),
-            to: Version(2),
-            forced: false,
-            rollback: true,
-            hold: Some(true),
-        });
-        for record in
-            [Record::Event(Box::default(), Box::new(event)), Record::Checkpoint("{}".to_owned())]
-        {
-            let bytes = record.frame(9);
-            let head: &[u8; HEAD] = bytes[..HEAD].try_into().unwrap();
-            let (len, seq) = read_head(head).unwrap();
-            assert_eq!((len as usize, seq), (bytes.len() - HEAD - TAIL, 9));
-            assert_eq!(Record::decode(&bytes[HEAD..bytes.len() - TAIL]).unwrap(), record);
+    fn one_record_of_every_kind_is_written_and_read_as_format_1_did() {
+        let records = one_of_every_record();
+        let written: Vec<String> =
+            records.iter().zip(1..).map(|(record, seq)| hex(&record.frame(seq))).collect();
+        let frozen: Vec<&str> = FROZEN.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(written, frozen, "as it is written now, left, is not as it was frozen");
+        for ((line, record), seq) in frozen.iter().zip(&records).zip(1..) {
+            let (read_seq, read) = read(&unhex(line));
+            assert_eq!((read_seq, &read), (seq, record));
         }
+        let kinds: std::collections::BTreeSet<&str> = records
+            .iter()
+            .map(|r| if let Record::Event(_, e) = r { e.name() } else { "" })
+            .collect();
+        assert_eq!(
+            kinds.len(),
+            14,
+            "rolled_back and rejected are two names of two kinds: {kinds:?}"
+        );
+    }
+
+    #[test]
+    fn a_checkpoint_of_format_1_is_read_for_ever() {
+        let mut catalog = Catalog::default();
+        for (record, seq) in one_of_every_record().iter().zip(1..) {
+            if let Record::Event(cause, event) = record {
+                catalog.apply(seq, cause, event);
+            }
+        }
+        let now = serde_json::to_string_pretty(&catalog).unwrap();
+        let frozen: Catalog = serde_json::from_str(FROZEN_CATALOG)
+            .unwrap_or_else(|e| panic!("{e}; it is written like this now: {now}"));
+        assert_eq!(frozen, catalog);
     }
 
     #[test]
@@ -179,5 +340,17 @@ mod tests {
         bytes[HEAD] = 99;
         let text = Record::decode(&bytes[HEAD..bytes.len() - TAIL]).unwrap_err();
         assert!(text.contains("kind 99"), "{text}");
+    }
+
+    #[test]
+    fn bytes_left_over_or_missing_are_no_event() {
+        for record in one_of_every_record() {
+            let bytes = record.frame(1);
+            let body = &bytes[HEAD..bytes.len() - TAIL];
+            for len in 0..body.len() {
+                assert!(Record::decode(&body[..len]).is_err(), "{len} of {}", body.len());
+            }
+            assert!(Record::decode(&[body, &[0]].concat()).is_err());
+        }
     }
 }

@@ -50,19 +50,20 @@ impl Store {
         cause: Cause,
         allowed: impl Fn(&Catalog) -> Result<()>,
     ) -> Result<Moved> {
-        if let Some(Outcome::Moved(moved)) = self.replay(dataset, &cause)? {
+        if let Some(moved) = self.moved_before(dataset, &cause)? {
             return Ok(moved);
         }
         let reason = cause.reason.as_deref();
         self.catalog().plan_activate(dataset, activation, reason)?;
         self.open_version(dataset, activation.version)?;
         let mut writer = self.writer();
-        if let Some(Outcome::Moved(moved)) = self.replay(dataset, &cause)? {
+        if let Some(moved) = self.moved_before(dataset, &cause)? {
             return Ok(moved);
         }
         allowed(&self.catalog())?;
         let event = self.catalog().plan_activate(dataset, activation, reason)?;
-        if !activation.force {
+        // Only force with a reason overrides a gate: see the plan.
+        if !matches!(&event, Event::Activated(planned) if planned.forced) {
             self.gate_again(&mut writer, dataset, activation.version)?;
         }
         self.swap(&mut writer, dataset, cause, event)
@@ -76,14 +77,14 @@ impl Store {
         rollback: &Rollback,
         cause: Cause,
     ) -> Result<Moved> {
-        if let Some(Outcome::Moved(moved)) = self.replay(dataset, &cause)? {
+        if let Some(moved) = self.moved_before(dataset, &cause)? {
             return Ok(moved);
         }
         let event = self.catalog().plan_rollback(dataset, rollback)?;
         let to = event.version().expect("a rollback is to a version");
         self.open_version(dataset, to)?;
         let mut writer = self.writer();
-        if let Some(Outcome::Moved(moved)) = self.replay(dataset, &cause)? {
+        if let Some(moved) = self.moved_before(dataset, &cause)? {
             return Ok(moved);
         }
         // If another version became current meanwhile, the target found above may be
@@ -100,8 +101,10 @@ impl Store {
     /// whether it changed anything.
     pub fn hold(&self, dataset: &DatasetName, cause: Cause) -> Result<bool> {
         let mut writer = self.writer();
-        if let Some(Outcome::Held) = self.replay(dataset, &cause)? {
-            return Ok(true);
+        match self.outcome_before(dataset, &cause)? {
+            None => {}
+            Some(Outcome::Held) => return Ok(true),
+            Some(_) => return Err(other_request()),
         }
         let Some(event) = self.catalog().plan_hold(dataset)? else { return Ok(false) };
         self.commit(&mut writer, cause, event)?;
@@ -112,18 +115,18 @@ impl Store {
     /// there is one; one record says both.
     pub fn release(&self, dataset: &DatasetName, cause: Cause) -> Result<Option<Moved>> {
         loop {
-            match self.replay(dataset, &cause)? {
-                Some(Outcome::Moved(moved)) => return Ok(Some(moved)),
-                Some(Outcome::Released) => return Ok(None),
-                _ => {}
-            }
             let target = self.catalog().dataset(dataset)?.release_target();
             if let Some(version) = target {
                 self.open_version(dataset, version)?;
             }
             let mut writer = self.writer();
-            let changed = self.catalog().dataset(dataset)?.release_target() != target;
-            if changed || self.replay(dataset, &cause)?.is_some() {
+            match self.outcome_before(dataset, &cause)? {
+                None => {}
+                Some(Outcome::Moved(moved)) => return Ok(Some(moved)),
+                Some(Outcome::Released) => return Ok(None),
+                Some(_) => return Err(other_request()),
+            }
+            if self.catalog().dataset(dataset)?.release_target() != target {
                 continue;
             }
             let event = self.catalog().plan_release(dataset, target)?;
@@ -140,11 +143,18 @@ impl Store {
         }
     }
 
-    /// What came of an earlier request with the same idempotency key.
-    fn replay(&self, dataset: &DatasetName, cause: &Cause) -> Result<Option<Outcome>> {
-        match &cause.idempotency {
-            Some(id) => self.catalog().replay(dataset, id),
+    /// What came of the same request, if it was made before: looked up under the lock, so
+    /// that of two at once one is done and the other gets its answer.
+    fn outcome_before(&self, dataset: &DatasetName, cause: &Cause) -> Result<Option<Outcome>> {
+        let Some(id) = &cause.idempotency else { return Ok(None) };
+        self.catalog().replay(dataset, id)
+    }
+
+    fn moved_before(&self, dataset: &DatasetName, cause: &Cause) -> Result<Option<Moved>> {
+        match self.outcome_before(dataset, cause)? {
             None => Ok(None),
+            Some(Outcome::Moved(moved)) => Ok(Some(moved)),
+            Some(_) => Err(other_request()),
         }
     }
 
@@ -235,7 +245,7 @@ impl Store {
             let slot = open.unwrap_or_else(|| {
                 let dir = self.layout.version(name, *version);
                 let digest = Digest::from_bytes(digest);
-                Slot::new(*version, entry.as_of.as_deref(), dir, digest, self.opener())
+                Slot::new(*version, entry.as_of.as_deref(), dir, digest, &self.opener)
             });
             kept.insert(*version, slot);
         }
@@ -254,6 +264,11 @@ impl Store {
         };
         datasets.insert(name.clone(), Arc::new(served));
     }
+}
+
+fn other_request() -> Error {
+    let text = "this idempotency key was used for another request: use a new one";
+    Error::new(Code::IdempotencyKeyReused, text)
 }
 
 impl Activation {

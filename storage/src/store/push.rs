@@ -2,7 +2,9 @@
 
 use std::sync::PoisonError;
 
-use crate::catalog::{Activation, Admission, Entry, Expect, Moved, Outcome, Parked, State};
+use crate::catalog::{
+    Activation, Admission, Catalog, Entry, Expect, Moved, Outcome, Parked, State,
+};
 use crate::durable;
 use crate::error::{Code, Error, Result};
 use crate::event::{Cause, Event, Failed, Published, SealedPart, Stats};
@@ -155,7 +157,8 @@ impl Store {
         let event = self.catalog().plan_fail(failed)?;
         self.commit(&mut writer, cause, event)?;
         drop(writer);
-        durable::remove_dir_all(&self.layout.push(&dataset, version))
+        self.clear_away(&self.layout.push(&dataset, version));
+        Ok(())
     }
 
     /// Moves a verified snapshot into place, checks its gates and makes it `ready`, or
@@ -168,6 +171,9 @@ impl Store {
         duplicates_dropped: u64,
         cause: Cause,
     ) -> Result<State> {
+        // Of two attempts at one version the second must not clear away the place that the
+        // first has just filled: from this check to the record nobody else publishes.
+        let _alone = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         self.catalog().check_publish(dataset, version)?;
         let manifest = snapshot.manifest();
         let stats = Stats {
@@ -188,7 +194,7 @@ impl Store {
             Ok(gated) => gated?,
             Err(error) => {
                 drop(writer);
-                durable::remove_dir_all(&place)?;
+                self.clear_away(&place);
                 return Err(error);
             }
         };
@@ -205,11 +211,11 @@ impl Store {
         if let Err(error) = committed {
             // Where the outcome is unknown, the journal may own the files already.
             if error.code() != Code::OutcomeUnknown {
-                durable::remove_dir_all(&place)?;
+                self.clear_away(&place);
             }
             return Err(error);
         }
-        durable::remove_dir_all(&self.layout.push(dataset, version))?;
+        self.clear_away(&self.layout.push(dataset, version));
         Ok(self.catalog().entry(dataset, version)?.state)
     }
 
@@ -219,8 +225,10 @@ impl Store {
         &self,
         dataset: &DatasetName,
         version: Version,
-        cause: Cause,
+        mut cause: Cause,
     ) -> Result<SelfActivation> {
+        // The key of the push stands for its admission, not for this.
+        cause.idempotency = None;
         loop {
             let current = {
                 let catalog = self.catalog();
@@ -246,11 +254,26 @@ impl Store {
     /// Aborts a push, or deletes a version that nobody serves. The record comes first, then
     /// the files, after their last reader.
     pub fn delete(&self, dataset: &DatasetName, version: Version, cause: Cause) -> Result<()> {
+        self.delete_if(dataset, version, cause, |_| true).map(drop)
+    }
+
+    /// The same, if that still holds under the lock; answers whether it was done.
+    pub(super) fn delete_if(
+        &self,
+        dataset: &DatasetName,
+        version: Version,
+        cause: Cause,
+        still: impl Fn(&Catalog) -> bool,
+    ) -> Result<bool> {
         let mut writer = self.writer();
+        if !still(&self.catalog()) {
+            return Ok(false);
+        }
         let event = self.catalog().plan_delete(dataset, version)?;
         self.commit(&mut writer, cause, event)?;
         drop(writer);
-        durable::remove_dir_all(&self.layout.push(dataset, version))
+        self.clear_away(&self.layout.push(dataset, version));
+        Ok(true)
     }
 }
 

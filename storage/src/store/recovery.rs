@@ -3,25 +3,24 @@
 //! It only removes what no event owns and appends events; each step is complete in itself,
 //! so being killed in the middle of it changes nothing for the next start.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
 
-use crate::catalog::{Catalog, State};
+use crate::catalog::{Catalog, Dataset, State};
 use crate::durable;
 use crate::error::{Code, Error, Result};
 use crate::event::{Cause, Event, Failed};
 use crate::journal::{Journal, Record};
 use crate::layout::Layout;
 use crate::live::{Live, Opener};
+use crate::lock;
 use crate::names::{DatasetName, Version};
 use crate::reaper::Reaper;
 use crate::rocks::BlockCache;
 use crate::versions::{self, Versions};
 
-use super::{Store, StoreOptions, Writer, in_use};
+use super::{Store, StoreOptions, Writer};
 
 /// What was found at start.
 #[derive(Debug, Default)]
@@ -34,6 +33,9 @@ pub struct Recovery {
     pub done: Vec<Recovered>,
     /// Pushes that have all their parts and are to be built now, oldest first.
     pub unfinished: Vec<(DatasetName, Version)>,
+    /// Versions that were ready and about to be activated when the last process ended:
+    /// [`Store::activate_by_itself`] is due for each.
+    pub unactivated: Vec<(DatasetName, Version)>,
 }
 
 /// One thing done about a leftover.
@@ -48,7 +50,7 @@ pub enum Recovered {
 pub(super) fn open(root: &Path, options: StoreOptions) -> Result<(Store, Recovery)> {
     let layout = Layout::new(root);
     durable::create_dir_all(root)?;
-    let lock = lock(&layout)?;
+    let lock = lock::take(&layout)?;
     durable::create_dir_all(&layout.staging())?;
     durable::create_dir_all(&layout.datasets())?;
     let versions = Versions::new(layout.clone());
@@ -72,16 +74,18 @@ pub(super) fn open(root: &Path, options: StoreOptions) -> Result<(Store, Recover
         versions,
         live: Live::default(),
         catalog: RwLock::new(catalog),
-        writer: Mutex::new(Writer { journal }),
+        writer: Mutex::new(Writer { journal, checkpoint_from: options.checkpoint_bytes }),
         arriving: Mutex::new(()),
-        opener: Some(Arc::new(Opener { cache, closing })),
+        publishing: Mutex::new(()),
+        opener: Arc::new(Opener { cache, closing }),
         reaper,
         _lock: lock,
     };
     store.remove_unowned(&mut recovery)?;
     store.end_interrupted(&mut recovery)?;
+    recovery.unactivated = store.unactivated();
     store.show_all();
-    store.checkpoint_if_large()?;
+    store.checkpoint_if_large();
     Ok((store, recovery))
 }
 
@@ -99,7 +103,7 @@ impl Store {
         let mut second = Vec::new();
         for (name, served) in datasets.iter() {
             slots.extend(served.current.iter().map(|slot| (name.clone(), Arc::clone(slot))));
-            let target = self.catalog().dataset(name).ok().and_then(|d| d.rollback_target());
+            let target = self.catalog().dataset(name).ok().and_then(Dataset::rollback_target);
             let slot = target.and_then(|v| served.kept.get(&v));
             second.extend(slot.map(|slot| (name.clone(), Arc::clone(slot))));
         }
@@ -174,10 +178,23 @@ impl Store {
                 problems: Vec::new(),
             };
             self.commit(&mut self.writer(), by_the_server(), Event::Failed(failed))?;
-            durable::remove_dir_all(&self.layout.push(&dataset, version))?;
+            self.clear_away(&self.layout.push(&dataset, version));
             recovery.done.push(Recovered::Interrupted(dataset, version));
         }
         Ok(())
+    }
+
+    /// The versions that were published but not yet activated when the process ended: a
+    /// push that was acknowledged does not end there. What was parked for another reason
+    /// stays parked: its gates saw another current version than this one, or it is held.
+    fn unactivated(&self) -> Vec<(DatasetName, Version)> {
+        let catalog = self.catalog();
+        let due = catalog.datasets().filter_map(|(name, dataset)| {
+            let version = dataset.release_target().filter(|_| dataset.hold.is_none())?;
+            let entry = dataset.versions.get(&version)?;
+            (entry.gated_against == dataset.current).then(|| (name.clone(), version))
+        });
+        due.collect()
     }
 }
 
@@ -199,41 +216,14 @@ fn fold(catalog: &mut Catalog, layout: &Layout, seq: u64, record: Record) -> Res
     Ok(())
 }
 
-/// One process per data directory. The lock goes when the process does, however it ends.
-fn lock(layout: &Layout) -> Result<File> {
-    let path = layout.lock();
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(&path)
-        .map_err(|e| Error::io("open the lock of the data directory", &path, e))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let _ = file.read_to_string(&mut holder);
-            return Err(in_use(layout.root(), &holder));
-        }
-        Err(TryLockError::Error(e)) => {
-            return Err(Error::io("lock the data directory", &path, e));
-        }
-    }
-    // Only for the message of the one who comes second: a failure to say it harms nobody.
-    let holder = format!("process {}\n", std::process::id());
-    let _ = file.set_len(0);
-    let _ = std::io::Write::write_all(&mut file, holder.as_bytes());
-    Ok(file)
-}
-
 fn refuse_data_without_journal(layout: &Layout, versions: &Versions) -> Result<()> {
     let journal = layout.journal();
     let there = journal.try_exists().map_err(|e| Error::io("look for the journal", &journal, e))?;
-    if there || versions.list()?.is_empty() {
+    let pushed = || versions.staged().map(|staged| staged.iter().any(|(push, _)| push.is_some()));
+    if there || (versions.list()?.is_empty() && !pushed()?) {
         return Ok(());
     }
-    let text = "there are versions in the data directory but no journal: it was lost. Starting \
+    let text = "there are versions or parts of them in the data directory but no journal: it was lost. Starting \
                 anew would remove them, so nothing was done. Restore the journal from a backup, \
                 or move the directory away";
     Err(Error::new(Code::JournalCorrupt, text).at(journal))

@@ -1,8 +1,10 @@
 //! Retention: giving up versions that nobody needs any more, and pushes that nobody goes
 //! on with.
 
-use crate::error::{Kind, Result};
+use crate::catalog::Catalog;
+use crate::error::Result;
 use crate::event::Failed;
+use crate::journal::MAX_CHECKPOINT_BYTES;
 use crate::names::{DatasetName, Version};
 
 use super::recovery::by_the_server;
@@ -30,11 +32,10 @@ impl Store {
         let keep = &self.options.keep;
         let due = self.catalog().due_for_deletion(keep, now);
         for (dataset, version) in due {
-            match self.delete(&dataset, version, by_the_server()) {
-                Ok(()) => swept.deleted.push((dataset, version)),
-                // Somebody activated or deleted it meanwhile: it is not due any more.
-                Err(e) if matches!(e.kind(), Kind::Conflict | Kind::Gone | Kind::NotFound) => {}
-                Err(e) => return Err(e),
+            // Somebody may have activated or deleted it meanwhile.
+            let due = |catalog: &Catalog| catalog.is_due(&dataset, version, keep, now);
+            if self.delete_if(&dataset, version, by_the_server(), due)? {
+                swept.deleted.push((dataset, version));
             }
         }
         let abandoned = self.catalog().abandoned(keep, now);
@@ -50,21 +51,28 @@ impl Store {
                 swept.abandoned.push((dataset, version));
             }
         }
-        self.checkpoint_if_large()?;
+        self.checkpoint_if_large();
         Ok(swept)
     }
 
-    pub(super) fn checkpoint_if_large(&self) -> Result<()> {
+    /// A checkpoint only saves space and the time of the next start: a failure, on a full
+    /// disk for instance, is reported and stops nothing.
+    pub(super) fn checkpoint_if_large(&self) {
         let mut writer = self.writer();
-        let large = writer.journal.bytes() > self.options.checkpoint_bytes;
-        if !large || writer.journal.is_suspect() {
-            return Ok(());
+        if writer.journal.bytes() <= writer.checkpoint_from || writer.journal.is_suspect() {
+            return;
         }
         let json = serde_json::to_string(&*self.catalog()).expect("the catalogue is plain data");
-        // A catalogue that is itself that large would be written anew at every sweep.
-        if json.len() as u64 * 2 > writer.journal.bytes() {
-            return Ok(());
+        // A catalogue that is itself about as large would be written anew at every sweep, so
+        // the journal first grows to twice its size.
+        let catalog_bytes = json.len() as u64;
+        let worth_it = catalog_bytes * 2 <= writer.journal.bytes();
+        if worth_it
+            && catalog_bytes <= MAX_CHECKPOINT_BYTES
+            && let Err(error) = writer.journal.checkpoint(json)
+        {
+            (self.options.report)(&error);
         }
-        writer.journal.checkpoint(json)
+        writer.checkpoint_from = self.options.checkpoint_bytes.max(catalog_bytes * 2);
     }
 }

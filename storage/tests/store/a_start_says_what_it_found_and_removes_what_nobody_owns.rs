@@ -1,0 +1,320 @@
+//! What a start does with what the last process left behind.
+
+use std::fs;
+
+use tidetable_storage::{
+    Admission, Cause, Code, Failed, Layout, Recovered, SelfActivation, State, StoreOptions, Version,
+};
+
+use crate::support::{
+    Directory, assert_version, because, begin, code, current, dataset, publish, push, push_ready,
+    push_versions, records_of, roll_back, seal, state,
+};
+
+fn removed(done: &[Recovered]) -> Vec<String> {
+    let name = |path: &std::path::Path| path.file_name().unwrap().to_string_lossy().into_owned();
+    let removed = done.iter().filter_map(|done| match done {
+        Recovered::Removed(path) => Some(name(path)),
+        Recovered::Interrupted(..) => None,
+    });
+    removed.collect()
+}
+
+#[test]
+fn an_empty_directory_becomes_an_empty_store() {
+    let mut directory = Directory::new();
+    let recovery = directory.reopen();
+    assert_eq!((recovery.events, recovery.torn_bytes), (0, None));
+    assert!(recovery.done.is_empty() && recovery.unfinished.is_empty());
+}
+
+#[test]
+fn staging_that_nobody_owns_goes_and_parts_stay() {
+    let a = dataset("a");
+    let mut directory = Directory::new();
+    let store = directory.store();
+    let receiving = begin(store, &a, true);
+    let layout = Layout::new(directory.path());
+    fs::write(layout.parts(&a, receiving).join("1"), b"rows").unwrap();
+    fs::create_dir_all(layout.build(&a, receiving, 3)).unwrap();
+    for leftover in ["a.9", "b.1", "what-is-this"] {
+        fs::create_dir_all(directory.path().join("staging").join(leftover)).unwrap();
+    }
+    let recovery = directory.reopen();
+    assert_eq!(removed(&recovery.done), ["build-3", "a.9", "b.1", "what-is-this"]);
+    assert_eq!(fs::read(layout.parts(&a, receiving).join("1")).unwrap(), b"rows");
+    assert_eq!(state(directory.store(), &a, 1), State::Receiving);
+    assert!(directory.reopen().done.is_empty(), "the second start finds nothing to do");
+    // A day later nobody goes on with it.
+    let day = 24 * 3600 * 1000;
+    let swept = directory.store().sweep_at(tidetable_storage::now() + day + 60_000).unwrap();
+    assert_eq!(swept.abandoned, [(a.clone(), receiving)]);
+    assert!(!layout.push(&a, receiving).exists());
+}
+
+#[test]
+fn an_interrupted_whole_push_has_failed_and_its_key_is_free() {
+    let a = dataset("a");
+    let mut directory = Directory::new();
+    let store = directory.store();
+    store.ensure_dataset(&a, Cause::default()).unwrap();
+    let push = Admission { activate: true, whole: true, ..Admission::default() };
+    let idempotency =
+        tidetable_storage::Idempotency { key: "k".to_owned(), fingerprint: "f".to_owned() };
+    let cause = Cause { idempotency: Some(idempotency), ..Cause::default() };
+    let version = store.admit(&a, &push, cause.clone()).unwrap().unwrap();
+    assert_eq!(code(store.admit(&a, &push, cause.clone())), Code::InProgress);
+    let recovery = directory.reopen();
+    assert!(
+        matches!(&recovery.done[..], [Recovered::Interrupted(name, v)] if *name == a && *v == version)
+    );
+    let store = directory.store();
+    assert_eq!(state(store, &a, 1), State::Failed);
+    assert!(!store.layout().push(&a, version).exists());
+    assert_eq!(store.admit(&a, &push, cause).unwrap(), Ok(Version(2)));
+    let entry = store.catalog().entry(&a, version).unwrap().clone();
+    assert_eq!(entry.code.as_deref(), Some("interrupted"));
+}
+
+#[test]
+fn a_sealed_push_is_unfinished_and_is_published_after_the_restart() {
+    let a = dataset("a");
+    let mut directory = Directory::new();
+    push_versions(directory.store(), &a, 1);
+    for whole in [true, false] {
+        let store = directory.store();
+        let push = Admission { activate: true, whole, ..Admission::default() };
+        let version = store.admit(&a, &push, Cause::default()).unwrap().unwrap();
+        seal(store, &a, version, true);
+        fs::write(store.layout().parts(&a, version).join("1"), b"rows").unwrap();
+        let recovery = directory.reopen();
+        assert_eq!(recovery.unfinished, [(a.clone(), version)]);
+        assert!(recovery.done.is_empty(), "{:?}", recovery.done);
+        let store = directory.store();
+        assert_eq!(fs::read(store.layout().parts(&a, version).join("1")).unwrap(), b"rows");
+        publish(store, &a, version, &records_of(version.0, 20));
+        let activation = store.activate_by_itself(&a, version, Cause::default()).unwrap();
+        assert!(matches!(activation, SelfActivation::Activated(_)), "{activation:?}");
+        assert_version(store, &a, version.0, &records_of(version.0, 20));
+        assert!(!store.layout().push(&a, version).exists(), "its staging is gone");
+    }
+}
+
+#[test]
+fn a_version_that_was_about_to_be_activated_is_named() {
+    let a = dataset("a");
+    let mut directory = Directory::new();
+    push_versions(directory.store(), &a, 1);
+    let version = push_ready(directory.store(), &a, &records_of(2, 20));
+    let recovery = directory.reopen();
+    assert_eq!(recovery.unactivated, [(a.clone(), version)]);
+    assert_eq!(current(directory.store(), &a), Some(1), "nothing is activated by opening");
+    directory.store().activate_by_itself(&a, version, Cause::default()).unwrap();
+    assert_eq!(current(directory.store(), &a), Some(2));
+    assert!(directory.reopen().unactivated.is_empty());
+}
+
+#[test]
+fn a_version_parked_on_purpose_stays_parked() {
+    let a = dataset("a");
+    let mut directory = Directory::new();
+    let store = directory.store();
+    push_versions(store, &a, 1);
+    // Held.
+    store.hold(&a, because("inventory")).unwrap();
+    push_ready(store, &a, &records_of(2, 20));
+    assert!(directory.reopen().unactivated.is_empty());
+    let store = directory.store();
+    store.release(&a, Cause::default()).unwrap();
+    assert_eq!(current(store, &a), Some(2));
+    // Superseded, and then the one that superseded it was rolled back.
+    let late = begin(store, &a, true);
+    push(store, &a, &records_of(4, 20));
+    seal(store, &a, late, true);
+    publish(store, &a, late, &records_of(3, 20));
+    roll_back(store, &a).unwrap();
+    assert_eq!(current(store, &a), Some(2));
+    assert!(directory.reopen().unactivated.is_empty());
+    // Not asked for.
+    let store = directory.store();
+    let version = begin(store, &a, false);
+    seal(store, &a, version, false);
+    publish(store, &a, version, &records_of(5, 20));
+    assert!(directory.reopen().unactivated.is_empty());
+}
+
+#[test]
+fn a_version_directory_that_no_event_owns_goes() {
+    let a = dataset("a");
+    let mut directory = Directory::new();
+    push_versions(directory.store(), &a, 1);
+    let version = begin(directory.store(), &a, true);
+    let place = directory.store().layout().version(&a, version);
+    // Killed between the rename and its record.
+    fs::create_dir_all(place.join("db")).unwrap();
+    let recovery = directory.reopen();
+    assert_eq!(removed(&recovery.done), ["2"]);
+    assert!(!place.exists());
+    assert_version(directory.store(), &a, 1, &records_of(1, 40));
+    // Killed between the record of a deletion and the removal of its files.
+    let store = directory.store();
+    seal(store, &a, version, true);
+    publish(store, &a, version, &records_of(2, 20));
+    store.delete(&a, version, Cause::default()).unwrap();
+    directory.close();
+    fs::create_dir_all(&place).unwrap();
+    assert_eq!(removed(&directory.open().done), ["2"]);
+    // And of a dataset that was deleted.
+    directory.store().delete_dataset(&a, Cause::default()).unwrap();
+    directory.close();
+    fs::create_dir_all(&place).unwrap();
+    assert_eq!(removed(&directory.open().done), ["2"]);
+}
+
+#[test]
+fn a_version_whose_number_was_never_given_stops_the_start() {
+    let a = dataset("a");
+    let mut directory = Directory::new();
+    push_versions(directory.store(), &a, 1);
+    directory.close();
+    for (name, version) in [("a", 2), ("b", 1)] {
+        let place = Layout::new(directory.path()).version(&dataset(name), Version(version));
+        fs::create_dir_all(&place).unwrap();
+        fs::write(place.join("manifest.json"), b"{}").unwrap();
+        let error = directory.try_open().unwrap_err();
+        assert_eq!(error.code(), Code::JournalCorrupt);
+        assert!(error.detail().contains("the journal never gave that number"), "{error}");
+        assert!(place.join("manifest.json").exists(), "nothing is removed");
+        fs::remove_dir_all(&place).unwrap();
+    }
+    directory.open();
+}
+
+#[test]
+fn data_without_its_journal_stops_the_start() {
+    let a = dataset("a");
+    let mut directory = Directory::new();
+    let receiving = begin(directory.store(), &a, true);
+    let layout = Layout::new(directory.path());
+    let journal = fs::read(layout.journal()).unwrap();
+    for with_version in [false, true] {
+        if with_version {
+            push_versions_after(&directory, 2);
+        }
+        let kept = fs::read(layout.journal()).unwrap();
+        directory.close();
+        fs::remove_file(layout.journal()).unwrap();
+        let error = directory.try_open().unwrap_err();
+        assert_eq!(error.code(), Code::JournalCorrupt, "with a version: {with_version}");
+        assert!(!layout.journal().exists(), "none is made in its place");
+        assert!(layout.parts(&a, receiving).exists(), "nothing is removed");
+        fs::write(layout.journal(), kept).unwrap();
+        directory.open();
+    }
+    // An older journal, from a backup.
+    directory.close();
+    fs::write(layout.journal(), journal).unwrap();
+    assert_eq!(directory.try_open().unwrap_err().code(), Code::JournalCorrupt);
+    assert!(layout.version(&a, Version(2)).exists(), "nothing is removed");
+}
+
+fn push_versions_after(directory: &Directory, version: u64) {
+    let pushed = push(directory.store(), &dataset("a"), &records_of(version, 20));
+    assert_eq!(pushed, Version(version));
+}
+
+#[test]
+fn a_torn_append_is_cut_once_and_said() {
+    let a = dataset("a");
+    let mut directory = Directory::new();
+    push_versions(directory.store(), &a, 2);
+    directory.close();
+    let journal = Layout::new(directory.path()).journal();
+    let whole = fs::read(&journal).unwrap();
+    fs::write(&journal, &whole[..whole.len() - 1]).unwrap();
+    let recovery = directory.open();
+    assert!(recovery.torn_bytes.is_some_and(|n| n > 10), "{:?}", recovery.torn_bytes);
+    // The lost record was the activation of 2.
+    assert_eq!(current(directory.store(), &a), Some(1));
+    assert_eq!(recovery.unactivated, [(a.clone(), Version(2))]);
+    assert_eq!(directory.reopen().torn_bytes, None);
+}
+
+#[test]
+fn a_failed_push_leaves_a_line_and_no_files() {
+    let a = dataset("a");
+    let mut directory = Directory::new();
+    let store = directory.store();
+    let version = begin(store, &a, true);
+    let failed = Failed {
+        dataset: a.clone(),
+        version,
+        code: "bad_rows".to_owned(),
+        detail: "one row is bad".to_owned(),
+        problems: vec!["row 17".to_owned()],
+    };
+    store.fail(failed.clone(), Cause::default()).unwrap();
+    assert_eq!(code(store.fail(failed, Cause::default())), Code::WrongState);
+    assert!(!store.layout().push(&a, version).exists());
+    directory.reopen();
+    let entry = directory.store().catalog().entry(&a, version).unwrap().clone();
+    assert_eq!((entry.state, entry.problems), (State::Failed, vec!["row 17".to_owned()]));
+}
+
+#[test]
+fn a_journal_grown_long_becomes_a_checkpoint_that_says_the_same() {
+    let a = dataset("a");
+    let mut directory = Directory::new();
+    directory.options = StoreOptions { checkpoint_bytes: 1, ..directory.options };
+    directory.reopen();
+    let store = directory.store();
+    push_versions(store, &a, 2);
+    store.delete_dataset(&a, Cause::default()).unwrap();
+    push(store, &a, &records_of(3, 20));
+    // Settings are the longest events: their catalogue is much shorter than their journal.
+    for _ in 0..60 {
+        let config = tidetable_storage::DatasetConfig {
+            description: Some("x".repeat(4000)),
+            ..Default::default()
+        };
+        store.configure(&a, &config, Cause::default()).unwrap();
+    }
+    let (before, _) = store.journal_state();
+    store.sweep().unwrap();
+    let (after, suspect) = store.journal_state();
+    assert!(after * 2 < before && !suspect, "{before} {after}");
+    let catalog = store.catalog().clone();
+    let recovery = directory.reopen();
+    assert_eq!(recovery.events, 1);
+    let store = directory.store();
+    assert_eq!(*store.catalog(), catalog);
+    assert_version(store, &a, 3, &records_of(3, 20));
+    assert_eq!(push(store, &a, &records_of(4, 20)), Version(4), "events go on after it");
+    let catalog = store.catalog().clone();
+    directory.reopen();
+    assert_eq!(*directory.store().catalog(), catalog);
+    assert_eq!(current(directory.store(), &a), Some(4));
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_stops_neither_start_nor_sweep() {
+    let a = dataset("a");
+    let mut directory = Directory::new();
+    directory.options = StoreOptions { checkpoint_bytes: 1, ..directory.options };
+    directory.close();
+    fs::create_dir(directory.path().join("journal.tmp")).unwrap();
+    directory.open();
+    for _ in 0..60 {
+        let config = tidetable_storage::DatasetConfig {
+            description: Some("x".repeat(4000)),
+            ..Default::default()
+        };
+        directory.store().configure(&a, &config, Cause::default()).unwrap();
+    }
+    directory.store().sweep().unwrap();
+    push(directory.store(), &a, &records_of(1, 20));
+    let (bytes, suspect) = directory.store().journal_state();
+    assert!(bytes > 60 * 4000 && !suspect);
+    directory.reopen();
+    assert_eq!(current(directory.store(), &a), Some(1));
+}

@@ -1,0 +1,14 @@
+//! The store as its users see it: through its public names alone.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+mod a_crash_leaves_old_or_new_never_between;
+mod a_damaged_version_is_an_error_never_a_wrong_value;
+mod a_reader_keeps_its_version_as_long_as_it_reads;
+mod a_start_says_what_it_found_and_removes_what_nobody_owns;
+mod any_sequence_of_steps_reads_as_its_model;
+mod one_process_has_a_directory;
+mod races_of_steps_have_one_winner;
+mod readers_see_one_version_during_swaps;
