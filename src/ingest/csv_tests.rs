@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use tidetable_storage::Code;
 
-use crate::ingest::Result;
+use crate::ingest::error::Result;
 use crate::ingest::testing::{assert_fails, input, records, served};
 
 fn rows(text: &str, options: serde_json::Value) -> Result<Vec<String>> {

@@ -6,7 +6,7 @@ use tidetable_storage::{Code, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 
 use crate::ingest::testing::{assert_fails, input, read, records, served};
 
-fn rows(text: &str, options: serde_json::Value) -> crate::ingest::Result<Vec<String>> {
+fn rows(text: &str, options: serde_json::Value) -> crate::ingest::error::Result<Vec<String>> {
     records(vec![input("rows.ndjson", text)], options)
 }
 
@@ -113,7 +113,7 @@ fn five_problems_are_enough() {
 fn the_sink_gets_nothing_after_a_bad_row() {
     use crate::ingest::testing::options;
     let mut rows = 0;
-    let mut sink = |_: crate::ingest::RowRecord<'_>| {
+    let mut sink = |_: crate::ingest::row::RowRecord<'_>| {
         rows += 1;
         Ok(())
     };

@@ -37,7 +37,7 @@ fn file(columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
     file_with(columns, WriterProperties::default())
 }
 
-fn rows(bytes: &[u8], options: serde_json::Value) -> crate::ingest::Result<Vec<String>> {
+fn rows(bytes: &[u8], options: serde_json::Value) -> crate::ingest::error::Result<Vec<String>> {
     records(vec![input("rows.parquet", bytes)], options)
 }
 
@@ -46,7 +46,7 @@ fn values(array: ArrayRef) -> Vec<String> {
     try_values(array, &json!({})).unwrap()
 }
 
-fn try_values(array: ArrayRef, more: &serde_json::Value) -> crate::ingest::Result<Vec<String>> {
+fn try_values(array: ArrayRef, more: &serde_json::Value) -> crate::ingest::error::Result<Vec<String>> {
     let keys = Int64Array::from_iter_values(0..i64::try_from(array.len()).unwrap());
     let mut options = json!({"key": "k", "value": "v"});
     options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -55,7 +55,7 @@ fn try_values(array: ArrayRef, more: &serde_json::Value) -> crate::ingest::Resul
 }
 
 /// The one value of a column as a key.
-fn key(array: ArrayRef) -> crate::ingest::Result<String> {
+fn key(array: ArrayRef) -> crate::ingest::error::Result<String> {
     let row = rows(&file(vec![("v", array)]), json!({"key": "v"}))?.remove(0);
     Ok(row.split_once('=').unwrap().0.to_owned())
 }

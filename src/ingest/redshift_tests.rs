@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::ingest::Result;
+use crate::ingest::error::Result;
 use crate::ingest::testing::{assert_fails, input, records};
 
 fn rows(text: &str, more: &serde_json::Value) -> Result<Vec<String>> {

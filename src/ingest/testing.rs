@@ -45,7 +45,7 @@ pub(crate) fn read(
 pub(crate) fn served(inputs: Vec<Input>, json: serde_json::Value) -> Result<Vec<String>> {
     let options = options(json);
     let mut sorted = Vec::new();
-    let mut sink = |record: super::RowRecord<'_>| {
+    let mut sink = |record: super::row::RowRecord<'_>| {
         sorted.push((record.key.to_vec(), record.rank.to_vec(), record.value.to_vec()));
         Ok(())
     };
