@@ -592,6 +592,22 @@ fn gates_compare_with_what_is_current_then() {
     assert_eq!(world.state(2), State::Rejected);
 }
 
+#[test]
+fn what_a_gate_saw_survives_a_checkpoint_to_the_last_bit() {
+    let mut world = World::after("");
+    // 97.89999999999999 % fewer: a reader of JSON that is merely close makes it 97.9.
+    for records in [1000, 21] {
+        let version = world.admit(true).unwrap();
+        world.seal(version, true).unwrap();
+        world.publish(version, records).unwrap();
+        if records == 1000 {
+            world.activate(version, false, None).unwrap();
+        }
+    }
+    let json = serde_json::to_string(&world.catalog).unwrap();
+    assert_eq!(serde_json::from_str::<Catalog>(&json).unwrap(), world.catalog);
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Admit { activate: bool, key: Option<u8> },
@@ -755,7 +771,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_sequence_of_events_keeps_the_invariants(ops in ops()) {

@@ -97,6 +97,28 @@ fn pushes_that_finish_together_leave_the_newest_current() {
 }
 
 #[test]
+fn once_a_hold_is_answered_no_push_is_activated() {
+    let a = dataset("a");
+    let directory = Directory::new();
+    let store = directory.store();
+    push_versions(store, &a, 1);
+    for _ in 0..20 {
+        let version = push_ready(store, &a, &records_of(2, 20));
+        let seen = together(2, |n| {
+            if n == 0 {
+                store.activate_by_itself(&a, version, Cause::default()).unwrap();
+                return None;
+            }
+            store.hold(&a, Cause::default()).unwrap();
+            current(store, &a)
+        });
+        assert_eq!(current(store, &a), seen[1], "as it was when the hold was answered");
+        store.release(&a, Cause::default()).unwrap();
+        assert_eq!(current(store, &a), Some(version.0));
+    }
+}
+
+#[test]
 fn a_push_against_a_hold_a_release_and_a_rollback() {
     let a = dataset("a");
     let directory = Directory::new();
