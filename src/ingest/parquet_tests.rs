@@ -46,7 +46,10 @@ fn values(array: ArrayRef) -> Vec<String> {
     try_values(array, &json!({})).unwrap()
 }
 
-fn try_values(array: ArrayRef, more: &serde_json::Value) -> crate::ingest::error::Result<Vec<String>> {
+fn try_values(
+    array: ArrayRef,
+    more: &serde_json::Value,
+) -> crate::ingest::error::Result<Vec<String>> {
     let keys = Int64Array::from_iter_values(0..i64::try_from(array.len()).unwrap());
     let mut options = json!({"key": "k", "value": "v"});
     options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tidetable_storage::{
-    Activation, Cause, Code, DatasetConfig, Expect, Gates, Key, Rollback, SealedPart,
-    SelfActivation, Served, State, Version,
+    Activation, Cause, Code, DatasetConfig, Expect, Gates, Key, Rollback, SelfActivation, Served,
+    State, Version,
 };
 
 use crate::support::{
-    Directory, Records, assert_reads, because, begin, build, code, dataset, seal,
+    Directory, Records, assert_reads, because, begin, build, code, dataset, receive, seal,
 };
 
 /// Versions of fewer records are refused by a gate.
@@ -397,15 +397,19 @@ fn sealing_again_alike_changes_nothing_and_otherwise_is_refused() {
     let a = dataset("a");
     let mut directory = Directory::new();
     let version = begin(directory.store(), &a, true);
-    let part = |bytes| SealedPart { name: "1".to_owned(), bytes, sha256: String::new() };
-    let seal_with = |directory: &Directory, parts: Vec<SealedPart>| {
-        directory.store().seal(&a, version, true, parts, Cause::default())
+    let seal_with = |directory: &Directory, parts: Option<&[&str]>| {
+        let parts: Option<Vec<String>> = parts.map(|p| p.iter().map(ToString::to_string).collect());
+        directory.store().seal(&a, version, true, parts.as_deref(), Cause::default())
     };
-    assert_eq!(code(seal_with(&directory, Vec::new())), Code::PartsMissing);
-    assert!(seal_with(&directory, vec![part(1)]).unwrap());
+    assert_eq!(code(seal_with(&directory, None)), Code::PartsMissing);
+    receive(directory.store(), &a, version, "1");
+    receive(directory.store(), &a, version, "2");
+    assert_eq!(code(seal_with(&directory, Some(&["2", "3"]))), Code::PartsMissing);
+    assert!(seal_with(&directory, Some(&["2"])).unwrap());
     for _ in 0..2 {
-        assert!(!seal_with(&directory, vec![part(1)]).unwrap());
-        assert_eq!(code(seal_with(&directory, vec![part(2)])), Code::WrongState);
+        assert!(!seal_with(&directory, Some(&["2"])).unwrap());
+        assert!(!seal_with(&directory, None).unwrap());
+        assert_eq!(code(seal_with(&directory, Some(&["1"]))), Code::WrongState);
         directory.reopen();
     }
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 use tempfile::TempDir;
 use tidetable_storage::{
     Activation, Admission, BuildOptions, Builder, Cause, Code, Compression, DatasetConfig,
-    DatasetName, Expect, Key, MIN_SORT_BYTES, Moved, Recovery, Result, Rollback, SealedPart,
-    SelfActivation, Snapshot, Sorter, State, Store, StoreOptions, VerifiedSnapshot, Version,
+    DatasetName, Expect, Key, MIN_SORT_BYTES, Moved, Recovery, Result, Rollback, SelfActivation,
+    Snapshot, Sorter, State, Store, StoreOptions, VerifiedSnapshot, Version,
 };
 
 /// The records of a version, as they were pushed.
@@ -86,12 +86,16 @@ pub(crate) fn begin(store: &Store, dataset: &DatasetName, activate: bool) -> Ver
     store.admit(dataset, &push, Cause::default()).unwrap().unwrap()
 }
 
-pub(crate) fn part() -> SealedPart {
-    SealedPart { name: "1".to_owned(), bytes: 1, sha256: "00".repeat(32) }
+/// A part of these bytes arrives.
+pub(crate) fn receive(store: &Store, dataset: &DatasetName, version: Version, name: &str) {
+    let mut part = store.begin_part(dataset, version, name).unwrap();
+    part.write(b"rows").unwrap();
+    store.receive_part(dataset, version, part.sync().unwrap()).unwrap();
 }
 
 pub(crate) fn seal(store: &Store, dataset: &DatasetName, version: Version, activate: bool) {
-    store.seal(dataset, version, activate, vec![part()], Cause::default()).unwrap();
+    receive(store, dataset, version, "1");
+    store.seal(dataset, version, activate, None, Cause::default()).unwrap();
 }
 
 /// Sorts, builds and verifies the records, which come in any order.
