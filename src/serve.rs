@@ -36,7 +36,8 @@ pub(crate) fn run(config: ServeConfig) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new());
     let pushes = Pushes::new(Arc::clone(&store), Arc::clone(&metrics), build_settings(&config));
     pushes.start().context("cannot start the threads that build")?;
-    for push in recovery.unfinished {
+    // Those that are built already only lack their activation; the queue sees to both.
+    for push in recovery.unactivated.into_iter().chain(recovery.unfinished) {
         pushes.enqueue(push, Cause { actor: "tidetable".to_owned(), ..Cause::default() });
     }
     let limits = Limits::from(&config);

@@ -45,7 +45,12 @@ fn try_build(
         catalog.entry(dataset, *version).is_ok_and(|entry| entry.state == State::Building)
     };
     if !is_wanted() {
-        return Ok(None);
+        let catalog = store.catalog();
+        let state = catalog.entry(dataset, *version).map(|entry| entry.state);
+        drop(catalog);
+        // Published by a process that was killed before it could activate.
+        let is_published = state.is_ok_and(|state| state == State::Ready);
+        return Ok(is_published.then(|| activate(pushes, push, cause)));
     }
     let spec = spec(pushes, push)?;
     let built = child::build(&pushes.settings.program, &spec, |progress| {
