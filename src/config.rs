@@ -104,10 +104,11 @@ settings! {
     max_answer_bytes: Bytes = "32MiB", "SIZE";
     /// Most keys in one batch, over all its datasets
     max_batch_keys: Count = "1000", "N";
-    /// Longest path and query of a request; longer keys can be looked up in a batch
-    max_uri_bytes: Bytes = "8KiB", "SIZE";
+    /// Longest path and query of a request, up to 65534 bytes; longer keys can be looked up
+    /// in a batch
+    max_uri_bytes: Bytes = "65534", "SIZE";
     /// Longest headers of a request, its first line included
-    max_header_bytes: Bytes = "32KiB", "SIZE";
+    max_header_bytes: Bytes = "96KiB", "SIZE";
     /// Most open connections; more are closed at once
     max_connections: Count = "10000", "N";
     /// Most open connections from one address; high, since most clients come by a proxy

@@ -54,6 +54,9 @@ impl App {
 
 /// Shows in the metrics what a dataset serves and keeps now.
 pub(crate) fn count_dataset(store: &Store, metrics: &Metrics, name: &DatasetName) {
+    // Asked first: it waits for whoever appends, who in turn waits for readers of the
+    // catalogue.
+    metrics.journal_is(store.journal_state().0);
     let catalog = store.catalog();
     let Ok(dataset) = catalog.dataset(name) else {
         metrics.forget(name);
@@ -79,5 +82,4 @@ pub(crate) fn count_dataset(store: &Store, metrics: &Metrics, name: &DatasetName
         };
     }
     counted.serves(served);
-    metrics.journal_is(store.journal_state().0);
 }

@@ -15,10 +15,11 @@ use serde::Deserialize;
 use tidetable_storage::{DatasetName, Key, Served, Version, dataset_not_found};
 
 use super::error::{Answer, Fault, Problem};
-use super::extract::{Dataset, Json};
+use super::extract::{Dataset, Json, Query};
 use super::fields::Fields;
 use super::keys::KeyEncoding;
 use super::read::{lease, stamp};
+use super::versions::NoParameters;
 use crate::state::AppState;
 use crate::telemetry::RequestId;
 
@@ -59,6 +60,7 @@ struct NamedBatch {
 pub(crate) async fn batch_get(
     State(app): State<AppState>,
     Dataset(dataset): Dataset,
+    Query(_): Query<NoParameters>,
     Json(request): Json<BatchRequest>,
 ) -> Answer<Response> {
     check_keys(&app, request.keys.len())?;
@@ -75,6 +77,7 @@ pub(crate) async fn batch_get(
 pub(crate) async fn batches_get(
     State(app): State<AppState>,
     request_id: RequestId,
+    Query(_): Query<NoParameters>,
     Json(request): Json<BatchesRequest>,
 ) -> Answer<Response> {
     check_keys(&app, request.requests.iter().map(|r| r.keys.len()).sum())?;

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
-use tidetable_storage::DatasetConfig;
+use tidetable_storage::{DatasetConfig, Happened};
 
 use super::asked::cause;
 use super::blocking::blocking;
@@ -110,6 +110,8 @@ pub(crate) async fn history(
 ) -> Answer<axum::Json<Value>> {
     let catalog = app.store.catalog();
     let dataset = catalog.dataset(&name)?;
-    let items = dataset.history.iter().rev().map(|event| (event.seq.to_string(), event));
+    // Two lines may tell of one event, and so have one number.
+    let at = |line: &Happened| format!("{}-{}", line.seq, line.event);
+    let items = dataset.history.iter().rev().map(|line| (at(line), line));
     page("events", &query, items, |event| json!(EventResource::of(event))).map(axum::Json)
 }

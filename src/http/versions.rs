@@ -32,6 +32,7 @@ const MAX_WAIT: u64 = 300;
 pub(crate) async fn create(
     State(app): State<AppState>,
     Dataset(dataset): Dataset,
+    Query(_): Query<NoParameters>,
     request_id: RequestId,
     headers: HeaderMap,
     Json(mut body): Json<Map<String, Value>>,
@@ -127,6 +128,7 @@ pub(crate) struct CommitRequest {
 pub(crate) async fn commit(
     State(app): State<AppState>,
     DatasetVersion(dataset, version): DatasetVersion,
+    Query(_): Query<NoParameters>,
     request_id: RequestId,
     headers: HeaderMap,
     Json(request): Json<CommitRequest>,

@@ -29,7 +29,7 @@ use crate::gates;
 use crate::names::{DatasetName, Version};
 
 /// How many events of a dataset its history shows.
-const HISTORY_KEPT: usize = 10_000;
+const HISTORY_KEPT: usize = 1_000;
 /// How many activations are remembered to find what to roll back to.
 const SERVED_KEPT: usize = 1_000;
 /// How many deleted versions still show what they were.
@@ -432,7 +432,7 @@ impl Dataset {
             Event::Rejected(e) => Some(gates::refusal(&e.gates)),
             _ => cause.reason.clone(),
         };
-        self.history.push_back(Happened {
+        let line = Happened {
             seq,
             at: cause.at,
             event: event.name().to_owned(),
@@ -442,8 +442,27 @@ impl Dataset {
             actor: cause.actor.clone(),
             request_id: cause.request_id.clone(),
             reason,
-        });
-        if self.history.len() > HISTORY_KEPT {
+        };
+        // One event that did two things is two lines for whoever reads the history.
+        let also = |event: &str| Happened {
+            event: event.to_owned(),
+            version: None,
+            from: None,
+            to: None,
+            ..line.clone()
+        };
+        match event {
+            Event::Activated(e) if e.hold == Some(true) => {
+                let held = also("held");
+                self.history.extend([line, held]);
+            }
+            Event::Activated(e) if e.hold == Some(false) => {
+                let released = also("released");
+                self.history.extend([released, line]);
+            }
+            _ => self.history.push_back(line),
+        }
+        while self.history.len() > HISTORY_KEPT {
             self.history.pop_front();
         }
     }

@@ -145,8 +145,12 @@ fn keys_and_values_outside_their_size() {
     let row = |key: &str, value: &str| format!("{GOOD}{{\"k\":\"{key}\",\"v\":\"{value}\"}}\n");
     let long_key = "k".repeat(64 * 1024 + 1);
     let long_value = "v".repeat(16 * 1024 * 1024);
-    for rows in [row("", "x"), row(&long_key, "x"), row("carol", &long_value)] {
-        let problem = refused(&server, NDJSON, rows.as_bytes(), "bad_rows");
+    for (rows, code) in [
+        (row("", "x"), "bad_rows"),
+        (row(&long_key, "x"), "bad_rows"),
+        (row("carol", &long_value), "value_too_large"),
+    ] {
+        let problem = refused(&server, NDJSON, rows.as_bytes(), code);
         assert_names_row(&problem, "3");
     }
     // At the limit they are good. An address line is shorter than such a key: a batch is not.

@@ -51,8 +51,11 @@ fn tree(dir: &Path) -> Vec<(String, u64)> {
             if metadata.is_dir() {
                 open.push(entry.path());
             }
-            // RocksDB writes its own logs when it likes.
-            if !entry.path().components().any(|c| c.as_os_str() == "db") {
+            // RocksDB writes its own logs when it likes, and the server says what it is asked.
+            let is_log = ["db", "stderr"]
+                .iter()
+                .any(|name| entry.path().components().any(|part| part.as_os_str() == *name));
+            if !is_log {
                 found.push((
                     entry.path().display().to_string(),
                     if metadata.is_dir() { 0 } else { metadata.len() },
