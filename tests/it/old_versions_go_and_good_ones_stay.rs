@@ -55,8 +55,8 @@ fn the_one_to_roll_back_to_stays_whatever_the_setting() {
     for version in 1..=4 {
         server.pushed(D, &rows(D, version, 10));
     }
-    eventually("versions 1 and 2 are deleted", || state(&server, 2) == "deleted");
-    assert_eq!(on_disk(&server), [3, 4]);
+    eventually("versions 1 and 2 are deleted with their files", || on_disk(&server) == [3, 4]);
+    assert_eq!((state(&server, 1).as_str(), state(&server, 2).as_str()), ("deleted", "deleted"));
     let answer = server.operate(D, "rollback", &json!({})).expect(200).json();
     assert_eq!(answer["to"], 3, "{answer}");
 
