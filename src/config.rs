@@ -155,7 +155,8 @@ impl ServeConfig {
         Self::parse(&given)
     }
 
-    /// The defaults alone, for tests and for whoever serves without a command line.
+    /// The defaults alone.
+    #[cfg(test)]
     pub(crate) fn defaults() -> Self {
         Self::parse(&Given::default()).expect("the defaults are valid, as a test shows")
     }

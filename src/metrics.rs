@@ -245,11 +245,6 @@ impl DatasetMetrics {
         *self.served.lock().unwrap_or_else(PoisonError::into_inner) = served;
     }
 
-    /// The dataset was held or released.
-    pub(crate) fn hold(&self, held: bool) {
-        self.served.lock().unwrap_or_else(PoisonError::into_inner).held = held;
-    }
-
     /// So many versions are on disk, of so many bytes together.
     pub(crate) fn keeps(&self, versions: u64, bytes: u64) {
         self.versions.store(versions, Relaxed);
@@ -379,7 +374,7 @@ mod tests {
         let served =
             Served { version: 42, records: 7, bytes: 9, activated_at: 5, ..Served::default() };
         dataset.serves(served);
-        dataset.hold(true);
+        dataset.serves(Served { held: true, ..served });
         dataset.rolled_back();
         dataset.keeps(3, 1234);
         dataset.pushed(PushOutcome::Rejected, Duration::from_secs(2));

@@ -289,11 +289,6 @@ impl Params {
         })
     }
 
-    /// What was given and not taken yet, for an owner that knows its names by itself.
-    pub(crate) fn rest(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.given.iter().map(|(name, value)| (name.as_str(), value.as_str()))
-    }
-
     /// Refuses the first parameter that nobody took.
     pub(crate) fn finish(self) -> Answer<()> {
         let Some((name, _)) = self.given.first() else { return Ok(()) };
@@ -463,7 +458,6 @@ mod tests {
         assert_eq!(params.take("key").as_deref(), Some("a b"));
         assert_eq!(params.take_parsed::<u32>("limit").unwrap(), Some(3));
         assert_eq!(params.take_parsed::<u32>("absent").unwrap(), None);
-        assert_eq!(params.rest().collect::<Vec<_>>(), [("wait", "")]);
         let problem = params.finish().unwrap_err();
         assert_eq!(problem.code(), "unknown_parameter");
         assert!(problem.detail().contains("\"wait\"") && problem.detail().contains("limit"));

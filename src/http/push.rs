@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt as _;
 use serde_json::json;
@@ -143,7 +143,7 @@ fn format_of(headers: &HeaderMap) -> Option<Format> {
 
 /// Compressed data is recognised by its first bytes when it is read.
 pub(crate) fn check_encoding(headers: &HeaderMap) -> Answer<()> {
-    match headers.get(CONTENT_ENCODING).map(|value| value.as_bytes()) {
+    match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
         None | Some(b"" | b"identity" | b"gzip" | b"x-gzip" | b"zstd") => Ok(()),
         Some(_) => Err(Problem::new(
             Fault::UnsupportedEncoding,

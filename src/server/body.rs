@@ -21,6 +21,7 @@ pub(crate) struct BodyStalled(Duration);
 
 impl BodyStalled {
     /// Nothing came for this long.
+    #[cfg(test)]
     pub(crate) fn after(limit: Duration) -> Self {
         Self(limit)
     }

@@ -116,7 +116,7 @@ fn a_file_of_rocksdb_that_does_not_fit_is_remade_or_an_error() {
     let damages: [(&str, Damage); 3] = [
         ("flipped", |path| flip(path, size(path) / 2)),
         ("shortened", |path| {
-            File::options().write(true).open(path).unwrap().set_len(size(path) / 2).unwrap()
+            File::options().write(true).open(path).unwrap().set_len(size(path) / 2).unwrap();
         }),
         ("removed", |path| fs::remove_file(path).unwrap()),
     ];

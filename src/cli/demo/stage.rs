@@ -188,7 +188,7 @@ impl Stage {
     /// Says where everything is, and serves on until Ctrl-C.
     pub(crate) fn serve_on(&mut self) -> Result<(), Failure> {
         let (url, home) = (self.url.clone(), self.home.path().display().to_string());
-        let programs = self.binary.parent().unwrap_or(Path::new("/")).display().to_string();
+        let programs = self.binary.parent().unwrap_or_else(|| Path::new("/")).display().to_string();
         self.heading("Your turn", "The server goes on serving. In another terminal, try:")?;
         self.text(format!(
             "
