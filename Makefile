@@ -11,7 +11,7 @@ TIMED := @scripts/timed
 .DEFAULT_GOAL := help
 # RocksDB's compiler jobs already take every core; cargo shares them itself.
 .NOTPARALLEL:
-.PHONY: help setup setup-test build demo test test-million test-real-data ci fmt fmt-check lint doc deny install
+.PHONY: help setup setup-test build demo test test-million test-memory test-real-data ci fmt fmt-check lint doc deny install
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ test-million: setup ## 1,000,000 records in three orders, all read back, before 
 
 test-real-data: build setup-test ## the test on real data alone
 	tests/real_data/run '$(BIN)'
+
+test-memory: build ## peak memory of a push, and of one with ten times the data (25 GB of disk)
+	tests/memory/run '$(BIN)'
 
 ci: fmt-check lint test doc deny ## all that CI runs
 

@@ -62,12 +62,13 @@ fn try_build(
         let _ = std::fs::remove_dir_all(store.layout().push(dataset, *version));
         return Ok(Some(PushOutcome::Aborted));
     };
-    let Built { digest, duplicates_dropped } = built?;
+    let Built { digest, duplicates_dropped, peak_memory_bytes } = built?;
     let snapshot = VerifiedSnapshot::vouched(&spec.out, &digest)?;
     let records = snapshot.manifest().records;
     match store.publish(dataset, *version, &snapshot, duplicates_dropped, cause.clone()) {
         Ok(state) => {
-            info!(%dataset, version = version.0, records, state = state.as_str(), "published");
+            let state = state.as_str();
+            info!(%dataset, version = version.0, records, state, peak_memory_bytes, "published");
         }
         Err(error) if error.code() == Code::OutcomeUnknown => {
             error!(%dataset, version = version.0, %error, "a restart settles whether it is published");

@@ -112,7 +112,19 @@ fn build(spec: &BuildSpec) -> Result<Built, IngestError> {
     let verified = unpublished.verify(&mut |bytes| {
         teller.tell(Progress { phase: Phase::Verifying, rows, bytes, total_bytes });
     })?;
-    Ok(Built { digest: *verified.digest(), duplicates_dropped: gathered.duplicates_dropped })
+    Ok(Built {
+        digest: *verified.digest(),
+        duplicates_dropped: gathered.duplicates_dropped,
+        peak_memory_bytes: peak_memory().unwrap_or_default(),
+    })
+}
+
+/// The most memory that this process had resident so far, in bytes.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib * 1024)
 }
 
 /// A part is built from only if it still is what arrived.
