@@ -1,0 +1,59 @@
+//! Bodies on their way in: how long, and how they end too early.
+
+use axum::body::Body;
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_LENGTH;
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+
+use super::super::error::{Answer, Fault, Problem};
+
+/// Reads a whole body of at most `most` bytes; refuses a longer one before reading it if
+/// it announces its length.
+pub(super) async fn collect(headers: &HeaderMap, body: Body, most: usize) -> Answer<Bytes> {
+    let too_large = || {
+        Problem::new(
+            Fault::PayloadTooLarge,
+            format!("the body is longer than the {most} bytes this route takes"),
+        )
+    };
+    if content_length(headers).is_some_and(|length| length > most as u64) {
+        return Err(too_large());
+    }
+    match http_body_util::Limited::new(body, most).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
+        Err(error) => Err(broken_body(&*error)),
+    }
+}
+
+/// The problem of a body that stopped: too slow, or the connection went away.
+pub(crate) fn broken_body(error: &(dyn std::error::Error + 'static)) -> Problem {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(stalled) = error.downcast_ref::<crate::server::BodyStalled>() {
+            return Problem::new(Fault::BodyTimeout, stalled.to_string());
+        }
+        cause = error.source();
+    }
+    Problem::new(Fault::BodyIncomplete, "the body ended before it was complete").because(error)
+}
+
+/// `Content-Length`, if it was sent. (HTTP itself has refused malformed ones.)
+pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_stalls_is_a_timeout_and_one_that_breaks_is_not() {
+        let stalled = crate::server::BodyStalled::after(std::time::Duration::from_secs(30));
+        assert_eq!(broken_body(&stalled).status(), 408);
+        let wrapped = axum::Error::new(stalled);
+        assert_eq!(broken_body(&wrapped).status(), 408);
+        assert_eq!(broken_body(&std::io::Error::other("reset")).code(), "body_incomplete");
+    }
+}

@@ -1,0 +1,152 @@
+//! JSON bodies, each of their fields known by name.
+
+use axum::extract::{FromRequest, Request};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
+use serde::de::DeserializeOwned;
+
+use super::super::error::{Answer, Fault, Problem};
+use super::body::collect;
+use super::{known_list, quoted_after, shown};
+
+/// The largest JSON body, in bytes: 1,000 keys of 64 KiB do not fit, 1,000 of 4 KiB do.
+pub(crate) const MAX_JSON_BYTES: usize = 4 * 1024 * 1024;
+
+/// A JSON body. `T` must be `#[serde(deny_unknown_fields)]`. An empty body is `{}`, so
+/// that operations whose fields are all optional need none. At most [`MAX_JSON_BYTES`].
+///
+/// A body must say that it is JSON, or say nothing: `text/plain` and form bodies are what
+/// a hostile page can make a browser send without asking.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Answer<Self> {
+        let (parts, body) = request.into_parts();
+        refuse_encoding(&parts.headers)?;
+        let bytes = collect(&parts.headers, body, MAX_JSON_BYTES).await?;
+        if !bytes.is_empty() {
+            require_json(&parts.headers)?;
+        }
+        parse_json(&bytes).map(Self)
+    }
+}
+
+/// Parses a body that was read already, with the same errors as [`Json`].
+pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
+    let bytes = if bytes.is_empty() { b"{}" } else { bytes };
+    serde_json::from_slice(bytes).map_err(|error| {
+        let text = error.to_string();
+        let (fault, detail) = match quoted_after(&text, "unknown field `") {
+            Some(name) => {
+                let known = text.rsplit_once(" at line ").map_or(text.as_str(), |(head, _)| head);
+                let takes = match known_list(known).as_str() {
+                    "" => "it has none".to_owned(),
+                    known => format!("it has {known}"),
+                };
+                let name = shown(name);
+                (Fault::UnknownField, format!("{name} is not a field of this body; {takes}"))
+            }
+            None => (Fault::MalformedBody, format!("the body is not the JSON expected: {text}")),
+        };
+        Problem::new(fault, detail)
+    })
+}
+
+fn refuse_encoding(headers: &HeaderMap) -> Answer<()> {
+    match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+        None | Some(b"" | b"identity") => Ok(()),
+        Some(_) => Err(Problem::new(
+            Fault::UnsupportedEncoding,
+            "this route takes its JSON uncompressed; only the data of a push may be compressed",
+        )),
+    }
+}
+
+fn require_json(headers: &HeaderMap) -> Answer<()> {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let text = value.to_str().unwrap_or_default();
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+    {
+        return Ok(());
+    }
+    let detail =
+        format!("the body is {}; send it with Content-Type: application/json", shown(&essence));
+    Err(Problem::new(Fault::UnsupportedMediaType, detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::Router;
+    use axum::body::Body;
+    use axum::http::header::CONTENT_LENGTH;
+    use axum::http::request::Builder;
+    use axum::routing::post;
+    use http_body_util::BodyExt as _;
+    use serde::Deserialize;
+    use tower::ServiceExt as _;
+
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Roll {
+        to: Option<u64>,
+        reason: Option<String>,
+    }
+
+    fn router() -> Router {
+        Router::new().route(
+            "/roll",
+            post(
+                |Json(roll): Json<Roll>| async move { format!("{:?} {:?}", roll.to, roll.reason) },
+            ),
+        )
+    }
+
+    async fn send(request: Builder, body: impl Into<Body>) -> (u16, String) {
+        let response = router().oneshot(request.body(body.into()).unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        if let Some(problem) = response.extensions().get::<Problem>() {
+            return (status, format!("{}: {}", problem.code(), problem.detail()));
+        }
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn bodies_are_strict_json() {
+        let json =
+            || Request::post("/roll").header(CONTENT_TYPE, "application/json; charset=utf-8");
+        assert_eq!(send(json(), r#"{"to":4}"#).await, (200, "Some(4) None".into()));
+        assert_eq!(send(Request::post("/roll"), "").await, (200, "None None".into()));
+        assert_eq!(send(Request::post("/roll"), "{}").await.0, 200);
+
+        let (status, text) = send(json(), r#"{"too":4}"#).await;
+        assert_eq!(status, 400);
+        assert!(text.starts_with("unknown_field: \"too\""), "{text}");
+        assert!(text.contains("`to`, `reason`") && !text.contains("at line"), "{text}");
+
+        for bad in [r#"{"to":"#, r#"{"to":"x"}"#, "[1]", "\u{feff}{}", r#"{"to":1,"to":2}"#, "{}{}"]
+        {
+            let (status, text) = send(json(), bad).await;
+            assert_eq!((status, &text[..15]), (400, "malformed_body:"), "{bad}");
+        }
+        let deep = "[".repeat(100_000);
+        assert_eq!(send(json(), deep).await.0, 400);
+    }
+
+    #[tokio::test]
+    async fn bodies_of_another_kind_or_size_are_refused() {
+        let form = Request::post("/roll").header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        assert_eq!(send(form, "{}").await.0, 415);
+        let packed = Request::post("/roll").header(CONTENT_ENCODING, "gzip");
+        assert_eq!(send(packed, "{}").await.0, 415);
+        let (status, text) = send(Request::post("/roll"), vec![b' '; MAX_JSON_BYTES + 1]).await;
+        assert_eq!(status, 413, "{text}");
+        let announced = Request::post("/roll").header(CONTENT_LENGTH, MAX_JSON_BYTES + 1);
+        assert_eq!(send(announced, "{}").await.0, 413);
+    }
+}
