@@ -76,6 +76,10 @@ where
             let response = uri_too_long(self.edge.max_uri_bytes).into_response();
             return Box::pin(async move { Ok(seen.after(response, &metrics)) });
         }
+        if from_another_site(&request) {
+            let response = cross_site().into_response();
+            return Box::pin(async move { Ok(seen.after(response, &metrics)) });
+        }
         // The router is called inside the guard too: extractors may panic as well.
         let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
         Box::pin(async move {
@@ -86,6 +90,19 @@ where
             Ok(seen.after(response, &metrics))
         })
     }
+}
+
+/// Whether a browser sends this for a page of another site. A page that somebody opens
+/// must not be able to roll back a dataset of a server on that person's machine. Clients
+/// that are no browsers do not send the header.
+fn from_another_site(request: &Request) -> bool {
+    let site = request.headers().get("sec-fetch-site").map(HeaderValue::as_bytes);
+    !request.method().is_safe() && matches!(site, Some(b"cross-site" | b"same-site"))
+}
+
+fn cross_site() -> Problem {
+    let text = "a page of another site made a browser send this request: it is refused";
+    Problem::new(Fault::CrossSite, text)
 }
 
 fn uri_too_long(most: usize) -> Problem {
@@ -241,6 +258,11 @@ mod tests {
             (Request::get("/missing"), 404, "key_not_found"),
             (Request::get("/nowhere"), 404, "route_not_found"),
             (Request::delete("/panic"), 405, "method_not_allowed"),
+            (
+                Request::post("/ok/1").header("sec-fetch-site", "cross-site"),
+                403,
+                "cross_site_request",
+            ),
             (Request::get(format!("/ok/{}", "k".repeat(64))), 414, "uri_too_long"),
         ] {
             let (response, body) = send(&metrics, request).await;

@@ -82,6 +82,8 @@ faults! {
     UnsupportedEncoding = "unsupported_encoding" => UNSUPPORTED_MEDIA_TYPE;
     /// A `Content-Type` that is not supported here.
     UnsupportedMediaType = "unsupported_media_type" => UNSUPPORTED_MEDIA_TYPE;
+    /// A change that a page of another site made a browser ask for.
+    CrossSite = "cross_site_request" => FORBIDDEN;
     /// More work than the server takes on at once.
     Overloaded = "overloaded" => SERVICE_UNAVAILABLE, retryable;
     /// The server is stopping.
