@@ -56,7 +56,7 @@ lint: setup ## clippy, every warning an error
 	$(TIMED) 'clippy' $(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 
 doc: setup ## the documentation of the code, every warning an error
-	$(TIMED) 'docs' env RUSTDOCFLAGS='-D warnings' $(CARGO) doc --release --locked --workspace --no-deps --document-private-items
+	$(TIMED) 'docs' env RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' $(CARGO) doc --release --locked --workspace --no-deps --document-private-items
 
 deny: ## licences, banned crates and sources of every dependency
 	$(TIMED) 'licences, bans and sources' sh -c '"$$(scripts/cargo-deny)" check licenses bans sources'

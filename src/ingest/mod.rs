@@ -6,7 +6,7 @@
 //! sorter. After sorting, [`Gather`] makes one final record of all that share a key.
 //!
 //! What holds everywhere here:
-//! - No file is held in memory: one row (at most [`MAX_ROW_BYTES`]) or one small batch is.
+//! - No file is held in memory: one row (at most `lines::MAX_ROW_BYTES`) or one small batch is.
 //! - A row is used whole or fails the push. After the first bad row the sink is not called
 //!   again; reading goes on only to name up to five problems.
 //! - What text sources wrote is what is stored: numbers keep their text, 64-bit and longer.

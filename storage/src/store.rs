@@ -94,7 +94,7 @@ impl Store {
     /// folds the journal, removes what no event owns. No snapshot is opened yet; see
     /// [`Store::open_current`].
     ///
-    /// [`Code::DirectoryInUse`] if another process has it; [`Code::JournalCorrupt`] if the
+    /// [`crate::Code::DirectoryInUse`] if another process has it; [`crate::Code::JournalCorrupt`] if the
     /// journal is damaged.
     pub fn open(root: &Path, options: StoreOptions) -> Result<(Self, Recovery)> {
         recovery::open(root, options)
