@@ -27,7 +27,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post, put};
-use utoipa::OpenApi as _;
 
 use crate::state::AppState;
 
@@ -68,7 +67,7 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/version", get(health::version))
         .route("/metrics", get(health::metrics))
-        .merge(openapi::routes(&openapi::Document::openapi()))
+        .merge(openapi::routes())
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::no_such_method)
         .layer(edge)

@@ -1,82 +1,253 @@
-//! `/openapi.json` and `/docs`: the document that every route adds itself to.
+//! `/openapi.json` and `/docs`: the document of every route, and a page to read it in.
 //!
-//! Handlers describe themselves with `#[utoipa::path]` and are mounted with
-//! `utoipa_axum`'s `OpenApiRouter`; this file holds what they share.
+//! [`OPERATIONS`] says what each route is for, what it takes and what it answers; a test
+//! holds it against the route table, in both directions. The shapes of JSON stand beside,
+//! in `openapi.json`.
 
 use axum::Router;
+use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
-use serde::Serialize;
-use utoipa::{OpenApi, ToSchema};
-use utoipa_swagger_ui::SwaggerUi;
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+use tidetable_storage::Code;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
-/// The document before any route has added itself.
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "Tidetable",
-        description = "Versions of datasets are pushed by batch jobs, swapped in whole, and looked up by key. \
-            Every error is a problem document (RFC 9457) with a stable `code`.",
-        license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT"),
-    ),
-    tags(
-        (name = "reads", description = "Look keys up in the current or a kept version"),
-        (name = "pushes", description = "Bring a new version"),
-        (name = "operations", description = "Watch, hold, activate and roll back"),
-        (name = "server", description = "Health, metrics and this document"),
-    ),
-    components(schemas(ProblemDocument)),
-)]
-pub(crate) struct Document;
+use super::error::Fault;
+use crate::ingest::RowOptions;
 
-/// What every error is answered with, as `application/problem+json`.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Problem)]
-pub(crate) struct ProblemDocument {
-    /// A name for the kind of problem, made from its code
-    #[schema(example = "urn:tidetable:problem:key_not_found")]
-    r#type: String,
-    /// The kind of problem in words
-    #[schema(example = "Key not found")]
-    title: String,
-    /// The HTTP status
-    #[schema(example = 404)]
-    status: u16,
-    /// What was expected, what was found, and what to do now
-    detail: String,
-    /// The stable name that programs switch on
-    #[schema(example = "key_not_found")]
-    code: String,
-    /// Whether the same request may succeed later
-    retryable: bool,
-    /// The name of this request in the server's log
-    request_id: String,
+/// The shapes of bodies and answers, and the parameters that several routes share.
+const COMPONENTS: &str = include_str!("openapi.json");
+
+/// One operation, as it is described.
+struct Operation {
+    method: &'static str,
+    path: &'static str,
+    tag: &'static str,
+    id: &'static str,
+    summary: &'static str,
+    /// Names of shared parameters; those of the path are found by themselves.
+    takes: &'static [&'static str],
+    /// The shape of the body: a schema's name, or a media type.
+    body: Option<&'static str>,
+    /// Statuses of success, each with what it means.
+    gives: &'static [(&'static str, &'static str)],
+    /// The shape of the answer: a schema's name, or a media type.
+    answer: &'static str,
 }
 
-/// The two routes. The document is written to JSON once; the page needs no network.
-pub(crate) fn routes<S: Clone + Send + Sync + 'static>(
-    document: &utoipa::openapi::OpenApi,
-) -> Router<S> {
-    let json = bytes::Bytes::from(document.to_json().expect("the document is plain data"));
+macro_rules! operations {
+    ($($method:ident $path:literal $tag:literal $id:literal: $summary:literal,
+        takes $takes:tt, body $body:expr, gives $gives:tt $answer:literal;)*) => {
+        /// Every operation there is.
+        const OPERATIONS: &[Operation] = &[$(Operation {
+            method: stringify!($method), path: $path, tag: $tag, id: $id, summary: $summary,
+            takes: &$takes, body: $body, gives: &$gives, answer: $answer,
+        },)*];
+    };
+}
+
+operations! {
+    get "/v1/datasets/{dataset}/keys/{key}" "reads" "getKey": "Look one key up in the current version, or in a kept one",
+        takes ["key_encoding", "fields", "read_version", "If-None-Match"], body None,
+        gives [("200", "The stored bytes"), ("304", "The client has this value already")] "*/*";
+    post "/v1/datasets/{dataset}/batch-get" "reads" "batchGet": "Look many keys up, all in one version",
+        takes [], body Some("BatchRequest"), gives [("200", "One result for each key, in the order asked")] "BatchAnswer";
+    post "/v1/batch-get" "reads" "batchGetSeveral": "Look keys up in several datasets, as they stood at one instant",
+        takes [], body Some("BatchesRequest"), gives [("200", "One answer for each dataset; one that failed has its error in its place")] "BatchesAnswer";
+    get "/v1/datasets/{dataset}/scan" "reads" "scan": "Read the records of a prefix in key order, page by page, all of one version",
+        takes ["prefix", "limit", "cursor", "read_version", "key_encoding", "fields"], body None, gives [("200", "One page")] "ScanAnswer";
+
+    post "/v1/datasets/{dataset}/push" "pushes" "push": "Push a whole version in one request: build, verify, gate, activate",
+        takes ["label", "as_of", "activate", "wait_for_end", "Idempotency-Key", "Content-Digest"], body Some("*/*"),
+        gives [("201", "The version is there"), ("202", "The version waits: the dataset is held, or wait=false")] "Version";
+    get "/v1/datasets/{dataset}/versions" "pushes" "listVersions": "List versions, newest first",
+        takes ["limit", "cursor"], body None, gives [("200", "One page")] "Versions";
+    post "/v1/datasets/{dataset}/versions" "pushes" "createVersion": "Begin a push whose data comes in parts",
+        takes ["Idempotency-Key"], body Some("CreateRequest"), gives [("201", "It takes parts now")] "Version";
+    get "/v1/datasets/{dataset}/versions/{version}" "pushes" "getVersion": "Look at one version, or wait until its push has ended",
+        takes ["wait_seconds"], body None, gives [("200", "The version")] "Version";
+    delete "/v1/datasets/{dataset}/versions/{version}" "pushes" "deleteVersion": "Abort a push, or delete a version that nobody serves",
+        takes [], body None, gives [("200", "The version, deleted")] "Version";
+    get "/v1/datasets/{dataset}/versions/{version}/parts" "pushes" "listParts": "List the parts that have arrived, in the order of their rows",
+        takes ["limit", "cursor"], body None, gives [("200", "One page")] "Parts";
+    put "/v1/datasets/{dataset}/versions/{version}/parts/{part}" "pushes" "putPart": "Send one part; the same part again takes its place",
+        takes ["Content-Digest"], body Some("*/*"), gives [("200", "It is on the disk")] "Part";
+    post "/v1/datasets/{dataset}/versions/{version}/commit" "pushes" "commitVersion": "All parts are there: build, verify, gate, activate",
+        takes ["Idempotency-Key"], body Some("CommitRequest"), gives [("202", "It is being built"), ("200", "It was committed alike before")] "Version";
+
+    get "/v1/datasets" "operations" "listDatasets": "List datasets by name",
+        takes ["limit", "cursor"], body None, gives [("200", "One page")] "Datasets";
+    get "/v1/datasets/{dataset}" "operations" "getDataset": "Look at one dataset",
+        takes [], body None, gives [("200", "The dataset")] "Dataset";
+    put "/v1/datasets/{dataset}" "operations" "putDataset": "Make a dataset, or change the settings that the body names",
+        takes [], body Some("DatasetConfig"), gives [("200", "Its settings were changed"), ("201", "It was made")] "Dataset";
+    delete "/v1/datasets/{dataset}" "operations" "deleteDataset": "Delete a dataset with all its versions; its numbers are not used again",
+        takes [], body None, gives [("200", "It is deleted")] "Deleted";
+    get "/v1/datasets/{dataset}/history" "operations" "getHistory": "List what happened to a dataset, newest first",
+        takes ["limit", "cursor"], body None, gives [("200", "One page")] "Events";
+    post "/v1/datasets/{dataset}/activate" "operations" "activate": "Make a version the one being served",
+        takes ["Idempotency-Key"], body Some("ActivateRequest"), gives [("200", "The swap was made")] "Moved";
+    post "/v1/datasets/{dataset}/rollback" "operations" "rollBack": "Go back to an earlier version, mark the current one as bad, and hold the dataset",
+        takes ["Idempotency-Key"], body Some("RollbackRequest"), gives [("200", "The swap was made")] "Moved";
+    post "/v1/datasets/{dataset}/hold" "operations" "hold": "Let no push be activated by itself from here on",
+        takes ["Idempotency-Key"], body Some("ReasonRequest"), gives [("200", "It is held; `changed` says whether it was not before")] "Held";
+    post "/v1/datasets/{dataset}/release" "operations" "release": "End a hold, and activate the newest ready version whose push had asked for it",
+        takes ["Idempotency-Key"], body Some("ReasonRequest"), gives [("200", "It is released")] "Released";
+
+    get "/livez" "server" "livez": "Whether the process answers",
+        takes [], body None, gives [("200", "It does")] "Health";
+    get "/readyz" "server" "readyz": "Whether every current version is open; damaged ones are named and not waited for",
+        takes [], body None, gives [("200", "Ready"), ("503", "Opening, or stopping")] "Health";
+    get "/version" "server" "version": "Which server this is",
+        takes [], body None, gives [("200", "Its name and version")] "ServerVersion";
+    get "/metrics" "server" "metrics": "What is counted, for Prometheus",
+        takes [], body None, gives [("200", "OpenMetrics text")] "application/openmetrics-text";
+}
+
+/// The two routes. The document is written once; the page needs no network.
+pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    let json = Bytes::from(document().to_string());
     let answer = move || {
         let json = json.clone();
-        async move { ([(http::header::CONTENT_TYPE, "application/json")], json) }
+        async move { ([(CONTENT_TYPE, "application/json")], json) }
     };
-    let page = SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from("/openapi.json"));
+    let page = SwaggerUi::new("/docs").config(Config::from("/openapi.json"));
     Router::new().route("/openapi.json", get(answer)).merge(page)
+}
+
+fn document() -> Value {
+    let mut document: Value =
+        serde_json::from_str(COMPONENTS).expect("openapi.json is JSON, as a test shows");
+    document["info"]["version"] = json!(env!("CARGO_PKG_VERSION"));
+    let codes = Code::ALL.iter().map(|code| code.as_str());
+    let codes: Vec<&str> = codes.chain(Fault::ALL.iter().map(|fault| fault.code())).collect();
+    document["components"]["schemas"]["Problem"]["properties"]["code"]["examples"] = json!(codes);
+    let mut paths = Map::new();
+    for operation in OPERATIONS {
+        let path = paths.entry(operation.path).or_insert_with(|| json!({}));
+        path[operation.method] = operation.describe();
+    }
+    document["paths"] = Value::Object(paths);
+    document
+}
+
+impl Operation {
+    fn describe(&self) -> Value {
+        let of_path = self.path.split('/').filter_map(|s| s.strip_prefix('{')?.strip_suffix('}'));
+        let shared = of_path.chain(self.takes.iter().copied());
+        let mut parameters: Vec<Value> = shared
+            .map(|name| json!({ "$ref": format!("#/components/parameters/{name}") }))
+            .collect();
+        if self.id == "push" {
+            parameters.extend(RowOptions::NAMES.iter().map(|name| {
+                json!({
+                    "name": name, "in": "query", "required": *name == "key",
+                    "description": "See the row options of the documentation",
+                    "schema": { "type": "string" },
+                })
+            }));
+        }
+        let mut responses = Map::new();
+        for (status, meaning) in self.gives {
+            let has_body = *status != "304";
+            let mut response = json!({ "description": meaning });
+            if has_body {
+                response["content"] = content(self.answer);
+            }
+            responses.insert((*status).to_owned(), response);
+        }
+        responses.insert("default".to_owned(), json!({ "$ref": "#/components/responses/Problem" }));
+        let mut described = json!({
+            "tags": [self.tag], "operationId": self.id, "summary": self.summary,
+            "parameters": parameters, "responses": responses,
+        });
+        if let Some(body) = self.body {
+            described["requestBody"] = json!({ "content": content(body) });
+        }
+        described
+    }
+}
+
+/// A schema's name as JSON of that shape, a media type as bytes.
+fn content(shape: &str) -> Value {
+    if shape.contains('/') {
+        return json!({ shape: {} });
+    }
+    json!({ "application/json": { "schema": { "$ref": format!("#/components/schemas/{shape}") } } })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::error::{Fault, Problem};
+    use super::super::error::Problem;
     use super::*;
     use axum::body::Body;
     use axum::extract::Request;
     use http_body_util::BodyExt as _;
-    use serde_json::Value;
+    use std::collections::BTreeSet;
     use tower::ServiceExt as _;
 
+    /// (method, path) of every `.route(…)` of the route table.
+    fn route_table() -> BTreeSet<(String, String)> {
+        let source = include_str!("mod.rs");
+        let mut found = BTreeSet::new();
+        for route in source.split(".route(").skip(1) {
+            let path = route.split('"').nth(1).unwrap();
+            let rest = route.split_once(',').unwrap().1;
+            let rest = rest.split("// ").next().unwrap();
+            for method in ["get", "post", "put", "delete"] {
+                let called = [format!(" {method}("), format!(".{method}("), format!("\t{method}(")];
+                if called.iter().any(|call| rest.contains(call.as_str())) {
+                    found.insert((method.to_owned(), path.to_owned()));
+                }
+            }
+        }
+        // Another spelling of a lookup: its key is empty, so it is refused.
+        found.remove(&("get".to_owned(), "/v1/datasets/{dataset}/keys/".to_owned()));
+        found
+    }
+
+    #[test]
+    fn the_document_describes_the_route_table_and_nothing_else() {
+        let described: BTreeSet<_> =
+            OPERATIONS.iter().map(|o| (o.method.to_owned(), o.path.to_owned())).collect();
+        assert_eq!(described, route_table());
+        let ids: BTreeSet<_> = OPERATIONS.iter().map(|o| o.id).collect();
+        assert_eq!(ids.len(), OPERATIONS.len(), "operation ids are unique");
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        fn references(value: &Value, found: &mut Vec<String>) {
+            match value {
+                Value::Object(map) => {
+                    found.extend(map.get("$ref").and_then(|r| r.as_str()).map(str::to_owned));
+                    map.values().for_each(|value| references(value, found));
+                }
+                Value::Array(list) => list.iter().for_each(|value| references(value, found)),
+                _ => {}
+            }
+        }
+        let document = document();
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(found.len() > 100, "only {} references", found.len());
+        for reference in found {
+            let pointer = reference.strip_prefix('#').unwrap();
+            assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+        }
+    }
+
+    #[test]
+    fn row_options_are_fields_of_a_push_in_parts_too() {
+        let document = document();
+        let fields = &document["components"]["schemas"]["CreateRequest"]["properties"];
+        for name in RowOptions::NAMES {
+            assert!(fields[name].is_object(), "{name} is not described");
+        }
+    }
+
     async fn fetch(path: &str) -> (u16, Vec<u8>) {
-        let router: Router = routes(&Document::openapi());
+        let router: Router = routes();
         let request = Request::get(path).body(Body::empty()).unwrap();
         let response = router.oneshot(request).await.unwrap();
         let status = response.status().as_u16();
@@ -84,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_document_describes_problems_as_they_are_written() {
+    async fn problems_are_described_as_they_are_written() {
         let (status, body) = fetch("/openapi.json").await;
         assert_eq!(status, 200);
         let document: Value = serde_json::from_slice(&body).unwrap();
