@@ -131,8 +131,10 @@ pub(crate) async fn release(
     operate(&app, dataset, cause, |store, dataset, cause| {
         let moved = store.release(dataset, cause)?;
         let detail = match &moved {
-            Some(moved) => format!("released; version {} is current", moved.to),
-            None => "released; no ready version was waiting to be activated".to_owned(),
+            Some(moved) => format!("version {} is current", moved.to),
+            None => {
+                "no ready version waited to be activated: what is served stays the same".to_owned()
+            }
         };
         let activated = moved.map(|moved| json!({ "from": moved.from, "to": moved.to }));
         Ok(axum::Json(
