@@ -278,7 +278,7 @@ impl Slot {
             Err(error) => {
                 // Too many open files, or too little memory, passes; damage does not.
                 if error.kind() == Kind::Corrupt {
-                    let text = error.to_string();
+                    let text = error.detail().to_owned();
                     let _ = self.opened.set(Err(Unusable { code: error.code(), text }));
                 }
                 Err(error)
@@ -288,7 +288,12 @@ impl Slot {
 
     fn open(&self) -> Result<Snapshot> {
         let snapshot = Snapshot::open(&self.dir, self.version, &self.digest, &self.opener.cache)?;
-        snapshot.warm()?;
+        match snapshot.warm() {
+            // A damaged block costs its own keys, each of which answers an error; the others
+            // are served.
+            Err(error) if error.code() == Code::DataCorrupt => {}
+            warmed => warmed?,
+        }
         Ok(snapshot)
     }
 }

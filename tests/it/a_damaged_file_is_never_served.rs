@@ -97,6 +97,19 @@ fn a_damaged_block_is_an_error_for_its_keys_alone() {
     roll_back(&server);
 }
 
+/// The first block is looked at when a version is opened: that must not cost the others.
+#[test]
+fn a_damaged_first_block_is_an_error_for_its_keys_alone() {
+    let mut server = killed();
+    flip(&version_file(&server, "000001.sst"), 20);
+    start_damaged(&mut server);
+    eventually("the version is open", || server.get(D, &key(RECORDS - 1)).status != 503);
+    let (right, damaged) = read_all(&server);
+    assert!(damaged > 0, "the flipped byte was read as if nothing were wrong");
+    assert!(right > RECORDS / 2, "only {right} of {RECORDS} are served: more than a block is lost");
+    roll_back(&server);
+}
+
 #[test]
 fn a_manifest_that_does_not_fit_makes_its_version_unusable() {
     let mut server = killed();
