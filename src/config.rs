@@ -94,8 +94,8 @@ settings! {
     threads: Count = "auto", "N";
     /// Memory for sorting, for each build; what does not fit goes to disk in sorted runs
     sort_memory: Bytes = "512MiB", "SIZE";
-    /// Memory for uncompressed blocks of snapshots that are read often
-    block_cache: Bytes = "256MiB", "SIZE";
+    /// Memory for blocks that scans read again and again; lookups need none of it
+    block_cache: Bytes = "32MiB", "SIZE";
     /// Pushes that are built at the same time; others wait
     builds_at_once: Count = "1", "N";
     /// Longest data of one push, as sent, in all its parts

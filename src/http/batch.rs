@@ -1,6 +1,7 @@
 //! `POST …/batch-get` and `POST /v1/batch-get`: many keys, of one or several datasets, as
 //! they stood at one instant.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,8 +13,9 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use tidetable_storage::{DatasetName, Key, Served, Version, dataset_not_found};
+use tidetable_storage::{DatasetName, Key, Lease, Served, Version, dataset_not_found};
 
+use super::blocking::blocking;
 use super::error::{Answer, Fault, Problem};
 use super::extract::{Dataset, Json, Query};
 use super::fields::Fields;
@@ -65,8 +67,7 @@ pub(crate) async fn batch_get(
 ) -> Answer<Response> {
     check_keys(&app, request.keys.len())?;
     let served = app.store.live().get(&dataset)?;
-    let mut out = Vec::with_capacity(64 * request.keys.len());
-    let version = write_results(&app, &served, &request, &mut out).await?;
+    let (version, mut out) = look_up(&app, &served, request, 0).await?;
     out.push(b'}');
     let mut response = json_answer(out);
     stamp(response.headers_mut(), &served, version);
@@ -118,71 +119,104 @@ async fn answer_one(
     let dataset = DatasetName::parse(&dataset)?;
     let served = datasets.get(&dataset).ok_or_else(|| dataset_not_found(&dataset))?;
     let request = BatchRequest { keys, fields, version, key_encoding };
-    let start = out.len();
-    // The comma before is the caller's; the brace that opens is already there.
-    let mut results = Vec::new();
-    write_results_limited(app, served, &request, &mut results, start).await?;
+    let (_, results) = look_up(app, served, request, out.len()).await?;
+    // The caller has written the brace that opens, and the comma before.
     out.extend_from_slice(&results[1..]);
     Ok(())
 }
 
-async fn write_results(
+/// Looks keys up: on this thread if that waits for no disk, else on another. Gives
+/// `{"version":…,"results":[…]` without the brace that closes. `before`: bytes of the answer
+/// that are written already.
+async fn look_up(
     app: &AppState,
     served: &Arc<Served>,
-    request: &BatchRequest,
-    out: &mut Vec<u8>,
-) -> Answer<Version> {
-    write_results_limited(app, served, request, out, 0).await
-}
-
-/// Writes `{"version":…,"results":[…]` without the brace that closes. `before`: bytes of
-/// the answer that are written already.
-async fn write_results_limited(
-    app: &AppState,
-    served: &Arc<Served>,
-    request: &BatchRequest,
-    out: &mut Vec<u8>,
+    request: BatchRequest,
     before: usize,
-) -> Answer<Version> {
-    let fields = request.fields.clone().map(Fields::new).transpose()?;
-    let decode = |key: &String| Ok(request.key_encoding.decode_text(key)?.into_owned());
-    let decoded: Vec<Vec<u8>> = request.keys.iter().map(decode).collect::<Answer<_>>()?;
-    let keys: Vec<Key<'_>> =
-        decoded.iter().map(|key| Key::new(key)).collect::<tidetable_storage::Result<_>>()?;
-    let counted = app.metrics.dataset(&served.name);
+) -> Answer<(Version, Vec<u8>)> {
     let snapshot = lease(served, request.version).await?;
     let version = snapshot.version();
+    let fields = request.fields.map(Fields::new).transpose()?;
+    let most = app.config.max_answer_bytes.as_usize().saturating_sub(before);
+    let batch =
+        Batch { snapshot, keys: request.keys, encoding: request.key_encoding, fields, most };
+    let is_json = served.is_json;
+    let counted = app.metrics.dataset(&served.name);
     let began = Instant::now();
-    let values = snapshot.get_many(&keys).map_err(|error| {
-        counted.lookup_failed();
-        Problem::from(error).in_version(version)
-    })?;
+    let results = if batch.in_memory()? {
+        batch.results(is_json)
+    } else {
+        blocking(move || batch.results(is_json)).await
+    };
     app.metrics.looked_up_in(began.elapsed());
-    let most = app.config.max_answer_bytes.as_usize();
-    out.extend_from_slice(format!("{{\"version\":{version},\"results\":[").as_bytes());
-    let mut hits = 0;
-    for (number, (key, value)) in request.keys.iter().zip(&values).enumerate() {
-        if number > 0 {
-            out.push(b',');
+    let Results { out, hits, misses } = results.inspect_err(|problem| {
+        if problem.status().is_server_error() {
+            counted.lookup_failed();
         }
-        out.extend_from_slice(b"{\"key\":");
-        serde_json::to_writer(&mut *out, key).expect("a text can be written to memory");
-        match value {
-            None => out.extend_from_slice(b",\"found\":false}"),
-            Some(value) => {
-                hits += 1;
-                out.extend_from_slice(b",\"found\":true,");
-                write_value(out, served.is_json, fields.as_ref(), value)?;
-                out.push(b'}');
-            }
-        }
-        if before + out.len() > most {
-            return Err(answer_too_large(most));
-        }
+    })?;
+    counted.looked_up_many(hits, misses);
+    Ok((version, out))
+}
+
+/// Keys to look up in one snapshot.
+struct Batch {
+    snapshot: Lease,
+    keys: Vec<String>,
+    encoding: KeyEncoding,
+    fields: Option<Fields>,
+    /// Bytes that the results may have.
+    most: usize,
+}
+
+struct Results {
+    out: Vec<u8>,
+    hits: u64,
+    misses: u64,
+}
+
+impl Batch {
+    fn in_memory(&self) -> Answer<bool> {
+        let decoded = self.decoded()?;
+        Ok(self.snapshot.in_memory(&keys(&decoded)?))
     }
-    out.push(b']');
-    counted.looked_up_many(hits, values.len() as u64 - hits);
-    Ok(version)
+
+    fn results(&self, is_json: bool) -> Answer<Results> {
+        let decoded = self.decoded()?;
+        let version = self.snapshot.version();
+        let mut out = Vec::with_capacity(512 * decoded.len());
+        out.extend_from_slice(format!("{{\"version\":{version},\"results\":[").as_bytes());
+        let mut hits = 0;
+        self.snapshot
+            .get_each(&keys(&decoded)?, |number, value| {
+                if number > 0 {
+                    out.push(b',');
+                }
+                out.extend_from_slice(b"{\"key\":");
+                let key = &self.keys[number];
+                serde_json::to_writer(&mut out, key).expect("a text can be written to memory");
+                match value {
+                    None => out.extend_from_slice(b",\"found\":false}"),
+                    Some(value) => {
+                        hits += 1;
+                        out.extend_from_slice(b",\"found\":true,");
+                        write_value(&mut out, is_json, self.fields.as_ref(), value)?;
+                        out.push(b'}');
+                    }
+                }
+                if out.len() > self.most { Err(answer_too_large(self.most)) } else { Ok(()) }
+            })
+            .map_err(|problem: Problem| problem.in_version(version))?;
+        out.push(b']');
+        Ok(Results { out, hits, misses: decoded.len() as u64 - hits })
+    }
+
+    fn decoded(&self) -> Answer<Vec<Cow<'_, [u8]>>> {
+        self.keys.iter().map(|key| self.encoding.decode_text(key)).collect()
+    }
+}
+
+fn keys<'a>(decoded: &'a [Cow<'_, [u8]>]) -> Answer<Vec<Key<'a>>> {
+    Ok(decoded.iter().map(|key| Key::new(key)).collect::<tidetable_storage::Result<_>>()?)
 }
 
 /// Writes `"value":…`: inline if values are JSON, else in base64, which it says.

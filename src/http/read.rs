@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Deserialize;
-use tidetable_storage::{Key, Lease, Served, Version};
+use tidetable_storage::{Error, Key, Lease, Served, Version};
 
 use super::blocking::blocking;
 use super::error::{Answer, Fault, Problem, VERSION_HEADER};
@@ -41,10 +41,10 @@ pub(crate) async fn get_key(
     let served = app.store.live().get(&dataset)?;
     let counted = app.metrics.dataset(&dataset);
     let snapshot = lease(&served, version).await?;
-    let began = Instant::now();
-    let found = snapshot.get(Key::new(&key)?);
-    app.metrics.looked_up_in(began.elapsed());
     let version = snapshot.version();
+    let began = Instant::now();
+    let found = look_up(snapshot, &key).await?;
+    app.metrics.looked_up_in(began.elapsed());
     let value = match found {
         Ok(Some(value)) => value,
         Ok(None) => {
@@ -63,10 +63,20 @@ pub(crate) async fn get_key(
     };
     counted.looked_up(true);
     let body = match &fields {
-        None => Bytes::copy_from_slice(&value),
+        None => Bytes::from(value),
         Some(fields) => Bytes::from(fields.keep(&value).map_err(|p| p.in_version(version))?),
     };
     Ok(answer(&served, version, &headers, body))
+}
+
+/// Looks a key up: on this thread if that waits for no disk, else on another.
+async fn look_up(snapshot: Lease, key: &[u8]) -> Answer<Result<Option<Vec<u8>>, Error>> {
+    let key = Key::new(key)?;
+    if snapshot.in_memory(&[key]) {
+        return Ok(snapshot.get(key));
+    }
+    let key = key.as_bytes().to_vec();
+    blocking(move || Ok(snapshot.get(Key::new(&key)?))).await
 }
 
 /// The snapshot that a request reads: taken once, and kept to its end. Files that are not

@@ -92,8 +92,8 @@ fn build(spec: &BuildSpec) -> Result<Built, IngestError> {
     )?;
     teller.phase(Phase::Building, rows);
     let options = BuildOptions { compression: spec.compression, ..BuildOptions::default() };
-    let mut builder = Builder::create(&spec.out, options)?;
     let mut sorted = sorter.finish()?;
+    let mut builder = Builder::create(&spec.out, options, sorted.samples())?;
     let mut gather = Gather::new(&spec.options);
     let mut written = 0;
     let mut emit = |key: &[u8], value: &[u8]| {
@@ -106,6 +106,8 @@ fn build(spec: &BuildSpec) -> Result<Built, IngestError> {
     }
     let gathered = gather.finish(&mut emit)?;
     let unpublished = builder.finish()?;
+    // Its memory is the index's now.
+    drop(sorted);
     remove(&runs)?;
     teller.phase(Phase::Verifying, rows);
     let total_bytes = unpublished.manifest().verify_bytes();

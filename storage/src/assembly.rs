@@ -1,5 +1,5 @@
-//! `db/`, RocksDB's own files of a snapshot: made here out of the SSTs, and compared with
-//! the manifest on every open.
+//! `db/`, RocksDB's own files of a snapshot and the index of its keys: made here out of the
+//! SSTs, and compared with the manifest on every open.
 //!
 //! RocksDB keeps the list of its files in a MANIFEST of its own, and replays logs it
 //! finds. Were that list shortened, or a log slipped in, lookups would be answered from
@@ -24,18 +24,25 @@ use crate::durable;
 use crate::error::{Code, Error, Result};
 use crate::layout;
 use crate::manifest::{Manifest, SstFile};
+use crate::points::{KeyHash, Place, Points};
 use crate::regular;
 use crate::rocks::{self, BlockCache, LiveFile, Reader};
+use crate::walk::Walk;
 
 /// Makes `db/` of the snapshot in `dir`, durably and whole or not at all. The SSTs are
-/// linked, not copied: this costs milliseconds whatever their size. What an interrupted
-/// attempt left is removed first.
-pub(crate) fn assemble(dir: &Path, manifest: &Manifest) -> Result<()> {
+/// linked, not copied; they are read through once, for the index. `each` is given every
+/// record in key order, with its value as it is stored. What an interrupted attempt left is
+/// removed first.
+pub(crate) fn assemble(
+    dir: &Path,
+    manifest: &Manifest,
+    each: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+) -> Result<()> {
     let (tmp, db) = (layout::db_tmp(dir), layout::db(dir));
     durable::remove_dir_all(&tmp)?;
     durable::remove_dir_all(&db)?;
     durable::create_dir_all(&tmp)?;
-    let made = fill(dir, &tmp, manifest).and_then(|()| durable::rename(&tmp, &db));
+    let made = fill(dir, &tmp, manifest, each).and_then(|()| durable::rename(&tmp, &db));
     if made.is_err() {
         // The error above says more than one about the clean-up could.
         let _ = durable::remove_dir_all(&tmp);
@@ -67,7 +74,12 @@ pub(crate) fn open(dir: &Path, manifest: &Manifest, cache: Option<&BlockCache>) 
     Ok(reader)
 }
 
-fn fill(dir: &Path, tmp: &Path, manifest: &Manifest) -> Result<()> {
+fn fill(
+    dir: &Path,
+    tmp: &Path,
+    manifest: &Manifest,
+    each: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+) -> Result<()> {
     // RocksDB renames what it takes in, so it is given second names of the files.
     let mut links = Vec::with_capacity(manifest.files.len());
     for file in &manifest.files {
@@ -77,7 +89,36 @@ fn fill(dir: &Path, tmp: &Path, manifest: &Manifest) -> Result<()> {
         links.push(link);
     }
     rocks::ingest(tmp, &links)?;
+    remove_what_no_reader_needs(tmp)?;
+    let reader = Reader::open(tmp, None)?;
+    index(dir, manifest, &reader, each)?.write(&layout::points(tmp))?;
     Seal::of(tmp)?.write(tmp)
+}
+
+/// Finds out where in the SSTs each record stands that RocksDB finds in them.
+fn index(
+    dir: &Path,
+    manifest: &Manifest,
+    reader: &Reader,
+    each: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+) -> Result<Points> {
+    let mut points = Points::with_room_for(manifest.records)?;
+    let mut scan = reader.read_through();
+    for (number, file) in manifest.files.iter().enumerate() {
+        let mut walk = Walk::open(&dir.join(&file.name))?;
+        for _ in 0..file.records {
+            let Some((key, stored)) = scan.next()? else {
+                return Err(unfit("it has fewer records than the manifest says").at(dir));
+            };
+            let hash = KeyHash::of(key);
+            points.insert(hash, Place { file: number, offset: walk.find(key, stored)? })?;
+            each(key, stored)?;
+        }
+    }
+    match scan.next()? {
+        None => Ok(points),
+        Some(_) => Err(unfit("it has more records than the manifest says").at(dir)),
+    }
 }
 
 /// What stands in `db/`, besides the seal itself.
@@ -102,20 +143,13 @@ impl Seal {
     /// More than 100,000 names take.
     const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
-    /// Removes from `db` what a reader does not need (logs, options), makes the rest
-    /// durable and lists it.
+    /// Makes what is in `db` durable, and lists it.
     fn of(db: &Path) -> Result<Self> {
         let mut seal = Self { tables: Vec::new(), files: Vec::new() };
         for path in paths(db)? {
             let name = name(&path);
-            let is_table = number(name.strip_suffix(".sst"));
-            if is_table || name == "CURRENT" || number(name.strip_prefix("MANIFEST-")) {
-                durable::sync_file(&regular::open(&path)?, &path)?;
-            } else {
-                fs::remove_file(&path).map_err(|e| Error::io("remove the file", &path, e))?;
-                continue;
-            }
-            if is_table {
+            durable::sync_file(&regular::open(&path)?, &path)?;
+            if is_table(&name) {
                 seal.tables.push(name);
             } else {
                 let blake3 = FileSums::of(&path, false, &mut |_| {})?.blake3;
@@ -149,6 +183,9 @@ impl Seal {
 
     /// The sealed files are there, unchanged, and no others.
     fn check(&self, db: &Path) -> Result<()> {
+        if !self.files.iter().any(|file| file.name == layout::POINTS) {
+            return Err(unfit("it has no index of keys").at(db));
+        }
         for path in paths(db)? {
             let name = name(&path);
             if name != Self::NAME
@@ -195,6 +232,17 @@ fn check_file(dir: &Path, live: &LiveFile, file: &SstFile) -> Result<()> {
     Ok(())
 }
 
+/// Removes RocksDB's logs and options.
+fn remove_what_no_reader_needs(db: &Path) -> Result<()> {
+    for path in paths(db)? {
+        let name = name(&path);
+        if !is_table(&name) && name != "CURRENT" && !number(name.strip_prefix("MANIFEST-")) {
+            fs::remove_file(&path).map_err(|e| Error::io("remove the file", &path, e))?;
+        }
+    }
+    Ok(())
+}
+
 /// The paths in `dir`, in no order.
 pub(crate) fn paths(dir: &Path) -> Result<Vec<PathBuf>> {
     let list = |e| Error::io("list the directory", dir, e);
@@ -204,6 +252,10 @@ pub(crate) fn paths(dir: &Path) -> Result<Vec<PathBuf>> {
 
 fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn is_table(name: &str) -> bool {
+    number(name.strip_suffix(".sst"))
 }
 
 fn number(text: Option<&str>) -> bool {

@@ -9,31 +9,38 @@
 //! - The content digest is taken from the records as they were given, not from what was
 //!   written, so that verifying compares the disk with the caller's data.
 
+mod pipeline;
+
 use std::path::{Path, PathBuf};
 
 use crate::assembly;
-use crate::digest::{ContentHasher, FileSums};
+use crate::batch::Batch;
+use crate::digest::FileSums;
 use crate::durable;
 use crate::error::{Code, Error, Result};
 use crate::layout;
-use crate::manifest::{Compression, Manifest, SstFile};
+use crate::manifest::{Compression, DictionaryFile, Manifest};
 use crate::names::{Key, MAX_VALUE_BYTES};
-use crate::regular;
-use crate::rocks::TableWriter;
+use crate::values::{Dictionary, Encoder};
 use crate::verify::UnpublishedSnapshot;
 
-/// A new file is begun after as many records, be they ever so small: RocksDB keeps 8 bytes
-/// of each in memory until the file is complete, for the filter, and that memory is to
-/// depend on neither the number nor the size of the records.
+use pipeline::Pipeline;
+
+/// A new file is begun after as many records, be they ever so small: a file is what is
+/// worked on at a time, and that work is to depend on neither the number nor the size of
+/// the records.
 const FILE_RECORDS: u64 = 1_000_000;
+
+/// The largest files that a builder can be asked for, in bytes.
+const MAX_FILE_BYTES: u64 = 1 << 30;
 
 /// How a snapshot is written.
 #[derive(Clone, Copy, Debug)]
 pub struct BuildOptions {
-    /// How its blocks are compressed.
+    /// How its values are compressed.
     pub compression: Compression,
-    /// A new file is begun when one has reached this size, in bytes: 128 MiB unless set.
-    /// Small enough to be copied again after a failure, large enough that even a large
+    /// A new file is begun when one has reached this size, in bytes: 128 MiB unless set, at
+    /// most 1 GiB, since an index of keys can say the first 2 GiB of a file. Small enough to be copied again after a failure, large enough that even a large
     /// snapshot is few files.
     pub file_bytes: u64,
 }
@@ -48,31 +55,26 @@ impl Default for BuildOptions {
 pub struct Builder {
     dir: PathBuf,
     options: BuildOptions,
-    files: Vec<SstFile>,
-    table: Option<Table>,
+    dictionary: Option<DictionaryFile>,
+    pipeline: Pipeline,
+    batch: Batch,
     /// The key before; empty before the first, which no key is.
     last_key: Vec<u8>,
     key_bytes: u64,
     value_bytes: u64,
-    content: ContentHasher,
-}
-
-/// The file being written.
-struct Table {
-    writer: TableWriter,
-    name: String,
-    first_key: Vec<u8>,
-    records: u64,
 }
 
 impl Builder {
     /// A builder that writes into `dir`, which is made if need be and must be empty.
+    /// `samples`: some values, or what values will be made of, for the compressor to learn
+    /// what they have in common; without any, values are compressed less.
     ///
     /// # Errors
-    /// [`Code::InvalidSetting`] if `dir` is not empty or `file_bytes` is 0.
-    pub fn create(dir: &Path, options: BuildOptions) -> Result<Self> {
-        if options.file_bytes == 0 {
-            return Err(Error::new(Code::InvalidSetting, "a snapshot's files cannot have 0 bytes"));
+    /// [`Code::InvalidSetting`] if `dir` is not empty or `file_bytes` is 0 or too large.
+    pub fn create(dir: &Path, options: BuildOptions, samples: &[Vec<u8>]) -> Result<Self> {
+        if !(1..=MAX_FILE_BYTES).contains(&options.file_bytes) {
+            let text = format!("a snapshot's files have 1 to {MAX_FILE_BYTES} bytes");
+            return Err(Error::new(Code::InvalidSetting, text));
         }
         durable::create_dir_all(dir)?;
         if !assembly::paths(dir)?.is_empty() {
@@ -82,15 +84,17 @@ impl Builder {
             )
             .at(dir));
         }
+        let dictionary = Dictionary::of_samples(options.compression, samples);
+        let encoder = Encoder::new(options.compression, &dictionary)?;
         Ok(Self {
             dir: dir.to_owned(),
             options,
-            files: Vec::new(),
-            table: None,
+            dictionary: write_dictionary(dir, &dictionary)?,
+            pipeline: Pipeline::start(dir, options.file_bytes, encoder)?,
+            batch: Batch::default(),
             last_key: Vec::new(),
             key_bytes: 0,
             value_bytes: 0,
-            content: ContentHasher::new(),
         })
     }
 
@@ -98,7 +102,8 @@ impl Builder {
     ///
     /// # Errors
     /// [`Code::InvalidKey`], [`Code::ValueTooLarge`] or [`Code::NotAscending`]: the record
-    /// was not added, the builder is as before. After any other error it is of no use.
+    /// was not added, the builder is as before. After any other error, which may be that of
+    /// a record added earlier, it is of no use.
     pub fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         Key::new(key)?;
         check_value(value)?;
@@ -109,19 +114,13 @@ impl Builder {
             )
             .at(&self.dir));
         }
-        let table = match &mut self.table {
-            Some(table) => table,
-            none => none.insert(Table::create(&self.dir, self.files.len() + 1, key, self.options)?),
-        };
-        table.writer.put(key, value)?;
-        table.records += 1;
-        self.content.record(key, value);
+        self.batch.push(key, value);
         self.key_bytes += key.len() as u64;
         self.value_bytes += value.len() as u64;
         self.last_key.clear();
         self.last_key.extend_from_slice(key);
-        if table.writer.bytes() >= self.options.file_bytes || table.records >= FILE_RECORDS {
-            self.close_table()?;
+        if self.batch.is_full() {
+            self.pipeline.send(std::mem::take(&mut self.batch))?;
         }
         Ok(())
     }
@@ -132,8 +131,9 @@ impl Builder {
     /// # Errors
     /// [`Code::NoRows`] if nothing was added; no manifest is written then.
     pub fn finish(mut self) -> Result<UnpublishedSnapshot> {
-        self.close_table()?;
-        if self.files.is_empty() {
+        self.pipeline.send(self.batch)?;
+        let (content_digest, files) = self.pipeline.finish()?;
+        if files.is_empty() {
             return Err(Error::new(
                 Code::NoRows,
                 "there is no row to build a version from: push a source that has some",
@@ -144,33 +144,23 @@ impl Builder {
         let manifest = Manifest {
             key_bytes: self.key_bytes,
             value_bytes: self.value_bytes,
-            content_digest: self.content.finish(),
-            ..Manifest::new(self.options.compression, self.files)
+            content_digest,
+            dictionary: self.dictionary,
+            ..Manifest::new(self.options.compression, files)
         };
         let digest = manifest.write(&self.dir)?;
         Ok(UnpublishedSnapshot::new(self.dir, manifest, digest))
     }
-
-    fn close_table(&mut self) -> Result<()> {
-        let Some(Table { writer, name, first_key, records }) = self.table.take() else {
-            return Ok(());
-        };
-        writer.finish()?;
-        let path = self.dir.join(&name);
-        durable::sync_file(&regular::open(&path)?, &path)?;
-        let FileSums { bytes, crc32, blake3 } = FileSums::of(&path, false, &mut |_| {})?;
-        let last_key = self.last_key.clone();
-        self.files.push(SstFile { name, bytes, crc32, blake3, records, first_key, last_key });
-        Ok(())
-    }
 }
 
-impl Table {
-    fn create(dir: &Path, number: usize, first_key: &[u8], options: BuildOptions) -> Result<Self> {
-        let name = layout::sst_name(number);
-        let writer = TableWriter::create(&dir.join(&name), options.compression)?;
-        Ok(Self { writer, name, first_key: first_key.to_owned(), records: 0 })
+fn write_dictionary(dir: &Path, dictionary: &Dictionary) -> Result<Option<DictionaryFile>> {
+    if dictionary.as_bytes().is_empty() {
+        return Ok(None);
     }
+    let path = layout::dictionary(dir);
+    durable::write_new(&path, dictionary.as_bytes())?;
+    let FileSums { bytes, crc32, blake3 } = FileSums::of(&path, false, &mut |_| {})?;
+    Ok(Some(DictionaryFile { bytes, crc32, blake3 }))
 }
 
 /// A value within its limit, or [`Code::ValueTooLarge`].
@@ -193,7 +183,7 @@ mod tests {
     use crate::names::MAX_KEY_BYTES;
 
     fn builder(dir: &Path) -> Builder {
-        Builder::create(dir, BuildOptions { file_bytes: 10_000, ..BuildOptions::default() })
+        Builder::create(dir, BuildOptions { file_bytes: 10_000, ..BuildOptions::default() }, &[])
             .unwrap()
     }
 
@@ -215,7 +205,7 @@ mod tests {
     #[test]
     fn small_records_are_spread_over_files_as_well() {
         let dir = tempfile::tempdir().unwrap();
-        let mut builder = Builder::create(dir.path(), BuildOptions::default()).unwrap();
+        let mut builder = Builder::create(dir.path(), BuildOptions::default(), &[]).unwrap();
         for n in 0..=FILE_RECORDS as u32 {
             builder.add(&n.to_be_bytes(), b"").unwrap();
         }
@@ -226,18 +216,19 @@ mod tests {
 
     #[test]
     fn the_content_digest_depends_on_nothing_but_the_records() {
-        let digest = |compression, file_bytes| {
+        let digest = |compression, file_bytes, samples: &[&[u8]]| {
+            let samples: Vec<_> = samples.iter().map(|sample| sample.to_vec()).collect();
             let dir = tempfile::tempdir().unwrap();
             let options = BuildOptions { compression, file_bytes };
-            let mut builder = Builder::create(dir.path(), options).unwrap();
+            let mut builder = Builder::create(dir.path(), options, &samples).unwrap();
             for n in 0..2000 {
                 builder.add(format!("{n:05}").as_bytes(), b"value").unwrap();
             }
             builder.finish().unwrap().manifest().content_digest
         };
-        let plain = digest(Compression::None, 1 << 20);
-        assert_eq!(digest(Compression::Lz4, 5_000), plain);
-        assert_eq!(digest(Compression::Zstd, 1 << 30), plain);
+        let plain = digest(Compression::None, 1 << 20, &[]);
+        assert_eq!(digest(Compression::Lz4, 5_000, &[b"values"]), plain);
+        assert_eq!(digest(Compression::Zstd, 1 << 30, &[b"other"]), plain);
     }
 
     #[test]
@@ -273,7 +264,7 @@ mod tests {
     fn a_directory_that_is_not_empty_is_not_built_into() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("000001.sst"), b"old").unwrap();
-        let error = Builder::create(dir.path(), BuildOptions::default()).err().unwrap();
+        let error = Builder::create(dir.path(), BuildOptions::default(), &[]).err().unwrap();
         assert_eq!(error.code(), Code::InvalidSetting);
         assert_eq!(std::fs::read(dir.path().join("000001.sst")).unwrap(), b"old");
     }

@@ -110,6 +110,17 @@ impl FileSums {
     }
 }
 
+impl FileSums {
+    /// The sums of a file with these bytes.
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
+        Self {
+            bytes: bytes.len() as u64,
+            crc32: crc32fast::hash(bytes),
+            blake3: Digest::of(bytes),
+        }
+    }
+}
+
 /// The content digest of records given one by one, in key order.
 pub(crate) struct ContentHasher {
     hasher: blake3::Hasher,

@@ -9,8 +9,9 @@
 //!     build-<n>/                       one attempt to build; sorted runs beneath it
 //!   datasets/<dataset>/<version>/
 //!     manifest.json                    written last
+//!     dictionary                       what its values have in common, if they are compressed
 //!     000001.sst …                     sorted, disjoint key ranges
-//!     db/                              RocksDB's own files, made from the SSTs
+//!     db/                              RocksDB's own files and the index of keys, made from the SSTs
 //! ```
 //!
 //! A push is named by its dataset and version: a version is one push, and `.` stands in
@@ -22,6 +23,10 @@ use crate::names::{DatasetName, Version};
 
 /// The name of the file that describes a snapshot.
 pub const MANIFEST: &str = "manifest.json";
+/// The name of the file that a snapshot's compressed values refer to.
+pub(crate) const DICTIONARY: &str = "dictionary";
+/// The name of the index of single keys in `db/`.
+pub(crate) const POINTS: &str = "points";
 const DB: &str = "db";
 const DB_TMP: &str = "db.tmp";
 const PARTS: &str = "parts";
@@ -110,6 +115,16 @@ pub(crate) fn is_sst_name(name: &str) -> bool {
 /// The manifest of the snapshot in `dir`.
 pub(crate) fn manifest(dir: &Path) -> PathBuf {
     dir.join(MANIFEST)
+}
+
+/// The dictionary of the snapshot in `dir`.
+pub(crate) fn dictionary(dir: &Path) -> PathBuf {
+    dir.join(DICTIONARY)
+}
+
+/// The index of single keys in the database `db`.
+pub(crate) fn points(db: &Path) -> PathBuf {
+    db.join(POINTS)
 }
 
 /// RocksDB's own directory of the snapshot in `dir`.

@@ -17,13 +17,17 @@ mod parts;
 
 mod sorter;
 
+mod batch;
 mod builder;
 
 mod digest;
+mod lz4;
 mod manifest;
+mod values;
 
 mod assembly;
 mod verify;
+mod walk;
 
 mod versions;
 
@@ -44,6 +48,16 @@ mod live;
 
 mod snapshot;
 
+mod records;
+
+mod points;
+mod recent;
+
+mod tables;
+
+mod entry;
+mod mapping;
+
 mod reaper;
 
 // Beneath both.
@@ -52,6 +66,7 @@ mod names;
 mod durable;
 mod layout;
 mod lock;
+mod memory;
 mod regular;
 mod rocks;
 mod space;
@@ -73,11 +88,11 @@ pub use event::{Cause, Failed, Idempotency, Millis, SealedPart, Stats, Verdict};
 pub use journal::{JournalFault, JournalReport, journal_check, journal_cut};
 pub use layout::{Layout, MANIFEST};
 pub use live::{Datasets, Lease, Live, Opened, Served, dataset_not_found};
-pub use manifest::{Compression, Manifest, SstFile};
+pub use manifest::{Compression, DictionaryFile, Manifest, SstFile};
 pub use names::{DatasetName, Key, MAX_KEY_BYTES, MAX_VALUE_BYTES, Version};
 pub use parts::{Part, PartWriter, SyncedPart, sha256_of};
-pub use rocks::{BlockCache, Scan, Value};
-pub use snapshot::Snapshot;
+pub use rocks::BlockCache;
+pub use snapshot::{Scan, Snapshot};
 pub use sorter::{MIN_SORT_BYTES, Record, Sorted, Sorter};
 pub use space::{RESERVE_BYTES, free_bytes, require_space};
 pub use store::{Recovered, Recovery, SelfActivation, Store, StoreOptions, Swept, now};

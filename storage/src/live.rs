@@ -44,6 +44,18 @@ impl Live {
         self.map.load_full()
     }
 
+    /// Notes, for every open snapshot, what of it is in memory ([`Snapshot::look`]). Blocks
+    /// for about a millisecond for each 300 MB of data.
+    ///
+    /// # Errors
+    /// The first; the other snapshots were looked at.
+    pub fn look(&self) -> Result<()> {
+        let datasets = self.at_one_instant();
+        let slots = datasets.values().flat_map(|served| served.kept.values());
+        let open = slots.filter_map(|slot| slot.if_open()?.ok());
+        open.map(|lease| lease.look()).fold(Ok(()), Result::and)
+    }
+
     /// The swap. The caller holds the lock under which events are appended, so that swaps
     /// come in the order of their events.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Datasets)) {
@@ -185,7 +197,7 @@ impl std::fmt::Debug for Opener {
 
 /// Why a version is not served: kept, because its files do not mend themselves.
 #[derive(Debug)]
-struct Unusable {
+pub(crate) struct Unusable {
     code: Code,
     text: String,
 }
@@ -228,6 +240,11 @@ impl Slot {
             self.let_go();
         }
         lease
+    }
+
+    /// What came of opening it, if that was tried.
+    pub(crate) fn if_open(&self) -> Option<std::result::Result<&Lease, &Unusable>> {
+        self.opened.get().map(|opened| opened.as_ref())
     }
 
     /// The files may go when the last lease does. Never waits: this is called under the

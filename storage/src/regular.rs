@@ -6,7 +6,6 @@
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
-use std::num::NonZeroU64;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -38,12 +37,10 @@ pub(crate) fn metadata(path: &Path) -> Result<Metadata> {
     if metadata.is_file() { Ok(metadata) } else { Err(irregular(path)) }
 }
 
-/// Asks the kernel to read the first `bytes` of the file at `path` into memory.
-pub(crate) fn fetch(path: &Path, bytes: u64) -> Result<()> {
-    let file = open(path)?;
-    // Advice: a file system that cannot follow it serves from the disk, only slower.
-    let _ = rustix::fs::fadvise(&file, 0, NonZeroU64::new(bytes), rustix::fs::Advice::WillNeed);
-    Ok(())
+/// Tells the kernel that what is read of `file` says nothing of what is read next, so that
+/// it reads no more than was asked for. Advice.
+pub(crate) fn reads_are_random(file: &File) {
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::Random);
 }
 
 fn missing(path: &Path) -> Error {

@@ -2,52 +2,46 @@
 //!
 //! - [`TableWriter`] writes one sorted table (an SST file).
 //! - [`ingest`] makes RocksDB's own files for a list of tables.
-//! - [`Reader`] opens those read-only: [`Reader::get`], [`Reader::scan`].
+//! - [`Reader`] opens those read-only, for reading in key order. (Single keys are found by
+//!   `points.rs`, and read by `tables.rs`.)
 //!
 //! Invariant 7 rests on what is set here. All tables of a snapshot are opened with it
 //! (`max_open_files` −1), and opening one reads and checks its footer, properties and
-//! index: damage there is an error at once. A filter block that fails its checksum is
-//! left out, so its table is searched without. Blocks of records are checked whenever
-//! they come from the disk. So damage ends in an error or in a slower answer, and never in
-//! "not found"; the test `damage_is_never_not_found` tries it on every region of a
-//! file.
+//! index: damage there is an error at once. Blocks of records are checked whenever they
+//! come from the disk. So damage ends in an error, never in a record that is left out; the
+//! test `damage_is_never_not_found` tries it on every region of a file.
+//!
+//! Values pass through here as they are stored (`values.rs`). RocksDB compresses nothing:
+//! each value was compressed by itself before, so that one can be read without the others
+//! of its block.
 
-use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ChecksumType, DB, DBCompressionType, DBPinnableSlice, DBRawIterator,
+    BlockBasedOptions, Cache, ChecksumType, DB, DBRawIterator,
     ErrorKind, IngestExternalFileOptions, LogLevel, Options, ReadOptions, SstFileWriter,
 };
 
 use crate::error::{Code, Error, Result};
-use crate::manifest::Compression;
 
-/// What a lookup reads and decompresses at least. Large enough for LZ4 to find the
-/// repetition in JSON records, small enough that checking and decompressing it costs a
-/// microsecond or two; also the page size of the disk.
-const BLOCK_BYTES: usize = 4 * 1024;
+/// What a scan reads and checks at least.
+const BLOCK_BYTES: usize = 16 * 1024;
 /// Of this many entries of the index one is stored whole, the others as the difference
-/// from the one before. RocksDB's default stores all whole, which makes an index that
-/// misses the processor's caches more often; 4 to 16 were about 45 % faster for lookups in
-/// memory (with blocks of 2 KiB).
+/// from the one before.
 const INDEX_RESTART_INTERVAL: i32 = 8;
-/// One key in a hundred that is not there is looked for in a block in vain.
-const BLOOM_BITS_PER_KEY: f64 = 10.0;
 /// Checksums that also cover where in which file a block belongs came with version 6.
 const FORMAT_VERSION: i32 = 6;
 /// Read at a time when a whole snapshot is read through.
 const READ_THROUGH_BYTES: usize = 2 * 1024 * 1024;
 
-/// Decompressed blocks in memory, shared by all open snapshots. Cheap to clone; the clones
-/// share one memory.
+/// Blocks that scans read, in memory, shared by all open snapshots. Cheap to clone; the
+/// clones share one memory.
 #[derive(Clone)]
 pub struct BlockCache(Cache);
 
 impl BlockCache {
-    /// A cache that holds at most about `bytes`. Memory is used as it fills. The indexes
-    /// and filters of open snapshots are held outside of it, about 2 % of their size.
+    /// A cache that holds at most about `bytes`. Memory is used as it fills.
     pub fn new(bytes: usize) -> Self {
         // No estimate of the entries' size: it then adapts to what it is given.
         Self(Cache::new_hyper_clock_cache(bytes, 0))
@@ -66,8 +60,8 @@ pub(crate) struct TableWriter {
 }
 
 impl TableWriter {
-    pub(crate) fn create(path: &Path, compression: Compression) -> Result<Self> {
-        let writer = SstFileWriter::create(writing_options(compression));
+    pub(crate) fn create(path: &Path) -> Result<Self> {
+        let writer = SstFileWriter::create(writing_options()?);
         writer.open(path).map_err(|e| failed("make the table", path, e))?;
         Ok(Self { writer, path: path.to_owned() })
     }
@@ -131,8 +125,6 @@ pub(crate) struct LiveFile {
 pub(crate) struct Reader {
     db: DB,
     path: PathBuf,
-    /// The options of every get, made once: making them costs as much as a lookup.
-    gets: ReadOptions,
 }
 
 impl Reader {
@@ -145,8 +137,7 @@ impl Reader {
             None => table.disable_cache(),
         }
         let mut options = Options::default();
-        // All tables are opened, and their indexes checked, now and not at a first lookup;
-        // it also lets RocksDB choose its reader for databases that never change.
+        // All tables are opened, and their indexes checked, now and not at a first scan.
         options.set_max_open_files(-1);
         options.set_paranoid_checks(true);
         options.set_stats_dump_period_sec(0);
@@ -156,21 +147,11 @@ impl Reader {
         const REFUSE_LOGS: bool = true;
         let db = DB::open_for_read_only(&options, path, REFUSE_LOGS)
             .map_err(|e| damaged("open the database", path, e).damage_as(Code::VersionUnusable))?;
-        let mut gets = ReadOptions::default();
-        gets.set_verify_checksums(true);
-        Ok(Self { db, path: path.to_owned(), gets })
-    }
-
-    /// The value of `key`. Costs one block read, from the cache, the page cache or disk.
-    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Value<'_>>> {
-        match self.db.get_pinned_opt(key, &self.gets) {
-            Ok(value) => Ok(value.map(Value)),
-            Err(e) => Err(damaged("look up a key", &self.path, e)),
-        }
+        Ok(Self { db, path: path.to_owned() })
     }
 
     /// The records whose keys begin with `prefix` and come after `after`, in key order.
-    pub(crate) fn scan(&self, prefix: &[u8], after: Option<&[u8]>) -> Scan<'_> {
+    pub(crate) fn scan(&self, prefix: &[u8], after: Option<&[u8]>) -> StoredScan<'_> {
         let mut options = ReadOptions::default();
         options.set_verify_checksums(true);
         if let Some(end) = prefix_end(prefix) {
@@ -186,18 +167,18 @@ impl Reader {
             }
             _ => iterator.seek(prefix),
         }
-        Scan { iterator, path: &self.path, started: false }
+        StoredScan { iterator, path: &self.path, started: false }
     }
 
     /// Every record, in key order, in large reads and past the cache.
-    pub(crate) fn read_through(&self) -> Scan<'_> {
+    pub(crate) fn read_through(&self) -> StoredScan<'_> {
         let mut options = ReadOptions::default();
         options.set_verify_checksums(true);
         options.fill_cache(false);
         options.set_readahead_size(READ_THROUGH_BYTES);
         let mut iterator = self.db.raw_iterator_opt(options);
         iterator.seek_to_first();
-        Scan { iterator, path: &self.path, started: false }
+        StoredScan { iterator, path: &self.path, started: false }
     }
 
     /// The tables that lookups are answered from, in key order.
@@ -220,44 +201,21 @@ impl Reader {
     }
 }
 
-/// A value, held where RocksDB has it: nothing is copied. It keeps its block in memory
-/// while it lives.
-pub struct Value<'a>(DBPinnableSlice<'a>);
-
-impl Deref for Value<'_> {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl AsRef<[u8]> for Value<'_> {
-    fn as_ref(&self) -> &[u8] {
-        self
-    }
-}
-
-impl std::fmt::Debug for Value<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Value({} bytes)", self.len())
-    }
-}
-
-/// Records of a snapshot in key order, read as they are asked for.
-pub struct Scan<'a> {
+/// Records in key order, as they are stored, read as they are asked for.
+pub(crate) struct StoredScan<'a> {
     iterator: DBRawIterator<'a>,
     path: &'a Path,
     started: bool,
 }
 
-impl Scan<'_> {
-    /// The next record (key, value), or `None` at the end. It lives until the next call.
+impl StoredScan<'_> {
+    /// The next record (key, stored value), or `None` at the end. It lives until the next call.
     ///
     /// # Errors
     /// [`Code::DataCorrupt`] if the block it lies in is damaged, [`Code::IoFailed`] if it
     /// cannot be read; the scan does not go on after that.
     #[expect(clippy::should_implement_trait, reason = "the record borrows from the scan")]
-    pub fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+    pub(crate) fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
         if self.started {
             self.iterator.next();
         }
@@ -278,36 +236,34 @@ fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(end)
 }
 
-/// How tables are laid out; writer and reader must agree on the kind of filter.
+/// How tables are read.
 fn table_format() -> BlockBasedOptions {
     let mut table = BlockBasedOptions::default();
     table.set_format_version(FORMAT_VERSION);
     table.set_checksum_type(ChecksumType::XXH3);
     table.set_block_size(BLOCK_BYTES);
     table.set_index_block_restart_interval(INDEX_RESTART_INTERVAL);
-    table.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
-    table.set_whole_key_filtering(true);
-    // Indexes and filters stay in memory with their snapshot: a lookup then reads at most
-    // one block, and their checksums are checked when the snapshot is opened.
+    // Indexes stay in memory with their snapshot, and their checksums are checked when it
+    // is opened.
     table.set_cache_index_and_filter_blocks(false);
     table
 }
 
 /// The options of a table writer. They must outlive the writer, hence made once for ever.
-fn writing_options(compression: Compression) -> &'static Options {
-    static NONE: OnceLock<Options> = OnceLock::new();
-    static LZ4: OnceLock<Options> = OnceLock::new();
-    static ZSTD: OnceLock<Options> = OnceLock::new();
-    let (options, kind) = match compression {
-        Compression::None => (&NONE, DBCompressionType::None),
-        Compression::Lz4 => (&LZ4, DBCompressionType::Lz4),
-        Compression::Zstd => (&ZSTD, DBCompressionType::Zstd),
-    };
-    options.get_or_init(|| {
-        let mut options = Options::default();
-        options.set_compression_type(kind);
-        options.set_block_based_table_factory(&table_format());
-        options
+/// By their names, since the crate has no function for the one that matters: keys are
+/// written whole, so that a record can be read without those before it (`entry.rs`).
+fn writing_options() -> Result<&'static Options> {
+    static OPTIONS: OnceLock<std::result::Result<Options, rocksdb::Error>> = OnceLock::new();
+    let made = OPTIONS.get_or_init(|| {
+        let table = format!(
+            "block_based_table_factory={{format_version={FORMAT_VERSION};checksum=kXXH3;\
+             block_size={BLOCK_BYTES};index_block_restart_interval={INDEX_RESTART_INTERVAL};\
+             use_delta_encoding=false;filter_policy=nullptr}};compression=kNoCompression;bytes_per_sync=1048576"
+        );
+        Options::default().get_options_from_string(table)
+    });
+    made.as_ref().map_err(|e| {
+        Error::new(Code::IoFailed, "RocksDB does not know the options that tables are written with: this is a fault in the program, please report it").because(e.clone())
     })
 }
 
@@ -363,7 +319,7 @@ mod tests {
     fn opening_read_only_writes_nothing_and_refuses_what_is_damaged() {
         let dir = tempfile::tempdir().unwrap();
         let (table, db) = (dir.path().join("t.sst"), dir.path().join("db"));
-        let mut writer = TableWriter::create(&table, Compression::Lz4).unwrap();
+        let mut writer = TableWriter::create(&table).unwrap();
         writer.put(b"a", b"1").unwrap();
         writer.put(b"b", b"2").unwrap();
         writer.finish().unwrap();
@@ -377,8 +333,9 @@ mod tests {
         };
         let before = listing();
         let reader = Reader::open(&db, None).unwrap();
-        assert_eq!(&*reader.get(b"b").unwrap().unwrap(), b"2");
-        assert!(reader.get(b"c").unwrap().is_none());
+        let mut scan = reader.scan(b"", Some(b"a"));
+        assert_eq!(scan.next().unwrap(), Some((&b"b"[..], &b"2"[..])));
+        assert_eq!(scan.next().unwrap(), None);
         let live = reader.live_files().unwrap();
         assert_eq!((live.len(), live[0].records), (1, 2));
         assert_eq!((&*live[0].first_key, &*live[0].last_key), (&b"a"[..], &b"b"[..]));

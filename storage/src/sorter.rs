@@ -3,9 +3,9 @@
 //! The order: by key, then by rank, then the order of [`Sorter::push`]. All three are
 //! plain comparisons of bytes.
 //!
-//! - The budget covers everything: records, index, buffers of the runs on disk. Ten times
-//!   the data takes ten times the disk, and no more memory. Only a single record that is
-//!   larger than the budget exceeds it, by its own size.
+//! - The budget covers everything: records, index, sample, buffers of the runs on disk.
+//!   Ten times the data takes ten times the disk, and no more memory. Only a single record
+//!   that is larger than the budget exceeds it, by its own size.
 //! - What fits the budget is sorted in memory; no file is made.
 //! - A run that was damaged on disk ends in an error, never in another value or a missing
 //!   record: every block of it has a checksum, the whole has one, and its records are
@@ -21,6 +21,7 @@
 mod buffer;
 mod merge;
 mod run;
+mod sample;
 
 use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ use crate::names::{Key, MAX_KEY_BYTES};
 use buffer::Buffer;
 use merge::Merge;
 use run::{Run, RunWriter};
+use sample::{SAMPLE_BYTES, Sampler};
 
 /// The least memory a [`Sorter`] works in, in bytes: 1 MiB.
 pub const MIN_SORT_BYTES: usize = 1 << 20;
@@ -53,6 +55,7 @@ pub struct Sorter {
     fan_in: usize,
     runs_made: u64,
     records: u64,
+    sampler: Sampler,
 }
 
 impl Sorter {
@@ -73,13 +76,24 @@ impl Sorter {
         }
         // Filling the buffer and merging are never done at the same time, but a run is
         // written while the buffer is full, and one while others are merged.
-        let buffer = Buffer::new(budget_bytes - RUN_BYTES)?;
-        Ok(Self::with(dir, buffer, (budget_bytes / RUN_BYTES - 1).clamp(2, MAX_FAN_IN)))
+        let sample = SAMPLE_BYTES.min(budget_bytes / 16);
+        let left = budget_bytes - sample;
+        let buffer = Buffer::new(left - RUN_BYTES)?;
+        let fan_in = (left / RUN_BYTES - 1).clamp(2, MAX_FAN_IN);
+        Ok(Self::with(dir, buffer, fan_in, Sampler::new(sample)))
     }
 
-    fn with(dir: &Path, buffer: Buffer, fan_in: usize) -> Self {
-        let (runs, open) = (Vec::new(), None);
-        Self { dir: dir.to_owned(), buffer, runs, open, fan_in, runs_made: 0, records: 0 }
+    fn with(dir: &Path, buffer: Buffer, fan_in: usize, sampler: Sampler) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            buffer,
+            runs: Vec::new(),
+            open: None,
+            fan_in,
+            runs_made: 0,
+            records: 0,
+            sampler,
+        }
     }
 
     /// Adds a record. Costs a copy of it, and now and then sorting and writing out what is
@@ -101,6 +115,7 @@ impl Sorter {
             ));
         }
         self.records += 1;
+        self.sampler.offer(value);
         if self.buffer.push(key, rank, value) {
             return Ok(());
         }
@@ -128,10 +143,11 @@ impl Sorter {
     /// # Errors
     /// [`Code::DiskFull`], [`Code::IoFailed`], or [`Code::DataCorrupt`] if a run is damaged.
     pub fn finish(mut self) -> Result<Sorted> {
-        let records = self.records;
+        let (records, samples) = (self.records, self.sampler.take());
         if self.runs.is_empty() && self.open.is_none() {
             self.buffer.sort();
-            return Ok(Sorted { source: Source::Memory { buffer: self.buffer, next: 0 }, records });
+            let source = Source::Memory { buffer: self.buffer, next: 0 };
+            return Ok(Sorted { source, records, samples });
         }
         self.spill()?;
         self.close_run()?;
@@ -145,7 +161,7 @@ impl Sorter {
             let merged = merge::into_one(runs.drain(group.clone()).collect(), &path)?;
             runs.insert(group.start, merged);
         }
-        Ok(Sorted { source: Source::Runs(Merge::new(runs)?), records })
+        Ok(Sorted { source: Source::Runs(Merge::new(runs)?), records, samples })
     }
 
     /// Writes the buffer out, as a continuation of the last run where it begins after it:
@@ -191,6 +207,7 @@ impl Sorter {
 pub struct Sorted {
     source: Source,
     records: u64,
+    samples: Vec<Vec<u8>>,
 }
 
 enum Source {
@@ -228,6 +245,13 @@ impl Sorted {
     /// How many records there are in all.
     pub fn records(&self) -> u64 {
         self.records
+    }
+
+    /// Some of the values, drawn fairly from all records before the first was taken: the
+    /// first 4 KiB of each, 256 KiB in all at most, none of them empty. The same input
+    /// gives the same ones.
+    pub fn samples(&self) -> &[Vec<u8>] {
+        &self.samples
     }
 }
 

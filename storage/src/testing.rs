@@ -32,7 +32,9 @@ pub(crate) fn build_as<K: AsRef<[u8]>, V: AsRef<[u8]>>(
     file_bytes: u64,
     compression: Compression,
 ) -> UnpublishedSnapshot {
-    let mut builder = Builder::create(dir, BuildOptions { compression, file_bytes }).unwrap();
+    let samples: Vec<_> = self::records(30).into_iter().map(|(_, value)| value).collect();
+    let options = BuildOptions { compression, file_bytes };
+    let mut builder = Builder::create(dir, options, &samples).unwrap();
     for (key, value) in records {
         builder.add(key.as_ref(), value.as_ref()).unwrap();
     }

@@ -8,14 +8,24 @@
 //! - [`verify_snapshot`] does the same to a version long published, and changes nothing.
 
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
 
 use crate::assembly;
+use crate::batch::Batch;
 use crate::digest::{ContentHasher, Digest, FileSums};
 use crate::error::{Code, Error, Result};
-use crate::layout::{self, MANIFEST};
-use crate::manifest::{Manifest, SstFile};
+use crate::layout::{self, DICTIONARY, MANIFEST};
+use crate::manifest::{DictionaryFile, Manifest, SstFile};
+use crate::names::Key;
+use crate::points::KeyHash;
+use crate::records::{Records, read_dictionary};
 use crate::regular;
 use crate::rocks::Reader;
+use crate::values::{Damaged, Decoder};
+
+/// Batches of records that may wait to be compared.
+const WAITING: usize = 4;
 
 /// A snapshot that is complete on the disk and that nobody has read back yet.
 #[must_use = "a snapshot is of no use before it is verified and published"]
@@ -73,9 +83,16 @@ impl UnpublishedSnapshot {
     fn check(&self, progress: &mut Progress<'_>) -> Result<()> {
         check_nothing_else(&self.dir, &self.manifest, &[])?;
         check_bytes(&self.dir, &self.manifest, progress)?;
-        assembly::assemble(&self.dir, &self.manifest)?;
-        let reader = assembly::open(&self.dir, &self.manifest, None)?;
-        check_records(&self.dir, &self.manifest, &reader, progress)
+        check_content(&self.dir, &self.manifest, |record| {
+            assembly::assemble(&self.dir, &self.manifest, &mut |key, stored| {
+                progress.add((key.len() + stored.len()) as u64);
+                record(key, stored)
+            })
+        })?;
+        assembly::open(&self.dir, &self.manifest, None)?;
+        check_ends(&self.dir, &self.manifest, &Records::open(&self.dir, &self.manifest)?)?;
+        progress.complete();
+        Ok(())
     }
 }
 
@@ -183,12 +200,12 @@ pub(crate) fn check_sizes(dir: &Path, manifest: &Manifest) -> Result<()> {
     Ok(())
 }
 
-/// Looks up the first and the last key of every file: what a reader would do, so that a
-/// filter or an index that does not know its own keys shows.
-pub(crate) fn check_ends(dir: &Path, manifest: &Manifest, reader: &Reader) -> Result<()> {
+/// Looks up the first and the last key of every file, as a reader would.
+pub(crate) fn check_ends(dir: &Path, manifest: &Manifest, records: &Records) -> Result<()> {
+    let mut value = Vec::new();
     for file in &manifest.files {
         for key in [&file.first_key, &file.last_key] {
-            if reader.get(key)?.is_none() {
+            if !records.get(Key::new(key)?, &mut value)? {
                 return Err(damaged("a key it holds is not found").at(dir.join(&file.name)));
             }
         }
@@ -202,7 +219,8 @@ fn check_nothing_else(dir: &Path, manifest: &Manifest, also: &[&Path]) -> Result
         let name = path.file_name().unwrap_or_default();
         let listed =
             manifest.files.binary_search_by(|f| f.name.as_str().cmp(&name.to_string_lossy()));
-        if name != MANIFEST && listed.is_err() && !also.contains(&&*path) {
+        let dictionary = manifest.dictionary.is_some() && name == DICTIONARY;
+        if name != MANIFEST && !dictionary && listed.is_err() && !also.contains(&&*path) {
             return Err(damaged("the manifest does not list it").at(path));
         }
     }
@@ -211,11 +229,12 @@ fn check_nothing_else(dir: &Path, manifest: &Manifest, also: &[&Path]) -> Result
 
 /// Every file has, byte for byte, the checksums that the manifest lists.
 fn check_bytes(dir: &Path, manifest: &Manifest, progress: &mut Progress<'_>) -> Result<()> {
-    for file in &manifest.files {
-        let path = dir.join(&file.name);
+    let dictionary = manifest.dictionary.iter().map(|file| (DICTIONARY, file.sums()));
+    let files = manifest.files.iter().map(|file| (file.name.as_str(), file.sums()));
+    for (name, listed) in dictionary.chain(files) {
+        let path = dir.join(name);
         let found = FileSums::of(&path, true, &mut |bytes| progress.add(bytes))?;
-        if found != file.sums() {
-            let listed = file.sums();
+        if found != listed {
             return Err(damaged(&format!(
                 "its crc32 is {:08x} and its BLAKE3 {}, expected {:08x} and {}",
                 found.crc32, found.blake3, listed.crc32, listed.blake3
@@ -226,39 +245,91 @@ fn check_bytes(dir: &Path, manifest: &Manifest, progress: &mut Progress<'_>) -> 
     Ok(())
 }
 
-/// RocksDB finds exactly the records that were put in.
+/// RocksDB finds exactly the records that were put in, and each is found by its key.
 fn check_records(
     dir: &Path,
     manifest: &Manifest,
     reader: &Reader,
     progress: &mut Progress<'_>,
 ) -> Result<()> {
-    let mut content = ContentHasher::new();
-    let mut records = 0;
-    let raw_bytes = (manifest.key_bytes + manifest.value_bytes).max(1) as f64;
-    let bytes_per_raw = manifest.bytes() as f64 / raw_bytes;
-    let (mut raw, mut told) = (0, 0);
+    let records = Records::open(dir, manifest)?;
     let mut scan = reader.read_through();
-    while let Some((key, value)) = scan.next()? {
-        content.record(key, value);
-        records += 1;
-        raw += (key.len() + value.len()) as u64;
-        if raw - told >= 1 << 20 {
-            progress.add(((raw - told) as f64 * bytes_per_raw) as u64);
-            told = raw;
+    let mut value = Vec::new();
+    check_content(dir, manifest, |record| {
+        while let Some((key, stored)) = scan.next()? {
+            if !records.get(Key::new(key)?, &mut value)? {
+                return Err(damaged("a key of the version is not found in it").at(layout::db(dir)));
+            }
+            progress.add((key.len() + stored.len()) as u64);
+            record(key, stored)?;
+        }
+        Ok(())
+    })?;
+    progress.complete();
+    Ok(())
+}
+
+/// Gives (key, stored value) of a record to whoever compares it.
+type Record<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
+
+/// Compares the records that `feed` gives with the content digest of `manifest`; decompresses
+/// and digests them on a thread of its own.
+fn check_content(
+    dir: &Path,
+    manifest: &Manifest,
+    feed: impl FnOnce(Record<'_>) -> Result<()>,
+) -> Result<()> {
+    thread::scope(|scope| {
+        let (batches, received) = sync_channel::<Batch>(WAITING);
+        let comparing = scope.spawn(move || compare_content(dir, manifest, &received));
+        let mut batch = Batch::default();
+        // A comparison ends before its input does only with an error, which then counts.
+        let mut stopped = false;
+        let mut hand_on = |batch: &mut Batch| {
+            stopped |= batches.send(std::mem::take(batch)).is_err();
+            if stopped { Err(damaged("its records do not fit")) } else { Ok(()) }
+        };
+        let fed = feed(&mut |key, stored| {
+            batch.push(key, stored);
+            if batch.is_full() { hand_on(&mut batch) } else { Ok(()) }
+        });
+        let fed = fed.and_then(|()| hand_on(&mut batch));
+        drop(batches);
+        let compared =
+            comparing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        if stopped { compared } else { fed.and(compared) }
+    })
+}
+
+fn compare_content(dir: &Path, manifest: &Manifest, batches: &Receiver<Batch>) -> Result<()> {
+    let decoder = Decoder::new(manifest.compression, &read_dictionary(dir, manifest)?);
+    let mut content = ContentHasher::new();
+    let (mut records, mut value) = (0, Vec::new());
+    for batch in batches {
+        for (key, stored) in batch.records() {
+            records += 1;
+            value.clear();
+            decoder.decode(KeyHash::of(key), stored, &mut value).map_err(|Damaged| {
+                damaged(&format!("record {records} does not fit its checksum")).at(dir)
+            })?;
+            content.record(key, &value);
         }
     }
     let (found, listed) = (content.finish(), manifest.content_digest);
-    if records != manifest.records || found != listed {
-        return Err(damaged(&format!(
-            "its files hold {records} records with the content digest {found}, expected {} with {listed}",
-            manifest.records
-        ))
-        .at(layout::manifest(dir)));
+    if records == manifest.records && found == listed {
+        return Ok(());
     }
-    check_ends(dir, manifest, reader)?;
-    progress.complete();
-    Ok(())
+    Err(damaged(&format!(
+        "its files hold {records} records with the content digest {found}, expected {} with {listed}",
+        manifest.records
+    ))
+    .at(layout::manifest(dir)))
+}
+
+impl DictionaryFile {
+    pub(crate) fn sums(&self) -> FileSums {
+        FileSums { bytes: self.bytes, crc32: self.crc32, blake3: self.blake3 }
+    }
 }
 
 impl SstFile {
@@ -267,7 +338,7 @@ impl SstFile {
     }
 }
 
-fn damaged(why: &str) -> Error {
+pub(crate) fn damaged(why: &str) -> Error {
     Error::new(
         Code::VersionUnusable,
         format!("a file is not as the manifest of its version says: {why}; push the data again"),
@@ -278,21 +349,33 @@ fn damaged(why: &str) -> Error {
 struct Progress<'a> {
     tell: &'a mut dyn FnMut(u64),
     so_far: u64,
+    told: u64,
     all: u64,
 }
 
+/// Bytes between one word about the progress and the next.
+const TELL_EVERY: u64 = 256 * 1024;
+
 impl<'a> Progress<'a> {
     fn new(manifest: &Manifest, tell: &'a mut dyn FnMut(u64)) -> Self {
-        Self { tell, so_far: 0, all: manifest.verify_bytes() }
+        Self { tell, so_far: 0, told: 0, all: manifest.verify_bytes() }
     }
 
     fn add(&mut self, bytes: u64) {
         self.so_far = self.all.min(self.so_far + bytes);
-        (self.tell)(self.so_far);
+        if self.so_far - self.told >= TELL_EVERY {
+            self.tell();
+        }
     }
 
     fn complete(&mut self) {
-        self.add(self.all - self.so_far);
+        self.so_far = self.all;
+        self.tell();
+    }
+
+    fn tell(&mut self) {
+        self.told = self.so_far;
+        (self.tell)(self.so_far);
     }
 }
 

@@ -166,10 +166,11 @@ fn any_change_of_rocksdbs_own_files_makes_the_version_unusable() {
     let verified = verified(dir.path(), 800, 16_000);
     let mut files = assembly::paths(&layout::db(dir.path())).unwrap();
     files.retain(|path| path.extension().is_none());
-    assert_eq!(files.len(), 2, "CURRENT and MANIFEST: {files:?}");
+    assert_eq!(files.len(), 3, "CURRENT, MANIFEST and the index of keys: {files:?}");
     for path in files {
         let whole = fs::read(&path).unwrap();
-        for at in 0..whole.len() {
+        let step = if path.ends_with(layout::POINTS) { 89 } else { 1 };
+        for at in (0..whole.len()).step_by(step) {
             fs::write(&path, &whole[..at]).unwrap();
             assert_eq!(unusable(dir.path(), verified.digest()).path(), Some(&*path));
             fs::write(&path, &whole).unwrap();
@@ -240,7 +241,7 @@ fn a_copy_that_a_backup_made_of_the_links_is_served_if_its_bytes_are_right() {
 #[test]
 fn files_that_do_not_belong_or_are_missing_make_the_version_unusable() {
     type Damage = fn(&Path);
-    let damages: [(&str, Damage, &str); 7] = [
+    let damages: [(&str, Damage, &str); 10] = [
         ("a stray log", |d| fs::write(d.join("db/000042.log"), b"").unwrap(), "db/000042.log"),
         (
             "an options file",
@@ -258,6 +259,9 @@ fn files_that_do_not_belong_or_are_missing_make_the_version_unusable() {
             |d| fs::write(d.join("db/CURRENT"), "MANIFEST-000099\n").unwrap(),
             "db/CURRENT",
         ),
+        ("no index", |d| fs::remove_file(d.join("db/points")).unwrap(), "db/points"),
+        ("no dictionary", |d| fs::remove_file(d.join("dictionary")).unwrap(), "dictionary"),
+        ("another dictionary", |d| flip(&d.join("dictionary"), 100, 0), "dictionary"),
         ("no table", |d| fs::remove_file(d.join("000001.sst")).unwrap(), "000001.sst"),
         ("no manifest", |d| fs::remove_file(d.join("manifest.json")).unwrap(), "manifest.json"),
     ];
@@ -270,6 +274,31 @@ fn files_that_do_not_belong_or_are_missing_make_the_version_unusable() {
     }
     let nowhere = Path::new("/nonexistent/version");
     unusable(nowhere, &Digest::of(b""));
+}
+
+/// Where nobody has looked yet, every record comes from the disk.
+#[test]
+fn what_is_not_known_to_be_in_memory_is_read_from_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let long: Vec<u8> = (0..50_000u32).map(|n| (n * 7 % 251) as u8).collect();
+    let mut rows = records(500);
+    rows.push((b"long".to_vec(), long.clone()));
+    let verified = build(dir.path(), rows.clone(), 1 << 20).verify(&mut |_| {}).unwrap();
+    let snapshot = open(dir.path(), verified.digest()).unwrap();
+    let keys: Vec<_> = rows.iter().map(|(key, _)| Key::new(key).unwrap()).collect();
+    assert!(!snapshot.in_memory(&keys));
+    assert!(!snapshot.in_memory(&[Key::new(b"long").unwrap()]));
+    assert!(snapshot.in_memory(&[Key::new(b"absent").unwrap()]), "nothing is to be read for it");
+    let found = snapshot.get_many(&keys).unwrap();
+    assert!(found.iter().zip(&rows).all(|(found, (_, value))| found.as_ref() == Some(value)));
+    assert!(snapshot.in_memory(&keys), "all of it was just read");
+
+    let again = open(dir.path(), verified.digest()).unwrap();
+    again.warm_like(&snapshot);
+    let warmed = keys.iter().filter(|key| again.in_memory(&[**key])).count();
+    assert!(warmed > 10, "{warmed}");
+    again.look().unwrap();
+    assert!(again.in_memory(&keys));
 }
 
 #[test]

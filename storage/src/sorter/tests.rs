@@ -6,7 +6,8 @@ type Row = (Vec<u8>, Vec<u8>, Vec<u8>);
 
 /// A sorter that spills after a few records and merges `fan_in` runs at a time.
 fn tiny(dir: &Path, buffer_bytes: usize, fan_in: usize) -> Sorter {
-    Sorter::with(dir, Buffer::new(buffer_bytes).unwrap(), fan_in)
+    let buffer = Buffer::new(buffer_bytes).unwrap();
+    Sorter::with(dir, buffer, fan_in, Sampler::new(SAMPLE_BYTES))
 }
 
 fn drain(mut sorted: Sorted) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
@@ -91,6 +92,24 @@ fn input_that_is_sorted_becomes_one_run() {
     assert!(dir.path().join("run-000002").exists(), "only what came late is in another");
     assert!(!dir.path().join("run-000003").exists());
     assert_eq!(drain(sorted).unwrap().len(), 1001);
+}
+
+#[test]
+fn samples_come_from_memory_and_runs_alike() {
+    let dir = tempfile::tempdir().unwrap();
+    let pushed = |mut sorter: Sorter| {
+        for n in (0..3000).rev() {
+            let value = format!("{n:04}").repeat(100);
+            sorter.push(value[..4].as_bytes(), b"", value.as_bytes()).unwrap();
+        }
+        sorter
+    };
+    let memory = pushed(Sorter::new(dir.path(), 4 * MIN_SORT_BYTES).unwrap());
+    let runs = pushed(tiny(dir.path(), 30_000, 4));
+    assert!(memory.spilled_bytes() == 0 && runs.spilled_bytes() > 0);
+    let samples = memory.finish().unwrap().samples().to_vec();
+    assert_eq!(runs.finish().unwrap().samples(), samples);
+    assert!(samples.len() > 200 && samples.iter().all(|value| value.len() == 400));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::digest::Digest;
 use crate::error::{Code, Error, Result};
 use crate::event::{Cause, Event, Rejected};
 use crate::gates;
-use crate::live::{Datasets, Served, Slot};
+use crate::live::{Datasets, Lease, Served, Slot};
 use crate::names::{DatasetName, Version};
 
 use super::push::refused;
@@ -55,7 +55,7 @@ impl Store {
         }
         let reason = cause.reason.as_deref();
         self.catalog().plan_activate(dataset, activation, reason)?;
-        self.open_version(dataset, activation.version)?;
+        self.warm_version(dataset, activation.version)?;
         let mut writer = self.writer();
         if let Some(moved) = self.moved_before(dataset, &cause)? {
             return Ok(moved);
@@ -82,7 +82,8 @@ impl Store {
         }
         let event = self.catalog().plan_rollback(dataset, rollback)?;
         let to = event.version().expect("a rollback is to a version");
-        self.open_version(dataset, to)?;
+        let next = self.open_version(dataset, to)?;
+        let left = self.live.get(dataset)?.current().ok();
         let mut writer = self.writer();
         if let Some(moved) = self.moved_before(dataset, &cause)? {
             return Ok(moved);
@@ -94,7 +95,9 @@ impl Store {
             let text = "another version became current meanwhile: nothing was changed";
             return Err(Error::new(Code::CurrentChanged, text));
         }
-        self.swap(&mut writer, dataset, cause, event)
+        let moved = self.swap(&mut writer, dataset, cause, event)?;
+        warm_later(next, left);
+        Ok(moved)
     }
 
     /// Holds a dataset: pushes become ready, but none is activated by itself. Answers
@@ -117,7 +120,7 @@ impl Store {
         loop {
             let target = self.catalog().dataset(dataset)?.release_target();
             if let Some(version) = target {
-                self.open_version(dataset, version)?;
+                self.warm_version(dataset, version)?;
             }
             let mut writer = self.writer();
             match self.outcome_before(dataset, &cause)? {
@@ -204,14 +207,25 @@ impl Store {
         Ok(Moved { from, to, held, marked_bad })
     }
 
-    fn open_version(&self, dataset: &DatasetName, version: Version) -> Result<()> {
+    fn open_version(&self, dataset: &DatasetName, version: Version) -> Result<Lease> {
         let served = self.live.get(dataset)?;
         let slot = served.kept.get(&version);
         let slot = slot.ok_or_else(|| {
             let text = format!("version {version} of {dataset} has no files to serve");
             Error::new(Code::WrongState, text)
         })?;
-        slot.lease().map(drop)
+        slot.lease()
+    }
+
+    /// Opens and warms what is to become current. Also if it was opened long ago: what is
+    /// looked up has changed since.
+    fn warm_version(&self, dataset: &DatasetName, version: Version) -> Result<()> {
+        let next = self.open_version(dataset, version)?;
+        let served = self.live.get(dataset)?;
+        if let Some(Ok(current)) = served.current.as_ref().and_then(|slot| slot.if_open()) {
+            next.warm_like(current);
+        }
+        Ok(())
     }
 
     /// Shows readers what an event changed.
@@ -264,6 +278,13 @@ impl Store {
         };
         datasets.insert(name.clone(), Arc::new(served));
     }
+}
+
+/// Warms a version that serves already: a rollback must not wait for that.
+fn warm_later(next: Lease, left: Option<Lease>) {
+    let warm = move || left.iter().for_each(|left| next.warm_like(left));
+    // Without a thread for it, the lookups themselves read in what they need.
+    let _ = std::thread::Builder::new().name("warm".to_owned()).spawn(warm);
 }
 
 fn other_request() -> Error {

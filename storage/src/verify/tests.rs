@@ -113,7 +113,7 @@ fn a_manifest_that_lies_about_its_content_is_refused() {
         manifest.write(dir.path()).unwrap();
         let error = refused(UnpublishedSnapshot::find(dir.path()).unwrap());
         assert_eq!(error.code(), Code::SnapshotRefused);
-        fs::remove_dir_all(layout::db(dir.path())).unwrap();
+        durable::remove_dir_all(&layout::db(dir.path())).unwrap();
     }
     let nothing = tempfile::tempdir().unwrap();
     let error = UnpublishedSnapshot::find(nothing.path()).unwrap_err();

@@ -112,7 +112,7 @@ pub(crate) fn build<'a>(
     }
     let mut sorted = sorter.finish().unwrap();
     let options = BuildOptions { compression: Compression::Lz4, file_bytes };
-    let mut builder = Builder::create(dir, options).unwrap();
+    let mut builder = Builder::create(dir, options, &[]).unwrap();
     while let Some(record) = sorted.next().unwrap() {
         builder.add(record.key, record.value).unwrap();
     }

@@ -1,0 +1,138 @@
+//! A file's bytes in place: the only `unsafe` code of this workspace.
+//!
+//! A lookup from memory takes less time than one system call does, so what the kernel has
+//! in memory anyway is read there. Which pages those are is asked with `mincore(2)`:
+//! `tables.rs` reads all others with ordinary reads, which can fail with an error and can
+//! be done on another thread.
+//!
+//! # Why this is sound
+//!
+//! - A [`Mapping`] owns its range of addresses: `mmap` chose it (no `MAP_FIXED`), nothing
+//!   else unmaps it, and `munmap` runs once, in `drop`. References to the bytes borrow from
+//!   the `Mapping`, so none outlives it.
+//! - The range is readable for its whole length: the file had that length when it was
+//!   mapped, and the files of a version are never written to nor cut after they were
+//!   published (invariant 1).
+//! - Whoever does change such a file by force breaks that promise, as they would for LMDB
+//!   or any other reader of mapped files. Every byte that is read here is compared with a
+//!   checksum before it is used, and is only ever taken for `u8`, for which each content is
+//!   valid. A page that has vanished (the file was cut, or the disk fails and the page was
+//!   given up since it was last asked for) ends the process with `SIGBUS`; the next start
+//!   finds the damage by an ordinary read.
+
+#![expect(unsafe_code, reason = "the one file that maps memory; its head is the proof")]
+
+use std::fs::File;
+use std::ops::Deref;
+use std::ptr::NonNull;
+
+use rustix::mm::{Advice, MapFlags, ProtFlags};
+
+/// The size of a page of memory, in bytes.
+pub(crate) const PAGE: usize = 4096;
+
+/// The bytes of a file, read where the kernel has them.
+pub(crate) struct Mapping {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+// SAFETY: the memory is only ever read, and belongs to no thread.
+unsafe impl Send for Mapping {}
+// SAFETY: as above; shared references give nothing but `&[u8]`.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps the first `length` bytes of `file`, which has at least as many; more than none.
+    pub(crate) fn of(file: &File, length: usize) -> std::io::Result<Self> {
+        // SAFETY: no address is asked for, so the kernel chooses a range that nothing uses.
+        let start = unsafe {
+            rustix::mm::mmap(
+                std::ptr::null_mut(),
+                length,
+                ProtFlags::READ,
+                MapFlags::SHARED,
+                file,
+                0,
+            )
+        }?;
+        let start = NonNull::new(start.cast()).expect("mmap gives no null pointer");
+        Ok(Self { start, length })
+    }
+
+    /// Reads all of it in, and makes it known to this process's page tables. Blocks for as
+    /// long as the disk takes. Only advice: what cannot be read is read when it is needed.
+    pub(crate) fn populate(&self, bytes: usize) {
+        let bytes = bytes.min(self.length);
+        // SAFETY: the range is this mapping's, and the advice changes none of its content.
+        let populated = unsafe {
+            rustix::mm::madvise(self.start.as_ptr().cast(), bytes, Advice::LinuxPopulateRead)
+        };
+        if populated.is_err() {
+            // A kernel before 5.14, or a bad page: the reads themselves will tell.
+            // SAFETY: as above.
+            let _ = unsafe {
+                rustix::mm::madvise(self.start.as_ptr().cast(), bytes, Advice::WillNeed)
+            };
+        }
+    }
+
+    /// Asks which pages are in memory, from page `first` on: the lowest bit of each byte of
+    /// `pages` says it. The range must lie within the mapping's pages.
+    pub(crate) fn in_memory(&self, first: usize, pages: &mut [u8]) -> std::io::Result<()> {
+        assert!((first + pages.len()) * PAGE < self.length + PAGE, "pages of this mapping");
+        let length = (pages.len() * PAGE).min(self.length - first * PAGE);
+        // SAFETY: the range lies within this mapping, as was just checked, its start is that
+        // of a page, and `pages` has a byte for each page of it.
+        let asked = unsafe {
+            let start = self.start.as_ptr().add(first * PAGE);
+            libc::mincore(start.cast(), length, pages.as_mut_ptr())
+        };
+        if asked == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    }
+}
+
+impl Deref for Mapping {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the head of this file says why the range is readable while `self` lives.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the range is this mapping's, and no reference to it is left. It can fail
+        // only for a range that was never mapped.
+        let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.length) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_are_those_of_the_file_and_the_pages_are_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let bytes: Vec<u8> = (0..3 * PAGE + 17).map(|i| (i % 251) as u8).collect();
+        std::fs::write(&path, &bytes).unwrap();
+        let mapping = Mapping::of(&File::open(&path).unwrap(), bytes.len()).unwrap();
+        assert_eq!(&*mapping, &bytes[..]);
+        mapping.populate(usize::MAX);
+        let mut pages = [0; 4];
+        mapping.in_memory(0, &mut pages).unwrap();
+        assert_eq!(pages.map(|page| page & 1), [1; 4], "they were just read");
+        mapping.in_memory(3, &mut pages[..1]).unwrap();
+    }
+
+    #[test]
+    fn an_empty_file_or_one_that_is_not_there_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, b"").unwrap();
+        assert!(Mapping::of(&File::open(&path).unwrap(), 0).is_err());
+    }
+}

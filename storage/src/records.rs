@@ -1,0 +1,166 @@
+//! Single records of a snapshot, found by their keys: the last step of the read path.
+//!
+//! The index (`points.rs`) says where a key's record may stand, the tables (`tables.rs`) give
+//! it from memory or from the disk, and its checksum (`values.rs`) says whether it is what
+//! was written. Only then are the keys compared: a record that is damaged is an error,
+//! whatever key it seems to have (invariant 7).
+
+use std::io::Read;
+use std::path::Path;
+
+use crate::digest::FileSums;
+use crate::error::{Error, Result};
+use crate::layout;
+use crate::manifest::Manifest;
+use crate::names::Key;
+use crate::points::{KeyHash, Place, Points};
+use crate::recent::Recent;
+use crate::regular;
+use crate::tables::Tables;
+use crate::values::{Damaged, Decoder, Dictionary};
+use crate::verify::damaged;
+
+/// Keys that are looked for at a time. While one record is on its way from memory, those of
+/// the next keys are, too.
+const AT_ONCE: usize = 16;
+
+/// The records of one snapshot.
+pub(crate) struct Records {
+    points: Points,
+    tables: Tables,
+    decoder: Decoder,
+    recent: Recent,
+}
+
+impl Records {
+    /// Opens the records of the snapshot in `dir`, whose `db/` was compared with its seal.
+    /// Reads the index into memory, about 9 bytes a record.
+    ///
+    /// # Errors
+    /// [`crate::Code::VersionUnusable`] naming the file that does not fit.
+    pub(crate) fn open(dir: &Path, manifest: &Manifest) -> Result<Self> {
+        let path = layout::points(&layout::db(dir));
+        let points = Points::read(&path)?;
+        if points.records() != manifest.records {
+            let (found, listed) = (points.records(), manifest.records);
+            return Err(damaged(&format!("it has {found} keys, expected {listed}")).at(path));
+        }
+        let decoder = Decoder::new(manifest.compression, &read_dictionary(dir, manifest)?);
+        let tables = Tables::open(dir, manifest)?;
+        Ok(Self { points, tables, decoder, recent: Recent::new() })
+    }
+
+    /// Puts the value of `key` into `value`, in place of what is there. `false`: there is no
+    /// such key.
+    ///
+    /// # Errors
+    /// [`crate::Code::DataCorrupt`] if the record is damaged, [`crate::Code::IoFailed`] if it
+    /// cannot be read.
+    pub(crate) fn get(&self, key: Key<'_>, value: &mut Vec<u8>) -> Result<bool> {
+        let hash = KeyHash::of(key.as_bytes());
+        self.recent.note(hash);
+        for place in self.points.find(hash) {
+            if self.get_at(place, hash, key, value)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Gives `each` the value of each key, in order, or `None`; ends with its first error.
+    /// Faster than one [`Records::get`] after the other.
+    pub(crate) fn get_each<E: From<Error>>(
+        &self,
+        keys: &[Key<'_>],
+        each: &mut dyn FnMut(usize, Option<&[u8]>) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let mut value = Vec::new();
+        for (begin, keys) in keys.chunks(AT_ONCE).enumerate() {
+            // Each of these begins to fetch what the loop below will need.
+            let _ = self.in_memory(keys);
+            for (i, key) in keys.iter().enumerate() {
+                let found = self.get(*key, &mut value)?;
+                each(begin * AT_ONCE + i, found.then_some(&value[..]))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether all keys can be looked up without waiting for a disk, as far as is known.
+    pub(crate) fn in_memory(&self, keys: &[Key<'_>]) -> bool {
+        let place = |key: &Key<'_>| self.points.find(KeyHash::of(key.as_bytes())).next();
+        // All places first, then all records: none of the loads waits for another.
+        let mut all = true;
+        for keys in keys.chunks(AT_ONCE) {
+            let mut places = [None; AT_ONCE];
+            places.iter_mut().zip(keys).for_each(|(found, key)| *found = place(key));
+            let here = places.iter().flatten().map(|place| self.tables.in_memory(*place));
+            all &= here.fold(true, |all, one| all & one);
+        }
+        all
+    }
+
+    /// The value that is stored as `stored` under the key with `hash`, appended to `out`.
+    pub(crate) fn decode(
+        &self,
+        hash: KeyHash,
+        stored: &[u8],
+        out: &mut Vec<u8>,
+    ) -> std::result::Result<(), Damaged> {
+        self.decoder.decode(hash, stored, out)
+    }
+
+    /// Reads up to `bytes` of the tables in.
+    pub(crate) fn populate(&self, bytes: u64) -> Result<()> {
+        self.tables.populate(bytes)
+    }
+
+    /// Reads in the records of keys that were looked up in `other` lately.
+    pub(crate) fn warm_like(&self, other: &Self) {
+        let mut buffer = Vec::new();
+        for hash in other.recent.hashes() {
+            self.recent.keep(hash);
+            for place in self.points.find(hash).filter(|place| !self.tables.in_memory(*place)) {
+                // Damage is for the lookup to find that meets it.
+                let _ = self.tables.entry(place, &mut buffer);
+            }
+        }
+    }
+
+    /// Notes what of the tables is in memory.
+    pub(crate) fn look(&self) -> Result<()> {
+        self.tables.look()
+    }
+
+    fn get_at(
+        &self,
+        place: Place,
+        hash: KeyHash,
+        key: Key<'_>,
+        value: &mut Vec<u8>,
+    ) -> Result<bool> {
+        let mut buffer = Vec::new();
+        let entry = self.tables.entry(place, &mut buffer)?;
+        value.clear();
+        let decoded = if entry.key == key.as_bytes() {
+            self.decoder.decode(hash, entry.stored, value).map(|()| true)
+        } else {
+            // Another key with the same mark, or this one, damaged.
+            Decoder::check(KeyHash::of(entry.key), entry.stored).map(|_| false)
+        };
+        decoded.map_err(|Damaged| self.tables.damaged(place))
+    }
+}
+
+/// The dictionary that `manifest` lists, or an empty one.
+pub(crate) fn read_dictionary(dir: &Path, manifest: &Manifest) -> Result<Dictionary> {
+    let Some(listed) = manifest.dictionary else { return Ok(Dictionary::default()) };
+    let path = layout::dictionary(dir);
+    let mut bytes = Vec::new();
+    let read = regular::open(&path)?.take(listed.bytes + 1).read_to_end(&mut bytes);
+    read.map_err(|e| Error::io("read the dictionary", &path, e))?;
+    if FileSums::of_bytes(&bytes) != listed.sums() {
+        return Err(damaged("its bytes are not those that were written").at(path));
+    }
+    Ok(Dictionary::from_bytes(bytes))
+}

@@ -1,0 +1,210 @@
+//! The SSTs of a snapshot as a reader of single records has them: in memory where the kernel
+//! keeps them there, and from the disk where it does not.
+//!
+//! A lookup asks [`Tables::in_memory`] first if it must not wait for a disk. The answer is
+//! from a map of pages that [`Tables::look`] makes now and then, and that a read from the
+//! disk completes: a page that was given up since is noticed at the next look; until then
+//! reading it waits for the disk like any memory that is mapped.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::entry::{Entry, Parsed};
+use crate::error::{Code, Error, Result};
+use crate::manifest::Manifest;
+use crate::mapping::{Mapping, PAGE};
+use crate::points::Place;
+use crate::regular;
+
+/// What is read at first for a record that is not in memory: nearly all are shorter.
+const FIRST_READ: usize = PAGE;
+/// Pages asked about at a time: 64 MiB of a file.
+const PAGES_AT_ONCE: usize = 16 * 1024;
+
+/// The SSTs of one snapshot, in the order of its manifest.
+pub(crate) struct Tables {
+    tables: Vec<Table>,
+}
+
+struct Table {
+    path: PathBuf,
+    file: File,
+    mapping: Mapping,
+    /// A bit for each page that was in memory when somebody last looked.
+    pages: Box<[AtomicU64]>,
+}
+
+impl Tables {
+    /// Opens the files that `manifest` lists in `dir`. Their sizes were compared before.
+    pub(crate) fn open(dir: &Path, manifest: &Manifest) -> Result<Self> {
+        let open = |file: &crate::SstFile| Table::open(dir.join(&file.name), file.bytes);
+        Ok(Self { tables: manifest.files.iter().map(open).collect::<Result<_>>()? })
+    }
+
+    /// The record at `place`, from memory or from the disk; `buffer` holds it in the latter
+    /// case.
+    ///
+    /// # Errors
+    /// [`Code::DataCorrupt`] if there is none, [`Code::IoFailed`] if it cannot be read.
+    pub(crate) fn entry<'a>(&'a self, place: Place, buffer: &'a mut Vec<u8>) -> Result<Entry<'a>> {
+        let table = self.table(place)?;
+        match table.entry_in_memory(place.offset) {
+            InMemory::Yes(entry) => Ok(entry),
+            InMemory::No => table.entry_from_disk(place.offset, buffer),
+            InMemory::Malformed => Err(table.damaged()),
+        }
+    }
+
+    /// Whether [`Tables::entry`] would find the record without waiting for the disk, as far
+    /// as is known. Also fetches it into the processor's cache.
+    pub(crate) fn in_memory(&self, place: Place) -> bool {
+        let table = self.tables.get(place.file);
+        !table.is_some_and(|table| matches!(table.entry_in_memory(place.offset), InMemory::No))
+    }
+
+    /// The file in which a record is damaged.
+    pub(crate) fn damaged(&self, place: Place) -> Error {
+        match self.table(place) {
+            Ok(table) => table.damaged(),
+            Err(error) => error,
+        }
+    }
+
+    /// Reads up to `bytes` of them in, from the first file on, and notes what is there.
+    pub(crate) fn populate(&self, bytes: u64) -> Result<()> {
+        let mut left = usize::try_from(bytes).unwrap_or(usize::MAX);
+        for table in &self.tables {
+            table.mapping.populate(left);
+            left = left.saturating_sub(table.mapping.len());
+            if left == 0 {
+                break;
+            }
+        }
+        self.look()
+    }
+
+    /// Notes which pages are in memory now. Costs about a millisecond for 300 MB.
+    pub(crate) fn look(&self) -> Result<()> {
+        self.tables.iter().try_for_each(Table::look)
+    }
+
+    fn table(&self, place: Place) -> Result<&Table> {
+        // The index is checked when it is read, so this is for a fault in the program.
+        self.tables.get(place.file).ok_or_else(|| {
+            Error::new(Code::DataCorrupt, "the index names a file that the version does not have")
+        })
+    }
+}
+
+enum InMemory<'a> {
+    Yes(Entry<'a>),
+    No,
+    Malformed,
+}
+
+impl Table {
+    fn open(path: PathBuf, bytes: u64) -> Result<Self> {
+        let file = regular::open(&path)?;
+        regular::reads_are_random(&file);
+        let length = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let mapping = Mapping::of(&file, length);
+        let mapping = mapping.map_err(|e| Error::io("map the file into memory", &path, e))?;
+        let words = length.div_ceil(PAGE).div_ceil(64);
+        let pages = (0..words).map(|_| AtomicU64::new(0)).collect();
+        Ok(Self { path, file, mapping, pages })
+    }
+
+    fn entry_in_memory(&self, offset: u64) -> InMemory<'_> {
+        let offset = offset as usize;
+        let page = offset / PAGE;
+        if offset >= self.mapping.len() {
+            return InMemory::Malformed;
+        }
+        if !self.is_in_memory(page) {
+            return InMemory::No;
+        }
+        // What is known to be in memory: this page, and the next if it is, too.
+        let pages = if self.is_in_memory(page + 1) { 2 } else { 1 };
+        let end = self.mapping.len().min((page + pages) * PAGE);
+        let mut parsed = Entry::parse(&self.mapping[offset..end]);
+        if let Parsed::Cut(length) = parsed
+            && offset + length <= self.mapping.len()
+            && (page..(offset + length).div_ceil(PAGE)).all(|page| self.is_in_memory(page))
+        {
+            parsed = Entry::parse(&self.mapping[offset..offset + length]);
+        }
+        match parsed {
+            Parsed::Whole(entry) => InMemory::Yes(entry),
+            Parsed::Cut(length) if offset + length > self.mapping.len() => InMemory::Malformed,
+            Parsed::Cut(_) => InMemory::No,
+            Parsed::Malformed => InMemory::Malformed,
+        }
+    }
+
+    fn entry_from_disk<'a>(&self, offset: u64, buffer: &'a mut Vec<u8>) -> Result<Entry<'a>> {
+        // One more try than lengths can be learnt: from the first bytes, then from the head.
+        let mut wanted = FIRST_READ;
+        for _ in 0..3 {
+            self.read(offset, wanted, buffer)?;
+            match Entry::parse(buffer) {
+                Parsed::Cut(length) if buffer.len() == wanted => wanted = length,
+                _ => break,
+            }
+        }
+        match Entry::parse(buffer) {
+            Parsed::Whole(entry) => Ok(entry),
+            Parsed::Cut(_) | Parsed::Malformed => Err(self.damaged()),
+        }
+    }
+
+    /// Reads `length` bytes at `offset`, or what the file has of them.
+    fn read(&self, offset: u64, length: usize, buffer: &mut Vec<u8>) -> Result<()> {
+        let left = (self.mapping.len() as u64).saturating_sub(offset);
+        let length = length.min(usize::try_from(left).unwrap_or(usize::MAX));
+        buffer.resize(length, 0);
+        self.file.read_exact_at(buffer, offset).map_err(|e| match e.kind() {
+            // Shorter than when it was opened: somebody has cut it.
+            std::io::ErrorKind::UnexpectedEof => self.damaged(),
+            _ => Error::io("read a record", &self.path, e),
+        })?;
+        let first = offset as usize / PAGE;
+        let behind = (offset as usize + length).div_ceil(PAGE);
+        (first..behind).for_each(|page| self.note(page));
+        Ok(())
+    }
+
+    fn is_in_memory(&self, page: usize) -> bool {
+        self.pages.get(page / 64).is_some_and(|word| word.load(Relaxed) >> (page % 64) & 1 == 1)
+    }
+
+    fn note(&self, page: usize) {
+        if let Some(word) = self.pages.get(page / 64) {
+            word.fetch_or(1 << (page % 64), Relaxed);
+        }
+    }
+
+    fn look(&self) -> Result<()> {
+        let all = self.mapping.len().div_ceil(PAGE);
+        let mut found = vec![0; PAGES_AT_ONCE];
+        for first in (0..all).step_by(PAGES_AT_ONCE) {
+            let found = &mut found[..PAGES_AT_ONCE.min(all - first)];
+            let asked = self.mapping.in_memory(first, found);
+            asked.map_err(|e| Error::io("ask which pages are in memory", &self.path, e))?;
+            for (word, pages) in self.pages[first / 64..].iter().zip(found.chunks(64)) {
+                let bits = pages.iter().enumerate().map(|(i, page)| u64::from(page & 1) << i);
+                word.store(bits.fold(0, |all, one| all | one), Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    fn damaged(&self) -> Error {
+        Error::new(
+            Code::DataCorrupt,
+            "cannot look up a key: the stored data does not fit its checksum; roll back, or push the data again",
+        )
+        .at(&self.path)
+    }
+}

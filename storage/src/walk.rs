@@ -1,0 +1,72 @@
+//! Where in an SST each of its records stands: a walk through its blocks, in step with what
+//! RocksDB reads from it.
+//!
+//! ```text
+//! block: records, [offset of every 16th record, u32 each][their number, u32]
+//! file:  block, [kind of compression u8][checksum u32], block, …, index, properties, footer
+//! ```
+//!
+//! Format: `table/block_based/block_builder.cc` and `format.cc` of RocksDB. Nothing here is
+//! guessed: the next record stands either right behind the one before or at the beginning of
+//! the next block, whose place follows from the number of records in this one. Whatever
+//! else is found means that RocksDB writes another format than this file knows, and no
+//! index is made.
+
+use std::path::{Path, PathBuf};
+
+use crate::entry::{Entry, Parsed};
+use crate::error::{Code, Error, Result};
+use crate::mapping::Mapping;
+use crate::regular;
+
+/// Every so many records a block notes where one stands.
+const RECORDS_A_RESTART: usize = 16;
+/// Kind of compression and checksum, behind each block.
+const TRAILER_BYTES: usize = 5;
+
+/// A walk through one SST.
+pub(crate) struct Walk {
+    path: PathBuf,
+    bytes: Mapping,
+    at: usize,
+    records_of_block: usize,
+}
+
+impl Walk {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let file = regular::open(path)?;
+        let size = file.metadata().map_err(|e| Error::io("read the size of the file", path, e))?;
+        let length = usize::try_from(size.len()).unwrap_or(usize::MAX);
+        let bytes = Mapping::of(&file, length);
+        let bytes = bytes.map_err(|e| Error::io("map the file into memory", path, e))?;
+        Ok(Self { path: path.to_owned(), bytes, at: 0, records_of_block: 0 })
+    }
+
+    /// The offset of the next record, which has this key and stored value.
+    pub(crate) fn find(&mut self, key: &[u8], stored: &[u8]) -> Result<u64> {
+        let is_it = |at: usize| match self.bytes.get(at..).map(Entry::parse) {
+            Some(Parsed::Whole(entry)) if entry.key == key && entry.stored == stored => {
+                Some(entry.length)
+            }
+            _ => None,
+        };
+        if let Some(length) = is_it(self.at) {
+            self.records_of_block += 1;
+            return Ok(self.step(length));
+        }
+        let restarts = self.records_of_block.div_ceil(RECORDS_A_RESTART);
+        let next = self.at + 4 * restarts + 4 + TRAILER_BYTES;
+        let Some(length) = is_it(next).filter(|_| restarts > 0) else {
+            let text = "RocksDB wrote a table in a form that no index can be made of: this is a fault in the program, please report it";
+            return Err(Error::new(Code::IoFailed, text).at(&self.path));
+        };
+        (self.at, self.records_of_block) = (next, 1);
+        Ok(self.step(length))
+    }
+
+    fn step(&mut self, length: usize) -> u64 {
+        let found = self.at;
+        self.at += length;
+        found as u64
+    }
+}
