@@ -16,7 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use tidetable_storage::{Cause, DatasetName, Store, Version};
+use tidetable_storage::{Cause, DatasetName, State, Store, Version};
 use tokio::sync::watch;
 
 use crate::metrics::Metrics;
@@ -126,6 +126,15 @@ impl Pushes {
         queue.running.insert(push.clone(), Progress::default());
         queue.waiting.push_back((push, cause));
         self.work.notify_one();
+    }
+
+    /// Puts a push in the queue if it is sealed and not built yet. Whatever became of those who
+    /// should have done that before, it is built now.
+    pub(crate) fn go_on(&self, push: PushOf, cause: Cause) {
+        let state = self.store.catalog().entry(&push.0, push.1).map(|entry| entry.state);
+        if state.is_ok_and(|state| state == State::Building) {
+            self.enqueue(push, cause);
+        }
     }
 
     /// How far a push has come, while it waits or is built.

@@ -17,7 +17,7 @@ use tidetable_storage::{
 };
 
 use super::asked::{cause, idempotency_key};
-use super::blocking::blocking;
+use super::blocking::{blocking, to_its_end};
 use super::content_digest::Expected;
 use super::error::{Answer, Fault, Problem};
 use super::extract::{Dataset, Params, broken_body, content_length};
@@ -52,35 +52,61 @@ pub(crate) async fn push(
     let expected = Expected::from_headers(&headers)?;
     let fingerprint = ("push", &push.label, &push.as_of, &push.options, push.activate, wait);
     let cause = cause(&headers, &request_id, None, &fingerprint)?;
-    let _answering = match idempotency_key(&headers)? {
+    let answering = match idempotency_key(&headers)? {
         None => None,
         Some(key) => Some(app.pushes.answer(&dataset, key).ok_or_else(in_progress)?),
     };
-    let version = match admit(&app, &dataset, push.clone(), cause.clone()).await? {
-        Ok(version) => version,
-        Err(outcome) => {
-            let version = repeated(&app, &dataset, outcome, body).await?;
-            return settle(&app, dataset, version, wait).await;
-        }
+    let data = Data { body, length: content_length(&headers), expected };
+    let received = {
+        let (app, dataset) = (Arc::clone(&app), dataset.clone());
+        async move { Ok((receive(&app, &dataset, push, data, cause).await?, answering)) }
     };
-    let length = content_length(&headers);
+    // From its number on a push ends by itself, whoever goes away.
+    let (version, _answering) = to_its_end(received).await?;
+    settle(&app, dataset, version, wait).await
+}
+
+/// The data of a push, on its way in.
+struct Data {
+    body: Body,
+    length: Option<u64>,
+    expected: Expected,
+}
+
+/// Gives a push its number, stores its data and hands it to the queue; or finds the version
+/// that the same request made before.
+async fn receive(
+    app: &AppState,
+    dataset: &DatasetName,
+    push: Admission,
+    Data { body, length, expected }: Data,
+    cause: Cause,
+) -> Answer<Version> {
+    let activate = push.activate;
+    let version = match admit(app, dataset, push, cause.clone()).await? {
+        Ok(version) => version,
+        Err(outcome) => return repeated(app, dataset, outcome, body, cause).await,
+    };
     let push_of = (dataset.clone(), version);
-    let received = receive_part(&app, push_of.clone(), PART, body, length, expected).await;
+    let received = receive_part(app, push_of.clone(), PART, body, length, expected).await;
     if let Err(problem) = received {
-        give_up(&app, &push_of, &problem, cause).await?;
+        give_up(app, &push_of, &problem, cause).await?;
         return Err(problem.with("version", version.0));
     }
     let sealed = {
-        let (app, dataset, cause) = (Arc::clone(&app), dataset.clone(), no_key(&cause));
-        let seal = move || Ok(app.store.seal(&dataset, version, push.activate, None, cause)?);
-        blocking(seal).await
+        let (app, (dataset, version), cause) = (Arc::clone(app), push_of.clone(), no_key(&cause));
+        blocking(move || {
+            app.store.seal(&dataset, version, activate, None, cause.clone())?;
+            app.pushes.go_on((dataset, version), cause);
+            Ok(())
+        })
+        .await
     };
     if let Err(problem) = sealed {
-        give_up(&app, &push_of, &problem, cause).await?;
+        give_up(app, &push_of, &problem, cause).await?;
         return Err(problem);
     }
-    app.pushes.enqueue(push_of, no_key(&cause));
-    settle(&app, dataset, version, wait).await
+    Ok(version)
 }
 
 fn asked(mut params: Params, headers: &HeaderMap) -> Answer<Asked> {
@@ -178,12 +204,14 @@ fn in_progress() -> Problem {
     Error::new(Code::InProgress, text).into()
 }
 
-/// The version that the same request made earlier, if the data is the same too.
+/// The version that the same request made earlier, if the data is the same too. If it waits to
+/// be built and nobody builds it, it is built now.
 async fn repeated(
     app: &AppState,
     dataset: &DatasetName,
     outcome: Outcome,
     body: Body,
+    cause: Cause,
 ) -> Answer<Version> {
     let reused = || {
         let text = "this idempotency key was used for a push of other data: use a new one";
@@ -191,10 +219,16 @@ async fn repeated(
     };
     let Outcome::Pushed(version) = outcome else { return Err(reused()) };
     let sha256 = digest(body).await?;
-    let catalog = app.store.catalog();
-    let entry = catalog.entry(dataset, version)?;
-    let alike = entry.whole && entry.parts.iter().all(|part| part.sha256 == sha256);
-    if alike { Ok(version) } else { Err(reused()) }
+    let alike = {
+        let catalog = app.store.catalog();
+        let entry = catalog.entry(dataset, version)?;
+        entry.whole && entry.parts.iter().all(|part| part.sha256 == sha256)
+    };
+    if !alike {
+        return Err(reused());
+    }
+    app.pushes.go_on((dataset.clone(), version), no_key(&cause));
+    Ok(version)
 }
 
 async fn digest(mut body: Body) -> Answer<String> {

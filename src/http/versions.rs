@@ -135,23 +135,22 @@ pub(crate) async fn commit(
 ) -> Answer<Response> {
     let cause = no_key(&cause(&headers, &request_id, None, &())?);
     let sealed = {
-        let (app, dataset, cause) = (Arc::clone(&app), dataset.clone(), cause.clone());
+        let (app, dataset) = (Arc::clone(&app), dataset.clone());
         blocking(move || {
             let asked = app.store.catalog().entry(&dataset, version)?.activate;
             let activate = request.activate.unwrap_or(asked);
             let parts: Option<Vec<String>> =
                 request.parts.map(|parts| parts.into_iter().map(String::from).collect());
             refuse_repeated(parts.as_deref().unwrap_or_default())?;
-            Ok(app.store.seal(&dataset, version, activate, parts.as_deref(), cause)?)
+            let parts = parts.as_deref();
+            let sealed = app.store.seal(&dataset, version, activate, parts, cause.clone())?;
+            // Here, and not after the wait: whoever asked may be gone by then.
+            app.pushes.go_on((dataset, version), cause);
+            Ok(sealed)
         })
         .await?
     };
-    let status = if sealed {
-        app.pushes.enqueue((dataset.clone(), version), cause);
-        StatusCode::ACCEPTED
-    } else {
-        StatusCode::OK
-    };
+    let status = if sealed { StatusCode::ACCEPTED } else { StatusCode::OK };
     let catalog = app.store.catalog();
     Ok((status, axum::Json(resource(&app, &catalog, &dataset, version)?)).into_response())
 }

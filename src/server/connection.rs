@@ -290,6 +290,8 @@ async fn respond(
 fn http1(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder.header_read_timeout(None).max_header_size(limits.header_bytes).timer(TokioTimer::new());
+    // A client that ends its sending after a request (`nc -N`) still wants the answer.
+    builder.half_close(true);
     // Not pipeline_flush: it holds an answer back while anything that follows is unread, be
     // it half a request or the head that was refused as too long.
     // Not max_headers: its default is the 100 we want, and setting it costs an allocation.

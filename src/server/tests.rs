@@ -234,6 +234,20 @@ fn a_handler_may_take_longer_than_any_limit() {
 }
 
 #[test]
+fn a_client_that_ends_its_sending_gets_its_answer() {
+    let server = start(long_limits());
+    let mut stream = server.hang();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    // Another request on that thread's time shows that the end of sending was seen.
+    for _ in 0..4 {
+        assert_eq!(answer(&mut server.connect_and_send(REQUEST)).1, b"fast");
+    }
+    server.gate.send_replace(true);
+    assert_eq!(answer(&mut stream).1, b"released");
+    assert!(is_closed(&mut stream));
+}
+
+#[test]
 fn a_body_that_stalls_is_answered_with_408() {
     let server = start(Limits { body: SHORT, ..long_limits() });
     let mut stream =

@@ -6,6 +6,7 @@ mod data;
 mod harness;
 mod http;
 
+mod a_client_may_go_away_at_any_moment;
 mod a_damaged_file_is_never_served;
 mod a_full_disk_fails_the_push_alone;
 mod a_killed_server_loses_nothing;
