@@ -139,6 +139,31 @@ fn not_found_says_what_was_not_found() {
         .problem(404, "version_not_found");
 }
 
+/// A number that was given and has nothing to read is not there (yet): it was not deleted.
+#[test]
+fn a_version_that_is_not_published_is_not_found() {
+    let server = Server::start();
+    server.pushed(D, &rows(D, 1, 10));
+    server.push(D, "{\"k\":").problem(422, "bad_rows");
+    let body = json!({ "format": "ndjson", "key": ["k"] });
+    server.post(&format!("/v1/datasets/{D}/versions"), &body).expect(201);
+    let states: Vec<_> =
+        [2, 3].iter().map(|v| server.dataset(&format!("{D}/versions/{v}"))["state"].clone()).collect();
+    assert_eq!(states, [json!("failed"), json!("receiving")]);
+    for version in [2, 3, 4] {
+        for path in [format!("keys/{}?version={version}", key(1)), format!("scan?version={version}")] {
+            let reply = server.get_path(&format!("/v1/datasets/{D}/{path}"));
+            reply.problem(404, "version_not_found");
+        }
+        let batch = json!({ "keys": ["x"], "version": version });
+        server.operate(D, "batch-get", &batch).problem(404, "version_not_found");
+    }
+    // One that was given up is gone, in whatever state it was.
+    server.send("DELETE", &format!("/v1/datasets/{D}/versions/3"), &[], b"").expect(200);
+    let path = format!("/v1/datasets/{D}/keys/{}?version=3", key(1));
+    server.get_path(&path).problem(410, "version_deleted");
+}
+
 #[test]
 fn several_datasets_at_one_instant() {
     let server = Server::start();

@@ -5,6 +5,7 @@
 //! under it the plan is checked again, the record appended, the map swapped. A rollback
 //! takes the same steps; its target stayed open, so it swaps at once.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::catalog::{Activation, Catalog, Expect, Moved, Outcome, Rollback, State};
@@ -238,8 +239,11 @@ impl Store {
             datasets.remove(name);
             return;
         };
-        let mut kept = std::collections::BTreeMap::new();
+        let (mut kept, mut unpublished) = (BTreeMap::new(), BTreeSet::new());
         for (version, entry) in &dataset.versions {
+            if entry.state.is_pushing() || entry.state == State::Failed {
+                unpublished.insert(*version);
+            }
             let Some(digest) = entry.manifest.filter(|_| entry.state.has_files()) else { continue };
             let open = before.as_ref().and_then(|served| served.kept.get(version)).cloned();
             let slot = open.unwrap_or_else(|| {
@@ -260,6 +264,7 @@ impl Store {
             is_json: dataset.config.is_json(),
             current: dataset.current.and_then(|v| kept.get(&v)).map(Arc::clone),
             kept,
+            unpublished,
             next_version: dataset.next_version(),
         };
         datasets.insert(name.clone(), Arc::new(served));

@@ -331,7 +331,9 @@ impl Run {
                 }
                 known => {
                     let gone = code(served.version(Version(version)));
-                    let expected = if version < self.model.next {
+                    let unpublished =
+                        |m: &Modelled| m.state.is_pushing() || m.state == State::Failed;
+                    let expected = if version < self.model.next && !known.is_some_and(unpublished) {
                         Code::VersionDeleted
                     } else {
                         Code::VersionNotFound
