@@ -15,7 +15,7 @@ use serde::Deserialize;
 use tidetable_storage::{DatasetName, Key, Served, Version, dataset_not_found};
 
 use super::error::{Answer, Fault, Problem};
-use super::extract::{Dataset, Json, Query};
+use super::extract::{Dataset, Json, Query, optional_version};
 use super::fields::Fields;
 use super::keys::KeyEncoding;
 use super::read::{lease, stamp};
@@ -30,7 +30,7 @@ pub(crate) struct BatchRequest {
     keys: Vec<String>,
     #[serde(default)]
     fields: Option<Vec<String>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_version")]
     version: Option<Version>,
     #[serde(default)]
     key_encoding: KeyEncoding,
@@ -50,7 +50,7 @@ struct NamedBatch {
     keys: Vec<String>,
     #[serde(default)]
     fields: Option<Vec<String>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_version")]
     version: Option<Version>,
     #[serde(default)]
     key_encoding: KeyEncoding,

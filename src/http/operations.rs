@@ -11,7 +11,7 @@ use tidetable_storage::{Activation, Cause, DatasetName, Expect, Rollback, Store,
 use super::asked::cause;
 use super::blocking::blocking;
 use super::error::Answer;
-use super::extract::{Dataset, Json, Query};
+use super::extract::{Dataset, Json, Query, optional_version, version};
 use super::resources::MovedResource;
 use super::versions::NoParameters;
 use crate::state::{AppState, count_dataset};
@@ -21,12 +21,13 @@ use crate::telemetry::RequestId;
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ActivateRequest {
+    #[serde(deserialize_with = "version")]
     version: Version,
     #[serde(default)]
     force: bool,
     #[serde(default)]
     reason: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_version")]
     expect_current: Option<Version>,
 }
 
@@ -56,9 +57,11 @@ pub(crate) async fn activate(
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RollbackRequest {
+    #[serde(deserialize_with = "optional_version")]
     to: Option<Version>,
     reason: Option<String>,
     hold: bool,
+    #[serde(deserialize_with = "optional_version")]
     expect_current: Option<Version>,
 }
 

@@ -137,6 +137,20 @@ fn a_part_or_version_outside_its_pattern() {
         let path = format!("/v1/datasets/recs/keys/x?version={version}");
         assert_eq!(server.get_path(&path).status, 400, "?version={version}");
     }
+    // In a body too, where a number counts from 1 on as well.
+    for (operation, body) in [
+        ("batch-get", json!({ "keys": ["x"], "version": 0 })),
+        ("activate", json!({ "version": 0 })),
+        ("activate", json!({ "version": 1, "expect_current": 0 })),
+        ("rollback", json!({ "to": 0 })),
+        ("rollback", json!({ "expect_current": 0 })),
+    ] {
+        let problem = server.operate("recs", operation, &body).problem(400, "malformed_body");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("0 is not a version"), "{operation} {body}: {problem}");
+    }
+    let several = json!({ "requests": [{ "dataset": "recs", "keys": ["x"], "version": 0 }] });
+    server.post("/v1/batch-get", &several).problem(400, "malformed_body");
     assert_untouched(&before, &server);
 }
 

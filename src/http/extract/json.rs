@@ -3,7 +3,9 @@
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
-use serde::de::DeserializeOwned;
+use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer as _};
+use serde::Deserialize as _;
+use tidetable_storage::Version;
 
 use super::super::error::{Answer, Fault, Problem};
 use super::body::collect;
@@ -51,6 +53,24 @@ pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
         };
         Problem::new(fault, detail)
     })
+}
+
+/// The number of a version in a body: as in a path, it counts from 1 on.
+pub(crate) fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Version, D::Error> {
+    match Version::deserialize(deserializer)? {
+        Version(0) => Err(de::Error::custom("0 is not a version: a whole number from 1 on")),
+        version => Ok(version),
+    }
+}
+
+/// The same where it may be left out or `null`; used together with `#[serde(default)]`.
+pub(crate) fn optional_version<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Version>, D::Error> {
+    match Option::<Version>::deserialize(deserializer)? {
+        Some(found) => version(found.0.into_deserializer()).map(Some),
+        None => Ok(None),
+    }
 }
 
 fn refuse_encoding(headers: &HeaderMap) -> Answer<()> {
