@@ -101,7 +101,9 @@ pub(crate) async fn put_part(
 pub(crate) struct NoParameters {}
 
 fn show_part(part: &tidetable_storage::SealedPart) -> Value {
-    json!({ "part": part.name, "bytes": part.bytes, "digest": content_digest(&part.sha256) })
+    let digest = content_digest(&part.sha256);
+    // `part` is the older word for its name.
+    json!({ "name": part.name, "part": part.name, "bytes": part.bytes, "digest": digest })
 }
 
 /// `GET …/parts`: what has arrived, in the order of the rows. This is how an upload is

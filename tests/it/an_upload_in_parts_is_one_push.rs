@@ -54,11 +54,12 @@ fn an_upload_in_parts_is_one_push() {
     server.restart();
     let parts = server.dataset(&format!("{D}/versions/{version}/parts"));
     let mut listed: Vec<_> =
-        parts["parts"].as_array().unwrap().iter().map(|p| (&p["part"], &p["bytes"])).collect();
+        parts["parts"].as_array().unwrap().iter().map(|p| (&p["name"], &p["bytes"])).collect();
     listed.sort_by_key(|(part, _)| part.as_str());
     let bytes = rows_in_order(D, version, 0..100).len();
     assert_eq!(listed[0], (&json!("1"), &json!(bytes)), "{parts}");
     assert_eq!(listed.len(), 3);
+    assert_eq!(parts["parts"][0]["part"], parts["parts"][0]["name"], "the older word for it");
     assert!(parts["parts"][0]["digest"].as_str().unwrap().starts_with("sha-256=:"), "{parts}");
     stored(&put(&server, version, "3", &rows_in_order(D, version, 200..300)));
 
