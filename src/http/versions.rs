@@ -126,7 +126,8 @@ pub(crate) struct CommitRequest {
     parts: Option<Vec<PartName>>,
 }
 
-/// `POST …/commit`: all parts are there; 202 for the first time, 200 for a repetition.
+/// `POST …/commit`: all parts are there; 202 for the first time, and for a repetition with the
+/// first one's idempotency key, 200 for one without.
 pub(crate) async fn commit(
     State(app): State<AppState>,
     DatasetVersion(dataset, version): DatasetVersion,
@@ -135,7 +136,8 @@ pub(crate) async fn commit(
     headers: HeaderMap,
     Json(request): Json<CommitRequest>,
 ) -> Answer<Response> {
-    let cause = no_key(&cause(&headers, &request_id, None, &())?);
+    let asked = ("commit", version, request.activate, &request.parts);
+    let cause = cause(&headers, &request_id, None, &asked)?;
     let sealed = {
         let (app, dataset) = (Arc::clone(&app), dataset.clone());
         blocking(move || {
@@ -147,7 +149,7 @@ pub(crate) async fn commit(
             let parts = parts.as_deref();
             let sealed = app.store.seal(&dataset, version, activate, parts, cause.clone())?;
             // Here, and not after the wait: whoever asked may be gone by then.
-            app.pushes.go_on((dataset, version), cause);
+            app.pushes.go_on((dataset, version), no_key(&cause));
             Ok(sealed)
         })
         .await?

@@ -207,6 +207,8 @@ pub struct Remembered {
 pub enum Outcome {
     /// A push was admitted.
     Pushed(Version),
+    /// A push was closed to further parts.
+    Committed(Version),
     /// The current version was changed.
     Moved(Moved),
     /// The dataset was held.
@@ -394,6 +396,7 @@ impl Dataset {
         let held = self.hold.is_some();
         let outcome = match event {
             Event::Admitted(e) => Some(Outcome::Pushed(e.version)),
+            Event::Sealed(e) => Some(Outcome::Committed(e.version)),
             Event::Activated(e) => {
                 Some(Outcome::Moved(Moved { from: e.from, to: e.to, held, marked_bad }))
             }
@@ -411,7 +414,7 @@ impl Dataset {
         self.idempotency.retain(|_, r| {
             let state = |v: &Version| versions.get(v).map(|e| e.state);
             match &r.outcome {
-                Outcome::Pushed(v) => !matches!(
+                Outcome::Pushed(v) | Outcome::Committed(v) => !matches!(
                     state(v),
                     None | Some(State::Failed | State::Rejected | State::Bad | State::Deleted)
                 ),

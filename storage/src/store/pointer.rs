@@ -146,7 +146,7 @@ impl Store {
 
     /// What came of the same request, if it was made before: looked up under the lock, so
     /// that of two at once one is done and the other gets its answer.
-    fn outcome_before(&self, dataset: &DatasetName, cause: &Cause) -> Result<Option<Outcome>> {
+    pub(super) fn outcome_before(&self, dataset: &DatasetName, cause: &Cause) -> Result<Option<Outcome>> {
         let Some(id) = &cause.idempotency else { return Ok(None) };
         self.catalog().replay(dataset, id)
     }
@@ -271,7 +271,8 @@ impl Store {
     }
 }
 
-fn other_request() -> Error {
+/// The error of a key that was used for something else.
+pub(super) fn other_request() -> Error {
     let text = "this idempotency key was used for another request: use a new one";
     Error::new(Code::IdempotencyKeyReused, text)
 }
