@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tidetable_storage::{Activation, Cause, DatasetName, Expect, Rollback, Store, Version};
+use tidetable_storage::{Activation, Cause, DatasetName, Expect, Held, Rollback, Store, Version};
 
 use super::asked::cause;
 use super::blocking::blocking;
@@ -110,12 +110,9 @@ pub(crate) async fn hold(
 ) -> Answer<axum::Json<Value>> {
     let cause = cause(&headers, &request_id, request.reason.clone(), &("hold", &request))?;
     operate(&app, dataset, cause, |store, dataset, cause| {
-        let changed = store.hold(dataset, cause)?;
-        let catalog = store.catalog();
-        let hold = catalog.dataset(dataset)?.hold.as_ref();
-        let reason = hold.and_then(|hold| hold.reason.clone());
+        let Held { changed, reason } = store.hold(dataset, cause)?;
         Ok(axum::Json(
-            json!({ "dataset": dataset, "held": hold.is_some(), "changed": changed, "reason": reason }),
+            json!({ "dataset": dataset, "held": true, "changed": changed, "reason": reason }),
         ))
     })
     .await

@@ -63,7 +63,7 @@ mod testing;
 
 pub use builder::{BuildOptions, Builder};
 pub use catalog::{
-    Activation, Admission, Catalog, Dataset, Entry, Expect, Happened, Hold, Keep, Moved, Outcome,
+    Activation, Admission, Catalog, Dataset, Entry, Expect, Happened, Held, Hold, Keep, Moved, Outcome,
     Parked, Rollback, State,
 };
 pub use config::{DatasetConfig, Gates};

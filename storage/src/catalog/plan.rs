@@ -255,6 +255,11 @@ impl Catalog {
         Ok(dataset.hold.is_none().then_some(event))
     }
 
+    /// A hold of what is held already: it changes nothing, and keeps the key of whoever asked.
+    pub(crate) fn hold_again(name: &DatasetName) -> Event {
+        Event::Held(OfDataset { dataset: name.clone() })
+    }
+
     /// Ends a hold, and activates `target` with it, if there is one to activate: one
     /// event, so that a release is never done by half.
     pub(crate) fn plan_release(

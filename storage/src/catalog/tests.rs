@@ -562,8 +562,29 @@ fn moves_holds_and_releases_are_remembered_too() {
     world.happen_because(id("l", "r"), event);
     assert_eq!(world.dataset().remembered("l").unwrap().outcome, Outcome::Released);
     let event = world.catalog.plan_hold(&world.dataset).unwrap().unwrap();
-    world.happen_because(id("h", "r"), event);
-    assert_eq!(world.dataset().remembered("h").unwrap().outcome, Outcome::Held);
+    let why = |reason: &str, cause| Cause { reason: Some(reason.to_owned()), ..cause };
+    world.happen_because(why("exams", id("h", "r")), event);
+    let held = |changed| Outcome::Hold(Held { changed, reason: Some("exams".to_owned()) });
+    assert_eq!(world.dataset().remembered("h").unwrap().outcome, held(true));
+    // A hold of what is held keeps its key, and changes nothing: not the reason, not the
+    // history.
+    let before = (world.dataset().hold.clone(), world.dataset().history.clone());
+    world.happen_because(why("more", id("i", "r")), Catalog::hold_again(&world.dataset));
+    assert_eq!(world.dataset().remembered("i").unwrap().outcome, held(false));
+    assert_eq!((world.dataset().hold.clone(), world.dataset().history.clone()), before);
+    assert_eq!(world.folded(), world.catalog);
+}
+
+#[test]
+fn the_newest_keys_of_holds_and_releases_are_remembered() {
+    let mut world = World::after("P A1");
+    for n in 0..=HOLD_KEYS_KEPT {
+        world.happen_because(id(&format!("{n}"), "f"), Catalog::hold_again(&world.dataset));
+    }
+    assert!(world.dataset().remembered("0").is_none());
+    assert!(world.dataset().remembered("1").is_some());
+    world.step("L").unwrap();
+    assert!(world.dataset().remembered("1").is_some(), "a release without a key takes no place");
     assert_eq!(world.folded(), world.catalog);
 }
 

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::catalog::{Activation, Catalog, Expect, Moved, Outcome, Rollback, State};
+use crate::catalog::{Activation, Catalog, Expect, Held, Moved, Outcome, Rollback, State};
 use crate::digest::Digest;
 use crate::error::{Code, Error, Result};
 use crate::event::{Cause, Event, Rejected};
@@ -98,18 +98,25 @@ impl Store {
         self.swap(&mut writer, dataset, cause, event)
     }
 
-    /// Holds a dataset: pushes become ready, but none is activated by itself. Answers
-    /// whether it changed anything.
-    pub fn hold(&self, dataset: &DatasetName, cause: Cause) -> Result<bool> {
+    /// Holds a dataset: pushes become ready, but none is activated by itself.
+    pub fn hold(&self, dataset: &DatasetName, cause: Cause) -> Result<Held> {
         let mut writer = self.writer();
         match self.outcome_before(dataset, &cause)? {
             None => {}
-            Some(Outcome::Held) => return Ok(true),
+            Some(Outcome::Hold(held)) => return Ok(held),
+            Some(Outcome::Held) => return Ok(Held { changed: true, reason: None }),
             Some(_) => return Err(other_request()),
         }
-        let Some(event) = self.catalog().plan_hold(dataset)? else { return Ok(false) };
-        self.commit(&mut writer, cause, event)?;
-        Ok(true)
+        let planned = self.catalog().plan_hold(dataset)?;
+        let changed = planned.is_some();
+        // A key is used up also by a request that finds the dataset held.
+        let keyed = cause.idempotency.is_some().then(|| Catalog::hold_again(dataset));
+        if let Some(event) = planned.or(keyed) {
+            self.commit(&mut writer, cause, event)?;
+        }
+        let catalog = self.catalog();
+        let hold = catalog.dataset(dataset)?.hold.as_ref();
+        Ok(Held { changed, reason: hold.and_then(|hold| hold.reason.clone()) })
     }
 
     /// Ends a hold, and activates the newest ready version whose push had asked for it, if

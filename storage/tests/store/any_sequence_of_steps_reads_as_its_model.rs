@@ -221,7 +221,7 @@ impl Run {
             Step::Activate(pick) => self.activate(picked(*pick)),
             Step::RollBack { to, hold } => self.roll_back(to.map(picked), *hold),
             Step::Hold => {
-                let changed = self.directory.store().hold(&a, because("a test")).unwrap();
+                let changed = self.directory.store().hold(&a, because("a test")).unwrap().changed;
                 assert_eq!(changed, !self.model.held);
                 self.model.held = true;
             }
