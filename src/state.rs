@@ -52,10 +52,8 @@ impl App {
     }
 }
 
-/// Shows in the metrics what a dataset serves and keeps now.
+/// Shows in the metrics what a dataset serves and keeps now. Waits for no disk.
 pub(crate) fn count_dataset(store: &Store, metrics: &Metrics, name: &DatasetName) {
-    // Asked first: it waits for whoever appends, who in turn waits for readers of the
-    // catalogue.
     metrics.journal_is(store.journal_state().0);
     let catalog = store.catalog();
     let Ok(dataset) = catalog.dataset(name) else {

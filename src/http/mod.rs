@@ -10,10 +10,10 @@ mod scan;
 mod versions;
 
 mod asked;
-mod blocking;
 mod page;
 mod resources;
 
+pub(crate) mod blocking;
 pub(crate) mod content_digest;
 pub(crate) mod edge;
 pub(crate) mod error;

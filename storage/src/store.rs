@@ -17,6 +17,7 @@ mod sweep;
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -70,6 +71,10 @@ pub struct Store {
     live: Live,
     catalog: RwLock<Catalog>,
     writer: Mutex<Writer>,
+    /// The size of the journal, and whether it takes no more: for those who must not wait
+    /// for `writer`, which is held across an fsync.
+    journal_bytes: AtomicU64,
+    journal_suspect: AtomicBool,
     /// Held while a part arrives and while a push is sealed, so that no part arrives in
     /// a sealed push. Taken before `writer`.
     arriving: Mutex<()>,
@@ -116,10 +121,16 @@ impl Store {
         self.catalog.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The size of the journal in bytes, and whether it takes no more until a restart.
+    /// The size of the journal in bytes, and whether it takes no more until a restart. Waits
+    /// for nobody.
     pub fn journal_state(&self) -> (u64, bool) {
-        let writer = self.writer();
-        (writer.journal.bytes(), writer.journal.is_suspect())
+        (self.journal_bytes.load(Ordering::Relaxed), self.journal_suspect.load(Ordering::Relaxed))
+    }
+
+    /// Shows what [`Store::journal_state`] tells, after a change of the journal.
+    fn show_journal(&self, journal: &Journal) {
+        self.journal_bytes.store(journal.bytes(), Ordering::Relaxed);
+        self.journal_suspect.store(journal.is_suspect(), Ordering::Relaxed);
     }
 
     /// Makes a dataset with these settings, or gives it these settings.
@@ -162,7 +173,9 @@ impl Store {
             cause.at = now();
         }
         let record = Record::Event(Box::new(cause), Box::new(event));
-        let seq = writer.journal.append(&record)?;
+        let appended = writer.journal.append(&record);
+        self.show_journal(&writer.journal);
+        let seq = appended?;
         let Record::Event(cause, event) = record else { unreachable!("made two lines above") };
         let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
         catalog.apply(seq, &cause, &event);
@@ -196,4 +209,35 @@ impl Drop for Store {
 pub fn now() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// A thread that serves connections asks it, and must not wait for an fsync.
+    #[test]
+    fn the_state_of_the_journal_is_told_while_somebody_appends() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(dir.path(), StoreOptions::default()).unwrap();
+        let empty = store.journal_state();
+        let name = DatasetName::parse("a").unwrap();
+        store.ensure_dataset(&name, Cause::default()).unwrap();
+        let appending = store.writer();
+        let expected = (appending.journal.bytes(), false);
+        assert!(expected > empty, "the journal has grown");
+        thread::scope(|scope| {
+            let asking = scope.spawn(|| store.journal_state());
+            let began = Instant::now();
+            while !asking.is_finished() && began.elapsed() < Duration::from_secs(20) {
+                thread::yield_now();
+            }
+            let waited = !asking.is_finished();
+            drop(appending);
+            assert_eq!((asking.join().unwrap(), waited), (expected, false));
+        });
+    }
 }
