@@ -10,7 +10,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
-use tidetable_storage::{Code, Error, Kind, Version};
+use tidetable_storage::{Code, Error, Kind, Verdict, Version};
 
 /// The header that says which version an answer came from.
 pub(crate) const VERSION_HEADER: HeaderName = HeaderName::from_static("tidetable-version");
@@ -150,6 +150,12 @@ impl Problem {
     pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.0.extras.insert(name.to_owned(), value.into());
         self
+    }
+
+    /// The same problem with what the gates said of which version.
+    #[must_use]
+    pub(crate) fn of_gates(self, version: Version, gates: &[Verdict]) -> Self {
+        self.with("gates", json!(gates)).with("version", version.0)
     }
 
     /// The same problem with a header.

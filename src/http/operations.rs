@@ -6,11 +6,13 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tidetable_storage::{Activation, Cause, DatasetName, Expect, Held, Rollback, Store, Version};
+use tidetable_storage::{
+    Activation, Cause, Code, DatasetName, Error, Expect, Held, Rollback, Store, Version,
+};
 
 use super::asked::cause;
 use super::blocking::blocking;
-use super::error::Answer;
+use super::error::{Answer, Problem};
 use super::extract::{Dataset, Json, Query, optional_version, version};
 use super::resources::MovedResource;
 use super::versions::NoParameters;
@@ -47,10 +49,21 @@ pub(crate) async fn activate(
         expect: expect(request.expect_current),
     };
     operate(&app, dataset, cause, move |store, dataset, cause| {
-        let moved = store.activate(dataset, &activation, cause)?;
+        let moved = store.activate(dataset, &activation, cause);
+        let moved = moved.map_err(|error| refused(store, dataset, activation.version, error))?;
         Ok(axum::Json(MovedResource::of(dataset, &moved)))
     })
     .await
+}
+
+/// What a refusal by the gates of a version says, as that of its push does.
+fn refused(store: &Store, dataset: &DatasetName, version: Version, error: Error) -> Problem {
+    let code = error.code();
+    let problem = Problem::from(error);
+    match store.catalog().entry(dataset, version) {
+        Ok(entry) if code == Code::GateRefused => problem.of_gates(version, &entry.gates),
+        _ => problem,
+    }
 }
 
 /// The body of a rollback; all of it is optional.

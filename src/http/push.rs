@@ -297,7 +297,7 @@ fn outcome(app: &AppState, dataset: &DatasetName, version: Version) -> Answer<Re
     Ok(match entry.state {
         VersionState::Rejected => {
             let problem = Problem::from(Error::new(Code::GateRefused, detail));
-            return Err(problem.with("gates", json!(entry.gates)).with("version", version.0));
+            return Err(problem.of_gates(version, &entry.gates));
         }
         VersionState::Failed => {
             let code = entry.code.as_deref().unwrap_or_default();

@@ -1,0 +1,40 @@
+//! Gates compare a version with the current one. If another is current by the time it is to
+//! serve, they are asked again, whichever way it is to be activated; a refusal says the same
+//! as that of a push, and changes nothing.
+
+use serde_json::{Value, json};
+
+use crate::data::rows;
+use crate::harness::Server;
+
+const D: &str = "recs";
+
+/// A push that becomes ready, and is not activated.
+fn parked(server: &Server, version: u64, records: usize) {
+    let query = "key=k&format=ndjson&activate=false";
+    let pushed = server.push_with(D, query, rows(D, version, records).as_bytes()).expect(201).json();
+    assert_eq!((&pushed["version"], &pushed["state"]), (&json!(version), &json!("ready")));
+}
+
+#[track_caller]
+fn assert_refused(problem: &Value, version: u64) {
+    assert_eq!(problem["version"], version, "{problem}");
+    let gates = problem["gates"].as_array().unwrap_or_else(|| panic!("no gates: {problem}"));
+    let refused: Vec<_> = gates.iter().filter(|gate| gate["passed"] == false).collect();
+    assert_eq!(refused.len(), 1, "{problem}");
+    assert_eq!(refused[0]["gate"], "max_shrink_percent", "{problem}");
+    assert!(refused[0]["limit"].is_number() && refused[0]["observed"].is_number(), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("max_shrink_percent"), "{problem}");
+}
+
+#[test]
+fn an_activation_is_refused_like_a_push() {
+    let server = Server::start();
+    server.pushed(D, &rows(D, 1, 1_000));
+    parked(&server, 2, 1_000);
+    server.pushed(D, &rows(D, 3, 4_900));
+    let activate = json!({ "version": 2, "expect_current": 3 });
+    assert_refused(&server.operate(D, "activate", &activate).problem(422, "gate_refused"), 2);
+    assert_eq!(server.dataset(D)["current"], 3);
+    assert_eq!(server.dataset(&format!("{D}/versions/2"))["state"], "rejected");
+}
