@@ -98,7 +98,10 @@ pub(crate) async fn roll_back(
         Rollback { to: request.to, hold: request.hold, expect: expect(request.expect_current) };
     let counted = app.metrics.dataset(&dataset);
     operate(&app, dataset, cause, move |store, dataset, cause| {
-        let moved = store.roll_back(dataset, &rollback, cause)?;
+        let moved = store.roll_back(dataset, &rollback, cause);
+        // Only one that never served is gated, and that must be named.
+        let to = rollback.to.unwrap_or(Version(0));
+        let moved = moved.map_err(|error| refused(store, dataset, to, error))?;
         counted.rolled_back();
         Ok(axum::Json(MovedResource::of(dataset, &moved)))
     })

@@ -38,3 +38,25 @@ fn an_activation_is_refused_like_a_push() {
     assert_eq!(server.dataset(D)["current"], 3);
     assert_eq!(server.dataset(&format!("{D}/versions/2"))["state"], "rejected");
 }
+
+#[test]
+fn a_rollback_to_a_version_that_never_served_is_gated() {
+    let server = Server::start();
+    server.pushed(D, &rows(D, 1, 1_000));
+    parked(&server, 2, 1_000);
+    parked(&server, 3, 1_100);
+    server.pushed(D, &rows(D, 4, 2_050));
+    let back = |to: u64| server.operate(D, "rollback", &json!({ "to": to }));
+    assert_refused(&back(2).problem(422, "gate_refused"), 2);
+    let dataset = server.dataset(D);
+    assert_eq!((&dataset["current"], &dataset["held"]), (&json!(4), &json!(false)), "{dataset}");
+    assert_eq!(server.dataset(&format!("{D}/versions/4"))["state"], "active", "not bad");
+    // One that passes is gone back to, and one that served need not pass again.
+    assert_eq!(back(3).expect(200).json()["to"], 3);
+    server.operate(D, "release", &json!({})).expect(200);
+    let force = json!({ "version": 4, "force": true, "reason": "it was right" });
+    server.operate(D, "activate", &force).expect(200);
+    let small = json!({ "gates": { "max_shrink_percent": 10 } });
+    server.configure(D, &small);
+    assert_eq!(back(1).expect(200).json()["to"], 1);
+}

@@ -140,7 +140,8 @@ impl Catalog {
     /// Makes a version current.
     ///
     /// The gates of a version were checked against the version that was current then; if
-    /// another is now, the caller checks them again first and says so by `regated`.
+    /// another is now, the caller checks them again before it appends the event, unless it
+    /// is forced.
     pub(crate) fn plan_activate(
         &self,
         name: &DatasetName,

@@ -1,9 +1,9 @@
 //! The swap: activate, roll back, hold, release.
 //!
-//! Order of an activation: the snapshot is opened and warmed, and the gates are checked
-//! again if another version is current than they compared with, all outside the lock;
-//! under it the plan is checked again, the record appended, the map swapped. A rollback
-//! takes the same steps; its target stayed open, so it swaps at once.
+//! Order of an activation: the snapshot is opened and warmed, outside the lock. Under it the
+//! plan is checked again, then the gates if another version is current than they compared
+//! with (arithmetic on two counts), the record appended, the map swapped. A rollback takes
+//! the same steps; its target stayed open, so it swaps at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -95,6 +95,8 @@ impl Store {
             let text = "another version became current meanwhile: nothing was changed";
             return Err(Error::new(Code::CurrentChanged, text));
         }
+        // One that served has passed its gates; one that never did is activated like any.
+        self.gate_again(&mut writer, dataset, to)?;
         self.swap(&mut writer, dataset, cause, event)
     }
 
