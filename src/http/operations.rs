@@ -7,7 +7,7 @@ use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tidetable_storage::{
-    Activation, Cause, Code, DatasetName, Error, Expect, Held, Rollback, Store, Version,
+    Activation, Cause, Code, DatasetName, Error, Expect, Held, Release, Rollback, Store, Version,
 };
 
 use super::asked::cause;
@@ -145,19 +145,30 @@ pub(crate) async fn release(
 ) -> Answer<axum::Json<Value>> {
     let cause = cause(&headers, &request_id, request.reason.clone(), &("release", &request))?;
     operate(&app, dataset, cause, |store, dataset, cause| {
-        let moved = store.release(dataset, cause)?;
-        let detail = match &moved {
-            Some(moved) => format!("version {} is current", moved.to),
-            None => {
-                "no ready version waited to be activated: what is served stays the same".to_owned()
-            }
-        };
-        let activated = moved.map(|moved| json!({ "from": moved.from, "to": moved.to }));
-        Ok(axum::Json(
-            json!({ "dataset": dataset, "held": false, "activated": activated, "detail": detail }),
-        ))
+        let released = store.release(dataset, cause)?;
+        let detail = detail_of(&released);
+        let activated = released.moved.map(|moved| json!({ "from": moved.from, "to": moved.to }));
+        let passed_over = released.passed_over.iter();
+        let passed_over: Vec<Value> = passed_over
+            .map(|(version, reason)| json!({ "version": version, "reason": reason }))
+            .collect();
+        Ok(axum::Json(json!({
+            "dataset": dataset, "held": false, "activated": activated, "detail": detail,
+            "passed_over": passed_over,
+        })))
     })
     .await
+}
+
+fn detail_of(released: &Release) -> String {
+    let mut detail = match &released.moved {
+        Some(moved) => format!("version {} is current", moved.to),
+        None => "no ready version waited to be activated: what is served stays the same".to_owned(),
+    };
+    for (version, reason) in &released.passed_over {
+        detail.push_str(&format!("; version {version} was passed over: {reason}"));
+    }
+    detail
 }
 
 fn expect(current: Option<Version>) -> Expect {

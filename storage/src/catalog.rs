@@ -337,10 +337,15 @@ impl Dataset {
     /// What a release activates: the newest ready version whose push asked for it and
     /// began after the current version's did.
     pub fn release_target(&self) -> Option<Version> {
+        self.release_targets().next()
+    }
+
+    /// The same, and those it would go to if that one is of no use, the newest first.
+    pub(crate) fn release_targets(&self) -> impl Iterator<Item = Version> {
         let due = |(v, e): &(&Version, &Entry)| {
             e.state == State::Ready && e.activate && Some(**v) > self.current
         };
-        self.versions.iter().rev().find(due).map(|(v, _)| *v)
+        self.versions.iter().rev().filter(due).map(|(v, _)| *v)
     }
 
     fn absent(&self, name: &DatasetName, version: Version) -> Error {

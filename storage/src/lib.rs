@@ -80,5 +80,5 @@ pub use rocks::{BlockCache, Scan, Value};
 pub use snapshot::Snapshot;
 pub use sorter::{MIN_SORT_BYTES, Record, Sorted, Sorter};
 pub use space::{RESERVE_BYTES, free_bytes, require_space};
-pub use store::{Recovered, Recovery, SelfActivation, Store, StoreOptions, Swept, now};
+pub use store::{Recovered, Recovery, Release, SelfActivation, Store, StoreOptions, Swept, now};
 pub use verify::{UnpublishedSnapshot, VerifiedSnapshot, verify_snapshot};

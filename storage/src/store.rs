@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub use pointer::Release;
 pub use push::SelfActivation;
 pub use recovery::{Recovered, Recovery};
 pub use sweep::Swept;

@@ -60,3 +60,22 @@ fn a_rollback_to_a_version_that_never_served_is_gated() {
     server.configure(D, &small);
     assert_eq!(back(1).expect(200).json()["to"], 1);
 }
+
+#[test]
+fn a_release_says_which_version_it_passed_over() {
+    let server = Server::start();
+    server.pushed(D, &rows(D, 1, 1_000));
+    parked(&server, 2, 4_900);
+    server.operate(D, "hold", &json!({})).expect(200);
+    for (version, records) in [(3, 4_000), (4, 1_000)] {
+        let held = server.push(D, &rows(D, version, records)).expect(202).json();
+        assert_eq!((&held["version"], &held["state"]), (&json!(version), &json!("ready")));
+    }
+    server.operate(D, "activate", &json!({ "version": 2 })).expect(200);
+    let released = server.operate(D, "release", &json!({})).expect(200).json();
+    assert_eq!(released["activated"], json!({ "from": 2, "to": 3 }), "{released}");
+    assert_eq!(released["passed_over"][0]["version"], 4, "{released}");
+    let detail = released["detail"].as_str().unwrap();
+    assert!(detail.contains("version 4") && detail.contains("max_shrink_percent"), "{released}");
+    assert_eq!(server.dataset(&format!("{D}/versions/4"))["state"], "rejected");
+}

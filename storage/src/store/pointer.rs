@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::catalog::{Activation, Catalog, Expect, Held, Moved, Outcome, Rollback, State};
 use crate::digest::Digest;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Kind, Result};
 use crate::event::{Cause, Event, Rejected};
 use crate::gates;
 use crate::live::{Datasets, Served, Slot};
@@ -18,6 +18,22 @@ use crate::names::{DatasetName, Version};
 
 use super::push::refused;
 use super::{Store, Writer};
+
+/// What came of a release.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Release {
+    /// The activation that went with it, if a version waited for one.
+    pub moved: Option<Moved>,
+    /// Versions that waited too and were of no use, each with why. A repetition of the
+    /// request is not told again.
+    pub passed_over: Vec<(Version, String)>,
+}
+
+impl Release {
+    fn of(moved: Option<Moved>) -> Self {
+        Self { moved, passed_over: Vec::new() }
+    }
+}
 
 impl Store {
     /// Makes a version current. Blocks while its files are opened and warmed.
@@ -122,35 +138,59 @@ impl Store {
     }
 
     /// Ends a hold, and activates the newest ready version whose push had asked for it, if
-    /// there is one; one record says both.
-    pub fn release(&self, dataset: &DatasetName, cause: Cause) -> Result<Option<Moved>> {
+    /// there is one; one record says both. A version that is of no use, refused by a gate or
+    /// with files that do not fit any more, is passed over: else it would keep the dataset
+    /// held for good.
+    pub fn release(&self, dataset: &DatasetName, cause: Cause) -> Result<Release> {
+        let mut release = Release::default();
         loop {
-            let target = self.catalog().dataset(dataset)?.release_target();
+            let target = self.next_release_target(dataset, &release)?;
             if let Some(version) = target {
-                self.open_version(dataset, version)?;
+                match self.open_version(dataset, version) {
+                    // Damage does not mend itself; anything else may pass, and is told.
+                    Err(e) if e.kind() == Kind::Corrupt => {
+                        release.passed_over.push((version, e.detail().to_owned()));
+                        continue;
+                    }
+                    opened => opened?,
+                }
             }
             let mut writer = self.writer();
             match self.outcome_before(dataset, &cause)? {
                 None => {}
-                Some(Outcome::Moved(moved)) => return Ok(Some(moved)),
-                Some(Outcome::Released) => return Ok(None),
+                Some(Outcome::Moved(moved)) => return Ok(Release::of(Some(moved))),
+                Some(Outcome::Released) => return Ok(Release::of(None)),
                 Some(_) => return Err(other_request()),
             }
-            if self.catalog().dataset(dataset)?.release_target() != target {
+            if self.next_release_target(dataset, &release)? != target {
                 continue;
             }
             let event = self.catalog().plan_release(dataset, target)?;
             let Some(version) = target else {
                 self.commit(&mut writer, cause, event)?;
-                return Ok(None);
+                return Ok(release);
             };
             match self.gate_again(&mut writer, dataset, version) {
-                Ok(()) => return self.swap(&mut writer, dataset, cause, event).map(Some),
+                Ok(()) => {
+                    release.moved = Some(self.swap(&mut writer, dataset, cause, event)?);
+                    return Ok(release);
+                }
                 // That one is rejected now: look for the next.
-                Err(e) if e.code() == Code::GateRefused => {}
+                Err(e) if e.code() == Code::GateRefused => {
+                    release.passed_over.push((version, e.detail().to_owned()));
+                }
                 Err(e) => return Err(e),
             }
         }
+    }
+
+    fn next_release_target(
+        &self,
+        dataset: &DatasetName,
+        so_far: &Release,
+    ) -> Result<Option<Version>> {
+        let is_new = |v: &Version| !so_far.passed_over.iter().any(|(passed, _)| passed == v);
+        Ok(self.catalog().dataset(dataset)?.release_targets().find(is_new))
     }
 
     /// What came of the same request, if it was made before: looked up under the lock, so

@@ -281,7 +281,7 @@ impl Run {
         }
         self.model.held = false;
         let target = self.model.release_target();
-        assert_eq!(done.unwrap().map(|m| m.to.0), target);
+        assert_eq!(done.unwrap().moved.map(|m| m.to.0), target);
         if let Some(target) = target {
             self.model.swap(target, State::Retired);
         }
