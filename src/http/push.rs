@@ -270,7 +270,7 @@ async fn give_up(
     blocking(give_up).await
 }
 
-/// Waits until the push has ended, and says how.
+/// Waits until the push has ended, and says how; or answers at once if nobody waits.
 async fn settle(
     app: &AppState,
     dataset: DatasetName,
@@ -278,10 +278,14 @@ async fn settle(
     wait: bool,
 ) -> Answer<Response> {
     let push = (dataset, version);
-    if wait {
-        // Its client may stay as long as it likes; the build has no time limit of its own.
-        app.pushes.wait(&push, Duration::from_secs(7 * 24 * 3600)).await;
+    if !wait {
+        // However far it has come: whoever does not wait is told that it is on its way.
+        let catalog = app.store.catalog();
+        let shown = axum::Json(resource(app, &catalog, &push.0, version)?);
+        return Ok((StatusCode::ACCEPTED, shown).into_response());
     }
+    // Its client may stay as long as it likes; the build has no time limit of its own.
+    app.pushes.wait(&push, Duration::from_secs(7 * 24 * 3600)).await;
     count_dataset(&app.store, &app.metrics, &push.0);
     outcome(app, &push.0, version)
 }

@@ -53,6 +53,21 @@ fn a_push_that_failed_frees_its_key() {
 }
 
 #[test]
+fn whoever_does_not_wait_is_answered_202_however_far_it_is() {
+    let server = Server::start();
+    let path = format!("/v1/datasets/{D}/push?key=k&format=ndjson&wait=false");
+    let body = rows(D, 1, 1_000);
+    let send = || {
+        let headers = [("idempotency-key", "run-1")];
+        server.send("POST", &path, &headers, body.as_bytes()).expect(202).json()
+    };
+    assert_eq!(send()["version"], 1);
+    assert_eq!(server.settled(D, 1)["state"], "active");
+    let again = send();
+    assert_eq!((&again["version"], &again["state"]), (&1.into(), &"active".into()), "{again}");
+}
+
+#[test]
 fn a_commit_has_a_key_too() {
     let mut server = Server::start();
     let send = |server: &Server, path: &str, key: &str, body: &str| {
