@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use tidetable_storage::{Cause, DatasetName, State, Store, Version};
 use tokio::sync::watch;
 
+use crate::http::error::Problem;
 use crate::metrics::Metrics;
 
 pub(crate) use receive::{Received, receive_part};
@@ -53,6 +54,8 @@ pub(crate) enum Phase {
     Building,
     /// What was written is read back.
     Verifying,
+    /// It is in its place; it is opened, warmed and swapped in.
+    Activating,
 }
 
 /// How builds are run.
@@ -83,6 +86,8 @@ struct Queue {
     waiting: VecDeque<(PushOf, Cause)>,
     /// Waiting or being built.
     running: HashMap<PushOf, Progress>,
+    /// Why pushes that nothing works at any more are not at their end.
+    stuck: HashMap<PushOf, Problem>,
     /// Idempotency keys of push requests that are being answered.
     answering: HashSet<(DatasetName, String)>,
     stopping: bool,
@@ -123,18 +128,41 @@ impl Pushes {
         if queue.running.contains_key(&push) {
             return;
         }
+        queue.stuck.remove(&push);
         queue.running.insert(push.clone(), Progress::default());
         queue.waiting.push_back((push, cause));
         self.work.notify_one();
     }
 
-    /// Puts a push in the queue if it is sealed and not built yet. Whatever became of those who
-    /// should have done that before, it is built now.
+    /// Puts a push in the queue if it is sealed and not built yet, or is stuck on its way from
+    /// there. Whatever became of those who should have done that before, it goes on now.
     pub(crate) fn go_on(&self, push: PushOf, cause: Cause) {
         let state = self.store.catalog().entry(&push.0, push.1).map(|entry| entry.state);
-        if state.is_ok_and(|state| state == State::Building) {
+        let is_due = match state {
+            Ok(State::Building) => true,
+            Ok(State::Ready) => self.queue().stuck.contains_key(&push),
+            _ => false,
+        };
+        if is_due {
             self.enqueue(push, cause);
         }
+    }
+
+    /// Why a push is not at its end though nothing works at it any more, if it is so.
+    pub(crate) fn stuck(&self, push: &PushOf) -> Option<Problem> {
+        self.queue().stuck.get(push).cloned()
+    }
+
+    /// A push can not go on for now: whoever asks for it is told why.
+    fn gets_stuck(&self, push: &PushOf, why: Problem) {
+        let catalog = self.store.catalog();
+        let is_on_its_way = |(dataset, version): &PushOf| {
+            let state = catalog.entry(dataset, *version).map(|entry| entry.state);
+            state.is_ok_and(|state| state.is_pushing() || state == State::Ready)
+        };
+        let mut queue = self.queue();
+        queue.stuck.retain(|push, _| is_on_its_way(push));
+        queue.stuck.insert(push.clone(), why);
     }
 
     /// How far a push has come, while it waits or is built.
@@ -185,6 +213,13 @@ impl Pushes {
                 return Some(next);
             }
             queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// A push has come to another phase; what was counted so far stays.
+    fn begins(&self, push: &PushOf, phase: Phase) {
+        if let Some(known) = self.queue().running.get_mut(push) {
+            known.phase = phase;
         }
     }
 

@@ -21,7 +21,7 @@ use super::blocking::{blocking, to_its_end};
 use super::content_digest::Expected;
 use super::error::{Answer, Fault, Problem};
 use super::extract::{Dataset, Params, broken_body, content_length};
-use super::versions::resource;
+use super::versions::{resource, waits_in_vain};
 use crate::ingest::{Format, RowOptions};
 use crate::pushes::receive_part;
 use crate::state::{AppState, count_dataset};
@@ -199,6 +199,11 @@ pub(crate) fn no_key(cause: &Cause) -> Cause {
     Cause { idempotency: None, ..cause.clone() }
 }
 
+fn unknown() -> Problem {
+    let text = "nothing works at this push any more, and how it ended is not known: ask again";
+    Error::new(Code::OutcomeUnknown, text).into()
+}
+
 fn in_progress() -> Problem {
     let text = "the request that first used this idempotency key still runs: ask again later";
     Error::new(Code::InProgress, text).into()
@@ -293,8 +298,10 @@ async fn settle(
 /// The answer to a push, from what has become of its version.
 fn outcome(app: &AppState, dataset: &DatasetName, version: Version) -> Answer<Response> {
     let catalog = app.store.catalog();
+    let of = catalog.dataset(dataset)?;
     let entry = catalog.entry(dataset, version)?;
-    let held = catalog.dataset(dataset)?.hold.is_some();
+    let held = of.hold.is_some();
+    let push = (dataset.clone(), version);
     let shown = resource(app, &catalog, dataset, version)?;
     let answer = |status: StatusCode, shown| (status, axum::Json(shown)).into_response();
     let detail = entry.reason.clone().unwrap_or_default();
@@ -312,17 +319,31 @@ fn outcome(app: &AppState, dataset: &DatasetName, version: Version) -> Answer<Re
             let text = format!("version {version} of {dataset} was deleted while it was pushed");
             return Err(Error::new(Code::VersionDeleted, text).into());
         }
-        VersionState::Receiving | VersionState::Building => answer(StatusCode::ACCEPTED, shown),
+        VersionState::Receiving | VersionState::Building => {
+            // It was waited for, and nothing works at it.
+            if app.pushes.progress(&push).is_none() {
+                return Err(waits_in_vain(app, of, entry, &push).unwrap_or_else(unknown));
+            }
+            answer(StatusCode::ACCEPTED, shown)
+        }
         VersionState::Ready if held && entry.activate => {
             let text =
                 "the dataset is held: the version is ready, and waits for release or activate";
             answer(StatusCode::ACCEPTED, shown.saying(text))
         }
-        VersionState::Ready if entry.activate => {
+        VersionState::Ready if entry.activate && Some(version) < of.current => {
             let text =
                 "ready, but not activated: the current version's push began after this one's";
             answer(StatusCode::CREATED, shown.saying(text))
         }
+        VersionState::Ready if entry.activate => match waits_in_vain(app, of, entry, &push) {
+            Some(why) => return Err(why),
+            // Another version was current, or the dataset held, when its turn came.
+            None => {
+                let text = "ready, and not activated by itself; activate it when it is wanted";
+                answer(StatusCode::CREATED, shown.saying(text))
+            }
+        },
         VersionState::Ready => {
             answer(StatusCode::CREATED, shown.saying("ready; activate it when it is wanted"))
         }

@@ -9,7 +9,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tidetable_storage::{Catalog, DatasetName, Error, Outcome, Version};
+use tidetable_storage::{
+    Catalog, Dataset as StoredDataset, DatasetName, Entry, Error, Outcome, State as VersionState,
+    Version,
+};
 
 use super::asked::cause;
 use super::blocking::blocking;
@@ -21,7 +24,7 @@ use super::page::{PageQuery, page};
 use super::push::{admission, admit, check_encoding, no_key};
 use super::resources::VersionResource;
 use crate::ingest::RowOptions;
-use crate::pushes::{Received, receive_part};
+use crate::pushes::{PushOf, Received, receive_part};
 use crate::state::{AppState, count_dataset};
 use crate::telemetry::RequestId;
 
@@ -202,7 +205,14 @@ pub(crate) async fn get(
         let text = format!("the parameter wait is {seconds}; it can be up to {MAX_WAIT} seconds");
         return Err(Problem::new(Fault::InvalidParameter, text));
     }
-    app.pushes.wait(&(dataset.clone(), version), Duration::from_secs(seconds)).await;
+    let push = (dataset, version);
+    app.pushes.wait(&push, Duration::from_secs(seconds)).await;
+    if seconds > 0
+        && let Some(problem) = unfinished(&app, &push)
+    {
+        return Err(problem);
+    }
+    let dataset = push.0;
     let catalog = app.store.catalog();
     resource(&app, &catalog, &dataset, version).map(axum::Json)
 }
@@ -234,6 +244,35 @@ pub(crate) fn resource(
 ) -> Answer<VersionResource> {
     let dataset = catalog.dataset(name)?;
     let entry = catalog.entry(name, version)?;
-    let progress = app.pushes.progress(&(name.clone(), version));
-    Ok(VersionResource::of(name, dataset, version, entry, progress))
+    let push = (name.clone(), version);
+    let progress = app.pushes.progress(&push);
+    let shown = VersionResource::of(name, dataset, version, entry, progress);
+    Ok(match waits_in_vain(app, dataset, entry, &push) {
+        Some(why) => shown.stuck(&why),
+        None => shown,
+    })
+}
+
+/// Why a version that should be on its way is not, if it is so.
+pub(crate) fn waits_in_vain(
+    app: &AppState,
+    dataset: &StoredDataset,
+    entry: &Entry,
+    push: &PushOf,
+) -> Option<Problem> {
+    let is_due = match entry.state {
+        VersionState::Building => true,
+        VersionState::Ready => entry.activate && dataset.hold.is_none() && Some(push.1) > dataset.current,
+        _ => false,
+    };
+    app.pushes.stuck(push).filter(|_| is_due).map(|why| why.with("version", push.1.0))
+}
+
+/// What to tell of a version that is being built with nobody building it: that will not end.
+fn unfinished(app: &AppState, push: &PushOf) -> Option<Problem> {
+    let catalog = app.store.catalog();
+    let dataset = catalog.dataset(&push.0).ok()?;
+    let entry = catalog.entry(&push.0, push.1).ok()?;
+    let is_stuck = entry.state == VersionState::Building;
+    waits_in_vain(app, dataset, entry, push).filter(|_| is_stuck)
 }

@@ -3,13 +3,14 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tidetable_storage::{
-    Cause, Code, Error, Failed, Parked, SelfActivation, State, VerifiedSnapshot, require_space,
+    Cause, Code, Error, Failed, Kind, Parked, SelfActivation, State, VerifiedSnapshot,
+    require_space,
 };
 use tracing::{error, info, warn};
 
 use super::child;
 use super::spec::{BuildSpec, Built, NotBuilt, PartSpec};
-use super::{PushOf, Pushes};
+use super::{Phase, PushOf, Pushes};
 use crate::ingest::RowOptions;
 use crate::metrics::PushOutcome;
 
@@ -24,13 +25,24 @@ pub(super) fn build(pushes: &Pushes, push: &PushOf, cause: &Cause) -> Option<Pus
             warn!(%dataset, version = version.0, code, detail, "a push failed");
             let failed =
                 Failed { dataset: dataset.clone(), version: *version, code, detail, problems };
-            if let Err(error) = pushes.store.fail(failed, cause) {
-                // Deleted meanwhile, or the journal takes nothing: a restart settles it.
-                warn!(%dataset, version = version.0, %error, "a failed push was not recorded");
+            match pushes.store.fail(failed, cause) {
+                Ok(()) => {}
+                Err(error) if is_over(&error) => {
+                    info!(%dataset, version = version.0, %error, "it was deleted meanwhile");
+                }
+                Err(error) => {
+                    error!(%dataset, version = version.0, %error, "a failed push was not recorded");
+                    pushes.gets_stuck(push, error.into());
+                }
             }
             Some(PushOutcome::Failed)
         }
     }
+}
+
+/// Whether a push could not be ended because it has its end already.
+fn is_over(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Conflict | Kind::Gone | Kind::NotFound)
 }
 
 fn try_build(
@@ -72,6 +84,7 @@ fn try_build(
         }
         Err(error) if error.code() == Code::OutcomeUnknown => {
             error!(%dataset, version = version.0, %error, "a restart settles whether it is published");
+            pushes.gets_stuck(push, error.into());
             return Ok(None);
         }
         Err(_) if !is_wanted() => return Ok(Some(PushOutcome::Aborted)),
@@ -83,6 +96,7 @@ fn try_build(
 /// What follows is a version in its place: nothing makes its push fail any more.
 fn activate(pushes: &Pushes, push: &PushOf, cause: &Cause) -> PushOutcome {
     let (dataset, version) = push;
+    pushes.begins(push, Phase::Activating);
     match pushes.store.activate_by_itself(dataset, *version, cause.clone()) {
         Ok(SelfActivation::Activated(moved)) => {
             let from = moved.from.map(|v| v.0);
@@ -97,6 +111,7 @@ fn activate(pushes: &Pushes, push: &PushOf, cause: &Cause) -> PushOutcome {
         }
         Err(error) => {
             error!(%dataset, version = version.0, %error, "ready, but could not be activated");
+            pushes.gets_stuck(push, error.into());
             PushOutcome::Parked
         }
     }

@@ -218,6 +218,35 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::catalog::Admission;
+    use crate::error::Code;
+    use crate::testing::verified;
+
+    /// What the journal may own is not cleared away by whoever tries again before a restart has
+    /// settled it.
+    #[test]
+    fn nothing_is_published_over_a_version_of_unknown_outcome() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(&dir.path().join("data"), StoreOptions::default()).unwrap();
+        let a = DatasetName::parse("a").unwrap();
+        store.ensure_dataset(&a, Cause::default()).unwrap();
+        let version = store.admit(&a, &Admission::default(), Cause::default()).unwrap().unwrap();
+        let mut part = store.begin_part(&a, version, "1").unwrap();
+        part.write(b"rows").unwrap();
+        store.receive_part(&a, version, part.sync().unwrap()).unwrap();
+        store.seal(&a, version, true, None, Cause::default()).unwrap();
+        store.writer().journal.break_it();
+        let manifest = store.layout().version(&a, version).join(crate::layout::MANIFEST);
+        let mut published = Vec::new();
+        for (attempt, records) in [(1, 10), (2, 20)] {
+            let snapshot = verified(&store.layout().build(&a, version, attempt), records, 4096);
+            let error = store.publish(&a, version, &snapshot, 0, Cause::default()).unwrap_err();
+            assert_eq!(error.code(), Code::OutcomeUnknown);
+            published.push(std::fs::read(&manifest).unwrap());
+        }
+        assert!(store.journal_state().1, "a restart must settle it");
+        assert_eq!(published[0], published[1]);
+    }
 
     /// A thread that serves connections asks it, and must not wait for an fsync.
     #[test]

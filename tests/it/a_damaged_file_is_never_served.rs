@@ -243,3 +243,39 @@ fn a_release_passes_over_a_version_that_is_damaged() {
     }
     assert_eq!(server.get(D, &key(17)).expect(200).text(), value(D, 2, 17));
 }
+
+/// A push that is ready and could not be activated is no success, whoever asks for it.
+#[test]
+fn a_push_that_could_not_be_activated_says_why() {
+    let mut server = Server::start();
+    server.pushed(D, &rows(D, 1, 100));
+    server.operate(D, "hold", &json!({})).expect(200);
+    let path = format!("/v1/datasets/{D}/push?key=k&format=ndjson");
+    let body = rows(D, 2, 100);
+    let push = |server: &Server| {
+        server.send("POST", &path, &[("idempotency-key", "run-2")], body.as_bytes())
+    };
+    assert_eq!(push(&server).expect(202).json()["state"], "ready");
+    server.kill();
+    let manifest = file_of(&server, 2, "manifest.json");
+    flip(&manifest, size(&manifest) / 2);
+    start_damaged(&mut server);
+    server.operate(D, "release", &json!({})).expect(200);
+
+    // Its activation is due at the next start, and fails.
+    server.restart();
+    eventually("its push is at its end", || {
+        let version = server.dataset(&format!("{D}/versions/2?wait=30"));
+        assert_eq!(version["state"], "ready", "{version}");
+        version["progress"].is_null() && version["code"] == "version_unusable"
+    });
+    let version = server.dataset(&format!("{D}/versions/2"));
+    assert!(version["detail"].as_str().is_some_and(|text| !text.is_empty()), "{version}");
+    let problem = push(&server).problem(503, "version_unusable");
+    assert_eq!(problem["version"], 2, "{problem}");
+    assert_eq!(server.get(D, &key(17)).expect(200).version(), 1);
+    // Once it does not matter any more, nothing is said of it.
+    server.pushed(D, &rows(D, 3, 100));
+    let version = server.dataset(&format!("{D}/versions/2"));
+    assert_eq!((&version["code"], &version["detail"]), (&json!(null), &json!(null)), "{version}");
+}

@@ -182,6 +182,8 @@ impl Store {
         // first has just filled: from this check to the record nobody else publishes.
         let _alone = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         self.catalog().check_publish(dataset, version)?;
+        // After an append of unknown outcome the journal may own what stands in the place.
+        self.writer().journal.check()?;
         let manifest = snapshot.manifest();
         let stats = Stats {
             records: manifest.records,
