@@ -180,6 +180,10 @@ fn an_unknown_parameter_or_field_is_named() {
             );
         }
     }
+    for path in ["/livez", "/readyz", "/version", "/metrics", "/openapi.json", "/v1/datasets"] {
+        server.get_path(path).expect(200);
+        assert_names(&server.get_path(&format!("{path}?nonsense=1")), "nonsense");
+    }
     assert_names(
         &send(&server, "PUT", "/v1/datasets/recs", r#"{"gates":{"nonsense":1}}"#),
         "nonsense",
