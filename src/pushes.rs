@@ -170,15 +170,31 @@ impl Pushes {
         self.queue().running.get(push).copied()
     }
 
-    /// Waits until a push has ended, at most this long. It may have ended long ago.
+    /// Waits until a push has ended, or gets stuck, at most this long. It may have ended long
+    /// ago.
     pub(crate) async fn wait(&self, push: &PushOf, most: Duration) {
         let mut ended = self.ended.subscribe();
         let deadline = tokio::time::Instant::now() + most;
-        while self.progress(push).is_some() {
+        while self.is_under_way(push) {
             let changed = tokio::time::timeout_at(deadline, ended.changed()).await;
             if !matches!(changed, Ok(Ok(()))) {
                 return;
             }
+        }
+    }
+
+    /// Pushes may have ended without having been built: whoever waits for one looks again.
+    pub(crate) fn look_again(&self) {
+        self.ended.send_modify(|count| *count += 1);
+    }
+
+    fn is_under_way(&self, push: &PushOf) -> bool {
+        let state = self.store.catalog().entry(&push.0, push.1).map(|entry| entry.state);
+        let queue = self.queue();
+        match state {
+            Ok(State::Receiving) => true,
+            Ok(State::Building) if !queue.stuck.contains_key(push) => true,
+            _ => queue.running.contains_key(push),
         }
     }
 
@@ -199,7 +215,7 @@ impl Pushes {
             }
             crate::state::count_dataset(&self.store, &self.metrics, &push.0);
             self.queue().running.remove(&push);
-            self.ended.send_modify(|count| *count += 1);
+            self.look_again();
         }
     }
 

@@ -132,6 +132,7 @@ impl Sweeper {
             while stopped.recv_timeout(SWEEP_EVERY).is_err() {
                 match app.store.sweep() {
                     Ok(swept) => {
+                        app.pushes.look_again();
                         for (dataset, version) in swept.deleted.iter().chain(&swept.abandoned) {
                             info!(%dataset, version = version.0, "given up");
                             count_dataset(&app.store, &app.metrics, dataset);

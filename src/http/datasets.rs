@@ -96,8 +96,15 @@ pub(crate) async fn delete(
     let cause = no_key(&cause(&headers, &request_id, None, &())?);
     let shown = json!({ "dataset": name, "deleted": true });
     let deleted = name.clone();
-    let store = Arc::clone(&app.store);
-    blocking(move || Ok(store.delete_dataset(&deleted, cause)?)).await?;
+    {
+        let app = Arc::clone(&app);
+        blocking(move || {
+            app.store.delete_dataset(&deleted, cause)?;
+            app.pushes.look_again();
+            Ok(())
+        })
+        .await?;
+    }
     count_dataset(&app.store, &app.metrics, &name);
     Ok(axum::Json(shown))
 }

@@ -264,6 +264,7 @@ async fn give_up(
     let app = Arc::clone(app);
     let give_up = move || {
         let ended = app.store.fail(failed, no_key(&cause));
+        app.pushes.look_again();
         // Deleted meanwhile: that ended it too.
         match ended {
             Err(e) if !matches!(e.kind(), Kind::Conflict | Kind::Gone | Kind::NotFound) => {

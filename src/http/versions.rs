@@ -193,8 +193,8 @@ pub(crate) struct WaitQuery {
     wait: Option<u64>,
 }
 
-/// `GET …/versions/{v}`: one version; with `?wait=30` once its push has ended, or after
-/// that many seconds.
+/// `GET …/versions/{v}`: one version; with `?wait=30` once its push has ended, however far it
+/// is now, or after that many seconds.
 pub(crate) async fn get(
     State(app): State<AppState>,
     DatasetVersion(dataset, version): DatasetVersion,
@@ -228,7 +228,12 @@ pub(crate) async fn delete(
     let cause = no_key(&cause(&headers, &request_id, None, &())?);
     {
         let (app, dataset) = (Arc::clone(&app), dataset.clone());
-        blocking(move || Ok(app.store.delete(&dataset, version, cause)?)).await?;
+        blocking(move || {
+            app.store.delete(&dataset, version, cause)?;
+            app.pushes.look_again();
+            Ok(())
+        })
+        .await?;
     }
     count_dataset(&app.store, &app.metrics, &dataset);
     let catalog = app.store.catalog();
