@@ -7,10 +7,10 @@
 //! knows the request's id: a router without that layer answers errors with empty bodies.
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
-use tidetable_storage::{Code, Error, Kind, Verdict, Version};
+use tidetable_storage::{Code, DatasetName, Error, Kind, Verdict, Version};
 
 /// The header that says which version an answer came from.
 pub(crate) const VERSION_HEADER: HeaderName = HeaderName::from_static("tidetable-version");
@@ -283,7 +283,13 @@ fn outcome(code: Code) -> (StatusCode, bool) {
 }
 
 /// The answer to a path that no route has.
-pub(crate) async fn no_such_route() -> Problem {
+pub(crate) async fn no_such_route(uri: Uri) -> Problem {
+    // No parameter of a route matches an empty segment; as a name it is refused like others.
+    if uri.path().starts_with("/v1/datasets//")
+        && let Err(error) = DatasetName::parse("")
+    {
+        return error.into();
+    }
     Problem::new(
         Fault::RouteNotFound,
         "no route has this path; /openapi.json lists them all, and keys with '/' are percent-encoded",

@@ -82,6 +82,7 @@ fn a_dataset_name_outside_its_pattern() {
     let long = "a".repeat(10_000);
     let just_too_long = "a".repeat(64);
     for name in [
+        "",
         "..",
         "%2e%2e",
         ".",
@@ -104,6 +105,10 @@ fn a_dataset_name_outside_its_pattern() {
         &long,
     ] {
         for &(method, route, body) in ROUTES {
+            // Without a name that is the list of datasets.
+            if name.is_empty() && route.ends_with("/{}") {
+                continue;
+            }
             let reply = send(&server, method, &route.replace("{}", name), body);
             reply.problem(400, "invalid_name");
         }
