@@ -116,7 +116,11 @@ fn asked(mut params: Params, headers: &HeaderMap) -> Answer<Asked> {
     let wait = params.take_parsed("wait")?.unwrap_or(true);
     let mut pairs = Vec::new();
     for name in RowOptions::NAMES {
-        pairs.extend(params.take(name).map(|value| (name, value)));
+        if RowOptions::LISTS.contains(&name) {
+            pairs.extend(params.take_all(name).into_iter().map(|value| (name, value)));
+        } else {
+            pairs.extend(params.take(name).map(|value| (name, value)));
+        }
     }
     params.finish()?;
     let mut options = RowOptions::from_query(pairs).map_err(Error::from)?;
