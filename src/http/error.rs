@@ -68,6 +68,8 @@ faults! {
     TooManyKeys = "too_many_keys" => BAD_REQUEST;
     /// The bytes that arrived are not those that `Content-Digest` announced.
     DigestMismatch = "digest_mismatch" => BAD_REQUEST;
+    /// The body does not begin as its `Content-Encoding` says.
+    EncodingMismatch = "encoding_mismatch" => BAD_REQUEST;
     /// The connection broke or ended before the body was complete.
     BodyIncomplete = "body_incomplete" => BAD_REQUEST, retryable;
     /// The body stopped arriving.

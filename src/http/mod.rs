@@ -15,6 +15,7 @@ mod resources;
 
 pub(crate) mod blocking;
 pub(crate) mod content_digest;
+mod content_encoding;
 pub(crate) mod edge;
 pub(crate) mod error;
 pub(crate) mod etag;

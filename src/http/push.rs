@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt as _;
 use serde_json::json;
@@ -19,7 +19,8 @@ use tidetable_storage::{
 use super::asked::{cause, idempotency_key};
 use super::blocking::{blocking, to_its_end};
 use super::content_digest::Expected;
-use super::error::{Answer, Fault, Problem};
+use super::content_encoding::Declared;
+use super::error::{Answer, Problem};
 use super::extract::{Dataset, Params, broken_body, content_length};
 use super::versions::{resource, waits_in_vain};
 use crate::ingest::{Format, RowOptions};
@@ -50,6 +51,7 @@ pub(crate) async fn push(
 ) -> Answer<Response> {
     let Asked { push, wait } = asked(params, &headers)?;
     let expected = Expected::from_headers(&headers)?;
+    let body = Declared::from_headers(&headers)?.check(body);
     let fingerprint = ("push", &push.label, &push.as_of, &push.options, push.activate, wait);
     let cause = cause(&headers, &request_id, None, &fingerprint)?;
     let answering = match idempotency_key(&headers)? {
@@ -127,7 +129,6 @@ fn asked(mut params: Params, headers: &HeaderMap) -> Answer<Asked> {
     if options.format.is_none() {
         options.format = format_of(headers);
     }
-    check_encoding(headers)?;
     Ok(Asked { push: admission(label, as_of, &options, activate, true)?, wait })
 }
 
@@ -168,17 +169,6 @@ fn format_of(headers: &HeaderMap) -> Option<Format> {
         "text/tab-separated-values" => Some(Format::Tsv),
         "application/vnd.apache.parquet" => Some(Format::Parquet),
         _ => None,
-    }
-}
-
-/// Compressed data is recognised by its first bytes when it is read.
-pub(crate) fn check_encoding(headers: &HeaderMap) -> Answer<()> {
-    match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
-        None | Some(b"" | b"identity" | b"gzip" | b"x-gzip" | b"zstd") => Ok(()),
-        Some(_) => Err(Problem::new(
-            Fault::UnsupportedEncoding,
-            "this Content-Encoding is not supported; send the data plain, as gzip or as zstd",
-        )),
     }
 }
 

@@ -17,11 +17,12 @@ use tidetable_storage::{
 use super::asked::cause;
 use super::blocking::blocking;
 use super::content_digest::{Expected, content_digest};
+use super::content_encoding::Declared;
 use super::error::{Answer, Fault, Problem};
 use super::extract::content_length;
 use super::extract::{Dataset, DatasetVersion, DatasetVersionPart, Json, PartName, Query};
 use super::page::{PageQuery, page};
-use super::push::{admission, admit, check_encoding, no_key};
+use super::push::{admission, admit, no_key};
 use super::resources::VersionResource;
 use crate::ingest::RowOptions;
 use crate::pushes::{PushOf, Received, receive_part};
@@ -90,7 +91,7 @@ pub(crate) async fn put_part(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<axum::Json<Value>> {
-    check_encoding(&headers)?;
+    let body = Declared::from_headers(&headers)?.check(body);
     let expected = Expected::from_headers(&headers)?;
     let length = content_length(&headers);
     let push = (dataset, version);

@@ -215,3 +215,35 @@ fn a_push_that_breaks_off_leaves_nothing_behind() {
         server.dataset(D)["current"]
     );
 }
+
+/// What says that it is gzip and is not was changed on its way: it is not taken for rows.
+#[test]
+fn a_body_that_is_not_what_its_content_encoding_says() {
+    let server = serving();
+    let path = format!("/v1/datasets/{D}/push?{NDJSON}");
+    let send = |encoding: &str, body: &[u8]| {
+        server.send("POST", &path, &[("content-encoding", encoding)], body)
+    };
+    for encoding in ["gzip", "GZIP", "zstd"] {
+        let problem = send(encoding, GOOD.as_bytes()).problem(400, "encoding_mismatch");
+        assert_says(&problem, &encoding.to_lowercase());
+        let version = problem["version"].as_u64().unwrap();
+        assert_eq!(server.dataset(&format!("{D}/versions/{version}"))["state"], "failed");
+    }
+    send("br", GOOD.as_bytes()).problem(415, "unsupported_encoding");
+    assert_eq!(server.get(D, "ada").expect(200).version(), 1);
+
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(GOOD.as_bytes()).unwrap();
+    let gzip = gzip.finish().unwrap();
+    for encoding in ["gzip", "GZip"] {
+        send(encoding, &gzip).expect(201);
+        assert_eq!(server.get(D, "ada").expect(200).text(), r#"{"k":"ada","n":1}"#);
+    }
+    let body = json!({ "format": "ndjson", "key": ["k"] });
+    let opened = server.post(&format!("/v1/datasets/{D}/versions"), &body).expect(201).json();
+    let part = format!("/v1/datasets/{D}/versions/{}/parts/1", opened["version"]);
+    let put = |body: &[u8]| server.send("PUT", &part, &[("content-encoding", "Gzip")], body);
+    put(GOOD.as_bytes()).problem(400, "encoding_mismatch");
+    put(&gzip).expect(200);
+}

@@ -1,12 +1,13 @@
 //! JSON bodies, each of their fields known by name.
 
 use axum::extract::{FromRequest, Request};
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
 use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer as _};
 use serde::Deserialize as _;
 use tidetable_storage::Version;
 
+use super::super::content_encoding::Declared;
 use super::super::error::{Answer, Fault, Problem};
 use super::body::collect;
 use super::{known_list, quoted_after, shown};
@@ -74,9 +75,9 @@ pub(crate) fn optional_version<'de, D: Deserializer<'de>>(
 }
 
 fn refuse_encoding(headers: &HeaderMap) -> Answer<()> {
-    match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
-        None | Some(b"" | b"identity") => Ok(()),
-        Some(_) => Err(Problem::new(
+    match Declared::from_headers(headers) {
+        Ok(Declared::Plain) => Ok(()),
+        _ => Err(Problem::new(
             Fault::UnsupportedEncoding,
             "this route takes its JSON uncompressed; only the data of a push may be compressed",
         )),
@@ -105,7 +106,7 @@ mod tests {
     use super::*;
     use axum::Router;
     use axum::body::Body;
-    use axum::http::header::CONTENT_LENGTH;
+    use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
     use axum::http::request::Builder;
     use axum::routing::post;
     use http_body_util::BodyExt as _;
@@ -167,6 +168,8 @@ mod tests {
         let untold =
             Request::post("/roll").header(CONTENT_TYPE, "application/x-www-form-urlencoded");
         assert_eq!(send(untold, "{}").await.0, 200);
+        let plain = Request::post("/roll").header(CONTENT_ENCODING, "Identity");
+        assert_eq!(send(plain, "{}").await.0, 200);
         let packed = Request::post("/roll").header(CONTENT_ENCODING, "gzip");
         assert_eq!(send(packed, "{}").await.0, 415);
         let (status, text) = send(Request::post("/roll"), vec![b' '; MAX_JSON_BYTES + 1]).await;
