@@ -206,3 +206,58 @@ fn a_scan_keeps_to_its_prefix() {
     let nothing = server.dataset(&format!("{D}/scan?prefix=zzz"));
     assert_eq!((&nothing["records"], &nothing["next"]), (&json!([]), &json!(null)));
 }
+
+/// Reads a scan of `D` to its end, one record a page: the keys.
+fn scan_singly(server: &Server, query: &str) -> Vec<String> {
+    let mut keys = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let path = format!("{D}/scan?limit=1&{query}{cursor}");
+        assert!(path.len() < 60_000, "a cursor must fit a URL, with room for a prefix");
+        let page = server.dataset(&path);
+        let records = page["records"].as_array().unwrap();
+        keys.extend(records.iter().map(|record| record["key"].as_str().unwrap().to_owned()));
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return keys,
+        }
+    }
+}
+
+/// The longest keys do not fit a URL, and a cursor must.
+#[test]
+fn a_scan_goes_on_behind_keys_of_any_length() {
+    let server = Server::start();
+    let long = |end: &str| format!("{}{end}", "x".repeat(65_536 - end.len()));
+    let mut keys = vec!["w".to_owned(), "x".repeat(40_000), "y".to_owned()];
+    keys.extend(["a", "b", "c"].map(long));
+    keys.extend(["a", "b"].map(|end| format!("{}{end}", "x".repeat(30_000))));
+    keys.sort();
+    let rows: String = keys.iter().map(|key| format!("{{\"k\":\"{key}\"}}\n")).collect();
+    server.pushed(D, &rows);
+    assert_eq!(scan_singly(&server, ""), keys);
+    assert_eq!(scan_singly(&server, "prefix=x"), keys[1..7]);
+    let prefix = "x".repeat(10_000);
+    assert_eq!(scan_singly(&server, &format!("prefix={prefix}")), keys[1..7]);
+}
+
+#[test]
+fn a_cursor_is_of_one_dataset_version_and_prefix() {
+    let server = Server::start();
+    for dataset in [D, "other"] {
+        server.pushed(dataset, &rows(dataset, 1, 10));
+    }
+    let page = server.dataset(&format!("{D}/scan?limit=2&prefix=learner"));
+    let next = page["next"].as_str().unwrap();
+    for path in [
+        format!("other/scan?cursor={next}"),
+        format!("{D}/scan?version=2&cursor={next}"),
+        format!("{D}/scan?prefix=l&cursor={next}"),
+        format!("{D}/scan?cursor={}", &next[..next.len() - 20]),
+        format!("{D}/scan?cursor=A{next}"),
+    ] {
+        let reply = server.get_path(&format!("/v1/datasets/{path}"));
+        reply.problem(400, "invalid_cursor");
+    }
+    server.get_path(&format!("/v1/datasets/{D}/scan?version=1&prefix=learner&cursor={next}")).expect(200);
+}
