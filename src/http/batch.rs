@@ -172,12 +172,13 @@ async fn write_results_limited(
             Some(value) => {
                 hits += 1;
                 out.extend_from_slice(b",\"found\":true,");
-                write_value(out, served.is_json, fields.as_ref(), value)?;
+                write_value(out, served.is_json, fields.as_ref(), value)
+                    .map_err(|problem| problem.in_version(version))?;
                 out.push(b'}');
             }
         }
         if before + out.len() > most {
-            return Err(answer_too_large(most));
+            return Err(answer_too_large(most).in_version(version));
         }
     }
     out.push(b']');

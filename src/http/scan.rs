@@ -102,13 +102,14 @@ pub(crate) async fn scan(
             break;
         }
         if full {
-            return Err(answer_too_large(most));
+            return Err(answer_too_large(most).in_version(version));
         }
         if count > 0 {
             out.push(b',');
         }
         write_key(&mut out, query.key_encoding, key);
-        write_value(&mut out, served.is_json, fields.as_ref(), value)?;
+        write_value(&mut out, served.is_json, fields.as_ref(), value)
+            .map_err(|problem| problem.in_version(version))?;
         out.push(b'}');
         count += 1;
         last = key.to_vec();

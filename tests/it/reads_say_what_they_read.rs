@@ -1,7 +1,7 @@
 //! Lookups: the stored bytes, the version they come from, an ETag that outlives a swap of the
 //! same value, chosen fields, kept versions, and a "not found" that says what was not found.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::data::{key, rows};
 use crate::harness::Server;
@@ -260,4 +260,25 @@ fn a_cursor_is_of_one_dataset_version_and_prefix() {
         reply.problem(400, "invalid_cursor");
     }
     server.get_path(&format!("/v1/datasets/{D}/scan?version=1&prefix=learner&cursor={next}")).expect(200);
+}
+
+/// What was read and could not be given says where it was read, too.
+#[test]
+fn a_refusal_of_what_was_read_names_the_version() {
+    let server = Server::start_with(&["--max-answer-bytes", "64KiB"]);
+    server.pushed(D, &rows(D, 1, 10));
+    let row = |i, bytes| format!("{{\"k\":\"{}\",\"v\":\"{}\"}}\n", key(i), "x".repeat(bytes));
+    let text = row(0, 1) + &row(1, 70_000);
+    server.push_with(D, "key=k&value=v&format=ndjson", text.as_bytes()).expect(201);
+    let batch = |body: &Value| server.operate(D, "batch-get", body);
+    let scan = |query: &str| server.get_path(&format!("/v1/datasets/{D}/scan?{query}"));
+    for (reply, status, code) in [
+        (batch(&json!({ "keys": [key(1)] })), 413, "answer_too_large"),
+        (batch(&json!({ "keys": [key(1)], "fields": ["a"] })), 400, "fields_unavailable"),
+        (scan(&format!("prefix={}", key(1))), 413, "answer_too_large"),
+        (scan("fields=a"), 400, "fields_unavailable"),
+    ] {
+        assert_eq!(reply.version(), 2, "{reply}");
+        reply.problem(status, code);
+    }
 }
