@@ -11,6 +11,7 @@ mod spec;
 mod worker;
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use tidetable_storage::{Cause, DatasetName, State, Store, Version};
 use tokio::sync::watch;
 
 use crate::http::error::Problem;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, PushOutcome};
 
 pub(crate) use receive::{Received, receive_part};
 pub(crate) use worker::run as run_worker;
@@ -208,15 +209,29 @@ impl Pushes {
 
     fn run(&self) {
         while let Some((push, cause)) = self.next() {
+            self.work_at(&push, || build::build(self, &push, &cause));
+        }
+    }
+
+    /// Does the work of one push, and tells whoever waits for it. A panic is the end of that
+    /// push alone: the thread goes on with the next one.
+    fn work_at(&self, push: &PushOf, work: impl FnOnce() -> Option<PushOutcome>) {
+        let guarded = |work: &mut dyn FnMut()| catch_unwind(AssertUnwindSafe(work)).is_ok();
+        let mut work = Some(work);
+        let done = guarded(&mut || {
             let began = Instant::now();
-            let outcome = build::build(self, &push, &cause);
+            let outcome = work.take().and_then(|work| work());
             if let Some(outcome) = outcome {
                 self.metrics.dataset(&push.0).pushed(outcome, began.elapsed());
             }
             crate::state::count_dataset(&self.store, &self.metrics, &push.0);
-            self.queue().running.remove(&push);
-            self.look_again();
+        });
+        if !done {
+            self.metrics.panicked();
+            guarded(&mut || build::panicked(self, push));
         }
+        self.queue().running.remove(push);
+        self.look_again();
     }
 
     fn next(&self) -> Option<(PushOf, Cause)> {
@@ -260,5 +275,45 @@ pub(crate) struct Answering {
 impl Drop for Answering {
     fn drop(&mut self) {
         self.pushes.queue().answering.remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidetable_storage::{Admission, StoreOptions};
+
+    use super::*;
+
+    /// Pushes of which none is built by itself, and the first one, sealed and queued.
+    fn queued(dir: &std::path::Path) -> (Arc<Pushes>, PushOf) {
+        let (store, _) = Store::open(dir, StoreOptions::default()).unwrap();
+        let (store, cause) = (Arc::new(store), Cause::default);
+        let dataset = DatasetName::parse("a").unwrap();
+        store.ensure_dataset(&dataset, cause()).unwrap();
+        let push = Admission { activate: true, whole: true, ..Admission::default() };
+        let version = store.admit(&dataset, &push, cause()).unwrap().unwrap();
+        let part = store.begin_part(&dataset, version, "body").unwrap().sync().unwrap();
+        store.receive_part(&dataset, version, part).unwrap();
+        store.seal(&dataset, version, true, None, cause()).unwrap();
+        let settings = BuildSettings { sort_memory: 1 << 20, at_once: 1, program: "none".into() };
+        let pushes = Pushes::new(store, Arc::new(Metrics::new()), settings);
+        pushes.go_on((dataset.clone(), version), cause());
+        (pushes, (dataset, version))
+    }
+
+    #[tokio::test]
+    async fn a_panic_while_building_fails_that_push_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pushes, push) = queued(dir.path());
+        assert_eq!(pushes.next().unwrap().0, push);
+        assert_eq!(pushes.progress(&push), Some(Progress::default()));
+        pushes.work_at(&push, || panic!("on purpose"));
+        // Whoever waits is not left waiting.
+        pushes.wait(&push, Duration::from_secs(3600)).await;
+        assert_eq!(pushes.progress(&push), None);
+        let entry = pushes.store.catalog().entry(&push.0, push.1).unwrap().clone();
+        assert_eq!((entry.state, entry.code.as_deref()), (State::Failed, Some("internal_error")));
+        assert!(!entry.reason.unwrap().contains("on purpose"), "that is for the log");
+        assert!(pushes.metrics.render().contains("tidetable_panics_total 1"));
     }
 }

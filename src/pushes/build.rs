@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 use super::child;
 use super::spec::{BuildSpec, Built, NotBuilt, PartSpec};
 use super::{Phase, PushOf, Pushes};
+use crate::http::error::{Fault, Problem};
 use crate::ingest::RowOptions;
 use crate::metrics::PushOutcome;
 
@@ -20,22 +21,50 @@ pub(super) fn build(pushes: &Pushes, push: &PushOf, cause: &Cause) -> Option<Pus
     let cause = Cause { idempotency: None, at: 0, ..cause.clone() };
     match try_build(pushes, push, &cause) {
         Ok(outcome) => outcome,
-        Err(not_built) => {
-            let NotBuilt { code, detail, problems } = not_built;
+        Err(NotBuilt { code, detail, problems }) => {
             warn!(%dataset, version = version.0, code, detail, "a push failed");
             let failed =
                 Failed { dataset: dataset.clone(), version: *version, code, detail, problems };
-            match pushes.store.fail(failed, cause) {
-                Ok(()) => {}
-                Err(error) if is_over(&error) => {
-                    info!(%dataset, version = version.0, %error, "it was deleted meanwhile");
-                }
-                Err(error) => {
-                    error!(%dataset, version = version.0, %error, "a failed push was not recorded");
-                    pushes.gets_stuck(push, error.into());
-                }
-            }
+            fail(pushes, push, failed, cause);
             Some(PushOutcome::Failed)
+        }
+    }
+}
+
+/// Ends a push whose building panicked: a fault in this program.
+pub(super) fn panicked(pushes: &Pushes, push: &PushOf) {
+    let (dataset, version) = push;
+    error!(%dataset, version = version.0, "building a push panicked");
+    let text = "the server failed in a way it should not while it built this version; it goes on. \
+                Push again, and report it if it happens again";
+    let state = pushes.store.catalog().entry(dataset, *version).map(|entry| entry.state);
+    match state {
+        Ok(State::Building) => {
+            let failed = Failed {
+                dataset: dataset.clone(),
+                version: *version,
+                code: Fault::Internal.code().to_owned(),
+                detail: text.to_owned(),
+                problems: Vec::new(),
+            };
+            let cause = Cause { actor: "tidetable".to_owned(), ..Cause::default() };
+            fail(pushes, push, failed, cause);
+        }
+        Ok(State::Ready) => pushes.gets_stuck(push, Problem::new(Fault::Internal, text)),
+        _ => {}
+    }
+}
+
+fn fail(pushes: &Pushes, push: &PushOf, failed: Failed, cause: Cause) {
+    let (dataset, version) = push;
+    match pushes.store.fail(failed, cause) {
+        Ok(()) => {}
+        Err(error) if is_over(&error) => {
+            info!(%dataset, version = version.0, %error, "it was deleted meanwhile");
+        }
+        Err(error) => {
+            error!(%dataset, version = version.0, %error, "a failed push was not recorded");
+            pushes.gets_stuck(push, error.into());
         }
     }
 }
