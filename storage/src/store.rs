@@ -141,10 +141,27 @@ impl Store {
         config: &DatasetConfig,
         cause: Cause,
     ) -> Result<()> {
+        self.change_config(name, cause, |_| Ok(config.clone())).map(drop)
+    }
+
+    /// Gives a dataset the settings that `change` makes of the ones it has (`None` if it is
+    /// not there: then it is made). Nobody else changes them meanwhile. Answers whether it
+    /// was made.
+    pub fn change_config<E: From<Error>>(
+        &self,
+        name: &DatasetName,
+        cause: Cause,
+        change: impl FnOnce(Option<&DatasetConfig>) -> std::result::Result<DatasetConfig, E>,
+    ) -> std::result::Result<bool, E> {
         let mut writer = self.writer();
-        let event = self.catalog().plan_configure(name, config)?;
+        let event = {
+            let catalog = self.catalog();
+            let before = catalog.dataset(name).ok().map(|dataset| &dataset.config);
+            catalog.plan_configure(name, &change(before)?)?
+        };
+        let made = matches!(event, Event::Created(_));
         self.commit(&mut writer, cause, event)?;
-        Ok(())
+        Ok(made)
     }
 
     /// Makes a dataset with the default settings, unless it is there.
