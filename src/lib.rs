@@ -9,4 +9,5 @@ mod pushes;
 mod serve;
 mod server;
 mod state;
+mod sweeper;
 mod telemetry;

@@ -3,9 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use anyhow::Context as _;
 use tidetable_storage::{Cause, Keep, Recovered, Recovery, Store, StoreOptions};
@@ -17,10 +15,8 @@ use crate::metrics::Metrics;
 use crate::pushes::{BuildSettings, Pushes};
 use crate::server::{self, Ended, Limits, Listening, Stop};
 use crate::state::{App, AppState, count_dataset};
+use crate::sweeper::Sweeper;
 use crate::telemetry;
-
-/// How often old versions and abandoned pushes are looked for.
-const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
 /// Serves until a signal says to stop.
 pub(crate) fn run(config: ServeConfig) -> anyhow::Result<()> {
@@ -41,15 +37,17 @@ pub(crate) fn run(config: ServeConfig) -> anyhow::Result<()> {
         pushes.enqueue(push, Cause { actor: "tidetable".to_owned(), ..Cause::default() });
     }
     let limits = Limits::from(&config);
-    let app = Arc::new(App::new(store, pushes, Arc::clone(&metrics), config, stop.clone()));
+    let sweeper = Sweeper::new();
+    let broom = sweeper.broom();
+    let app = Arc::new(App::new(store, pushes, Arc::clone(&metrics), config, stop.clone(), broom));
     println!("tidetable {} listening on http://{}", env!("CARGO_PKG_VERSION"), listening.address());
     info!(data = %app.config.data.display(), address = %listening.address(), "serving");
     let opening = open_in_background(&app)?;
-    let sweeper = Sweeper::start(&app)?;
+    let sweeping = sweeper.start(&app)?;
     let router = http::router(&app);
     let ended = server::serve(listening, &router, &limits, &metrics, &stop)?;
     app.pushes.stop();
-    sweeper.stop();
+    sweeping.stop();
     let _ = opening.join();
     match ended {
         Ended::Drained => info!("stopped; every request was answered"),
@@ -116,41 +114,4 @@ fn open_in_background(app: &AppState) -> anyhow::Result<JoinHandle<()>> {
         .name("open".to_owned())
         .spawn(open)
         .context("cannot start the thread that opens versions")
-}
-
-/// Gives up old versions now and then.
-struct Sweeper {
-    stop: Sender<()>,
-    thread: JoinHandle<()>,
-}
-
-impl Sweeper {
-    fn start(app: &AppState) -> anyhow::Result<Self> {
-        let (stop, stopped): (Sender<()>, Receiver<()>) = channel();
-        let app = Arc::clone(app);
-        let sweep = move || {
-            while stopped.recv_timeout(SWEEP_EVERY).is_err() {
-                match app.store.sweep() {
-                    Ok(swept) => {
-                        app.pushes.look_again();
-                        for (dataset, version) in swept.deleted.iter().chain(&swept.abandoned) {
-                            info!(%dataset, version = version.0, "given up");
-                            count_dataset(&app.store, &app.metrics, dataset);
-                        }
-                    }
-                    Err(error) => warn!(%error, "old versions could not be given up"),
-                }
-            }
-        };
-        let thread = thread::Builder::new()
-            .name("sweep".to_owned())
-            .spawn(sweep)
-            .context("cannot start the thread that sweeps")?;
-        Ok(Self { stop, thread })
-    }
-
-    fn stop(self) {
-        let _ = self.stop.send(());
-        let _ = self.thread.join();
-    }
 }

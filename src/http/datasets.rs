@@ -58,7 +58,12 @@ pub(crate) async fn put(
             None => merged(&DatasetConfig::default(), body),
         };
         // Merged where nobody else can: of two requests at once each keeps its change.
-        blocking(move || app.store.change_config(&name, cause, change)).await?
+        blocking(move || {
+            let made = app.store.change_config(&name, cause, change)?;
+            app.broom.sweep_soon();
+            Ok(made)
+        })
+        .await?
     };
     let catalog = app.store.catalog();
     let shown = axum::Json(DatasetResource::of(&name, catalog.dataset(&name)?));

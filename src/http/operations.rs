@@ -187,6 +187,7 @@ async fn operate<T: Send + 'static>(
         let result = operation(&app.store, &dataset, cause);
         if result.is_ok() {
             count_dataset(&app.store, &app.metrics, &dataset);
+            app.broom.sweep_soon();
         }
         result
     })
