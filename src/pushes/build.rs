@@ -191,7 +191,9 @@ fn options(json: &str) -> Result<RowOptions, NotBuilt> {
 
 impl From<Error> for NotBuilt {
     fn from(error: Error) -> Self {
+        // Clients are told less.
+        warn!(%error, "a push cannot be built");
         let code = error.code().as_str().to_owned();
-        Self { code, detail: error.to_string(), problems: Vec::new() }
+        Self { code, detail: error.told(), problems: Vec::new() }
     }
 }

@@ -247,3 +247,32 @@ fn a_body_that_is_not_what_its_content_encoding_says() {
     put(GOOD.as_bytes()).problem(400, "encoding_mismatch");
     put(&gzip).expect(200);
 }
+
+/// Where the server keeps its files is for its log, and for nobody who pushes.
+#[test]
+fn no_path_of_the_server_is_told() {
+    let server = serving();
+    let body = json!({ "format": "ndjson", "key": ["k"] });
+    let opened = server.post(&format!("/v1/datasets/{D}/versions"), &body).expect(201).json();
+    let path = format!("{D}/versions/{}", opened["version"]);
+    server.send("PUT", &format!("/v1/datasets/{path}/parts/1"), &[], GOOD.as_bytes()).expect(200);
+    // What arrived is not there any more when it is to be read.
+    let parts = server.data().join("staging").join(format!("{D}.{}", opened["version"])).join("parts");
+    for file in std::fs::read_dir(parts).unwrap() {
+        let file = file.unwrap();
+        if file.file_name().to_string_lossy().starts_with("data-") {
+            std::fs::remove_file(file.path()).unwrap();
+        }
+    }
+    server.post(&format!("/v1/datasets/{path}/commit"), &json!({})).expect(202);
+    let settled = server.settled(D, opened["version"].as_u64().unwrap());
+    assert_eq!((&settled["state"], &settled["code"]), (&json!("failed"), &json!("io_failed")));
+    let reason = settled["reason"].as_str().unwrap();
+    assert!(reason.contains("No such file"), "what can be said is said: {reason}");
+    for shown in [settled.clone(), server.dataset(&format!("{D}/history"))] {
+        for secret in [server.data().to_str().unwrap(), "/staging", "/datasets/", "/parts"] {
+            assert!(!shown.to_string().contains(secret), "{secret} in {shown}");
+        }
+    }
+    assert!(server.said().contains("/parts/data-"), "the log has it: {}", server.said());
+}
