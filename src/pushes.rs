@@ -6,6 +6,7 @@
 
 mod build;
 mod child;
+mod full;
 mod receive;
 mod spec;
 mod worker;

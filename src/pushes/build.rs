@@ -8,7 +8,7 @@ use tidetable_storage::{
 };
 use tracing::{error, info, warn};
 
-use super::child;
+use super::{child, full};
 use super::spec::{BuildSpec, Built, NotBuilt, PartSpec};
 use super::{Phase, PushOf, Pushes};
 use crate::http::error::{Fault, Problem};
@@ -103,7 +103,8 @@ fn try_build(
         let _ = std::fs::remove_dir_all(store.layout().push(dataset, *version));
         return Ok(Some(PushOutcome::Aborted));
     };
-    let Built { digest, duplicates_dropped, peak_memory_bytes } = built?;
+    let Built { digest, duplicates_dropped, peak_memory_bytes } =
+        built.map_err(|not_built| full::told(pushes, push, not_built))?;
     let snapshot = VerifiedSnapshot::vouched(&spec.out, &digest)?;
     let records = snapshot.manifest().records;
     match store.publish(dataset, *version, &snapshot, duplicates_dropped, cause.clone()) {
@@ -117,7 +118,7 @@ fn try_build(
             return Ok(None);
         }
         Err(_) if !is_wanted() => return Ok(Some(PushOutcome::Aborted)),
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(full::told(pushes, push, error.into())),
     }
     Ok(Some(activate(pushes, push, cause)))
 }
