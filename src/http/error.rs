@@ -76,6 +76,10 @@ faults! {
     BodyTimeout = "body_timeout" => REQUEST_TIMEOUT, retryable;
     /// The path and query are longer than the server accepts.
     UriTooLong = "uri_too_long" => URI_TOO_LONG;
+    /// The head of the request is longer than the server accepts.
+    HeadTooLarge = "head_too_large" => REQUEST_HEADER_FIELDS_TOO_LARGE;
+    /// What came is no HTTP request.
+    MalformedRequest = "malformed_request" => BAD_REQUEST;
     /// The body is longer than the server accepts.
     PayloadTooLarge = "payload_too_large" => PAYLOAD_TOO_LARGE;
     /// The answer would be longer than the server gives.

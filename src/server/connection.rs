@@ -30,6 +30,7 @@ use tower::Service as _;
 
 use super::Limits;
 use super::body::{Counted, bounded};
+use super::refusal::Refusing;
 
 /// What an HTTP/2 client says first.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -247,7 +248,8 @@ pub(super) async fn run(
         shared.enter(Phase::Idle);
         drive(http2(&limits).serve_connection(TokioIo::new(io), service), &shared).await
     } else {
-        drive(http1(&limits).serve_connection(TokioIo::new(io), service), &shared).await
+        let io = TokioIo::new(Refusing::new(io, &shared));
+        drive(http1(&limits).serve_connection(io, service), &shared).await
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "a connection broke");

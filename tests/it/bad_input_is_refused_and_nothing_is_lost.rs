@@ -159,6 +159,11 @@ fn keys_and_values_outside_their_size() {
     server.push(D, &row(longest, value)).expect(201);
     let found = server.batch(D, &[longest.to_owned()]).expect(200).json();
     assert_eq!(found["results"][0]["found"], true);
+    // In an address as well, though hyper never sees such a request.
+    for bytes in [long_key.len(), 70_000, 150_000] {
+        server.get(D, &"k".repeat(bytes)).problem(400, "invalid_key");
+    }
+    server.get(D, longest).problem(414, "uri_too_long");
     server.batch(D, &[long_key]).problem(400, "invalid_key");
     server.batch(D, &[String::new()]).problem(400, "invalid_key");
     server.get(D, "").problem(400, "invalid_key");
