@@ -9,4 +9,6 @@ mod pushes;
 mod serve;
 mod server;
 mod state;
+mod sweeper;
+mod looker;
 mod telemetry;

@@ -6,20 +6,23 @@
 
 mod build;
 mod child;
+mod full;
 mod receive;
 mod spec;
 mod worker;
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use tidetable_storage::{Cause, DatasetName, Store, Version};
+use tidetable_storage::{Cause, DatasetName, State, Store, Version};
 use tokio::sync::watch;
 
-use crate::metrics::Metrics;
+use crate::http::error::Problem;
+use crate::metrics::{Metrics, PushOutcome};
 
 pub(crate) use receive::{Received, receive_part};
 pub(crate) use worker::run as run_worker;
@@ -53,6 +56,8 @@ pub(crate) enum Phase {
     Building,
     /// What was written is read back.
     Verifying,
+    /// It is in its place; it is opened, warmed and swapped in.
+    Activating,
 }
 
 /// How builds are run.
@@ -83,6 +88,8 @@ struct Queue {
     waiting: VecDeque<(PushOf, Cause)>,
     /// Waiting or being built.
     running: HashMap<PushOf, Progress>,
+    /// Why pushes that nothing works at any more are not at their end.
+    stuck: HashMap<PushOf, Problem>,
     /// Idempotency keys of push requests that are being answered.
     answering: HashSet<(DatasetName, String)>,
     stopping: bool,
@@ -123,9 +130,41 @@ impl Pushes {
         if queue.running.contains_key(&push) {
             return;
         }
+        queue.stuck.remove(&push);
         queue.running.insert(push.clone(), Progress::default());
         queue.waiting.push_back((push, cause));
         self.work.notify_one();
+    }
+
+    /// Puts a push in the queue if it is sealed and not built yet, or is stuck on its way from
+    /// there. Whatever became of those who should have done that before, it goes on now.
+    pub(crate) fn go_on(&self, push: PushOf, cause: Cause) {
+        let state = self.store.catalog().entry(&push.0, push.1).map(|entry| entry.state);
+        let is_due = match state {
+            Ok(State::Building) => true,
+            Ok(State::Ready) => self.queue().stuck.contains_key(&push),
+            _ => false,
+        };
+        if is_due {
+            self.enqueue(push, cause);
+        }
+    }
+
+    /// Why a push is not at its end though nothing works at it any more, if it is so.
+    pub(crate) fn stuck(&self, push: &PushOf) -> Option<Problem> {
+        self.queue().stuck.get(push).cloned()
+    }
+
+    /// A push can not go on for now: whoever asks for it is told why.
+    fn gets_stuck(&self, push: &PushOf, why: Problem) {
+        let catalog = self.store.catalog();
+        let is_on_its_way = |(dataset, version): &PushOf| {
+            let state = catalog.entry(dataset, *version).map(|entry| entry.state);
+            state.is_ok_and(|state| state.is_pushing() || state == State::Ready)
+        };
+        let mut queue = self.queue();
+        queue.stuck.retain(|push, _| is_on_its_way(push));
+        queue.stuck.insert(push.clone(), why);
     }
 
     /// How far a push has come, while it waits or is built.
@@ -133,15 +172,31 @@ impl Pushes {
         self.queue().running.get(push).copied()
     }
 
-    /// Waits until a push has ended, at most this long. It may have ended long ago.
+    /// Waits until a push has ended, or gets stuck, at most this long. It may have ended long
+    /// ago.
     pub(crate) async fn wait(&self, push: &PushOf, most: Duration) {
         let mut ended = self.ended.subscribe();
         let deadline = tokio::time::Instant::now() + most;
-        while self.progress(push).is_some() {
+        while self.is_under_way(push) {
             let changed = tokio::time::timeout_at(deadline, ended.changed()).await;
             if !matches!(changed, Ok(Ok(()))) {
                 return;
             }
+        }
+    }
+
+    /// Pushes may have ended without having been built: whoever waits for one looks again.
+    pub(crate) fn look_again(&self) {
+        self.ended.send_modify(|count| *count += 1);
+    }
+
+    fn is_under_way(&self, push: &PushOf) -> bool {
+        let state = self.store.catalog().entry(&push.0, push.1).map(|entry| entry.state);
+        let queue = self.queue();
+        match state {
+            Ok(State::Receiving) => true,
+            Ok(State::Building) if !queue.stuck.contains_key(push) => true,
+            _ => queue.running.contains_key(push),
         }
     }
 
@@ -155,15 +210,29 @@ impl Pushes {
 
     fn run(&self) {
         while let Some((push, cause)) = self.next() {
+            self.work_at(&push, || build::build(self, &push, &cause));
+        }
+    }
+
+    /// Does the work of one push, and tells whoever waits for it. A panic is the end of that
+    /// push alone: the thread goes on with the next one.
+    fn work_at(&self, push: &PushOf, work: impl FnOnce() -> Option<PushOutcome>) {
+        let guarded = |work: &mut dyn FnMut()| catch_unwind(AssertUnwindSafe(work)).is_ok();
+        let mut work = Some(work);
+        let done = guarded(&mut || {
             let began = Instant::now();
-            let outcome = build::build(self, &push, &cause);
+            let outcome = work.take().and_then(|work| work());
             if let Some(outcome) = outcome {
                 self.metrics.dataset(&push.0).pushed(outcome, began.elapsed());
             }
             crate::state::count_dataset(&self.store, &self.metrics, &push.0);
-            self.queue().running.remove(&push);
-            self.ended.send_modify(|count| *count += 1);
+        });
+        if !done {
+            self.metrics.panicked();
+            guarded(&mut || build::panicked(self, push));
         }
+        self.queue().running.remove(push);
+        self.look_again();
     }
 
     fn next(&self) -> Option<(PushOf, Cause)> {
@@ -176,6 +245,13 @@ impl Pushes {
                 return Some(next);
             }
             queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// A push has come to another phase; what was counted so far stays.
+    fn begins(&self, push: &PushOf, phase: Phase) {
+        if let Some(known) = self.queue().running.get_mut(push) {
+            known.phase = phase;
         }
     }
 
@@ -200,5 +276,45 @@ pub(crate) struct Answering {
 impl Drop for Answering {
     fn drop(&mut self) {
         self.pushes.queue().answering.remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidetable_storage::{Admission, StoreOptions};
+
+    use super::*;
+
+    /// Pushes of which none is built by itself, and the first one, sealed and queued.
+    fn queued(dir: &std::path::Path) -> (Arc<Pushes>, PushOf) {
+        let (store, _) = Store::open(dir, StoreOptions::default()).unwrap();
+        let (store, cause) = (Arc::new(store), Cause::default);
+        let dataset = DatasetName::parse("a").unwrap();
+        store.ensure_dataset(&dataset, cause()).unwrap();
+        let push = Admission { activate: true, whole: true, ..Admission::default() };
+        let version = store.admit(&dataset, &push, cause()).unwrap().unwrap();
+        let part = store.begin_part(&dataset, version, "body").unwrap().sync().unwrap();
+        store.receive_part(&dataset, version, part).unwrap();
+        store.seal(&dataset, version, true, None, cause()).unwrap();
+        let settings = BuildSettings { sort_memory: 1 << 20, at_once: 1, program: "none".into() };
+        let pushes = Pushes::new(store, Arc::new(Metrics::new()), settings);
+        pushes.go_on((dataset.clone(), version), cause());
+        (pushes, (dataset, version))
+    }
+
+    #[tokio::test]
+    async fn a_panic_while_building_fails_that_push_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pushes, push) = queued(dir.path());
+        assert_eq!(pushes.next().unwrap().0, push);
+        assert_eq!(pushes.progress(&push), Some(Progress::default()));
+        pushes.work_at(&push, || panic!("on purpose"));
+        // Whoever waits is not left waiting.
+        pushes.wait(&push, Duration::from_secs(3600)).await;
+        assert_eq!(pushes.progress(&push), None);
+        let entry = pushes.store.catalog().entry(&push.0, push.1).unwrap().clone();
+        assert_eq!((entry.state, entry.code.as_deref()), (State::Failed, Some("internal_error")));
+        assert!(!entry.reason.unwrap().contains("on purpose"), "that is for the log");
+        assert!(pushes.metrics.render().contains("tidetable_panics_total 1"));
     }
 }

@@ -3,9 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tidetable_storage::{Cause, Keep, Recovered, Recovery, Store, StoreOptions};
@@ -13,16 +11,13 @@ use tracing::{error, info, warn};
 
 use crate::config::ServeConfig;
 use crate::http;
+use crate::looker;
 use crate::metrics::Metrics;
 use crate::pushes::{BuildSettings, Pushes};
 use crate::server::{self, Ended, Limits, Listening, Stop};
 use crate::state::{App, AppState, count_dataset};
+use crate::sweeper::Sweeper;
 use crate::telemetry;
-
-/// How often old versions and abandoned pushes are looked for.
-const SWEEP_EVERY: Duration = Duration::from_secs(30);
-/// How often it is looked which data is in memory.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Serves until a signal says to stop.
 pub(crate) fn run(config: ServeConfig) -> anyhow::Result<()> {
@@ -43,17 +38,19 @@ pub(crate) fn run(config: ServeConfig) -> anyhow::Result<()> {
         pushes.enqueue(push, Cause { actor: "tidetable".to_owned(), ..Cause::default() });
     }
     let limits = Limits::from(&config);
-    let app = Arc::new(App::new(store, pushes, Arc::clone(&metrics), config, stop.clone()));
+    let sweeper = Sweeper::new();
+    let broom = sweeper.broom();
+    let app = Arc::new(App::new(store, pushes, Arc::clone(&metrics), config, stop.clone(), broom));
     println!("tidetable {} listening on http://{}", env!("CARGO_PKG_VERSION"), listening.address());
     info!(data = %app.config.data.display(), address = %listening.address(), "serving");
     let opening = open_in_background(&app)?;
-    let sweeper = Regular::start("sweep", &app, sweep_now_and_then)?;
-    let looker = Regular::start("look", &app, look_now_and_then)?;
+    let sweeping = sweeper.start(&app)?;
+    let looking = looker::start(&app)?;
     let router = http::router(&app);
     let ended = server::serve(listening, &router, &limits, &metrics, &stop)?;
     app.pushes.stop();
-    sweeper.stop();
-    looker.stop();
+    sweeping.stop();
+    looking.stop();
     let _ = opening.join();
     match ended {
         Ended::Drained => info!("stopped; every request was answered"),
@@ -120,59 +117,4 @@ fn open_in_background(app: &AppState) -> anyhow::Result<JoinHandle<()>> {
         .name("open".to_owned())
         .spawn(open)
         .context("cannot start the thread that opens versions")
-}
-
-/// Gives up old versions.
-fn sweep_now_and_then(app: &AppState, stopped: &Receiver<()>) {
-    while stopped.recv_timeout(SWEEP_EVERY).is_err() {
-        match app.store.sweep() {
-            Ok(swept) => {
-                for (dataset, version) in swept.deleted.iter().chain(&swept.abandoned) {
-                    info!(%dataset, version = version.0, "given up");
-                    count_dataset(&app.store, &app.metrics, dataset);
-                }
-            }
-            Err(error) => warn!(%error, "old versions could not be given up"),
-        }
-    }
-}
-
-/// Looks which data is in memory, so that lookups of other data do not hold up a thread that
-/// serves. Takes at most a hundredth of one processor, however much data there is.
-fn look_now_and_then(app: &AppState, stopped: &Receiver<()>) {
-    let mut pause = LOOK_EVERY;
-    while stopped.recv_timeout(pause).is_err() {
-        let began = Instant::now();
-        if let Err(error) = app.store.live().look() {
-            warn!(%error, "it is not known which data is in memory; lookups may take longer");
-        }
-        pause = LOOK_EVERY.max(100 * began.elapsed());
-    }
-}
-
-/// A thread that does something now and then, until it is stopped.
-struct Regular {
-    stop: Sender<()>,
-    thread: JoinHandle<()>,
-}
-
-impl Regular {
-    fn start(
-        name: &str,
-        app: &AppState,
-        work: fn(&AppState, &Receiver<()>),
-    ) -> anyhow::Result<Self> {
-        let (stop, stopped) = channel();
-        let app = Arc::clone(app);
-        let thread = thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || work(&app, &stopped))
-            .with_context(|| format!("cannot start the thread named {name}"))?;
-        Ok(Self { stop, thread })
-    }
-
-    fn stop(self) {
-        let _ = self.stop.send(());
-        let _ = self.thread.join();
-    }
 }

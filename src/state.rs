@@ -9,6 +9,7 @@ use crate::config::ServeConfig;
 use crate::metrics::{Metrics, Served};
 use crate::pushes::Pushes;
 use crate::server::Stop;
+use crate::sweeper::Broom;
 
 /// The opened parts of a server; cheap to clone.
 pub(crate) type AppState = Arc<App>;
@@ -26,6 +27,8 @@ pub(crate) struct App {
     pub(crate) config: ServeConfig,
     /// Whether and how the server is to stop.
     pub(crate) stop: Stop,
+    /// For requests after which there may be something to give up.
+    pub(crate) broom: Broom,
     /// Set once every current version was opened, or could not be.
     opened: AtomicBool,
 }
@@ -37,8 +40,9 @@ impl App {
         metrics: Arc<Metrics>,
         config: ServeConfig,
         stop: Stop,
+        broom: Broom,
     ) -> Self {
-        Self { store, pushes, metrics, config, stop, opened: AtomicBool::new(false) }
+        Self { store, pushes, metrics, config, stop, broom, opened: AtomicBool::new(false) }
     }
 
     /// Every current version was opened, or could not be.
@@ -52,10 +56,8 @@ impl App {
     }
 }
 
-/// Shows in the metrics what a dataset serves and keeps now.
+/// Shows in the metrics what a dataset serves and keeps now. Waits for no disk.
 pub(crate) fn count_dataset(store: &Store, metrics: &Metrics, name: &DatasetName) {
-    // Asked first: it waits for whoever appends, who in turn waits for readers of the
-    // catalogue.
     metrics.journal_is(store.journal_state().0);
     let catalog = store.catalog();
     let Ok(dataset) = catalog.dataset(name) else {

@@ -28,6 +28,13 @@ pub(crate) struct ReleaseArgs {
 struct Released {
     activated: Option<Step>,
     detail: Option<String>,
+    passed_over: Vec<PassedOver>,
+}
+
+#[derive(Debug, Deserialize)]
+struct PassedOver {
+    version: u64,
+    reason: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -49,7 +56,13 @@ pub(crate) fn run(args: &ReleaseArgs, asked: &Asked<'_>) -> Result<(), Failure> 
 fn text(name: &str, released: &Released) -> String {
     let detail = released.detail.as_deref();
     match &released.activated {
-        Some(moved) => format!("{name} is released: {}", step(moved.from, moved.to)),
+        Some(moved) => {
+            let mut text = format!("{name} is released: {}", step(moved.from, moved.to));
+            for passed in &released.passed_over {
+                text.push_str(&format!("\n{} was passed over: {}", passed.version, passed.reason));
+            }
+            text
+        }
         None => format!(
             "{name} is released: {}",
             detail.unwrap_or("no ready version waited, so what is served stays the same")
@@ -63,8 +76,14 @@ mod tests {
 
     #[test]
     fn a_release_says_what_it_activated_or_that_it_did_not() {
-        let moved = Released { activated: Some(Step { from: Some(41), to: 43 }), detail: None };
+        let activated = Some(Step { from: Some(41), to: 43 });
+        let mut moved = Released { activated, ..Released::default() };
         assert_eq!(text("a", &moved), "a is released: 41 → 43");
+        moved.passed_over.push(PassedOver { version: 44, reason: "it is damaged".to_owned() });
+        assert_eq!(
+            text("a", &moved),
+            "a is released: 41 → 43\n44 was passed over: it is damaged"
+        );
         assert!(text("a", &Released::default()).contains("no ready version waited"));
     }
 }

@@ -97,7 +97,7 @@ fn format_of(sources: &[Source]) -> Result<Option<Format>, Failure> {
 /// What is wrong with rows or options is told as the server would tell it.
 impl From<IngestError> for Failure {
     fn from(error: IngestError) -> Self {
-        let mut failure = Self::of_code(error.code, error.detail);
+        let mut failure = Self::of_code(error.code, error.whole.unwrap_or(error.detail));
         failure.problems = error.problems;
         failure
     }

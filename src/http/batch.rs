@@ -17,7 +17,7 @@ use tidetable_storage::{DatasetName, Key, Lease, Served, Version, dataset_not_fo
 
 use super::blocking::blocking;
 use super::error::{Answer, Fault, Problem};
-use super::extract::{Dataset, Json, Query};
+use super::extract::{Dataset, Json, Query, optional_version};
 use super::fields::Fields;
 use super::keys::KeyEncoding;
 use super::read::{lease, stamp};
@@ -32,7 +32,7 @@ pub(crate) struct BatchRequest {
     keys: Vec<String>,
     #[serde(default)]
     fields: Option<Vec<String>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_version")]
     version: Option<Version>,
     #[serde(default)]
     key_encoding: KeyEncoding,
@@ -52,7 +52,7 @@ struct NamedBatch {
     keys: Vec<String>,
     #[serde(default)]
     fields: Option<Vec<String>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_version")]
     version: Option<Version>,
     #[serde(default)]
     key_encoding: KeyEncoding,
@@ -137,9 +137,9 @@ async fn look_up(
     let snapshot = lease(served, request.version).await?;
     let version = snapshot.version();
     let fields = request.fields.map(Fields::new).transpose()?;
-    let most = app.config.max_answer_bytes.as_usize().saturating_sub(before);
-    let batch =
-        Batch { snapshot, keys: request.keys, encoding: request.key_encoding, fields, most };
+    let most = app.config.max_answer_bytes.as_usize();
+    let (keys, encoding) = (request.keys, request.key_encoding);
+    let batch = Batch { snapshot, keys, encoding, fields, before, most };
     let is_json = served.is_json;
     let counted = app.metrics.dataset(&served.name);
     let began = Instant::now();
@@ -164,7 +164,8 @@ struct Batch {
     keys: Vec<String>,
     encoding: KeyEncoding,
     fields: Option<Fields>,
-    /// Bytes that the results may have.
+    /// Bytes of the answer that are written already, and that it may have.
+    before: usize,
     most: usize,
 }
 
@@ -203,7 +204,8 @@ impl Batch {
                         out.push(b'}');
                     }
                 }
-                if out.len() > self.most { Err(answer_too_large(self.most)) } else { Ok(()) }
+                let length = self.before + out.len();
+                if length > self.most { Err(answer_too_large(self.most)) } else { Ok(()) }
             })
             .map_err(|problem: Problem| problem.in_version(version))?;
         out.push(b']');

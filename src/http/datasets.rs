@@ -51,13 +51,20 @@ pub(crate) async fn put(
     Json(body): Json<Map<String, Value>>,
 ) -> Answer<Response> {
     let cause = no_key(&cause(&headers, &request_id, None, &())?);
-    let before = app.store.catalog().dataset(&name).ok().map(|dataset| dataset.config.clone());
-    let made = before.is_none();
-    let config = merged(&before.unwrap_or_default(), body)?;
-    {
+    let made = {
         let (app, name) = (Arc::clone(&app), name.clone());
-        blocking(move || Ok(app.store.configure(&name, &config, cause)?)).await?;
-    }
+        let change = |before: Option<&DatasetConfig>| match before {
+            Some(before) => merged(before, body),
+            None => merged(&DatasetConfig::default(), body),
+        };
+        // Merged where nobody else can: of two requests at once each keeps its change.
+        blocking(move || {
+            let made = app.store.change_config(&name, cause, change)?;
+            app.broom.sweep_soon();
+            Ok(made)
+        })
+        .await?
+    };
     let catalog = app.store.catalog();
     let shown = axum::Json(DatasetResource::of(&name, catalog.dataset(&name)?));
     let status = if made { StatusCode::CREATED } else { StatusCode::OK };
@@ -96,8 +103,15 @@ pub(crate) async fn delete(
     let cause = no_key(&cause(&headers, &request_id, None, &())?);
     let shown = json!({ "dataset": name, "deleted": true });
     let deleted = name.clone();
-    let store = Arc::clone(&app.store);
-    blocking(move || Ok(store.delete_dataset(&deleted, cause)?)).await?;
+    {
+        let app = Arc::clone(&app);
+        blocking(move || {
+            app.store.delete_dataset(&deleted, cause)?;
+            app.pushes.look_again();
+            Ok(())
+        })
+        .await?;
+    }
     count_dataset(&app.store, &app.metrics, &name);
     Ok(axum::Json(shown))
 }

@@ -7,10 +7,10 @@
 //! knows the request's id: a router without that layer answers errors with empty bodies.
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
-use tidetable_storage::{Code, Error, Kind, Version};
+use tidetable_storage::{Code, DatasetName, Error, Kind, Verdict, Version};
 
 /// The header that says which version an answer came from.
 pub(crate) const VERSION_HEADER: HeaderName = HeaderName::from_static("tidetable-version");
@@ -68,12 +68,18 @@ faults! {
     TooManyKeys = "too_many_keys" => BAD_REQUEST;
     /// The bytes that arrived are not those that `Content-Digest` announced.
     DigestMismatch = "digest_mismatch" => BAD_REQUEST;
+    /// The body does not begin as its `Content-Encoding` says.
+    EncodingMismatch = "encoding_mismatch" => BAD_REQUEST;
     /// The connection broke or ended before the body was complete.
     BodyIncomplete = "body_incomplete" => BAD_REQUEST, retryable;
     /// The body stopped arriving.
     BodyTimeout = "body_timeout" => REQUEST_TIMEOUT, retryable;
     /// The path and query are longer than the server accepts.
     UriTooLong = "uri_too_long" => URI_TOO_LONG;
+    /// The head of the request is longer than the server accepts.
+    HeadTooLarge = "head_too_large" => REQUEST_HEADER_FIELDS_TOO_LARGE;
+    /// What came is no HTTP request.
+    MalformedRequest = "malformed_request" => BAD_REQUEST;
     /// The body is longer than the server accepts.
     PayloadTooLarge = "payload_too_large" => PAYLOAD_TOO_LARGE;
     /// The answer would be longer than the server gives.
@@ -150,6 +156,12 @@ impl Problem {
     pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.0.extras.insert(name.to_owned(), value.into());
         self
+    }
+
+    /// The same problem with what the gates said of which version.
+    #[must_use]
+    pub(crate) fn of_gates(self, version: Version, gates: &[Verdict]) -> Self {
+        self.with("gates", json!(gates)).with("version", version.0)
     }
 
     /// The same problem with a header.
@@ -277,7 +289,13 @@ fn outcome(code: Code) -> (StatusCode, bool) {
 }
 
 /// The answer to a path that no route has.
-pub(crate) async fn no_such_route() -> Problem {
+pub(crate) async fn no_such_route(uri: Uri) -> Problem {
+    // No parameter of a route matches an empty segment; as a name it is refused like others.
+    if uri.path().starts_with("/v1/datasets//")
+        && let Err(error) = DatasetName::parse("")
+    {
+        return error.into();
+    }
     Problem::new(
         Fault::RouteNotFound,
         "no route has this path; /openapi.json lists them all, and keys with '/' are percent-encoded",

@@ -6,17 +6,22 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use super::extract::Query;
+use super::versions::NoParameters;
 use crate::metrics;
 use crate::state::{App, AppState};
 
 /// `GET /livez`: the process answers.
-pub(crate) async fn livez() -> axum::Json<Value> {
+pub(crate) async fn livez(Query(_): Query<NoParameters>) -> axum::Json<Value> {
     axum::Json(json!({ "status": "ok" }))
 }
 
 /// `GET /readyz`: 200 once every current version is open. A damaged one is reported and
 /// not waited for: the other datasets are served.
-pub(crate) async fn readyz(State(app): State<AppState>) -> Response {
+pub(crate) async fn readyz(
+    State(app): State<AppState>,
+    Query(_): Query<NoParameters>,
+) -> Response {
     let (status, word) = if app.stop.is_asked() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining")
     } else if !app.is_open() {
@@ -51,12 +56,15 @@ fn report(app: &App, word: &str) -> Value {
 }
 
 /// `GET /version`.
-pub(crate) async fn version() -> axum::Json<Value> {
+pub(crate) async fn version(Query(_): Query<NoParameters>) -> axum::Json<Value> {
     axum::Json(json!({ "name": "tidetable", "version": env!("CARGO_PKG_VERSION"), "api": "v1" }))
 }
 
 /// `GET /metrics`, for Prometheus.
-pub(crate) async fn metrics(State(app): State<AppState>) -> Response {
+pub(crate) async fn metrics(
+    State(app): State<AppState>,
+    Query(_): Query<NoParameters>,
+) -> Response {
     let mut response = app.metrics.render().into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
     response

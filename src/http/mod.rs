@@ -10,11 +10,12 @@ mod scan;
 mod versions;
 
 mod asked;
-mod blocking;
 mod page;
 mod resources;
 
+pub(crate) mod blocking;
 pub(crate) mod content_digest;
+mod content_encoding;
 pub(crate) mod edge;
 pub(crate) mod error;
 pub(crate) mod etag;

@@ -13,6 +13,8 @@ use tidetable_storage::Code;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::error::Fault;
+use super::extract::Query;
+use super::versions::NoParameters;
 use crate::ingest::RowOptions;
 
 /// The shapes of bodies and answers, and the parameters that several routes share.
@@ -107,7 +109,7 @@ operations! {
 /// The two routes. The document is written once; the page needs no network.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let json = Bytes::from(document().to_string());
-    let answer = move || {
+    let answer = move |Query(_): Query<NoParameters>| {
         let json = json.clone();
         async move { ([(CONTENT_TYPE, "application/json")], json) }
     };

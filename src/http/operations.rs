@@ -6,12 +6,14 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tidetable_storage::{Activation, Cause, DatasetName, Expect, Rollback, Store, Version};
+use tidetable_storage::{
+    Activation, Cause, Code, DatasetName, Error, Expect, Held, Release, Rollback, Store, Version,
+};
 
 use super::asked::cause;
 use super::blocking::blocking;
-use super::error::Answer;
-use super::extract::{Dataset, Json, Query};
+use super::error::{Answer, Problem};
+use super::extract::{Dataset, Json, Query, optional_version, version};
 use super::resources::MovedResource;
 use super::versions::NoParameters;
 use crate::state::{AppState, count_dataset};
@@ -21,12 +23,13 @@ use crate::telemetry::RequestId;
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ActivateRequest {
+    #[serde(deserialize_with = "version")]
     version: Version,
     #[serde(default)]
     force: bool,
     #[serde(default)]
     reason: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_version")]
     expect_current: Option<Version>,
 }
 
@@ -46,19 +49,32 @@ pub(crate) async fn activate(
         expect: expect(request.expect_current),
     };
     operate(&app, dataset, cause, move |store, dataset, cause| {
-        let moved = store.activate(dataset, &activation, cause)?;
+        let moved = store.activate(dataset, &activation, cause);
+        let moved = moved.map_err(|error| refused(store, dataset, activation.version, error))?;
         Ok(axum::Json(MovedResource::of(dataset, &moved)))
     })
     .await
+}
+
+/// What a refusal by the gates of a version says, as that of its push does.
+fn refused(store: &Store, dataset: &DatasetName, version: Version, error: Error) -> Problem {
+    let code = error.code();
+    let problem = Problem::from(error);
+    match store.catalog().entry(dataset, version) {
+        Ok(entry) if code == Code::GateRefused => problem.of_gates(version, &entry.gates),
+        _ => problem,
+    }
 }
 
 /// The body of a rollback; all of it is optional.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RollbackRequest {
+    #[serde(deserialize_with = "optional_version")]
     to: Option<Version>,
     reason: Option<String>,
     hold: bool,
+    #[serde(deserialize_with = "optional_version")]
     expect_current: Option<Version>,
 }
 
@@ -82,7 +98,10 @@ pub(crate) async fn roll_back(
         Rollback { to: request.to, hold: request.hold, expect: expect(request.expect_current) };
     let counted = app.metrics.dataset(&dataset);
     operate(&app, dataset, cause, move |store, dataset, cause| {
-        let moved = store.roll_back(dataset, &rollback, cause)?;
+        let moved = store.roll_back(dataset, &rollback, cause);
+        // Only one that never served is gated, and that must be named.
+        let to = rollback.to.unwrap_or(Version(0));
+        let moved = moved.map_err(|error| refused(store, dataset, to, error))?;
         counted.rolled_back();
         Ok(axum::Json(MovedResource::of(dataset, &moved)))
     })
@@ -107,12 +126,9 @@ pub(crate) async fn hold(
 ) -> Answer<axum::Json<Value>> {
     let cause = cause(&headers, &request_id, request.reason.clone(), &("hold", &request))?;
     operate(&app, dataset, cause, |store, dataset, cause| {
-        let changed = store.hold(dataset, cause)?;
-        let catalog = store.catalog();
-        let hold = catalog.dataset(dataset)?.hold.as_ref();
-        let reason = hold.and_then(|hold| hold.reason.clone());
+        let Held { changed, reason } = store.hold(dataset, cause)?;
         Ok(axum::Json(
-            json!({ "dataset": dataset, "held": hold.is_some(), "changed": changed, "reason": reason }),
+            json!({ "dataset": dataset, "held": true, "changed": changed, "reason": reason }),
         ))
     })
     .await
@@ -129,19 +145,30 @@ pub(crate) async fn release(
 ) -> Answer<axum::Json<Value>> {
     let cause = cause(&headers, &request_id, request.reason.clone(), &("release", &request))?;
     operate(&app, dataset, cause, |store, dataset, cause| {
-        let moved = store.release(dataset, cause)?;
-        let detail = match &moved {
-            Some(moved) => format!("version {} is current", moved.to),
-            None => {
-                "no ready version waited to be activated: what is served stays the same".to_owned()
-            }
-        };
-        let activated = moved.map(|moved| json!({ "from": moved.from, "to": moved.to }));
-        Ok(axum::Json(
-            json!({ "dataset": dataset, "held": false, "activated": activated, "detail": detail }),
-        ))
+        let released = store.release(dataset, cause)?;
+        let detail = detail_of(&released);
+        let activated = released.moved.map(|moved| json!({ "from": moved.from, "to": moved.to }));
+        let passed_over = released.passed_over.iter();
+        let passed_over: Vec<Value> = passed_over
+            .map(|(version, reason)| json!({ "version": version, "reason": reason }))
+            .collect();
+        Ok(axum::Json(json!({
+            "dataset": dataset, "held": false, "activated": activated, "detail": detail,
+            "passed_over": passed_over,
+        })))
     })
     .await
+}
+
+fn detail_of(released: &Release) -> String {
+    let mut detail = match &released.moved {
+        Some(moved) => format!("version {} is current", moved.to),
+        None => "no ready version waited to be activated: what is served stays the same".to_owned(),
+    };
+    for (version, reason) in &released.passed_over {
+        detail.push_str(&format!("; version {version} was passed over: {reason}"));
+    }
+    detail
 }
 
 fn expect(current: Option<Version>) -> Expect {
@@ -160,6 +187,7 @@ async fn operate<T: Send + 'static>(
         let result = operation(&app.store, &dataset, cause);
         if result.is_ok() {
             count_dataset(&app.store, &app.metrics, &dataset);
+            app.broom.sweep_soon();
         }
         result
     })

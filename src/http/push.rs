@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt as _;
 use serde_json::json;
@@ -17,11 +17,12 @@ use tidetable_storage::{
 };
 
 use super::asked::{cause, idempotency_key};
-use super::blocking::blocking;
+use super::blocking::{blocking, to_its_end};
 use super::content_digest::Expected;
-use super::error::{Answer, Fault, Problem};
+use super::content_encoding::Declared;
+use super::error::{Answer, Problem};
 use super::extract::{Dataset, Params, broken_body, content_length};
-use super::versions::resource;
+use super::versions::{resource, waits_in_vain};
 use crate::ingest::{Format, RowOptions};
 use crate::pushes::receive_part;
 use crate::state::{AppState, count_dataset};
@@ -50,37 +51,64 @@ pub(crate) async fn push(
 ) -> Answer<Response> {
     let Asked { push, wait } = asked(params, &headers)?;
     let expected = Expected::from_headers(&headers)?;
+    let body = Declared::from_headers(&headers)?.check(body);
     let fingerprint = ("push", &push.label, &push.as_of, &push.options, push.activate, wait);
     let cause = cause(&headers, &request_id, None, &fingerprint)?;
-    let _answering = match idempotency_key(&headers)? {
+    let answering = match idempotency_key(&headers)? {
         None => None,
         Some(key) => Some(app.pushes.answer(&dataset, key).ok_or_else(in_progress)?),
     };
-    let version = match admit(&app, &dataset, push.clone(), cause.clone()).await? {
-        Ok(version) => version,
-        Err(outcome) => {
-            let version = repeated(&app, &dataset, outcome, body).await?;
-            return settle(&app, dataset, version, wait).await;
-        }
+    let data = Data { body, length: content_length(&headers), expected };
+    let received = {
+        let (app, dataset) = (Arc::clone(&app), dataset.clone());
+        async move { Ok((receive(&app, &dataset, push, data, cause).await?, answering)) }
     };
-    let length = content_length(&headers);
+    // From its number on a push ends by itself, whoever goes away.
+    let (version, _answering) = to_its_end(received).await?;
+    settle(&app, dataset, version, wait).await
+}
+
+/// The data of a push, on its way in.
+struct Data {
+    body: Body,
+    length: Option<u64>,
+    expected: Expected,
+}
+
+/// Gives a push its number, stores its data and hands it to the queue; or finds the version
+/// that the same request made before.
+async fn receive(
+    app: &AppState,
+    dataset: &DatasetName,
+    push: Admission,
+    Data { body, length, expected }: Data,
+    cause: Cause,
+) -> Answer<Version> {
+    let activate = push.activate;
+    let version = match admit(app, dataset, push, cause.clone()).await? {
+        Ok(version) => version,
+        Err(outcome) => return repeated(app, dataset, outcome, body, cause).await,
+    };
     let push_of = (dataset.clone(), version);
-    let received = receive_part(&app, push_of.clone(), PART, body, length, expected).await;
+    let received = receive_part(app, push_of.clone(), PART, body, length, expected).await;
     if let Err(problem) = received {
-        give_up(&app, &push_of, &problem, cause).await?;
+        give_up(app, &push_of, &problem, cause).await?;
         return Err(problem.with("version", version.0));
     }
     let sealed = {
-        let (app, dataset, cause) = (Arc::clone(&app), dataset.clone(), no_key(&cause));
-        let seal = move || Ok(app.store.seal(&dataset, version, push.activate, None, cause)?);
-        blocking(seal).await
+        let (app, (dataset, version), cause) = (Arc::clone(app), push_of.clone(), no_key(&cause));
+        blocking(move || {
+            app.store.seal(&dataset, version, activate, None, cause.clone())?;
+            app.pushes.go_on((dataset, version), cause);
+            Ok(())
+        })
+        .await
     };
     if let Err(problem) = sealed {
-        give_up(&app, &push_of, &problem, cause).await?;
+        give_up(app, &push_of, &problem, cause).await?;
         return Err(problem);
     }
-    app.pushes.enqueue(push_of, no_key(&cause));
-    settle(&app, dataset, version, wait).await
+    Ok(version)
 }
 
 fn asked(mut params: Params, headers: &HeaderMap) -> Answer<Asked> {
@@ -90,14 +118,17 @@ fn asked(mut params: Params, headers: &HeaderMap) -> Answer<Asked> {
     let wait = params.take_parsed("wait")?.unwrap_or(true);
     let mut pairs = Vec::new();
     for name in RowOptions::NAMES {
-        pairs.extend(params.take(name).map(|value| (name, value)));
+        if RowOptions::LISTS.contains(&name) {
+            pairs.extend(params.take_all(name).into_iter().map(|value| (name, value)));
+        } else {
+            pairs.extend(params.take(name).map(|value| (name, value)));
+        }
     }
     params.finish()?;
     let mut options = RowOptions::from_query(pairs).map_err(Error::from)?;
     if options.format.is_none() {
         options.format = format_of(headers);
     }
-    check_encoding(headers)?;
     Ok(Asked { push: admission(label, as_of, &options, activate, true)?, wait })
 }
 
@@ -141,17 +172,6 @@ fn format_of(headers: &HeaderMap) -> Option<Format> {
     }
 }
 
-/// Compressed data is recognised by its first bytes when it is read.
-pub(crate) fn check_encoding(headers: &HeaderMap) -> Answer<()> {
-    match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
-        None | Some(b"" | b"identity" | b"gzip" | b"x-gzip" | b"zstd") => Ok(()),
-        Some(_) => Err(Problem::new(
-            Fault::UnsupportedEncoding,
-            "this Content-Encoding is not supported; send the data plain, as gzip or as zstd",
-        )),
-    }
-}
-
 /// Makes the dataset if need be, and gives the push its number; `Err` if it was given one
 /// before.
 pub(crate) async fn admit(
@@ -173,17 +193,24 @@ pub(crate) fn no_key(cause: &Cause) -> Cause {
     Cause { idempotency: None, ..cause.clone() }
 }
 
+fn unknown() -> Problem {
+    let text = "nothing works at this push any more, and how it ended is not known: ask again";
+    Error::new(Code::OutcomeUnknown, text).into()
+}
+
 fn in_progress() -> Problem {
     let text = "the request that first used this idempotency key still runs: ask again later";
     Error::new(Code::InProgress, text).into()
 }
 
-/// The version that the same request made earlier, if the data is the same too.
+/// The version that the same request made earlier, if the data is the same too. If it waits to
+/// be built and nobody builds it, it is built now.
 async fn repeated(
     app: &AppState,
     dataset: &DatasetName,
     outcome: Outcome,
     body: Body,
+    cause: Cause,
 ) -> Answer<Version> {
     let reused = || {
         let text = "this idempotency key was used for a push of other data: use a new one";
@@ -191,10 +218,16 @@ async fn repeated(
     };
     let Outcome::Pushed(version) = outcome else { return Err(reused()) };
     let sha256 = digest(body).await?;
-    let catalog = app.store.catalog();
-    let entry = catalog.entry(dataset, version)?;
-    let alike = entry.whole && entry.parts.iter().all(|part| part.sha256 == sha256);
-    if alike { Ok(version) } else { Err(reused()) }
+    let alike = {
+        let catalog = app.store.catalog();
+        let entry = catalog.entry(dataset, version)?;
+        entry.whole && entry.parts.iter().all(|part| part.sha256 == sha256)
+    };
+    if !alike {
+        return Err(reused());
+    }
+    app.pushes.go_on((dataset.clone(), version), no_key(&cause));
+    Ok(version)
 }
 
 async fn digest(mut body: Body) -> Answer<String> {
@@ -225,6 +258,7 @@ async fn give_up(
     let app = Arc::clone(app);
     let give_up = move || {
         let ended = app.store.fail(failed, no_key(&cause));
+        app.pushes.look_again();
         // Deleted meanwhile: that ended it too.
         match ended {
             Err(e) if !matches!(e.kind(), Kind::Conflict | Kind::Gone | Kind::NotFound) => {
@@ -236,7 +270,7 @@ async fn give_up(
     blocking(give_up).await
 }
 
-/// Waits until the push has ended, and says how.
+/// Waits until the push has ended, and says how; or answers at once if nobody waits.
 async fn settle(
     app: &AppState,
     dataset: DatasetName,
@@ -244,10 +278,14 @@ async fn settle(
     wait: bool,
 ) -> Answer<Response> {
     let push = (dataset, version);
-    if wait {
-        // Its client may stay as long as it likes; the build has no time limit of its own.
-        app.pushes.wait(&push, Duration::from_secs(7 * 24 * 3600)).await;
+    if !wait {
+        // However far it has come: whoever does not wait is told that it is on its way.
+        let catalog = app.store.catalog();
+        let shown = axum::Json(resource(app, &catalog, &push.0, version)?);
+        return Ok((StatusCode::ACCEPTED, shown).into_response());
     }
+    // Its client may stay as long as it likes; the build has no time limit of its own.
+    app.pushes.wait(&push, Duration::from_secs(7 * 24 * 3600)).await;
     count_dataset(&app.store, &app.metrics, &push.0);
     outcome(app, &push.0, version)
 }
@@ -255,15 +293,17 @@ async fn settle(
 /// The answer to a push, from what has become of its version.
 fn outcome(app: &AppState, dataset: &DatasetName, version: Version) -> Answer<Response> {
     let catalog = app.store.catalog();
+    let of = catalog.dataset(dataset)?;
     let entry = catalog.entry(dataset, version)?;
-    let held = catalog.dataset(dataset)?.hold.is_some();
+    let held = of.hold.is_some();
+    let push = (dataset.clone(), version);
     let shown = resource(app, &catalog, dataset, version)?;
     let answer = |status: StatusCode, shown| (status, axum::Json(shown)).into_response();
     let detail = entry.reason.clone().unwrap_or_default();
     Ok(match entry.state {
         VersionState::Rejected => {
             let problem = Problem::from(Error::new(Code::GateRefused, detail));
-            return Err(problem.with("gates", json!(entry.gates)).with("version", version.0));
+            return Err(problem.of_gates(version, &entry.gates));
         }
         VersionState::Failed => {
             let code = entry.code.as_deref().unwrap_or_default();
@@ -274,17 +314,31 @@ fn outcome(app: &AppState, dataset: &DatasetName, version: Version) -> Answer<Re
             let text = format!("version {version} of {dataset} was deleted while it was pushed");
             return Err(Error::new(Code::VersionDeleted, text).into());
         }
-        VersionState::Receiving | VersionState::Building => answer(StatusCode::ACCEPTED, shown),
+        VersionState::Receiving | VersionState::Building => {
+            // It was waited for, and nothing works at it.
+            if app.pushes.progress(&push).is_none() {
+                return Err(waits_in_vain(app, of, entry, &push).unwrap_or_else(unknown));
+            }
+            answer(StatusCode::ACCEPTED, shown)
+        }
         VersionState::Ready if held && entry.activate => {
             let text =
                 "the dataset is held: the version is ready, and waits for release or activate";
             answer(StatusCode::ACCEPTED, shown.saying(text))
         }
-        VersionState::Ready if entry.activate => {
+        VersionState::Ready if entry.activate && Some(version) < of.current => {
             let text =
                 "ready, but not activated: the current version's push began after this one's";
             answer(StatusCode::CREATED, shown.saying(text))
         }
+        VersionState::Ready if entry.activate => match waits_in_vain(app, of, entry, &push) {
+            Some(why) => return Err(why),
+            // Another version was current, or the dataset held, when its turn came.
+            None => {
+                let text = "ready, and not activated by itself; activate it when it is wanted";
+                answer(StatusCode::CREATED, shown.saying(text))
+            }
+        },
         VersionState::Ready => {
             answer(StatusCode::CREATED, shown.saying("ready; activate it when it is wanted"))
         }

@@ -8,6 +8,7 @@ use tidetable_storage::{
     Version,
 };
 
+use super::error::Problem;
 use crate::pushes::{Phase, Progress};
 
 /// A dataset.
@@ -124,11 +125,17 @@ impl VersionResource {
             code: entry.code.clone(),
             problems: entry.problems.clone(),
             duplicates_dropped: stats.map_or(0, |s| s.duplicates_dropped),
-            progress: progress.filter(|_| entry.state.is_pushing()),
+            progress,
             held: dataset.hold.is_some(),
             activate: entry.activate,
             detail: None,
         }
+    }
+
+    /// With why it is not at its end, though nothing works at it any more.
+    pub(crate) fn stuck(mut self, why: &Problem) -> Self {
+        self.code = Some(why.code().to_owned());
+        self.saying(why.detail())
     }
 
     /// With a sentence about what was, or was not, done with it.

@@ -4,7 +4,8 @@ use axum::extract::State;
 use axum::response::Response;
 use base64::Engine as _;
 use serde::Deserialize;
-use tidetable_storage::Version;
+use tidetable_storage::{DatasetName, MAX_KEY_BYTES, Snapshot, Version};
+use twox_hash::XxHash64;
 
 use super::batch::{answer_too_large, json_answer, write_value};
 use super::error::{Answer, Fault, Problem};
@@ -14,6 +15,9 @@ use super::keys::{BASE64URL, KeyEncoding};
 use super::page;
 use super::read::{lease, stamp};
 use crate::state::AppState;
+
+/// The first byte of a cursor.
+const FORMAT: u8 = 2;
 
 /// The parameters of a scan.
 #[derive(Debug, Default, Deserialize)]
@@ -29,11 +33,21 @@ pub(crate) struct ScanQuery {
 
 /// Where a page ends, and so the next one begins: it stays on its version, also after a
 /// swap, as long as that version is kept.
-#[derive(Debug, PartialEq, Eq)]
+///
+/// A cursor stands in a URL, and a key may be longer than that. Of a long key it holds the
+/// beginning, and how many records with that beginning the page before has gone past: a
+/// version never changes, so that finds the place again.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Cursor {
+    /// Of which dataset, in short.
+    dataset: u64,
     version: Version,
-    prefix: Vec<u8>,
-    after: Vec<u8>,
+    /// So many bytes of the last key are the prefix that is scanned.
+    prefix: usize,
+    /// The last key, or its beginning.
+    key: Vec<u8>,
+    /// 0 for a whole key; else how many records begin with `key`, up to the last one.
+    passed: u64,
 }
 
 /// Reads one page.
@@ -45,11 +59,15 @@ pub(crate) async fn scan(
     let limit = page::limit(query.limit)?;
     let fields = query.fields.as_deref().map(Fields::parse).transpose()?;
     let given = query.prefix.as_deref().map(|p| query.key_encoding.decode_prefix(p)).transpose()?;
+    let longest = app.config.max_uri_bytes.as_usize() / 2;
     let mut version = query.version.as_deref().map(Version::parse).transpose()?;
     let cursor = query.cursor.as_deref().map(Cursor::decode).transpose()?;
     if let Some(cursor) = &cursor {
-        let same_prefix = given.as_deref().is_none_or(|prefix| prefix == cursor.prefix);
-        if !same_prefix || version.is_some_and(|version| version != cursor.version) {
+        let same_version = version.is_none_or(|version| version == cursor.version);
+        // Only a long key's place has to be looked for: a short beginning that many records
+        // have was not given here.
+        let is_ours = cursor.passed == 0 || cursor.key.len() == longest;
+        if !same_version || !is_ours || cursor.dataset != in_short(&dataset) {
             return Err(invalid_cursor());
         }
         version = Some(cursor.version);
@@ -57,12 +75,19 @@ pub(crate) async fn scan(
     let served = app.store.live().get(&dataset)?;
     let snapshot = lease(&served, version).await?;
     let version = snapshot.version();
+    let failed = |error| Problem::from(error).in_version(version);
     let (prefix, after) = match cursor {
-        Some(cursor) => (cursor.prefix, Some(cursor.after)),
+        Some(cursor) => {
+            let after = cursor.last_key(&snapshot).map_err(failed)?.ok_or_else(invalid_cursor)?;
+            let prefix = after[..cursor.prefix].to_vec();
+            if given.is_some_and(|given| *given != *prefix) {
+                return Err(invalid_cursor());
+            }
+            (prefix, Some(after))
+        }
         None => (given.unwrap_or_default().into_owned(), None),
     };
     let most = app.config.max_answer_bytes.as_usize();
-    let failed = |error| Problem::from(error).in_version(version);
     let mut records = snapshot.scan(&prefix, after.as_deref()).map_err(failed)?;
     let mut out = format!("{{\"version\":{version},\"records\":[").into_bytes();
     let mut count = 0;
@@ -72,17 +97,19 @@ pub(crate) async fn scan(
         // Each page has at least one record, so that a scan always goes on.
         let full = out.len() + key.len() + value.len() > most;
         if count == limit || (full && count > 0) {
-            next = Some(Cursor { version, prefix: prefix.clone(), after: last });
+            let cursor = Cursor::after(last, prefix.len(), longest, &dataset, &snapshot);
+            next = Some(cursor.map_err(failed)?);
             break;
         }
         if full {
-            return Err(answer_too_large(most));
+            return Err(answer_too_large(most).in_version(version));
         }
         if count > 0 {
             out.push(b',');
         }
         write_key(&mut out, query.key_encoding, key);
-        write_value(&mut out, served.is_json, fields.as_ref(), value)?;
+        write_value(&mut out, served.is_json, fields.as_ref(), value)
+            .map_err(|problem| problem.in_version(version))?;
         out.push(b'}');
         count += 1;
         last = key.to_vec();
@@ -111,13 +138,49 @@ fn write_key(out: &mut Vec<u8>, encoding: KeyEncoding, key: &[u8]) {
 }
 
 impl Cursor {
+    /// The cursor behind `last`, of which it holds no more than `longest` bytes.
+    fn after(
+        mut last: Vec<u8>,
+        prefix: usize,
+        longest: usize,
+        dataset: &DatasetName,
+        snapshot: &Snapshot,
+    ) -> tidetable_storage::Result<Self> {
+        let mut passed = 0;
+        if last.len() > longest {
+            let mut alike = snapshot.scan(&last[..longest], None)?;
+            while let Some((key, _)) = alike.next()? {
+                passed += 1;
+                if *key == *last {
+                    break;
+                }
+            }
+            last.truncate(longest);
+        }
+        let (dataset, version) = (in_short(dataset), snapshot.version());
+        Ok(Self { dataset, version, prefix, key: last, passed })
+    }
+
+    /// The last key of the page before, if the snapshot has it where the cursor says.
+    fn last_key(&self, snapshot: &Snapshot) -> tidetable_storage::Result<Option<Vec<u8>>> {
+        let mut last = self.key.clone();
+        if self.passed > 0 {
+            let mut alike = snapshot.scan(&self.key, None)?;
+            for _ in 0..self.passed {
+                let Some((key, _)) = alike.next()? else { return Ok(None) };
+                last = key.to_vec();
+            }
+        }
+        Ok(Some(last).filter(|last| last.len() >= self.prefix))
+    }
+
     fn encode(&self) -> String {
-        let mut bytes = vec![1];
-        bytes.extend_from_slice(&self.version.0.to_be_bytes());
-        let prefix = u32::try_from(self.prefix.len()).expect("a prefix is no longer than a key");
-        bytes.extend_from_slice(&prefix.to_be_bytes());
-        bytes.extend_from_slice(&self.prefix);
-        bytes.extend_from_slice(&self.after);
+        let mut bytes = vec![FORMAT];
+        let prefix = self.prefix as u64;
+        for number in [self.dataset, self.version.0, prefix, self.passed] {
+            bytes.extend_from_slice(&number.to_be_bytes());
+        }
+        bytes.extend_from_slice(&self.key);
         BASE64URL.encode(bytes)
     }
 
@@ -127,14 +190,24 @@ impl Cursor {
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
-        let (head, rest) = bytes.split_first_chunk::<13>()?;
-        let number = u64::from_be_bytes(*head[1..].first_chunk()?);
-        let prefix = u32::from_be_bytes(*head[9..].first_chunk()?) as usize;
-        let (prefix, after) = rest.split_at_checked(prefix)?;
-        let sound = head[0] == 1 && number > 0 && after.starts_with(prefix) && !after.is_empty();
-        let version = Version(number);
-        sound.then(|| Self { version, prefix: prefix.to_vec(), after: after.to_vec() })
+        let (&format, rest) = bytes.split_first()?;
+        let (numbers, key) = rest.split_at_checked(4 * size_of::<u64>())?;
+        let (numbers, []) = numbers.as_chunks::<8>() else { return None };
+        let [dataset, version, prefix, passed] = *numbers.first_chunk()?;
+        let [dataset, version, prefix, passed] =
+            [dataset, version, prefix, passed].map(u64::from_be_bytes);
+        let prefix = usize::try_from(prefix).ok()?;
+        let sound = format == FORMAT && version > 0 && (1..=MAX_KEY_BYTES).contains(&key.len());
+        // A whole key is as long as its prefix at least; of a part the snapshot decides.
+        let fits = sound && (passed > 0 || prefix <= key.len());
+        let (key, version) = (key.to_vec(), Version(version));
+        fits.then_some(Self { dataset, version, prefix, key, passed })
     }
+}
+
+/// A cursor of one dataset says nothing to another.
+fn in_short(dataset: &DatasetName) -> u64 {
+    XxHash64::oneshot(0, dataset.as_str().as_bytes())
 }
 
 fn invalid_cursor() -> Problem {
@@ -150,18 +223,24 @@ mod tests {
 
     #[test]
     fn a_cursor_reads_back_and_a_strange_one_is_refused() {
-        let cursor =
-            Cursor { version: Version(7), prefix: b"a".to_vec(), after: b"a\xff\0".to_vec() };
-        let text = cursor.encode();
-        assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)), "{text}");
-        assert_eq!(Cursor::decode(&text).unwrap(), cursor);
-        for bad in ["", "AA", "!!", &text[..text.len() - 4], "AQAAAAAAAAAHAAAAAWI"] {
-            if let Ok(read) = Cursor::decode(bad) {
-                assert!(read.after.starts_with(&read.prefix), "{bad} became {read:?}");
-                assert_ne!(read, cursor);
-            }
+        let key = b"a\xff\0".to_vec();
+        for (prefix, passed) in [(0, 0), (1, 0), (3, 0), (9, 4)] {
+            let cursor = Cursor { dataset: 3, version: Version(7), prefix, key: key.clone(), passed };
+            let text = cursor.encode();
+            assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)), "{text}");
+            assert_eq!(Cursor::decode(&text).unwrap(), cursor);
         }
-        let elsewhere = Cursor { after: b"b".to_vec(), ..cursor };
-        assert_eq!(Cursor::decode(&elsewhere.encode()).unwrap_err().code(), "invalid_cursor");
+        let sound = Cursor { dataset: 3, version: Version(7), prefix: 1, key, passed: 0 };
+        let text = sound.encode();
+        for bad in ["", "AA", "!!", "AQAAAAAAAAAHAAAAAWI", &text[..8], &text[..text.len() - 4]] {
+            assert_eq!(Cursor::decode(bad).unwrap_err().code(), "invalid_cursor", "{bad}");
+        }
+        for bad in [
+            Cursor { prefix: 4, ..sound.clone() },
+            Cursor { version: Version(0), ..sound.clone() },
+            Cursor { key: vec![0; MAX_KEY_BYTES + 1], ..sound },
+        ] {
+            assert_eq!(Cursor::decode(&bad.encode()).unwrap_err().code(), "invalid_cursor");
+        }
     }
 }

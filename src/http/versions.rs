@@ -9,19 +9,23 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tidetable_storage::{Catalog, DatasetName, Error, Outcome, Version};
+use tidetable_storage::{
+    Catalog, Dataset as StoredDataset, DatasetName, Entry, Error, Outcome, State as VersionState,
+    Version,
+};
 
 use super::asked::cause;
 use super::blocking::blocking;
 use super::content_digest::{Expected, content_digest};
+use super::content_encoding::Declared;
 use super::error::{Answer, Fault, Problem};
 use super::extract::content_length;
 use super::extract::{Dataset, DatasetVersion, DatasetVersionPart, Json, PartName, Query};
 use super::page::{PageQuery, page};
-use super::push::{admission, admit, check_encoding, no_key};
+use super::push::{admission, admit, no_key};
 use super::resources::VersionResource;
 use crate::ingest::RowOptions;
-use crate::pushes::{Received, receive_part};
+use crate::pushes::{PushOf, Received, receive_part};
 use crate::state::{AppState, count_dataset};
 use crate::telemetry::RequestId;
 
@@ -87,7 +91,7 @@ pub(crate) async fn put_part(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<axum::Json<Value>> {
-    check_encoding(&headers)?;
+    let body = Declared::from_headers(&headers)?.check(body);
     let expected = Expected::from_headers(&headers)?;
     let length = content_length(&headers);
     let push = (dataset, version);
@@ -101,7 +105,9 @@ pub(crate) async fn put_part(
 pub(crate) struct NoParameters {}
 
 fn show_part(part: &tidetable_storage::SealedPart) -> Value {
-    json!({ "part": part.name, "bytes": part.bytes, "digest": content_digest(&part.sha256) })
+    let digest = content_digest(&part.sha256);
+    // `part` is the older word for its name.
+    json!({ "name": part.name, "part": part.name, "bytes": part.bytes, "digest": digest })
 }
 
 /// `GET …/parts`: what has arrived, in the order of the rows. This is how an upload is
@@ -124,7 +130,8 @@ pub(crate) struct CommitRequest {
     parts: Option<Vec<PartName>>,
 }
 
-/// `POST …/commit`: all parts are there; 202 for the first time, 200 for a repetition.
+/// `POST …/commit`: all parts are there; 202 for the first time, and for a repetition with the
+/// first one's idempotency key, 200 for one without.
 pub(crate) async fn commit(
     State(app): State<AppState>,
     DatasetVersion(dataset, version): DatasetVersion,
@@ -133,25 +140,25 @@ pub(crate) async fn commit(
     headers: HeaderMap,
     Json(request): Json<CommitRequest>,
 ) -> Answer<Response> {
-    let cause = no_key(&cause(&headers, &request_id, None, &())?);
+    let asked = ("commit", version, request.activate, &request.parts);
+    let cause = cause(&headers, &request_id, None, &asked)?;
     let sealed = {
-        let (app, dataset, cause) = (Arc::clone(&app), dataset.clone(), cause.clone());
+        let (app, dataset) = (Arc::clone(&app), dataset.clone());
         blocking(move || {
             let asked = app.store.catalog().entry(&dataset, version)?.activate;
             let activate = request.activate.unwrap_or(asked);
             let parts: Option<Vec<String>> =
                 request.parts.map(|parts| parts.into_iter().map(String::from).collect());
             refuse_repeated(parts.as_deref().unwrap_or_default())?;
-            Ok(app.store.seal(&dataset, version, activate, parts.as_deref(), cause)?)
+            let parts = parts.as_deref();
+            let sealed = app.store.seal(&dataset, version, activate, parts, cause.clone())?;
+            // Here, and not after the wait: whoever asked may be gone by then.
+            app.pushes.go_on((dataset, version), no_key(&cause));
+            Ok(sealed)
         })
         .await?
     };
-    let status = if sealed {
-        app.pushes.enqueue((dataset.clone(), version), cause);
-        StatusCode::ACCEPTED
-    } else {
-        StatusCode::OK
-    };
+    let status = if sealed { StatusCode::ACCEPTED } else { StatusCode::OK };
     let catalog = app.store.catalog();
     Ok((status, axum::Json(resource(&app, &catalog, &dataset, version)?)).into_response())
 }
@@ -187,8 +194,8 @@ pub(crate) struct WaitQuery {
     wait: Option<u64>,
 }
 
-/// `GET …/versions/{v}`: one version; with `?wait=30` once its push has ended, or after
-/// that many seconds.
+/// `GET …/versions/{v}`: one version; with `?wait=30` once its push has ended, however far it
+/// is now, or after that many seconds.
 pub(crate) async fn get(
     State(app): State<AppState>,
     DatasetVersion(dataset, version): DatasetVersion,
@@ -199,7 +206,14 @@ pub(crate) async fn get(
         let text = format!("the parameter wait is {seconds}; it can be up to {MAX_WAIT} seconds");
         return Err(Problem::new(Fault::InvalidParameter, text));
     }
-    app.pushes.wait(&(dataset.clone(), version), Duration::from_secs(seconds)).await;
+    let push = (dataset, version);
+    app.pushes.wait(&push, Duration::from_secs(seconds)).await;
+    if seconds > 0
+        && let Some(problem) = unfinished(&app, &push)
+    {
+        return Err(problem);
+    }
+    let dataset = push.0;
     let catalog = app.store.catalog();
     resource(&app, &catalog, &dataset, version).map(axum::Json)
 }
@@ -215,7 +229,12 @@ pub(crate) async fn delete(
     let cause = no_key(&cause(&headers, &request_id, None, &())?);
     {
         let (app, dataset) = (Arc::clone(&app), dataset.clone());
-        blocking(move || Ok(app.store.delete(&dataset, version, cause)?)).await?;
+        blocking(move || {
+            app.store.delete(&dataset, version, cause)?;
+            app.pushes.look_again();
+            Ok(())
+        })
+        .await?;
     }
     count_dataset(&app.store, &app.metrics, &dataset);
     let catalog = app.store.catalog();
@@ -231,6 +250,35 @@ pub(crate) fn resource(
 ) -> Answer<VersionResource> {
     let dataset = catalog.dataset(name)?;
     let entry = catalog.entry(name, version)?;
-    let progress = app.pushes.progress(&(name.clone(), version));
-    Ok(VersionResource::of(name, dataset, version, entry, progress))
+    let push = (name.clone(), version);
+    let progress = app.pushes.progress(&push);
+    let shown = VersionResource::of(name, dataset, version, entry, progress);
+    Ok(match waits_in_vain(app, dataset, entry, &push) {
+        Some(why) => shown.stuck(&why),
+        None => shown,
+    })
+}
+
+/// Why a version that should be on its way is not, if it is so.
+pub(crate) fn waits_in_vain(
+    app: &AppState,
+    dataset: &StoredDataset,
+    entry: &Entry,
+    push: &PushOf,
+) -> Option<Problem> {
+    let is_due = match entry.state {
+        VersionState::Building => true,
+        VersionState::Ready => entry.activate && dataset.hold.is_none() && Some(push.1) > dataset.current,
+        _ => false,
+    };
+    app.pushes.stuck(push).filter(|_| is_due).map(|why| why.with("version", push.1.0))
+}
+
+/// What to tell of a version that is being built with nobody building it: that will not end.
+fn unfinished(app: &AppState, push: &PushOf) -> Option<Problem> {
+    let catalog = app.store.catalog();
+    let dataset = catalog.dataset(&push.0).ok()?;
+    let entry = catalog.entry(&push.0, push.1).ok()?;
+    let is_stuck = entry.state == VersionState::Building;
+    waits_in_vain(app, dataset, entry, push).filter(|_| is_stuck)
 }

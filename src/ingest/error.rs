@@ -24,11 +24,14 @@ pub(crate) struct IngestError {
     pub(crate) detail: String,
     /// Up to [`MOST_PROBLEMS`] of what was found, each naming source and row (or key).
     pub(crate) problems: Vec<String>,
+    /// The sentence with paths and all causes, where `detail` leaves some out: for whoever
+    /// runs the machine, and never for whoever pushed over HTTP.
+    pub(crate) whole: Option<String>,
 }
 
 impl IngestError {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), problems: Vec::new() }
+        Self { code, detail: detail.into(), problems: Vec::new(), whole: None }
     }
 
     /// Options that cannot be meant as they stand.
@@ -48,7 +51,8 @@ impl std::error::Error for IngestError {}
 /// For sinks: what the sorter or builder failed with is what the reading failed with.
 impl From<Error> for IngestError {
     fn from(error: Error) -> Self {
-        Self::new(error.code(), error.to_string())
+        let (told, whole) = (error.told(), error.to_string());
+        Self { whole: Some(whole).filter(|whole| *whole != told), ..Self::new(error.code(), told) }
     }
 }
 

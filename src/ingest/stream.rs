@@ -59,7 +59,7 @@ impl Stream {
                     let regular = file.metadata()?.is_file();
                     Ok((file, regular))
                 };
-                let (file, regular) = open().map_err(|e| Error::io("open a source", &path, e))?;
+                let (file, regular) = open().map_err(|e| Error::io("open a source", &name, e))?;
                 let again = if regular { file.try_clone().ok() } else { None };
                 (Box::new(file), again)
             }

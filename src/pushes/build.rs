@@ -3,13 +3,15 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tidetable_storage::{
-    Cause, Code, Error, Failed, Parked, SelfActivation, State, VerifiedSnapshot, require_space,
+    Cause, Code, Error, Failed, Kind, Parked, SelfActivation, State, VerifiedSnapshot,
+    require_space,
 };
 use tracing::{error, info, warn};
 
-use super::child;
+use super::{child, full};
 use super::spec::{BuildSpec, Built, NotBuilt, PartSpec};
-use super::{PushOf, Pushes};
+use super::{Phase, PushOf, Pushes};
+use crate::http::error::{Fault, Problem};
 use crate::ingest::RowOptions;
 use crate::metrics::PushOutcome;
 
@@ -19,18 +21,57 @@ pub(super) fn build(pushes: &Pushes, push: &PushOf, cause: &Cause) -> Option<Pus
     let cause = Cause { idempotency: None, at: 0, ..cause.clone() };
     match try_build(pushes, push, &cause) {
         Ok(outcome) => outcome,
-        Err(not_built) => {
-            let NotBuilt { code, detail, problems } = not_built;
+        Err(NotBuilt { code, detail, problems }) => {
             warn!(%dataset, version = version.0, code, detail, "a push failed");
             let failed =
                 Failed { dataset: dataset.clone(), version: *version, code, detail, problems };
-            if let Err(error) = pushes.store.fail(failed, cause) {
-                // Deleted meanwhile, or the journal takes nothing: a restart settles it.
-                warn!(%dataset, version = version.0, %error, "a failed push was not recorded");
-            }
+            fail(pushes, push, failed, cause);
             Some(PushOutcome::Failed)
         }
     }
+}
+
+/// Ends a push whose building panicked: a fault in this program.
+pub(super) fn panicked(pushes: &Pushes, push: &PushOf) {
+    let (dataset, version) = push;
+    error!(%dataset, version = version.0, "building a push panicked");
+    let text = "the server failed in a way it should not while it built this version; it goes on. \
+                Push again, and report it if it happens again";
+    let state = pushes.store.catalog().entry(dataset, *version).map(|entry| entry.state);
+    match state {
+        Ok(State::Building) => {
+            let failed = Failed {
+                dataset: dataset.clone(),
+                version: *version,
+                code: Fault::Internal.code().to_owned(),
+                detail: text.to_owned(),
+                problems: Vec::new(),
+            };
+            let cause = Cause { actor: "tidetable".to_owned(), ..Cause::default() };
+            fail(pushes, push, failed, cause);
+        }
+        Ok(State::Ready) => pushes.gets_stuck(push, Problem::new(Fault::Internal, text)),
+        _ => {}
+    }
+}
+
+fn fail(pushes: &Pushes, push: &PushOf, failed: Failed, cause: Cause) {
+    let (dataset, version) = push;
+    match pushes.store.fail(failed, cause) {
+        Ok(()) => {}
+        Err(error) if is_over(&error) => {
+            info!(%dataset, version = version.0, %error, "it was deleted meanwhile");
+        }
+        Err(error) => {
+            error!(%dataset, version = version.0, %error, "a failed push was not recorded");
+            pushes.gets_stuck(push, error.into());
+        }
+    }
+}
+
+/// Whether a push could not be ended because it has its end already.
+fn is_over(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Conflict | Kind::Gone | Kind::NotFound)
 }
 
 fn try_build(
@@ -62,7 +103,8 @@ fn try_build(
         let _ = std::fs::remove_dir_all(store.layout().push(dataset, *version));
         return Ok(Some(PushOutcome::Aborted));
     };
-    let Built { digest, duplicates_dropped, peak_memory_bytes } = built?;
+    let Built { digest, duplicates_dropped, peak_memory_bytes } =
+        built.map_err(|not_built| full::told(pushes, push, not_built))?;
     let snapshot = VerifiedSnapshot::vouched(&spec.out, &digest)?;
     let records = snapshot.manifest().records;
     match store.publish(dataset, *version, &snapshot, duplicates_dropped, cause.clone()) {
@@ -72,10 +114,11 @@ fn try_build(
         }
         Err(error) if error.code() == Code::OutcomeUnknown => {
             error!(%dataset, version = version.0, %error, "a restart settles whether it is published");
+            pushes.gets_stuck(push, error.into());
             return Ok(None);
         }
         Err(_) if !is_wanted() => return Ok(Some(PushOutcome::Aborted)),
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(full::told(pushes, push, error.into())),
     }
     Ok(Some(activate(pushes, push, cause)))
 }
@@ -83,6 +126,7 @@ fn try_build(
 /// What follows is a version in its place: nothing makes its push fail any more.
 fn activate(pushes: &Pushes, push: &PushOf, cause: &Cause) -> PushOutcome {
     let (dataset, version) = push;
+    pushes.begins(push, Phase::Activating);
     match pushes.store.activate_by_itself(dataset, *version, cause.clone()) {
         Ok(SelfActivation::Activated(moved)) => {
             let from = moved.from.map(|v| v.0);
@@ -97,6 +141,7 @@ fn activate(pushes: &Pushes, push: &PushOf, cause: &Cause) -> PushOutcome {
         }
         Err(error) => {
             error!(%dataset, version = version.0, %error, "ready, but could not be activated");
+            pushes.gets_stuck(push, error.into());
             PushOutcome::Parked
         }
     }
@@ -147,7 +192,9 @@ fn options(json: &str) -> Result<RowOptions, NotBuilt> {
 
 impl From<Error> for NotBuilt {
     fn from(error: Error) -> Self {
+        // Clients are told less.
+        warn!(%error, "a push cannot be built");
         let code = error.code().as_str().to_owned();
-        Self { code, detail: error.to_string(), problems: Vec::new() }
+        Self { code, detail: error.told(), problems: Vec::new() }
     }
 }

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 
+use tracing::warn;
+
 use super::Progress;
 use super::spec::{BuildSpec, Built, NotBuilt, Said};
 
@@ -43,7 +45,10 @@ pub(super) fn build(
     }
     let status = child.wait();
     let stderr = stderr.and_then(|thread| thread.join().ok()).unwrap_or_default();
-    Some(said.unwrap_or_else(|| Err(died(last_words(status.ok(), &stderr)))))
+    if !stderr.is_empty() {
+        warn!(stderr, "what the process that builds wrote to standard error");
+    }
+    Some(said.unwrap_or_else(|| Err(died(how_it_ended(status.ok())))))
 }
 
 fn start(program: &Path, spec: &BuildSpec) -> std::io::Result<Child> {
@@ -93,7 +98,7 @@ fn died(detail: String) -> NotBuilt {
     NotBuilt { code: "build_died".to_owned(), detail, problems: Vec::new() }
 }
 
-fn last_words(status: Option<ExitStatus>, stderr: &str) -> String {
+fn how_it_ended(status: Option<ExitStatus>) -> String {
     let how = match status.map(|s| (s.signal(), s.code())) {
         Some((Some(signal), _)) => format!("was ended by signal {signal}"),
         Some((None, Some(code))) => format!("ended with exit code {code}"),
@@ -106,8 +111,8 @@ fn last_words(status: Option<ExitStatus>, stderr: &str) -> String {
         }
         _ => "",
     };
-    let words = if stderr.is_empty() { String::new() } else { format!(". It said: {stderr}") };
     format!(
-        "the process that builds {how} before it was done{hint}. The served version is untouched{words}"
+        "the process that builds {how} before it was done{hint}. The served version is untouched; \
+         the server's log has the last words of that process"
     )
 }

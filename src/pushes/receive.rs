@@ -4,6 +4,7 @@
 //! a disk that is slow, or an fsync, never stalls the other connections of that thread.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use tidetable_storage::{
 };
 use tokio::sync::mpsc;
 
+use crate::http::blocking::blocking;
 use crate::http::content_digest::Expected;
 use crate::http::error::{Answer, Fault, Problem};
 use crate::http::extract::broken_body;
@@ -40,13 +42,19 @@ pub(crate) async fn receive_part(
 ) -> Answer<Received> {
     let most = app.config.max_push_bytes.0;
     let root = app.store.layout().root().to_owned();
-    if let Some(length) = length {
-        if length > most {
-            return Err(too_large(most));
-        }
-        require_space(&root, length)?;
+    if length.is_some_and(|length| length > most) {
+        return Err(too_large(most));
     }
-    let writer = app.store.begin_part(&dataset, version, name)?;
+    let writer = {
+        let (store, root, dataset) = (Arc::clone(&app.store), root.clone(), dataset.clone());
+        let name = name.to_owned();
+        // Both ask the file system, which may take its time.
+        blocking(move || {
+            length.map_or(Ok(()), |length| require_space(&root, length))?;
+            Ok(store.begin_part(&dataset, version, &name)?)
+        })
+        .await?
+    };
     let (sender, receiver) = mpsc::channel(CHUNKS);
     let writing =
         tokio::task::spawn_blocking(move || write(writer, receiver, most, &root, expected));
@@ -61,12 +69,12 @@ pub(crate) async fn receive_part(
         (Ok(None), Ok(())) => return Err(Problem::new(Fault::Internal, "a part was mislaid")),
         (Ok(Some(synced)), Ok(())) => synced,
     };
-    let store = std::sync::Arc::clone(&app.store);
+    let store = Arc::clone(&app.store);
     arrive(store, dataset, version, synced).await
 }
 
 async fn arrive(
-    store: std::sync::Arc<Store>,
+    store: Arc<Store>,
     dataset: DatasetName,
     version: Version,
     synced: SyncedPart,

@@ -40,11 +40,12 @@ pub(crate) fn run() -> std::process::ExitCode {
     limit_itself(&spec);
     let said = match build(&spec) {
         Ok(built) => Said::Done(built),
-        Err(error) => Said::Failed(NotBuilt {
-            code: error.code.as_str().to_owned(),
-            detail: error.detail,
-            problems: error.problems,
-        }),
+        Err(error) => {
+            // For the log of the server, which keeps it from clients.
+            error.whole.iter().for_each(|whole| eprintln!("{whole}"));
+            let code = error.code.as_str().to_owned();
+            Said::Failed(NotBuilt { code, detail: error.detail, problems: error.problems })
+        }
     };
     say(&said);
     std::process::ExitCode::SUCCESS

@@ -30,6 +30,7 @@ use tower::Service as _;
 
 use super::Limits;
 use super::body::{Counted, bounded};
+use super::refusal::Refusing;
 
 /// What an HTTP/2 client says first.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -247,7 +248,8 @@ pub(super) async fn run(
         shared.enter(Phase::Idle);
         drive(http2(&limits).serve_connection(TokioIo::new(io), service), &shared).await
     } else {
-        drive(http1(&limits).serve_connection(TokioIo::new(io), service), &shared).await
+        let io = TokioIo::new(Refusing::new(io, &shared));
+        drive(http1(&limits).serve_connection(io, service), &shared).await
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "a connection broke");
@@ -290,6 +292,8 @@ async fn respond(
 fn http1(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder.header_read_timeout(None).max_header_size(limits.header_bytes).timer(TokioTimer::new());
+    // A client that ends its sending after a request (`nc -N`) still wants the answer.
+    builder.half_close(true);
     // Not pipeline_flush: it holds an answer back while anything that follows is unread, be
     // it half a request or the head that was refused as too long.
     // Not max_headers: its default is the 100 we want, and setting it costs an allocation.

@@ -21,6 +21,7 @@
 mod body;
 mod connection;
 mod listener;
+mod refusal;
 mod stop;
 mod worker;
 

@@ -234,6 +234,20 @@ fn a_handler_may_take_longer_than_any_limit() {
 }
 
 #[test]
+fn a_client_that_ends_its_sending_gets_its_answer() {
+    let server = start(long_limits());
+    let mut stream = server.hang();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    // Another request on that thread's time shows that the end of sending was seen.
+    for _ in 0..4 {
+        assert_eq!(answer(&mut server.connect_and_send(REQUEST)).1, b"fast");
+    }
+    server.gate.send_replace(true);
+    assert_eq!(answer(&mut stream).1, b"released");
+    assert!(is_closed(&mut stream));
+}
+
+#[test]
 fn a_body_that_stalls_is_answered_with_408() {
     let server = start(Limits { body: SHORT, ..long_limits() });
     let mut stream =
@@ -276,7 +290,27 @@ fn a_head_that_is_too_long_is_refused() {
     let long = "x".repeat(40 * 1024);
     let mut stream =
         server.connect_and_send(&format!("GET / HTTP/1.1\r\nHost: x\r\nX: {long}\r\n\r\n"));
-    assert!(answer(&mut stream).0.starts_with("http/1.1 431"));
+    let (head, body) = answer(&mut stream);
+    assert!(head.starts_with("http/1.1 431"), "{head}");
+    assert!(String::from_utf8(body).unwrap().contains("head_too_large"));
+    assert!(is_closed(&mut stream));
+    // Longer than hyper can take.
+    for method in ["GET", "HEAD"] {
+        let long = format!("{method} /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(65_600));
+        let limits = Limits { header_bytes: 128 * 1024, ..long_limits() };
+        let mut stream = start(limits).connect_and_send(&long);
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).unwrap();
+        let all = String::from_utf8(all).unwrap();
+        assert!(all.starts_with("HTTP/1.1 414 URI Too Long\r\n"), "{all}");
+        assert!(all.contains("content-type: application/problem+json\r\n"), "{all}");
+        assert_eq!(all.contains("uri_too_long"), method == "GET", "{all}");
+        assert!(all.contains("connection: close\r\n"), "{all}");
+    }
+    let mut stream = server.connect_and_send("no request at all\r\n\r\n");
+    let (head, body) = answer(&mut stream);
+    assert!(head.starts_with("http/1.1 400"), "{head}");
+    assert!(String::from_utf8(body).unwrap().contains("malformed_request"));
     let uri = "x".repeat(10 * 1024);
     let mut stream = server.connect_and_send(&format!("GET /{uri} HTTP/1.1\r\nHost: x\r\n\r\n"));
     let (head, body) = answer(&mut stream);

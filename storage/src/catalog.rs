@@ -32,6 +32,8 @@ use crate::names::{DatasetName, Version};
 const HISTORY_KEPT: usize = 1_000;
 /// How many activations are remembered to find what to roll back to.
 const SERVED_KEPT: usize = 1_000;
+/// How many keys of holds and releases are remembered, which no version limits.
+const HOLD_KEYS_KEPT: usize = 1_000;
 /// How many deleted versions still show what they were.
 const DELETED_SHOWN: usize = 100;
 
@@ -199,6 +201,9 @@ pub struct Remembered {
     pub fingerprint: String,
     /// What came of it.
     pub outcome: Outcome,
+    /// The event that says so; 0 if a checkpoint of an earlier version does not.
+    #[serde(default)]
+    pub seq: u64,
 }
 
 /// What came of a request, as far as an answer needs it.
@@ -207,12 +212,25 @@ pub struct Remembered {
 pub enum Outcome {
     /// A push was admitted.
     Pushed(Version),
+    /// A push was closed to further parts.
+    Committed(Version),
     /// The current version was changed.
     Moved(Moved),
-    /// The dataset was held.
+    /// The dataset was held, as checkpoints of earlier versions say it.
     Held,
+    /// The dataset is held.
+    Hold(Held),
     /// The dataset was released, and nothing was there to activate.
     Released,
+}
+
+/// What came of asking for a hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Whether it was not held before.
+    pub changed: bool,
+    /// Why it is held: the reason that was given first.
+    pub reason: Option<String>,
 }
 
 /// A change of the current version.
@@ -269,9 +287,13 @@ impl Catalog {
             Event::Activated(e) if e.rollback => e.from,
             _ => None,
         };
+        let was_held = dataset.hold.is_some();
         dataset.take(cause, event);
-        dataset.remember(cause, event, marked_bad);
-        dataset.note(seq, cause, event);
+        dataset.remember(seq, cause, event, (marked_bad, was_held));
+        // A hold of what is held is recorded for its key alone: nothing happened.
+        if !(was_held && matches!(event, Event::Held(_))) {
+            dataset.note(seq, cause, event);
+        }
     }
 }
 
@@ -315,10 +337,15 @@ impl Dataset {
     /// What a release activates: the newest ready version whose push asked for it and
     /// began after the current version's did.
     pub fn release_target(&self) -> Option<Version> {
+        self.release_targets().next()
+    }
+
+    /// The same, and those it would go to if that one is of no use, the newest first.
+    pub(crate) fn release_targets(&self) -> impl Iterator<Item = Version> {
         let due = |(v, e): &(&Version, &Entry)| {
             e.state == State::Ready && e.activate && Some(**v) > self.current
         };
-        self.versions.iter().rev().find(due).map(|(v, _)| *v)
+        self.versions.iter().rev().filter(due).map(|(v, _)| *v)
     }
 
     fn absent(&self, name: &DatasetName, version: Version) -> Error {
@@ -348,7 +375,9 @@ impl Dataset {
                 self.next_version = self.next_version.max(Version(e.version.0 + 1));
                 self.versions.insert(e.version, Entry::admitted(cause, e));
             }
-            Event::Held(_) => self.hold = Some(Hold::by(cause)),
+            Event::Held(_) => {
+                self.hold.get_or_insert_with(|| Hold::by(cause));
+            }
             Event::Released(_) => self.hold = None,
             Event::Activated(e) => {
                 if let Some(left) = e.from.and_then(|v| self.versions.get_mut(&v)) {
@@ -390,19 +419,31 @@ impl Dataset {
         }
     }
 
-    fn remember(&mut self, cause: &Cause, event: &Event, marked_bad: Option<Version>) {
+    /// Remembers the key of a request with what came of it; the last argument is what was
+    /// before it.
+    fn remember(
+        &mut self,
+        seq: u64,
+        cause: &Cause,
+        event: &Event,
+        (marked_bad, was_held): (Option<Version>, bool),
+    ) {
         let held = self.hold.is_some();
         let outcome = match event {
             Event::Admitted(e) => Some(Outcome::Pushed(e.version)),
+            Event::Sealed(e) => Some(Outcome::Committed(e.version)),
             Event::Activated(e) => {
                 Some(Outcome::Moved(Moved { from: e.from, to: e.to, held, marked_bad }))
             }
-            Event::Held(_) => Some(Outcome::Held),
+            Event::Held(_) => {
+                let reason = self.hold.as_ref().and_then(|hold| hold.reason.clone());
+                Some(Outcome::Hold(Held { changed: !was_held, reason }))
+            }
             Event::Released(_) => Some(Outcome::Released),
             _ => None,
         };
         if let (Some(outcome), Some(id)) = (outcome, &cause.idempotency) {
-            let remembered = Remembered { fingerprint: id.fingerprint.clone(), outcome };
+            let remembered = Remembered { fingerprint: id.fingerprint.clone(), outcome, seq };
             self.idempotency.insert(id.key.clone(), remembered);
         }
         // A push that came to nothing, or to harm, frees its key: the job may be run again
@@ -411,14 +452,27 @@ impl Dataset {
         self.idempotency.retain(|_, r| {
             let state = |v: &Version| versions.get(v).map(|e| e.state);
             match &r.outcome {
-                Outcome::Pushed(v) => !matches!(
+                Outcome::Pushed(v) | Outcome::Committed(v) => !matches!(
                     state(v),
                     None | Some(State::Failed | State::Rejected | State::Bad | State::Deleted)
                 ),
                 Outcome::Moved(m) => !matches!(state(&m.to), None | Some(State::Deleted)),
-                Outcome::Held | Outcome::Released => true,
+                Outcome::Held | Outcome::Hold(_) | Outcome::Released => true,
             }
         });
+        self.forget_old_hold_keys();
+    }
+
+    fn forget_old_hold_keys(&mut self) {
+        let is_hold =
+            |r: &Remembered| matches!(r.outcome, Outcome::Held | Outcome::Hold(_) | Outcome::Released);
+        let holds = self.idempotency.iter().filter(|(_, r)| is_hold(r));
+        let mut holds: Vec<(u64, String)> = holds.map(|(key, r)| (r.seq, key.clone())).collect();
+        let too_many = holds.len().saturating_sub(HOLD_KEYS_KEPT);
+        holds.sort_unstable();
+        for (_, key) in &holds[..too_many] {
+            self.idempotency.remove(key);
+        }
     }
 
     fn note(&mut self, seq: u64, cause: &Cause, event: &Event) {

@@ -26,11 +26,16 @@ pub(crate) fn sync_dir(path: &Path) -> Result<()> {
     dir.sync_all().map_err(|e| Error::io("sync the directory to disk", path, e))
 }
 
+/// A name alone: what an error says is told to clients, where it happened is not.
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// Renames `from` to `to`, replacing a file or an empty directory there, and syncs both
 /// parents.
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to)
-        .map_err(|e| Error::io(&format!("rename {} to this", from.display()), to, e))?;
+        .map_err(|e| Error::io(&format!("rename {} to this", name_of(from)), to, e))?;
     sync_parent(to)?;
     if from.parent() != to.parent() {
         sync_parent(from)?;

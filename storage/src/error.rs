@@ -202,6 +202,22 @@ impl Error {
         &self.0.detail
     }
 
+    /// The sentence, with the name of the file but not where it is, and with what the
+    /// operating system said but not what other libraries did: what whoever pushed may read,
+    /// and can do something with. The rest is for whoever runs the machine, and stands in
+    /// what is displayed.
+    pub fn told(&self) -> String {
+        let mut text = self.0.detail.clone();
+        if let Some(name) = self.path().and_then(Path::file_name) {
+            text.push_str(&format!(" ({})", name.display()));
+        }
+        let source = self.0.source.as_ref().and_then(|source| source.downcast_ref::<io::Error>());
+        if let Some(source) = source.filter(|source| source.raw_os_error().is_some()) {
+            text.push_str(&format!(": {source}"));
+        }
+        text
+    }
+
     /// Where it happened, if at a file.
     pub fn path(&self) -> Option<&Path> {
         self.0.path.as_deref()
@@ -222,3 +238,21 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_names_the_file_and_not_where_it_is() {
+        let full = Error::io("write a run", "/secret/dir/000007", io::Error::from_raw_os_error(28));
+        assert_eq!(full.code(), Code::DiskFull);
+        let told = full.told();
+        assert!(told.starts_with("cannot write a run (000007): No space left"), "{told}");
+        assert!(full.to_string().contains("/secret/dir/000007"));
+        let because = io::Error::other("/secret/dir/000007: corruption");
+        let damaged = Error::new(Code::DataCorrupt, "it is damaged").at("/secret/x").because(because);
+        assert_eq!(damaged.told(), "it is damaged (x)");
+        assert_eq!(Error::new(Code::NoRows, "no rows").told(), "no rows");
+    }
+}

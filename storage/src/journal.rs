@@ -117,9 +117,7 @@ impl Journal {
     /// [`Code::DiskFull`] and [`Code::IoFailed`]: nothing was appended.
     /// [`Code::OutcomeUnknown`]: it may or may not be on the disk; a restart settles it.
     pub(crate) fn append(&mut self, record: &Record) -> Result<u64> {
-        if self.suspect {
-            return Err(self.unknown());
-        }
+        self.check()?;
         let seq = self.seq + 1;
         let bytes = record.frame(seq);
         if let Err(error) = self.file.write_all(&bytes) {
@@ -142,9 +140,7 @@ impl Journal {
     /// Replaces all records by one that says the same. [`Code::OutcomeUnknown`] as for
     /// [`Journal::append`]; after any other error the journal is as it was.
     pub(crate) fn checkpoint(&mut self, catalog_json: String) -> Result<()> {
-        if self.suspect {
-            return Err(self.unknown());
-        }
+        self.check()?;
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&FORMAT.to_le_bytes());
         bytes.extend_from_slice(&Record::Checkpoint(catalog_json).frame(self.seq));
@@ -184,6 +180,17 @@ impl Journal {
     /// Whether nothing may be appended until a restart.
     pub(crate) fn is_suspect(&self) -> bool {
         self.suspect
+    }
+
+    /// Fails as an append would, if nothing may be appended.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.suspect { Err(self.unknown()) } else { Ok(()) }
+    }
+
+    /// From here on nothing can be written, nor taken back.
+    #[cfg(test)]
+    pub(crate) fn break_it(&mut self) {
+        self.file = File::open(&self.path).expect("the journal is there");
     }
 
     /// Whether the file that is appended to is the one that a restart would read.

@@ -78,7 +78,7 @@ mod testing;
 
 pub use builder::{BuildOptions, Builder};
 pub use catalog::{
-    Activation, Admission, Catalog, Dataset, Entry, Expect, Happened, Hold, Keep, Moved, Outcome,
+    Activation, Admission, Catalog, Dataset, Entry, Expect, Happened, Held, Hold, Keep, Moved, Outcome,
     Parked, Rollback, State,
 };
 pub use config::{DatasetConfig, Gates};
@@ -95,5 +95,5 @@ pub use rocks::BlockCache;
 pub use snapshot::{Scan, Snapshot};
 pub use sorter::{MIN_SORT_BYTES, Record, Sorted, Sorter};
 pub use space::{RESERVE_BYTES, free_bytes, require_space};
-pub use store::{Recovered, Recovery, SelfActivation, Store, StoreOptions, Swept, now};
+pub use store::{Recovered, Recovery, Release, SelfActivation, Store, StoreOptions, Swept, now};
 pub use verify::{UnpublishedSnapshot, VerifiedSnapshot, verify_snapshot};

@@ -7,7 +7,7 @@
 //! What a reader holds is a [`Lease`]. The last lease to go does not close the snapshot:
 //! it hands it to the reaper (invariant 5).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
@@ -81,6 +81,8 @@ pub struct Served {
     pub is_json: bool,
     pub(crate) current: Option<Arc<Slot>>,
     pub(crate) kept: BTreeMap<Version, Arc<Slot>>,
+    /// The numbers of pushes that run or have failed: given, and nothing to read.
+    pub(crate) unpublished: BTreeSet<Version>,
     /// The first version number that was not given when this was made.
     pub(crate) next_version: Version,
 }
@@ -112,6 +114,10 @@ impl Served {
     pub fn version(&self, version: Version) -> Result<Lease> {
         match self.kept.get(&version) {
             Some(slot) => slot.lease(),
+            None if self.unpublished.contains(&version) => {
+                let text = format!("version {version} of {} has no files to read", self.name);
+                Err(Error::new(Code::VersionNotFound, text))
+            }
             None if version < self.next_version => {
                 let text = format!("version {version} of {} is not kept (any more)", self.name);
                 Err(Error::new(Code::VersionDeleted, text))

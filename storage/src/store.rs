@@ -17,9 +17,11 @@ mod sweep;
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub use pointer::Release;
 pub use push::SelfActivation;
 pub use recovery::{Recovered, Recovery};
 pub use sweep::Swept;
@@ -70,6 +72,10 @@ pub struct Store {
     live: Live,
     catalog: RwLock<Catalog>,
     writer: Mutex<Writer>,
+    /// The size of the journal, and whether it takes no more: for those who must not wait
+    /// for `writer`, which is held across an fsync.
+    journal_bytes: AtomicU64,
+    journal_suspect: AtomicBool,
     /// Held while a part arrives and while a push is sealed, so that no part arrives in
     /// a sealed push. Taken before `writer`.
     arriving: Mutex<()>,
@@ -116,10 +122,16 @@ impl Store {
         self.catalog.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The size of the journal in bytes, and whether it takes no more until a restart.
+    /// The size of the journal in bytes, and whether it takes no more until a restart. Waits
+    /// for nobody.
     pub fn journal_state(&self) -> (u64, bool) {
-        let writer = self.writer();
-        (writer.journal.bytes(), writer.journal.is_suspect())
+        (self.journal_bytes.load(Ordering::Relaxed), self.journal_suspect.load(Ordering::Relaxed))
+    }
+
+    /// Shows what [`Store::journal_state`] tells, after a change of the journal.
+    fn show_journal(&self, journal: &Journal) {
+        self.journal_bytes.store(journal.bytes(), Ordering::Relaxed);
+        self.journal_suspect.store(journal.is_suspect(), Ordering::Relaxed);
     }
 
     /// Makes a dataset with these settings, or gives it these settings.
@@ -129,10 +141,27 @@ impl Store {
         config: &DatasetConfig,
         cause: Cause,
     ) -> Result<()> {
+        self.change_config(name, cause, |_| Ok(config.clone())).map(drop)
+    }
+
+    /// Gives a dataset the settings that `change` makes of the ones it has (`None` if it is
+    /// not there: then it is made). Nobody else changes them meanwhile. Answers whether it
+    /// was made.
+    pub fn change_config<E: From<Error>>(
+        &self,
+        name: &DatasetName,
+        cause: Cause,
+        change: impl FnOnce(Option<&DatasetConfig>) -> std::result::Result<DatasetConfig, E>,
+    ) -> std::result::Result<bool, E> {
         let mut writer = self.writer();
-        let event = self.catalog().plan_configure(name, config)?;
+        let event = {
+            let catalog = self.catalog();
+            let before = catalog.dataset(name).ok().map(|dataset| &dataset.config);
+            catalog.plan_configure(name, &change(before)?)?
+        };
+        let made = matches!(event, Event::Created(_));
         self.commit(&mut writer, cause, event)?;
-        Ok(())
+        Ok(made)
     }
 
     /// Makes a dataset with the default settings, unless it is there.
@@ -162,7 +191,9 @@ impl Store {
             cause.at = now();
         }
         let record = Record::Event(Box::new(cause), Box::new(event));
-        let seq = writer.journal.append(&record)?;
+        let appended = writer.journal.append(&record);
+        self.show_journal(&writer.journal);
+        let seq = appended?;
         let Record::Event(cause, event) = record else { unreachable!("made two lines above") };
         let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
         catalog.apply(seq, &cause, &event);
@@ -196,4 +227,64 @@ impl Drop for Store {
 pub fn now() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::catalog::Admission;
+    use crate::error::Code;
+    use crate::testing::verified;
+
+    /// What the journal may own is not cleared away by whoever tries again before a restart has
+    /// settled it.
+    #[test]
+    fn nothing_is_published_over_a_version_of_unknown_outcome() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(&dir.path().join("data"), StoreOptions::default()).unwrap();
+        let a = DatasetName::parse("a").unwrap();
+        store.ensure_dataset(&a, Cause::default()).unwrap();
+        let version = store.admit(&a, &Admission::default(), Cause::default()).unwrap().unwrap();
+        let mut part = store.begin_part(&a, version, "1").unwrap();
+        part.write(b"rows").unwrap();
+        store.receive_part(&a, version, part.sync().unwrap()).unwrap();
+        store.seal(&a, version, true, None, Cause::default()).unwrap();
+        store.writer().journal.break_it();
+        let manifest = store.layout().version(&a, version).join(crate::layout::MANIFEST);
+        let mut published = Vec::new();
+        for (attempt, records) in [(1, 10), (2, 20)] {
+            let snapshot = verified(&store.layout().build(&a, version, attempt), records, 4096);
+            let error = store.publish(&a, version, &snapshot, 0, Cause::default()).unwrap_err();
+            assert_eq!(error.code(), Code::OutcomeUnknown);
+            published.push(std::fs::read(&manifest).unwrap());
+        }
+        assert!(store.journal_state().1, "a restart must settle it");
+        assert_eq!(published[0], published[1]);
+    }
+
+    /// A thread that serves connections asks it, and must not wait for an fsync.
+    #[test]
+    fn the_state_of_the_journal_is_told_while_somebody_appends() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(dir.path(), StoreOptions::default()).unwrap();
+        let empty = store.journal_state();
+        let name = DatasetName::parse("a").unwrap();
+        store.ensure_dataset(&name, Cause::default()).unwrap();
+        let appending = store.writer();
+        let expected = (appending.journal.bytes(), false);
+        assert!(expected > empty, "the journal has grown");
+        thread::scope(|scope| {
+            let asking = scope.spawn(|| store.journal_state());
+            let began = Instant::now();
+            while !asking.is_finished() && began.elapsed() < Duration::from_secs(20) {
+                thread::yield_now();
+            }
+            let waited = !asking.is_finished();
+            drop(appending);
+            assert_eq!((asking.join().unwrap(), waited), (expected, false));
+        });
+    }
 }

@@ -6,6 +6,8 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use crate::data::{Random, key, rows, value};
 use crate::harness::{Server, eventually, tidetable};
 
@@ -22,7 +24,11 @@ fn killed() -> Server {
 }
 
 fn version_file(server: &Server, name: &str) -> PathBuf {
-    server.data().join("datasets").join(D).join("2").join(name)
+    file_of(server, 2, name)
+}
+
+fn file_of(server: &Server, version: u64, name: &str) -> PathBuf {
+    server.data().join("datasets").join(D).join(version.to_string()).join(name)
 }
 
 /// Flips one bit of the byte at `at`, in place: hard links see it too.
@@ -61,7 +67,7 @@ fn read_all(server: &Server) -> (usize, usize) {
 
 #[track_caller]
 fn roll_back(server: &Server) {
-    let answer = server.operate(D, "rollback", &serde_json::json!({})).expect(200).json();
+    let answer = server.operate(D, "rollback", &json!({})).expect(200).json();
     assert_eq!(answer["to"], 1, "{answer}");
     let reply = server.get(D, &key(17)).expect(200);
     assert_eq!((reply.version(), reply.text()), (1, value(D, 1, 17)));
@@ -209,4 +215,67 @@ fn a_torn_tail_of_the_journal_is_cut_with_a_warning() {
     let path = format!("/v1/datasets/{D}/keys/{}?version={version}", key(3));
     assert_eq!(server.get_path(&path).expect(200).text(), value(D, version, 3));
     server.pushed(D, &rows(D, 3, RECORDS));
+}
+
+/// Damage does not mend itself: a release that failed for it would hold the dataset for good.
+#[test]
+fn a_release_passes_over_a_version_that_is_damaged() {
+    let mut server = Server::start();
+    server.pushed(D, &rows(D, 1, 100));
+    server.operate(D, "hold", &json!({})).expect(200);
+    for version in 2..=3 {
+        let held = server.push(D, &rows(D, version, 100)).expect(202).json();
+        assert_eq!(held["state"], "ready", "{held}");
+    }
+    server.kill();
+    let manifest = file_of(&server, 3, "manifest.json");
+    flip(&manifest, size(&manifest) / 2);
+    start_damaged(&mut server);
+    // The next one that waited, and after it none.
+    for activated in [json!({ "from": 1, "to": 2 }), json!(null)] {
+        let released = server.operate(D, "release", &json!({})).expect(200).json();
+        assert_eq!(released["activated"], activated, "{released}");
+        assert_eq!(released["passed_over"][0]["version"], 3, "{released}");
+        assert!(released["detail"].as_str().unwrap().contains("version 3"), "{released}");
+        let dataset = server.dataset(D);
+        assert_eq!((&dataset["held"], &dataset["current"]), (&json!(false), &json!(2)));
+        server.operate(D, "hold", &json!({})).expect(200);
+    }
+    assert_eq!(server.get(D, &key(17)).expect(200).text(), value(D, 2, 17));
+}
+
+/// A push that is ready and could not be activated is no success, whoever asks for it.
+#[test]
+fn a_push_that_could_not_be_activated_says_why() {
+    let mut server = Server::start();
+    server.pushed(D, &rows(D, 1, 100));
+    server.operate(D, "hold", &json!({})).expect(200);
+    let path = format!("/v1/datasets/{D}/push?key=k&format=ndjson");
+    let body = rows(D, 2, 100);
+    let push = |server: &Server| {
+        server.send("POST", &path, &[("idempotency-key", "run-2")], body.as_bytes())
+    };
+    assert_eq!(push(&server).expect(202).json()["state"], "ready");
+    server.kill();
+    let manifest = file_of(&server, 2, "manifest.json");
+    flip(&manifest, size(&manifest) / 2);
+    start_damaged(&mut server);
+    server.operate(D, "release", &json!({})).expect(200);
+
+    // Its activation is due at the next start, and fails.
+    server.restart();
+    eventually("its push is at its end", || {
+        let version = server.dataset(&format!("{D}/versions/2?wait=30"));
+        assert_eq!(version["state"], "ready", "{version}");
+        version["progress"].is_null() && version["code"] == "version_unusable"
+    });
+    let version = server.dataset(&format!("{D}/versions/2"));
+    assert!(version["detail"].as_str().is_some_and(|text| !text.is_empty()), "{version}");
+    let problem = push(&server).problem(503, "version_unusable");
+    assert_eq!(problem["version"], 2, "{problem}");
+    assert_eq!(server.get(D, &key(17)).expect(200).version(), 1);
+    // Once it does not matter any more, nothing is said of it.
+    server.pushed(D, &rows(D, 3, 100));
+    let version = server.dataset(&format!("{D}/versions/2"));
+    assert_eq!((&version["code"], &version["detail"]), (&json!(null), &json!(null)), "{version}");
 }

@@ -39,6 +39,16 @@ fn a_full_disk_fails_the_push_alone() {
     let answer = server.client().post_chunked(&path, large.as_bytes());
     answer.unwrap_or_else(|e| panic!("no answer: {e}")).problem(507, "disk_full");
 
+    // Small enough to arrive, and far too large once it is decompressed.
+    let compressed = zstd::encode_all(repetitive(4_000).as_bytes(), 3).unwrap();
+    assert!(compressed.len() < 1 << 20, "{} bytes", compressed.len());
+    let problem =
+        server.push_with(D, "key=k&format=ndjson", &compressed).problem(507, "disk_full");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("bytes were free") && detail.contains("needs more than"), "{problem}");
+    let mount = server.data().display().to_string();
+    assert!(!problem.to_string().contains(&mount), "no path is told: {problem}");
+
     // The mount is seen through the process that has it.
     let staging = format!(
         "/proc/{}/root{}",
@@ -71,6 +81,14 @@ fn noise(rows: usize) -> String {
         text += "\"}\n";
     }
     text
+}
+
+/// Rows of 60 KB each, the same noise in all of them: a compressor with a window of megabytes
+/// makes them tiny, and one that works block by block does not.
+fn repetitive(rows: usize) -> String {
+    let mut random = Random::new(5);
+    let noise: String = (0..3_750).map(|_| format!("{:016x}", random.next())).collect();
+    (0..rows).map(|i| format!("{{\"k\":\"{}\",\"noise\":\"{noise}\"}}\n", key(i))).collect()
 }
 
 /// How to get a mount namespace here, as root or as anybody.

@@ -53,6 +53,51 @@ fn a_push_that_failed_frees_its_key() {
 }
 
 #[test]
+fn whoever_does_not_wait_is_answered_202_however_far_it_is() {
+    let server = Server::start();
+    let path = format!("/v1/datasets/{D}/push?key=k&format=ndjson&wait=false");
+    let body = rows(D, 1, 1_000);
+    let send = || {
+        let headers = [("idempotency-key", "run-1")];
+        server.send("POST", &path, &headers, body.as_bytes()).expect(202).json()
+    };
+    assert_eq!(send()["version"], 1);
+    assert_eq!(server.settled(D, 1)["state"], "active");
+    let again = send();
+    assert_eq!((&again["version"], &again["state"]), (&1.into(), &"active".into()), "{again}");
+}
+
+#[test]
+fn a_commit_has_a_key_too() {
+    let mut server = Server::start();
+    let send = |server: &Server, path: &str, key: &str, body: &str| {
+        let headers = [("idempotency-key", key), ("content-type", "application/json")];
+        server.send("POST", &format!("/v1/datasets/{D}/versions{path}"), &headers, body.as_bytes())
+    };
+    for version in 1..=2 {
+        let opened = send(&server, "", &format!("run-{version}"), r#"{"key":"k","format":"ndjson"}"#);
+        assert_eq!(opened.expect(201).json()["version"], version);
+        let path = format!("/v1/datasets/{D}/versions/{version}/parts/1");
+        server.send("PUT", &path, &[], rows(D, version, 10).as_bytes()).expect(200);
+    }
+    send(&server, "/1/commit", "commit", "{}").expect(202);
+    assert_eq!(server.settled(D, 1)["state"], "active");
+    server.restart();
+    // The same request: the same answer, and the version as it is now.
+    let again = send(&server, "/1/commit", "commit", "{}").expect(202).json();
+    assert_eq!((&again["version"], &again["state"]), (&1.into(), &"active".into()), "{again}");
+    // Another request.
+    for (path, body) in [("/2/commit", "{}"), ("/1/commit", r#"{"activate":false}"#), ("/1/commit", r#"{"parts":["1"]}"#)] {
+        send(&server, path, "commit", body).problem(422, "idempotency_key_reused");
+    }
+    assert_eq!(server.dataset(&format!("{D}/versions/2"))["state"], "receiving");
+    // The key of another operation of the dataset.
+    send(&server, "/2/commit", "run-2", "{}").problem(422, "idempotency_key_reused");
+    // Without a key, or with another one, it is a repetition.
+    send(&server, "/1/commit", "another", "{}").expect(200);
+}
+
+#[test]
 fn two_at_once_make_one_version() {
     let server = Server::start();
     let body = rows(D, 1, 50_000);

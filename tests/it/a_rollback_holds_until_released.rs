@@ -118,6 +118,41 @@ fn a_hold_may_be_set_before_anything_is_wrong() {
     assert_serves(&server, 2);
 }
 
+/// Whoever asks again with its key is told what it was told the first time.
+#[test]
+fn a_repeated_hold_gets_its_first_answer() {
+    let mut server = Server::start();
+    server.pushed(D, &rows(D, 1, 10));
+    let ask = |server: &Server, operation: &str, key: &str, body: &str| {
+        let headers = [("idempotency-key", key), ("content-type", "application/json")];
+        server.send("POST", &format!("/v1/datasets/{D}/{operation}"), &headers, body.as_bytes())
+    };
+    let exams = r#"{"reason":"exam week"}"#;
+    let first = ask(&server, "hold", "h", exams).expect(200).json();
+    assert_eq!((&first["changed"], &first["reason"]), (&json!(true), &json!("exam week")));
+    let second = ask(&server, "hold", "i", "{}").expect(200).json();
+    assert_eq!((&second["changed"], &second["reason"]), (&json!(false), &json!("exam week")));
+    let released = ask(&server, "release", "r", "{}").expect(200).json();
+
+    for restart in [false, true] {
+        if restart {
+            server.restart();
+        }
+        assert_eq!(ask(&server, "hold", "h", exams).expect(200).json(), first);
+        assert_eq!(ask(&server, "hold", "i", "{}").expect(200).json(), second);
+        assert_eq!(ask(&server, "release", "r", "{}").expect(200).json(), released);
+        assert_eq!(server.dataset(D)["held"], false, "a repetition changes nothing");
+        // A key stands for its request alone, also that of a hold that changed nothing.
+        for (operation, key, body) in
+            [("hold", "i", exams), ("release", "i", "{}"), ("hold", "r", "{}")]
+        {
+            ask(&server, operation, key, body).problem(422, "idempotency_key_reused");
+        }
+    }
+    let events = server.events(D);
+    assert_eq!(events.iter().filter(|event| *event == "held").count(), 1, "{events:?}");
+}
+
 #[test]
 fn a_push_that_opened_before_the_current_one_does_not_take_its_place() {
     let server = Server::start();

@@ -2,11 +2,13 @@
 //! is committed is exactly what the commit names, in that order, and an upload that was cut
 //! off goes on where it was.
 
+use std::io::Write;
+
 use serde_json::{Value, json};
 
 use crate::data::{assert_batch, key, rows, rows_in_order};
 use crate::harness::Server;
-use crate::http::Reply;
+use crate::http::{Reply, connect, read_reply};
 
 const D: &str = "recs";
 
@@ -54,11 +56,12 @@ fn an_upload_in_parts_is_one_push() {
     server.restart();
     let parts = server.dataset(&format!("{D}/versions/{version}/parts"));
     let mut listed: Vec<_> =
-        parts["parts"].as_array().unwrap().iter().map(|p| (&p["part"], &p["bytes"])).collect();
+        parts["parts"].as_array().unwrap().iter().map(|p| (&p["name"], &p["bytes"])).collect();
     listed.sort_by_key(|(part, _)| part.as_str());
     let bytes = rows_in_order(D, version, 0..100).len();
     assert_eq!(listed[0], (&json!("1"), &json!(bytes)), "{parts}");
     assert_eq!(listed.len(), 3);
+    assert_eq!(parts["parts"][0]["part"], parts["parts"][0]["name"], "the older word for it");
     assert!(parts["parts"][0]["digest"].as_str().unwrap().starts_with("sha-256=:"), "{parts}");
     stored(&put(&server, version, "3", &rows_in_order(D, version, 200..300)));
 
@@ -106,6 +109,35 @@ fn an_upload_is_given_up() {
     assert_eq!(server.get(D, &key(3)).expect(200).version(), 1);
     // Its number is never used again.
     assert!(open(&server) > version);
+}
+
+/// Whoever waits for a version may come before its parts do.
+#[test]
+fn a_version_that_is_being_received_is_waited_for() {
+    let server = Server::start();
+    let wait = |version: u64, meanwhile: &dyn Fn()| {
+        let path = format!("/v1/datasets/{D}/versions/{version}?wait=250");
+        let mut waiting = connect(server.address()).unwrap();
+        write!(waiting.get_mut(), "GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        meanwhile();
+        read_reply(&mut waiting, "GET", &path).unwrap().expect(200).json()["state"].clone()
+    };
+    let version = open(&server);
+    let uploaded = wait(version, &|| {
+        stored(&put(&server, version, "1", &rows(D, version, 100)));
+        commit(&server, version, &json!({})).expect(202);
+    });
+    assert_eq!(uploaded, "active");
+    // One that is given up has an end too.
+    let version = open(&server);
+    let aborted = wait(version, &|| {
+        stored(&put(&server, version, "1", &rows(D, version, 100)));
+        let path = format!("/v1/datasets/{D}/versions/{version}");
+        server.send("DELETE", &path, &[], b"").expect(200);
+    });
+    assert_eq!(aborted, "deleted");
+    let path = format!("/v1/datasets/{D}/versions/{version}?wait=301");
+    server.get_path(&path).problem(400, "invalid_parameter");
 }
 
 #[test]

@@ -159,6 +159,11 @@ fn keys_and_values_outside_their_size() {
     server.push(D, &row(longest, value)).expect(201);
     let found = server.batch(D, &[longest.to_owned()]).expect(200).json();
     assert_eq!(found["results"][0]["found"], true);
+    // In an address as well, though hyper never sees such a request.
+    for bytes in [long_key.len(), 70_000, 150_000] {
+        server.get(D, &"k".repeat(bytes)).problem(400, "invalid_key");
+    }
+    server.get(D, longest).problem(414, "uri_too_long");
     server.batch(D, &[long_key]).problem(400, "invalid_key");
     server.batch(D, &[String::new()]).problem(400, "invalid_key");
     server.get(D, "").problem(400, "invalid_key");
@@ -214,4 +219,65 @@ fn a_push_that_breaks_off_leaves_nothing_behind() {
         server.pushed(D, "{\"k\":\"ada\",\"n\":3}\n{\"k\":\"b\",\"n\":3}\n"),
         server.dataset(D)["current"]
     );
+}
+
+/// What says that it is gzip and is not was changed on its way: it is not taken for rows.
+#[test]
+fn a_body_that_is_not_what_its_content_encoding_says() {
+    let server = serving();
+    let path = format!("/v1/datasets/{D}/push?{NDJSON}");
+    let send = |encoding: &str, body: &[u8]| {
+        server.send("POST", &path, &[("content-encoding", encoding)], body)
+    };
+    for encoding in ["gzip", "GZIP", "zstd"] {
+        let problem = send(encoding, GOOD.as_bytes()).problem(400, "encoding_mismatch");
+        assert_says(&problem, &encoding.to_lowercase());
+        let version = problem["version"].as_u64().unwrap();
+        assert_eq!(server.dataset(&format!("{D}/versions/{version}"))["state"], "failed");
+    }
+    send("br", GOOD.as_bytes()).problem(415, "unsupported_encoding");
+    assert_eq!(server.get(D, "ada").expect(200).version(), 1);
+
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(GOOD.as_bytes()).unwrap();
+    let gzip = gzip.finish().unwrap();
+    for encoding in ["gzip", "GZip"] {
+        send(encoding, &gzip).expect(201);
+        assert_eq!(server.get(D, "ada").expect(200).text(), r#"{"k":"ada","n":1}"#);
+    }
+    let body = json!({ "format": "ndjson", "key": ["k"] });
+    let opened = server.post(&format!("/v1/datasets/{D}/versions"), &body).expect(201).json();
+    let part = format!("/v1/datasets/{D}/versions/{}/parts/1", opened["version"]);
+    let put = |body: &[u8]| server.send("PUT", &part, &[("content-encoding", "Gzip")], body);
+    put(GOOD.as_bytes()).problem(400, "encoding_mismatch");
+    put(&gzip).expect(200);
+}
+
+/// Where the server keeps its files is for its log, and for nobody who pushes.
+#[test]
+fn no_path_of_the_server_is_told() {
+    let server = serving();
+    let body = json!({ "format": "ndjson", "key": ["k"] });
+    let opened = server.post(&format!("/v1/datasets/{D}/versions"), &body).expect(201).json();
+    let path = format!("{D}/versions/{}", opened["version"]);
+    server.send("PUT", &format!("/v1/datasets/{path}/parts/1"), &[], GOOD.as_bytes()).expect(200);
+    // What arrived is not there any more when it is to be read.
+    let parts = server.data().join("staging").join(format!("{D}.{}", opened["version"])).join("parts");
+    for file in std::fs::read_dir(parts).unwrap() {
+        let file = file.unwrap();
+        if file.file_name().to_string_lossy().starts_with("data-") {
+            std::fs::remove_file(file.path()).unwrap();
+        }
+    }
+    server.post(&format!("/v1/datasets/{path}/commit"), &json!({})).expect(202);
+    let settled = server.settled(D, opened["version"].as_u64().unwrap());
+    assert_eq!((&settled["state"], &settled["code"]), (&json!("failed"), &json!("io_failed")));
+    let reason = settled["reason"].as_str().unwrap();
+    assert!(reason.contains("No such file"), "what can be said is said: {reason}");
+    for shown in [settled.clone(), server.dataset(&format!("{D}/history"))] {
+        for secret in [server.data().to_str().unwrap(), "/staging", "/datasets/", "/parts"] {
+            assert!(!shown.to_string().contains(secret), "{secret} in {shown}");
+        }
+    }
+    assert!(server.said().contains("/parts/data-"), "the log has it: {}", server.said());
 }

@@ -160,7 +160,8 @@ impl fmt::Display for Reply {
     }
 }
 
-fn read_reply(from: &mut impl BufRead, method: &str, path: &str) -> io::Result<Reply> {
+/// Reads one whole answer, for tests that write their own bytes.
+pub(crate) fn read_reply(from: &mut impl BufRead, method: &str, path: &str) -> io::Result<Reply> {
     let status = loop {
         let line = read_line(from)?;
         let status: u16 = line

@@ -6,8 +6,10 @@ mod data;
 mod harness;
 mod http;
 
+mod a_client_may_go_away_at_any_moment;
 mod a_damaged_file_is_never_served;
 mod a_full_disk_fails_the_push_alone;
+mod a_gate_is_asked_again_before_the_swap;
 mod a_killed_server_loses_nothing;
 mod a_push_is_read_back_exactly;
 mod a_retried_push_makes_one_version;

@@ -82,6 +82,7 @@ fn a_dataset_name_outside_its_pattern() {
     let long = "a".repeat(10_000);
     let just_too_long = "a".repeat(64);
     for name in [
+        "",
         "..",
         "%2e%2e",
         ".",
@@ -104,6 +105,10 @@ fn a_dataset_name_outside_its_pattern() {
         &long,
     ] {
         for &(method, route, body) in ROUTES {
+            // Without a name that is the list of datasets.
+            if name.is_empty() && route.ends_with("/{}") {
+                continue;
+            }
             let reply = send(&server, method, &route.replace("{}", name), body);
             reply.problem(400, "invalid_name");
         }
@@ -137,6 +142,20 @@ fn a_part_or_version_outside_its_pattern() {
         let path = format!("/v1/datasets/recs/keys/x?version={version}");
         assert_eq!(server.get_path(&path).status, 400, "?version={version}");
     }
+    // In a body too, where a number counts from 1 on as well.
+    for (operation, body) in [
+        ("batch-get", json!({ "keys": ["x"], "version": 0 })),
+        ("activate", json!({ "version": 0 })),
+        ("activate", json!({ "version": 1, "expect_current": 0 })),
+        ("rollback", json!({ "to": 0 })),
+        ("rollback", json!({ "expect_current": 0 })),
+    ] {
+        let problem = server.operate("recs", operation, &body).problem(400, "malformed_body");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("0 is not a version"), "{operation} {body}: {problem}");
+    }
+    let several = json!({ "requests": [{ "dataset": "recs", "keys": ["x"], "version": 0 }] });
+    server.post("/v1/batch-get", &several).problem(400, "malformed_body");
     assert_untouched(&before, &server);
 }
 
@@ -166,6 +185,10 @@ fn an_unknown_parameter_or_field_is_named() {
             );
         }
     }
+    for path in ["/livez", "/readyz", "/version", "/metrics", "/openapi.json", "/v1/datasets"] {
+        server.get_path(path).expect(200);
+        assert_names(&server.get_path(&format!("{path}?nonsense=1")), "nonsense");
+    }
     assert_names(
         &send(&server, "PUT", "/v1/datasets/recs", r#"{"gates":{"nonsense":1}}"#),
         "nonsense",
@@ -176,6 +199,20 @@ fn an_unknown_parameter_or_field_is_named() {
     );
     assert_eq!(server.dataset(D)["current"], 1, "nothing was changed");
     assert_eq!(server.dataset(D)["versions"], 1, "nothing was begun");
+}
+
+#[test]
+fn a_list_may_be_given_several_times_and_nothing_else() {
+    let server = Server::start();
+    let rows = b"{\"a\":1,\"b\":2,\"c\":3,\"d\":4}\n";
+    for query in ["key=a&key=b&fields=c&fields=a,d&format=ndjson", "key=a,b&fields=c,a,d&format=ndjson"] {
+        server.push_with(D, query, rows).expect(201);
+        assert_eq!(server.get(D, "1:2").expect(200).text(), r#"{"a":1,"c":3,"d":4}"#, "{query}");
+    }
+    for query in ["key=a&format=ndjson&format=ndjson", "key=a&label=x&label=x", "key=a&wait=true&wait=true"] {
+        let problem = server.push_with(D, query, rows).problem(400, "invalid_parameter");
+        assert!(problem["detail"].as_str().unwrap().contains("given twice"), "{problem}");
+    }
 }
 
 #[test]

@@ -103,3 +103,28 @@ fn a_number_is_never_used_again() {
     server.restart();
     assert_eq!(server.get(D, &key(1)).expect(200).version(), 3);
 }
+
+/// Two people who change different settings at the same time both have their way.
+#[test]
+fn settings_changed_at_once_are_all_kept() {
+    let server = Server::start();
+    server.configure(D, &json!({}));
+    for round in 1..=20 {
+        let changes = [
+            json!({ "retain": round }),
+            json!({ "owner": format!("team {round}") }),
+            json!({ "gates": { "min_records": round } }),
+            json!({ "gates": { "max_shrink_percent": round } }),
+        ];
+        std::thread::scope(|scope| {
+            for change in &changes {
+                scope.spawn(|| server.configure(D, change));
+            }
+        });
+        let config = &server.dataset(D)["config"];
+        assert_eq!(config["retain"], round, "{config}");
+        assert_eq!(config["owner"], format!("team {round}"), "{config}");
+        assert_eq!(config["gates"]["min_records"], round, "{config}");
+        assert_eq!(config["gates"]["max_shrink_percent"], f64::from(round), "{config}");
+    }
+}

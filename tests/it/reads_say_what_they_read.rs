@@ -1,7 +1,7 @@
 //! Lookups: the stored bytes, the version they come from, an ETag that outlives a swap of the
 //! same value, chosen fields, kept versions, and a "not found" that says what was not found.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::data::{key, rows};
 use crate::harness::Server;
@@ -139,6 +139,31 @@ fn not_found_says_what_was_not_found() {
         .problem(404, "version_not_found");
 }
 
+/// A number that was given and has nothing to read is not there (yet): it was not deleted.
+#[test]
+fn a_version_that_is_not_published_is_not_found() {
+    let server = Server::start();
+    server.pushed(D, &rows(D, 1, 10));
+    server.push(D, "{\"k\":").problem(422, "bad_rows");
+    let body = json!({ "format": "ndjson", "key": ["k"] });
+    server.post(&format!("/v1/datasets/{D}/versions"), &body).expect(201);
+    let states: Vec<_> =
+        [2, 3].iter().map(|v| server.dataset(&format!("{D}/versions/{v}"))["state"].clone()).collect();
+    assert_eq!(states, [json!("failed"), json!("receiving")]);
+    for version in [2, 3, 4] {
+        for path in [format!("keys/{}?version={version}", key(1)), format!("scan?version={version}")] {
+            let reply = server.get_path(&format!("/v1/datasets/{D}/{path}"));
+            reply.problem(404, "version_not_found");
+        }
+        let batch = json!({ "keys": ["x"], "version": version });
+        server.operate(D, "batch-get", &batch).problem(404, "version_not_found");
+    }
+    // One that was given up is gone, in whatever state it was.
+    server.send("DELETE", &format!("/v1/datasets/{D}/versions/3"), &[], b"").expect(200);
+    let path = format!("/v1/datasets/{D}/keys/{}?version=3", key(1));
+    server.get_path(&path).problem(410, "version_deleted");
+}
+
 #[test]
 fn several_datasets_at_one_instant() {
     let server = Server::start();
@@ -180,4 +205,80 @@ fn a_scan_keeps_to_its_prefix() {
     assert!(rest["next"].is_null());
     let nothing = server.dataset(&format!("{D}/scan?prefix=zzz"));
     assert_eq!((&nothing["records"], &nothing["next"]), (&json!([]), &json!(null)));
+}
+
+/// Reads a scan of `D` to its end, one record a page: the keys.
+fn scan_singly(server: &Server, query: &str) -> Vec<String> {
+    let mut keys = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let path = format!("{D}/scan?limit=1&{query}{cursor}");
+        assert!(path.len() < 60_000, "a cursor must fit a URL, with room for a prefix");
+        let page = server.dataset(&path);
+        let records = page["records"].as_array().unwrap();
+        keys.extend(records.iter().map(|record| record["key"].as_str().unwrap().to_owned()));
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return keys,
+        }
+    }
+}
+
+/// The longest keys do not fit a URL, and a cursor must.
+#[test]
+fn a_scan_goes_on_behind_keys_of_any_length() {
+    let server = Server::start();
+    let long = |end: &str| format!("{}{end}", "x".repeat(65_536 - end.len()));
+    let mut keys = vec!["w".to_owned(), "x".repeat(40_000), "y".to_owned()];
+    keys.extend(["a", "b", "c"].map(long));
+    keys.extend(["a", "b"].map(|end| format!("{}{end}", "x".repeat(30_000))));
+    keys.sort();
+    let rows: String = keys.iter().map(|key| format!("{{\"k\":\"{key}\"}}\n")).collect();
+    server.pushed(D, &rows);
+    assert_eq!(scan_singly(&server, ""), keys);
+    assert_eq!(scan_singly(&server, "prefix=x"), keys[1..7]);
+    let prefix = "x".repeat(10_000);
+    assert_eq!(scan_singly(&server, &format!("prefix={prefix}")), keys[1..7]);
+}
+
+#[test]
+fn a_cursor_is_of_one_dataset_version_and_prefix() {
+    let server = Server::start();
+    for dataset in [D, "other"] {
+        server.pushed(dataset, &rows(dataset, 1, 10));
+    }
+    let page = server.dataset(&format!("{D}/scan?limit=2&prefix=learner"));
+    let next = page["next"].as_str().unwrap();
+    for path in [
+        format!("other/scan?cursor={next}"),
+        format!("{D}/scan?version=2&cursor={next}"),
+        format!("{D}/scan?prefix=l&cursor={next}"),
+        format!("{D}/scan?cursor={}", &next[..next.len() - 20]),
+        format!("{D}/scan?cursor=A{next}"),
+    ] {
+        let reply = server.get_path(&format!("/v1/datasets/{path}"));
+        reply.problem(400, "invalid_cursor");
+    }
+    server.get_path(&format!("/v1/datasets/{D}/scan?version=1&prefix=learner&cursor={next}")).expect(200);
+}
+
+/// What was read and could not be given says where it was read, too.
+#[test]
+fn a_refusal_of_what_was_read_names_the_version() {
+    let server = Server::start_with(&["--max-answer-bytes", "64KiB"]);
+    server.pushed(D, &rows(D, 1, 10));
+    let row = |i, bytes| format!("{{\"k\":\"{}\",\"v\":\"{}\"}}\n", key(i), "x".repeat(bytes));
+    let text = row(0, 1) + &row(1, 70_000);
+    server.push_with(D, "key=k&value=v&format=ndjson", text.as_bytes()).expect(201);
+    let batch = |body: &Value| server.operate(D, "batch-get", body);
+    let scan = |query: &str| server.get_path(&format!("/v1/datasets/{D}/scan?{query}"));
+    for (reply, status, code) in [
+        (batch(&json!({ "keys": [key(1)] })), 413, "answer_too_large"),
+        (batch(&json!({ "keys": [key(1)], "fields": ["a"] })), 400, "fields_unavailable"),
+        (scan(&format!("prefix={}", key(1))), 413, "answer_too_large"),
+        (scan("fields=a"), 400, "fields_unavailable"),
+    ] {
+        assert_eq!(reply.version(), 2, "{reply}");
+        reply.problem(status, code);
+    }
 }

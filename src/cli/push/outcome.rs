@@ -27,6 +27,7 @@ impl Pushed<'_> {
                 let was = self.was.map(|was| format!(" (was {was})")).unwrap_or_default();
                 format!("{name} {v} is current{was}: {size}")
             }
+            "ready" if version.code.is_some() => return Err(self.failure(version)),
             "ready" if version.held => format!(
                 "{name} {v} is ready, but not current: {name} is held. \
                  `tidetable release {name}` ends that: {size}"
@@ -66,6 +67,11 @@ impl Pushed<'_> {
         let (name, v) = (self.dataset, version.version);
         let why = explanation(version).unwrap_or("the server does not say why");
         let (exit, code, text) = match version.state.as_str() {
+            "ready" => (
+                Exit::Failed,
+                version.code.as_deref(),
+                format!("{name} {v} is ready, but could not be activated: {why}"),
+            ),
             "rejected" => (
                 Exit::Refused,
                 version.code.as_deref().or(Some("gate_refused")),
@@ -172,6 +178,15 @@ mod tests {
         let full = Version { code: Some("disk_full".to_owned()), ..version("failed") };
         assert_eq!(PUSHED.summary(&full).unwrap_err().exit, Exit::Failed);
         assert_eq!(PUSHED.summary(&version("bad")).unwrap_err().exit, Exit::Conflict);
+        let stuck = Version {
+            code: Some("version_unusable".to_owned()),
+            detail: Some("its files do not fit".to_owned()),
+            ..version("ready")
+        };
+        let failure = PUSHED.summary(&stuck).unwrap_err();
+        assert_eq!(failure.exit, Exit::Failed);
+        let text = failure.text();
+        assert!(text.contains("could not be activated: its files do not fit"), "{text}");
         assert_eq!(PUSHED.summary(&version("novel")).unwrap_err().exit, Exit::Failed);
     }
 }

@@ -6,6 +6,7 @@ use axum::http::header::CONTENT_LENGTH;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 
+use super::super::content_encoding::NotAsDeclared;
 use super::super::error::{Answer, Fault, Problem};
 
 /// Reads a whole body of at most `most` bytes; refuses a longer one before reading it if
@@ -27,12 +28,16 @@ pub(super) async fn collect(headers: &HeaderMap, body: Body, most: usize) -> Ans
     }
 }
 
-/// The problem of a body that stopped: too slow, or the connection went away.
+/// The problem of a body that stopped: too slow, not what was declared, or the connection
+/// went away.
 pub(crate) fn broken_body(error: &(dyn std::error::Error + 'static)) -> Problem {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(stalled) = error.downcast_ref::<crate::server::BodyStalled>() {
             return Problem::new(Fault::BodyTimeout, stalled.to_string());
+        }
+        if let Some(other) = error.downcast_ref::<NotAsDeclared>() {
+            return Problem::new(Fault::EncodingMismatch, other.to_string());
         }
         cause = error.source();
     }

@@ -1,10 +1,13 @@
 //! JSON bodies, each of their fields known by name.
 
 use axum::extract::{FromRequest, Request};
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue};
-use serde::de::DeserializeOwned;
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
+use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer as _};
+use serde::Deserialize as _;
+use tidetable_storage::Version;
 
+use super::super::content_encoding::Declared;
 use super::super::error::{Answer, Fault, Problem};
 use super::body::collect;
 use super::{known_list, quoted_after, shown};
@@ -53,10 +56,28 @@ pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
     })
 }
 
+/// The number of a version in a body: as in a path, it counts from 1 on.
+pub(crate) fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Version, D::Error> {
+    match Version::deserialize(deserializer)? {
+        Version(0) => Err(de::Error::custom("0 is not a version: a whole number from 1 on")),
+        version => Ok(version),
+    }
+}
+
+/// The same where it may be left out or `null`; used together with `#[serde(default)]`.
+pub(crate) fn optional_version<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Version>, D::Error> {
+    match Option::<Version>::deserialize(deserializer)? {
+        Some(found) => version(found.0.into_deserializer()).map(Some),
+        None => Ok(None),
+    }
+}
+
 fn refuse_encoding(headers: &HeaderMap) -> Answer<()> {
-    match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
-        None | Some(b"" | b"identity") => Ok(()),
-        Some(_) => Err(Problem::new(
+    match Declared::from_headers(headers) {
+        Ok(Declared::Plain) => Ok(()),
+        _ => Err(Problem::new(
             Fault::UnsupportedEncoding,
             "this route takes its JSON uncompressed; only the data of a push may be compressed",
         )),
@@ -85,7 +106,7 @@ mod tests {
     use super::*;
     use axum::Router;
     use axum::body::Body;
-    use axum::http::header::CONTENT_LENGTH;
+    use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
     use axum::http::request::Builder;
     use axum::routing::post;
     use http_body_util::BodyExt as _;
@@ -147,6 +168,8 @@ mod tests {
         let untold =
             Request::post("/roll").header(CONTENT_TYPE, "application/x-www-form-urlencoded");
         assert_eq!(send(untold, "{}").await.0, 200);
+        let plain = Request::post("/roll").header(CONTENT_ENCODING, "Identity");
+        assert_eq!(send(plain, "{}").await.0, 200);
         let packed = Request::post("/roll").header(CONTENT_ENCODING, "gzip");
         assert_eq!(send(packed, "{}").await.0, 415);
         let (status, text) = send(Request::post("/roll"), vec![b' '; MAX_JSON_BYTES + 1]).await;

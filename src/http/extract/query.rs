@@ -87,19 +87,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
 }
 
 impl Params {
-    /// Splits and decodes a query; refuses a parameter that is given twice.
+    /// Splits and decodes a query.
     pub(crate) fn parse(query: &str) -> Answer<Self> {
         check_query(query)?;
-        let mut given: Vec<(String, String)> = Vec::new();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let pairs = query.split('&').filter(|pair| !pair.is_empty());
+        let decoded = pairs.map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let (name, value) = (form_decode(name), form_decode(value));
-            if given.iter().any(|(earlier, _)| *earlier == name) {
-                return Err(repeated_parameter(&name));
-            }
-            given.push((name, value));
-        }
-        Ok(Self { given, known: Vec::new() })
+            (form_decode(name), form_decode(value))
+        });
+        Ok(Self { given: decoded.collect(), known: Vec::new() })
     }
 
     /// The value of a parameter, if it was given.
@@ -109,7 +105,14 @@ impl Params {
         Some(self.given.remove(at).1)
     }
 
-    /// The same, parsed; the message names the parameter, its value and what the type
+    /// Every value of a parameter that may be given several times.
+    pub(crate) fn take_all(&mut self, name: &'static str) -> Vec<String> {
+        self.known.push(name);
+        let taken = self.given.extract_if(.., |pair| pair.0 == name);
+        taken.map(|(_, value)| value).collect()
+    }
+
+    /// [`Params::take`], parsed; the message names the parameter, its value and what the type
     /// says of it.
     pub(crate) fn take_parsed<T: FromStr<Err: Display>>(
         &mut self,
@@ -122,9 +125,13 @@ impl Params {
         })
     }
 
-    /// Refuses the first parameter that nobody took.
+    /// Refuses the first parameter that nobody took, or that one value was taken of and that
+    /// has more.
     pub(crate) fn finish(self) -> Answer<()> {
         let Some((name, _)) = self.given.first() else { return Ok(()) };
+        if self.known.contains(&name.as_str()) {
+            return Err(repeated_parameter(name));
+        }
         Err(unknown_parameter(name, &self.known.join(", ")))
     }
 }
@@ -179,7 +186,13 @@ mod tests {
         let problem = params.finish().unwrap_err();
         assert_eq!(problem.code(), "unknown_parameter");
         assert!(problem.detail().contains("\"wait\"") && problem.detail().contains("limit"));
-        assert_eq!(Params::parse("a=1&a=1").unwrap_err().code(), "invalid_parameter");
+        let mut params = Params::parse("a=1&list=x&a=1&list=y,z").unwrap();
+        assert_eq!(params.take("a").as_deref(), Some("1"));
+        assert_eq!(params.take_all("list"), ["x", "y,z"]);
+        assert!(params.take_all("absent").is_empty());
+        let problem = params.finish().unwrap_err();
+        assert_eq!(problem.code(), "invalid_parameter");
+        assert!(problem.detail().contains("\"a\" is given twice"), "{}", problem.detail());
         let problem = Params::parse("n=x").unwrap().take_parsed::<u32>("n").unwrap_err();
         assert!(problem.detail().contains("parameter n is \"x\""), "{}", problem.detail());
         assert!(Params::parse("").unwrap().finish().is_ok());

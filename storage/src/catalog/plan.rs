@@ -140,7 +140,8 @@ impl Catalog {
     /// Makes a version current.
     ///
     /// The gates of a version were checked against the version that was current then; if
-    /// another is now, the caller checks them again first and says so by `regated`.
+    /// another is now, the caller checks them again before it appends the event, unless it
+    /// is forced.
     pub(crate) fn plan_activate(
         &self,
         name: &DatasetName,
@@ -253,6 +254,11 @@ impl Catalog {
         let dataset = self.dataset(name)?;
         let event = Event::Held(OfDataset { dataset: name.clone() });
         Ok(dataset.hold.is_none().then_some(event))
+    }
+
+    /// A hold of what is held already: it changes nothing, and keeps the key of whoever asked.
+    pub(crate) fn hold_again(name: &DatasetName) -> Event {
+        Event::Held(OfDataset { dataset: name.clone() })
     }
 
     /// Ends a hold, and activates `target` with it, if there is one to activate: one

@@ -535,6 +535,21 @@ fn a_push_that_failed_or_was_refused_frees_its_key() {
 }
 
 #[test]
+fn a_commit_is_remembered_as_long_as_its_push_may_still_serve() {
+    for (script, remembered) in [("", true), ("W1", true), ("W1 A1", true), ("D1", false)] {
+        let mut world = World::after("O");
+        let part = SealedPart { name: "1".to_owned(), bytes: 1, sha256: String::new() };
+        let event = world.catalog.plan_seal(&world.dataset, Version(1), true, vec![part]).unwrap();
+        world.happen_because(id("k", "same"), event);
+        script.split_whitespace().for_each(|step| world.step(step).unwrap());
+        let outcome = remembered.then_some(Outcome::Committed(Version(1)));
+        assert_eq!(replayed(&world, "same"), Ok(outcome), "after {script:?}");
+        let other = if remembered { Err(Code::IdempotencyKeyReused) } else { Ok(None) };
+        assert_eq!(replayed(&world, "other"), other, "after {script:?}");
+    }
+}
+
+#[test]
 fn moves_holds_and_releases_are_remembered_too() {
     let mut world = World::after("P A1 P A2");
     let rollback = Rollback { to: None, hold: true, expect: Expect::Anything };
@@ -547,8 +562,29 @@ fn moves_holds_and_releases_are_remembered_too() {
     world.happen_because(id("l", "r"), event);
     assert_eq!(world.dataset().remembered("l").unwrap().outcome, Outcome::Released);
     let event = world.catalog.plan_hold(&world.dataset).unwrap().unwrap();
-    world.happen_because(id("h", "r"), event);
-    assert_eq!(world.dataset().remembered("h").unwrap().outcome, Outcome::Held);
+    let why = |reason: &str, cause| Cause { reason: Some(reason.to_owned()), ..cause };
+    world.happen_because(why("exams", id("h", "r")), event);
+    let held = |changed| Outcome::Hold(Held { changed, reason: Some("exams".to_owned()) });
+    assert_eq!(world.dataset().remembered("h").unwrap().outcome, held(true));
+    // A hold of what is held keeps its key, and changes nothing: not the reason, not the
+    // history.
+    let before = (world.dataset().hold.clone(), world.dataset().history.clone());
+    world.happen_because(why("more", id("i", "r")), Catalog::hold_again(&world.dataset));
+    assert_eq!(world.dataset().remembered("i").unwrap().outcome, held(false));
+    assert_eq!((world.dataset().hold.clone(), world.dataset().history.clone()), before);
+    assert_eq!(world.folded(), world.catalog);
+}
+
+#[test]
+fn the_newest_keys_of_holds_and_releases_are_remembered() {
+    let mut world = World::after("P A1");
+    for n in 0..=HOLD_KEYS_KEPT {
+        world.happen_because(id(&format!("{n}"), "f"), Catalog::hold_again(&world.dataset));
+    }
+    assert!(world.dataset().remembered("0").is_none());
+    assert!(world.dataset().remembered("1").is_some());
+    world.step("L").unwrap();
+    assert!(world.dataset().remembered("1").is_some(), "a release without a key takes no place");
     assert_eq!(world.folded(), world.catalog);
 }
 
@@ -761,7 +797,10 @@ impl World {
                 assert!(Some(target) > dataset.current && dataset.versions[&target].activate);
             }
             for remembered in dataset.idempotency.values() {
-                let Outcome::Pushed(version) = remembered.outcome else { continue };
+                let (Outcome::Pushed(version) | Outcome::Committed(version)) = remembered.outcome
+                else {
+                    continue;
+                };
                 let state = dataset.versions[&version].state;
                 let ended = [State::Failed, State::Rejected, State::Bad, State::Deleted];
                 assert!(!ended.contains(&state), "a {} push frees its key", state.as_str());

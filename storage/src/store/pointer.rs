@@ -1,15 +1,16 @@
 //! The swap: activate, roll back, hold, release.
 //!
-//! Order of an activation: the snapshot is opened and warmed, and the gates are checked
-//! again if another version is current than they compared with, all outside the lock;
-//! under it the plan is checked again, the record appended, the map swapped. A rollback
-//! takes the same steps; its target stayed open, so it swaps at once.
+//! Order of an activation: the snapshot is opened and warmed, outside the lock. Under it the
+//! plan is checked again, then the gates if another version is current than they compared
+//! with (arithmetic on two counts), the record appended, the map swapped. A rollback takes
+//! the same steps; its target stayed open, so it swaps at once.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::catalog::{Activation, Catalog, Expect, Moved, Outcome, Rollback, State};
+use crate::catalog::{Activation, Catalog, Expect, Held, Moved, Outcome, Rollback, State};
 use crate::digest::Digest;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Kind, Result};
 use crate::event::{Cause, Event, Rejected};
 use crate::gates;
 use crate::live::{Datasets, Lease, Served, Slot};
@@ -17,6 +18,22 @@ use crate::names::{DatasetName, Version};
 
 use super::push::refused;
 use super::{Store, Writer};
+
+/// What came of a release.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Release {
+    /// The activation that went with it, if a version waited for one.
+    pub moved: Option<Moved>,
+    /// Versions that waited too and were of no use, each with why. A repetition of the
+    /// request is not told again.
+    pub passed_over: Vec<(Version, String)>,
+}
+
+impl Release {
+    fn of(moved: Option<Moved>) -> Self {
+        Self { moved, passed_over: Vec::new() }
+    }
+}
 
 impl Store {
     /// Makes a version current. Blocks while its files are opened and warmed.
@@ -95,60 +112,93 @@ impl Store {
             let text = "another version became current meanwhile: nothing was changed";
             return Err(Error::new(Code::CurrentChanged, text));
         }
+        // One that served has passed its gates; one that never did is activated like any.
+        self.gate_again(&mut writer, dataset, to)?;
         let moved = self.swap(&mut writer, dataset, cause, event)?;
         warm_later(next, left);
         Ok(moved)
     }
 
-    /// Holds a dataset: pushes become ready, but none is activated by itself. Answers
-    /// whether it changed anything.
-    pub fn hold(&self, dataset: &DatasetName, cause: Cause) -> Result<bool> {
+    /// Holds a dataset: pushes become ready, but none is activated by itself.
+    pub fn hold(&self, dataset: &DatasetName, cause: Cause) -> Result<Held> {
         let mut writer = self.writer();
         match self.outcome_before(dataset, &cause)? {
             None => {}
-            Some(Outcome::Held) => return Ok(true),
+            Some(Outcome::Hold(held)) => return Ok(held),
+            Some(Outcome::Held) => return Ok(Held { changed: true, reason: None }),
             Some(_) => return Err(other_request()),
         }
-        let Some(event) = self.catalog().plan_hold(dataset)? else { return Ok(false) };
-        self.commit(&mut writer, cause, event)?;
-        Ok(true)
+        let planned = self.catalog().plan_hold(dataset)?;
+        let changed = planned.is_some();
+        // A key is used up also by a request that finds the dataset held.
+        let keyed = cause.idempotency.is_some().then(|| Catalog::hold_again(dataset));
+        if let Some(event) = planned.or(keyed) {
+            self.commit(&mut writer, cause, event)?;
+        }
+        let catalog = self.catalog();
+        let hold = catalog.dataset(dataset)?.hold.as_ref();
+        Ok(Held { changed, reason: hold.and_then(|hold| hold.reason.clone()) })
     }
 
     /// Ends a hold, and activates the newest ready version whose push had asked for it, if
-    /// there is one; one record says both.
-    pub fn release(&self, dataset: &DatasetName, cause: Cause) -> Result<Option<Moved>> {
+    /// there is one; one record says both. A version that is of no use, refused by a gate or
+    /// with files that do not fit any more, is passed over: else it would keep the dataset
+    /// held for good.
+    pub fn release(&self, dataset: &DatasetName, cause: Cause) -> Result<Release> {
+        let mut release = Release::default();
         loop {
-            let target = self.catalog().dataset(dataset)?.release_target();
+            let target = self.next_release_target(dataset, &release)?;
             if let Some(version) = target {
-                self.warm_version(dataset, version)?;
+                match self.warm_version(dataset, version) {
+                    // Damage does not mend itself; anything else may pass, and is told.
+                    Err(e) if e.kind() == Kind::Corrupt => {
+                        release.passed_over.push((version, e.detail().to_owned()));
+                        continue;
+                    }
+                    opened => opened?,
+                }
             }
             let mut writer = self.writer();
             match self.outcome_before(dataset, &cause)? {
                 None => {}
-                Some(Outcome::Moved(moved)) => return Ok(Some(moved)),
-                Some(Outcome::Released) => return Ok(None),
+                Some(Outcome::Moved(moved)) => return Ok(Release::of(Some(moved))),
+                Some(Outcome::Released) => return Ok(Release::of(None)),
                 Some(_) => return Err(other_request()),
             }
-            if self.catalog().dataset(dataset)?.release_target() != target {
+            if self.next_release_target(dataset, &release)? != target {
                 continue;
             }
             let event = self.catalog().plan_release(dataset, target)?;
             let Some(version) = target else {
                 self.commit(&mut writer, cause, event)?;
-                return Ok(None);
+                return Ok(release);
             };
             match self.gate_again(&mut writer, dataset, version) {
-                Ok(()) => return self.swap(&mut writer, dataset, cause, event).map(Some),
+                Ok(()) => {
+                    release.moved = Some(self.swap(&mut writer, dataset, cause, event)?);
+                    return Ok(release);
+                }
                 // That one is rejected now: look for the next.
-                Err(e) if e.code() == Code::GateRefused => {}
+                Err(e) if e.code() == Code::GateRefused => {
+                    release.passed_over.push((version, e.detail().to_owned()));
+                }
                 Err(e) => return Err(e),
             }
         }
     }
 
+    fn next_release_target(
+        &self,
+        dataset: &DatasetName,
+        so_far: &Release,
+    ) -> Result<Option<Version>> {
+        let is_new = |v: &Version| !so_far.passed_over.iter().any(|(passed, _)| passed == v);
+        Ok(self.catalog().dataset(dataset)?.release_targets().find(is_new))
+    }
+
     /// What came of the same request, if it was made before: looked up under the lock, so
     /// that of two at once one is done and the other gets its answer.
-    fn outcome_before(&self, dataset: &DatasetName, cause: &Cause) -> Result<Option<Outcome>> {
+    pub(super) fn outcome_before(&self, dataset: &DatasetName, cause: &Cause) -> Result<Option<Outcome>> {
         let Some(id) = &cause.idempotency else { return Ok(None) };
         self.catalog().replay(dataset, id)
     }
@@ -252,8 +302,11 @@ impl Store {
             datasets.remove(name);
             return;
         };
-        let mut kept = std::collections::BTreeMap::new();
+        let (mut kept, mut unpublished) = (BTreeMap::new(), BTreeSet::new());
         for (version, entry) in &dataset.versions {
+            if entry.state.is_pushing() || entry.state == State::Failed {
+                unpublished.insert(*version);
+            }
             let Some(digest) = entry.manifest.filter(|_| entry.state.has_files()) else { continue };
             let open = before.as_ref().and_then(|served| served.kept.get(version)).cloned();
             let slot = open.unwrap_or_else(|| {
@@ -274,6 +327,7 @@ impl Store {
             is_json: dataset.config.is_json(),
             current: dataset.current.and_then(|v| kept.get(&v)).map(Arc::clone),
             kept,
+            unpublished,
             next_version: dataset.next_version(),
         };
         datasets.insert(name.clone(), Arc::new(served));
@@ -287,7 +341,8 @@ fn warm_later(next: Lease, left: Option<Lease>) {
     let _ = std::thread::Builder::new().name("warm".to_owned()).spawn(warm);
 }
 
-fn other_request() -> Error {
+/// The error of a key that was used for something else.
+pub(super) fn other_request() -> Error {
     let text = "this idempotency key was used for another request: use a new one";
     Error::new(Code::IdempotencyKeyReused, text)
 }

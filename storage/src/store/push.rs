@@ -13,6 +13,7 @@ use crate::parts::{self, Part, PartWriter, SyncedPart};
 use crate::verify::VerifiedSnapshot;
 
 use super::Store;
+use super::pointer::other_request;
 
 /// What came of a version that became ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +83,8 @@ impl Store {
     /// Closes a push to further parts; from here on it is built, whatever is restarted.
     /// `chosen` names its parts in the order of their rows, the others are dropped
     /// ([`Code::PartsMissing`] names those that have not arrived); without it, all that
-    /// have arrived. Sealing again alike changes nothing and answers `false`.
+    /// have arrived. Sealing again alike changes nothing and answers `false`; a repetition
+    /// with the idempotency key of the first gets the answer of the first.
     pub fn seal(
         &self,
         dataset: &DatasetName,
@@ -93,6 +95,11 @@ impl Store {
     ) -> Result<bool> {
         let _arriving = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
         let mut writer = self.writer();
+        match self.outcome_before(dataset, &cause)? {
+            None => {}
+            Some(Outcome::Committed(before)) if before == version => return Ok(true),
+            Some(_) => return Err(other_request()),
+        }
         if let Some(changed) = self.sealed_before(dataset, version, activate, chosen)? {
             return Ok(changed);
         }
@@ -175,6 +182,8 @@ impl Store {
         // first has just filled: from this check to the record nobody else publishes.
         let _alone = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         self.catalog().check_publish(dataset, version)?;
+        // After an append of unknown outcome the journal may own what stands in the place.
+        self.writer().journal.check()?;
         let manifest = snapshot.manifest();
         let stats = Stats {
             records: manifest.records,

@@ -4,6 +4,7 @@
 //! so being killed in the middle of it changes nothing for the next start.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
 
@@ -74,6 +75,8 @@ pub(super) fn open(root: &Path, options: StoreOptions) -> Result<(Store, Recover
         versions,
         live: Live::default(),
         catalog: RwLock::new(catalog),
+        journal_bytes: AtomicU64::new(journal.bytes()),
+        journal_suspect: AtomicBool::new(false),
         writer: Mutex::new(Writer { journal, checkpoint_from: options.checkpoint_bytes }),
         arriving: Mutex::new(()),
         publishing: Mutex::new(()),

@@ -73,6 +73,7 @@ impl Store {
         {
             (self.options.report)(&error);
         }
+        self.show_journal(&writer.journal);
         writer.checkpoint_from = self.options.checkpoint_bytes.max(catalog_bytes * 2);
     }
 }

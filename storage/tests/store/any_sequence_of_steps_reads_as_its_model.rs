@@ -221,7 +221,7 @@ impl Run {
             Step::Activate(pick) => self.activate(picked(*pick)),
             Step::RollBack { to, hold } => self.roll_back(to.map(picked), *hold),
             Step::Hold => {
-                let changed = self.directory.store().hold(&a, because("a test")).unwrap();
+                let changed = self.directory.store().hold(&a, because("a test")).unwrap().changed;
                 assert_eq!(changed, !self.model.held);
                 self.model.held = true;
             }
@@ -281,7 +281,7 @@ impl Run {
         }
         self.model.held = false;
         let target = self.model.release_target();
-        assert_eq!(done.unwrap().map(|m| m.to.0), target);
+        assert_eq!(done.unwrap().moved.map(|m| m.to.0), target);
         if let Some(target) = target {
             self.model.swap(target, State::Retired);
         }
@@ -331,7 +331,9 @@ impl Run {
                 }
                 known => {
                     let gone = code(served.version(Version(version)));
-                    let expected = if version < self.model.next {
+                    let unpublished =
+                        |m: &Modelled| m.state.is_pushing() || m.state == State::Failed;
+                    let expected = if version < self.model.next && !known.is_some_and(unpublished) {
                         Code::VersionDeleted
                     } else {
                         Code::VersionNotFound

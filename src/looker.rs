@@ -1,0 +1,52 @@
+//! The thread that looks which data is in memory, so that lookups of other data do not hold
+//! up a thread that serves (`Snapshot::in_memory`).
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use tracing::warn;
+
+use crate::state::AppState;
+
+/// How often it looks, at most.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// It rests for so many times as long as a look took: a hundredth of one processor, however
+/// much data there is.
+const REST: u32 = 100;
+
+/// The thread, running.
+pub(crate) struct Looking {
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+pub(crate) fn start(app: &AppState) -> anyhow::Result<Looking> {
+    let (stop, stopped) = channel();
+    let app = AppState::clone(app);
+    let thread = thread::Builder::new()
+        .name("look".to_owned())
+        .spawn(move || run(&app, &stopped))
+        .context("cannot start the thread that looks what is in memory")?;
+    Ok(Looking { stop, thread })
+}
+
+impl Looking {
+    /// Ends the thread, after the look that it takes.
+    pub(crate) fn stop(self) {
+        let _ = self.stop.send(());
+        let _ = self.thread.join();
+    }
+}
+
+fn run(app: &AppState, stopped: &Receiver<()>) {
+    let mut rest = LOOK_EVERY;
+    while stopped.recv_timeout(rest).is_err() {
+        let began = Instant::now();
+        if let Err(error) = app.store.live().look() {
+            warn!(%error, "it is not known which data is in memory; lookups may take longer");
+        }
+        rest = LOOK_EVERY.max(REST * began.elapsed());
+    }
+}

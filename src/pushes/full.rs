@@ -1,0 +1,58 @@
+//! A disk that filled up while a push was built, in numbers.
+
+use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use tidetable_storage::{Code, RESERVE_BYTES, free_bytes};
+
+use super::spec::NotBuilt;
+use super::{PushOf, Pushes};
+
+/// The same failure, with the bytes needed and free if it is a full disk. What the push has
+/// in staging must still be there.
+pub(super) fn told(pushes: &Pushes, (dataset, version): &PushOf, not_built: NotBuilt) -> NotBuilt {
+    if not_built.code != Code::DiskFull.as_str() {
+        return not_built;
+    }
+    let layout = pushes.store.layout();
+    let all = bytes_within(&layout.push(dataset, *version), &mut HashSet::new());
+    let parts = bytes_within(&layout.parts(dataset, *version), &mut HashSet::new());
+    let free = free_bytes(layout.root()).unwrap_or_default();
+    let detail = format!(
+        "{}; this push needs more than the {} bytes that were written besides its parts of \
+         {parts} bytes, and {free} bytes were free then ({RESERVE_BYTES} are kept in reserve). \
+         What was written is removed. Delete versions or datasets, or make room, and push again",
+        not_built.detail,
+        all.saturating_sub(parts),
+    );
+    NotBuilt { detail, ..not_built }
+}
+
+/// What the files within take; of several names of one file, one counts. What cannot be
+/// looked at counts nothing.
+fn bytes_within(dir: &Path, seen: &mut HashSet<u64>) -> u64 {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let bytes = entries.map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_within(&entry.path(), seen),
+        Ok(metadata) if seen.insert(metadata.ino()) => metadata.len(),
+        _ => 0,
+    });
+    bytes.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_with_two_names_counts_once() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("db")).unwrap();
+        std::fs::write(dir.path().join("1.sst"), [0; 1000]).unwrap();
+        std::fs::hard_link(dir.path().join("1.sst"), dir.path().join("db/1.sst")).unwrap();
+        std::fs::write(dir.path().join("db/MANIFEST"), [0; 10]).unwrap();
+        assert_eq!(bytes_within(dir.path(), &mut HashSet::new()), 1010);
+        assert_eq!(bytes_within(&dir.path().join("absent"), &mut HashSet::new()), 0);
+    }
+}

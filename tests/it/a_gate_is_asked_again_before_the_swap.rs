@@ -1,0 +1,81 @@
+//! Gates compare a version with the current one. If another is current by the time it is to
+//! serve, they are asked again, whichever way it is to be activated; a refusal says the same
+//! as that of a push, and changes nothing.
+
+use serde_json::{Value, json};
+
+use crate::data::rows;
+use crate::harness::Server;
+
+const D: &str = "recs";
+
+/// A push that becomes ready, and is not activated.
+fn parked(server: &Server, version: u64, records: usize) {
+    let query = "key=k&format=ndjson&activate=false";
+    let pushed = server.push_with(D, query, rows(D, version, records).as_bytes()).expect(201).json();
+    assert_eq!((&pushed["version"], &pushed["state"]), (&json!(version), &json!("ready")));
+}
+
+#[track_caller]
+fn assert_refused(problem: &Value, version: u64) {
+    assert_eq!(problem["version"], version, "{problem}");
+    let gates = problem["gates"].as_array().unwrap_or_else(|| panic!("no gates: {problem}"));
+    let refused: Vec<_> = gates.iter().filter(|gate| gate["passed"] == false).collect();
+    assert_eq!(refused.len(), 1, "{problem}");
+    assert_eq!(refused[0]["gate"], "max_shrink_percent", "{problem}");
+    assert!(refused[0]["limit"].is_number() && refused[0]["observed"].is_number(), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("max_shrink_percent"), "{problem}");
+}
+
+#[test]
+fn an_activation_is_refused_like_a_push() {
+    let server = Server::start();
+    server.pushed(D, &rows(D, 1, 1_000));
+    parked(&server, 2, 1_000);
+    server.pushed(D, &rows(D, 3, 4_900));
+    let activate = json!({ "version": 2, "expect_current": 3 });
+    assert_refused(&server.operate(D, "activate", &activate).problem(422, "gate_refused"), 2);
+    assert_eq!(server.dataset(D)["current"], 3);
+    assert_eq!(server.dataset(&format!("{D}/versions/2"))["state"], "rejected");
+}
+
+#[test]
+fn a_rollback_to_a_version_that_never_served_is_gated() {
+    let server = Server::start();
+    server.pushed(D, &rows(D, 1, 1_000));
+    parked(&server, 2, 1_000);
+    parked(&server, 3, 1_100);
+    server.pushed(D, &rows(D, 4, 2_050));
+    let back = |to: u64| server.operate(D, "rollback", &json!({ "to": to }));
+    assert_refused(&back(2).problem(422, "gate_refused"), 2);
+    let dataset = server.dataset(D);
+    assert_eq!((&dataset["current"], &dataset["held"]), (&json!(4), &json!(false)), "{dataset}");
+    assert_eq!(server.dataset(&format!("{D}/versions/4"))["state"], "active", "not bad");
+    // One that passes is gone back to, and one that served need not pass again.
+    assert_eq!(back(3).expect(200).json()["to"], 3);
+    server.operate(D, "release", &json!({})).expect(200);
+    let force = json!({ "version": 4, "force": true, "reason": "it was right" });
+    server.operate(D, "activate", &force).expect(200);
+    let small = json!({ "gates": { "max_shrink_percent": 10 } });
+    server.configure(D, &small);
+    assert_eq!(back(1).expect(200).json()["to"], 1);
+}
+
+#[test]
+fn a_release_says_which_version_it_passed_over() {
+    let server = Server::start();
+    server.pushed(D, &rows(D, 1, 1_000));
+    parked(&server, 2, 4_900);
+    server.operate(D, "hold", &json!({})).expect(200);
+    for (version, records) in [(3, 4_000), (4, 1_000)] {
+        let held = server.push(D, &rows(D, version, records)).expect(202).json();
+        assert_eq!((&held["version"], &held["state"]), (&json!(version), &json!("ready")));
+    }
+    server.operate(D, "activate", &json!({ "version": 2 })).expect(200);
+    let released = server.operate(D, "release", &json!({})).expect(200).json();
+    assert_eq!(released["activated"], json!({ "from": 2, "to": 3 }), "{released}");
+    assert_eq!(released["passed_over"][0]["version"], 4, "{released}");
+    let detail = released["detail"].as_str().unwrap();
+    assert!(detail.contains("version 4") && detail.contains("max_shrink_percent"), "{released}");
+    assert_eq!(server.dataset(&format!("{D}/versions/4"))["state"], "rejected");
+}
