@@ -61,7 +61,9 @@ doc: setup ## the documentation of the code, every warning an error
 deny: ## licences, banned crates and sources of every dependency
 	$(TIMED) 'licences, bans and sources' sh -c '"$$(scripts/cargo-deny)" check licenses bans sources'
 
-install: build ## the binary, its man pages and shell completions, below PREFIX (/usr/local)
+# root, through sudo, mostly has no cargo: it installs what was built before.
+install: $(if $(shell command -v '$(CARGO)' 2>/dev/null),build) ## the binary, its man pages and shell completions, below PREFIX (/usr/local)
+	@[ -x '$(BIN)' ] || { echo 'There is no $(BIN): run `make build` as yourself, then this again. Where CARGO_TARGET_DIR is set, say it here too: sudo make install CARGO_TARGET_DIR=...' >&2; exit 1; }
 	install -D -m 755 '$(BIN)' '$(DESTDIR)$(PREFIX)/bin/tidetable'
 	install -d '$(DESTDIR)$(PREFIX)/share/man/man1' '$(DESTDIR)$(PREFIX)/share/bash-completion/completions' \
 	  '$(DESTDIR)$(PREFIX)/share/zsh/site-functions' '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d'

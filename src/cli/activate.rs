@@ -36,12 +36,10 @@ pub(crate) struct ActivateArgs {
 pub(crate) fn run(args: &ActivateArgs, asked: &Asked<'_>) -> Result<(), Failure> {
     let (client, name) = (asked.client()?, args.dataset.as_str());
     let current = api::dataset(&client, name)?.current;
-    let mut body = json!({"version": args.version, "force": args.force});
+    // null where nothing is current: somebody else may be first then too.
+    let mut body = json!({"version": args.version, "force": args.force, "expect_current": current});
     if let Some(reason) = &args.reason {
         body["reason"] = json!(reason);
-    }
-    if let Some(current) = current {
-        body["expect_current"] = json!(current);
     }
     let answer = client
         .post(&format!("{}/activate", dataset_path(name)), &body, &new_key())
@@ -62,7 +60,25 @@ fn text(name: &str, moved: &Moved) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::stub::{Reply, Stub};
+    use super::super::{Global, Output};
     use super::*;
+
+    #[test]
+    fn what_is_believed_to_be_current_is_always_sent() {
+        for current in [json!(42), json!(null)] {
+            let dataset = json!({"dataset": "a", "current": current});
+            let moved = json!({"from": current, "to": 43, "held": false});
+            let stub = Stub::answering(vec![Reply::json(200, dataset), Reply::json(200, moved)]);
+            let global = Global { server: stub.address(), token: None, json: false };
+            let asked = Asked { global: &global, out: Output::captured(false) };
+            let dataset = "a".parse().unwrap();
+            let args = ActivateArgs { dataset, version: Version(43), force: false, reason: None };
+            run(&args, &asked).unwrap();
+            let sent: serde_json::Value = serde_json::from_slice(&stub.finish()[1].body).unwrap();
+            assert_eq!(sent.get("expect_current"), Some(&current));
+        }
+    }
 
     #[test]
     fn the_answer_says_from_where_to_where_and_that_a_hold_stays() {

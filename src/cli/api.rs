@@ -135,6 +135,8 @@ pub(crate) struct List {
     /// The name of the array: `datasets`, `versions`, `events`, `parts`.
     name: &'static str,
     items: Vec<Box<RawValue>>,
+    /// Where it goes on, if `limit` ended it.
+    next: Option<String>,
 }
 
 impl List {
@@ -145,7 +147,7 @@ impl List {
         name: &'static str,
         limit: Option<usize>,
     ) -> Result<Self, Failure> {
-        let mut list = Self { name, items: Vec::new() };
+        let mut list = Self { name, items: Vec::new(), next: None };
         let mut cursor: Option<String> = None;
         loop {
             let page = limit.map_or(PAGE, |limit| (limit - list.items.len()).min(PAGE));
@@ -157,7 +159,7 @@ impl List {
             let next = list.take_page(&client.get(&url)?)?;
             let enough = limit.is_some_and(|limit| list.items.len() >= limit);
             if next.is_none() || enough {
-                list.items.truncate(limit.unwrap_or(usize::MAX));
+                list.next = next;
                 return Ok(list);
             }
             if next == cursor {
@@ -176,13 +178,14 @@ impl List {
         })
     }
 
-    /// The API's JSON, all pages in one.
+    /// The API's JSON, all pages in one. `next` is null, or where the page after would begin.
     pub(crate) fn json(&self) -> String {
         #[derive(Serialize)]
         struct Page<'a>(&'a [Box<RawValue>]);
         let items =
             serde_json::to_string(&Page(&self.items)).expect("raw JSON is written as it was read");
-        format!("{{\"{}\":{items},\"next\":null}}", self.name)
+        let next = serde_json::json!(self.next);
+        format!("{{\"{}\":{items},\"next\":{next}}}", self.name)
     }
 
     fn take_page(&mut self, answer: &Answer) -> Result<Option<String>, Failure> {
@@ -235,6 +238,7 @@ mod tests {
         let client = Client::new(&stub.address(), None).unwrap();
         let list = List::read(&client, "/h", "events", Some(2)).unwrap();
         assert_eq!(list.items::<Event>().unwrap().len(), 2);
+        assert_eq!(list.json(), r#"{"events":[{"seq":9},{"seq":8}],"next":"x"}"#, "there is more");
         assert_eq!(stub.finish()[0].line, "GET /h?limit=2 HTTP/1.1");
     }
 }

@@ -10,7 +10,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::Read;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method, Request, Uri, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use ureq::{Agent, Body, Error as Broken, SendBody};
 
 use super::exit::{Exit, Failure, Problem, Retry};
+use super::notes;
 
 /// The longest answer that is read: above any the server gives (32 MiB and its envelope).
 const MAX_ANSWER_BYTES: u64 = 256 << 20;
@@ -47,15 +48,18 @@ pub(crate) struct Patience {
     pub(crate) retries: u32,
     /// The first pause; each following one is twice as long, up to [`MAX_PAUSE`].
     pub(crate) first_pause: Duration,
+    /// How long a server that cannot be reached is looked for, whatever is left of that.
+    pub(crate) out_of_reach: Option<Duration>,
 }
 
 impl Patience {
     /// For a person who waits at the prompt.
-    pub(crate) const PERSON: Self = Self { retries: 2, first_pause: Duration::from_millis(100) };
+    pub(crate) const PERSON: Self =
+        Self { retries: 2, first_pause: Duration::from_millis(100), out_of_reach: None };
 
     /// For a batch job, which would rather wait for a restarting server than fail.
     pub(crate) fn job(retries: u32) -> Self {
-        Self { retries, first_pause: Duration::from_millis(500) }
+        Self { retries, first_pause: Duration::from_millis(500), out_of_reach: None }
     }
 
     fn pause(&self, attempt: u32, retry: Retry) -> Duration {
@@ -151,6 +155,13 @@ impl Client {
         self
     }
 
+    /// Asks with a client that looks for a server no longer than `most`.
+    pub(crate) fn asking_at_most<T>(&self, most: Duration, ask: impl FnOnce(&Self) -> T) -> T {
+        let Self { agent, base, token, patience } = self;
+        let patience = Patience { out_of_reach: Some(most), ..*patience };
+        ask(&Self { agent: agent.clone(), base: base.clone(), token: token.clone(), patience })
+    }
+
     /// GET `path`, which begins with `/v1/`.
     pub(crate) fn get(&self, path: &str) -> Result<Answer, Failure> {
         self.persist(|| self.once(Method::GET, path, None, None))
@@ -207,6 +218,7 @@ impl Client {
         mut attempt: impl FnMut() -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let mut tried = 0;
+        let began = Instant::now();
         loop {
             let failure = match attempt() {
                 Ok(done) => return Ok(done),
@@ -216,14 +228,19 @@ impl Client {
                 return Err(failure);
             }
             let pause = self.patience.pause(tried, failure.retry);
+            let would_be = began.elapsed() + pause;
+            let most = self.patience.out_of_reach.filter(|_| failure.exit == Exit::Unreachable);
+            if most.is_some_and(|most| would_be > most) {
+                return Err(failure);
+            }
             tried += 1;
             if pause >= Duration::from_millis(250) {
-                eprintln!(
+                notes::say(format_args!(
                     "{}; trying again in {:.1} s ({tried} of {})",
                     failure.message,
                     pause.as_secs_f64(),
                     self.patience.retries
-                );
+                ));
             }
             std::thread::sleep(pause);
         }
@@ -343,7 +360,8 @@ mod tests {
     use serde_json::json;
 
     fn quick(stub: &Stub, retries: u32) -> Client {
-        let patience = Patience { retries, first_pause: Duration::from_millis(1) };
+        let patience =
+            Patience { retries, first_pause: Duration::from_millis(1), out_of_reach: None };
         Client::new(&stub.address(), Some("s3cret")).unwrap().with_patience(patience)
     }
 
@@ -421,6 +439,26 @@ mod tests {
         let failure = quick(&stub, 1).get("/v1/datasets").unwrap_err();
         assert_eq!(failure.exit, Exit::Unreachable);
         assert_eq!(stub.finish().len(), 2);
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_is_looked_for_no_longer_than_said() {
+        let ask = |replies: Vec<Reply>, most| {
+            let stub = Stub::answering(replies);
+            let first_pause = Duration::from_secs(1);
+            let patience = Patience { retries: 2, first_pause, out_of_reach: None };
+            let client = Client::new(&stub.address(), None).unwrap().with_patience(patience);
+            let answer = client.asking_at_most(most, |client| client.get("/v1/datasets"));
+            (answer, stub.finish().len())
+        };
+        // A pause takes half a second at least: there is no time for one.
+        let (answer, asked) = ask(vec![Reply::drop()], Duration::from_millis(400));
+        assert_eq!((answer.unwrap_err().exit, asked), (Exit::Unreachable, 1));
+        // One that answers that it is busy is there.
+        let busy = Reply::json(503, json!({"detail": "starting", "code": "opening"}));
+        let answers = vec![busy.with("retry-after", "0"), Reply::json(200, json!({}))];
+        let (answer, asked) = ask(answers, Duration::from_millis(400));
+        assert!(answer.is_ok() && asked == 2);
     }
 
     #[test]

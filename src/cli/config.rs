@@ -5,20 +5,22 @@ use serde_json::{Map, Value, json};
 use tidetable_storage::DatasetName;
 
 use super::Asked;
-use super::api::{self, Dataset, dataset_path};
+use super::api::{Dataset, dataset_path};
+use super::client::Answer;
 use super::exit::Failure;
 
 /// Show or change the settings of a dataset
 ///
-/// Without a setting: shows them all. NAME=VALUE changes one; the value is JSON, or a
-/// text where it is none; null takes it back to its default. Names within a group are
-/// written with a dot: gates.min_records. The server refuses unknown names.
+/// Without a setting: shows them all. NAME=VALUE changes one and leaves the others; the
+/// value is JSON, or a text where it is none. null turns a gate off and clears owner and
+/// description. Names within a group are written with a dot: gates.min_records. The server
+/// refuses unknown names.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   tidetable config course-recs
   tidetable config course-recs retain=5 gates.min_records=100000
-  tidetable config course-recs gates.max_shrink_percent=null
+  tidetable config course-recs gates.max_shrink_percent=null       turn that gate off
   tidetable config course-recs --create content_type=application/json owner=recs-team")]
 pub(crate) struct ConfigArgs {
     /// The dataset
@@ -40,24 +42,25 @@ struct Setting {
 
 pub(crate) fn run(args: &ConfigArgs, asked: &Asked<'_>) -> Result<(), Failure> {
     let (client, name) = (asked.client()?, args.dataset.as_str());
-    let found = match api::dataset(&client, name) {
-        Err(failure) if args.create && failure.code.as_deref() == Some("dataset_not_found") => {
-            Dataset::default()
-        }
-        found => found?,
+    let shown = |answer: &Answer| {
+        let now: Dataset = answer.json()?;
+        asked.out.either(answer.text(), || text("", &now.config))
     };
-    let mut config = found.config;
-    if args.settings.is_empty() && !args.create {
-        return asked.out.either(json!(config).to_string(), || text("", &config));
+    // To change a setting makes a dataset that is not there: only when told to.
+    if !args.create {
+        let found = client.get(&dataset_path(name)).map_err(|f| f.about(name, None))?;
+        if args.settings.is_empty() {
+            return shown(&found);
+        }
     }
+    let mut named = Map::new();
     for setting in &args.settings {
-        set(&mut config, setting)?;
+        set(&mut named, setting)?;
     }
     let answer = client
-        .put(&dataset_path(name), &Value::Object(config))
+        .put(&dataset_path(name), &Value::Object(named))
         .map_err(|failure| failure.about(name, None))?;
-    let now: Dataset = answer.json()?;
-    asked.out.either(answer.text(), || text("", &now.config))
+    shown(&answer)
 }
 
 fn parse_setting(text: &str) -> Result<Setting, String> {
@@ -71,21 +74,17 @@ fn parse_setting(text: &str) -> Result<Setting, String> {
     Ok(Setting { path, value })
 }
 
-/// Sets, or with null takes away, what lies at the path.
-fn set(config: &mut Map<String, Value>, setting: &Setting) -> Result<(), Failure> {
+/// Puts the setting where its path says.
+fn set(named: &mut Map<String, Value>, setting: &Setting) -> Result<(), Failure> {
     let (last, groups) = setting.path.split_last().expect("a split has at least one part");
-    let mut here = config;
+    let mut here = named;
     for group in groups {
         let inner = here.entry(group).or_insert_with(|| json!({}));
         here = inner.as_object_mut().ok_or_else(|| {
             Failure::usage(format!("{} is no group of settings", setting.path.join(".")))
         })?;
     }
-    if setting.value.is_null() {
-        here.remove(last);
-    } else {
-        here.insert(last.clone(), setting.value.clone());
-    }
+    here.insert(last.clone(), setting.value.clone());
     Ok(())
 }
 
@@ -122,45 +121,67 @@ mod tests {
     }
 
     #[test]
-    fn one_setting_changes_and_the_others_stay() {
-        let mut config = object(&json!({"retain": 3, "gates": {"min_records": 1, "x": 2}}));
+    fn settings_of_a_group_are_sent_as_one() {
+        let mut named = Map::new();
         for text in ["retain=5", "gates.x=null", "gates.y=1.5", "new.deep=true"] {
-            set(&mut config, &parse_setting(text).unwrap()).unwrap();
+            set(&mut named, &parse_setting(text).unwrap()).unwrap();
         }
-        let expected =
-            json!({"retain": 5, "gates": {"min_records": 1, "y": 1.5}, "new": {"deep": true}});
-        assert_eq!(Value::Object(config.clone()), expected);
-        assert!(set(&mut config, &parse_setting("retain.x=1").unwrap()).is_err());
+        let expected = json!({"retain": 5, "gates": {"x": null, "y": 1.5}, "new": {"deep": true}});
+        assert_eq!(Value::Object(named.clone()), expected);
+        assert!(set(&mut named, &parse_setting("retain.x=1").unwrap()).is_err());
         let shown = text("", &object(&json!({"gates": {"min_records": 1}, "owner": "us"})));
         assert_eq!(shown, "gates.min_records=1\nowner=us");
     }
 
-    #[test]
-    fn a_change_sends_all_settings_and_a_missing_dataset_is_only_made_when_told() {
-        let missing = || Reply::json(404, json!({"code": "dataset_not_found", "detail": "no a"}));
-        let args = |create| ConfigArgs {
+    fn run_with(stub: &Stub, settings: &[&str], create: bool) -> (Result<(), Failure>, String) {
+        let args = ConfigArgs {
             dataset: "a".parse().unwrap(),
-            settings: vec![parse_setting("retain=5").unwrap()],
+            settings: settings.iter().map(|text| parse_setting(text).unwrap()).collect(),
             create,
         };
-        let run_with = |stub: &Stub, args: &ConfigArgs| {
-            let global = Global { server: stub.address(), token: None, json: false };
-            run(args, &Asked { global: &global, out: Output::captured(true) })
-        };
-        let stub = Stub::answering(vec![missing()]);
-        assert!(run_with(&stub, &args(false)).is_err());
-        stub.finish();
+        let global = Global { server: stub.address(), token: None, json: true };
+        let asked = Asked { global: &global, out: Output::captured(true) };
+        (run(&args, &asked), asked.out.text())
+    }
 
-        let stub = Stub::answering(vec![missing(), Reply::json(201, json!({}))]);
-        run_with(&stub, &args(true)).unwrap();
-        assert_eq!(stub.finish()[1].body, br#"{"retain":5}"#);
-
-        let there = json!({"dataset": "a", "config": {"retain": 3, "owner": "us"}});
-        let stub = Stub::answering(vec![Reply::json(200, there), Reply::json(200, json!({}))]);
-        run_with(&stub, &args(false)).unwrap();
+    #[test]
+    fn a_change_sends_what_was_named_with_null_as_null() {
+        let there = || Reply::json(200, json!({"dataset": "a", "config": {"owner": "us"}}));
+        let now = r#"{"dataset":"a","config":{"retain":5}}"#;
+        let stub = Stub::answering(vec![there(), Reply::text(200, now)]);
+        let (result, text) = run_with(&stub, &["gates.min_records=null", "owner=null"], false);
+        result.unwrap();
+        assert_eq!(text.trim_end(), now, "the answer, as it is shown without a change too");
         let put = &stub.finish()[1];
         assert_eq!(put.line, "PUT /v1/datasets/a HTTP/1.1");
         let sent: Value = serde_json::from_slice(&put.body).unwrap();
-        assert_eq!(sent, json!({"owner": "us", "retain": 5}));
+        assert_eq!(sent, json!({"gates": {"min_records": null}, "owner": null}));
+
+        let stub = Stub::answering(vec![Reply::text(200, now)]);
+        let (result, text) = run_with(&stub, &[], false);
+        result.unwrap();
+        assert_eq!(text.trim_end(), now);
+        stub.finish();
+    }
+
+    #[test]
+    fn a_setting_that_the_server_refuses_is_a_usage_error() {
+        let there = Reply::json(200, json!({"dataset": "a", "config": {}}));
+        let refused = json!({"code": "invalid_body", "detail": "retain: null is no number"});
+        let stub = Stub::answering(vec![there, Reply::json(400, refused)]);
+        let failure = run_with(&stub, &["retain=null"], false).0.unwrap_err();
+        assert_eq!(failure.exit, super::super::exit::Exit::Usage);
+        stub.finish();
+    }
+
+    #[test]
+    fn a_missing_dataset_is_only_made_when_told() {
+        let missing = json!({"code": "dataset_not_found", "detail": "no a"});
+        let stub = Stub::answering(vec![Reply::json(404, missing)]);
+        assert!(run_with(&stub, &["retain=5"], false).0.is_err());
+        stub.finish();
+        let stub = Stub::answering(vec![Reply::json(201, json!({}))]);
+        run_with(&stub, &["retain=5"], true).0.unwrap();
+        assert_eq!(stub.finish()[0].body, br#"{"retain":5}"#);
     }
 }

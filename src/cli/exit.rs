@@ -274,7 +274,10 @@ impl Problem {
         let mut failure = Failure::new(exit, message);
         let busy = matches!(status, 429 | 502 | 503 | 504);
         let running = self.code.as_deref() == Some("in_progress");
-        if busy || running || self.retryable {
+        // A full disk does not empty itself in half a minute, and a retry would send all of it
+        // again to find that out.
+        let full = status == 507;
+        if (busy || running || self.retryable) && !full {
             failure.retry = retry_after.map_or(Retry::Soon, Retry::After);
         }
         failure.code = self.code;
@@ -412,6 +415,8 @@ mod tests {
         for (status, code) in [(400, None), (404, None), (409, None), (422, None), (500, None)] {
             assert_eq!(of(status, code), Retry::Never, "{status} {code:?}");
         }
+        let full = Problem { retryable: true, ..Problem::default() };
+        assert_eq!(full.into_failure(507, None).retry, Retry::Never);
         let told = Problem::default().into_failure(503, Some(Duration::from_secs(2)));
         assert_eq!(told.retry, Retry::After(Duration::from_secs(2)));
     }

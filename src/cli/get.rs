@@ -21,7 +21,8 @@ const BATCH: usize = 1000;
 ///
 /// One key: its value as it is stored, byte for byte. Several, or --json: one JSON line
 /// per key, in the order asked, all from one version. A key that is not there ends the
-/// command with exit code 4, after the others are printed.
+/// command with exit code 4, after the others are printed. Negative numbers are keys;
+/// before any other key that begins with - write --.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -29,12 +30,14 @@ Examples:
   tidetable get course-recs 42 | jq '.[0]'
   tidetable get course-recs 42 43 44 --fields course_id,score
   tidetable get course-recs 42 --version 41              as it was in a kept version
-  tidetable get course-recs 00ff --key-encoding hex")]
+  tidetable get course-recs 00ff --key-encoding hex
+  tidetable get offsets -7
+  tidetable get course-recs -- -x")]
 pub(crate) struct GetArgs {
     /// The dataset
     dataset: DatasetName,
     /// The keys
-    #[arg(value_name = "KEY", required = true, allow_hyphen_values = false)]
+    #[arg(value_name = "KEY", required = true, allow_negative_numbers = true)]
     keys: Vec<String>,
     /// Keep only these top-level fields of each value
     #[arg(long, value_name = "FIELD,…", value_delimiter = ',')]
@@ -203,6 +206,9 @@ mod tests {
         let path = |line: &str| args(line).path_of(&args(line).keys[0]);
         assert_eq!(path("a 42"), "/v1/datasets/a/keys/42");
         assert_eq!(path("a x/../%2e?é"), "/v1/datasets/a/keys/x%2F..%2F%252e%3F%C3%A9");
+        assert_eq!(path("a -7"), "/v1/datasets/a/keys/-7");
+        assert_eq!(path("a -7 --version 3"), "/v1/datasets/a/keys/-7?version=3");
+        assert_eq!(path("a -- --version"), "/v1/datasets/a/keys/--version");
         assert_eq!(path("a ."), "/v1/datasets/a/keys/Lg?key_encoding=base64url");
         assert_eq!(path("a .."), "/v1/datasets/a/keys/Li4?key_encoding=base64url");
         assert_eq!(

@@ -9,6 +9,8 @@ use super::exit::Failure;
 use super::output::history_table;
 
 /// Show what was done to a dataset, when and by whom, newest first
+///
+/// With --json, `next` is null, or says that --limit has left something out.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

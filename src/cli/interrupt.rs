@@ -8,20 +8,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::exit::Exit;
+use super::exit::{Exit, Failure};
 
 /// What a person is told if the push is interrupted now.
 #[derive(Clone, Default)]
 pub(crate) struct Interrupt(Arc<Mutex<String>>);
 
 impl Interrupt {
-    /// From now on an interruption prints what was said last, and ends the process.
-    pub(crate) fn watch() -> Self {
+    /// From now on an interruption prints what was said last, as `json` if programs read it,
+    /// and ends the process.
+    pub(crate) fn watch(json: bool) -> Self {
         let interrupt = Self::default();
         let told = interrupt.clone();
         std::thread::spawn(move || {
             if wait_for_signal().is_ok() {
-                eprintln!("\n{}", told.text());
+                let text = told.text();
+                let failure = Failure::new(Exit::Interrupted, text.as_str());
+                eprint!("{}", if json { failure.json() } else { format!("\n{text}\n") });
                 std::process::exit(Exit::Interrupted.code().into());
             }
             // Without a handler the signal ends the process as it always does.

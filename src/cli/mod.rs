@@ -12,6 +12,7 @@ mod api;
 mod client;
 mod exit;
 mod interrupt;
+mod notes;
 mod offline;
 mod output;
 mod progress;
@@ -39,10 +40,13 @@ mod versions;
 #[cfg(test)]
 mod stub;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use client::Client;
 use exit::Failure;
@@ -52,11 +56,15 @@ pub use reference::reference;
 
 /// Runs the command line of this process, and gives its exit code.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let line: Vec<OsString> = std::env::args_os().collect();
+    let cli = match Cli::of(&line) {
         Ok(cli) => cli,
         Err(error) => {
             // Help that nobody reads any more (`--help | head`) is no failure.
-            let _ = error.print();
+            let _ = match json_of(&line, &error) {
+                Some(json) => std::io::stderr().lock().write_all(json.as_bytes()),
+                None => error.print(),
+            };
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
@@ -64,6 +72,7 @@ pub fn main() -> ExitCode {
         return crate::pushes::run_worker();
     }
     let json = cli.global.json;
+    notes::allow(!json);
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -72,6 +81,16 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.exit.code())
         }
     }
+}
+
+/// A line that cannot be parsed, as programs read errors, if it asks for that.
+fn json_of(line: &[OsString], error: &clap::Error) -> Option<String> {
+    let asked = line.iter().take_while(|word| *word != "--").any(|word| word == "--json");
+    // What goes to standard output is help.
+    (asked && error.use_stderr()).then(|| {
+        let text = error.render().to_string();
+        Failure::usage(text.trim_end().trim_start_matches("error: ")).json()
+    })
 }
 
 /// An online key-value datastore between batch jobs and product pages.
@@ -104,23 +123,30 @@ Examples:
   tidetable rollback course-recs --reason 'half of it is missing'
   tidetable demo                                         a guided tour";
 
+/// Where a server listens unless it is told otherwise.
+const LOCAL: &str = "http://127.0.0.1:7070";
+
 /// Options of every command that asks a server.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Global options")]
 struct Global {
     /// The server to ask
     ///
-    /// Plain HTTP: TLS is added by a proxy before the server.
+    /// Plain HTTP: TLS is added by a proxy before the server. A variable that is empty
+    /// counts as not set.
     #[arg(
         long,
         global = true,
         value_name = "URL",
         env = "TIDETABLE_SERVER",
         hide_env_values = true,
-        default_value = "http://127.0.0.1:7070"
+        default_value = LOCAL
     )]
     server: String,
-    /// The token to show to the server, if it wants one
+    /// The token to show to a proxy before the server
+    ///
+    /// Sent as `Authorization: Bearer TOKEN`. The server itself does not look at it: it has
+    /// no authentication yet.
     #[arg(
         long,
         global = true,
@@ -131,8 +157,8 @@ struct Global {
     token: Option<String>,
     /// Print JSON for programs instead of tables for people
     ///
-    /// Results are the API's JSON on standard output; an error is one JSON object on
-    /// standard error.
+    /// Results are the API's JSON on standard output. Standard error is empty, or holds one
+    /// JSON object that says why the command failed: no progress, no notes.
     #[arg(long, global = true)]
     json: bool,
 }
@@ -162,6 +188,30 @@ enum Command {
 }
 
 impl Cli {
+    /// What a line means. Some of it depends on whether a word stood on the line or in a
+    /// variable, which is made for many commands at once.
+    fn of(line: &[OsString]) -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches_from(line)?;
+        let mut cli = Self::from_arg_matches(&matches)?;
+        let of_command = matches.subcommand().map_or(&matches, |(_, matches)| matches);
+        let source = |id: &str| of_command.value_source(id);
+        if cli.global.server.is_empty() && source("server") == Some(ValueSource::EnvVariable) {
+            LOCAL.clone_into(&mut cli.global.server);
+        }
+        let said = |id: &str| source(id) == Some(ValueSource::CommandLine);
+        let refused = match cli.command {
+            Command::Serve(_) if said("token") => {
+                "--token is for commands that ask a server. `serve` has no authentication yet and \
+                 would ignore it: listen on this machine only, and let a proxy check tokens"
+            }
+            Command::Serve(_) if said("server") => {
+                "--server is for commands that ask a server; --listen says where this one listens"
+            }
+            _ => return Ok(cli),
+        };
+        Err(Self::command().error(ErrorKind::ArgumentConflict, refused))
+    }
+
     fn run(&self) -> Result<(), Failure> {
         let asked = Asked { global: &self.global, out: Output::stdout(self.global.json) };
         match &self.command {
@@ -215,7 +265,6 @@ fn long_help() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_definition_is_sound_and_every_command_teaches() {
@@ -268,6 +317,7 @@ mod tests {
             "push recs - --key id --format ndjson --server-timeout 30m",
             "get recs 1 2 3 --fields a,b --version 4",
             "get recs --json 1",
+            "get recs -7 -1.5",
             "rollback recs --to 3 --reason x --no-hold",
             "activate recs 4 --force --reason x",
             "delete recs 4",
@@ -289,6 +339,10 @@ mod tests {
             "push ../x a.csv --key id",
             "push recs a.csv --key id --server-timeout soon",
             "get recs",
+            "get recs --nope",
+            "serve --token x",
+            "serve --server http://h:1",
+            "--token x serve",
             "get recs k --version 0",
             "get recs k --key-encoding rot13",
             "activate recs",
@@ -306,7 +360,24 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_line_that_cannot_be_parsed_is_json_if_that_was_asked_for() {
+        let words = |line: &str| -> Vec<OsString> {
+            ["tidetable"].into_iter().chain(line.split_whitespace()).map(Into::into).collect()
+        };
+        let json = |line: &str| json_of(&words(line), &Cli::of(&words(line)).unwrap_err());
+        let said = json("--json activate recs").unwrap();
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(said["error"]["exit"], 2);
+        let message = said["error"]["message"].as_str().unwrap();
+        assert!(message.contains("<VERSION>") && !message.starts_with("error"), "{message}");
+        assert!(json("activate recs").is_none());
+        assert!(json("get --json --help").is_none(), "help is no error");
+        assert!(json("push recs --nope -- --json").is_none());
+    }
+
     fn parse(line: &str) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(["tidetable"].into_iter().chain(line.split_whitespace()))
+        let words = ["tidetable"].into_iter().chain(line.split_whitespace());
+        Cli::of(&words.map(Into::into).collect::<Vec<_>>())
     }
 }

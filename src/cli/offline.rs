@@ -1,11 +1,12 @@
 //! What the command line asks of a data directory itself, without a server: the only
 //! file here that calls the storage library for it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use tidetable_storage::{
-    DatasetName, JournalReport, Layout, MANIFEST, Manifest, Version, journal_check, journal_cut,
-    verify_snapshot,
+    self as storage, Catalog, DatasetName, Digest, JournalReport, Layout, MANIFEST, Manifest,
+    Repair, Version, read_catalog, verify_snapshot,
 };
 
 use super::exit::{Exit, Failure};
@@ -17,50 +18,75 @@ pub(crate) struct Whole {
     pub(crate) bytes: u64,
 }
 
-/// One version in a data directory.
+/// One version to read back.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Stored {
     pub(crate) name: String,
     pub(crate) dir: PathBuf,
+    pub(crate) version: Option<(DatasetName, Version)>,
+    /// What the journal says that its manifest is.
+    pub(crate) digest: Option<Digest>,
+}
+
+/// What is beneath a directory.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    /// What was read of the journal, or why it cannot be read; `None` for a snapshot that
+    /// stands alone.
+    pub(crate) journal: Option<Result<JournalReport, Failure>>,
+    /// Versions that the journal owns, there or not, and directories of others, by dataset
+    /// and number.
+    pub(crate) snapshots: Vec<Stored>,
 }
 
 /// How many bytes reading the snapshot in `dir` back counts up to.
-pub(crate) fn bytes_to_verify(dir: &Path) -> Result<u64, Failure> {
-    Ok(Manifest::read(dir)?.0.verify_bytes())
+pub(crate) fn bytes_to_verify(dir: &Path) -> Option<u64> {
+    Manifest::read(dir).ok().map(|(manifest, _)| manifest.verify_bytes())
 }
 
-/// Reads every byte of the snapshot in `dir` back and compares it with its manifest.
-pub(crate) fn verify(dir: &Path, progress: &mut dyn FnMut(u64)) -> Result<Whole, Failure> {
-    let manifest = verify_snapshot(dir, None, progress)?;
+/// Reads every byte of a snapshot back and compares it with its manifest, and that with
+/// the journal.
+pub(crate) fn verify(stored: &Stored, progress: &mut dyn FnMut(u64)) -> Result<Whole, Failure> {
+    let manifest = verify_snapshot(&stored.dir, stored.digest.as_ref(), progress)?;
     Ok(Whole { records: manifest.records, bytes: manifest.bytes() })
 }
 
-/// Reads the journal of the data directory `dir`, and changes nothing.
-pub(crate) fn check_journal(dir: &Path) -> Result<JournalReport, Failure> {
+/// Whether the journal of the data directory still owns that version: a server that runs
+/// may have deleted it since.
+pub(crate) fn is_still_owned(dir: &Path, stored: &Stored) -> bool {
+    let Some((dataset, version)) = &stored.version else { return true };
+    let Ok((catalog, _)) = read_catalog(dir) else { return true };
+    digest_of(&catalog, dataset, *version).is_some()
+}
+
+fn find_journal(dir: &Path) -> Result<PathBuf, Failure> {
     let journal = Layout::new(dir).journal();
     std::fs::metadata(&journal).map_err(|error| {
         Failure::io("find the journal", journal.display(), &error)
             .hint("name the data directory of a server (its --data)")
     })?;
-    Ok(journal_check(&journal)?)
+    Ok(journal)
 }
 
-/// Cuts the journal behind its sound part, keeping a copy of the whole beside it.
-pub(crate) fn cut_journal(dir: &Path) -> Result<(), Failure> {
-    journal_cut(&Layout::new(dir).journal())?;
-    Ok(())
+/// What is wrong with the data directory `dir` and what a cut of its journal does; with
+/// `cut` it is done.
+pub(crate) fn repair(dir: &Path, cut: bool) -> Result<Repair, Failure> {
+    find_journal(dir)?;
+    let repair = if cut { storage::repair(dir) } else { storage::repair_plan(dir) };
+    Ok(repair?)
 }
 
 /// The snapshots beneath `dir`: itself if it is one, else all versions of a data
-/// directory, by dataset and number.
-pub(crate) fn snapshots(dir: &Path) -> Result<Vec<Stored>, Failure> {
+/// directory.
+pub(crate) fn contents(dir: &Path) -> Result<Contents, Failure> {
     let failed = |error| Failure::io("read the directory", dir.display(), &error);
     if !dir.metadata().map_err(failed)?.is_dir() {
         return Err(Failure::usage(format!("{} is not a directory", dir.display())));
     }
     if dir.join(MANIFEST).exists() {
         let name = dir.display().to_string();
-        return Ok(vec![Stored { name, dir: dir.to_owned() }]);
+        let alone = Stored { name, dir: dir.to_owned(), version: None, digest: None };
+        return Ok(Contents { journal: None, snapshots: vec![alone] });
     }
     let layout = Layout::new(dir);
     if !layout.journal().exists() {
@@ -68,18 +94,39 @@ pub(crate) fn snapshots(dir: &Path) -> Result<Vec<Stored>, Failure> {
         return Err(Failure::new(Exit::NotFound, text)
             .hint("name the data directory of a server (its --data), or a version's directory"));
     }
-    let mut found: Vec<(DatasetName, Version)> = Vec::new();
+    let (catalog, journal) = match read_catalog(dir) {
+        Ok((catalog, report)) => (catalog, Ok(report)),
+        Err(error) => (Catalog::default(), Err(Failure::from(error))),
+    };
+    let mut found = directories(dir)?;
+    for (name, dataset) in catalog.datasets() {
+        let owned = dataset.versions.iter().filter(|(_, entry)| entry.state.has_files());
+        found.extend(owned.map(|(version, _)| (name.clone(), *version)));
+    }
+    let stored = |(dataset, version): (DatasetName, Version)| Stored {
+        name: format!("{dataset} {version}"),
+        dir: layout.version(&dataset, version),
+        digest: digest_of(&catalog, &dataset, version),
+        version: Some((dataset, version)),
+    };
+    Ok(Contents { journal: Some(journal), snapshots: found.into_iter().map(stored).collect() })
+}
+
+/// The digest of the manifest of a version that the catalogue owns.
+fn digest_of(catalog: &Catalog, dataset: &DatasetName, version: Version) -> Option<Digest> {
+    let entry = catalog.entry(dataset, version).ok().filter(|entry| entry.state.has_files())?;
+    entry.manifest.map(Digest::from_bytes)
+}
+
+/// The versions that there are directories of, whoever owns them.
+fn directories(dir: &Path) -> Result<BTreeSet<(DatasetName, Version)>, Failure> {
+    let mut found = BTreeSet::new();
     for dataset in names_in(&dir.join("datasets"))?.iter().flat_map(|n| DatasetName::parse(n)) {
         let versions = names_in(&dir.join("datasets").join(dataset.as_str()))?;
         let versions = versions.iter().flat_map(|name| Version::parse(name));
         found.extend(versions.map(|version| (dataset.clone(), version)));
     }
-    found.sort();
-    let stored = |(dataset, version): (DatasetName, Version)| Stored {
-        name: format!("{dataset} {version}"),
-        dir: layout.version(&dataset, version),
-    };
-    Ok(found.into_iter().map(stored).collect())
+    Ok(found)
 }
 
 /// The names in a directory; none if it is not there.
@@ -107,19 +154,22 @@ mod tests {
         for version in ["b/2", "a/10", "a/9", "a/x", ".trash/1"] {
             std::fs::create_dir_all(dir.path().join("datasets").join(version)).unwrap();
         }
-        let none = snapshots(dir.path()).unwrap_err();
+        let none = contents(dir.path()).unwrap_err();
         assert_eq!(none.exit, Exit::NotFound, "no journal: {none:?}");
         std::fs::write(dir.path().join("journal"), "").unwrap();
-        let found = snapshots(dir.path()).unwrap();
-        let names: Vec<&str> = found.iter().map(|stored| stored.name.as_str()).collect();
+        let found = contents(dir.path()).unwrap();
+        let names: Vec<&str> = found.snapshots.iter().map(|s| s.name.as_str()).collect();
         assert_eq!(names, ["a 9", "a 10", "b 2"]);
+        assert!(found.journal.unwrap().is_err(), "an empty file is no journal");
     }
 
     #[test]
     fn a_snapshot_stands_for_itself() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(MANIFEST), "{}").unwrap();
-        assert_eq!(snapshots(dir.path()).unwrap()[0].dir, dir.path());
-        assert_eq!(snapshots(&dir.path().join("nowhere")).unwrap_err().exit, Exit::NotFound);
+        let found = contents(dir.path()).unwrap();
+        assert_eq!(found.snapshots[0].dir, dir.path());
+        assert!(found.journal.is_none());
+        assert_eq!(contents(&dir.path().join("nowhere")).unwrap_err().exit, Exit::NotFound);
     }
 }

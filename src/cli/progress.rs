@@ -1,12 +1,13 @@
 //! How far long work is: a bar with bytes, rate and time left on a terminal, a plain
 //! line now and then otherwise, so that the log of a batch job stays short. All of it
-//! goes to standard error.
+//! goes to standard error, and nothing of it is said with `--json`.
 
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::notes;
 use super::output::{bytes, duration};
 
 /// Without a terminal, a line is written this often at most.
@@ -26,10 +27,11 @@ impl Progress {
     /// Begins `what` ("sending rows.csv"), of `total` bytes if that is known.
     pub(crate) fn begin(what: impl Into<String>, total: Option<u64>) -> Self {
         let what = what.into();
-        let bar = io::stderr().is_terminal().then(|| bar(&what, total));
+        let shown = notes::are_allowed() && io::stderr().is_terminal();
+        let bar = shown.then(|| bar(&what, total));
         if bar.is_none() {
             let size = total.map(|total| format!(" ({})", bytes(total))).unwrap_or_default();
-            eprintln!("{what}{size}");
+            notes::say(format_args!("{what}{size}"));
         }
         let now = Instant::now();
         Self { what, bar, total, done: 0, started: now, told: now }
@@ -42,7 +44,7 @@ impl Progress {
             bar.set_position(done);
         } else if self.told.elapsed() >= LINE_EVERY {
             self.told = Instant::now();
-            eprintln!("{}", line(&self.what, done, self.total, self.started.elapsed()));
+            notes::say(line(&self.what, done, self.total, self.started.elapsed()));
         }
     }
 
@@ -58,7 +60,7 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         } else if self.started.elapsed() >= LINE_EVERY {
-            eprintln!("{}", line(&self.what, self.done, self.total, self.started.elapsed()));
+            notes::say(line(&self.what, self.done, self.total, self.started.elapsed()));
         }
     }
 }

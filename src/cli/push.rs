@@ -21,6 +21,7 @@ use super::api::{self, dataset_path, new_key, version_path};
 use super::client::{Client, Patience};
 use super::exit::{Exit, Failure};
 use super::interrupt::Interrupt;
+use super::notes;
 use super::output::{Output, duration};
 use super::rows::{self, RowOptions};
 use parts::Part;
@@ -29,9 +30,11 @@ use parts::Part;
 ///
 /// The server builds, verifies and gates the version, then swaps it in whole: no reader
 /// sees half of it. The dataset is made by its first push. SOURCE may be files,
-/// directories, globs, or - for standard input; gzip and zstd are recognised.
+/// directories, globs, or - for standard input; gzip and zstd are recognised. Of a directory
+/// or glob, names that begin with . or _ are left out.
 ///
-/// If the server cannot be reached for a while, the push waits and goes on. If the
+/// A server that cannot be reached when the push begins ends it after some 5 seconds (exit
+/// code 6). If it cannot be reached for a while later, the push waits and goes on. If the
 /// dataset is held, the version is made ready, not activated, and the command says so
 /// (exit code 0). Rows that cannot be used, and gates that refuse, end it with exit code
 /// 3; what was served before still is.
@@ -80,7 +83,8 @@ pub(crate) struct PushArgs {
     /// was cut off, and never makes a second version [default: a new one per run]
     #[arg(long, value_name = "KEY", value_parser = parse_key, help_heading = "Pushing")]
     idempotency_key: Option<String>,
-    /// How often a request is repeated while the server cannot be reached or is busy
+    /// How often a request is repeated while the server cannot be reached or is busy; the
+    /// first one for no more than 5 seconds if it cannot be reached
     #[arg(
         long,
         value_name = "N",
@@ -112,10 +116,13 @@ pub(crate) fn run(args: &PushArgs, asked: &Asked<'_>) -> Result<(), Failure> {
         activate: !args.no_activate,
         timeout: args.server_timeout,
         watched: std::io::stderr().is_terminal(),
-        interrupt: Interrupt::watch(),
+        interrupt: Interrupt::watch(asked.out.json),
     };
     push.run(&body, &parts, &asked.out)
 }
+
+/// How long the first request of a push looks for a server.
+const FIRST_ANSWER: Duration = Duration::from_secs(5);
 
 /// One push, and whom to ask.
 struct Push<'a> {
@@ -142,10 +149,14 @@ impl Push<'_> {
             "receiving" => {
                 let sent = self.send(version, parts).map_err(|f| self.left(version, f))?;
                 self.commit(version, parts).map_err(|f| self.left(version, f))?;
-                sent
+                Some(sent)
             }
-            // An earlier run with this key has committed it: only the outcome is missing.
-            _ => 0,
+            // An earlier run with this key has committed it: only the outcome is missing, if
+            // it is the same push.
+            _ => {
+                self.same_as_before(version, parts)?;
+                None
+            }
         };
         self.interrupt.say(format!(
             "the server goes on with {} {version}; `tidetable versions {} {version}` tells how \
@@ -163,8 +174,11 @@ impl Push<'_> {
         out.either(json, || summary)
     }
 
+    /// What serves now. The first question of a push: if nobody answers it soon, the address
+    /// is wrong or the server is down, and there is nothing to go on with.
     fn current(&self) -> Result<Option<u64>, Failure> {
-        match api::dataset(self.client, self.dataset) {
+        match self.client.asking_at_most(FIRST_ANSWER, |client| api::dataset(client, self.dataset))
+        {
             Ok(dataset) => Ok(dataset.current),
             Err(failure) if failure.code.as_deref() == Some("dataset_not_found") => Ok(None),
             Err(failure) => Err(failure),
@@ -245,7 +259,7 @@ fn dry_run(args: &PushArgs, out: &Output) -> Result<(), Failure> {
         })?;
     }
     let rows = if shown.complete { "all rows" } else { "the first rows" };
-    eprintln!("dry run: {rows} as they would be served; nothing was pushed");
+    notes::say(format_args!("dry run: {rows} as they would be served; nothing was pushed"));
     Ok(())
 }
 

@@ -34,16 +34,7 @@ pub(crate) fn sources(arguments: &[String]) -> Result<Vec<Source>, Failure> {
             ingest::Origin::Reader(_) => Origin::Stdin,
         },
     };
-    Ok(expand(arguments)?.into_iter().map(of).collect())
-}
-
-/// As the server's reader would, but a file that is not there is "not found".
-fn expand(arguments: &[String]) -> Result<Vec<Input>, Failure> {
-    let is_pattern = |name: &str| name.contains(['*', '?', '[']);
-    for name in arguments.iter().filter(|name| *name != "-" && !is_pattern(name)) {
-        std::fs::metadata(name).map_err(|error| Failure::io("find the source", name, &error))?;
-    }
-    Ok(ingest::expand_sources(arguments)?)
+    Ok(ingest::expand_sources(arguments)?.into_iter().map(of).collect())
 }
 
 /// The row options as the API wants them, with the format that the names tell. Names that
@@ -70,7 +61,13 @@ pub(crate) fn preview(
     rows: u64,
 ) -> Result<Preview, Failure> {
     options.check()?;
-    Ok(ingest::preview(expand(arguments)?, options, rows)?)
+    // From here on the rows are at fault, as they would be when the server reads them.
+    ingest::preview(ingest::expand_sources(arguments)?, options, rows).map_err(|error| {
+        let exit = Exit::of_push(Some(error.code.as_str()));
+        let mut failure = Failure::from(error);
+        failure.exit = exit;
+        failure
+    })
 }
 
 /// The one format that all names tell, if they tell any.
@@ -99,6 +96,9 @@ impl From<IngestError> for Failure {
     fn from(error: IngestError) -> Self {
         let mut failure = Self::of_code(error.code, error.whole.unwrap_or(error.detail));
         failure.problems = error.problems;
+        if error.absent {
+            (failure.exit, failure.code) = (Exit::NotFound, None);
+        }
         failure
     }
 }
@@ -154,6 +154,21 @@ mod tests {
         let failure = preview(&options(), &arguments, 10).unwrap_err();
         assert_eq!(failure.exit, Exit::Refused);
         assert!(!failure.problems.is_empty() || failure.message.contains("row"), "{failure:?}");
-        assert_eq!(preview(&options(), &["nowhere".into()], 1).unwrap_err().exit, Exit::NotFound);
+        for nowhere in ["nowhere", "nowhere/*.csv"] {
+            let failure = preview(&options(), &[nowhere.into()], 1).unwrap_err();
+            assert_eq!(failure.exit, Exit::NotFound, "{nowhere}");
+            let failure = sources(&[nowhere.into()]).unwrap_err();
+            assert_eq!((failure.exit, failure.code.as_deref()), (Exit::NotFound, None));
+        }
+    }
+
+    #[test]
+    fn a_format_that_nothing_tells_ends_a_dry_run_as_it_ends_a_push() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("part-0");
+        std::fs::write(&path, "1|2\n").unwrap();
+        let failure = preview(&options(), &[path.display().to_string()], 1).unwrap_err();
+        assert_eq!(failure.exit, Exit::Refused, "{failure:?}");
+        assert_eq!(failure.exit, Exit::of_push(failure.code.as_deref()));
     }
 }

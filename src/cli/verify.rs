@@ -1,22 +1,24 @@
 //! `tidetable verify`: is every byte on the disk still what was pushed?
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
-use tidetable_storage::JournalFault;
+use tidetable_storage::{JournalFault, JournalReport};
 
 use super::Asked;
 use super::exit::{Exit, Failure};
-use super::offline::{self, Stored, Whole};
-use super::output::{bytes, grouped};
+use super::offline::{self, Contents, Stored, Whole};
+use super::output::{Output, bytes, grouped};
 use super::progress::Progress;
 
 /// Re-read every byte of a data directory, or of one snapshot
 ///
-/// Reads all versions of a data directory, and its journal, from the disk and compares
-/// them with their checksums; changes nothing, and may run beside the server (it reads as
-/// much as the versions are big). Names each damaged file; exit code 1 if there is one.
+/// Reads the journal of a data directory and all versions that it owns from the disk, and
+/// compares them with their checksums and each version with what was pushed; changes
+/// nothing, and may run beside the server (it reads as much as the versions are big). Of
+/// each version names the first file that is damaged or missing; exit code 1 if there is
+/// one. Directories that no event owns are said, and not read.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -35,63 +37,106 @@ pub(crate) struct VerifyArgs {
 }
 
 pub(crate) fn run(args: &VerifyArgs, asked: &Asked<'_>) -> Result<(), Failure> {
-    let snapshots = offline::snapshots(&args.dir)?;
-    let mut damaged = Vec::new();
-    let mut read = 0;
-    // A snapshot that stands alone has no journal.
-    let alone = matches!(snapshots.as_slice(), [one] if one.dir == args.dir);
-    if !alone && let Some(fault) = journal_fault(&args.dir)? {
-        damaged.push(("journal".to_owned(), fault));
+    let Contents { journal, snapshots } = offline::contents(&args.dir)?;
+    let mut check =
+        Check { dir: &args.dir, out: &asked.out, damaged: Vec::new(), sound: 0, read: 0 };
+    // With a damaged journal it is not known what is owned: every directory is read.
+    let mut all = true;
+    if let Some(journal) = journal {
+        all = !check.journal(&journal)?;
     }
     for stored in &snapshots {
-        match verify_one(stored) {
+        check.version(stored, all)?;
+    }
+    if !asked.out.json && check.damaged.is_empty() {
+        let n = grouped(check.sound);
+        asked.out.line(format!("all sound: {n} versions, {}", bytes(check.read)))?;
+    }
+    conclude(check.damaged)
+}
+
+/// What was found so far.
+struct Check<'a> {
+    dir: &'a Path,
+    out: &'a Output,
+    damaged: Vec<(String, String)>,
+    sound: u64,
+    read: u64,
+}
+
+impl Check<'_> {
+    /// Whether the journal is sound.
+    fn journal(&mut self, journal: &Result<JournalReport, Failure>) -> Result<bool, Failure> {
+        let fault = match journal {
+            Ok(JournalReport { fault: Some(JournalFault::Damaged(what)), sound_bytes, .. }) => {
+                format!("at byte {sound_bytes}: {what}")
+            }
+            Ok(report) => {
+                let (n, size) = (report.records, report.sound_bytes);
+                self.out.either(
+                    json!({"file": "journal", "sound": true, "records": n, "bytes": size})
+                        .to_string(),
+                    || format!("journal: sound, {} records, {}", grouped(n), bytes(size)),
+                )?;
+                return Ok(true);
+            }
+            Err(failure) => failure.message.clone(),
+        };
+        self.out.either(
+            json!({"file": "journal", "sound": false, "code": "journal_corrupt", "detail": fault})
+                .to_string(),
+            || format!("journal: DAMAGED: {fault}"),
+        )?;
+        self.damaged.push(("journal".to_owned(), fault));
+        Ok(false)
+    }
+
+    fn version(&mut self, stored: &Stored, all: bool) -> Result<(), Failure> {
+        let name = &stored.name;
+        if !all && stored.digest.is_none() {
+            let text = "no event of the journal owns it (yet); not read";
+            return self.out.either(json!({"snapshot": name, "owned": false}).to_string(), || {
+                format!("{name}: {text}")
+            });
+        }
+        let failure = match self.read_back(stored) {
             Ok(whole) => {
-                read += whole.bytes;
-                asked.out.either(
-                    json!({"snapshot": stored.name, "sound": true, "records": whole.records,
+                self.sound += 1;
+                self.read += whole.bytes;
+                return self.out.either(
+                    json!({"snapshot": name, "sound": true, "records": whole.records,
                            "bytes": whole.bytes})
                     .to_string(),
                     || sound(stored, &whole),
-                )?;
+                );
             }
-            Err(failure) => {
-                asked.out.either(
-                    json!({"snapshot": stored.name, "sound": false, "code": failure.code,
-                           "detail": failure.message})
-                    .to_string(),
-                    || format!("{}: DAMAGED: {}", stored.name, failure.message),
-                )?;
-                damaged.push((stored.name.clone(), failure.message.clone()));
-            }
+            Err(failure) => failure,
+        };
+        if !all && !offline::is_still_owned(self.dir, stored) {
+            return self.out.either(json!({"snapshot": name, "owned": false}).to_string(), || {
+                format!("{name}: deleted meanwhile")
+            });
         }
+        self.damaged.push((name.clone(), failure.message.clone()));
+        self.out.either(
+            json!({"snapshot": name, "sound": false, "code": failure.code,
+                   "detail": failure.message})
+            .to_string(),
+            || format!("{name}: DAMAGED: {}", failure.message),
+        )
     }
-    if !asked.out.json && damaged.is_empty() {
-        let n = grouped(snapshots.len() as u64);
-        asked.out.line(format!("all sound: {n} versions, {}", bytes(read)))?;
-    }
-    conclude(damaged)
-}
 
-fn verify_one(stored: &Stored) -> Result<Whole, Failure> {
-    let total = offline::bytes_to_verify(&stored.dir)?;
-    let mut progress = Progress::begin(format!("reading {}", stored.name), Some(total));
-    let whole = offline::verify(&stored.dir, &mut |read| progress.at(read));
-    progress.end();
-    whole
+    fn read_back(&self, stored: &Stored) -> Result<Whole, Failure> {
+        let total = offline::bytes_to_verify(&stored.dir);
+        let mut progress = Progress::begin(format!("reading {}", stored.name), total);
+        let whole = offline::verify(stored, &mut |read| progress.at(read));
+        progress.end();
+        whole
+    }
 }
 
 fn sound(stored: &Stored, whole: &Whole) -> String {
     format!("{}: sound, {} records, {}", stored.name, grouped(whole.records), bytes(whole.bytes))
-}
-
-fn journal_fault(dir: &std::path::Path) -> Result<Option<String>, Failure> {
-    let journal = offline::check_journal(dir)?;
-    Ok(match journal.fault {
-        Some(JournalFault::Damaged(what)) => {
-            Some(format!("at byte {}: {what}", journal.sound_bytes))
-        }
-        Some(JournalFault::Torn) | None => None,
-    })
 }
 
 fn conclude(damaged: Vec<(String, String)>) -> Result<(), Failure> {
@@ -113,6 +158,101 @@ fn conclude(damaged: Vec<(String, String)>) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use tidetable_storage::{
+        Admission, BuildOptions, Builder, Cause, DatasetName, Layout, Store, StoreOptions, Version,
+    };
+
+    /// A data directory in which `a` has so many versions.
+    fn directory(versions: u64) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(dir.path(), StoreOptions::default()).unwrap();
+        let a: DatasetName = "a".parse().unwrap();
+        store.ensure_dataset(&a, Cause::default()).unwrap();
+        for n in 1..=versions {
+            let push = Admission::default();
+            let version = store.admit(&a, &push, Cause::default()).unwrap().unwrap();
+            let mut part = store.begin_part(&a, version, "1").unwrap();
+            part.write(b"rows").unwrap();
+            store.receive_part(&a, version, part.sync().unwrap()).unwrap();
+            store.seal(&a, version, true, None, Cause::default()).unwrap();
+            let out = store.layout().build(&a, version, 1);
+            let mut builder = Builder::create(&out, BuildOptions::default()).unwrap();
+            builder.add(b"k", n.to_string().as_bytes()).unwrap();
+            let snapshot = builder.finish().unwrap().verify(&mut |_| {}).unwrap();
+            store.publish(&a, version, &snapshot, 0, Cause::default()).unwrap();
+        }
+        dir
+    }
+
+    fn place(dir: &tempfile::TempDir, version: u64) -> PathBuf {
+        Layout::new(dir.path()).version(&"a".parse().unwrap(), Version(version))
+    }
+
+    /// Whether it ended well, and what was printed.
+    fn verified(dir: &Path, json: bool) -> (Result<(), Failure>, String) {
+        let server = String::new();
+        let global = super::super::Global { server, token: None, json };
+        let asked = Asked { global: &global, out: Output::captured(json) };
+        let result = run(&VerifyArgs { dir: dir.to_owned() }, &asked);
+        (result, asked.out.text())
+    }
+
+    #[test]
+    fn what_is_whole_is_sound() {
+        let dir = directory(2);
+        let (result, text) = verified(dir.path(), false);
+        result.unwrap();
+        assert!(text.contains("a 1: sound") && text.contains("all sound: 2 versions"), "{text}");
+        let (result, text) = verified(&place(&dir, 1), true);
+        result.unwrap();
+        assert!(text.contains("\"sound\":true"), "{text}");
+    }
+
+    #[test]
+    fn a_version_that_is_missing_or_another_one_is_damaged() {
+        let dir = directory(3);
+        std::fs::remove_dir_all(place(&dir, 1)).unwrap();
+        std::fs::remove_dir_all(place(&dir, 2)).unwrap();
+        // Sound in itself, but not what was published under this number.
+        let copied = std::process::Command::new("cp")
+            .arg("-a")
+            .args([place(&dir, 3), place(&dir, 2)])
+            .status();
+        assert!(copied.unwrap().success());
+        let (result, text) = verified(dir.path(), false);
+        let failure = result.unwrap_err();
+        assert_eq!(failure.problems.len(), 2, "{failure:?}");
+        assert!(text.contains("a 1: DAMAGED") && text.contains("a 2: DAMAGED"), "{text}");
+        assert!(text.contains("not the one that was published"), "{text}");
+        assert!(text.contains("a 3: sound"), "{text}");
+    }
+
+    #[test]
+    fn a_damaged_journal_is_among_the_lines_and_the_versions_are_read_all_the_same() {
+        let dir = directory(1);
+        let journal = dir.path().join("journal");
+        let mut bytes = std::fs::read(&journal).unwrap();
+        for at in [20, 3] {
+            bytes[at] ^= 1;
+            std::fs::write(&journal, &bytes).unwrap();
+            let (result, text) = verified(dir.path(), true);
+            assert_eq!(result.unwrap_err().problems.len(), 1);
+            let lines: Vec<serde_json::Value> =
+                text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            assert_eq!((&lines[0]["file"], &lines[0]["sound"]), (&json!("journal"), &json!(false)));
+            assert_eq!((&lines[1]["snapshot"], &lines[1]["sound"]), (&json!("a 1"), &json!(true)));
+        }
+    }
+
+    #[test]
+    fn what_no_event_owns_is_said_and_not_read() {
+        let dir = directory(1);
+        std::fs::create_dir(place(&dir, 7)).unwrap();
+        let (result, text) = verified(dir.path(), false);
+        result.unwrap();
+        assert!(text.contains("a 7: no event of the journal owns it"), "{text}");
+    }
 
     #[test]
     fn damage_ends_with_1_and_names_what_is_damaged() {

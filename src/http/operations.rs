@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use tidetable_storage::{
     Activation, Cause, Code, DatasetName, Error, Expect, Held, Release, Rollback, Store, Version,
@@ -29,8 +29,8 @@ pub(crate) struct ActivateRequest {
     force: bool,
     #[serde(default)]
     reason: Option<String>,
-    #[serde(default, deserialize_with = "optional_version")]
-    expect_current: Option<Version>,
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    expect_current: Option<Option<Version>>,
 }
 
 /// `POST …/activate`.
@@ -74,8 +74,8 @@ pub(crate) struct RollbackRequest {
     to: Option<Version>,
     reason: Option<String>,
     hold: bool,
-    #[serde(deserialize_with = "optional_version")]
-    expect_current: Option<Version>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    expect_current: Option<Option<Version>>,
 }
 
 impl Default for RollbackRequest {
@@ -171,8 +171,14 @@ fn detail_of(released: &Release) -> String {
     detail
 }
 
-fn expect(current: Option<Version>) -> Expect {
-    current.map_or(Expect::Anything, |version| Expect::Current(Some(version)))
+/// A field that is there, also as `null`, which is not the same as one that is left out.
+fn given<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<Version>>, D::Error> {
+    optional_version(field).map(Some)
+}
+
+/// Left out, anything may be current; `null` says that nothing is.
+fn expect(current: Option<Option<Version>>) -> Expect {
+    current.map_or(Expect::Anything, Expect::Current)
 }
 
 /// Every operation waits for the journal's disk, and may change what the gauges show.

@@ -110,15 +110,20 @@ fn show_part(part: &tidetable_storage::SealedPart) -> Value {
     json!({ "name": part.name, "part": part.name, "bytes": part.bytes, "digest": digest })
 }
 
-/// `GET …/parts`: what has arrived, in the order of the rows. This is how an upload is
+/// `GET …/parts`: what has arrived, and once it is committed the parts of the commit, however
+/// long ago; in the order of the rows. This is how an upload is
 /// taken up again.
 pub(crate) async fn list_parts(
     State(app): State<AppState>,
     DatasetVersion(dataset, version): DatasetVersion,
     Query(query): Query<PageQuery>,
 ) -> Answer<axum::Json<Value>> {
-    let parts = blocking(move || Ok(app.store.parts(&dataset, version)?)).await?;
-    let items = parts.iter().map(|part| (part.sealed.name.clone(), &part.sealed));
+    let mut parts = app.store.catalog().entry(&dataset, version)?.parts.clone();
+    if parts.is_empty() {
+        let arrived = blocking(move || Ok(app.store.parts(&dataset, version)?)).await?;
+        parts = arrived.into_iter().map(|part| part.sealed).collect();
+    }
+    let items = parts.iter().map(|part| (part.name.clone(), part));
     page("parts", &query, items, show_part).map(axum::Json)
 }
 
@@ -268,7 +273,9 @@ pub(crate) fn waits_in_vain(
 ) -> Option<Problem> {
     let is_due = match entry.state {
         VersionState::Building => true,
-        VersionState::Ready => entry.activate && dataset.hold.is_none() && Some(push.1) > dataset.current,
+        VersionState::Ready => {
+            entry.activate && dataset.hold.is_none() && Some(push.1) > dataset.current
+        }
         _ => false,
     };
     app.pushes.stuck(push).filter(|_| is_due).map(|why| why.with("version", push.1.0))

@@ -1,3 +1,5 @@
+//! CSV and TSV as they are found, and as they are broken.
+
 use proptest::prelude::*;
 use serde_json::json;
 use tidetable_storage::Code;

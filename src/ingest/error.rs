@@ -27,11 +27,13 @@ pub(crate) struct IngestError {
     /// The sentence with paths and all causes, where `detail` leaves some out: for whoever
     /// runs the machine, and never for whoever pushed over HTTP.
     pub(crate) whole: Option<String>,
+    /// Whether what was named as a source is not there at all.
+    pub(crate) absent: bool,
 }
 
 impl IngestError {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), problems: Vec::new(), whole: None }
+        Self { code, detail: detail.into(), problems: Vec::new(), whole: None, absent: false }
     }
 
     /// Options that cannot be meant as they stand.

@@ -1,3 +1,5 @@
+//! JSON values keep what was written, and what is no JSON is refused with its place.
+
 use proptest::prelude::*;
 use serde_json::Value;
 use serde_json::value::RawValue;

@@ -1,3 +1,5 @@
+//! NDJSON rows become keys and values; bad ones are named by their line.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

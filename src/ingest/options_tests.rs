@@ -1,3 +1,5 @@
+//! Row options mean the same on the command line, in a query and in JSON.
+
 use serde_json::json;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Every type of Parquet as JSON, and files that are damaged or hostile.
+
 use std::sync::Arc;
 
 use arrow::array::{

@@ -1,3 +1,5 @@
+//! What Redshift's UNLOAD writes, read back with its escapes.
+
 use proptest::prelude::*;
 use serde_json::json;
 

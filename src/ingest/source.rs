@@ -46,9 +46,9 @@ impl Input {
 /// `part-10`).
 ///
 /// Of a directory all files are read whose names do not begin with `.` or `_`, which is
-/// where Spark and others keep markers and checksums. A directory within it, a pattern that
-/// matches nothing, and a file that is named twice are errors: each would push something
-/// other than what was meant.
+/// where Spark and others keep markers and checksums; a pattern matches such names only where
+/// it says so (`_*`). A directory within it, a pattern that matches nothing, and a file that
+/// is named twice are errors: each would push something other than what was meant.
 pub(crate) fn expand_sources(sources: &[String]) -> Result<Vec<Input>> {
     if sources.is_empty() {
         return Err(IngestError::setting("no source: name files, directories, globs, or '-'"));
@@ -92,8 +92,14 @@ fn expand(source: &str) -> Result<Vec<PathBuf>> {
     }
     // A file whose name looks like a pattern is meant as a file.
     if path.symlink_metadata().is_ok() || !source.contains(['*', '?', '[']) {
-        let exists = path.metadata().map_err(|e| Error::io("find a source", path, e));
-        return exists.map(|_| vec![path.to_owned()]).map_err(IngestError::from);
+        return match path.metadata() {
+            Ok(_) => Ok(vec![path.to_owned()]),
+            Err(e) => {
+                let absent = e.kind() == io::ErrorKind::NotFound;
+                let error = IngestError::from(Error::io("find a source", path, e));
+                Err(IngestError { absent, ..error })
+            }
+        };
     }
     let matches = glob::glob(source).map_err(|error| {
         IngestError::setting(format!("{} is not a pattern: {error}", shown(source)))
@@ -104,13 +110,38 @@ fn expand(source: &str) -> Result<Vec<PathBuf>> {
             let path = e.path().to_owned();
             Error::io("look for sources in", path, io::Error::from(e))
         })?;
+        if is_aside(source, &path) {
+            continue;
+        }
         if path.is_dir() { paths.extend(files_of(&path)?) } else { paths.push(path) }
     }
     if paths.is_empty() {
-        return Err(IngestError::setting(format!("nothing matches the source {}", shown(source))));
+        let text = format!(
+            "nothing matches the source {} (names that begin with . or _ count only where the \
+             pattern does too)",
+            shown(source)
+        );
+        return Err(IngestError { absent: true, ..IngestError::setting(text) });
     }
     paths.sort_by_cached_key(|path| natural(&path.to_string_lossy()));
     Ok(paths)
+}
+
+/// Whether a pattern matches a marker, a checksum or what lies in a directory of such,
+/// without saying so: a name that begins with `.` or `_` where the pattern does not.
+fn is_aside(pattern: &str, path: &Path) -> bool {
+    let aside = |name: &str| name.starts_with(['.', '_']);
+    let names: Vec<_> = path.iter().map(|name| name.to_string_lossy()).collect();
+    let segments: Vec<&str> = pattern.split('/').filter(|segment| !segment.is_empty()).collect();
+    if segments.contains(&"**") {
+        // Any number of names stand for it.
+        let literal = segments.iter().take_while(|s| !s.contains(['*', '?', '['])).count();
+        let said = |name: &str| segments.iter().any(|s| s.get(..1) == name.get(..1));
+        let mut matched = names.iter().rev().take(names.len().saturating_sub(literal));
+        return matched.any(|name| aside(name) && !said(name));
+    }
+    let mut both = segments.iter().rev().zip(names.iter().rev());
+    both.any(|(segment, name)| aside(name) && segment.get(..1) != name.get(..1))
 }
 
 fn files_of(directory: &Path) -> Result<Vec<PathBuf>> {
@@ -196,6 +227,40 @@ mod tests {
     }
 
     #[test]
+    fn patterns_leave_out_what_directories_do_unless_they_say_so() {
+        let it = directory(&[
+            "a/1.csv",
+            "a/_SUCCESS",
+            "a/.1.csv.crc",
+            "a/_temporary/2.csv",
+            "_b/3.csv",
+            "_b/_4",
+        ]);
+        for (pattern, matched) in [
+            ("a/*", &["a/1.csv"][..]),
+            ("./a/*", &["a/1.csv"]),
+            ("*/*.csv", &["a/1.csv"]),
+            ("*/*/*.csv", &[]),
+            ("**/*.csv", &["a/1.csv"]),
+            ("a/_*", &["a/_SUCCESS", "a/_temporary/2.csv"]),
+            ("a/.*.crc", &["a/.1.csv.crc"]),
+            ("a/[_]SUCCESS", &[]),
+            ("_*/*", &["_b/3.csv"]),
+            ("_b/*", &["_b/3.csv"]),
+            ("_b/**/*", &["_b/3.csv"]),
+        ] {
+            let found = names(it.path(), &[pattern]);
+            if matched.is_empty() {
+                assert!(found.unwrap_err().absent, "{pattern}");
+            } else {
+                let found = found.unwrap();
+                let found: Vec<_> = found.iter().map(|f| f.trim_start_matches("./")).collect();
+                assert_eq!(found, matched, "{pattern}");
+            }
+        }
+    }
+
+    #[test]
     fn sources_come_in_the_order_they_were_named() {
         let it = directory(&["b.csv", "a.csv", "c[1].csv", "x/9", "x/10"]);
         let all = names(it.path(), &["c[1].csv", "-", "?.csv", "x"]).unwrap();
@@ -218,6 +283,10 @@ mod tests {
         ] {
             let error = names(it.path(), sources).unwrap_err();
             assert!(error.to_string().contains(part), "{sources:?}: {error}");
+            assert_eq!(
+                error.absent,
+                ["none.csv", "*.parquet"].contains(sources.first().unwrap_or(&""))
+            );
         }
     }
 

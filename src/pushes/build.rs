@@ -8,9 +8,9 @@ use tidetable_storage::{
 };
 use tracing::{error, info, warn};
 
-use super::{child, full};
 use super::spec::{BuildSpec, Built, NotBuilt, PartSpec};
 use super::{Phase, PushOf, Pushes};
+use super::{child, full};
 use crate::http::error::{Fault, Problem};
 use crate::ingest::RowOptions;
 use crate::metrics::PushOutcome;
@@ -103,14 +103,17 @@ fn try_build(
         let _ = std::fs::remove_dir_all(store.layout().push(dataset, *version));
         return Ok(Some(PushOutcome::Aborted));
     };
-    let Built { digest, duplicates_dropped, peak_memory_bytes } =
+    let Built { digest, duplicates_dropped, others_dropped, peak_memory_bytes } =
         built.map_err(|not_built| full::told(pushes, push, not_built))?;
     let snapshot = VerifiedSnapshot::vouched(&spec.out, &digest)?;
     let records = snapshot.manifest().records;
     match store.publish(dataset, *version, &snapshot, duplicates_dropped, cause.clone()) {
         Ok(state) => {
             let state = state.as_str();
-            info!(%dataset, version = version.0, records, state, peak_memory_bytes, "published");
+            info!(
+                %dataset, version = version.0, records, duplicates_dropped, others_dropped, state,
+                peak_memory_bytes, "published"
+            );
         }
         Err(error) if error.code() == Code::OutcomeUnknown => {
             error!(%dataset, version = version.0, %error, "a restart settles whether it is published");

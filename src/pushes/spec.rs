@@ -56,6 +56,8 @@ pub(super) struct Built {
     pub(super) digest: Digest,
     /// Rows left out because an equal one is stored.
     pub(super) duplicates_dropped: u64,
+    /// Rows left out because `on_duplicate` chose another, or beyond `limit`.
+    pub(super) others_dropped: u64,
     /// The most memory that the process had resident, in bytes; 0 if the system does not
     /// say.
     pub(super) peak_memory_bytes: u64,

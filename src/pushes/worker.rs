@@ -118,6 +118,7 @@ fn build(spec: &BuildSpec) -> Result<Built, IngestError> {
     Ok(Built {
         digest: *verified.digest(),
         duplicates_dropped: gathered.duplicates_dropped,
+        others_dropped: gathered.others_dropped,
         peak_memory_bytes: peak_memory().unwrap_or_default(),
     })
 }

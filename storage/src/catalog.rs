@@ -272,6 +272,11 @@ impl Catalog {
         dataset.versions.get(&version).ok_or_else(|| dataset.absent(name, version))
     }
 
+    /// The last number that every dataset gave, also those that are deleted.
+    pub(crate) fn last_numbers(&self) -> impl Iterator<Item = (&DatasetName, u64)> {
+        self.datasets.iter().map(|(name, d)| (name, d.next_version.0 - 1))
+    }
+
     /// Whether that number was ever given, whatever became of it.
     pub(crate) fn was_admitted(&self, name: &DatasetName, version: Version) -> bool {
         self.datasets.get(name).is_some_and(|d| version < d.next_version)
@@ -464,8 +469,9 @@ impl Dataset {
     }
 
     fn forget_old_hold_keys(&mut self) {
-        let is_hold =
-            |r: &Remembered| matches!(r.outcome, Outcome::Held | Outcome::Hold(_) | Outcome::Released);
+        let is_hold = |r: &Remembered| {
+            matches!(r.outcome, Outcome::Held | Outcome::Hold(_) | Outcome::Released)
+        };
         let holds = self.idempotency.iter().filter(|(_, r)| is_hold(r));
         let mut holds: Vec<(u64, String)> = holds.map(|(key, r)| (r.seq, key.clone())).collect();
         let too_many = holds.len().saturating_sub(HOLD_KEYS_KEPT);

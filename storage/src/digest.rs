@@ -113,11 +113,7 @@ impl FileSums {
 impl FileSums {
     /// The sums of a file with these bytes.
     pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
-        Self {
-            bytes: bytes.len() as u64,
-            crc32: crc32fast::hash(bytes),
-            blake3: Digest::of(bytes),
-        }
+        Self { bytes: bytes.len() as u64, crc32: crc32fast::hash(bytes), blake3: Digest::of(bytes) }
     }
 }
 

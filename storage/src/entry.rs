@@ -97,7 +97,8 @@ mod tests {
 
     #[test]
     fn a_record_is_parsed_whole_or_known_to_be_cut() {
-        for (key, stored) in [(&b"k"[..], &b""[..]), (b"key", b"value"), (&[7; 300], &[9; 70_000])] {
+        for (key, stored) in [(&b"k"[..], &b""[..]), (b"key", b"value"), (&[7; 300], &[9; 70_000])]
+        {
             let whole = bytes(key, stored);
             let longer = [&whole[..], &[0xff; 20]].concat();
             let entry = Entry { key, stored, length: whole.len() };
@@ -121,6 +122,8 @@ mod tests {
         assert!(with(1, 8), "no key");
         assert!(with(6, 0), "a deletion");
         assert!(with(12, 1), "a sequence number");
-        assert!(Entry::parse(&[0, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 1, 1, 1, 1, 1]) == Parsed::Malformed);
+        assert!(
+            Entry::parse(&[0, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 1, 1, 1, 1, 1]) == Parsed::Malformed
+        );
     }
 }

@@ -13,20 +13,21 @@
 //! A file is `TIDEJRNL`, a format number (u32), then records (see `record.rs`).
 
 mod record;
+mod salvage;
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FallocateFlags;
 
 pub(crate) use record::Record;
+pub(crate) use salvage::Salvaged;
 
 use crate::durable;
 use crate::error::{Code, Error, Result};
-use crate::layout::Layout;
-use crate::lock;
+use crate::layout;
 use record::{HEAD, TAIL, read_head};
 
 const MAGIC: &[u8; 8] = b"TIDEJRNL";
@@ -247,25 +248,62 @@ pub fn journal_check(path: &Path) -> Result<JournalReport> {
     scan(path, &mut |_, _| Ok(()))
 }
 
-/// Cuts a journal behind its sound part, keeping the whole file beside it under
-/// `journal.before-cut-<bytes>`. What the cut part said is lost: run [`journal_check`]
-/// first, and mean it. [`Code::DirectoryInUse`] while a process has the data directory: what
-/// it is just appending would look torn.
-pub fn journal_cut(path: &Path) -> Result<JournalReport> {
-    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
-    let root = above.unwrap_or_else(|| Path::new("."));
-    let _lock = lock::take(&Layout::new(root))?;
-    let report = journal_check(path)?;
-    if report.fault.is_some() {
-        let kept = path.with_file_name(format!("journal.before-cut-{}", report.file_bytes));
-        std::fs::copy(path, &kept)
-            .map_err(|e| Error::io("keep a copy of the journal", &kept, e))?;
-        let copy = File::open(&kept).map_err(|e| Error::io("open the copy", &kept, e))?;
-        durable::sync_file(&copy, &kept)?;
-        durable::sync_dir(root)?;
-        truncate(path, report.sound_bytes)?;
+/// Reads a journal without changing it, and gives every record of its sound part to `each`.
+pub(crate) fn read(
+    path: &Path,
+    mut each: impl FnMut(u64, Record) -> Result<()>,
+) -> Result<JournalReport> {
+    scan(path, &mut each)
+}
+
+/// What can still be read behind the sound part that `report` found.
+pub(crate) fn salvage(path: &Path, report: &JournalReport) -> Result<Salvaged> {
+    let bytes = read_whole(path)?;
+    Ok(salvage::salvage(behind(&bytes, report), report.last_seq))
+}
+
+/// Puts `records` in the place of everything behind the sound part that `report` found. One
+/// rename does it: whatever is killed before that, the journal is as damaged as it was, and
+/// nothing starts on it. What is cut is kept: the whole file stays beside it under the name
+/// that this answers, `journal.before-cut-<bytes>`.
+pub(crate) fn cut(
+    path: &Path,
+    report: &JournalReport,
+    records: &[Record],
+) -> Result<Option<PathBuf>> {
+    let mut bytes = read_whole(path)?;
+    let kept = match report.fault {
+        Some(_) => Some(keep(path, &bytes)?),
+        None => None,
+    };
+    bytes.truncate(bytes.len() - behind(&bytes, report).len());
+    for (record, seq) in records.iter().zip(report.last_seq + 1..) {
+        bytes.extend_from_slice(&record.frame(seq));
     }
-    Ok(report)
+    durable::write_new(path, &bytes)?;
+    Ok(kept)
+}
+
+/// Keeps a copy under a name that no other content has.
+fn keep(path: &Path, bytes: &[u8]) -> Result<PathBuf> {
+    let mut attempt = 1;
+    loop {
+        let kept = path.with_file_name(layout::kept_journal(bytes.len(), attempt));
+        match std::fs::read(&kept) {
+            Ok(there) if there == bytes => return Ok(kept),
+            Ok(_) => attempt += 1,
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                durable::write_new(&kept, bytes)?;
+                return Ok(kept);
+            }
+            Err(e) => return Err(Error::io("compare with the journal kept before", kept, e)),
+        }
+    }
+}
+
+fn behind<'a>(bytes: &'a [u8], report: &JournalReport) -> &'a [u8] {
+    let sound = usize::try_from(report.sound_bytes).unwrap_or(usize::MAX);
+    bytes.get(sound..).unwrap_or_default()
 }
 
 fn truncate(path: &Path, len: u64) -> Result<()> {
@@ -365,8 +403,9 @@ fn read_whole(path: &Path) -> Result<Vec<u8>> {
 fn check_magic(path: &Path, bytes: &[u8]) -> Result<()> {
     let head = bytes.first_chunk::<12>().filter(|head| head.starts_with(MAGIC));
     let Some(head) = head else {
-        let text =
-            "this is no journal: its first bytes are not those of one. Restore it from a backup";
+        let text = "this is no journal, or it is damaged within its first 12 bytes: they are not \
+                    those of one. Nothing was changed, and `tidetable repair` cannot mend it. \
+                    Restore the journal from a backup of the same instant as the data";
         return Err(Error::new(Code::JournalCorrupt, text).at(path));
     };
     let format = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);
@@ -374,8 +413,9 @@ fn check_magic(path: &Path, bytes: &[u8]) -> Result<()> {
         return Ok(());
     }
     let text = format!(
-        "the journal has format {format}; this Tidetable reads format {FORMAT}. It is damaged, \
-         or was written by a newer one"
+        "the journal has format {format}; this Tidetable reads format {FORMAT}. Nothing was \
+         changed. If a newer Tidetable wrote it, use that one; else it is damaged: restore the \
+         journal from a backup of the same instant as the data"
     );
     Err(Error::new(Code::UnknownFormat, text).at(path))
 }

@@ -12,6 +12,10 @@
 //!     dictionary                       what its values have in common, if they are compressed
 //!     000001.sst …                     sorted, disjoint key ranges
 //!     db/                              RocksDB's own files and the index of keys, made from the SSTs
+//!   journal.before-cut-<bytes>         a journal that a repair has cut, as it was
+//!   cut-<bytes>/                       what the shortened one does not own
+//!     <dataset>/<version>/
+//!     staging/<dataset>.<version>/
 //! ```
 //!
 //! A push is named by its dataset and version: a version is one push, and `.` stands in
@@ -30,6 +34,8 @@ pub(crate) const POINTS: &str = "points";
 const DB: &str = "db";
 const DB_TMP: &str = "db.tmp";
 const PARTS: &str = "parts";
+const KEPT: &str = "journal.before-cut-";
+const CUT: &str = "cut-";
 
 /// The paths of one data directory.
 #[derive(Clone, Debug)]
@@ -81,6 +87,11 @@ impl Layout {
         self.push(dataset, version).join(format!("build-{attempt}"))
     }
 
+    /// Where a repair sets aside what a journal of so many bytes no longer owns.
+    pub(crate) fn cut(&self, bytes: u64) -> PathBuf {
+        self.root.join(format!("{CUT}{bytes}"))
+    }
+
     pub(crate) fn dataset(&self, dataset: &DatasetName) -> PathBuf {
         self.datasets().join(dataset.as_str())
     }
@@ -89,6 +100,26 @@ impl Layout {
     pub fn version(&self, dataset: &DatasetName, version: Version) -> PathBuf {
         self.dataset(dataset).join(version.to_string())
     }
+}
+
+/// The name under which a journal of so many bytes is kept when it is cut; the first try,
+/// or a later one if that name is taken.
+pub(crate) fn kept_journal(bytes: usize, attempt: u32) -> String {
+    match attempt {
+        0 | 1 => format!("{KEPT}{bytes}"),
+        n => format!("{KEPT}{bytes}-{n}"),
+    }
+}
+
+/// Whether a file of that name is a journal that was kept when it was cut.
+pub(crate) fn is_kept_journal(name: &str) -> bool {
+    let rest = name.strip_prefix(KEPT);
+    rest.is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit() || b == b'-'))
+}
+
+/// Whether a directory of that name is where a repair sets things aside.
+pub(crate) fn is_cut(name: &str) -> bool {
+    name.strip_prefix(CUT).is_some_and(|rest| rest.parse::<u64>().is_ok())
 }
 
 /// Which push a directory in `staging/` belongs to.
@@ -156,5 +187,10 @@ mod tests {
         for bad in ["course-recs", ".1", "a.0", "a.1.2", "..", "A.1"] {
             assert!(push_of(bad).is_none(), "{bad}");
         }
+        for good in [kept_journal(9, 1), kept_journal(9, 2)] {
+            assert!(is_kept_journal(&good), "{good}");
+        }
+        assert!(!is_kept_journal("journal.before-cut-9.tmp") && !is_kept_journal("journal"));
+        assert!(is_cut("cut-12") && !is_cut("cut-") && !is_cut("cut-x") && !is_cut("datasets"));
     }
 }

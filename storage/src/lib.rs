@@ -78,14 +78,14 @@ mod testing;
 
 pub use builder::{BuildOptions, Builder};
 pub use catalog::{
-    Activation, Admission, Catalog, Dataset, Entry, Expect, Happened, Held, Hold, Keep, Moved, Outcome,
-    Parked, Rollback, State,
+    Activation, Admission, Catalog, Dataset, Entry, Expect, Happened, Held, Hold, Keep, Moved,
+    Outcome, Parked, Rollback, State,
 };
 pub use config::{DatasetConfig, Gates};
 pub use digest::Digest;
 pub use error::{Code, Error, Kind, Result};
 pub use event::{Cause, Failed, Idempotency, Millis, SealedPart, Stats, Verdict};
-pub use journal::{JournalFault, JournalReport, journal_check, journal_cut};
+pub use journal::{JournalFault, JournalReport, journal_check};
 pub use layout::{Layout, MANIFEST};
 pub use live::{Datasets, Lease, Live, Opened, Served, dataset_not_found};
 pub use manifest::{Compression, DictionaryFile, Manifest, SstFile};
@@ -95,5 +95,8 @@ pub use rocks::BlockCache;
 pub use snapshot::{Scan, Snapshot};
 pub use sorter::{MIN_SORT_BYTES, Record, Sorted, Sorter};
 pub use space::{RESERVE_BYTES, free_bytes, require_space};
-pub use store::{Recovered, Recovery, Release, SelfActivation, Store, StoreOptions, Swept, now};
+pub use store::{
+    Recovered, Recovery, Release, Repair, SelfActivation, Standing, Store, StoreOptions, Swept,
+    now, read_catalog, repair, repair_plan,
+};
 pub use verify::{UnpublishedSnapshot, VerifiedSnapshot, verify_snapshot};

@@ -98,7 +98,9 @@ impl Compressor {
             back: 0,
         });
         let longest = match (here, there) {
-            (Some(here), Some(there)) => Some(if there.length > here.length { there } else { here }),
+            (Some(here), Some(there)) => {
+                Some(if there.length > here.length { there } else { here })
+            }
             (one, other) => one.or(other),
         };
         longest.filter(|found| found.length >= MIN_MATCH)
@@ -195,7 +197,14 @@ mod tests {
 
     fn text() -> impl Strategy<Value = Vec<u8>> {
         let words = prop::sample::select(vec![
-            "\"course\":\"", "databases", "0.25", "},{", "aaaaaaaa", "x", "\u{0}\u{0}", "learner:42",
+            "\"course\":\"",
+            "databases",
+            "0.25",
+            "},{",
+            "aaaaaaaa",
+            "x",
+            "\u{0}\u{0}",
+            "learner:42",
         ]);
         prop::collection::vec(words, 0..200).prop_map(|words| words.concat().into_bytes())
     }
@@ -216,12 +225,20 @@ mod tests {
     #[test]
     fn a_dictionary_shrinks_what_is_like_it() {
         let value = |n: u32| {
-            let one = |i: u32| format!("{{\"course\":\"c-{:05}\",\"score\":0.{}}}", n * 7919 % 5000 + i, n % 97 + i);
+            let one = |i: u32| {
+                format!(
+                    "{{\"course\":\"c-{:05}\",\"score\":0.{}}}",
+                    n * 7919 % 5000 + i,
+                    n % 97 + i
+                )
+            };
             (0..10).map(one).collect::<Vec<_>>().join(",").into_bytes()
         };
         let dictionary: Vec<u8> = (0..60).flat_map(value).collect();
         let (mut with, mut without) = (Compressor::new(&dictionary), Compressor::new(b""));
-        let sum = |compressor: &mut Compressor| (100..200).map(|n| round_trip(compressor, &value(n))).sum::<usize>();
+        let sum = |compressor: &mut Compressor| {
+            (100..200).map(|n| round_trip(compressor, &value(n))).sum::<usize>()
+        };
         let (with, without) = (sum(&mut with), sum(&mut without));
         assert!(with * 4 < without * 3, "{with} bytes with it, {without} without");
     }

@@ -310,9 +310,7 @@ mod tests {
     #[test]
     fn a_manifest_that_contradicts_itself_is_unusable() {
         type Break = fn(&mut Manifest);
-        let dictionary = |bytes| {
-            Some(DictionaryFile { bytes, crc32: 0, blake3: Digest::of(b"") })
-        };
+        let dictionary = |bytes| Some(DictionaryFile { bytes, crc32: 0, blake3: Digest::of(b"") });
         assert!(Manifest { dictionary: dictionary(1), ..good() }.check().is_ok());
         for bytes in [0, Dictionary::MAX_BYTES as u64 + 1, u64::MAX] {
             assert!(Manifest { dictionary: dictionary(bytes), ..good() }.check().is_err());

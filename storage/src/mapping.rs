@@ -71,9 +71,8 @@ impl Mapping {
         if populated.is_err() {
             // A kernel before 5.14, or a bad page: the reads themselves will tell.
             // SAFETY: as above.
-            let _ = unsafe {
-                rustix::mm::madvise(self.start.as_ptr().cast(), bytes, Advice::WillNeed)
-            };
+            let _ =
+                unsafe { rustix::mm::madvise(self.start.as_ptr().cast(), bytes, Advice::WillNeed) };
         }
     }
 

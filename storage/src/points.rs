@@ -257,7 +257,8 @@ impl Bucket {
 
     /// A bit for each place with this mark.
     fn marked(&self, mark: u64) -> u8 {
-        let bit = |(i, place): (usize, &u64)| u8::from(place >> (FILE_BITS + OFFSET_BITS) == mark) << i;
+        let bit =
+            |(i, place): (usize, &u64)| u8::from(place >> (FILE_BITS + OFFSET_BITS) == mark) << i;
         self.0.iter().enumerate().map(bit).fold(0, |all, one| all | one)
     }
 
@@ -330,7 +331,10 @@ mod tests {
         let last = Place { file: (1 << FILE_BITS) - 1, offset: (1 << OFFSET_BITS) - 1 };
         points.insert(hash(1), last).unwrap();
         assert_eq!(points.find(hash(1)).collect::<Vec<_>>(), [last]);
-        let beyond = [Place { file: 1 << FILE_BITS, offset: 0 }, Place { file: 0, offset: 1 << OFFSET_BITS }];
+        let beyond = [
+            Place { file: 1 << FILE_BITS, offset: 0 },
+            Place { file: 0, offset: 1 << OFFSET_BITS },
+        ];
         for place in beyond {
             assert_eq!(points.insert(hash(2), place).unwrap_err().code(), Code::IoFailed);
         }

@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ChecksumType, DB, DBRawIterator,
-    ErrorKind, IngestExternalFileOptions, LogLevel, Options, ReadOptions, SstFileWriter,
+    BlockBasedOptions, Cache, ChecksumType, DB, DBRawIterator, ErrorKind,
+    IngestExternalFileOptions, LogLevel, Options, ReadOptions, SstFileWriter,
 };
 
 use crate::error::{Code, Error, Result};

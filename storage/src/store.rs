@@ -12,6 +12,7 @@
 mod pointer;
 mod push;
 mod recovery;
+mod repair;
 mod sweep;
 
 use std::collections::HashMap;
@@ -24,6 +25,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub use pointer::Release;
 pub use push::SelfActivation;
 pub use recovery::{Recovered, Recovery};
+pub use repair::{Repair, Standing, read_catalog, repair, repair_plan};
 pub use sweep::Swept;
 
 use crate::catalog::{Catalog, Keep};

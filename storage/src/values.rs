@@ -167,9 +167,7 @@ impl Decoder {
         out.resize(start + length, 0);
         let target = &mut out[start..];
         let written = match (form, &self.zstd) {
-            (LZ4, _) => {
-                decompress_into_with_dict(block, target, self.dictionary.as_bytes()).ok()
-            }
+            (LZ4, _) => decompress_into_with_dict(block, target, self.dictionary.as_bytes()).ok(),
             (ZSTD, Some(dictionary)) => zstd_decompress(block, target, dictionary),
             _ => None,
         };
@@ -177,10 +175,7 @@ impl Decoder {
     }
 
     /// Form and payload of a stored value that fits its checksum.
-    pub(crate) fn check(
-        hash: KeyHash,
-        stored: &[u8],
-    ) -> std::result::Result<(u8, &[u8]), Damaged> {
+    pub(crate) fn check(hash: KeyHash, stored: &[u8]) -> std::result::Result<(u8, &[u8]), Damaged> {
         let body = stored.len().checked_sub(4).filter(|_| stored.len() >= LEAST).ok_or(Damaged)?;
         let (body, sum) = stored.split_at(body);
         if sum != checksum(hash, body).to_le_bytes() {
@@ -232,7 +227,8 @@ fn zstd_decompress(frame: &[u8], target: &mut [u8], dictionary: &DDict<'_>) -> O
     thread_local! {
         static CONTEXT: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
     }
-    CONTEXT.with_borrow_mut(|context| context.decompress_using_ddict(target, frame, dictionary).ok())
+    CONTEXT
+        .with_borrow_mut(|context| context.decompress_using_ddict(target, frame, dictionary).ok())
 }
 
 fn zstd_failed(error: std::io::Error) -> Error {
@@ -283,7 +279,8 @@ mod tests {
 
     #[test]
     fn any_damage_is_noticed() {
-        let value = b"{\"course\":\"databases\",\"score\":0.25},{\"course\":\"databases\"}".repeat(4);
+        let value =
+            b"{\"course\":\"databases\",\"score\":0.25},{\"course\":\"databases\"}".repeat(4);
         for compression in ALL {
             let dictionary = Dictionary::of_samples(compression, &[value[..70].to_vec()]);
             let mut encoder = Encoder::new(compression, &dictionary).unwrap();
@@ -325,6 +322,9 @@ mod tests {
             let made = Dictionary::of_samples(Compression::Lz4, &samples).as_bytes().len();
             assert!((Dictionary::MAX_BYTES / 2..=Dictionary::MAX_BYTES).contains(&made), "{made}");
         }
-        assert_eq!(Dictionary::of_samples(Compression::Lz4, &[b"ab".to_vec(), b"c".to_vec()]).as_bytes(), b"abc");
+        assert_eq!(
+            Dictionary::of_samples(Compression::Lz4, &[b"ab".to_vec(), b"c".to_vec()]).as_bytes(),
+            b"abc"
+        );
     }
 }

@@ -295,8 +295,7 @@ fn check_content(
         });
         let fed = fed.and_then(|()| hand_on(&mut batch));
         drop(batches);
-        let compared =
-            comparing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let compared = comparing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         if stopped { compared } else { fed.and(compared) }
     })
 }

@@ -1,4 +1,4 @@
-//! Versions on disk: publish (rename into place), list, remove.
+//! Versions on disk: publish (rename into place), list. The reaper removes them.
 //!
 //! Invariant kept here: a version's directory appears whole, by one rename, and is never
 //! written to again (invariant 1). What the journal does not own may be there after a
@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 use crate::layout::{self, Layout};
 use crate::names::{DatasetName, Version};
 use crate::verify::VerifiedSnapshot;
+
+/// No server gave so high a number: a directory of that name is somebody else's.
+pub(crate) const HIGHEST: u64 = 1 << 48;
 
 /// The push that a directory in staging belongs to, if its name says one, and its path.
 pub(crate) type Staged = (Option<(DatasetName, Version)>, PathBuf);
@@ -46,15 +49,23 @@ impl Versions {
 
     /// Every version directory there is, owned or not.
     pub(crate) fn list(&self) -> Result<Vec<(DatasetName, Version, PathBuf)>> {
+        list(&self.layout.datasets())
+    }
+
+    /// The versions and pushes that repairs have set aside, under numbers that a server may
+    /// have given.
+    pub(crate) fn set_aside(&self) -> Result<Vec<(DatasetName, Version, PathBuf)>> {
         let mut found = Vec::new();
-        for (name, path) in entries(&self.layout.datasets())? {
-            let Ok(dataset) = DatasetName::parse(&name) else { continue };
-            for (name, path) in entries(&path)? {
-                if let Ok(version) = Version::parse(&name) {
-                    found.push((dataset.clone(), version, path));
-                }
+        for (name, dir) in entries(self.layout.root())? {
+            if !layout::is_cut(&name) {
+                continue;
+            }
+            found.extend(list(&dir)?);
+            for (name, path) in entries(&Layout::new(dir).staging())? {
+                found.extend(layout::push_of(&name).map(|(dataset, v)| (dataset, v, path)));
             }
         }
+        found.retain(|(_, version, _)| version.0 <= HIGHEST);
         Ok(found)
     }
 
@@ -63,6 +74,20 @@ impl Versions {
         let staged = entries(&self.layout.staging())?;
         Ok(staged.into_iter().map(|(name, path)| (layout::push_of(&name), path)).collect())
     }
+}
+
+/// Every `<dataset>/<version>` beneath a directory.
+fn list(dir: &Path) -> Result<Vec<(DatasetName, Version, PathBuf)>> {
+    let mut found = Vec::new();
+    for (name, path) in entries(dir)? {
+        let Ok(dataset) = DatasetName::parse(&name) else { continue };
+        for (name, path) in entries(&path)? {
+            if let Ok(version) = Version::parse(&name) {
+                found.push((dataset.clone(), version, path));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// What is in a directory, by name; nothing if the directory is not there.

@@ -91,6 +91,19 @@ fn a_step_that_can_do_nothing_says_so_and_changes_nothing() {
     server.operate(D, "rollback", &expecting).expect(200);
     server.operate(D, "rollback", &expecting).problem(409, "current_changed");
     assert_serves(&server, 1);
+    // `null` is not the same as nothing said: it expects that nothing is current.
+    let first = json!({ "version": 2, "expect_current": null });
+    server.operate(D, "activate", &first).problem(409, "current_changed");
+    server
+        .operate(D, "rollback", &json!({ "expect_current": null }))
+        .problem(409, "current_changed");
+    server.push_with(
+        "fresh",
+        "key=k&format=ndjson&activate=false",
+        rows("fresh", 1, 10).as_bytes(),
+    );
+    let first = json!({ "version": 1, "expect_current": null });
+    server.operate("fresh", "activate", &first).expect(200);
     let to_a_bad_one = server.operate(D, "rollback", &json!({ "to": 2 }));
     assert_eq!(to_a_bad_one.status, 409, "{to_a_bad_one}");
     assert_serves(&server, 1);

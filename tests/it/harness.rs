@@ -218,7 +218,7 @@ impl Server {
         version["version"].as_u64().unwrap()
     }
 
-    /// Sets the dataset's configuration (what is not named keeps its default).
+    /// Sets the dataset's configuration (what is not named stays as it is).
     #[track_caller]
     pub(crate) fn configure(&self, dataset: &str, config: &Value) {
         let path = format!("/v1/datasets/{dataset}");

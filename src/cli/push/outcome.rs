@@ -11,8 +11,8 @@ pub(super) struct Pushed<'a> {
     pub(super) dataset: &'a str,
     /// What served before.
     pub(super) was: Option<u64>,
-    /// Bytes of all parts.
-    pub(super) sent: u64,
+    /// Bytes of all parts; `None` if an earlier run with this key had pushed them.
+    pub(super) sent: Option<u64>,
     pub(super) took: Duration,
 }
 
@@ -28,13 +28,13 @@ impl Pushed<'_> {
                 format!("{name} {v} is current{was}: {size}")
             }
             "ready" if version.code.is_some() => return Err(self.failure(version)),
+            "ready" if !version.activate => {
+                format!("{name} {v} is ready; `tidetable activate {name} {v}` serves it: {size}")
+            }
             "ready" if version.held => format!(
                 "{name} {v} is ready, but not current: {name} is held. \
                  `tidetable release {name}` ends that: {size}"
             ),
-            "ready" if !version.activate => {
-                format!("{name} {v} is ready; `tidetable activate {name} {v}` serves it: {size}")
-            }
             "ready" => format!(
                 "{name} {v} is ready, but not current: {}: {size}",
                 explanation(version).unwrap_or("a newer version became current before it")
@@ -49,7 +49,7 @@ impl Pushed<'_> {
         let mut text = match version.records {
             Some(1) => "1 record".to_owned(),
             Some(records) => format!("{} records", grouped(records)),
-            None => bytes(self.sent),
+            None => self.sent.map(bytes).unwrap_or_default(),
         };
         if let Some(size) = version.bytes {
             text.push_str(&format!(", {}", bytes(size)));
@@ -59,7 +59,10 @@ impl Pushed<'_> {
             1 => text.push_str(", 1 duplicate row dropped"),
             n => text.push_str(&format!(", {} duplicate rows dropped", grouped(n))),
         }
-        text.push_str(&format!(", in {}", duration(self.took)));
+        match self.sent {
+            Some(_) => text.push_str(&format!(", in {}", duration(self.took))),
+            None => text.push_str("; pushed before with this key: nothing was sent"),
+        }
         text
     }
 
@@ -111,7 +114,7 @@ mod tests {
     const PUSHED: Pushed<'_> = Pushed {
         dataset: "course-recs",
         was: Some(42),
-        sent: 1,
+        sent: Some(1),
         took: Duration::from_millis(3_200),
     };
 
@@ -134,6 +137,12 @@ mod tests {
         );
         let first = Pushed { was: None, ..PUSHED };
         assert!(first.summary(&version("active")).unwrap().contains("43 is current: 200,000"));
+        let before = Pushed { sent: None, was: None, ..PUSHED };
+        assert_eq!(
+            before.summary(&version("active")).unwrap(),
+            "course-recs 43 is current: 200,000 records, 86 MB; pushed before with this key: \
+             nothing was sent"
+        );
     }
 
     #[test]
@@ -141,9 +150,13 @@ mod tests {
         let held = Version { held: true, ..version("ready") };
         let text = PUSHED.summary(&held).unwrap();
         assert!(text.contains("is held") && text.contains("tidetable release"), "{text}");
-        let parked = Version { activate: false, ..version("ready") };
-        let text = PUSHED.summary(&parked).unwrap();
-        assert!(text.contains("tidetable activate course-recs 43"), "{text}");
+        // A release activates what asked for it: not this one, whether held or not.
+        for held in [false, true] {
+            let parked = Version { activate: false, held, ..version("ready") };
+            let text = PUSHED.summary(&parked).unwrap();
+            assert!(text.contains("tidetable activate course-recs 43"), "{text}");
+            assert!(!text.contains("release"), "{text}");
+        }
         let late = Version { detail: Some("44 was first".to_owned()), ..version("ready") };
         let text = PUSHED.summary(&late).unwrap();
         assert!(text.contains("not current: 44 was first"), "{text}");

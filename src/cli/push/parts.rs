@@ -19,6 +19,7 @@ use super::Push;
 use crate::cli::api::{self, List, version_path};
 use crate::cli::client::encoded;
 use crate::cli::exit::{Exit, Failure, Retry};
+use crate::cli::notes;
 use crate::cli::progress::Progress;
 use crate::cli::rows::{Origin, Source};
 
@@ -80,7 +81,7 @@ impl Push<'_> {
                 && Some(stored.bytes) == bytes
                 && stored.digest == digest_of(path)?
             {
-                eprintln!("{} is there already", part.source.name);
+                notes::say(format_args!("{} is there already", part.source.name));
                 total += stored.bytes;
                 continue;
             }
@@ -138,12 +139,46 @@ impl Push<'_> {
         })
     }
 
+    /// Fails unless what an earlier run with this key has committed is this push: other data
+    /// under the same key would otherwise be left out, and that called a success.
+    pub(super) fn same_as_before(&self, version: u64, parts: &[Part]) -> Result<(), Failure> {
+        let Some(why) = difference(&self.list(version)?, parts)? else { return Ok(()) };
+        let text = format!(
+            "{} {version} was pushed with this idempotency key before, from other data: {why}; \
+             nothing was sent",
+            self.dataset
+        );
+        let mut failure = Failure::new(Exit::Conflict, text);
+        failure.code = Some("idempotency_key_reused".to_owned());
+        Err(failure.about(self.dataset, Some(version)))
+    }
+
     /// The parts that the server holds, by name.
     fn stored(&self, version: u64) -> Result<HashMap<String, api::Part>, Failure> {
-        let path = format!("{}/parts", version_path(self.dataset, version));
-        let parts: Vec<api::Part> = List::read(self.client, &path, "parts", None)?.items()?;
-        Ok(parts.into_iter().map(|part| (part.part.clone(), part)).collect())
+        let parts = self.list(version)?.into_iter();
+        Ok(parts.map(|part| (part.part.clone(), part)).collect())
     }
+
+    /// The same in the order of the rows.
+    fn list(&self, version: u64) -> Result<Vec<api::Part>, Failure> {
+        let path = format!("{}/parts", version_path(self.dataset, version));
+        List::read(self.client, &path, "parts", None)?.items()
+    }
+}
+
+/// In what `parts` are not those that were committed.
+fn difference(committed: &[api::Part], parts: &[Part]) -> Result<Option<String>, Failure> {
+    let before: Vec<&str> = committed.iter().map(|part| part.part.as_str()).collect();
+    if !parts.iter().map(|part| part.name.as_str()).eq(before.iter().copied()) {
+        return Ok(Some(format!("its parts were {}", before.join(", "))));
+    }
+    for (part, before) in parts.iter().zip(committed) {
+        let read = part.read_whole()?;
+        if (read.bytes, read.digest.as_str()) != (before.bytes, before.digest.as_str()) {
+            return Ok(Some(format!("{} has other bytes", part.source.name)));
+        }
+    }
+    Ok(None)
 }
 
 impl Part {
@@ -176,6 +211,20 @@ impl Part {
             fault: None,
             progress,
         })
+    }
+
+    fn read_whole(&self) -> Result<WasRead, Failure> {
+        let bytes = self.bytes()?;
+        let mut progress = Progress::begin(format!("comparing {}", self.source.name), bytes);
+        let mut reader = self.open(bytes, &mut progress)?;
+        let copied = io::copy(&mut reader, &mut io::sink());
+        let read = reader.finish();
+        progress.end();
+        match (&read.fault, copied) {
+            (Some(why), _) => Err(Failure::new(Exit::Failed, why.clone())),
+            (None, Err(error)) => Err(Failure::io("read", &self.source.name, &error)),
+            (None, Ok(_)) => Ok(read),
+        }
     }
 
     fn differs(&self, stored: Option<&api::Part>, read: u64) -> Failure {

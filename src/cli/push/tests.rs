@@ -1,6 +1,6 @@
 //! Pushes against a server that plays a part: what is sent, how often, and how it ends.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use crate::cli::stub::{Asked as Request, Reply, Stub};
 /// A server that plays its part well, with faults to order.
 #[derive(Default)]
 struct Played {
-    parts: HashMap<String, Vec<u8>>,
+    parts: BTreeMap<String, Vec<u8>>,
     /// What the settled version says besides `version`.
     settled: Value,
     /// The state a version has when it is found by its key.
@@ -76,6 +76,10 @@ fn part(name: &str, bytes: &[u8]) -> Value {
     json!({"part": name, "bytes": bytes.len(), "digest": format!("sha-256=:{sum}:")})
 }
 
+fn patience(retries: u32) -> Patience {
+    Patience { retries, first_pause: Duration::from_millis(1), out_of_reach: None }
+}
+
 /// Pushes two files to a server that is asked `requests` times.
 fn push(
     played: Played,
@@ -97,8 +101,7 @@ fn push(
     let stub =
         Stub::scripted(requests, Box::new(move |_, asked| playing.lock().unwrap().answer(asked)));
     let client = Client::new(&stub.address(), None).unwrap();
-    let client =
-        client.with_patience(Patience { retries: 3, first_pause: Duration::from_millis(1) });
+    let client = client.with_patience(patience(3));
     let push = Push {
         client: &client,
         dataset: "recs",
@@ -165,7 +168,7 @@ fn a_lost_answer_is_asked_for_again_under_the_same_idempotency_key() {
 
 #[test]
 fn parts_that_are_there_are_not_sent_again() {
-    let mut parts = HashMap::new();
+    let mut parts = BTreeMap::new();
     parts.insert("a.ndjson".to_owned(), b"{\"id\":1}\n".to_vec());
     parts.insert("b.ndjson".to_owned(), b"{\"id\":9}\n".to_vec());
     let played = Played { parts, settled: active(), ..Played::default() };
@@ -177,13 +180,35 @@ fn parts_that_are_there_are_not_sent_again() {
     assert_eq!(played.parts["b.ndjson"], b"{\"id\":2}\n", "same length, other bytes: replaced");
 }
 
+/// A server at which the same key was committed with these bytes of `b.ndjson`.
+fn committed(b: &str) -> Played {
+    let mut parts = BTreeMap::new();
+    parts.insert("a.ndjson".to_owned(), b"{\"id\":1}\n".to_vec());
+    parts.insert("b.ndjson".to_owned(), b.as_bytes().to_vec());
+    Played { found: Some("building"), parts, settled: active(), ..Played::default() }
+}
+
 #[test]
 fn a_push_that_was_committed_before_only_waits_for_its_outcome() {
-    let played = Played { found: Some("building"), settled: active(), ..Played::default() };
-    let (result, asked, played) = push(played, 4, Some("job-7"));
+    let (result, asked, _) = push(committed("{\"id\":2}\n"), 5, Some("job-7"));
     result.unwrap();
-    assert!(played.parts.is_empty());
-    assert!(lines(&asked)[3].ends_with("?wait=30"));
+    let lines = lines(&asked);
+    assert!(lines.iter().all(|line| !line.starts_with("PUT")), "{lines:?}");
+    assert!(lines[4].ends_with("?wait=30"));
+}
+
+#[test]
+fn a_key_that_was_used_for_other_data_is_a_conflict_and_not_a_success() {
+    let mut fewer = committed("");
+    fewer.parts.remove("b.ndjson");
+    for (played, why) in [(committed("{\"id\":9}\n"), "b.ndjson has other"), (fewer, "its parts")] {
+        let failure = push(played, 4, Some("job-7")).0.unwrap_err();
+        assert_eq!(failure.exit, Exit::Conflict);
+        assert_eq!(failure.code.as_deref(), Some("idempotency_key_reused"));
+        let text = failure.text();
+        assert!(text.contains(why) && text.contains("nothing was sent"), "{text}");
+        assert!(text.contains("--idempotency-key of its own"), "{text}");
+    }
 }
 
 #[test]
@@ -215,8 +240,7 @@ fn a_part_that_arrives_differently_fails_the_push_and_says_how_to_resume() {
     std::fs::write(&path, "x").unwrap();
     let stub = Stub::scripted(4, Box::new(script));
     let client = Client::new(&stub.address(), None).unwrap();
-    let client =
-        client.with_patience(Patience { retries: 1, first_pause: Duration::from_millis(1) });
+    let client = client.with_patience(patience(1));
     let push = Push {
         client: &client,
         dataset: "recs",

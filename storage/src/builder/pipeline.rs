@@ -43,7 +43,9 @@ impl Pipeline {
         let tables = Tables { dir: dir.to_owned(), file_bytes, open: None, closing: Vec::new() };
         Ok(Self {
             batches: Some(batches),
-            compressing: Some(spawn("compress", dir, move || compress(&raw, &compressed, encoder))?),
+            compressing: Some(spawn("compress", dir, move || {
+                compress(&raw, &compressed, encoder)
+            })?),
             writing: Some(spawn("write", dir, move || tables.write_all(&stored))?),
         })
     }

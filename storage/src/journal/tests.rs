@@ -90,6 +90,8 @@ fn any_flipped_bit_stops_the_start_and_changes_nothing() {
             let codes = [Code::JournalCorrupt, Code::UnknownFormat];
             assert!(codes.contains(&error.code()), "byte {at} bit {bit}: {error}");
             assert_eq!(error.path(), Some(path.as_path()));
+            // Whatever it is, it says what to do.
+            assert!(error.detail().contains("from a backup"), "byte {at} bit {bit}: {error}");
             assert_eq!(std::fs::read(&path).unwrap(), bytes, "byte {at} bit {bit}");
         }
     }
@@ -282,7 +284,7 @@ fn an_append_that_does_not_fit_is_taken_back_whole() {
 }
 
 #[test]
-fn a_cut_keeps_the_whole_file_beside_it() {
+fn a_cut_keeps_the_whole_file_beside_it_and_numbers_go_on() {
     let (dir, path) = written(3);
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[ends(3)[1] + HEAD] ^= 1;
@@ -292,24 +294,33 @@ fn a_cut_keeps_the_whole_file_beside_it() {
     assert_eq!(report.sound_bytes as usize, ends(3)[1]);
     assert!(matches!(report.fault, Some(JournalFault::Damaged(_))));
     assert_eq!(std::fs::read(&path).unwrap(), bytes, "a check changes nothing");
+    let salvaged = salvage(&path, &report).unwrap();
+    assert_eq!((salvaged.records, salvaged.lost), (vec![(3, record(3))], 1));
 
-    journal_cut(&path).unwrap();
     let kept = dir.path().join(format!("journal.before-cut-{}", bytes.len()));
+    assert_eq!(cut(&path, &report, &[record(2)]).unwrap().as_ref(), Some(&kept));
     assert_eq!(std::fs::read(&kept).unwrap(), bytes);
-    assert_eq!(open(&path).unwrap().read, records(1));
-    std::fs::remove_file(&kept).unwrap();
-    assert_eq!(journal_cut(&path).unwrap().fault, None, "nothing to cut");
-    assert!(!kept.exists());
+    assert_eq!(open(&path).unwrap().read, records(2));
+    let report = journal_check(&path).unwrap();
+    assert_eq!(cut(&path, &report, &[record(3)]).unwrap(), None, "nothing is cut");
+    assert_eq!(open(&path).unwrap().read, records(3));
 }
 
 #[test]
-fn a_journal_in_use_is_not_cut() {
+fn a_journal_kept_before_is_never_replaced_by_another() {
     let (dir, path) = written(1);
-    let torn = [std::fs::read(&path).unwrap(), vec![1; 5]].concat();
-    std::fs::write(&path, &torn).unwrap();
-    let _lock = lock::take(&Layout::new(dir.path())).unwrap();
-    assert_eq!(journal_cut(&path).unwrap_err().code(), Code::DirectoryInUse);
-    assert_eq!(std::fs::read(&path).unwrap(), torn);
+    let sound = std::fs::read(&path).unwrap();
+    for (fill, name) in [(1, "-2"), (2, ""), (1, "-2")] {
+        let bytes = [sound.clone(), vec![fill; 5]].concat();
+        std::fs::write(&path, &bytes).unwrap();
+        // The first name is taken by what the second round will cut.
+        let taken = dir.path().join(format!("journal.before-cut-{}", bytes.len()));
+        std::fs::write(taken, [sound.clone(), vec![2; 5]].concat()).unwrap();
+        let report = journal_check(&path).unwrap();
+        let kept = cut(&path, &report, &[]).unwrap().unwrap();
+        let expected = dir.path().join(format!("journal.before-cut-{}{name}", bytes.len()));
+        assert_eq!((&kept, std::fs::read(&kept).unwrap()), (&expected, bytes));
+    }
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! A snapshot is read as what was built, and damage is an error and never a value.
+
 use super::*;
 use crate::durable;
 use crate::error::{Code, Error};

@@ -1,3 +1,5 @@
+//! Records come out sorted and stable, whatever the order, the budget and the sizes.
+
 use super::*;
 
 use proptest::prelude::*;

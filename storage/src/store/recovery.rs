@@ -61,7 +61,7 @@ pub(super) fn open(root: &Path, options: StoreOptions) -> Result<(Store, Recover
     let mut recovery = Recovery::default();
     let (journal, torn_bytes) = Journal::open(&layout.journal(), |seq, record| {
         recovery.events += 1;
-        fold(&mut catalog, &layout, seq, record)
+        fold(&mut catalog, &layout.journal(), seq, record)
     })?;
     recovery.torn_bytes = torn_bytes;
 
@@ -136,9 +136,15 @@ impl Store {
                 continue;
             }
             if !catalog.was_admitted(&dataset, version) {
-                return Err(older_journal(&self.layout, &dataset, version));
+                return Err(older_journal(&dataset, version, &path));
             }
             unowned.push(path);
+        }
+        // A repair that was killed: it has set aside what the journal does not know yet.
+        for (dataset, version, path) in self.versions.set_aside()? {
+            if !catalog.was_admitted(&dataset, version) {
+                return Err(older_journal(&dataset, version, &path));
+            }
         }
         for (push, path) in self.versions.staged()? {
             let state = push.and_then(|(d, v)| catalog.entry(&d, v).ok()).map(|e| e.state);
@@ -206,13 +212,14 @@ pub(super) fn by_the_server() -> Cause {
     Cause { actor: "tidetable".to_owned(), ..Cause::default() }
 }
 
-fn fold(catalog: &mut Catalog, layout: &Layout, seq: u64, record: Record) -> Result<()> {
+/// Takes one record of the journal at `journal` into the catalogue.
+pub(super) fn fold(catalog: &mut Catalog, journal: &Path, seq: u64, record: Record) -> Result<()> {
     match record {
         Record::Event(cause, event) => catalog.apply(seq, &cause, &event),
         Record::Checkpoint(json) => {
             *catalog = serde_json::from_str(&json).map_err(|e| {
                 let text = "the checkpoint in the journal is not one this Tidetable can read";
-                Error::new(Code::UnknownFormat, text).at(layout.journal()).because(e)
+                Error::new(Code::UnknownFormat, text).at(journal).because(e)
             })?;
         }
     }
@@ -232,12 +239,12 @@ fn refuse_data_without_journal(layout: &Layout, versions: &Versions) -> Result<(
     Err(Error::new(Code::JournalCorrupt, text).at(journal))
 }
 
-fn older_journal(layout: &Layout, dataset: &DatasetName, version: Version) -> Error {
+fn older_journal(dataset: &DatasetName, version: Version, path: &Path) -> Error {
     let text = format!(
         "version {version} of {dataset} is on the disk, but the journal never gave that number: \
-         the journal is older than the data, or was cut. Starting would remove that version, so \
-         nothing was done. Restore the newer journal, or move {} away",
-        layout.version(dataset, version).display()
+         the journal is older than the data, or was cut. Starting would remove that version, or \
+         give its number again, so nothing was done. Restore the newer journal, or see \
+         `tidetable repair DIR`, which shows what --cut would set aside"
     );
-    Error::new(Code::JournalCorrupt, text).at(layout.journal())
+    Error::new(Code::JournalCorrupt, text).at(path)
 }

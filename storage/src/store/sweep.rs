@@ -21,7 +21,7 @@ pub struct Swept {
 
 impl Store {
     /// Deletes what is due, and shortens the journal if it has grown long. Run it after an
-    /// activation and every minute or so: grace times end by themselves.
+    /// activation and every half minute or so: grace times end by themselves.
     pub fn sweep(&self) -> Result<Swept> {
         self.sweep_at(now())
     }

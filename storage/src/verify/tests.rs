@@ -1,3 +1,5 @@
+//! Every byte counts: what is not as the manifest says is refused, and named.
+
 use super::*;
 use crate::durable;
 use crate::testing::{build, flip, records, verified};

@@ -1,0 +1,161 @@
+//! The command line against a real server: exit codes, what stands on standard error, and
+//! that a command which says it did something has done it.
+
+use std::fs;
+use std::process::Output;
+
+use serde_json::{Value, json};
+
+use crate::data::rows;
+use crate::harness::{Server, tidetable};
+
+const D: &str = "recs";
+
+/// Runs a command against the server.
+fn run(server: &Server, arguments: &[&str]) -> Output {
+    let address = format!("http://{}", server.address());
+    tidetable(arguments).env("TIDETABLE_SERVER", address).output().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Ended with that exit code.
+#[track_caller]
+fn ended(output: &Output, code: i32) {
+    assert_eq!(output.status.code(), Some(code), "{}{}", out(output), err(output));
+}
+
+/// Standard error is empty, or one JSON object.
+#[track_caller]
+fn only_json_on_stderr(output: &Output) {
+    let said = err(output);
+    if output.status.success() {
+        assert_eq!(said, "");
+    } else {
+        let error: Value = serde_json::from_str(&said).unwrap_or_else(|e| panic!("{e}: {said}"));
+        assert_eq!(error["error"]["exit"], output.status.code().unwrap(), "{said}");
+    }
+}
+
+#[test]
+fn null_turns_a_gate_off_and_is_refused_where_it_means_nothing() {
+    let server = Server::start();
+    server.pushed(D, &rows(D, 1, 1000));
+    ended(&run(&server, &["config", D, "owner=us", "gates.max_shrink_percent=10"]), 0);
+    ended(&run(&server, &["config", D, "gates.max_shrink_percent=null", "owner=null"]), 0);
+    let config = &server.dataset(D)["config"];
+    assert_eq!(
+        (&config["gates"]["max_shrink_percent"], &config["owner"]),
+        (&json!(null), &json!(null))
+    );
+    ended(&run(&server, &["config", D, "retain=null"]), 2);
+    assert_eq!(server.dataset(D)["config"]["retain"], 3);
+    let shown = run(&server, &["config", D, "--json"]);
+    let changed = run(&server, &["config", D, "retain=4", "--json"]);
+    let [shown, changed]: [Value; 2] =
+        [&shown, &changed].map(|output| serde_json::from_str(&out(output)).unwrap());
+    assert_eq!((&shown["config"]["retain"], &changed["config"]["retain"]), (&json!(3), &json!(4)));
+    assert_eq!(shown["dataset"], changed["dataset"]);
+}
+
+#[test]
+fn a_key_that_was_used_for_other_data_is_a_conflict() {
+    let server = Server::start();
+    let file = server.beside("rows.ndjson");
+    let path = file.to_str().unwrap();
+    let push = ["push", D, path, "--key", "k", "--idempotency-key", "run-7"];
+    fs::write(&file, rows(D, 1, 10)).unwrap();
+    ended(&run(&server, &push), 0);
+    let again = run(&server, &push);
+    ended(&again, 0);
+    assert!(
+        out(&again).contains("pushed before with this key: nothing was sent"),
+        "{}",
+        out(&again)
+    );
+    fs::write(&file, rows(D, 2, 10)).unwrap();
+    let other = run(&server, &push);
+    ended(&other, 5);
+    assert!(err(&other).contains("rows.ndjson has other bytes"), "{}", err(&other));
+    assert_eq!(server.dataset(&format!("{D}/versions"))["versions"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn sources_that_are_not_there_or_tell_no_format_end_alike_in_a_dry_run() {
+    let server = Server::start();
+    let odd = server.beside("part-0");
+    fs::write(&odd, "1|2\n").unwrap();
+    let marked = server.beside("out");
+    fs::create_dir(&marked).unwrap();
+    fs::write(marked.join("a.ndjson"), rows(D, 1, 10)).unwrap();
+    fs::write(marked.join("_SUCCESS"), "").unwrap();
+    for dry in [&[][..], &["--dry-run"]] {
+        let push = |source: &str| run(&server, &[&["push", D, source, "--key", "k"], dry].concat());
+        ended(&push("nowhere.ndjson"), 4);
+        ended(&push("nowhere/*.ndjson"), 4);
+        ended(&push(odd.to_str().unwrap()), 3);
+        ended(&push(&format!("{}/*", marked.display())), 0);
+    }
+}
+
+#[test]
+fn with_json_nothing_else_stands_on_standard_error() {
+    let server = Server::start();
+    let file = server.beside("rows.ndjson");
+    fs::write(&file, rows(D, 1, 10)).unwrap();
+    let path = file.to_str().unwrap();
+    for (arguments, code) in [
+        (&["push", D, path, "--key", "k", "--idempotency-key", "a"][..], 0),
+        (&["push", D, path, "--key", "k", "--idempotency-key", "a"], 0),
+        (&["push", D, path, "--key", "k", "--dry-run"], 0),
+        (&["push", D, path, "--key", "absent"], 3),
+        (&["push", D, path], 2),
+        (&["push", D], 2),
+        (&["activate", D, "latest"], 2),
+        (&["get", D, "absent"], 4),
+        (&["history", "nobody"], 4),
+        (&["no-such-command"], 2),
+    ] {
+        let output = run(&server, &[arguments, &["--json"]].concat());
+        ended(&output, code);
+        only_json_on_stderr(&output);
+    }
+    let verify = tidetable(&["verify", "--json"]).arg(server.data()).output().unwrap();
+    ended(&verify, 0);
+    only_json_on_stderr(&verify);
+}
+
+#[test]
+fn a_negative_number_is_a_key() {
+    let server = Server::start();
+    server.pushed(D, "{\"k\":-7,\"n\":1}\n");
+    let found = run(&server, &["get", D, "-7"]);
+    ended(&found, 0);
+    assert_eq!(out(&found), "{\"k\":-7,\"n\":1}");
+}
+
+#[test]
+fn rows_that_an_option_left_out_are_told_in_the_log() {
+    let server = Server::start();
+    let rows = "{\"k\":1,\"n\":1}\n{\"k\":1,\"n\":2}\n{\"k\":1,\"n\":3}\n";
+    server.push_with(D, "key=k&format=ndjson&on_duplicate=first", rows.as_bytes()).expect(201);
+    assert!(server.said().contains("others_dropped=2"), "{}", server.said());
+    server.push_with(D, "key=k&format=ndjson&collect=true&limit=2", rows.as_bytes()).expect(201);
+    assert!(server.said().contains("others_dropped=1"), "{}", server.said());
+}
+
+#[test]
+fn an_empty_variable_is_not_set_and_a_token_is_not_for_the_server() {
+    let empty = tidetable(&["get", D, "1"]).env("TIDETABLE_SERVER", "").output().unwrap();
+    // Whether or not somebody listens there: it is an address.
+    assert_ne!(empty.status.code(), Some(2), "{}", err(&empty));
+    let serve = tidetable(&["serve", "--token", "secret"]).output().unwrap();
+    ended(&serve, 2);
+    assert!(err(&serve).contains("would ignore it"), "{}", err(&serve));
+}
