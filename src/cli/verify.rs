@@ -177,7 +177,7 @@ mod tests {
             store.receive_part(&a, version, part.sync().unwrap()).unwrap();
             store.seal(&a, version, true, None, Cause::default()).unwrap();
             let out = store.layout().build(&a, version, 1);
-            let mut builder = Builder::create(&out, BuildOptions::default()).unwrap();
+            let mut builder = Builder::create(&out, BuildOptions::default(), &[]).unwrap();
             builder.add(b"k", n.to_string().as_bytes()).unwrap();
             let snapshot = builder.finish().unwrap().verify(&mut |_| {}).unwrap();
             store.publish(&a, version, &snapshot, 0, Cause::default()).unwrap();
