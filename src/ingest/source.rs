@@ -136,7 +136,8 @@ fn is_aside(pattern: &str, path: &Path) -> bool {
     if segments.contains(&"**") {
         // Any number of names stand for it.
         let literal = segments.iter().take_while(|s| !s.contains(['*', '?', '['])).count();
-        let said = |name: &str| segments.iter().any(|s| s.get(..1) == name.get(..1));
+        let patterns = &segments[literal..];
+        let said = |name: &str| patterns.iter().any(|s| s.get(..1) == name.get(..1));
         let mut matched = names.iter().rev().take(names.len().saturating_sub(literal));
         return matched.any(|name| aside(name) && !said(name));
     }
