@@ -82,6 +82,8 @@ pub(crate) struct Metrics {
     lookup_times: Box<[LookupTimes; SHARDS]>,
     datasets: RwLock<BTreeMap<DatasetName, Arc<DatasetMetrics>>>,
     requests: RwLock<BTreeMap<String, Arc<RouteMetrics>>>,
+    /// Datasets forgotten so far.
+    forgotten: AtomicU64,
     panics: AtomicU64,
     journal_bytes: AtomicU64,
     /// Counted by the server itself.
@@ -111,6 +113,7 @@ impl Metrics {
             lookup_times: Box::default(),
             datasets: RwLock::default(),
             requests: RwLock::default(),
+            forgotten: AtomicU64::new(0),
             panics: AtomicU64::new(0),
             journal_bytes: AtomicU64::new(0),
             connections: Connections::default(),
@@ -129,6 +132,13 @@ impl Metrics {
     /// Drops the counters of a dataset that was deleted.
     pub(crate) fn forget(&self, name: &DatasetName) {
         self.datasets.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.forgotten.fetch_add(1, Relaxed);
+    }
+
+    /// A number that is another one after each [`Metrics::forget`]: whoever keeps the counters
+    /// of a dataset then asks for them again.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten.load(Relaxed)
     }
 
     /// How long the store took for one lookup. Three uncontended additions.
@@ -142,14 +152,17 @@ impl Metrics {
 
     /// One request was answered. `route` is the pattern it matched.
     pub(crate) fn request(&self, route: Option<&str>, status: StatusCode) {
-        let route = route.unwrap_or("none");
+        self.route(route.unwrap_or("none")).count(status);
+    }
+
+    /// The counters of a route. Takes a lock.
+    pub(crate) fn route(&self, route: &str) -> Arc<RouteMetrics> {
         let known =
             self.requests.read().unwrap_or_else(PoisonError::into_inner).get(route).cloned();
-        let counters = known.unwrap_or_else(|| {
+        known.unwrap_or_else(|| {
             let mut all = self.requests.write().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(all.entry(route.to_owned()).or_default())
-        });
-        counters.count(status);
+        })
     }
 
     /// A handler panicked and was caught.
@@ -283,23 +296,26 @@ struct PushTimes {
     sum: f64,
 }
 
+/// Statuses that each thread counts for itself: those of nearly all requests.
+const COMMON: [StatusCode; 3] = [StatusCode::OK, StatusCode::NOT_MODIFIED, StatusCode::NOT_FOUND];
+
 /// The requests of one route, by status.
 #[derive(Debug, Default)]
-struct RouteMetrics {
-    /// Successful requests of each thread: nearly all of them.
-    ok: [OkCount; SHARDS],
+pub(crate) struct RouteMetrics {
+    common: [CommonCounts; SHARDS],
     /// Every other status, from 100 to 599.
     other: Mutex<BTreeMap<u16, u64>>,
 }
 
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct OkCount(AtomicU64);
+struct CommonCounts([AtomicU64; COMMON.len()]);
 
 impl RouteMetrics {
-    fn count(&self, status: StatusCode) {
-        if status == StatusCode::OK {
-            self.ok[shard()].0.fetch_add(1, Relaxed);
+    /// One request was answered.
+    pub(crate) fn count(&self, status: StatusCode) {
+        if let Some(at) = COMMON.iter().position(|common| *common == status) {
+            self.common[shard()].0[at].fetch_add(1, Relaxed);
             return;
         }
         let mut other = self.other.lock().unwrap_or_else(PoisonError::into_inner);
@@ -308,9 +324,11 @@ impl RouteMetrics {
 
     fn all(&self) -> BTreeMap<u16, u64> {
         let mut all = self.other.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let ok: u64 = self.ok.iter().map(|shard| shard.0.load(Relaxed)).sum();
-        if ok > 0 {
-            all.insert(200, ok);
+        for (at, status) in COMMON.iter().enumerate() {
+            let count: u64 = self.common.iter().map(|shard| shard.0[at].load(Relaxed)).sum();
+            if count > 0 {
+                all.insert(status.as_u16(), count);
+            }
         }
         all
     }

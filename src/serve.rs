@@ -46,8 +46,8 @@ pub(crate) fn run(config: ServeConfig) -> anyhow::Result<()> {
     let opening = open_in_background(&app)?;
     let sweeping = sweeper.start(&app)?;
     let looking = looker::start(&app)?;
-    let router = http::router(&app);
-    let ended = server::serve(listening, &router, &limits, &metrics, &stop)?;
+    let service = http::service(&app);
+    let ended = server::serve(listening, &service, &limits, &metrics, &stop)?;
     app.pushes.stop();
     sweeping.stop();
     looking.stop();

@@ -22,6 +22,8 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 const REQUEST_ID_TOO: HeaderName = HeaderName::from_static("request-id");
 /// The longest id taken from a client, in bytes.
 const MAX_ID_BYTES: usize = 128;
+/// The length of a new id.
+pub(crate) const FRESH_BYTES: usize = uuid::fmt::Hyphenated::LENGTH;
 
 /// Sends the logs of this process to standard error, in `format`. `filter` is a level
 /// (`info`) or a list as in `info,tidetable::server=debug`; the variable `RUST_LOG` takes
@@ -60,6 +62,12 @@ impl RequestId {
     /// A new id (UUID version 7): sortable by time, unique across servers. Takes no system
     /// call, since each "key not found" has one.
     pub(crate) fn fresh() -> Self {
+        let text = Self::fresh_text();
+        Self(std::str::from_utf8(&text).expect("hexadecimal digits and dashes").into())
+    }
+
+    /// The text of a new id, which always has this length.
+    pub(crate) fn fresh_text() -> [u8; FRESH_BYTES] {
         static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -71,8 +79,9 @@ impl RequestId {
         let now = chrono::Utc::now().timestamp_millis();
         let millis = u64::try_from(now).unwrap_or_default();
         let id = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
-        let mut text = uuid::Uuid::encode_buffer();
-        Self((&*id.hyphenated().encode_lower(&mut text)).into())
+        let mut text = [0; FRESH_BYTES];
+        id.hyphenated().encode_lower(&mut text);
+        text
     }
 
     /// The id as text.

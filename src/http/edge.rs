@@ -92,6 +92,11 @@ where
     }
 }
 
+/// Whether the log has a line for each read.
+pub(crate) fn logs_reads() -> bool {
+    tracing::enabled!(tracing::Level::DEBUG)
+}
+
 /// Whether a browser sends this for a page of another site. A page that somebody opens
 /// must not be able to roll back a dataset of a server on that person's machine. Clients
 /// that are no browsers do not send the header.
@@ -143,7 +148,7 @@ impl Seen {
         if let Some(id) = &id {
             request.extensions_mut().insert(id.clone());
         }
-        let timed = !reads || tracing::enabled!(tracing::Level::DEBUG);
+        let timed = !reads || logs_reads();
         Self {
             route: request.extensions().get::<MatchedPath>().cloned(),
             began: timed.then(Instant::now),

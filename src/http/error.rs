@@ -225,9 +225,14 @@ impl Problem {
         document
     }
 
+    /// The body of the answer.
+    pub(crate) fn text(&self, request_id: &str) -> String {
+        self.document(request_id).to_string()
+    }
+
     /// The whole answer. Called by the edge, which knows the request's id.
     pub(crate) fn render(&self, request_id: &str) -> Response {
-        let mut response = (self.0.status, self.document(request_id).to_string()).into_response();
+        let mut response = (self.0.status, self.text(request_id)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -52,7 +52,8 @@ impl ETag {
         headers.get_all(IF_NONE_MATCH).iter().any(|value| self.is_in(value.as_bytes()))
     }
 
-    fn is_in(&self, list: &[u8]) -> bool {
+    /// The same for one such header.
+    pub(crate) fn is_in(&self, list: &[u8]) -> bool {
         if list.trim_ascii() == b"*" {
             return true;
         }

@@ -23,16 +23,28 @@ pub(crate) mod extract;
 pub(crate) mod fields;
 pub(crate) mod keys;
 mod openapi;
+mod plain;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post, put};
 
+use crate::server::{Service, Shortcut};
 use crate::state::AppState;
 
+/// The route of a lookup, as it is counted.
+const KEY: &str = "/v1/datasets/{dataset}/keys/{key}";
+
+/// Everything that is served: every route, and a short way for the plainest lookups.
+pub(crate) fn service(app: &AppState) -> Service {
+    let lookups = Arc::clone(app);
+    let shortcut = move || -> Box<dyn Shortcut> { Box::new(plain::PlainLookups::new(&lookups)) };
+    Service { router: router(app), shortcut: plain::is_allowed().then(|| Arc::new(shortcut) as _) }
+}
+
 /// Every route there is.
-pub(crate) fn router(app: &AppState) -> Router {
+fn router(app: &AppState) -> Router {
     let edge = edge::Edge::new(Arc::clone(&app.metrics), app.config.max_uri_bytes.as_usize());
     Router::new()
         // Reads.

@@ -49,12 +49,7 @@ pub(crate) async fn get_key(
         Ok(Some(value)) => value,
         Ok(None) => {
             counted.looked_up(false);
-            let text = format!("the key is not in version {version} of {dataset}");
-            let problem = Problem::new(Fault::KeyNotFound, text).in_version(version);
-            return Err(match as_of(&served, version) {
-                Some((name, value)) => problem.header(name, value),
-                None => problem,
-            });
+            return Err(key_not_found(&served, version));
         }
         Err(error) => {
             counted.lookup_failed();
@@ -117,6 +112,16 @@ fn answer(served: &Served, version: Version, headers: &HeaderMap, body: Bytes) -
     response
 }
 
+/// The answer for a key that the version does not have. It does not name the key.
+pub(crate) fn key_not_found(served: &Served, version: Version) -> Problem {
+    let text = format!("the key is not in version {version} of {}", served.name);
+    let problem = Problem::new(Fault::KeyNotFound, text).in_version(version);
+    match as_of(served, version) {
+        Some((name, value)) => problem.header(name, value),
+        None => problem,
+    }
+}
+
 /// Says which version an answer came from.
 pub(crate) fn stamp(headers: &mut HeaderMap, served: &Served, version: Version) {
     headers.insert(VERSION_HEADER, HeaderValue::from(version.0));
@@ -130,7 +135,8 @@ fn as_of(served: &Served, version: Version) -> Option<(HeaderName, HeaderValue)>
     Some((HeaderName::from_static("tidetable-as-of"), value))
 }
 
-fn content_type(served: &Served) -> HeaderValue {
+/// The media type of a dataset's values.
+pub(crate) fn content_type(served: &Served) -> HeaderValue {
     if &*served.content_type == "application/json" {
         return HeaderValue::from_static("application/json");
     }

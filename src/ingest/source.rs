@@ -131,7 +131,8 @@ fn expand(source: &str) -> Result<Vec<PathBuf>> {
 /// without saying so: a name that begins with `.` or `_` where the pattern does not.
 fn is_aside(pattern: &str, path: &Path) -> bool {
     let aside = |name: &str| name.starts_with(['.', '_']);
-    let names: Vec<_> = path.iter().map(|name| name.to_string_lossy()).collect();
+    let names: Vec<_> =
+        path.iter().map(|name| name.to_string_lossy()).filter(|name| name != "/").collect();
     let segments: Vec<&str> = pattern.split('/').filter(|segment| !segment.is_empty()).collect();
     if segments.contains(&"**") {
         // Any number of names stand for it.

@@ -13,7 +13,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::connection::{Answering, Shared};
+use super::shared::{Answering, Shared};
 
 /// The body of a request stopped arriving.
 #[derive(Clone, Copy, Debug)]

@@ -1,23 +1,19 @@
 //! One connection: which protocol it speaks, what it is waiting for, and its end.
 //!
-//! [`Shared`] is what the connection's task and the worker's sweep know of each other. The
-//! task notes where it is and counts its steps, without reading a clock; the sweep sees
-//! that no step was made since it last looked, and for how long. All of it happens on one
-//! thread; the atomics are there because tasks must be `Send`, and cost nothing.
+//! Its first requests, and mostly all of them, are lookups that [`plain`](super::plain)
+//! answers. At the first byte that is anything else the connection is hyper's, with what was
+//! read and not answered, to its end.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use futures_util::task::AtomicWaker;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -30,203 +26,43 @@ use tower::Service as _;
 
 use super::Limits;
 use super::body::{Counted, bounded};
+use super::plain::{Desk, Plain};
 use super::refusal::Refusing;
+use super::shared::{Gone, Order, Phase, Shared, Working};
 
 /// What an HTTP/2 client says first.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// HTTP/2 frames that keep a connection alive without moving data are shorter.
-const LEAST_PROGRESS: usize = 64;
-/// How long a client that was refused may go on sending before its connection is reset:
-/// a reset that comes too soon destroys the refusal on its way.
-const LINGER: Duration = Duration::from_secs(2);
 
-/// What the sweep wants of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Order {
-    /// End after what is running.
-    Drain = 1,
-    /// End now.
-    Close = 2,
-}
-
-/// Where a connection is when no request runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Within the head of a request, or before the first byte.
-    Head = 0,
-    /// Between requests.
-    Idle = 1,
-    /// Refused a body, and waits for the client to notice.
-    Linger = 2,
-}
-
-/// What a connection's task and its worker's sweep know of each other.
-#[derive(Debug, Default)]
-pub(super) struct Shared {
-    steps: AtomicU64,
-    phase: AtomicU8,
-    http2: AtomicBool,
-    /// Requests whose handler runs.
-    working: AtomicU32,
-    /// Requests whose answer is being sent.
-    answering: AtomicU32,
-    /// The client does not take what is being sent.
-    blocked: AtomicBool,
-    /// A request's body was not read to its end.
-    unread: AtomicBool,
-    gone: AtomicBool,
-    order: AtomicU8,
-    task: AtomicWaker,
-}
-
-impl Shared {
-    /// A number that is another one after each step.
-    pub(super) fn steps(&self) -> u64 {
-        self.steps.load(Relaxed)
-    }
-
-    /// How long the connection may stay without a step; `None` while a handler works.
-    pub(super) fn allowed(&self, limits: &Limits) -> Option<Duration> {
-        if self.blocked.load(Relaxed) {
-            return Some(limits.body);
-        }
-        if self.working.load(Relaxed) > 0 {
-            return None;
-        }
-        if self.answering.load(Relaxed) > 0 {
-            return Some(limits.body);
-        }
-        Some(match self.phase.load(Relaxed) {
-            phase if phase == Phase::Head as u8 => limits.header,
-            phase if phase == Phase::Linger as u8 => LINGER,
-            _ => limits.idle,
-        })
-    }
-
-    /// Whether a request is being worked on or answered.
-    pub(super) fn is_busy(&self) -> bool {
-        self.working.load(Relaxed) + self.answering.load(Relaxed) > 0 || self.blocked.load(Relaxed)
-    }
-
-    /// Whether the task has ended.
-    pub(super) fn is_gone(&self) -> bool {
-        self.gone.load(Relaxed)
-    }
-
-    /// Tells the task what to do, and wakes it.
-    pub(super) fn order(&self, order: Order) {
-        self.order.fetch_max(order as u8, Relaxed);
-        self.task.wake();
-    }
-
-    /// A request's body was dropped before its end.
-    pub(super) fn left_unread(&self) {
-        self.unread.store(true, Relaxed);
-    }
-
-    fn step(&self) {
-        self.steps.fetch_add(1, Relaxed);
-    }
-
-    fn enter(&self, phase: Phase) {
-        self.phase.store(phase as u8, Relaxed);
-        self.step();
-    }
-
-    fn is_in(&self, phase: Phase) -> bool {
-        self.phase.load(Relaxed) == phase as u8
-    }
-
-    /// Waits for an order; after it was told to drain, only for the one to close.
-    async fn ordered(&self, draining: bool) -> Order {
-        let awaited = if draining { Order::Close } else { Order::Drain };
-        poll_fn(|cx| {
-            self.task.register(cx.waker());
-            match self.order.load(Relaxed) {
-                order if order < awaited as u8 => Poll::Pending,
-                order if order == Order::Drain as u8 => Poll::Ready(Order::Drain),
-                _ => Poll::Ready(Order::Close),
-            }
-        })
-        .await
-    }
-
-    fn received(&self) {
-        if self.is_in(Phase::Idle) && !self.http2.load(Relaxed) && !self.is_busy() {
-            self.enter(Phase::Head);
-        }
-    }
-
-    fn sent(&self, result: &Poll<io::Result<usize>>) {
-        let went_on = match result {
-            Poll::Pending => !self.blocked.swap(true, Relaxed),
-            Poll::Ready(Ok(bytes)) => self.blocked.swap(false, Relaxed) || *bytes >= LEAST_PROGRESS,
-            Poll::Ready(Err(_)) => false,
-        };
-        if went_on {
-            self.step();
-        }
-    }
-}
-
-/// One request whose handler works, until it is dropped.
-struct Working(Arc<Shared>);
-
-impl Working {
-    fn begin(shared: &Arc<Shared>) -> Self {
-        shared.working.fetch_add(1, Relaxed);
-        shared.enter(Phase::Idle);
-        Self(Arc::clone(shared))
-    }
-
-    fn answer(self) -> Answering {
-        self.0.answering.fetch_add(1, Relaxed);
-        Answering(Arc::clone(&self.0))
-    }
-}
-
-impl Drop for Working {
-    fn drop(&mut self) {
-        self.0.working.fetch_sub(1, Relaxed);
-        self.0.step();
-    }
-}
-
-/// One answer that is being sent, until it is dropped.
-pub(super) struct Answering(Arc<Shared>);
-
-impl Answering {
-    pub(super) fn went_on(&self) {
-        self.0.step();
-    }
-}
-
-impl Drop for Answering {
-    fn drop(&mut self) {
-        self.0.answering.fetch_sub(1, Relaxed);
-        self.0.step();
-    }
-}
-
-/// Marks the connection as gone when its task ends, however it ends.
-struct Gone(Arc<Shared>);
-
-impl Drop for Gone {
-    fn drop(&mut self) {
-        self.0.gone.store(true, Relaxed);
-    }
+/// What all connections of a worker have in common.
+pub(super) struct Common {
+    pub(super) router: Router,
+    pub(super) limits: Arc<Limits>,
+    /// `None`: hyper has all requests.
+    pub(super) desk: Option<Desk>,
 }
 
 /// Serves one connection to its end.
 pub(super) async fn run(
     stream: TcpStream,
     peer: SocketAddr,
-    router: Router,
-    limits: Arc<Limits>,
+    common: Arc<Common>,
     shared: Arc<Shared>,
 ) {
     let _gone = Gone(Arc::clone(&shared));
-    let mut io = Io { stream, first: Vec::new(), shared: Arc::clone(&shared) };
+    let (stream, first) = match &common.desk {
+        None => (stream, Vec::new()),
+        Some(desk) => match Plain::new(stream, &shared).serve(desk).await {
+            Some(left) => left,
+            None => return,
+        },
+    };
+    // In a box, since most connections never come here: without it each would hold the memory
+    // that hyper needs.
+    Box::pin(with_hyper(Io { stream, first, shared }, peer, &common)).await;
+}
+
+async fn with_hyper(mut io: Io, peer: SocketAddr, common: &Common) {
+    let shared = Arc::clone(&io.shared);
     let speaks_http2 = tokio::select! {
         biased;
         detected = io.detect() => match detected {
@@ -236,20 +72,20 @@ pub(super) async fn run(
         // Nobody has sent a request here yet.
         _ = shared.ordered(false) => return,
     };
+    let limits = &common.limits;
     let service = {
-        let shared = Arc::clone(&shared);
+        let (router, shared) = (common.router.clone(), Arc::clone(&shared));
         let limit = limits.body;
         service_fn(move |request| {
             respond(request, router.clone(), peer, limit, Arc::clone(&shared))
         })
     };
     let ended = if speaks_http2 {
-        shared.http2.store(true, Relaxed);
-        shared.enter(Phase::Idle);
-        drive(http2(&limits).serve_connection(TokioIo::new(io), service), &shared).await
+        shared.speaks_http2();
+        drive(http2(limits).serve_connection(TokioIo::new(io), service), &shared).await
     } else {
         let io = TokioIo::new(Refusing::new(io, &shared));
-        drive(http1(&limits).serve_connection(io, service), &shared).await
+        drive(http1(limits).serve_connection(io, service), &shared).await
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "a connection broke");
@@ -316,7 +152,7 @@ fn http2(limits: &Limits) -> http2::Builder<TokioExecutor> {
 /// The socket, noting what it does in [`Shared`].
 struct Io {
     stream: TcpStream,
-    /// What was read to tell the protocols apart, and is still to be given to the parser.
+    /// What was read already, and is still to be given to the parser.
     first: Vec<u8>,
     shared: Arc<Shared>,
 }
@@ -325,19 +161,20 @@ impl Io {
     /// Reads until it is clear whether the client speaks HTTP/2. An error also if it hung
     /// up before that.
     async fn detect(&mut self) -> io::Result<bool> {
-        let mut buffer = [0; PREFACE.len()];
-        let mut filled = 0;
         loop {
-            let read = self.stream.read(&mut buffer[filled..]).await?;
+            let known = self.first.len().min(PREFACE.len());
+            if self.first[..known] != PREFACE[..known] {
+                return Ok(false);
+            }
+            if known == PREFACE.len() {
+                return Ok(true);
+            }
+            let mut more = [0; PREFACE.len()];
+            let read = self.stream.read(&mut more[known..]).await?;
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            filled += read;
-            let http2 = PREFACE.starts_with(&buffer[..filled]);
-            if !http2 || filled == PREFACE.len() {
-                self.first = buffer[..filled].to_vec();
-                return Ok(http2);
-            }
+            self.first.extend_from_slice(&more[known..known + read]);
         }
     }
 }
@@ -397,7 +234,7 @@ impl AsyncWrite for Io {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.shared.is_in(Phase::Linger) {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-            if !self.shared.unread.load(Relaxed) {
+            if !self.shared.has_left_unread() {
                 return Poll::Ready(Ok(()));
             }
             self.shared.enter(Phase::Linger);

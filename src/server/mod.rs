@@ -1,4 +1,5 @@
-//! Accepts connections, serves a router on them, and stops without losing a request.
+//! Accepts connections, serves a router on them (and its plainest requests past it), and
+//! stops without losing a request.
 //!
 //! One acceptor hands each connection to the worker thread with the fewest; a worker is a
 //! single-threaded runtime, so a connection never moves between cores. What a client can
@@ -21,7 +22,9 @@
 mod body;
 mod connection;
 mod listener;
+mod plain;
 mod refusal;
+mod shared;
 mod stop;
 mod worker;
 
@@ -39,7 +42,20 @@ use crate::metrics::Metrics;
 
 pub(crate) use body::BodyStalled;
 pub(crate) use listener::Listening;
+pub(crate) use plain::{Shortcut, Taken};
 pub(crate) use stop::Stop;
+
+/// What is served.
+#[derive(Clone)]
+pub(crate) struct Service {
+    /// Answers every request.
+    pub(crate) router: Router,
+    /// Makes, for each worker, what answers the plainest requests before the router would.
+    pub(crate) shortcut: Option<MakeShortcut>,
+}
+
+/// Makes the shortcut of a worker.
+pub(crate) type MakeShortcut = Arc<dyn Fn() -> Box<dyn Shortcut> + Send + Sync>;
 
 /// What the server allows its clients.
 #[derive(Clone, Debug)]
@@ -95,12 +111,12 @@ pub(crate) enum Ended {
     CutOff(usize),
 }
 
-/// Serves `router` on `listening` until `stop` is asked, on `limits.threads` threads of its
+/// Serves `service` on `listening` until `stop` is asked, on `limits.threads` threads of its
 /// own and the caller's, which blocks. When it returns, nothing listens and no request
 /// runs; work that requests moved to blocking threads may still be ending.
 pub(crate) fn serve(
     listening: Listening,
-    router: &Router,
+    service: &Service,
     limits: &Limits,
     metrics: &Arc<Metrics>,
     stop: &Stop,
@@ -109,7 +125,7 @@ pub(crate) fn serve(
     let limits = Arc::new(limits.clone());
     let mut workers = Vec::with_capacity(limits.threads);
     for number in 0..limits.threads {
-        let worker = worker::Worker::start(number, router, &limits, metrics, stop)
+        let worker = worker::Worker::start(number, service, &limits, metrics, stop)
             .with_context(|| format!("cannot start thread {number} of {}", limits.threads))?;
         workers.push(worker);
     }

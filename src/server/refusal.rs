@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use tidetable_storage::{Code, Error, MAX_KEY_BYTES};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::connection::Shared;
+use super::shared::Shared;
 use crate::http::error::{Fault, Problem};
 use crate::telemetry::RequestId;
 
@@ -50,7 +50,7 @@ impl<S> Refusing<S> {
             return;
         }
         if let Some(status) = status_of_refusal(bytes) {
-            let answer = answer(&self.head, &problem(&self.head, status));
+            let answer = answer(&self.head, status, &problem(&self.head, status));
             // The client may still be sending: it must be able to read this.
             self.shared.left_unread();
             self.instead = Some(Instead { answer, written: 0, stands_for: bytes.len() });
@@ -135,7 +135,7 @@ fn key_bytes(line: &[u8]) -> Option<usize> {
     })
 }
 
-fn answer(head: &[u8], problem: &Problem) -> Vec<u8> {
+fn answer(head: &[u8], status: u16, problem: &Problem) -> Vec<u8> {
     let id = RequestId::fresh();
     let body = problem.document(id.as_str()).to_string();
     let mut answer = format!(
@@ -146,7 +146,8 @@ fn answer(head: &[u8], problem: &Problem) -> Vec<u8> {
         body.len(),
     )
     .into_bytes();
-    if !head.starts_with(b"HEAD ") {
+    // What is malformed has no method to go by.
+    if status == 400 || !head.starts_with(b"HEAD ") {
         answer.extend_from_slice(body.as_bytes());
     }
     answer

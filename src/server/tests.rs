@@ -14,18 +14,18 @@ use axum::extract::Request;
 use axum::routing::{get, post};
 use tokio::sync::watch;
 
-use super::{Ended, Limits, Listening, Stop, serve};
+use super::{Ended, Limits, Listening, MakeShortcut, Service, Stop, serve};
 use crate::http::edge::Edge;
 use crate::http::error::{Fault, Problem};
 use crate::http::extract::broken_body;
 use crate::metrics::Metrics;
 
-const LONG: Duration = Duration::from_secs(600);
-const SHORT: Duration = Duration::from_millis(80);
+pub(super) const LONG: Duration = Duration::from_secs(600);
+pub(super) const SHORT: Duration = Duration::from_millis(80);
 /// What no test takes unless it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn long_limits() -> Limits {
+pub(super) fn long_limits() -> Limits {
     Limits {
         threads: 2,
         header: LONG,
@@ -38,9 +38,9 @@ fn long_limits() -> Limits {
     }
 }
 
-struct Running {
+pub(super) struct Running {
     address: SocketAddr,
-    stop: Stop,
+    pub(super) stop: Stop,
     metrics: Arc<Metrics>,
     /// Says when a request to `/hang` is in its handler.
     hanging: mpsc::Receiver<()>,
@@ -50,6 +50,10 @@ struct Running {
 }
 
 fn start(limits: Limits) -> Running {
+    start_with(limits, None)
+}
+
+pub(super) fn start_with(limits: Limits, shortcut: Option<MakeShortcut>) -> Running {
     let (entered, hanging) = mpsc::channel();
     let gate = watch::Sender::new(false);
     let metrics = Arc::new(Metrics::new());
@@ -76,7 +80,8 @@ fn start(limits: Limits) -> Running {
     let stop = Stop::new();
     let thread = {
         let (stop, metrics) = (stop.clone(), Arc::clone(&metrics));
-        std::thread::spawn(move || serve(listening, &router, &limits, &metrics, &stop).unwrap())
+        let service = Service { router, shortcut };
+        std::thread::spawn(move || serve(listening, &service, &limits, &metrics, &stop).unwrap())
     };
     Running { address, stop, metrics, hanging, gate, thread }
 }
@@ -90,14 +95,14 @@ async fn take(request: Request) -> Result<String, Problem> {
 }
 
 impl Running {
-    fn connect(&self) -> TcpStream {
+    pub(super) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream
     }
 
-    fn connect_and_send(&self, request: &str) -> TcpStream {
+    pub(super) fn connect_and_send(&self, request: &str) -> TcpStream {
         let mut stream = self.connect();
         stream.write_all(request.as_bytes()).unwrap();
         stream
@@ -109,17 +114,17 @@ impl Running {
         stream
     }
 
-    fn timed_out(&self) -> u64 {
+    pub(super) fn timed_out(&self) -> u64 {
         self.metrics.connections.timed_out.load(Relaxed)
     }
 
-    fn ended(self) -> Ended {
+    pub(super) fn ended(self) -> Ended {
         self.thread.join().unwrap()
     }
 }
 
 /// Reads one answer: its head, and as much body as that announces.
-fn answer(stream: &mut TcpStream) -> (String, Vec<u8>) {
+pub(super) fn answer(stream: &mut TcpStream) -> (String, Vec<u8>) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -138,7 +143,7 @@ fn answer(stream: &mut TcpStream) -> (String, Vec<u8>) {
 }
 
 /// Whether the server has closed this connection, waiting for it.
-fn is_closed(stream: &mut TcpStream) -> bool {
+pub(super) fn is_closed(stream: &mut TcpStream) -> bool {
     match stream.read(&mut [0]) {
         Ok(read) => read == 0,
         Err(error) => error.kind() == ErrorKind::ConnectionReset,
@@ -146,7 +151,7 @@ fn is_closed(stream: &mut TcpStream) -> bool {
 }
 
 /// Waits for something that happens in another thread.
-fn until(what: &str, mut happened: impl FnMut() -> bool) {
+pub(super) fn until(what: &str, mut happened: impl FnMut() -> bool) {
     let began = Instant::now();
     while !happened() {
         assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");
@@ -154,7 +159,7 @@ fn until(what: &str, mut happened: impl FnMut() -> bool) {
     }
 }
 
-const REQUEST: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+pub(super) const REQUEST: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
 #[test]
 fn a_connection_answers_request_after_request() {

@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use super::Limits;
-use super::connection::{self, Order, Shared};
+use super::connection::{self, Common};
 use super::listener::Ticket;
+use super::plain::Desk;
+use super::shared::{Order, Shared};
 use super::stop::{Stage, Stop};
+use super::{Limits, Service};
 use crate::metrics::Metrics;
 
 /// Connections looked at before other tasks get their turn: a sweep must not be felt.
@@ -40,7 +41,7 @@ impl Worker {
     /// Starts the thread.
     pub(super) fn start(
         number: usize,
-        router: &Router,
+        service: &Service,
         limits: &Arc<Limits>,
         metrics: &Arc<Metrics>,
         stop: &Stop,
@@ -52,7 +53,11 @@ impl Worker {
         let (arrivals, receiver) = mpsc::unbounded_channel();
         let serving = Serving {
             arrivals: receiver,
-            router: router.clone(),
+            common: Arc::new(Common {
+                router: service.router.clone(),
+                limits: Arc::clone(limits),
+                desk: service.shortcut.as_ref().map(|make| Desk::new(make())),
+            }),
             limits: Arc::clone(limits),
             metrics: Arc::clone(metrics),
             stop: stop.clone(),
@@ -94,7 +99,7 @@ pub(super) fn join(thread: JoinHandle<usize>) -> usize {
 
 struct Serving {
     arrivals: mpsc::UnboundedReceiver<Arrival>,
-    router: Router,
+    common: Arc<Common>,
     limits: Arc<Limits>,
     metrics: Arc<Metrics>,
     stop: Stop,
@@ -137,8 +142,7 @@ impl Serving {
         let shared = Arc::<Shared>::default();
         let (steps, since) = (shared.steps(), Instant::now());
         self.connections.push(Watched { shared: Arc::clone(&shared), steps, since });
-        let serve =
-            connection::run(stream, peer, self.router.clone(), Arc::clone(&self.limits), shared);
+        let serve = connection::run(stream, peer, Arc::clone(&self.common), shared);
         self.tasks.spawn(async move {
             serve.await;
             drop(ticket);

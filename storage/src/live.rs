@@ -39,6 +39,13 @@ impl Live {
         self.map.load().get(dataset).cloned().ok_or_else(|| dataset_not_found(dataset))
     }
 
+    /// All datasets as they stand, for a look that is over soon: the least that a lookup can
+    /// cost, since it counts no reference that other threads count too. Whoever keeps a
+    /// snapshot for longer takes a [`Lease`].
+    pub fn glance(&self) -> impl Deref<Target = Arc<Datasets>> + use<> {
+        self.map.load()
+    }
+
     /// All datasets at one instant.
     pub fn at_one_instant(&self) -> Arc<Datasets> {
         self.map.load_full()
@@ -106,6 +113,13 @@ impl Served {
             Error::new(Code::NoCurrentVersion, text)
         })?;
         slot.lease()
+    }
+
+    /// The current snapshot, if it is open and its files fit. It lives as long as what this
+    /// was taken from.
+    pub fn current_if_open(&self) -> Option<&Snapshot> {
+        let opened = self.current.as_ref()?.opened.get()?;
+        opened.as_ref().ok().map(|lease| &***lease)
     }
 
     /// The snapshot of a kept version, as fast as the current one once it is open. The

@@ -317,7 +317,10 @@ fn failed(dataset: &DatasetName, version: Version, detail: &str) -> Event {
 /// manifest that cannot be read is damage, which is another matter.
 fn is_whole(dir: &Path) -> bool {
     match Manifest::read(dir) {
-        Ok((manifest, _)) => manifest.files.iter().all(|file| dir.join(&file.name).exists()),
+        Ok((manifest, _)) => {
+            let dictionary = manifest.dictionary.is_none() || layout::dictionary(dir).exists();
+            dictionary && manifest.files.iter().all(|file| dir.join(&file.name).exists())
+        }
         Err(_) => layout::manifest(dir).exists(),
     }
 }

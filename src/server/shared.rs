@@ -1,0 +1,218 @@
+//! What a connection's task and the sweep of its worker know of each other.
+//!
+//! The task notes where it is and counts its steps, without reading a clock; the sweep sees
+//! that no step was made since it last looked, and for how long. All of it happens on one
+//! thread; the atomics are there because tasks must be `Send`, and cost nothing.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+
+use super::Limits;
+
+/// HTTP/2 frames that keep a connection alive without moving data are shorter.
+const LEAST_PROGRESS: usize = 64;
+/// How long a client that was refused may go on sending before its connection is reset:
+/// a reset that comes too soon destroys the refusal on its way.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What the sweep wants of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Order {
+    /// End after what is running.
+    Drain = 1,
+    /// End now.
+    Close = 2,
+}
+
+/// Where a connection is when no request runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Within the head of a request, or before the first byte.
+    Head = 0,
+    /// Between requests.
+    Idle = 1,
+    /// Refused a body, and waits for the client to notice.
+    Linger = 2,
+}
+
+/// What a connection's task and its worker's sweep know of each other.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    steps: AtomicU64,
+    phase: AtomicU8,
+    http2: AtomicBool,
+    /// Requests whose handler runs.
+    working: AtomicU32,
+    /// Requests whose answer is being sent.
+    answering: AtomicU32,
+    /// The client does not take what is being sent.
+    blocked: AtomicBool,
+    /// A request's body was not read to its end.
+    unread: AtomicBool,
+    gone: AtomicBool,
+    order: AtomicU8,
+    task: AtomicWaker,
+}
+
+impl Shared {
+    /// A number that is another one after each step.
+    pub(super) fn steps(&self) -> u64 {
+        self.steps.load(Relaxed)
+    }
+
+    /// How long the connection may stay without a step; `None` while a handler works.
+    pub(super) fn allowed(&self, limits: &Limits) -> Option<Duration> {
+        if self.blocked.load(Relaxed) {
+            return Some(limits.body);
+        }
+        if self.working.load(Relaxed) > 0 {
+            return None;
+        }
+        if self.answering.load(Relaxed) > 0 {
+            return Some(limits.body);
+        }
+        Some(match self.phase.load(Relaxed) {
+            phase if phase == Phase::Head as u8 => limits.header,
+            phase if phase == Phase::Linger as u8 => LINGER,
+            _ => limits.idle,
+        })
+    }
+
+    /// Whether a request is being worked on or answered.
+    pub(super) fn is_busy(&self) -> bool {
+        self.working.load(Relaxed) + self.answering.load(Relaxed) > 0 || self.blocked.load(Relaxed)
+    }
+
+    /// Whether the task has ended.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Relaxed)
+    }
+
+    /// Tells the task what to do, and wakes it.
+    pub(super) fn order(&self, order: Order) {
+        self.order.fetch_max(order as u8, Relaxed);
+        self.task.wake();
+    }
+
+    /// A request's body was dropped before its end.
+    pub(super) fn left_unread(&self) {
+        self.unread.store(true, Relaxed);
+    }
+
+    /// Whether any was.
+    pub(super) fn has_left_unread(&self) -> bool {
+        self.unread.load(Relaxed)
+    }
+
+    /// The client speaks HTTP/2, whose requests have no place of their own in the bytes.
+    pub(super) fn speaks_http2(&self) {
+        self.http2.store(true, Relaxed);
+        self.enter(Phase::Idle);
+    }
+
+    fn step(&self) {
+        self.steps.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Relaxed);
+        self.step();
+    }
+
+    pub(super) fn is_in(&self, phase: Phase) -> bool {
+        self.phase.load(Relaxed) == phase as u8
+    }
+
+    /// Waits for an order; after it was told to drain, only for the one to close.
+    pub(super) async fn ordered(&self, draining: bool) -> Order {
+        poll_fn(|cx| match self.latest_order(cx) {
+            Some(Order::Drain) if draining => Poll::Pending,
+            Some(order) => Poll::Ready(order),
+            None => Poll::Pending,
+        })
+        .await
+    }
+
+    /// The order that holds now; the next one wakes the task.
+    pub(super) fn latest_order(&self, cx: &Context<'_>) -> Option<Order> {
+        self.task.register(cx.waker());
+        match self.order.load(Relaxed) {
+            0 => None,
+            order if order == Order::Drain as u8 => Some(Order::Drain),
+            _ => Some(Order::Close),
+        }
+    }
+
+    /// Bytes came: between requests, they begin the next one's head.
+    pub(super) fn received(&self) {
+        if self.is_in(Phase::Idle) && !self.http2.load(Relaxed) && !self.is_busy() {
+            self.enter(Phase::Head);
+        }
+    }
+
+    /// The result of giving bytes to the kernel.
+    pub(super) fn sent(&self, result: &Poll<io::Result<usize>>) {
+        let went_on = match result {
+            Poll::Pending => !self.blocked.swap(true, Relaxed),
+            Poll::Ready(Ok(bytes)) => self.blocked.swap(false, Relaxed) || *bytes >= LEAST_PROGRESS,
+            Poll::Ready(Err(_)) => false,
+        };
+        if went_on {
+            self.step();
+        }
+    }
+}
+
+/// One request whose handler works, until it is dropped.
+pub(super) struct Working(Arc<Shared>);
+
+impl Working {
+    pub(super) fn begin(shared: &Arc<Shared>) -> Self {
+        shared.working.fetch_add(1, Relaxed);
+        shared.enter(Phase::Idle);
+        Self(Arc::clone(shared))
+    }
+
+    pub(super) fn answer(self) -> Answering {
+        self.0.answering.fetch_add(1, Relaxed);
+        Answering(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.working.fetch_sub(1, Relaxed);
+        self.0.step();
+    }
+}
+
+/// One answer that is being sent, until it is dropped.
+pub(super) struct Answering(Arc<Shared>);
+
+impl Answering {
+    pub(super) fn went_on(&self) {
+        self.0.step();
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.answering.fetch_sub(1, Relaxed);
+        self.0.step();
+    }
+}
+
+/// Marks the connection as gone when its task ends, however it ends.
+pub(super) struct Gone(pub(super) Arc<Shared>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.gone.store(true, Relaxed);
+    }
+}
