@@ -80,10 +80,7 @@ mod tests {
         let mut moved = Released { activated, ..Released::default() };
         assert_eq!(text("a", &moved), "a is released: 41 → 43");
         moved.passed_over.push(PassedOver { version: 44, reason: "it is damaged".to_owned() });
-        assert_eq!(
-            text("a", &moved),
-            "a is released: 41 → 43\n44 was passed over: it is damaged"
-        );
+        assert_eq!(text("a", &moved), "a is released: 41 → 43\n44 was passed over: it is damaged");
         assert!(text("a", &Released::default()).contains("no ready version waited"));
     }
 }

@@ -176,7 +176,8 @@ mod tests {
     #[tokio::test]
     async fn a_body_begins_as_it_is_declared_however_it_is_cut() {
         use Declared::{Gzip, Plain, Zstd};
-        let zstd: &[&[u8]] = &[b"\x28\xb5\x2f\xfd and more", b"\x50\x2a\x4d\x18", b"\x5f\x2a\x4d\x18"];
+        let zstd: &[&[u8]] =
+            &[b"\x28\xb5\x2f\xfd and more", b"\x50\x2a\x4d\x18", b"\x5f\x2a\x4d\x18"];
         for whole in zstd {
             assert_eq!(arrives(Zstd, &[whole]).await.as_deref(), Some(*whole));
         }

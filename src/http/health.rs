@@ -18,10 +18,7 @@ pub(crate) async fn livez(Query(_): Query<NoParameters>) -> axum::Json<Value> {
 
 /// `GET /readyz`: 200 once every current version is open. A damaged one is reported and
 /// not waited for: the other datasets are served.
-pub(crate) async fn readyz(
-    State(app): State<AppState>,
-    Query(_): Query<NoParameters>,
-) -> Response {
+pub(crate) async fn readyz(State(app): State<AppState>, Query(_): Query<NoParameters>) -> Response {
     let (status, word) = if app.stop.is_asked() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining")
     } else if !app.is_open() {

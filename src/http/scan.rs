@@ -225,9 +225,13 @@ mod tests {
     fn a_cursor_reads_back_and_a_strange_one_is_refused() {
         let key = b"a\xff\0".to_vec();
         for (prefix, passed) in [(0, 0), (1, 0), (3, 0), (9, 4)] {
-            let cursor = Cursor { dataset: 3, version: Version(7), prefix, key: key.clone(), passed };
+            let cursor =
+                Cursor { dataset: 3, version: Version(7), prefix, key: key.clone(), passed };
             let text = cursor.encode();
-            assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)), "{text}");
+            assert!(
+                text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)),
+                "{text}"
+            );
             assert_eq!(Cursor::decode(&text).unwrap(), cursor);
         }
         let sound = Cursor { dataset: 3, version: Version(7), prefix: 1, key, passed: 0 };

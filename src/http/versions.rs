@@ -268,7 +268,9 @@ pub(crate) fn waits_in_vain(
 ) -> Option<Problem> {
     let is_due = match entry.state {
         VersionState::Building => true,
-        VersionState::Ready => entry.activate && dataset.hold.is_none() && Some(push.1) > dataset.current,
+        VersionState::Ready => {
+            entry.activate && dataset.hold.is_none() && Some(push.1) > dataset.current
+        }
         _ => false,
     };
     app.pushes.stuck(push).filter(|_| is_due).map(|why| why.with("version", push.1.0))

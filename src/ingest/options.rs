@@ -137,7 +137,8 @@ impl RowOptions {
     ];
 
     /// The options that are lists, and may be given more than once in a query.
-    pub(crate) const LISTS: [&'static str; 6] = ["key", "fields", "order_by", "types", "null", "columns"];
+    pub(crate) const LISTS: [&'static str; 6] =
+        ["key", "fields", "order_by", "types", "null", "columns"];
 
     /// Reads options from the pairs of a query. Lists may be given once with commas, or
     /// several times. Fails with `invalid_setting` on a name that is none of

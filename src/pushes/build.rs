@@ -8,9 +8,9 @@ use tidetable_storage::{
 };
 use tracing::{error, info, warn};
 
-use super::{child, full};
 use super::spec::{BuildSpec, Built, NotBuilt, PartSpec};
 use super::{Phase, PushOf, Pushes};
+use super::{child, full};
 use crate::http::error::{Fault, Problem};
 use crate::ingest::RowOptions;
 use crate::metrics::PushOutcome;

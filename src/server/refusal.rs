@@ -258,7 +258,10 @@ mod tests {
         assert_eq!(code(lookup(MAX_KEY_BYTES) + " HTTP/1.1\r\n", 414), "uri_too_long");
         assert_eq!(code(lookup(MOST), 431), "invalid_key");
         assert_eq!(code(format!("GET /{}", "x".repeat(MOST)), 431), "uri_too_long");
-        assert_eq!(code(format!("GET / HTTP/1.1\r\nx: {}", "x".repeat(MOST)), 431), "head_too_large");
+        assert_eq!(
+            code(format!("GET / HTTP/1.1\r\nx: {}", "x".repeat(MOST)), 431),
+            "head_too_large"
+        );
         assert_eq!(code("rubbish\r\n\r\n".to_owned(), 400), "malformed_request");
     }
 }

@@ -464,8 +464,9 @@ impl Dataset {
     }
 
     fn forget_old_hold_keys(&mut self) {
-        let is_hold =
-            |r: &Remembered| matches!(r.outcome, Outcome::Held | Outcome::Hold(_) | Outcome::Released);
+        let is_hold = |r: &Remembered| {
+            matches!(r.outcome, Outcome::Held | Outcome::Hold(_) | Outcome::Released)
+        };
         let holds = self.idempotency.iter().filter(|(_, r)| is_hold(r));
         let mut holds: Vec<(u64, String)> = holds.map(|(key, r)| (r.seq, key.clone())).collect();
         let too_many = holds.len().saturating_sub(HOLD_KEYS_KEPT);

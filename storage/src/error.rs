@@ -251,7 +251,8 @@ mod tests {
         assert!(told.starts_with("cannot write a run (000007): No space left"), "{told}");
         assert!(full.to_string().contains("/secret/dir/000007"));
         let because = io::Error::other("/secret/dir/000007: corruption");
-        let damaged = Error::new(Code::DataCorrupt, "it is damaged").at("/secret/x").because(because);
+        let damaged =
+            Error::new(Code::DataCorrupt, "it is damaged").at("/secret/x").because(because);
         assert_eq!(damaged.told(), "it is damaged (x)");
         assert_eq!(Error::new(Code::NoRows, "no rows").told(), "no rows");
     }

@@ -63,8 +63,8 @@ mod testing;
 
 pub use builder::{BuildOptions, Builder};
 pub use catalog::{
-    Activation, Admission, Catalog, Dataset, Entry, Expect, Happened, Held, Hold, Keep, Moved, Outcome,
-    Parked, Rollback, State,
+    Activation, Admission, Catalog, Dataset, Entry, Expect, Happened, Held, Hold, Keep, Moved,
+    Outcome, Parked, Rollback, State,
 };
 pub use config::{DatasetConfig, Gates};
 pub use digest::Digest;

@@ -42,8 +42,7 @@ fn a_full_disk_fails_the_push_alone() {
     // Small enough to arrive, and far too large once it is decompressed.
     let compressed = zstd::encode_all(repetitive(4_000).as_bytes(), 3).unwrap();
     assert!(compressed.len() < 1 << 20, "{} bytes", compressed.len());
-    let problem =
-        server.push_with(D, "key=k&format=ndjson", &compressed).problem(507, "disk_full");
+    let problem = server.push_with(D, "key=k&format=ndjson", &compressed).problem(507, "disk_full");
     let detail = problem["detail"].as_str().unwrap();
     assert!(detail.contains("bytes were free") && detail.contains("needs more than"), "{problem}");
     let mount = server.data().display().to_string();

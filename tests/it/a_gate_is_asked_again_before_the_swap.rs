@@ -12,7 +12,8 @@ const D: &str = "recs";
 /// A push that becomes ready, and is not activated.
 fn parked(server: &Server, version: u64, records: usize) {
     let query = "key=k&format=ndjson&activate=false";
-    let pushed = server.push_with(D, query, rows(D, version, records).as_bytes()).expect(201).json();
+    let pushed =
+        server.push_with(D, query, rows(D, version, records).as_bytes()).expect(201).json();
     assert_eq!((&pushed["version"], &pushed["state"]), (&json!(version), &json!("ready")));
 }
 

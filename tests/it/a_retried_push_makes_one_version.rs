@@ -75,7 +75,8 @@ fn a_commit_has_a_key_too() {
         server.send("POST", &format!("/v1/datasets/{D}/versions{path}"), &headers, body.as_bytes())
     };
     for version in 1..=2 {
-        let opened = send(&server, "", &format!("run-{version}"), r#"{"key":"k","format":"ndjson"}"#);
+        let opened =
+            send(&server, "", &format!("run-{version}"), r#"{"key":"k","format":"ndjson"}"#);
         assert_eq!(opened.expect(201).json()["version"], version);
         let path = format!("/v1/datasets/{D}/versions/{version}/parts/1");
         server.send("PUT", &path, &[], rows(D, version, 10).as_bytes()).expect(200);
@@ -87,7 +88,11 @@ fn a_commit_has_a_key_too() {
     let again = send(&server, "/1/commit", "commit", "{}").expect(202).json();
     assert_eq!((&again["version"], &again["state"]), (&1.into(), &"active".into()), "{again}");
     // Another request.
-    for (path, body) in [("/2/commit", "{}"), ("/1/commit", r#"{"activate":false}"#), ("/1/commit", r#"{"parts":["1"]}"#)] {
+    for (path, body) in [
+        ("/2/commit", "{}"),
+        ("/1/commit", r#"{"activate":false}"#),
+        ("/1/commit", r#"{"parts":["1"]}"#),
+    ] {
         send(&server, path, "commit", body).problem(422, "idempotency_key_reused");
     }
     assert_eq!(server.dataset(&format!("{D}/versions/2"))["state"], "receiving");

@@ -262,7 +262,8 @@ fn no_path_of_the_server_is_told() {
     let path = format!("{D}/versions/{}", opened["version"]);
     server.send("PUT", &format!("/v1/datasets/{path}/parts/1"), &[], GOOD.as_bytes()).expect(200);
     // What arrived is not there any more when it is to be read.
-    let parts = server.data().join("staging").join(format!("{D}.{}", opened["version"])).join("parts");
+    let parts =
+        server.data().join("staging").join(format!("{D}.{}", opened["version"])).join("parts");
     for file in std::fs::read_dir(parts).unwrap() {
         let file = file.unwrap();
         if file.file_name().to_string_lossy().starts_with("data-") {

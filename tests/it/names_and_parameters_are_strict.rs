@@ -205,11 +205,15 @@ fn an_unknown_parameter_or_field_is_named() {
 fn a_list_may_be_given_several_times_and_nothing_else() {
     let server = Server::start();
     let rows = b"{\"a\":1,\"b\":2,\"c\":3,\"d\":4}\n";
-    for query in ["key=a&key=b&fields=c&fields=a,d&format=ndjson", "key=a,b&fields=c,a,d&format=ndjson"] {
+    for query in
+        ["key=a&key=b&fields=c&fields=a,d&format=ndjson", "key=a,b&fields=c,a,d&format=ndjson"]
+    {
         server.push_with(D, query, rows).expect(201);
         assert_eq!(server.get(D, "1:2").expect(200).text(), r#"{"a":1,"c":3,"d":4}"#, "{query}");
     }
-    for query in ["key=a&format=ndjson&format=ndjson", "key=a&label=x&label=x", "key=a&wait=true&wait=true"] {
+    for query in
+        ["key=a&format=ndjson&format=ndjson", "key=a&label=x&label=x", "key=a&wait=true&wait=true"]
+    {
         let problem = server.push_with(D, query, rows).problem(400, "invalid_parameter");
         assert!(problem["detail"].as_str().unwrap().contains("given twice"), "{problem}");
     }

@@ -147,11 +147,15 @@ fn a_version_that_is_not_published_is_not_found() {
     server.push(D, "{\"k\":").problem(422, "bad_rows");
     let body = json!({ "format": "ndjson", "key": ["k"] });
     server.post(&format!("/v1/datasets/{D}/versions"), &body).expect(201);
-    let states: Vec<_> =
-        [2, 3].iter().map(|v| server.dataset(&format!("{D}/versions/{v}"))["state"].clone()).collect();
+    let states: Vec<_> = [2, 3]
+        .iter()
+        .map(|v| server.dataset(&format!("{D}/versions/{v}"))["state"].clone())
+        .collect();
     assert_eq!(states, [json!("failed"), json!("receiving")]);
     for version in [2, 3, 4] {
-        for path in [format!("keys/{}?version={version}", key(1)), format!("scan?version={version}")] {
+        for path in
+            [format!("keys/{}?version={version}", key(1)), format!("scan?version={version}")]
+        {
             let reply = server.get_path(&format!("/v1/datasets/{D}/{path}"));
             reply.problem(404, "version_not_found");
         }
@@ -259,7 +263,9 @@ fn a_cursor_is_of_one_dataset_version_and_prefix() {
         let reply = server.get_path(&format!("/v1/datasets/{path}"));
         reply.problem(400, "invalid_cursor");
     }
-    server.get_path(&format!("/v1/datasets/{D}/scan?version=1&prefix=learner&cursor={next}")).expect(200);
+    server
+        .get_path(&format!("/v1/datasets/{D}/scan?version=1&prefix=learner&cursor={next}"))
+        .expect(200);
 }
 
 /// What was read and could not be given says where it was read, too.

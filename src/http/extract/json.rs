@@ -3,8 +3,8 @@
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
-use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer as _};
 use serde::Deserialize as _;
+use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer as _};
 use tidetable_storage::Version;
 
 use super::super::content_encoding::Declared;

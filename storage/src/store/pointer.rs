@@ -195,7 +195,11 @@ impl Store {
 
     /// What came of the same request, if it was made before: looked up under the lock, so
     /// that of two at once one is done and the other gets its answer.
-    pub(super) fn outcome_before(&self, dataset: &DatasetName, cause: &Cause) -> Result<Option<Outcome>> {
+    pub(super) fn outcome_before(
+        &self,
+        dataset: &DatasetName,
+        cause: &Cause,
+    ) -> Result<Option<Outcome>> {
         let Some(id) = &cause.idempotency else { return Ok(None) };
         self.catalog().replay(dataset, id)
     }
