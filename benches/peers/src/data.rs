@@ -112,7 +112,7 @@ fn write_parquet(
     edition: u64,
 ) -> anyhow::Result<()> {
     let item = Fields::from(vec![
-        Field::new("id", DataType::Utf8, false),
+        Field::new("course_id", DataType::Utf8, false),
         Field::new("score", DataType::Float64, false),
     ]);
     let element = Arc::new(Field::new("element", DataType::Struct(item.clone()), false));

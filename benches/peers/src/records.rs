@@ -10,73 +10,72 @@
 use crate::keys::digit;
 use crate::random::Random;
 
-const LEVELS: [&str; 4] = ["", "intro-", "basic-", "pro-"];
-
 const SUBJECTS: [&str; 60] = [
     "accounting",
+    "algebra",
     "algorithms",
     "anatomy",
-    "archaeology",
+    "art",
     "astronomy",
-    "bayesian-statistics",
-    "behavioural-economics",
-    "bioinformatics",
+    "bayes",
+    "biology",
+    "botany",
+    "business",
     "calculus",
     "chemistry",
-    "climate-science",
-    "cloud-computing",
+    "climate",
+    "cloud",
     "compilers",
-    "constitutional-law",
-    "corporate-finance",
-    "cryptography",
-    "data-visualisation",
+    "crypto",
     "databases",
-    "deep-learning",
-    "design-thinking",
-    "drug-discovery",
-    "epidemiology",
-    "financial-markets",
-    "game-theory",
+    "design",
+    "drawing",
+    "ecology",
+    "economics",
+    "epidemics",
+    "ethics",
+    "finance",
+    "french",
+    "games",
     "genetics",
+    "geology",
+    "greek",
+    "history",
     "immunology",
-    "international-law",
-    "linear-algebra",
+    "law",
     "logic",
-    "machine-learning",
-    "microeconomics",
-    "modern-art",
-    "music-theory",
-    "negotiation",
-    "neuroscience",
+    "marketing",
+    "medicine",
+    "microbes",
+    "music",
+    "networks",
+    "neurons",
     "nutrition",
-    "operating-systems",
-    "organic-chemistry",
+    "oceans",
+    "optics",
     "philosophy",
-    "photography",
+    "photo",
+    "physics",
+    "poetry",
+    "politics",
     "probability",
-    "project-management",
     "psychology",
-    "public-speaking",
     "python",
-    "quantum-mechanics",
     "robotics",
-    "roman-architecture",
     "rust",
     "sociology",
-    "songwriting",
     "spanish",
-    "supply-chains",
-    "systems-biology",
-    "teaching-online",
-    "thermodynamics",
-    "urban-planning",
-    "web-development",
-    "wine-tasting",
-    "world-literature",
+    "statistics",
+    "teaching",
+    "theatre",
+    "transport",
+    "vision",
+    "writing",
 ];
 
-/// Parts of a course that is given in several.
-const PARTS: [&str; 6] = ["", "-1", "-2", "-3", "-4", "-5"];
+/// Most subjects have courses of two levels, given in several parts.
+const LEVELS: [&str; 2] = ["", "adv-"];
+const PARTS: [&str; 8] = ["", "-1", "-2", "-3", "-4", "-5", "-6", "-7"];
 
 /// Recommendations of one learner.
 pub(crate) const ITEMS: usize = 10;
@@ -140,7 +139,11 @@ impl Catalogue {
     /// Writes the value of a learner after what is in `out`.
     pub(crate) fn write_value(&self, items: &[Item; ITEMS], out: &mut Vec<u8>) {
         for (i, item) in items.iter().enumerate() {
-            out.extend_from_slice(if i == 0 { b"[{\"id\":\"" } else { b",{\"id\":\"" });
+            out.extend_from_slice(if i == 0 {
+                b"[{\"course_id\":\""
+            } else {
+                b",{\"course_id\":\""
+            });
             out.extend_from_slice(self.course(item.course).as_bytes());
             out.extend_from_slice(b"\",\"score\":0.");
             write_score(item.score, out);

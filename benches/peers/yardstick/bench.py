@@ -146,6 +146,8 @@ class Bench:
 def told(found):
     """A sample in a few words, so that whoever waits sees something."""
     words = []
+    if "per_second" in found:
+        words.append(f"{found['per_second']:,.0f}/s")
     if "rps" in found:
         words.append(f"{found['rps']:,.0f}/s")
     if "cpu_us" in found:

@@ -8,7 +8,7 @@ import subprocess
 from .errors import Failed, Unusable
 
 # Raise it when the helper writes other records for the same arguments.
-GENERATION = 2
+GENERATION = 3
 # Of one record, over all its forms on the disk: rows, commands, versions, LMDB.
 DISK_BYTES = 3_000
 
