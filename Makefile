@@ -11,10 +11,11 @@ TIMED := @scripts/timed
 .DEFAULT_GOAL := help
 # RocksDB's compiler jobs already take every core; cargo shares them itself.
 .NOTPARALLEL:
-.PHONY: help setup setup-test build demo test test-million test-memory test-real-data ci fmt fmt-check lint doc deny install
+.PHONY: help setup setup-test build demo test test-million test-memory test-real-data bench bench-peers count-instructions \
+  ci fmt fmt-check lint doc deny install
 
 help: ## say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what building needs (libclang, a C++ compiler), where it is missing
 	@scripts/setup
@@ -44,7 +45,30 @@ test-real-data: build setup-test ## the test on real data alone
 test-memory: build ## peak memory of a push, and of one with ten times the data (25 GB of disk)
 	tests/memory/run '$(BIN)'
 
-ci: fmt-check lint test doc deny ## all that CI runs
+bench: setup ## what each step costs by itself; BENCH_FLAGS=get for those whose name contains it
+	$(CARGO) bench --locked --workspace --bench storage -- $(BENCH_FLAGS)
+
+# Data, logs and raw results of bench-peers: several GB.
+BENCH_DIR ?= $(TARGET_DIR)/bench-peers
+PEERS := $(TARGET_DIR)/release/tidetable-peers
+# Not with -p: other features would be chosen for shared crates, and RocksDB compiled again.
+BUILD_PEERS = $(CARGO) build --release --locked --workspace --bins
+
+# A crate by itself, with LMDB in it: see its Cargo.toml.
+LMDB_DIR := $(TARGET_DIR)/lmdb
+
+bench-peers: setup ## measure it beside Redis, nginx and LMDB, and write docs/benchmarks.md (25 minutes)
+	@scripts/setup peers
+	$(BUILD_PEERS)
+	$(CARGO) build --release --locked --manifest-path benches/peers/lmdb/Cargo.toml --target-dir '$(LMDB_DIR)'
+	benches/peers/run --tidetable '$(BIN)' --helper '$(PEERS)' --lmdb '$(LMDB_DIR)/release/lmdb-peer' --out '$(BENCH_DIR)' $(BENCH_FLAGS)
+
+count-instructions: setup ## instructions of one lookup, compared with benches/instructions.txt
+	@scripts/setup count
+	$(BUILD_PEERS)
+	$(TIMED) 'instructions of a lookup' scripts/count-instructions '$(PEERS)' $(COUNT_FLAGS)
+
+ci: fmt-check lint test count-instructions doc deny ## all that CI runs
 
 fmt: ## format the code
 	$(CARGO) fmt --all

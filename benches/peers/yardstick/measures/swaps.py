@@ -1,0 +1,64 @@
+"""Thirty activations and ten rollbacks while gets come at half of the maximum, whether they are
+answered or not. Both versions together are larger than the memory that the server may use, so
+a version that was left long ago is on the disk. Few keys are hot, as with real learners: half
+of the gets go to one in two hundred and fifty."""
+
+import time
+
+from ..errors import Failed
+from ..limits import MemoryLimit, forget
+from ..load import OpenLoop
+from ..systems import DATASET
+from . import activate
+from .get import PATH, gets
+from .memory import disk_bytes, version_directory
+
+# u^8 of all keys: half of the requests go to 0.4 % of them, four fifths to 17 %.
+SKEW = 8
+CONNECTIONS = 64
+# Of what one version takes on the disk: less than two, and enough for one and the server itself.
+MEMORY = 1.6
+CHANGES, EVERY = 40, 1.25
+WARM, BEFORE = 10, 15
+
+
+def measure(bench):
+    server = bench.tidetable_with_two_versions()
+    gets(bench, server, 1, 1)
+    maximum = gets(bench, server, 2, 3)["rps"]
+    bench.stop("tidetable")
+    data = server.data
+    limit = MemoryLimit("swaps", int(disk_bytes(version_directory(data)) * MEMORY))
+    try:
+        forget(data)
+        server = bench.serve("tidetable", data, bench.layout.server, 1, limit.join)
+        bench.say(f"  half of {maximum:,.0f}/s, within {limit.bytes / 1e6:,.0f} MB ({limit.kind})")
+        found = changes_under_load(bench, server, maximum / 2)
+    finally:
+        bench.stop("tidetable")
+        limit.remove()
+    return {**found, "rate": maximum / 2, "limit_bytes": limit.bytes, "limit_kind": limit.kind}
+
+
+def changes_under_load(bench, server, rate):
+    load = OpenLoop(bench.options.helper, server, PATH, rate, CONNECTIONS, bench.options.records, SKEW, 1,
+                    bench.layout.load)
+    load.phase("warm")
+    time.sleep(WARM)
+    load.phase("before")
+    time.sleep(BEFORE)
+    load.phase("during")
+    begun, changes, current = time.monotonic(), [], activate.current(server)
+    for number in range(CHANGES):
+        time.sleep(max(0, begun + number * EVERY - time.monotonic()))
+        at, current = WARM + BEFORE + time.monotonic() - begun, 3 - current
+        # Three activations and a rollback, each from one of the two versions to the other.
+        if number % 4 == 3:
+            changes.append({"at": at, "what": "rollback", "ms": activate.roll_back(server)})
+        else:
+            changes.append({"at": at, "what": "activate", "ms": activate.activate(server, current)})
+        if activate.current(server) != current:
+            raise Failed(f"version {current} should be current")
+    time.sleep(EVERY)
+    phases = load.end()
+    return {"phases": phases, "changes": changes, "slices": load.slices}
