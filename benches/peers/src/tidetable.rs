@@ -14,8 +14,8 @@ pub(crate) fn answer(data: &Path, dataset: &str, records: u64) -> anyhow::Result
     let dataset = DatasetName::parse(dataset)?;
     // As `serve` opens it when nothing is set.
     let options = StoreOptions { block_cache_bytes: 256 << 20, ..StoreOptions::default() };
-    let (store, _) = Store::open(data, options)
-        .with_context(|| format!("cannot open {}", data.display()))?;
+    let (store, _) =
+        Store::open(data, options).with_context(|| format!("cannot open {}", data.display()))?;
     let snapshot = Current(store.live().get(&dataset)?.current()?);
     snapshot.warm()?;
     embedded::answer(&snapshot, records)
