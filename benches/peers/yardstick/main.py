@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+import traceback
 
 from . import bench as benches
 from . import goals, machine, measures, options, page
@@ -44,9 +45,10 @@ def measure(name, bench, results, say):
     except NotHere as why:
         results["not_here"][name] = str(why)
         say(f"{name} is not measured here: {why}")
-    except (Failed, Unusable) as problem:
-        results["failed"][name] = str(problem)
-        say(f"{name} FAILED: {problem}")
+    except Exception as problem:  # a mistake in one measurement must not lose the others
+        expected = isinstance(problem, (Failed, Unusable))
+        results["failed"][name] = str(problem) if expected else repr(problem)
+        say(f"{name} FAILED: {problem if expected else traceback.format_exc()}")
         # Whatever state its servers are in, the next measurement gets new ones.
         bench.stop()
 
