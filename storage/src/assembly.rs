@@ -29,15 +29,14 @@ use crate::regular;
 use crate::rocks::{self, BlockCache, LiveFile, Reader};
 use crate::walk::Walk;
 
+/// What is given every record: (key, stored value).
+pub(crate) type EachRecord<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
+
 /// Makes `db/` of the snapshot in `dir`, durably and whole or not at all. The SSTs are
 /// linked, not copied; they are read through once, for the index. `each` is given every
 /// record in key order, with its value as it is stored. What an interrupted attempt left is
 /// removed first.
-pub(crate) fn assemble(
-    dir: &Path,
-    manifest: &Manifest,
-    each: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
-) -> Result<()> {
+pub(crate) fn assemble(dir: &Path, manifest: &Manifest, each: EachRecord<'_>) -> Result<()> {
     let (tmp, db) = (layout::db_tmp(dir), layout::db(dir));
     durable::remove_dir_all(&tmp)?;
     durable::remove_dir_all(&db)?;
@@ -74,12 +73,7 @@ pub(crate) fn open(dir: &Path, manifest: &Manifest, cache: Option<&BlockCache>) 
     Ok(reader)
 }
 
-fn fill(
-    dir: &Path,
-    tmp: &Path,
-    manifest: &Manifest,
-    each: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
-) -> Result<()> {
+fn fill(dir: &Path, tmp: &Path, manifest: &Manifest, each: EachRecord<'_>) -> Result<()> {
     // RocksDB renames what it takes in, so it is given second names of the files.
     let mut links = Vec::with_capacity(manifest.files.len());
     for file in &manifest.files {
@@ -96,12 +90,7 @@ fn fill(
 }
 
 /// Finds out where in the SSTs each record stands that RocksDB finds in them.
-fn index(
-    dir: &Path,
-    manifest: &Manifest,
-    reader: &Reader,
-    each: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
-) -> Result<Points> {
+fn index(dir: &Path, manifest: &Manifest, reader: &Reader, each: EachRecord<'_>) -> Result<Points> {
     let mut points = Points::with_room_for(manifest.records)?;
     let mut scan = reader.read_through();
     for (number, file) in manifest.files.iter().enumerate() {

@@ -72,7 +72,7 @@ impl Records {
     pub(crate) fn get_each<E: From<Error>>(
         &self,
         keys: &[Key<'_>],
-        each: &mut dyn FnMut(usize, Option<&[u8]>) -> std::result::Result<(), E>,
+        mut each: impl FnMut(usize, Option<&[u8]>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         let mut value = Vec::new();
         for (begin, keys) in keys.chunks(AT_ONCE).enumerate() {

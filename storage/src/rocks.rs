@@ -214,7 +214,6 @@ impl StoredScan<'_> {
     /// # Errors
     /// [`Code::DataCorrupt`] if the block it lies in is damaged, [`Code::IoFailed`] if it
     /// cannot be read; the scan does not go on after that.
-    #[expect(clippy::should_implement_trait, reason = "the record borrows from the scan")]
     pub(crate) fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
         if self.started {
             self.iterator.next();

@@ -144,9 +144,9 @@ impl Snapshot {
     pub fn get_each<E: From<Error>>(
         &self,
         keys: &[Key<'_>],
-        mut each: impl FnMut(usize, Option<&[u8]>) -> std::result::Result<(), E>,
+        each: impl FnMut(usize, Option<&[u8]>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        self.records.get_each(keys, &mut each)
+        self.records.get_each(keys, each)
     }
 
     /// Whether looking up all of `keys` waits for no disk, as far as is known since the last

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
-use crate::assembly;
+use crate::assembly::{self, EachRecord};
 use crate::batch::Batch;
 use crate::digest::{ContentHasher, Digest, FileSums};
 use crate::error::{Code, Error, Result};
@@ -269,15 +269,12 @@ fn check_records(
     Ok(())
 }
 
-/// Gives (key, stored value) of a record to whoever compares it.
-type Record<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
-
 /// Compares the records that `feed` gives with the content digest of `manifest`; decompresses
 /// and digests them on a thread of its own.
 fn check_content(
     dir: &Path,
     manifest: &Manifest,
-    feed: impl FnOnce(Record<'_>) -> Result<()>,
+    feed: impl FnOnce(EachRecord<'_>) -> Result<()>,
 ) -> Result<()> {
     thread::scope(|scope| {
         let (batches, received) = sync_channel::<Batch>(WAITING);

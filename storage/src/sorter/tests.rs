@@ -102,7 +102,7 @@ fn samples_come_from_memory_and_runs_alike() {
     let pushed = |mut sorter: Sorter| {
         for n in (0..3000).rev() {
             let value = format!("{n:04}").repeat(100);
-            sorter.push(value[..4].as_bytes(), b"", value.as_bytes()).unwrap();
+            sorter.push(&value.as_bytes()[..4], b"", value.as_bytes()).unwrap();
         }
         sorter
     };

@@ -189,9 +189,9 @@ fn a_repair_that_was_killed_is_done_by_the_next_one() {
     for is_damaged in [true, false] {
         let mut bytes = journal.clone();
         if is_damaged {
-            bytes[damaged + 20] ^= 1
+            bytes[damaged + 20] ^= 1;
         } else {
-            bytes.truncate(older)
+            bytes.truncate(older);
         }
         let set_aside = {
             let dir = copy(directory.path());
