@@ -6,8 +6,8 @@ use tempfile::TempDir;
 use tidetable_storage::{Cause, Code, Layout, SelfActivation, State, Store, StoreOptions, Version};
 
 use crate::support::{
-    Directory, assert_version, begin, build, code, copy, current, dataset, keep_few, publish, push,
-    push_versions, records_of, roll_back, seal, state,
+    Directory, assert_version, begin, build, code, copy, current, dataset, keep_few, move_by_hand,
+    publish, push, push_versions, records_of, roll_back, seal, state,
 };
 
 /// Opens a copy, and once more, as a start may be killed as well.
@@ -38,8 +38,7 @@ fn at_each_step_of_a_push() {
     let renamed = copy(directory.path());
     let layout = Layout::new(renamed.path());
     let built = layout.build(&a, version, 1);
-    let mut mv = std::process::Command::new("mv");
-    assert!(mv.arg(built).arg(layout.version(&a, version)).status().unwrap().success());
+    move_by_hand(&built, &layout.version(&a, version));
     steps.push(("renamed", renamed, Some(State::Building)));
 
     store.publish(&a, version, &snapshot, 0, Cause::default()).unwrap();

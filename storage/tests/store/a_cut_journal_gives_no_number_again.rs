@@ -11,8 +11,8 @@ use tidetable_storage::{
 };
 
 use crate::support::{
-    Directory, activate, because, begin, code, copy, current, dataset, publish, push, push_ready,
-    push_versions, receive, records_of, roll_back, seal, state,
+    Directory, activate, because, begin, code, copy, current, dataset, move_by_hand, publish, push,
+    push_ready, push_versions, receive, records_of, roll_back, seal, state,
 };
 
 /// The last number that each dataset of [`eventful`] gave.
@@ -84,10 +84,9 @@ fn data(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-fn moved(dir: &Path, from: &Path, to: &Path) {
+fn moved(from: &Path, to: &Path) {
     fs::create_dir_all(to.parent().unwrap()).unwrap();
-    let moved = std::process::Command::new("mv").arg(from).arg(to).status().unwrap();
-    assert!(moved.success(), "{} in {}", from.display(), dir.display());
+    move_by_hand(from, to);
 }
 
 fn open(dir: &Path) -> tidetable_storage::Result<(Store, tidetable_storage::Recovery)> {
@@ -203,7 +202,7 @@ fn a_repair_that_was_killed_is_done_by_the_next_one() {
             let dir = copy(directory.path());
             fs::write(journal_of(dir.path()), &bytes).unwrap();
             for (from, to) in &repair_plan(dir.path()).unwrap().set_aside[..done] {
-                moved(dir.path(), from, to);
+                moved(from, to);
             }
             let kept = format!("journal.before-cut-{}", bytes.len());
             fs::write(dir.path().join(kept), &bytes).unwrap();

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use tidetable_storage::{Code, Key, Kind, Layout, Version};
 
 use crate::support::{
-    Directory, activate, assert_version, code, current, dataset, push, push_versions, records_of,
-    roll_back,
+    Directory, activate, assert_version, code, current, dataset, move_by_hand, push, push_versions,
+    records_of, roll_back,
 };
 
 fn flip(path: &PathBuf, at: usize) {
@@ -123,12 +123,9 @@ fn another_versions_files_are_not_taken_for_its_own() {
     directory.close();
     let (first, second) = (place(&directory, 1), place(&directory, 2));
     let aside = first.with_file_name("aside");
-    let swap = |from: &PathBuf, to: &PathBuf| {
-        assert!(std::process::Command::new("mv").arg(from).arg(to).status().unwrap().success());
-    };
-    swap(&first, &aside);
-    swap(&second, &first);
-    swap(&aside, &second);
+    for (from, to) in [(&first, &aside), (&second, &first), (&aside, &second)] {
+        move_by_hand(from, to);
+    }
     directory.open();
     let served = directory.store().live().get(&a).unwrap();
     assert_eq!(code(served.current()), Code::VersionUnusable);
