@@ -100,14 +100,9 @@ impl Records {
         all
     }
 
-    /// The value that is stored as `stored` under the key with `hash`, appended to `out`.
-    pub(crate) fn decode(
-        &self,
-        hash: KeyHash,
-        stored: &[u8],
-        out: &mut Vec<u8>,
-    ) -> std::result::Result<(), Damaged> {
-        self.decoder.decode(hash, stored, out)
+    /// What reads stored values.
+    pub(crate) fn decoder(&self) -> &Decoder {
+        &self.decoder
     }
 
     /// Reads up to `bytes` of the tables in.

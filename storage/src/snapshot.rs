@@ -184,7 +184,8 @@ impl Scan<'_> {
     pub fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
         let Some((key, stored)) = self.stored.next()? else { return Ok(None) };
         self.value.clear();
-        let decoded = self.snapshot.records.decode(KeyHash::of(key), stored, &mut self.value);
+        let decoded =
+            self.snapshot.records.decoder().decode(KeyHash::of(key), stored, &mut self.value);
         decoded.map_err(|Damaged| {
             damaged("a record does not fit its checksum")
                 .recoded(Code::DataCorrupt)

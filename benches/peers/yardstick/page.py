@@ -43,7 +43,7 @@ METHOD = """\
 - **Processor time** is user and system time of the server's process and its threads and children, from
   `/proc/PID/stat`, divided by the requests of the round. *Busy* is the share of its core that it
   used: where that is below 97 %, the generator was the limit, and requests/s is less than the server can do.
-- **Settings.** Tidetable: none but the number of serving threads; every block is checksummed when it is read. Redis: no
+- **Settings.** Tidetable: none but the number of serving threads; every record is compared with its checksum when it is read. Redis: no
   persistence. nginx: one worker, no log. LMDB (crate `heed`): filled in key order, one read transaction, no
   read-ahead.
 - **Latency under changes** comes from a generator that sends at a set rate whether answers come or
@@ -82,7 +82,7 @@ def write(results, where):
 def partial(results):
     if results["about"]["complete"]:
         return ""
-    return ("> This run left something out (" + ", ".join(results["about"]["selected"]) +
+    return ("> This run measured a part only (" + ", ".join(results["about"]["selected"]) +
             (", with `--quick`" if results["about"]["quick"] else "") + ").\n")
 
 
@@ -115,7 +115,7 @@ def machine(about):
     return f"""\
 ## The machine
 
-{found['processor']}{virtual}, {found['cores']} cores used, last-level cache {found['cache'] or 'unknown'}{governor}; \
+{found['processor']}{virtual}, cores used: {found['cores']}, last-level cache {found['cache'] or 'unknown'}{governor}; \
 {found['memory_bytes'] / 2**30:.0f} GiB of memory; {found['system']}, Linux {found['kernel']}. {programs}\
 {', commit ' + found['commit'] if found['commit'] else ''}. Measured {about['began']}, in \
 {about['seconds'] / 60:.0f} minutes.{shared}

@@ -100,7 +100,7 @@ impl Store {
         let event = self.catalog().plan_rollback(dataset, rollback)?;
         let to = event.version().expect("a rollback is to a version");
         let next = self.open_version(dataset, to)?;
-        let left = self.live.get(dataset)?.current().ok();
+        let left = self.current_if_open(dataset)?;
         let mut writer = self.writer();
         if let Some(moved) = self.moved_before(dataset, &cause)? {
             return Ok(moved);
@@ -271,13 +271,19 @@ impl Store {
         slot.lease()
     }
 
+    /// What serves now, if that takes no opening: nobody waits here for what is being left.
+    fn current_if_open(&self, dataset: &DatasetName) -> Result<Option<Lease>> {
+        let served = self.live.get(dataset)?;
+        let opened = served.current.as_ref().and_then(|slot| slot.if_open());
+        Ok(opened.and_then(std::result::Result::ok).cloned())
+    }
+
     /// Opens and warms what is to become current. Also if it was opened long ago: what is
     /// looked up has changed since.
     fn warm_version(&self, dataset: &DatasetName, version: Version) -> Result<()> {
         let next = self.open_version(dataset, version)?;
-        let served = self.live.get(dataset)?;
-        if let Some(Ok(current)) = served.current.as_ref().and_then(|slot| slot.if_open()) {
-            next.warm_like(current);
+        if let Some(current) = self.current_if_open(dataset)? {
+            next.warm_like(&current);
         }
         Ok(())
     }

@@ -131,3 +131,19 @@ fn another_versions_files_are_not_taken_for_its_own() {
     assert_eq!(code(served.current()), Code::VersionUnusable);
     assert_eq!(code(served.version(Version(1))), Code::VersionUnusable);
 }
+
+/// Right after a start nothing is open. What a rollback leaves is not needed for it, and may
+/// take long to open.
+#[test]
+fn a_rollback_does_not_open_what_it_leaves() {
+    let a = dataset("a");
+    let mut directory = Directory::new();
+    push_versions(directory.store(), &a, 2);
+    directory.reopen();
+    let store = directory.store();
+    roll_back(store, &a).unwrap();
+    let served = store.live().get(&a).unwrap();
+    assert!(served.is_open(Some(Version(1))), "what serves now");
+    assert!(!served.is_open(Some(Version(2))), "what served before");
+    assert_version(store, &a, 1, &records_of(1, 40));
+}
