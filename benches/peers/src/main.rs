@@ -25,7 +25,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 const USAGE: &str = "\
 usage: tidetable-peers data DIR RECORDS EDITION FORMS      ndjson,parquet,resp
        tidetable-peers lookups DATA DATASET RECORDS
-       tidetable-peers open-loop ADDRESS PATH RATE CONNECTIONS KEYS SKEW SEED
+       tidetable-peers open-loop ADDRESS PATH|PREFIX RATE CONNECTIONS KEYS SKEW SEED
        tidetable-peers instructions build DIR
        tidetable-peers instructions hit|miss DIR";
 
@@ -49,10 +49,10 @@ fn run(args: &[&str]) -> anyhow::Result<()> {
         ["lookups", data, dataset, records] => {
             tidetable::answer(data.as_ref(), dataset, records.parse()?)
         }
-        ["open-loop", address, path, rate, connections, keys, skew, seed] => {
+        ["open-loop", address, before_digits, rate, connections, keys, skew, seed] => {
             open_loop::run(&open_loop::Load {
                 address: address.parse()?,
-                path: (*path).to_owned(),
+                before_digits: (*before_digits).to_owned(),
                 rate: rate.parse()?,
                 connections: connections.parse()?,
                 keys: keys.parse()?,

@@ -22,13 +22,13 @@ use serde_json::json;
 use crate::histogram::Histogram;
 use crate::random::Random;
 use crate::records::skewed;
-use crate::response::parse;
+use crate::response::{Answer, parse_http, parse_redis};
 
 /// What to send, where.
 pub(crate) struct Load {
     pub(crate) address: SocketAddr,
-    /// Of the URL, up to the twelve digits.
-    pub(crate) path: String,
+    /// Up to the twelve digits: of the URL, beginning with a slash, or of a key in Redis.
+    pub(crate) before_digits: String,
     /// Requests in a second.
     pub(crate) rate: f64,
     pub(crate) connections: usize,
@@ -51,6 +51,20 @@ pub(crate) fn run(load: &Load) -> anyhow::Result<()> {
     let first = commands.recv().context("no phase was named")?;
     let Command::Phase(name) = first else { bail!("the first line names no phase") };
     Generator::new(load, name)?.run(&commands)
+}
+
+impl Load {
+    fn is_http(&self) -> bool {
+        self.before_digits.starts_with('/')
+    }
+
+    fn request(&self, number: u64) -> String {
+        let key = format!("{}{number:012}", self.before_digits);
+        if self.is_http() {
+            return format!("GET {key} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address);
+        }
+        format!("*2\r\n$3\r\nGET\r\n${}\r\n{key}\r\n", key.len())
+    }
 }
 
 enum Command {
@@ -168,10 +182,7 @@ impl<'a> Generator<'a> {
         while let (Some(&due), Some(at)) = (self.waiting.front(), self.idle.pop()) {
             self.waiting.pop_front();
             let key = self.draw();
-            let request = format!(
-                "GET {}{key:012} HTTP/1.1\r\nHost: {}\r\n\r\n",
-                self.load.path, self.load.address
-            );
+            let request = self.load.request(key);
             let connection = &mut self.connections[at];
             connection.due = Some(due);
             // A request is far shorter than a socket's buffer, which is empty here.
@@ -207,7 +218,8 @@ impl<'a> Generator<'a> {
 
     fn take(&mut self, at: usize) {
         let connection = &mut self.connections[at];
-        let answer = match connection.read() {
+        let parse = if self.load.is_http() { parse_http } else { parse_redis };
+        let answer = match connection.read(parse) {
             Ok(None) => return,
             Ok(Some(answer)) => answer,
             Err(error) => return self.fail(at, &format!("{error:#}")),
@@ -266,6 +278,9 @@ impl<'a> Generator<'a> {
     }
 }
 
+/// What finds the end of an answer.
+type Parse = fn(&[u8]) -> anyhow::Result<Option<Answer>>;
+
 impl Connection {
     fn open(address: SocketAddr) -> anyhow::Result<Self> {
         let stream =
@@ -276,7 +291,7 @@ impl Connection {
     }
 
     /// The status of the answer, once it is there.
-    fn read(&mut self) -> anyhow::Result<Option<u16>> {
+    fn read(&mut self, parse: Parse) -> anyhow::Result<Option<u16>> {
         let mut some = [0; 16 * 1024];
         match self.stream.read(&mut some) {
             Ok(0) => bail!("the server closed a connection"),

@@ -30,8 +30,14 @@ def get(found):
                   "Redis GET " + micros(redis, "cpu_us"), ratio(ours, redis, "cpu_us"), 1.0)
     yield at_least("get over HTTP: requests/s", count(ours, "rps"), "nginx, fixed body " + count(nginx, "rps"),
                    ratio(ours, nginx, "rps"), 0.8)
-    yield at_most("get over HTTP: p99", micros(ours, "p99_us", ",.0f"), "Redis GET " + micros(redis, "p99_us", ",.0f"),
+    yield at_most("get over HTTP, each as fast as its generator goes: p99", micros(ours, "p99_us", ",.0f"), "Redis GET " + micros(redis, "p99_us", ",.0f"),
                   ratio(ours, redis, "p99_us"), 1.0)
+
+
+def latency(found):
+    ours, redis = found["samples"]["tidetable"], found["samples"]["redis"]
+    yield at_most(f"get over HTTP, both at {found['rate']:,.0f}/s from one generator: p99", micros(ours, "p99_us", ",.0f"),
+                  "Redis GET " + micros(redis, "p99_us", ",.0f"), ratio(ours, redis, "p99_us"), 1.0)
 
 
 def batch(found):
@@ -135,7 +141,7 @@ def scale(found):
 
 # In the order of the table.
 OF = {
-    "get": get, "batch": batch, "in-process": in_process, "absent": absent, "threads": threads, "push": push,
+    "get": get, "latency": latency, "batch": batch, "in-process": in_process, "absent": absent, "threads": threads, "push": push,
     "memory": memory, "scale": scale, "larger-than-memory": larger_than_memory, "activate": activate,
     "swaps": swaps, "push-under-load": push_under_load,
 }

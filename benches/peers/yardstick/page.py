@@ -46,8 +46,8 @@ METHOD = """\
 - **Settings.** Tidetable: none but the number of serving threads; every record is compared with its checksum when it is read. Redis: no
   persistence. nginx: one worker, no log. LMDB (crate `heed`): filled in key order, one read transaction, no
   read-ahead.
-- **Latency under changes** comes from a generator that sends at a set rate whether answers come or
-  not, and counts from when a request was due, so that a stall is not hidden by the requests it delays.
+- **Latency at the same rate, and under changes**, comes from a generator that sends at a set rate whether
+  answers come or not, and counts from when a request was due, so that a stall is not hidden by the requests it delays.
 """
 
 

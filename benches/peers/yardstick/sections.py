@@ -18,6 +18,20 @@ def get(found):
     return "\n".join(lines), {"get.svg": charts.bars("Processor time of a single get", "µs, less is better", rows)}
 
 
+def latency(found):
+    lines = ["## Latency at the same rate\n",
+             f"{found['rate']:,.0f} gets a second, half of what Redis answers at most, from the same generator over "
+             "32 connections, whether they are answered or not; counted from when a request was due.\n",
+             "| | p50 | p90 | p99 | p99.9 | processor time of a request | busy |", "|---|---|---|---|---|---|---|"]
+    for name, samples in found["samples"].items():
+        times = " | ".join(f"{figure(samples, at):,.0f} µs" for at in ("p50_us", "p90_us", "p99_us", "p999_us"))
+        lines.append(f"| {SHOWN[name]} | {times} | {figure(samples, 'cpu_us'):.2f} µs | {figure(samples, 'busy'):.0%} |")
+    lines.append("\n" + image("latency.svg", "p99 at the same rate"))
+    rows = [bar(SHOWN[name], samples, "p99_us", name == "tidetable") for name, samples in found["samples"].items()]
+    return "\n".join(lines), {"latency.svg": charts.bars("p99 of a single get at the same rate", "µs, less is better",
+                                                        rows, ",.0f")}
+
+
 def batch(found):
     lines = ["## Batches of 100 keys\n", "| | processor time of a key | keys/s | p50 of a batch | p99 of a batch | busy |",
              "|---|---|---|---|---|---|"]
@@ -155,8 +169,8 @@ def scale(found):
 
 
 OF = {
-    "get": get, "batch": batch, "in-process": in_process, "absent": absent, "threads": threads, "push": push,
-    "memory": memory, "scale": scale, "larger-than-memory": larger_than_memory, "activate": activate, "swaps": swaps,
+    "get": get, "latency": latency, "batch": batch, "in-process": in_process, "absent": absent, "threads": threads,
+    "push": push, "memory": memory, "scale": scale, "larger-than-memory": larger_than_memory, "activate": activate, "swaps": swaps,
     "push-under-load": push_under_load,
 }
 

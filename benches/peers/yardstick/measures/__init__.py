@@ -1,13 +1,14 @@
 """One file per question. Each has `measure(bench)`, which gives plain data for the raw results:
 mostly name → samples, one sample for each round."""
 
-from . import (absent, activate, batch, get, in_process, larger_than_memory, memory, push, push_under_load, scale,
-               swaps, threads)
+from . import (absent, activate, batch, get, in_process, larger_than_memory, latency, memory, push, push_under_load,
+               scale, swaps, threads)
 
 # In the order they run: neighbours use the same servers.
 NAMES = {
     "push": push,
     "get": get,
+    "latency": latency,
     "batch": batch,
     "absent": absent,
     "memory": memory,

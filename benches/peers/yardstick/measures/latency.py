@@ -1,0 +1,43 @@
+"""Latency of single gets at the same rate: Tidetable, nginx and Redis get the same number of requests
+a second from the same generator, half of what Redis answers at most.
+
+When each is driven as fast as it goes, a system that answers more is busier, and waits longer; and
+generators differ. Here nothing differs but the protocol and the server."""
+
+import time
+
+from ..errors import Failed
+from ..load import OpenLoop, sample
+from .get import CONNECTIONS, PATH, redis_gets
+
+# Every key has the same chance.
+SKEW = 1
+PREFIX = "learner:"
+
+
+def measure(bench):
+    tidetable, redis, nginx = bench.tidetable(), bench.redis(), bench.nginx()
+    redis_gets(bench, redis, 1)
+    rate = redis_gets(bench, redis, 3)["rps"] / 2
+    systems = {"tidetable": (tidetable, PATH), "nginx": (nginx, PATH), "redis": (redis, PREFIX)}
+    samples = bench.rounds({
+        name: lambda number, seconds, server=server, path=path: gets(bench, server, path, rate, number, seconds)
+        for name, (server, path) in systems.items()
+    })
+    return {"rate": rate, "samples": samples}
+
+
+def gets(bench, server, path, rate, seed, seconds):
+    load = OpenLoop(bench.options.helper, server, path, rate, CONNECTIONS, bench.options.records, SKEW, seed,
+                    bench.layout.load)
+    load.phase("warm")
+    time.sleep(0.5)
+    load.phase("round")
+
+    def round_of_gets():
+        time.sleep(seconds)
+        found = load.end()["round"]
+        if found["errors"]:
+            raise Failed(f"{server.process.name}: {found['errors']} gets failed: {found['error']}")
+        return found
+    return sample(server.process, bench.layout.server, round_of_gets)
