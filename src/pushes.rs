@@ -7,6 +7,7 @@
 mod build;
 mod child;
 mod full;
+mod making;
 mod receive;
 mod spec;
 mod worker;
@@ -24,7 +25,7 @@ use tokio::sync::watch;
 use crate::http::error::Problem;
 use crate::metrics::{Metrics, PushOutcome};
 
-pub(crate) use receive::{Received, receive_part};
+pub(crate) use receive::{Received, Synced, receive_part};
 pub(crate) use worker::run as run_worker;
 
 /// One push.
@@ -281,7 +282,7 @@ impl Drop for Answering {
 
 #[cfg(test)]
 mod tests {
-    use tidetable_storage::{Admission, StoreOptions};
+    use tidetable_storage::{Admission, PartSums, StoreOptions};
 
     use super::*;
 
@@ -293,8 +294,8 @@ mod tests {
         store.ensure_dataset(&dataset, cause()).unwrap();
         let push = Admission { activate: true, whole: true, ..Admission::default() };
         let version = store.admit(&dataset, &push, cause()).unwrap().unwrap();
-        let part = store.begin_part(&dataset, version, "body").unwrap().sync().unwrap();
-        store.receive_part(&dataset, version, part).unwrap();
+        let part = store.begin_part(&dataset, version, "body").unwrap();
+        store.receive_part(&dataset, version, part.close(PartSums::default())).unwrap();
         store.seal(&dataset, version, true, None, cause()).unwrap();
         let settings = BuildSettings { sort_memory: 1 << 20, at_once: 1, program: "none".into() };
         let pushes = Pushes::new(store, Arc::new(Metrics::new()), settings);

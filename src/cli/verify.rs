@@ -160,7 +160,8 @@ mod tests {
     use super::*;
 
     use tidetable_storage::{
-        Admission, BuildOptions, Builder, Cause, DatasetName, Layout, Store, StoreOptions, Version,
+        Admission, BuildOptions, Builder, Cause, DatasetName, Layout, PartSums, Store,
+        StoreOptions, Version,
     };
 
     /// A data directory in which `a` has so many versions.
@@ -172,9 +173,8 @@ mod tests {
         for n in 1..=versions {
             let push = Admission::default();
             let version = store.admit(&a, &push, Cause::default()).unwrap().unwrap();
-            let mut part = store.begin_part(&a, version, "1").unwrap();
-            part.write(b"rows").unwrap();
-            store.receive_part(&a, version, part.sync().unwrap()).unwrap();
+            let part = store.begin_part(&a, version, "1").unwrap();
+            store.receive_part(&a, version, part.close(PartSums::default())).unwrap();
             store.seal(&a, version, true, None, Cause::default()).unwrap();
             let out = store.layout().build(&a, version, 1);
             let mut builder = Builder::create(&out, BuildOptions::default(), &[]).unwrap();

@@ -24,7 +24,7 @@ use super::error::{Answer, Problem};
 use super::extract::{Dataset, Params, broken_body, content_length};
 use super::versions::{resource, waits_in_vain};
 use crate::ingest::{Format, RowOptions};
-use crate::pushes::receive_part;
+use crate::pushes::{Synced, receive_part};
 use crate::state::{AppState, count_dataset};
 use crate::telemetry::RequestId;
 
@@ -58,7 +58,9 @@ pub(crate) async fn push(
         None => None,
         Some(key) => Some(app.pushes.answer(&dataset, key).ok_or_else(in_progress)?),
     };
-    let data = Data { body, length: content_length(&headers), expected };
+    // Who waits is told nothing before the version itself is on the disk.
+    let synced = if wait { Synced::No } else { Synced::Yes };
+    let data = Data { body, length: content_length(&headers), expected, synced };
     let received = {
         let (app, dataset) = (Arc::clone(&app), dataset.clone());
         async move { Ok((receive(&app, &dataset, push, data, cause).await?, answering)) }
@@ -73,6 +75,7 @@ struct Data {
     body: Body,
     length: Option<u64>,
     expected: Expected,
+    synced: Synced,
 }
 
 /// Gives a push its number, stores its data and hands it to the queue; or finds the version
@@ -81,7 +84,7 @@ async fn receive(
     app: &AppState,
     dataset: &DatasetName,
     push: Admission,
-    Data { body, length, expected }: Data,
+    Data { body, length, expected, synced }: Data,
     cause: Cause,
 ) -> Answer<Version> {
     let activate = push.activate;
@@ -90,6 +93,7 @@ async fn receive(
         Err(outcome) => return repeated(app, dataset, outcome, body, cause).await,
     };
     let push_of = (dataset.clone(), version);
+    let expected = (expected, synced);
     let received = receive_part(app, push_of.clone(), PART, body, length, expected).await;
     if let Err(problem) = received {
         give_up(app, &push_of, &problem, cause).await?;

@@ -25,7 +25,7 @@ use super::page::{PageQuery, page};
 use super::push::{admission, admit, no_key};
 use super::resources::VersionResource;
 use crate::ingest::RowOptions;
-use crate::pushes::{PushOf, Received, receive_part};
+use crate::pushes::{PushOf, Received, Synced, receive_part};
 use crate::state::{AppState, count_dataset};
 use crate::telemetry::RequestId;
 
@@ -95,6 +95,7 @@ pub(crate) async fn put_part(
     let expected = Expected::from_headers(&headers)?;
     let length = content_length(&headers);
     let push = (dataset, version);
+    let expected = (expected, Synced::Yes);
     let Received(part) = receive_part(&app, push, part.as_str(), body, length, expected).await?;
     Ok(axum::Json(show_part(&part.sealed)))
 }

@@ -5,23 +5,26 @@
 //! unless `--on-duplicate` chooses. With `--collect` they become a JSON array in the order
 //! in which they come, which is that of `--order-by` and then of the source.
 
-use tidetable_storage::{Code, MAX_VALUE_BYTES};
+use tidetable_storage::{Code, MAX_VALUE_BYTES, RecordList};
 
 use super::error::{IngestError, MOST_PROBLEMS, Result, shown_bytes};
 use super::option_values::OnDuplicate;
 use super::options::RowOptions;
 
-/// Where final records go: strictly ascending keys, each with its value.
-pub(crate) type Emit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
+/// Where final records go: strictly ascending keys, each with its value, without ranks.
+pub(crate) type Emit<'a> = dyn FnMut(RecordList) -> Result<()> + 'a;
 
-/// Takes records sorted by key, rank and order of arrival, and gives final ones. Holds one
-/// value, or with `--collect` one array, in memory.
+/// Final records are given in lists of about this size.
+const LIST_BYTES: usize = 256 * 1024;
+
+/// Takes records sorted by key, rank and order of arrival, and gives final ones. Holds a
+/// list of them in memory.
 #[derive(Debug)]
 pub(crate) struct Gather {
     how: How,
-    /// The key that is being gathered, and its value so far (an array that is not closed).
-    key: Vec<u8>,
-    value: Vec<u8>,
+    /// Final records; the last is the one that is being gathered, with its value so far (an
+    /// array that is not closed).
+    list: RecordList,
     /// Records of this key so far. 0: there is no key yet.
     records: u64,
     /// How many of them differ from the one that is kept.
@@ -57,8 +60,7 @@ impl Gather {
         };
         Self {
             how,
-            key: Vec::new(),
-            value: Vec::new(),
+            list: RecordList::default(),
             records: 0,
             different: 0,
             conflicts: 0,
@@ -67,30 +69,38 @@ impl Gather {
         }
     }
 
-    /// Takes the next record; if its key is a new one, the record of the key before goes
-    /// to `emit`. Fails with `value_too_large`, naming the key, if an array grows over
-    /// 16 MiB, and with whatever `emit` fails with.
+    /// Takes the next record; now and then gives some to `emit`. Fails with
+    /// `value_too_large`, naming the key, if an array grows over 16 MiB, and with whatever
+    /// `emit` fails with.
     pub(crate) fn push(&mut self, key: &[u8], value: &[u8], emit: &mut Emit<'_>) -> Result<()> {
-        if self.records > 0 && self.key == key {
+        if self.records > 0 && self.list.last().is_some_and(|last| last.key == key) {
             self.records += 1;
             return self.more(value);
         }
-        self.end_key(emit)?;
-        self.key.clear();
-        self.key.extend_from_slice(key);
-        self.value.clear();
+        self.end_key();
+        if self.list.bytes() >= LIST_BYTES {
+            // A little more room, so that the record over the limit fits too.
+            let next = RecordList::with_capacity(LIST_BYTES + LIST_BYTES / 8);
+            emit(std::mem::replace(&mut self.list, next))?;
+        }
         (self.records, self.different) = (1, 0);
         match self.how {
-            How::One(_) => self.value.extend_from_slice(value),
-            How::Collect { .. } => self.add(b'[', value)?,
+            How::One(_) => self.list.push(key, b"", value),
+            How::Collect { .. } => {
+                self.list.push(key, b"", b"");
+                self.add(b'[', value)?;
+            }
         }
         Ok(())
     }
 
-    /// Gives the last record. Fails with `duplicate_keys`, naming up to five of them, if
+    /// Gives the last records. Fails with `duplicate_keys`, naming up to five of them, if
     /// keys had different records.
     pub(crate) fn finish(mut self, emit: &mut Emit<'_>) -> Result<Gathered> {
-        self.end_key(emit)?;
+        self.end_key();
+        if !self.list.is_empty() {
+            emit(std::mem::take(&mut self.list))?;
+        }
         if self.conflicts == 0 {
             return Ok(self.report);
         }
@@ -113,55 +123,60 @@ impl Gather {
         match self.how {
             How::Collect { limit } if self.records > limit => self.report.others_dropped += 1,
             How::Collect { .. } => self.add(b',', value)?,
-            How::One(_) if self.value == value => self.report.duplicates_dropped += 1,
+            How::One(_) if self.so_far().1 == value => self.report.duplicates_dropped += 1,
             How::One(OnDuplicate::First) => self.report.others_dropped += 1,
             How::One(OnDuplicate::Last) => {
                 self.report.others_dropped += 1;
-                self.value.clear();
-                self.value.extend_from_slice(value);
+                self.list.replace_last(value);
             }
             How::One(OnDuplicate::Fail) => self.different += 1,
         }
         Ok(())
     }
 
+    /// The key that is being gathered, and its value so far.
+    fn so_far(&self) -> (&[u8], &[u8]) {
+        self.list.last().map_or((&[], &[]), |last| (last.key, last.value))
+    }
+
     fn add(&mut self, before: u8, value: &[u8]) -> Result<()> {
+        let (key, so_far) = self.so_far();
         // With what stands before and the bracket that closes the array.
-        if self.value.len() + value.len() + 2 > MAX_VALUE_BYTES {
+        if so_far.len() + value.len() + 2 > MAX_VALUE_BYTES {
+            let key = shown_bytes(key);
             let detail = format!(
-                "the rows of the key {} take more than {MAX_VALUE_BYTES} bytes together, with row \
+                "the rows of the key {key} take more than {MAX_VALUE_BYTES} bytes together, with row \
                  {} of it: --limit keeps the first, --fields less of each",
-                shown_bytes(&self.key),
                 self.records
             );
-            let problems = vec![format!("key {}", shown_bytes(&self.key))];
+            let problems = vec![format!("key {key}")];
             return Err(IngestError { problems, ..IngestError::new(Code::ValueTooLarge, detail) });
         }
-        self.value.push(before);
-        self.value.extend_from_slice(value);
+        self.list.extend_last(&[before]);
+        self.list.extend_last(value);
         Ok(())
     }
 
-    fn end_key(&mut self, emit: &mut Emit<'_>) -> Result<()> {
+    fn end_key(&mut self) {
         if self.records == 0 {
-            return Ok(());
+            return;
         }
         if self.different > 0 {
             self.conflicts += 1;
             if self.problems.len() < MOST_PROBLEMS {
-                let (key, rows) = (shown_bytes(&self.key), self.records);
+                let (key, rows) = (shown_bytes(self.so_far().0), self.records);
                 self.problems.push(format!("key {key} with {rows} rows that are not all equal"));
             }
         }
         // Once the push cannot succeed, only the names of further keys are of use.
         if self.conflicts > 0 {
-            return Ok(());
+            self.list.clear();
+            return;
         }
         if matches!(self.how, How::Collect { .. }) {
-            self.value.push(b']');
+            self.list.extend_last(b"]");
         }
         self.report.records += 1;
-        emit(&self.key, &self.value)
     }
 }
 
@@ -177,9 +192,9 @@ mod tests {
     fn gather(options: serde_json::Value, records: &[(&str, &str)]) -> Result<(Gathered, Pairs)> {
         let mut gather = Gather::new(&RowOptions::from_json(options).unwrap());
         let mut out = Vec::new();
-        let mut emit = |key: &[u8], value: &[u8]| {
+        let mut emit = |list: RecordList| {
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-            out.push((text(key), text(value)));
+            out.extend(list.iter().map(|record| (text(record.key), text(record.value))));
             Ok(())
         };
         for (key, value) in records {
@@ -218,18 +233,18 @@ mod tests {
     }
 
     #[test]
-    fn nothing_more_is_emitted_after_a_conflict() {
+    fn nothing_is_emitted_after_a_conflict() {
         let mut gather = Gather::new(&RowOptions::default());
         let mut emitted = 0;
-        let mut emit = |_: &[u8], _: &[u8]| {
-            emitted += 1;
+        let mut emit = |list: RecordList| {
+            emitted += list.len();
             Ok(())
         };
         for (key, value) in [("a", "1"), ("b", "1"), ("b", "2"), ("c", "1")] {
             gather.push(key.as_bytes(), value.as_bytes(), &mut emit).unwrap();
         }
         gather.finish(&mut emit).unwrap_err();
-        assert_eq!(emitted, 1);
+        assert_eq!(emitted, 0);
     }
 
     #[test]

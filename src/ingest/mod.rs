@@ -2,11 +2,12 @@
 //!
 //! [`expand_sources`] turns what a user names (files, directories, globs, `-`) into
 //! [`Input`]s. [`read_rows`] streams them: each row is checked, its key is taken, its
-//! value is written as compact JSON, and the record is handed to a sink, which is the
+//! value is written as compact JSON, and the records are handed to a sink, which is the
 //! sorter. After sorting, [`Gather`] makes one final record of all that share a key.
 //!
 //! What holds everywhere here:
-//! - No file is held in memory: one row (at most `lines::MAX_ROW_BYTES`) or one small batch is.
+//! - No file is held in memory: some chunks of rows are, or some rows (each at most
+//!   `lines::MAX_ROW_BYTES`) that are larger than a chunk.
 //! - A row is used whole or fails the push. After the first bad row the sink is not called
 //!   again; reading goes on only to name up to five problems.
 //! - What text sources wrote is what is stored: numbers keep their text, 64-bit and longer.
@@ -19,6 +20,8 @@ mod option_texts;
 mod option_values;
 mod options;
 
+mod chunks;
+mod in_order;
 mod lines;
 mod reading;
 mod source;
@@ -35,20 +38,23 @@ mod key;
 mod parquet_cells;
 mod rank;
 mod row;
+mod rows;
 mod table;
 mod text_cells;
 mod value;
 
 mod gather;
 mod preview;
+mod probe;
 
 #[cfg(test)]
 mod testing;
 
 pub(crate) use error::IngestError;
 pub(crate) use format::Format;
-pub(crate) use gather::Gather;
+pub(crate) use gather::{Emit, Gather, Gathered};
 pub(crate) use options::RowOptions;
 pub(crate) use preview::{Preview, preview};
-pub(crate) use reading::read_rows;
+pub(crate) use probe::seem_in_order;
+pub(crate) use reading::{Progress as ReadProgress, Sink, read_rows};
 pub(crate) use source::{Input, Origin, expand_sources};

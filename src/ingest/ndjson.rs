@@ -1,70 +1,112 @@
 //! NDJSON: one JSON object per line.
 //!
-//! Blank lines are skipped. A line is checked, compacted and its fields found in one pass
-//! (see [`super::json`]); no tree of it is made. Rows are named by the number of their
-//! line, which is what editors and `sed -n 17p` understand.
+//! Blank lines are skipped. A line is checked and its fields found in one pass (see
+//! [`super::json`]); no tree of it is made. Rows are named by the number of their line,
+//! which is what editors and `sed -n 17p` understand.
+//!
+//! Lines are read in chunks, which several threads turn into records; records and faults
+//! come in the order of the source all the same.
 
 use super::cells::Scalar;
+use super::chunks::{Chunk, Chunks};
 use super::error::{Fault, Result, shown};
-use super::json::{self, Field};
-use super::lines::{Line, Lines, MAX_ROW_BYTES};
+use super::in_order::{in_order, threads};
+use super::json::{self, Cuts, Field};
+use super::lines::MAX_ROW_BYTES;
 use super::option_values::Nan;
 use super::reading::Reading;
 use super::row::{Pick, RowBuffer, RowRecord, Shape};
+use super::rows::{Rows, Unseen};
+use super::stream::Stream;
 
 /// Reads all rows of a source; how many of its bytes were used.
-pub(crate) fn read(mut lines: Lines, reading: &mut Reading<'_, '_>) -> Result<u64> {
-    let shape = reading.shape.clone();
-    let name = lines.stream.name.clone();
-    let (mut bytes, mut row, mut buffer) = (Vec::new(), JsonRow::default(), RowBuffer::default());
-    while reading.wants_more() {
-        match lines.next(&mut bytes, MAX_ROW_BYTES).map_err(|error| reading.with_problems(error))? {
-            Line::End => break,
-            Line::Read => {}
-            Line::TooLong => {
-                let fault = Fault::new(format!("it has more than {MAX_ROW_BYTES} bytes"));
-                return Err(reading.last_row(&format!("{name} line {}", lines.number), &fault));
-            }
-        }
-        if bytes.trim_ascii().is_empty() {
-            continue;
-        }
-        let parsed = row.parse(&bytes, shape.nan);
-        if parsed.is_ok() && reading.unseen.any() {
-            reading.unseen.note(|field| row.find(field).is_some());
-        }
-        let record = parsed.and_then(|()| row.record(&shape, &mut buffer));
-        let place = || format!("{name} line {}", lines.number);
-        reading.row(record, place, lines.stream.consumed())?;
-    }
-    Ok(lines.stream.consumed())
+pub(crate) fn read(stream: Stream, reading: &mut Reading<'_, '_>) -> Result<u64> {
+    let name = stream.name.clone();
+    let (shape, unseen) = (reading.shape.clone(), reading.unseen.clone());
+    let mut chunks = Chunks::new(stream, reading.is_limited());
+    let (mut lines, mut used) = (0, 0);
+    let work = |chunk: Result<Chunk>| chunk.map(|chunk| rows_of(&chunk, &shape, &unseen));
+    let read: Result<()> = in_order(
+        threads(),
+        || chunks.next(),
+        work,
+        |rows| {
+            let (rows, its_lines) = rows.map_err(|error| reading.with_problems(error))?;
+            used = rows.consumed;
+            let more = reading.rows(rows, |line| format!("{name} line {}", lines + line))?;
+            lines += its_lines;
+            Ok(more)
+        },
+    );
+    read.map(|()| used)
 }
 
-/// One row, reused from line to line.
+/// The rows of a chunk, named by the numbers of their lines in it, and how many lines it has.
+pub(crate) fn rows_of(chunk: &Chunk, shape: &Shape, unseen: &Unseen) -> (Rows, u64) {
+    // A row that is stored whole takes a little more than its text.
+    let mut rows = Rows::with_capacity(chunk.bytes.len() / 8 * 9);
+    rows.consumed = chunk.consumed;
+    let mut unseen = unseen.clone();
+    let (mut row, mut buffer) = (JsonRow::default(), RowBuffer::default());
+    let mut lines = 0;
+    for line in chunk.bytes.split_inclusive(|byte| *byte == b'\n') {
+        lines += 1;
+        if line.len() > MAX_ROW_BYTES {
+            rows.lose(lines, Fault::new(format!("it has more than {MAX_ROW_BYTES} bytes")));
+        } else if !line.trim_ascii().is_empty() {
+            let record = text_of(line).and_then(|text| {
+                row.scan(text, shape.nan)?;
+                unseen.note(|field| row.find(text, field).is_some());
+                row.record(text, shape, &mut buffer)
+            });
+            rows.push(lines, record);
+        }
+        if rows.are_hopeless() {
+            break;
+        }
+    }
+    rows.shrink();
+    rows.have_not(unseen);
+    (rows, lines)
+}
+
+fn text_of(line: &[u8]) -> std::result::Result<&str, Fault> {
+    std::str::from_utf8(line.trim_ascii_end()).map_err(|error| {
+        Fault::new(format!("it is not UTF-8, at byte {}", error.valid_up_to() + 1))
+    })
+}
+
+/// Where the fields of one row lie in its text; reused from line to line.
 #[derive(Default)]
 struct JsonRow {
-    compact: String,
     fields: Vec<Field>,
+    cuts: Cuts,
 }
 
 impl JsonRow {
-    fn parse(&mut self, line: &[u8], nan: Nan) -> std::result::Result<(), Fault> {
-        self.compact.clear();
+    fn scan(&mut self, text: &str, nan: Nan) -> std::result::Result<(), Fault> {
         self.fields.clear();
-        let text = std::str::from_utf8(line.trim_ascii_end()).map_err(|error| {
-            Fault::new(format!("it is not UTF-8, at byte {}", error.valid_up_to() + 1))
-        })?;
-        json::compact_object(text, nan, &mut self.compact, &mut self.fields)
+        self.cuts.clear();
+        json::scan_object(text, nan, &mut self.cuts, &mut self.fields)
             .map_err(|fault| Fault::new(fault.what))
     }
 
-    fn find(&self, name: &str) -> Option<&Field> {
-        self.fields.iter().find(|field| field.name(&self.compact) == name)
+    fn find(&self, text: &str, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name(text) == name)
     }
 
-    fn scalar(&self, name: &str) -> std::result::Result<Option<Scalar<'_>>, Fault> {
-        let Some(field) = self.find(name) else { return Ok(None) };
-        Scalar::of_json(&self.compact[field.value.clone()]).map(Some).ok_or_else(|| {
+    fn scalar<'a>(
+        &self,
+        text: &'a str,
+        name: &str,
+    ) -> std::result::Result<Option<Scalar<'a>>, Fault> {
+        let Some(field) = self.find(text, name) else { return Ok(None) };
+        // Neither strings nor numbers have anything to leave out.
+        let value = &text[field.value.clone()];
+        if !self.cuts.spare(&field.value) && !value.starts_with(['{', '[']) {
+            return Ok(Some(Scalar::Null));
+        }
+        Scalar::of_json(value).map(Some).ok_or_else(|| {
             Fault::new(format!(
                 "the field {} holds half a surrogate pair, which is no text",
                 shown(name)
@@ -73,40 +115,45 @@ impl JsonRow {
     }
 
     fn record<'a>(
-        &'a self,
+        &self,
+        text: &'a str,
         shape: &Shape,
         buffer: &'a mut RowBuffer,
     ) -> std::result::Result<RowRecord<'a>, Fault> {
         buffer.clear();
         for (number, name) in shape.key.iter().enumerate() {
-            buffer.push_key(shape, number, self.scalar(name)?.as_ref())?;
+            buffer.push_key(shape, number, self.scalar(text, name)?.as_ref())?;
         }
         for (number, order) in shape.order_by.iter().enumerate() {
-            buffer.push_rank(shape, number, self.scalar(&order.field)?.as_ref())?;
+            buffer.push_rank(shape, number, self.scalar(text, &order.field)?.as_ref())?;
         }
-        match &shape.pick {
-            Pick::Whole => buffer.record(shape, Some(&self.compact)),
+        let value = match &shape.pick {
+            Pick::Whole => 0..text.len(),
             Pick::Fields(names) => {
-                self.push_fields(names, &mut buffer.value);
-                buffer.record(shape, None)
+                self.push_fields(text, names, &mut buffer.value);
+                return buffer.record(shape, None);
             }
             Pick::One(name) => {
                 let lacks = || Fault::new(format!("it lacks the field {} of --value", shown(name)));
-                let field = self.find(name).ok_or_else(lacks)?;
-                buffer.record(shape, Some(&self.compact[field.value.clone()]))
+                self.find(text, name).ok_or_else(lacks)?.value.clone()
             }
+        };
+        if self.cuts.spare(&value) {
+            return buffer.record(shape, Some(&text[value]));
         }
+        self.cuts.copy(text, value, &mut buffer.value);
+        buffer.record(shape, None)
     }
 
     /// Appends an object of those of `names` that the row has, in the row's order.
-    fn push_fields(&self, names: &[String], out: &mut String) {
+    fn push_fields(&self, text: &str, names: &[String], out: &mut String) {
         out.push('{');
         for field in &self.fields {
-            if names.iter().any(|name| name == field.name(&self.compact)) {
+            if names.iter().any(|name| name == field.name(text)) {
                 if out.len() > 1 {
                     out.push(',');
                 }
-                out.push_str(&self.compact[field.whole.clone()]);
+                self.cuts.copy(text, field.whole.clone(), out);
             }
         }
         out.push('}');

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use serde_json::json;
-use tidetable_storage::{Code, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use tidetable_storage::{Code, MAX_KEY_BYTES, MAX_VALUE_BYTES, RecordList};
 
 use crate::ingest::testing::{assert_fails, input, read, records, served};
 
@@ -115,8 +115,8 @@ fn five_problems_are_enough() {
 fn the_sink_gets_nothing_after_a_bad_row() {
     use crate::ingest::testing::options;
     let mut rows = 0;
-    let mut sink = |_: crate::ingest::row::RowRecord<'_>| {
-        rows += 1;
+    let mut sink = |records: RecordList| {
+        rows += records.len();
         Ok(())
     };
     let text = "{\"k\":1}\n{}\n{\"k\":2}\n";
@@ -245,7 +245,7 @@ fn collected_rows_come_in_the_order_asked_for() {
 #[test]
 fn progress_is_told_and_reaches_the_end() {
     let file = tempfile::NamedTempFile::with_suffix(".ndjson").unwrap();
-    let text: String = (0..10_000).map(|n| format!("{{\"k\":{n}}}\n")).collect();
+    let text: String = (0..100_000).map(|n| format!("{{\"k\":{n}}}\n")).collect();
     std::fs::write(file.path(), &text).unwrap();
     let inputs = crate::ingest::expand_sources(&[file.path().display().to_string()]).unwrap();
     let mut told = Vec::new();
@@ -253,13 +253,13 @@ fn progress_is_told_and_reaches_the_end() {
     let report =
         crate::ingest::read_rows(inputs, &options, &mut |_| Ok(()), &mut |p| told.push(p)).unwrap();
     let bytes = text.len() as u64;
-    assert_eq!((report.rows, report.bytes), (10_000, bytes));
+    assert_eq!((report.rows, report.bytes), (100_000, bytes));
     assert!(
         told.len() > 2
             && told.windows(2).all(|p| p[0].rows <= p[1].rows && p[0].bytes <= p[1].bytes)
     );
     let last = told.last().unwrap();
-    assert_eq!((last.rows, last.bytes, last.total_bytes), (10_000, bytes, Some(bytes)));
+    assert_eq!((last.rows, last.bytes, last.total_bytes), (100_000, bytes, Some(bytes)));
 }
 
 proptest! {

@@ -5,6 +5,8 @@
 //! that decodes pages may panic on hostile ones: that too becomes an error, and since this
 //! runs in a process of its own, even one that takes memory without end harms nobody else.
 //!
+//! One thread at a time decodes a batch; several make records of what is decoded.
+//!
 //! A file that cannot seek (standard input, or compressed once more) is first copied to a
 //! temporary file without a name.
 
@@ -25,15 +27,18 @@ use parquet::file::metadata::ParquetMetaData;
 use tidetable_storage::{Code, Error};
 
 use super::error::{IngestError, Result};
+use super::in_order::{in_order, threads};
+use super::option_values::Nan;
 use super::parquet_cells::{Batch, Leaf};
 use super::reading::Reading;
-use super::row::{RowBuffer, RowRecord, TableShape};
+use super::row::{RowBuffer, TableShape};
+use super::rows::Rows;
 use super::stream::Stream;
 
 /// Rows that are decoded at once…
 const BATCH_ROWS: usize = 1_024;
 /// …or fewer, if that many would be expected to take more than this.
-const BATCH_BYTES: u64 = 32 * 1024 * 1024;
+const BATCH_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Up to here rows may grow on their way out of a file…
 const FREE_BYTES: u64 = 1 << 30;
@@ -47,46 +52,53 @@ pub(crate) fn read(mut stream: Stream, reading: &mut Reading<'_, '_>) -> Result<
     let name = stream.name.clone();
     let file = seekable(&mut stream).map_err(|error| reading.with_problems(error))?;
     let bytes = file.metadata().map_err(|e| Error::io("read a source", &name, e))?.len();
-    let (shape, mut rows) = begin(file, &name, reading)?;
-    let mut buffer = RowBuffer::default();
-    let mut grown = 0;
-    while reading.wants_more() {
-        let batch = rows.next_batch().map_err(|what| damaged(&name, &what, reading))?;
-        let Some(batch) = batch else { break };
-        let cells = Batch::new(batch.columns(), &rows.names, &rows.leaves, reading.options.nan)
-            .map_err(|what| unreadable(format!("{name}: {what}"), reading))?;
-        for row in 0..batch.num_rows() {
-            if !reading.wants_more() {
-                break;
-            }
-            rows.read += 1;
-            let record = shape.record(&cells.row(row), &mut buffer);
-            grown += record.as_ref().map_or(0, RowRecord::bytes);
+    let (shape, columns, mut batches) = begin(file, &name, reading)?;
+    let (claimed, nan) = (batches.claimed, reading.options.nan);
+    let (mut before, mut grown) = (0, 0);
+    let work = |batch: std::result::Result<RecordBatch, String>| {
+        let batch = batch.map_err(|what| damaged(&name, &what))?;
+        columns.rows_of(&batch, &shape, nan).map_err(|what| format!("{name}: {what}"))
+    };
+    let read: Result<()> = in_order(
+        threads(),
+        || batches.next(),
+        work,
+        |rows| {
+            let mut rows = rows.map_err(|detail| unreadable(detail, reading))?;
+            grown += rows.bytes();
             if grown > FREE_BYTES && grown / MAX_GROWTH > bytes {
                 let what = format!("its rows take more than {MAX_GROWTH} times its {bytes} bytes");
                 return Err(unreadable(format!("{name}: {what}"), reading));
             }
-            let used = share(bytes, rows.read, rows.claimed);
-            reading.row(record, || format!("{name} row {}", rows.read), used)?;
-        }
-    }
-    Ok(bytes)
+            let its_rows = rows.len();
+            rows.consumed = share(bytes, before + its_rows, claimed);
+            let more = reading.rows(rows, |row| format!("{name} row {}", before + row))?;
+            before += its_rows;
+            Ok(more)
+        },
+    );
+    read.map(|()| bytes)
 }
 
 /// Reads the footer and finds the columns.
-fn begin(file: File, name: &str, reading: &Reading<'_, '_>) -> Result<(TableShape, Rows)> {
-    let table = guarded(|| Table::open(file)).map_err(|what| damaged(name, &what, reading))?;
+fn begin(
+    file: File,
+    name: &str,
+    reading: &Reading<'_, '_>,
+) -> Result<(TableShape, Columns, Batches)> {
+    let failed = |what: String| unreadable(damaged(name, &what), reading);
+    let table = guarded(|| Table::open(file)).map_err(failed)?;
     let find = |names: &[String]| {
         let shape = TableShape::find(&reading.shape, names, name);
         shape.map_err(|error| reading.with_problems(error))
     };
     let roots = find(&table.names)?.columns();
-    let rows = guarded(|| table.project(&roots)).map_err(|what| damaged(name, &what, reading))?;
-    Ok((find(&rows.names)?, rows))
+    let (columns, batches) = guarded(|| table.project(&roots)).map_err(failed)?;
+    Ok((find(&columns.names)?, columns, batches))
 }
 
-fn damaged(name: &str, what: &str, reading: &Reading<'_, '_>) -> IngestError {
-    unreadable(format!("{name} is damaged, cut off, or no Parquet: {what}"), reading)
+fn damaged(name: &str, what: &str) -> String {
+    format!("{name} is damaged, cut off, or no Parquet: {what}")
 }
 
 fn unreadable(detail: String, reading: &Reading<'_, '_>) -> IngestError {
@@ -101,27 +113,59 @@ struct Table {
     names: Vec<String>,
 }
 
-/// The same with its rows about to be read.
-struct Rows {
-    batches: ParquetRecordBatchReader,
+/// Those of its columns that are used.
+struct Columns {
     names: Vec<String>,
     leaves: Vec<Leaf>,
+}
+
+/// Its rows, some at a time.
+struct Batches {
+    reader: ParquetRecordBatchReader,
     /// How many there are, as the footer says.
     claimed: u64,
     /// How many were read.
     read: u64,
 }
 
-impl Rows {
-    /// The next rows. None: all that the footer claims were read.
-    fn next_batch(&mut self) -> std::result::Result<Option<RecordBatch>, String> {
-        let next = || self.batches.next().transpose().map_err(|error| error.to_string());
+impl Columns {
+    /// The rows of a batch, named by their numbers in it. The error says why none can be
+    /// used.
+    fn rows_of(
+        &self,
+        batch: &RecordBatch,
+        shape: &TableShape,
+        nan: Nan,
+    ) -> std::result::Result<Rows, String> {
+        let cells = Batch::new(batch.columns(), &self.names, &self.leaves, nan)?;
+        let mut rows = Rows::with_capacity(batch.get_array_memory_size());
+        let mut buffer = RowBuffer::default();
+        for row in 0..batch.num_rows() {
+            rows.push(row as u64 + 1, shape.record(&cells.row(row), &mut buffer));
+            if rows.are_hopeless() {
+                break;
+            }
+        }
+        Ok(rows)
+    }
+}
+
+impl Batches {
+    /// The next rows. `None`: all that the footer claims were read.
+    fn next(&mut self) -> Option<std::result::Result<RecordBatch, String>> {
+        let next = || self.reader.next().transpose().map_err(|error| error.to_string());
         match guarded(next) {
             Ok(None) if self.read != self.claimed => {
-                Err(format!("it has {} rows; its footer says {}", self.read, self.claimed))
+                let what = format!("it has {} rows; its footer says {}", self.read, self.claimed);
+                // Said once.
+                self.claimed = self.read;
+                Some(Err(what))
             }
-            Ok(batch) => Ok(batch),
-            Err(what) => Err(format!("{what}, after row {}", self.read)),
+            Ok(batch) => {
+                self.read += batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
+                batch.map(Ok)
+            }
+            Err(what) => Some(Err(format!("{what}, after row {}", self.read))),
         }
     }
 }
@@ -146,7 +190,7 @@ impl Table {
         Ok(Self { file, metadata, names })
     }
 
-    fn project(self, roots: &[usize]) -> std::result::Result<Rows, String> {
+    fn project(self, roots: &[usize]) -> std::result::Result<(Columns, Batches), String> {
         let descriptor = self.metadata.parquet_schema();
         let leaves = Leaf::of_schema(descriptor, roots);
         let mask = ProjectionMask::roots(descriptor, roots.iter().copied());
@@ -155,12 +199,12 @@ impl Table {
         let claimed =
             u64::try_from(claimed).map_err(|_| format!("its footer claims {claimed} rows"))?;
         let batch = batch_rows(self.metadata.metadata());
-        let batches = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file, self.metadata)
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file, self.metadata)
             .with_projection(mask)
             .with_batch_size(batch)
             .build()
             .map_err(|error| error.to_string())?;
-        Ok(Rows { batches, names, leaves, claimed, read: 0 })
+        Ok((Columns { names, leaves }, Batches { reader, claimed, read: 0 }))
     }
 }
 
@@ -177,23 +221,34 @@ fn batch_rows(metadata: &ParquetMetaData) -> usize {
 /// The file itself, or a temporary copy of what can only be read once.
 fn seekable(stream: &mut Stream) -> Result<File> {
     if let Some(file) = stream.file.take() {
+        if stream.is_part {
+            each_block(stream, |_| Ok(()))?;
+        }
         return Ok(file);
     }
     let spool = |error| Error::io("make a temporary file in", std::env::temp_dir(), error);
     let mut file = tempfile::tempfile().map_err(spool)?;
+    each_block(stream, |block| {
+        let written = io::Write::write_all(&mut file, block);
+        written.map_err(|e| Error::io("write a temporary file in", std::env::temp_dir(), e))
+    })?;
+    Ok(file)
+}
+
+/// Reads all of a stream.
+fn each_block(
+    stream: &mut Stream,
+    mut each: impl FnMut(&[u8]) -> std::result::Result<(), Error>,
+) -> Result<()> {
     let mut block = vec![0; 256 * 1024];
     loop {
         // Told apart, as one failure is the source's and the other the disk's.
-        let count = io::Read::read(&mut stream.reader, &mut block);
-        let count = match count {
-            Ok(0) => return Ok(file),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+        match io::Read::read(&mut stream.reader, &mut block) {
+            Ok(0) => return Ok(()),
+            Ok(count) => each(&block[..count])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(stream.failed(error)),
-        };
-        let write = io::Write::write_all(&mut file, &block[..count]);
-        write
-            .map_err(|error| Error::io("write a temporary file in", std::env::temp_dir(), error))?;
+        }
     }
 }
 

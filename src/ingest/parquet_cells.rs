@@ -38,7 +38,7 @@ use super::json;
 use super::option_values::Nan;
 use super::row::Row;
 use super::value::{
-    date_text, push_decimal, push_float, push_formatted, push_string, time_text, timestamp_text,
+    date_text, push_decimal, push_float, push_integer, push_string, time_text, timestamp_text,
 };
 
 /// What Arrow's types do not say of a leaf of the schema.
@@ -213,7 +213,7 @@ impl<'a> Column<'a> {
         match &self.cells {
             Cells::Null => out.push_str("null"),
             Cells::Boolean(array) => out.push_str(if array.value(row) { "true" } else { "false" }),
-            Cells::Integer(value) => push_formatted(out, format_args!("{}", value(row))),
+            Cells::Integer(value) => push_integer(out, value(row)),
             Cells::ShortFloat(value) => write_float(value(row), nan, out)?,
             Cells::Float(value) => write_float(value(row), nan, out)?,
             Cells::Decimal(unscaled, scale) => push_decimal(out, &unscaled(row), *scale),

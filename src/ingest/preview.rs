@@ -1,5 +1,7 @@
 //! `--dry-run`: the first rows as they would be served.
 
+use tidetable_storage::{Record, RecordList};
+
 use super::error::Result;
 use super::gather::Gather;
 use super::options::RowOptions;
@@ -27,8 +29,9 @@ pub(crate) fn preview(inputs: Vec<Input>, options: &RowOptions, rows: u64) -> Re
         inputs,
         options,
         Some(most),
-        &mut |record| {
-            sorted.push((record.key.to_vec(), record.rank.to_vec(), record.value.to_vec()));
+        &mut |records| {
+            let owned = |r: Record<'_>| (r.key.to_vec(), r.rank.to_vec(), r.value.to_vec());
+            sorted.extend(records.iter().map(owned));
             Ok(())
         },
         &mut |_| {},
@@ -39,8 +42,8 @@ pub(crate) fn preview(inputs: Vec<Input>, options: &RowOptions, rows: u64) -> Re
     // Stable, as the sorter is.
     sorted.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
     let mut records = Vec::new();
-    let mut emit = |key: &[u8], value: &[u8]| {
-        records.push((key.to_vec(), value.to_vec()));
+    let mut emit = |list: RecordList| {
+        records.extend(list.iter().map(|record| (record.key.to_vec(), record.value.to_vec())));
         Ok(())
     };
     let mut gather = Gather::new(options);

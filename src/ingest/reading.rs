@@ -1,12 +1,13 @@
 //! Reads rows from all sources, in order, into a sink.
 
-use tidetable_storage::Code;
+use tidetable_storage::{Code, RecordList};
 
 use super::error::{Fault, IngestError, MOST_PROBLEMS, Result};
 use super::format::Format;
 use super::lines::Lines;
 use super::options::RowOptions;
 use super::row::{RowRecord, Shape};
+use super::rows::{RowFault, Rows, Unseen};
 use super::source::Input;
 use super::stream::Stream;
 use super::{csv, ndjson, parquet, redshift};
@@ -15,6 +16,8 @@ use super::{csv, ndjson, parquet, redshift};
 const ROWS_A_STEP: u64 = 4_096;
 /// …and every so many bytes of the source.
 const BYTES_A_STEP: u64 = 4 << 20;
+/// Records that come one by one are handed on in lists of about this size.
+const LIST_BYTES: usize = 256 * 1024;
 
 /// How far reading has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,11 +41,12 @@ pub(crate) struct ReadReport {
     pub(crate) bytes: u64,
 }
 
-/// Where records go. An error of the sink ends the reading with that error.
-pub(crate) type Sink<'a> = dyn FnMut(RowRecord<'_>) -> Result<()> + 'a;
+/// Where records go, in the order of their rows. An error of the sink ends the reading with
+/// that error.
+pub(crate) type Sink<'a> = dyn FnMut(RecordList) -> Result<()> + 'a;
 
-/// Reads all rows of `inputs` in order and hands each to `sink`. One row, or a batch of
-/// Parquet rows, is held in memory.
+/// Reads all rows of `inputs` and hands them to `sink` in order. A few chunks of rows are
+/// held in memory.
 ///
 /// Fails with
 /// - `invalid_setting` if the options contradict each other or the source, or the format
@@ -75,6 +79,7 @@ pub(crate) fn read_some_rows(
         options,
         shape: Shape::of(options),
         sink,
+        pending: RecordList::default(),
         progress,
         told: Progress { total_bytes, ..Progress::default() },
         bytes_before: 0,
@@ -95,6 +100,7 @@ pub(crate) fn read_some_rows(
         let used = its_format.map_or(Ok(0), |format| reading.read(stream, format))?;
         reading.bytes_before += stored.unwrap_or(used);
     }
+    reading.hand_on()?;
     reading.finish(&names)?;
     let Reading { rows, bytes_before, told, progress, .. } = reading;
     progress(Progress { rows, bytes: bytes_before, ..told });
@@ -107,6 +113,8 @@ pub(crate) struct Reading<'a, 'b> {
     pub(crate) options: &'a RowOptions,
     pub(crate) shape: Shape,
     sink: &'a mut Sink<'b>,
+    /// Records that came one by one and were not handed on yet.
+    pending: RecordList,
     progress: &'a mut dyn FnMut(Progress),
     told: Progress,
     /// Bytes of the sources before this one.
@@ -129,16 +137,67 @@ impl Reading<'_, '_> {
     ) -> Result<()> {
         self.rows += 1;
         match record {
-            Ok(record) if self.problems.is_empty() => (self.sink)(record)?,
+            Ok(RowRecord { key, rank, value }) if self.problems.is_empty() => {
+                self.pending.push(key, rank, value);
+                if self.pending.bytes() >= LIST_BYTES {
+                    self.hand_on()?;
+                }
+            }
             Ok(_) => {}
-            Err(fault) => self.problem(&place(), &fault)?,
+            Err(fault) => {
+                self.hand_on()?;
+                self.problem(&place(), &fault)?;
+            }
         }
+        self.tell(consumed);
+        Ok(())
+    }
+
+    /// Many rows at once; `place` makes of the number of one its place. Whether more are
+    /// wanted; fails when it is time to stop.
+    pub(crate) fn rows(&mut self, mut rows: Rows, place: impl Fn(u64) -> String) -> Result<bool> {
+        if let Some(most) = self.most {
+            rows.truncate(most - self.rows);
+        }
+        let (before, count) = (self.rows, rows.len());
+        if self.problems.is_empty() && !rows.records.is_empty() {
+            (self.sink)(rows.records)?;
+        }
+        let lost = rows.faults.pop_if(|_| rows.lost);
+        for RowFault { row, number, fault } in rows.faults {
+            self.rows = before + row;
+            self.problem(&place(number), &fault)?;
+        }
+        if let Some(RowFault { row, number, fault }) = lost {
+            self.rows = before + row - 1;
+            return Err(self.last_row(&place(number), &fault));
+        }
+        self.rows = before + count;
+        if let Some(unseen) = rows.unseen {
+            self.unseen.also(&unseen);
+        }
+        self.tell(rows.consumed);
+        Ok(self.wants_more())
+    }
+
+    fn hand_on(&mut self) -> Result<()> {
+        match self.pending.is_empty() {
+            true => Ok(()),
+            false => (self.sink)(std::mem::take(&mut self.pending)),
+        }
+    }
+
+    fn tell(&mut self, consumed: u64) {
         let bytes = self.bytes_before + consumed;
         if self.rows >= self.told.rows + ROWS_A_STEP || bytes >= self.told.bytes + BYTES_A_STEP {
             self.told = Progress { rows: self.rows, bytes, ..self.told };
             (self.progress)(self.told);
         }
-        Ok(())
+    }
+
+    /// Whether somebody waits for a few rows, not for all.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.most.is_some()
     }
 
     /// Whether reading goes on: not when as many rows as were asked for are there.
@@ -216,7 +275,7 @@ impl Reading<'_, '_> {
     /// Reads one source; how many of its bytes were used.
     fn read(&mut self, stream: Stream, format: Format) -> Result<u64> {
         match format {
-            Format::Ndjson => ndjson::read(Lines::new(stream), self),
+            Format::Ndjson => ndjson::read(stream, self),
             Format::Csv | Format::Tsv => csv::read(Lines::new(stream), format, self),
             Format::Redshift => redshift::read(Lines::new(stream), self),
             Format::Parquet => parquet::read(stream, self),
@@ -236,45 +295,5 @@ impl Reading<'_, '_> {
         }
         // Only the whole source can show that a field is nowhere.
         if self.most.is_none() { self.unseen.check() } else { Ok(()) }
-    }
-}
-
-/// Fields named by options that may be missing from a row, but not from all: then the name
-/// is misspelt. Only for formats whose rows name their fields one by one.
-#[derive(Debug)]
-pub(crate) struct Unseen {
-    fields: Vec<(&'static str, String)>,
-    used: bool,
-}
-
-impl Unseen {
-    fn of(options: &RowOptions) -> Self {
-        let fields = options.fields.iter().map(|name| ("--fields", name.clone()));
-        let orders = options.order_by.iter().map(|order| ("--order-by", order.field.clone()));
-        Self { fields: fields.chain(orders).collect(), used: false }
-    }
-
-    /// Whether there is anything left to look for.
-    pub(crate) fn any(&self) -> bool {
-        !self.fields.is_empty()
-    }
-
-    /// Notes a row, of which `has` says whether it has a field.
-    pub(crate) fn note(&mut self, has: impl Fn(&str) -> bool) {
-        self.used = true;
-        self.fields.retain(|(_, name)| !has(name));
-    }
-
-    fn check(&self) -> Result<()> {
-        match self.fields.first() {
-            Some((flag, name)) if self.used => {
-                let detail = format!("no row has the field {name:?}, which {flag} names");
-                Err(IngestError {
-                    problems: vec![detail.clone()],
-                    ..IngestError::new(Code::BadRows, detail)
-                })
-            }
-            _ => Ok(()),
-        }
     }
 }

@@ -22,13 +22,6 @@ pub(crate) struct RowRecord<'a> {
     pub(crate) value: &'a [u8],
 }
 
-impl RowRecord<'_> {
-    /// How many bytes it has in all.
-    pub(crate) fn bytes(&self) -> u64 {
-        (self.key.len() + self.rank.len() + self.value.len()) as u64
-    }
-}
-
 /// The row options that say what of a row is used, checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Shape {

@@ -13,6 +13,8 @@ pub(crate) struct Input {
     /// What messages call it.
     pub(crate) name: String,
     pub(crate) origin: Origin,
+    /// The XXH3 of a file, if it is known: reading fails at its end if it has another.
+    pub(crate) xxh3: Option<u64>,
 }
 
 /// Where the bytes come from.
@@ -20,18 +22,23 @@ pub(crate) enum Origin {
     /// A file, or anything else that opens as one.
     File(PathBuf),
     /// Standard input, a network body: read once, from its start.
-    Reader(Box<dyn Read>),
+    Reader(Box<dyn Read + Send>),
 }
 
 impl Input {
-    /// A file that messages call `name`: the server names parts, not its staging files.
+    /// A file that messages call `name`.
     pub(crate) fn file(name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
-        Self { name: name.into(), origin: Origin::File(path.into()) }
+        Self { name: name.into(), origin: Origin::File(path.into()), xxh3: None }
+    }
+
+    /// A part: messages name it, not the file in the server's staging.
+    pub(crate) fn part(name: &str, path: &Path, xxh3: u64) -> Self {
+        Self { xxh3: Some(xxh3), ..Self::file(name, path) }
     }
 
     /// Anything that can be read.
-    pub(crate) fn reader(name: impl Into<String>, reader: impl Read + 'static) -> Self {
-        Self { name: name.into(), origin: Origin::Reader(Box::new(reader)) }
+    pub(crate) fn reader(name: impl Into<String>, reader: impl Read + Send + 'static) -> Self {
+        Self { name: name.into(), origin: Origin::Reader(Box::new(reader)), xxh3: None }
     }
 
     /// How many bytes it has as it is stored, if that is known.

@@ -4,12 +4,13 @@
 //! several members or frames are read to their end. What is cut off, damaged, or grows
 //! beyond reason when decompressed is an error that says where.
 
-use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
-use std::rc::Rc;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use tidetable_storage::{Code, Error};
+use tidetable_storage::{Code, Error, PartReader};
 
 use super::error::{IngestError, Result};
 use super::source::{Input, Origin};
@@ -30,12 +31,14 @@ pub(crate) struct Stream {
     /// The first decompressed bytes; `reader` gives them again.
     pub(crate) head: Vec<u8>,
     /// The decompressed bytes.
-    pub(crate) reader: Box<dyn BufRead>,
+    pub(crate) reader: Box<dyn BufRead + Send>,
     /// The file itself if it is a regular, uncompressed one: for formats that seek. It shares
-    /// its position with `reader`: only one of them may be used.
+    /// its position with `reader`: one may be used after the other.
     pub(crate) file: Option<File>,
+    /// `reader` has to come to its end, or nothing of it is to be believed.
+    pub(crate) is_part: bool,
     /// How many bytes of the source, as it is stored, were used.
-    consumed: Rc<Cell<u64>>,
+    consumed: Arc<AtomicU64>,
     compression: Compression,
 }
 
@@ -51,32 +54,40 @@ impl Stream {
     /// that is not read here (another compression, UTF-16).
     pub(crate) fn open(input: Input) -> Result<Self> {
         let name = input.name;
-        let (raw, file): (Box<dyn Read>, _) = match input.origin {
+        let (raw, file): (Box<dyn Read + Send>, _) = match input.origin {
             Origin::Reader(reader) => (reader, None),
             Origin::File(path) => {
-                let open = || {
-                    let file = File::open(&path)?;
-                    let regular = file.metadata()?.is_file();
-                    Ok((file, regular))
-                };
-                let (file, regular) = open().map_err(|e| Error::io("open a source", &name, e))?;
-                let again = if regular { file.try_clone().ok() } else { None };
-                (Box::new(file), again)
+                let (file, again) = open(&path)?;
+                match input.xxh3 {
+                    None => (Box::new(file), again),
+                    Some(xxh3) => (Box::new(PartReader::new(file, xxh3)), again),
+                }
             }
         };
-        let consumed = Rc::new(Cell::new(0));
-        let failed = |error, compression| read_failed(&name, compression, consumed.get(), error);
+        let is_part = input.xxh3.is_some();
+        let consumed = Arc::new(AtomicU64::new(0));
+        let failed = |error, compression| {
+            read_failed(&name, compression, consumed.load(Ordering::Relaxed), error)
+        };
         let (head, raw) = peek(raw).map_err(|error| failed(error, Compression::None))?;
         let compression = compression_of(&head, &name)?;
         let counted = Counted {
             reader: BufReader::with_capacity(BUFFER_BYTES, raw),
-            consumed: Rc::clone(&consumed),
+            consumed: Arc::clone(&consumed),
         };
-        let bounded = |reader| Bounded { reader, out: 0, consumed: Rc::clone(&consumed) };
+        let bounded = |reader| Bounded { reader, out: 0, consumed: Arc::clone(&consumed) };
         if compression == Compression::None {
-            return Ok(Self { name, head, reader: Box::new(counted), file, consumed, compression });
+            return Ok(Self {
+                name,
+                head,
+                reader: Box::new(counted),
+                file,
+                is_part,
+                consumed,
+                compression,
+            });
         }
-        let plain: Box<dyn Read> = match compression {
+        let plain: Box<dyn Read + Send> = match compression {
             Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(counted)),
             _ => Box::new(
                 zstd::stream::read::Decoder::with_buffer(counted)
@@ -91,12 +102,12 @@ impl Stream {
             )));
         }
         let reader = Box::new(BufReader::with_capacity(BUFFER_BYTES, plain));
-        Ok(Self { name, head, reader, file: None, consumed, compression })
+        Ok(Self { name, head, reader, file: None, is_part, consumed, compression })
     }
 
     /// How many bytes of the source, as it is stored, were used so far.
     pub(crate) fn consumed(&self) -> u64 {
-        self.consumed.get()
+        self.consumed.load(Ordering::Relaxed)
     }
 
     /// Says what a failed read means: `bad_rows` if the source is damaged, `io_failed` if
@@ -104,6 +115,15 @@ impl Stream {
     pub(crate) fn failed(&self, error: io::Error) -> IngestError {
         read_failed(&self.name, self.compression, self.consumed(), error)
     }
+}
+
+/// The file, and once more if it is a regular one.
+fn open(path: &Path) -> Result<(File, Option<File>)> {
+    let opened = File::open(path).and_then(|file| {
+        let again = if file.metadata()?.is_file() { file.try_clone().ok() } else { None };
+        Ok((file, again))
+    });
+    Ok(opened.map_err(|e| Error::io("open a source", path, e))?)
 }
 
 fn read_failed(name: &str, compression: Compression, at: u64, error: io::Error) -> IngestError {
@@ -122,6 +142,11 @@ fn read_failed(name: &str, compression: Compression, at: u64, error: io::Error) 
 
 fn unreadable(detail: String) -> IngestError {
     IngestError { problems: vec![detail.clone()], ..IngestError::new(Code::BadRows, detail) }
+}
+
+/// Whether a source that begins with `head` is read as it is.
+pub(crate) fn is_plain(head: &[u8], name: &str) -> bool {
+    compression_of(head, name).is_ok_and(|compression| compression == Compression::None)
 }
 
 fn compression_of(head: &[u8], name: &str) -> Result<Compression> {
@@ -163,7 +188,7 @@ fn is_text(head: &[u8]) -> bool {
 }
 
 /// The first bytes, and a reader that gives them again.
-fn peek(mut reader: Box<dyn Read>) -> io::Result<(Vec<u8>, Box<dyn Read>)> {
+fn peek(mut reader: Box<dyn Read + Send>) -> io::Result<(Vec<u8>, Box<dyn Read + Send>)> {
     let mut head = Vec::new();
     reader.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
     Ok((head.clone(), Box::new(Cursor::new(head).chain(reader))))
@@ -172,13 +197,13 @@ fn peek(mut reader: Box<dyn Read>) -> io::Result<(Vec<u8>, Box<dyn Read>)> {
 /// Counts what is used of a reader, not what is read ahead.
 struct Counted<R> {
     reader: BufReader<R>,
-    consumed: Rc<Cell<u64>>,
+    consumed: Arc<AtomicU64>,
 }
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let count = self.reader.read(out)?;
-        self.consumed.set(self.consumed.get() + count as u64);
+        self.consumed.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)
     }
 }
@@ -189,7 +214,7 @@ impl<R: Read> BufRead for Counted<R> {
     }
 
     fn consume(&mut self, count: usize) {
-        self.consumed.set(self.consumed.get() + count as u64);
+        self.consumed.fetch_add(count as u64, Ordering::Relaxed);
         self.reader.consume(count);
     }
 }
@@ -198,14 +223,14 @@ impl<R: Read> BufRead for Counted<R> {
 struct Bounded<R> {
     reader: R,
     out: u64,
-    consumed: Rc<Cell<u64>>,
+    consumed: Arc<AtomicU64>,
 }
 
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let count = self.reader.read(out)?;
         self.out += count as u64;
-        if self.out > FREE_BYTES && self.out / MAX_RATIO > self.consumed.get() {
+        if self.out > FREE_BYTES && self.out / MAX_RATIO > self.consumed.load(Ordering::Relaxed) {
             return Err(io::Error::new(
                 io::ErrorKind::QuotaExceeded,
                 format!(

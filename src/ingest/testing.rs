@@ -2,6 +2,8 @@
 
 use std::io::Cursor;
 
+use tidetable_storage::{Record, RecordList};
+
 use super::error::{IngestError, Result};
 use super::gather::Gather;
 use super::options::RowOptions;
@@ -31,9 +33,9 @@ pub(crate) fn read(
     let report = read_rows(
         inputs,
         &options(json),
-        &mut |record| {
+        &mut |list| {
             let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-            records.push(text(record.key) + "=" + &text(record.value));
+            records.extend(list.iter().map(|record| text(record.key) + "=" + &text(record.value)));
             Ok(())
         },
         &mut |_| {},
@@ -45,15 +47,17 @@ pub(crate) fn read(
 pub(crate) fn served(inputs: Vec<Input>, json: serde_json::Value) -> Result<Vec<String>> {
     let options = options(json);
     let mut sorted = Vec::new();
-    let mut sink = |record: super::row::RowRecord<'_>| {
-        sorted.push((record.key.to_vec(), record.rank.to_vec(), record.value.to_vec()));
+    let mut sink = |records: RecordList| {
+        let owned = |r: Record<'_>| (r.key.to_vec(), r.rank.to_vec(), r.value.to_vec());
+        sorted.extend(records.iter().map(owned));
         Ok(())
     };
     read_rows(inputs, &options, &mut sink, &mut |_| {})?;
     sorted.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
     let mut out = Vec::new();
-    let mut emit = |key: &[u8], value: &[u8]| {
-        out.push(format!("{}={}", String::from_utf8_lossy(key), String::from_utf8_lossy(value)));
+    let mut emit = |list: RecordList| {
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        out.extend(list.iter().map(|record| text(record.key) + "=" + &text(record.value)));
         Ok(())
     };
     let mut gather = Gather::new(&options);

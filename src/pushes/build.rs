@@ -103,7 +103,7 @@ fn try_build(
         let _ = std::fs::remove_dir_all(store.layout().push(dataset, *version));
         return Ok(Some(PushOutcome::Aborted));
     };
-    let Built { digest, duplicates_dropped, others_dropped, peak_memory_bytes } =
+    let Built { digest, duplicates_dropped, others_dropped, peak_memory_bytes, took } =
         built.map_err(|not_built| full::told(pushes, push, not_built))?;
     let snapshot = VerifiedSnapshot::vouched(&spec.out, &digest)?;
     let records = snapshot.manifest().records;
@@ -112,7 +112,8 @@ fn try_build(
             let state = state.as_str();
             info!(
                 %dataset, version = version.0, records, duplicates_dropped, others_dropped, state,
-                peak_memory_bytes, "published"
+                peak_memory_bytes, reading_ms = took.reading, building_ms = took.building,
+                verifying_ms = took.verifying, "published"
             );
         }
         Err(error) if error.code() == Code::OutcomeUnknown => {
@@ -169,7 +170,7 @@ fn spec(pushes: &Pushes, push: &PushOf) -> Result<BuildSpec, NotBuilt> {
             Error::new(Code::DataCorrupt, text)
         })?;
         let (name, sha256) = (sealed.name.clone(), sealed.sha256.clone());
-        parts.push(PartSpec { name, path: part.path.clone(), sha256 });
+        parts.push(PartSpec { name, path: part.path.clone(), sha256, xxh3: part.xxh3 });
     }
     // Compressed parts grow, and sorting may need a copy: an estimate on the low side, so
     // that nothing is refused that might fit. What does not fit after all fails cleanly.

@@ -1,7 +1,8 @@
 //! The body of a request becomes a part on the disk.
 //!
-//! Bytes come in on the thread that serves the connection and are written by another one:
-//! a disk that is slow, or an fsync, never stalls the other connections of that thread.
+//! Bytes come in on the thread that serves the connection, are written by another one and
+//! digested by a third: a disk that is slow, or an fsync, never stalls the other connections
+//! of the first, and digesting takes no longer than writing.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,13 +11,13 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use tidetable_storage::{
-    DatasetName, Part, PartWriter, RESERVE_BYTES, Store, SyncedPart, Version, free_bytes,
-    require_space,
+    DatasetName, Part, PartSums, PartWriter, RESERVE_BYTES, Version, free_bytes, require_space,
 };
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::http::blocking::blocking;
-use crate::http::content_digest::Expected;
+use crate::http::content_digest::{Digesting, Expected};
 use crate::http::error::{Answer, Fault, Problem};
 use crate::http::extract::broken_body;
 use crate::state::AppState;
@@ -30,15 +31,25 @@ const LOOK_EVERY: u64 = 64 << 20;
 #[derive(Debug)]
 pub(crate) struct Received(pub(crate) Part);
 
+/// Whether a part is on the disk when it has arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Synced {
+    /// It is: the answer says that it is there.
+    Yes,
+    /// Not before its version is: only then there is an answer. Most parts are removed then,
+    /// and never were on the disk.
+    No,
+}
+
 /// Receives a body as the part `name`: written, digested, compared with what the request
-/// announced, fsynced, and only then there. `most` bounds its bytes.
+/// announced, fsynced if `synced` says so, and only then there. `most` bounds its bytes.
 pub(crate) async fn receive_part(
     app: &AppState,
     (dataset, version): (DatasetName, Version),
     name: &str,
     body: Body,
     length: Option<u64>,
-    expected: Expected,
+    (expected, synced): (Expected, Synced),
 ) -> Answer<Received> {
     let most = app.config.max_push_bytes.0;
     let root = app.store.layout().root().to_owned();
@@ -55,74 +66,73 @@ pub(crate) async fn receive_part(
         })
         .await?
     };
-    let (sender, receiver) = mpsc::channel(CHUNKS);
-    let writing =
-        tokio::task::spawn_blocking(move || write(writer, receiver, most, &root, expected));
-    let fed = feed(body, sender).await;
-    let written = match writing.await {
-        Ok(written) => written,
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    };
+    let (to_digests, arriving) = mpsc::channel(CHUNKS);
+    let digesting = tokio::task::spawn_blocking(move || digest(arriving, expected.begin()));
+    let (to_writer, arriving) = mpsc::channel(CHUNKS);
+    let writing = tokio::task::spawn_blocking(move || write(writer, arriving, most, &root, synced));
+    let fed = feed(body, to_writer, to_digests).await;
+    let (written, digested) = (joined(writing).await, joined(digesting).await);
     // A writer that failed ends the feeding; its reason is the one to tell.
-    let synced = match (written, fed) {
-        (Err(problem), _) | (Ok(_), Err(problem)) => return Err(problem),
-        (Ok(None), Ok(())) => return Err(Problem::new(Fault::Internal, "a part was mislaid")),
-        (Ok(Some(synced)), Ok(())) => synced,
+    let (writer, (sums, digesting)) = match (written, fed, digested) {
+        (Err(problem), _, _) | (Ok(_), Err(problem), _) => return Err(problem),
+        (Ok(Some(writer)), Ok(()), Some(digested)) => (writer, digested),
+        _ => return Err(Problem::new(Fault::Internal, "a part was mislaid")),
     };
+    let part = writer.close(sums);
+    digesting.finish(part.sha256())?;
     let store = Arc::clone(&app.store);
-    arrive(store, dataset, version, synced).await
+    let arrive = move || store.receive_part(&dataset, version, part);
+    Ok(Received(joined(tokio::task::spawn_blocking(arrive)).await?))
 }
 
-async fn arrive(
-    store: Arc<Store>,
-    dataset: DatasetName,
-    version: Version,
-    synced: SyncedPart,
-) -> Answer<Received> {
-    let arrive = move || store.receive_part(&dataset, version, synced);
-    match tokio::task::spawn_blocking(arrive).await {
-        Ok(part) => Ok(Received(part?)),
+/// What a thread of ours gave; if it panicked, so do we.
+async fn joined<T>(thread: JoinHandle<T>) -> T {
+    match thread.await {
+        Ok(value) => value,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
 }
 
-/// What is sent to the writer; the end of a body is said, so that a connection that breaks
-/// is not taken for it.
+/// What is sent to both threads; the end of a body is said, so that a connection that
+/// breaks is not taken for it.
 enum Chunk {
     Bytes(Bytes),
     End,
 }
 
-async fn feed(mut body: Body, sender: mpsc::Sender<Chunk>) -> Answer<()> {
+async fn feed(
+    mut body: Body,
+    to_writer: mpsc::Sender<Chunk>,
+    to_digests: mpsc::Sender<Chunk>,
+) -> Answer<()> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| broken_body(&error))?;
-        if let Ok(bytes) = frame.into_data()
-            && sender.send(Chunk::Bytes(bytes)).await.is_err()
-        {
+        let Ok(bytes) = frame.into_data() else { continue };
+        let _ = to_digests.send(Chunk::Bytes(bytes.clone())).await;
+        if to_writer.send(Chunk::Bytes(bytes)).await.is_err() {
             return Ok(());
         }
     }
-    let _ = sender.send(Chunk::End).await;
+    let _ = to_digests.send(Chunk::End).await;
+    let _ = to_writer.send(Chunk::End).await;
     Ok(())
 }
 
 /// `None` if the body broke off: the part is dropped, and leaves nothing.
 fn write(
     mut writer: PartWriter,
-    mut receiver: mpsc::Receiver<Chunk>,
+    mut arriving: mpsc::Receiver<Chunk>,
     most: u64,
     root: &Path,
-    expected: Expected,
-) -> Answer<Option<SyncedPart>> {
+    synced: Synced,
+) -> Answer<Option<PartWriter>> {
     let mut looked_at = 0;
-    let mut digesting = expected.begin();
     loop {
-        match receiver.blocking_recv() {
+        match arriving.blocking_recv() {
             None => return Ok(None),
             Some(Chunk::End) => break,
             Some(Chunk::Bytes(bytes)) => {
                 writer.write(&bytes).map_err(|e| full(e, &writer, root))?;
-                digesting.update(&bytes);
             }
         }
         if writer.bytes() > most {
@@ -133,9 +143,24 @@ fn write(
             require_space(root, 0)?;
         }
     }
-    let synced = writer.sync()?;
-    digesting.finish(synced.sha256())?;
-    Ok(Some(synced))
+    if synced == Synced::Yes {
+        writer.sync().map_err(|e| full(e, &writer, root))?;
+    }
+    Ok(Some(writer))
+}
+
+/// The checksums of the body, and how it compares with what was announced; `None` if it
+/// broke off.
+fn digest(
+    mut arriving: mpsc::Receiver<Chunk>,
+    mut digesting: Digesting,
+) -> Option<(PartSums, Digesting)> {
+    let mut sums = PartSums::default();
+    while let Chunk::Bytes(bytes) = arriving.blocking_recv()? {
+        sums.update(&bytes);
+        digesting.update(&bytes);
+    }
+    Some((sums, digesting))
 }
 
 /// A full disk, with what the client can do something with.

@@ -35,6 +35,8 @@ pub(super) struct PartSpec {
     pub(super) path: PathBuf,
     /// What their SHA-256 was when they arrived, in hex.
     pub(super) sha256: String,
+    /// What their XXH3 was.
+    pub(super) xxh3: u64,
 }
 
 /// What the builder says: any number of `progress`, then one of the others.
@@ -61,6 +63,16 @@ pub(super) struct Built {
     /// The most memory that the process had resident, in bytes; 0 if the system does not
     /// say.
     pub(super) peak_memory_bytes: u64,
+    /// How long each phase took, in milliseconds.
+    pub(super) took: Took,
+}
+
+/// How long the phases of a build took, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Took {
+    pub(super) reading: u64,
+    pub(super) building: u64,
+    pub(super) verifying: u64,
 }
 
 /// Why there is no snapshot.

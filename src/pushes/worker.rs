@@ -2,19 +2,17 @@
 //!
 //! Rows are parsed here and nowhere in the server, under a memory limit and with low
 //! priority, so that a hostile file, a crash or an exhausted memory cannot touch serving.
-//! The push path's first half, in order: [`read_rows`] → [`Sorter`] → [`Gather`] →
-//! [`Builder`] → verified snapshot.
+//! `making.rs` is the push path's first half; here is the process around it.
 
 use std::io::{BufRead, Write};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit};
-use tidetable_storage::{BuildOptions, Builder, Code, Error, Sorter, sha256_of};
+use tidetable_storage::{Code, sha256_of};
 
-use super::spec::{BuildSpec, Built, NotBuilt, Said};
-use super::{Phase, Progress};
-use crate::ingest::{Gather, IngestError, Input, read_rows};
+use super::spec::{BuildSpec, Built, NotBuilt, Said, Took};
+use super::{Phase, Progress, making};
+use crate::ingest::IngestError;
 
 /// Memory beyond the sorter's: RocksDB's writer, a batch of Parquet, the largest value.
 const MEMORY_BESIDES_SORTING: u64 = 1536 << 20;
@@ -72,54 +70,37 @@ fn limit_itself(spec: &BuildSpec) {
 }
 
 fn build(spec: &BuildSpec) -> Result<Built, IngestError> {
-    check_parts(spec)?;
     let mut teller = Teller::new();
-    let runs = spec.out.with_extension("runs");
-    std::fs::create_dir_all(&runs)
-        .map_err(|e| Error::io("make a directory for sorting", &runs, e))?;
-    let budget = usize::try_from(spec.sort_memory).unwrap_or(usize::MAX);
-    let mut sorter = Sorter::new(&runs, budget)?;
-    let inputs = spec.parts.iter().map(|part| Input::file(&part.name, &part.path)).collect();
+    let mut took = Took::default();
+    let mut lap = Lap::begin();
     let mut rows = 0;
-    read_rows(
-        inputs,
-        &spec.options,
-        &mut |record| Ok(sorter.push(record.key, record.rank, record.value)?),
-        &mut |read| {
-            rows = read.rows;
-            let total_bytes = read.total_bytes.unwrap_or(0);
-            teller.tell(Progress { phase: Phase::Reading, rows, bytes: read.bytes, total_bytes });
-        },
-    )?;
-    teller.phase(Phase::Building, rows);
-    let options = BuildOptions { compression: spec.compression, ..BuildOptions::default() };
-    let mut sorted = sorter.finish()?;
-    let mut builder = Builder::create(&spec.out, options, sorted.samples())?;
-    let mut gather = Gather::new(&spec.options);
-    let mut written = 0;
-    let mut emit = |key: &[u8], value: &[u8]| {
-        builder.add(key, value)?;
-        written += (key.len() + value.len()) as u64;
-        Ok(())
-    };
-    while let Some(record) = sorted.next()? {
-        gather.push(record.key, record.value, &mut emit)?;
-    }
-    let gathered = gather.finish(&mut emit)?;
-    let unpublished = builder.finish()?;
-    // Its memory is the index's now.
-    drop(sorted);
-    remove(&runs)?;
+    let made = making::make(spec, &mut |phase, read| {
+        rows = read.rows;
+        match phase {
+            Phase::Building => {
+                took.reading = lap.end();
+                teller.phase(phase, rows);
+            }
+            _ => {
+                let (bytes, total_bytes) = (read.bytes, read.total_bytes.unwrap_or(0));
+                teller.tell(Progress { phase, rows, bytes, total_bytes });
+            }
+        }
+    });
+    let (unpublished, gathered) = made.map_err(|e| check_parts(spec).err().unwrap_or(e))?;
+    took.building = lap.end();
     teller.phase(Phase::Verifying, rows);
     let total_bytes = unpublished.manifest().verify_bytes();
     let verified = unpublished.verify(&mut |bytes| {
         teller.tell(Progress { phase: Phase::Verifying, rows, bytes, total_bytes });
     })?;
+    took.verifying = lap.end();
     Ok(Built {
         digest: *verified.digest(),
         duplicates_dropped: gathered.duplicates_dropped,
         others_dropped: gathered.others_dropped,
         peak_memory_bytes: peak_memory().unwrap_or_default(),
+        took,
     })
 }
 
@@ -131,14 +112,15 @@ fn peak_memory() -> Option<u64> {
     Some(kib * 1024)
 }
 
-/// A part is built from only if it still is what arrived.
+/// A part is built from only if it still is what arrived: readers compare its XXH3 when they
+/// come to its end. If reading failed, this finds whether damage was the reason.
 fn check_parts(spec: &BuildSpec) -> Result<(), IngestError> {
     for part in &spec.parts {
         let found = sha256_of(&part.path)?;
         if found != part.sha256 {
             let text = format!(
-                "part {} was damaged on the server's disk after it had arrived (SHA-256 {found} \
-                 instead of {}): push again, and have the disk checked",
+                "part {} is not on the server's disk any more as it had arrived (SHA-256 {found} \
+                 instead of {}): push again; unless the power failed meanwhile, have the disk checked",
                 part.name, part.sha256
             );
             return Err(IngestError::new(Code::DataCorrupt, text));
@@ -147,12 +129,18 @@ fn check_parts(spec: &BuildSpec) -> Result<(), IngestError> {
     Ok(())
 }
 
-fn remove(runs: &Path) -> Result<(), IngestError> {
-    match std::fs::remove_dir_all(runs) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io("remove the directory for sorting", runs, e).into())
-        }
-        _ => Ok(()),
+/// When a phase began.
+struct Lap(Instant);
+
+impl Lap {
+    fn begin() -> Self {
+        Self(Instant::now())
+    }
+
+    /// How long it took, in milliseconds; the next one begins.
+    fn end(&mut self) -> u64 {
+        let began = std::mem::replace(&mut self.0, Instant::now());
+        u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 

@@ -15,6 +15,8 @@
 // The push path.
 mod parts;
 
+mod record_list;
+
 mod sorter;
 
 mod batch;
@@ -90,10 +92,11 @@ pub use layout::{Layout, MANIFEST};
 pub use live::{Datasets, Lease, Live, Opened, Served, dataset_not_found};
 pub use manifest::{Compression, DictionaryFile, Manifest, SstFile};
 pub use names::{DatasetName, Key, MAX_KEY_BYTES, MAX_VALUE_BYTES, Version};
-pub use parts::{Part, PartWriter, SyncedPart, sha256_of};
+pub use parts::{Part, PartReader, PartSums, PartWriter, WrittenPart, sha256_of};
+pub use record_list::{Record, RecordList};
 pub use rocks::BlockCache;
 pub use snapshot::{Scan, Snapshot};
-pub use sorter::{MIN_SORT_BYTES, Record, Sorted, Sorter};
+pub use sorter::{MIN_SORT_BYTES, Sorted, Sorter};
 pub use space::{RESERVE_BYTES, free_bytes, require_space};
 pub use store::{
     Recovered, Recovery, Release, Repair, SelfActivation, Standing, Store, StoreOptions, Swept,

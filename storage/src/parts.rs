@@ -7,12 +7,14 @@
 //! the old one, so that a task tried twice never mixes its two tries.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::hash::Hasher as _;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use twox_hash::XxHash3_64;
 
 use crate::durable;
 use crate::error::{Code, Error, Result};
@@ -28,6 +30,8 @@ pub struct Part {
     pub sealed: SealedPart,
     /// The file with its bytes, as they were sent.
     pub path: PathBuf,
+    /// Their XXH3, for [`PartReader`].
+    pub xxh3: u64,
 }
 
 /// The document of a part.
@@ -37,9 +41,10 @@ struct Document {
     file: String,
     bytes: u64,
     sha256: String,
+    xxh3: u64,
 }
 
-/// Bytes of one part on their way to the disk. Dropped before [`PartWriter::sync`], it
+/// Bytes of one part on their way to the disk. Dropped before [`PartWriter::close`], it
 /// leaves nothing.
 #[derive(Debug)]
 pub struct PartWriter {
@@ -48,16 +53,37 @@ pub struct PartWriter {
     file_name: String,
     file: File,
     bytes: u64,
-    sha256: Sha256,
     kept: bool,
 }
 
-/// Bytes of one part that are on the disk; the part has not arrived yet.
+/// The checksums of a part: taken beside the writing, since that takes as long again.
+pub struct PartSums {
+    sha256: Sha256,
+    xxh3: XxHash3_64,
+}
+
+impl Default for PartSums {
+    /// Those of an empty part.
+    fn default() -> Self {
+        Self { sha256: Sha256::new(), xxh3: XxHash3_64::new() }
+    }
+}
+
+impl PartSums {
+    /// The next bytes of the part.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        self.xxh3.write(bytes);
+    }
+}
+
+/// Bytes of one part that were written; the part has not arrived yet.
 #[must_use = "a part arrives by Store::receive_part"]
 #[derive(Debug)]
-pub struct SyncedPart {
+pub struct WrittenPart {
     writer: PartWriter,
     sha256: String,
+    xxh3: u64,
 }
 
 impl PartWriter {
@@ -76,7 +102,6 @@ impl PartWriter {
                         file_name,
                         file,
                         bytes: 0,
-                        sha256: Sha256::new(),
                         kept: false,
                     });
                 }
@@ -91,7 +116,6 @@ impl PartWriter {
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let path = self.dir.join(&self.file_name);
         self.file.write_all(bytes).map_err(|e| Error::io("write a part", path, e))?;
-        self.sha256.update(bytes);
         self.bytes += bytes.len() as u64;
         Ok(())
     }
@@ -101,11 +125,17 @@ impl PartWriter {
         self.bytes
     }
 
-    /// Makes the bytes durable. Costs one fsync.
-    pub fn sync(mut self) -> Result<SyncedPart> {
-        durable::sync_file(&self.file, &self.dir.join(&self.file_name))?;
-        let sha256 = hex(&std::mem::take(&mut self.sha256).finalize());
-        Ok(SyncedPart { writer: self, sha256 })
+    /// Makes what was written so far durable. Costs one fsync.
+    pub fn sync(&self) -> Result<()> {
+        durable::sync_file(&self.file, &self.dir.join(&self.file_name))
+    }
+
+    /// Completes the part; `sums` has seen all of its bytes. What was not synced may not be
+    /// there after the power failed, which [`PartReader`] finds: that is for a part of which
+    /// nothing is acknowledged before its version is.
+    pub fn close(self, sums: PartSums) -> WrittenPart {
+        let sha256 = hex(&sums.sha256.finalize());
+        WrittenPart { writer: self, sha256, xxh3: sums.xxh3.finish() }
     }
 }
 
@@ -118,7 +148,7 @@ impl Drop for PartWriter {
     }
 }
 
-impl SyncedPart {
+impl WrittenPart {
     /// SHA-256 of the bytes, in hex.
     pub fn sha256(&self) -> &str {
         &self.sha256
@@ -133,6 +163,7 @@ impl SyncedPart {
             file: self.writer.file_name.clone(),
             bytes: self.writer.bytes,
             sha256: self.sha256.clone(),
+            xxh3: self.xxh3,
         };
         let json = serde_json::to_vec(&document).expect("a document is plain data");
         durable::write_new(&place, &json)?;
@@ -145,7 +176,7 @@ impl SyncedPart {
             bytes: document.bytes,
             sha256: document.sha256,
         };
-        Ok(Part { sealed, path: dir.join(document.file) })
+        Ok(Part { sealed, path: dir.join(document.file), xxh3: document.xxh3 })
     }
 }
 
@@ -157,20 +188,46 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<Part>> {
         let document = read(&path)?;
         let sealed =
             SealedPart { name: name.to_owned(), bytes: document.bytes, sha256: document.sha256 };
-        parts.push(Part { sealed, path: dir.join(document.file) });
+        parts.push(Part { sealed, path: dir.join(document.file), xxh3: document.xxh3 });
     }
     parts.sort_by_cached_key(|part| natural(&part.sealed.name));
     Ok(parts)
 }
 
-/// SHA-256 of a file, in hex: before a part is built from, it must be what arrived.
+/// Reads a part from its beginning, and fails at its end if it is not what arrived.
+pub struct PartReader {
+    file: File,
+    xxh3: XxHash3_64,
+    expected: u64,
+}
+
+impl PartReader {
+    /// Reads `file`, of which the XXH3 was `expected` when it arrived.
+    pub fn new(file: File, expected: u64) -> Self {
+        Self { file, xxh3: XxHash3_64::new(), expected }
+    }
+}
+
+impl Read for PartReader {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(out)?;
+        self.xxh3.write(&out[..count]);
+        if count == 0 && !out.is_empty() && self.xxh3.finish() != self.expected {
+            let text = "it is not what arrived any more: push again, and have the disk checked";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        Ok(count)
+    }
+}
+
+/// SHA-256 of a file, in hex.
 pub fn sha256_of(path: &Path) -> Result<String> {
     let failed = |e| Error::io("read a part", path, e);
     let mut file = File::open(path).map_err(failed)?;
     let mut sha256 = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
-        match io::Read::read(&mut file, &mut buffer).map_err(failed)? {
+        match file.read(&mut buffer).map_err(failed)? {
             0 => return Ok(hex(&sha256.finalize())),
             n => sha256.update(&buffer[..n]),
         }
@@ -221,7 +278,14 @@ mod tests {
     fn receive(dir: &Path, name: &str, bytes: &[u8]) -> Part {
         let mut writer = PartWriter::create(dir, name).unwrap();
         writer.write(bytes).unwrap();
-        writer.sync().unwrap().arrive().unwrap()
+        writer.sync().unwrap();
+        writer.close(sums(bytes)).arrive().unwrap()
+    }
+
+    fn sums(bytes: &[u8]) -> PartSums {
+        let mut sums = PartSums::default();
+        sums.update(bytes);
+        sums
     }
 
     #[test]
@@ -246,16 +310,35 @@ mod tests {
         drop(writer);
         let mut writer = PartWriter::create(dir.path(), "1").unwrap();
         writer.write(b"whole, but never arrived").unwrap();
-        drop(writer.sync().unwrap());
+        drop(writer.close(PartSums::default()));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_part_that_changed_is_found_at_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let part = receive(dir.path(), "1", &[7; 100_000]);
+        let read = || {
+            let mut bytes = Vec::new();
+            let file = File::open(&part.path).unwrap();
+            PartReader::new(file, part.xxh3).read_to_end(&mut bytes).map(|_| bytes)
+        };
+        assert_eq!(read().unwrap(), [7; 100_000]);
+        fs::write(&part.path, [&[7; 99_999][..], &[6]].concat()).unwrap();
+        assert!(read().is_err());
+        fs::write(&part.path, [7; 99_999]).unwrap();
+        assert!(read().is_err());
     }
 
     #[test]
     fn a_damaged_document_is_an_error_not_a_missing_part() {
         let dir = tempfile::tempdir().unwrap();
         receive(dir.path(), "1", b"x");
-        fs::write(dir.path().join("1.part"), br#"{"file":"../../x","bytes":1,"sha256":""}"#)
-            .unwrap();
+        fs::write(
+            dir.path().join("1.part"),
+            br#"{"file":"../../x","bytes":1,"sha256":"","xxh3":0}"#,
+        )
+        .unwrap();
         assert_eq!(list(dir.path()).unwrap_err().code(), Code::DataCorrupt);
     }
 

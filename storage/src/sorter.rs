@@ -6,7 +6,8 @@
 //! - The budget covers everything: records, index, sample, buffers of the runs on disk.
 //!   Ten times the data takes ten times the disk, and no more memory. Only a single record
 //!   that is larger than the budget exceeds it, by its own size.
-//! - What fits the budget is sorted in memory; no file is made.
+//! - What fits the budget is sorted in memory; no file is made. Of more, the last part
+//!   mostly stays in memory.
 //! - A run that was damaged on disk ends in an error, never in another value or a missing
 //!   record: every block of it has a checksum, the whole has one, and its records are
 //!   counted.
@@ -15,7 +16,7 @@
 //! ```text
 //! push → buffer → sorted run ┐
 //!        buffer → sorted run ┼ merge, at most `fan_in` at a time → Sorted
-//!        buffer → sorted run ┘
+//!        buffer, sorted ─────┘
 //! ```
 
 mod buffer;
@@ -29,20 +30,21 @@ use std::path::{Path, PathBuf};
 use crate::builder::check_value;
 use crate::error::{Code, Error, Result};
 use crate::names::{Key, MAX_KEY_BYTES};
+use crate::record_list::{Record, RecordList};
 
-use buffer::Buffer;
+use buffer::{Buffer, SortedBuffer};
 use merge::Merge;
-use run::{Run, RunWriter};
+use run::{RUN_BYTES, Run, RunWriter};
 use sample::{SAMPLE_BYTES, Sampler};
 
 /// The least memory a [`Sorter`] works in, in bytes: 1 MiB.
 pub const MIN_SORT_BYTES: usize = 1 << 20;
 
-/// What reading or writing one run takes at most: the compressor's two buffers of 64 KiB
-/// and its table, and the longest key and rank.
-const RUN_BYTES: usize = 288 * 1024;
 /// More runs than this at once gain little and cost file descriptors.
 const MAX_FAN_IN: usize = 128;
+/// How many runs can be read while the buffer is full, if the budget allows: what they take
+/// is kept free. The last part of more runs than that is no large part.
+const MAX_BESIDE: usize = 32;
 
 /// Takes records in any order. See the head of this module for the order they come out in.
 pub struct Sorter {
@@ -53,6 +55,8 @@ pub struct Sorter {
     /// The run that was written last, while it can still be continued.
     open: Option<RunWriter>,
     fan_in: usize,
+    /// How many runs can be merged with what is in the buffer.
+    beside: usize,
     runs_made: u64,
     records: u64,
     sampler: Sampler,
@@ -74,22 +78,24 @@ impl Sorter {
                 ),
             ));
         }
-        // Filling the buffer and merging are never done at the same time, but a run is
-        // written while the buffer is full, and one while others are merged.
         let sample = SAMPLE_BYTES.min(budget_bytes / 16);
         let left = budget_bytes - sample;
-        let buffer = Buffer::new(left - RUN_BYTES)?;
+        let beside = MAX_BESIDE.min(left / 8 / RUN_BYTES);
+        // While the buffer is full one run is written, or `beside` are read.
+        let buffer = Buffer::new(left - beside.max(1) * RUN_BYTES)?;
+        // While runs are merged without it, one is written.
         let fan_in = (left / RUN_BYTES - 1).clamp(2, MAX_FAN_IN);
-        Ok(Self::with(dir, buffer, fan_in, Sampler::new(sample)))
+        Ok(Self::with(dir, buffer, (fan_in, beside), Sampler::new(sample)))
     }
 
-    fn with(dir: &Path, buffer: Buffer, fan_in: usize, sampler: Sampler) -> Self {
+    fn with(dir: &Path, buffer: Buffer, runs: (usize, usize), sampler: Sampler) -> Self {
         Self {
             dir: dir.to_owned(),
             buffer,
             runs: Vec::new(),
             open: None,
-            fan_in,
+            fan_in: runs.0,
+            beside: runs.1,
             runs_made: 0,
             records: 0,
             sampler,
@@ -103,17 +109,8 @@ impl Sorter {
     /// [`Code::InvalidKey`] or [`Code::ValueTooLarge`]; [`Code::DiskFull`] or
     /// [`Code::IoFailed`] from writing a run, after which the sorter is of no use.
     pub fn push(&mut self, key: &[u8], rank: &[u8], value: &[u8]) -> Result<()> {
-        Key::new(key)?;
-        check_value(value)?;
-        if rank.len() > MAX_KEY_BYTES {
-            return Err(Error::new(
-                Code::BadRows,
-                format!(
-                    "rows are to be ordered by something of {} bytes; the most is {MAX_KEY_BYTES}",
-                    rank.len()
-                ),
-            ));
-        }
+        let record = Record { key, rank, value };
+        check(record)?;
         self.records += 1;
         self.sampler.offer(value);
         if self.buffer.push(key, rank, value) {
@@ -124,7 +121,35 @@ impl Sorter {
             return Ok(());
         }
         // Larger than the whole buffer: it becomes a run by itself.
-        self.writer_for(key, rank)?.write(key, rank, value)
+        self.writer_for(record)?.write(record)
+    }
+
+    /// Adds all records of a list, in order, as [`Sorter::push`] does, but copies none of
+    /// them: what the list has reserved counts against the budget.
+    ///
+    /// # Errors
+    /// As [`Sorter::push`]; then some of the records may have been added.
+    pub fn push_list(&mut self, list: RecordList) -> Result<()> {
+        list.iter().try_for_each(check)?;
+        let Err(list) = self.take(list) else { return Ok(()) };
+        if !self.buffer.is_empty() {
+            self.spill()?;
+        }
+        match self.take(list) {
+            Ok(()) => Ok(()),
+            // More than the whole buffer, but perhaps not each of them.
+            Err(list) => list.iter().try_for_each(|r| self.push(r.key, r.rank, r.value)),
+        }
+    }
+
+    fn take(&mut self, list: RecordList) -> std::result::Result<(), RecordList> {
+        if !self.buffer.has_room(list.len(), list.capacity()) {
+            return Err(list);
+        }
+        self.records += list.len() as u64;
+        list.iter().for_each(|record| self.sampler.offer(record.value));
+        self.buffer.push_list(list);
+        Ok(())
     }
 
     /// How many records were pushed.
@@ -144,10 +169,15 @@ impl Sorter {
     /// [`Code::DiskFull`], [`Code::IoFailed`], or [`Code::DataCorrupt`] if a run is damaged.
     pub fn finish(mut self) -> Result<Sorted> {
         let (records, samples) = (self.records, self.sampler.take());
-        if self.runs.is_empty() && self.open.is_none() {
-            self.buffer.sort();
-            let source = Source::Memory { buffer: self.buffer, next: 0 };
-            return Ok(Sorted { source, records, samples });
+        let sorted = |source| Ok(Sorted { source, started: false, records, samples });
+        let runs = self.runs.len() + usize::from(self.open.is_some());
+        if runs == 0 {
+            return sorted(Source::Memory(self.buffer.sort()));
+        }
+        if runs <= self.beside {
+            self.close_run()?;
+            let last = std::mem::take(&mut self.buffer).sort();
+            return sorted(Source::Runs(Merge::new(self.runs, Some(last))?));
         }
         self.spill()?;
         self.close_run()?;
@@ -161,26 +191,27 @@ impl Sorter {
             let merged = merge::into_one(runs.drain(group.clone()).collect(), &path)?;
             runs.insert(group.start, merged);
         }
-        Ok(Sorted { source: Source::Runs(Merge::new(runs)?), records, samples })
+        sorted(Source::Runs(Merge::new(runs, None)?))
     }
 
     /// Writes the buffer out, as a continuation of the last run where it begins after it:
     /// input that is already sorted becomes one run, and is never merged.
     fn spill(&mut self) -> Result<()> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.sort();
-        if let Some(first) = buffer.first() {
-            let writer = self.writer_for(first.key, first.rank)?;
-            buffer.records().try_for_each(|r| writer.write(r.key, r.rank, r.value))?;
+        let mut sorted = std::mem::take(&mut self.buffer).sort();
+        if let Some(first) = sorted.first() {
+            let writer = self.writer_for(first)?;
+            while let Some(record) = sorted.first() {
+                writer.write(record)?;
+                sorted.advance();
+            }
         }
-        buffer.clear();
-        self.buffer = buffer;
+        self.buffer = sorted.clear();
         Ok(())
     }
 
-    /// The run to which a record with `key` and `rank` can be added.
-    fn writer_for(&mut self, key: &[u8], rank: &[u8]) -> Result<&mut RunWriter> {
-        let continues = |open: &RunWriter| order(open.last(), (key, rank)) != Ordering::Greater;
+    /// The run to which `record` can be added.
+    fn writer_for(&mut self, record: Record<'_>) -> Result<&mut RunWriter> {
+        let continues = |open: &RunWriter| order(open.last(), record) != Ordering::Greater;
         if !self.open.as_ref().is_some_and(continues) {
             self.close_run()?;
             if self.runs_made == 0 {
@@ -206,40 +237,35 @@ impl Sorter {
 /// The records of a [`Sorter`], in order.
 pub struct Sorted {
     source: Source,
+    /// Whether its first record was given.
+    started: bool,
     records: u64,
     samples: Vec<Vec<u8>>,
 }
 
 enum Source {
-    Memory { buffer: Buffer, next: usize },
+    Memory(SortedBuffer),
     Runs(Merge),
 }
 
-/// One record. It lives until the next is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record<'a> {
-    /// Its key.
-    pub key: &'a [u8],
-    /// Its value.
-    pub value: &'a [u8],
-}
-
 impl Sorted {
-    /// The next record, or `None` after the last.
+    /// The next record, or `None` after the last. It lives until the next is asked for.
     ///
     /// # Errors
     /// [`Code::DataCorrupt`] if a run on disk is damaged, [`Code::IoFailed`] if it cannot be
     /// read. There is no going on after that.
     #[expect(clippy::should_implement_trait, reason = "the record borrows from the sorter")]
     pub fn next(&mut self) -> Result<Option<Record<'_>>> {
-        let entry = match &mut self.source {
-            Source::Memory { buffer, next } => {
-                *next += 1;
-                buffer.get(*next - 1)
+        match &mut self.source {
+            Source::Runs(merge) => merge.next(),
+            Source::Memory(buffer) => {
+                if self.started {
+                    buffer.advance();
+                }
+                self.started = true;
+                Ok(buffer.first())
             }
-            Source::Runs(merge) => merge.next()?,
-        };
-        Ok(entry.map(|entry| Record { key: entry.key, value: entry.value }))
+        }
     }
 
     /// How many records there are in all.
@@ -255,17 +281,25 @@ impl Sorted {
     }
 }
 
-/// A record with what decides its place.
-#[derive(Clone, Copy)]
-struct Entry<'a> {
-    key: &'a [u8],
-    rank: &'a [u8],
-    value: &'a [u8],
+/// The order of records, but for the order of their pushes.
+fn order(a: Record<'_>, b: Record<'_>) -> Ordering {
+    a.key.cmp(b.key).then_with(|| a.rank.cmp(b.rank))
 }
 
-/// The order of records, but for the order of their pushes.
-fn order(a: (&[u8], &[u8]), b: (&[u8], &[u8])) -> Ordering {
-    a.cmp(&b)
+/// Refuses what is over the limits.
+fn check(record: Record<'_>) -> Result<()> {
+    Key::new(record.key)?;
+    check_value(record.value)?;
+    if record.rank.len() > MAX_KEY_BYTES {
+        return Err(Error::new(
+            Code::BadRows,
+            format!(
+                "rows are to be ordered by something of {} bytes; the most is {MAX_KEY_BYTES}",
+                record.rank.len()
+            ),
+        ));
+    }
+    Ok(())
 }
 
 fn run_path(dir: &Path, number: u64) -> PathBuf {

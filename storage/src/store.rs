@@ -239,6 +239,7 @@ mod tests {
     use super::*;
     use crate::catalog::Admission;
     use crate::error::Code;
+    use crate::parts::PartSums;
     use crate::testing::verified;
 
     /// What the journal may own is not cleared away by whoever tries again before a restart has
@@ -250,9 +251,8 @@ mod tests {
         let a = DatasetName::parse("a").unwrap();
         store.ensure_dataset(&a, Cause::default()).unwrap();
         let version = store.admit(&a, &Admission::default(), Cause::default()).unwrap().unwrap();
-        let mut part = store.begin_part(&a, version, "1").unwrap();
-        part.write(b"rows").unwrap();
-        store.receive_part(&a, version, part.sync().unwrap()).unwrap();
+        let part = store.begin_part(&a, version, "1").unwrap();
+        store.receive_part(&a, version, part.close(PartSums::default())).unwrap();
         store.seal(&a, version, true, None, Cause::default()).unwrap();
         store.writer().journal.break_it();
         let manifest = store.layout().version(&a, version).join(crate::layout::MANIFEST);

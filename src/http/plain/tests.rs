@@ -10,8 +10,8 @@ use std::thread::JoinHandle;
 use proptest::prelude::*;
 use tempfile::TempDir;
 use tidetable_storage::{
-    Admission, BuildOptions, Builder, Cause, Compression, DatasetConfig, DatasetName, Store,
-    StoreOptions,
+    Admission, BuildOptions, Builder, Cause, Compression, DatasetConfig, DatasetName, PartSums,
+    Store, StoreOptions,
 };
 
 use super::*;
@@ -67,9 +67,8 @@ impl Stored {
         let push =
             Admission { activate: true, as_of: as_of.map(str::to_owned), ..Admission::default() };
         let version = store.admit(&dataset, &push, Cause::default()).unwrap().unwrap();
-        let mut part = store.begin_part(&dataset, version, "1").unwrap();
-        part.write(b"rows").unwrap();
-        store.receive_part(&dataset, version, part.sync().unwrap()).unwrap();
+        let part = store.begin_part(&dataset, version, "1").unwrap();
+        store.receive_part(&dataset, version, part.close(PartSums::default())).unwrap();
         store.seal(&dataset, version, true, None, Cause::default()).unwrap();
         let options = BuildOptions { compression: Compression::Lz4, file_bytes: 1 << 20 };
         let place = store.layout().build(&dataset, version, 1);

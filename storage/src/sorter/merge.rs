@@ -1,13 +1,15 @@
-//! Sorted runs become one sequence.
+//! Sorted runs, and what is still in memory, become one sequence.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
 use std::path::Path;
 
+use super::buffer::SortedBuffer;
+use super::order;
 use super::run::{Run, RunReader, RunWriter};
-use super::{Entry, order};
 use crate::error::Result;
+use crate::record_list::Record;
 
 /// Reads runs side by side and gives the least of their records each time.
 pub(super) struct Merge {
@@ -18,52 +20,86 @@ pub(super) struct Merge {
     value: Vec<u8>,
 }
 
-/// A run at one of its records. The greatest of a heap is the one whose record is the
-/// least; of equal ones, that of the earlier run, whose records were pushed earlier.
+/// A source at one of its records. The greatest of a heap is the one whose record is the
+/// least; of equal ones, that of the earlier source, whose records were pushed earlier.
 struct Cursor {
-    run: RunReader,
+    source: Source,
     number: usize,
+}
+
+enum Source {
+    Run(Box<RunReader>),
+    Memory(SortedBuffer),
 }
 
 /// Merges `runs` into one at `path`; they are removed.
 pub(super) fn into_one(runs: Vec<Run>, path: &Path) -> Result<Run> {
     let mut writer = RunWriter::create(path)?;
-    let mut merge = Merge::new(runs)?;
-    while let Some(Entry { key, rank, value }) = merge.next()? {
-        writer.write(key, rank, value)?;
+    let mut merge = Merge::new(runs, None)?;
+    while let Some(record) = merge.next()? {
+        writer.write(record)?;
     }
     writer.finish()
 }
 
 impl Merge {
-    /// `runs` in the order of the pushes they hold.
-    pub(super) fn new(runs: Vec<Run>) -> Result<Self> {
-        let mut heap = BinaryHeap::with_capacity(runs.len());
+    /// `runs` in the order of the pushes they hold, and what was pushed last.
+    pub(super) fn new(runs: Vec<Run>, last: Option<SortedBuffer>) -> Result<Self> {
+        let mut heap = BinaryHeap::with_capacity(runs.len() + 1);
         for (number, run) in runs.into_iter().enumerate() {
-            let mut run = RunReader::open(run)?;
+            let mut run = Box::new(RunReader::open(run)?);
             if run.advance()? {
-                heap.push(Cursor { run, number });
+                heap.push(Cursor { source: Source::Run(run), number });
             }
+        }
+        if let Some(buffer) = last.filter(|buffer| buffer.first().is_some()) {
+            heap.push(Cursor { source: Source::Memory(buffer), number: usize::MAX });
         }
         Ok(Self { heap, key: Vec::new(), rank: Vec::new(), value: Vec::new() })
     }
 
-    pub(super) fn next(&mut self) -> Result<Option<Entry<'_>>> {
-        let Some(mut least) = self.heap.peek_mut() else { return Ok(None) };
-        least.run.read_value(&mut self.value)?;
-        std::mem::swap(&mut self.key, &mut least.run.key);
-        std::mem::swap(&mut self.rank, &mut least.run.rank);
-        if !least.run.advance()? {
-            // Its file is removed here, not at the end: the disk is needed for the result.
+    pub(super) fn next(&mut self) -> Result<Option<Record<'_>>> {
+        let Self { heap, key, rank, value } = self;
+        let Some(mut least) = heap.peek_mut() else { return Ok(None) };
+        let more = match &mut least.source {
+            Source::Run(run) => {
+                run.read_value(value)?;
+                std::mem::swap(key, &mut run.key);
+                std::mem::swap(rank, &mut run.rank);
+                run.advance()?
+            }
+            Source::Memory(buffer) => {
+                let record = buffer.first().expect("a cursor stands at a record");
+                for (own, its) in [(key, record.key), (rank, record.rank), (value, record.value)] {
+                    own.clear();
+                    own.extend_from_slice(its);
+                }
+                buffer.advance();
+                buffer.first().is_some()
+            }
+        };
+        if !more {
+            // The file of a run is removed here, not at the end: the disk is needed for the
+            // result.
             PeekMut::pop(least);
         }
-        Ok(Some(Entry { key: &self.key, rank: &self.rank, value: &self.value }))
+        Ok(Some(Record { key: &self.key, rank: &self.rank, value: &self.value }))
+    }
+}
+
+impl Cursor {
+    /// The record it stands at; of a run's, the value may be missing.
+    fn record(&self) -> Record<'_> {
+        match &self.source {
+            Source::Run(run) => run.record(),
+            Source::Memory(buffer) => buffer.first().expect("a cursor stands at a record"),
+        }
     }
 }
 
 impl Ord for Cursor {
     fn cmp(&self, other: &Self) -> Ordering {
-        let by_record = order((&self.run.key, &self.run.rank), (&other.run.key, &other.run.rank));
+        let by_record = order(self.record(), other.record());
         by_record.then(self.number.cmp(&other.number)).reverse()
     }
 }

@@ -1,18 +1,30 @@
-//! A sorted run on disk: records in order, in one LZ4 frame with checksums.
+//! A sorted run on disk: records in order, in blocks with checksums.
 //!
-//! A record is three lengths (u32, little-endian), then key, rank and value. Runs live no
-//! longer than the process that made them, so nothing is synced and the format is free to
-//! change.
+//! A record is as in a [`RecordList`](crate::RecordList). A block is the XXH3 (64 bits) of
+//! its payload, seeded with the block's number, and the payload: 64 KiB of records, wherever
+//! they begin and end.
+//!
+//! Runs live no longer than the process that made them, so nothing is synced and the format
+//! is free to change. They are not compressed: that took longer than all else, while a run
+//! is mostly read again before the system has written it to the disk at all.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use lz4_flex::frame::{BlockMode, BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
+use twox_hash::XxHash3_64;
 
 use super::order;
 use crate::error::{Code, Error, Result};
 use crate::names::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use crate::record_list::{HEAD_BYTES, Record, head, lengths};
+
+/// The checksum before each block.
+const BLOCK_HEAD: usize = 8;
+/// The payload of each block but the last.
+const BLOCK_BYTES: usize = 64 * 1024;
+/// What writing or reading one run takes at most: a block, and the longest key and rank.
+pub(super) const RUN_BYTES: usize = BLOCK_HEAD + BLOCK_BYTES + 2 * MAX_KEY_BYTES + 4096;
 
 /// A complete run. Its file goes when it is dropped.
 pub(super) struct Run {
@@ -45,8 +57,12 @@ impl Drop for TemporaryFile {
 
 /// Writes a run.
 pub(super) struct RunWriter {
-    encoder: FrameEncoder<File>,
+    out: File,
     file: TemporaryFile,
+    /// The block that is being filled, with room for its head.
+    block: Vec<u8>,
+    blocks: u64,
+    bytes: u64,
     records: u64,
     last_key: Vec<u8>,
     last_rank: Vec<u8>,
@@ -55,16 +71,15 @@ pub(super) struct RunWriter {
 impl RunWriter {
     pub(super) fn create(path: &Path) -> Result<Self> {
         let made = File::options().write(true).create_new(true).open(path);
-        let made = made.map_err(|e| Error::io("make the sorted run", path, e))?;
-        // Small independent blocks: each open run holds two of them in memory.
-        let frame = FrameInfo::new()
-            .block_size(BlockSize::Max64KB)
-            .block_mode(BlockMode::Independent)
-            .block_checksums(true)
-            .content_checksum(true);
+        let out = made.map_err(|e| Error::io("make the sorted run", path, e))?;
+        let mut block = Vec::with_capacity(BLOCK_HEAD + BLOCK_BYTES);
+        block.resize(BLOCK_HEAD, 0);
         Ok(Self {
-            encoder: FrameEncoder::with_frame_info(frame, made),
+            out,
             file: TemporaryFile(path.to_owned()),
+            block,
+            blocks: 0,
+            bytes: 0,
             records: 0,
             last_key: Vec::new(),
             last_rank: Vec::new(),
@@ -72,15 +87,11 @@ impl RunWriter {
     }
 
     /// Adds a record; it must not come before the one added last.
-    pub(super) fn write(&mut self, key: &[u8], rank: &[u8], value: &[u8]) -> Result<()> {
-        debug_assert!(order(self.last(), (key, rank)).is_le(), "runs are sorted");
-        let mut head = [0; 12];
-        for (length, part) in head.chunks_exact_mut(4).zip([key, rank, value]) {
-            length.copy_from_slice(&(part.len() as u32).to_le_bytes());
-        }
-        for bytes in [&head[..], key, rank, value] {
-            let written = self.encoder.write_all(bytes);
-            written.map_err(|e| Error::io("write the sorted run", &self.file.0, e))?;
+    pub(super) fn write(&mut self, record: Record<'_>) -> Result<()> {
+        debug_assert!(order(self.last(), record).is_le(), "runs are sorted");
+        let Record { key, rank, value } = record;
+        for bytes in [&head(record)[..], key, rank, value] {
+            self.put(bytes)?;
         }
         self.records += 1;
         for (last, now) in [(&mut self.last_key, key), (&mut self.last_rank, rank)] {
@@ -90,26 +101,59 @@ impl RunWriter {
         Ok(())
     }
 
-    /// Key and rank of the record that was added last.
-    pub(super) fn last(&self) -> (&[u8], &[u8]) {
-        (&self.last_key, &self.last_rank)
+    /// The record that was added last, without its value.
+    pub(super) fn last(&self) -> Record<'_> {
+        Record { key: &self.last_key, rank: &self.last_rank, value: &[] }
     }
 
-    pub(super) fn finish(self) -> Result<Run> {
-        let Self { mut encoder, file, records, .. } = self;
-        let ended = encoder.try_finish().map_err(io::Error::from);
-        ended.map_err(|e| Error::io("complete the sorted run", &file.0, e))?;
-        let size = encoder.get_ref().metadata();
-        let bytes = size.map_err(|e| Error::io("read the size of the run", &file.0, e))?.len();
-        Ok(Run { file, records, bytes })
+    pub(super) fn finish(mut self) -> Result<Run> {
+        if self.block.len() > BLOCK_HEAD {
+            self.end_block()?;
+        }
+        Ok(Run { file: self.file, records: self.records, bytes: self.bytes })
     }
+
+    fn put(&mut self, mut bytes: &[u8]) -> Result<()> {
+        loop {
+            let room = BLOCK_HEAD + BLOCK_BYTES - self.block.len();
+            let (now, later) = bytes.split_at(bytes.len().min(room));
+            self.block.extend_from_slice(now);
+            if later.is_empty() {
+                return Ok(());
+            }
+            self.end_block()?;
+            bytes = later;
+        }
+    }
+
+    fn end_block(&mut self) -> Result<()> {
+        let (head, payload) = self.block.split_at_mut(BLOCK_HEAD);
+        head.copy_from_slice(&checksum(self.blocks, payload));
+        let written = self.out.write_all(&self.block);
+        written.map_err(|e| Error::io("write the sorted run", &self.file.0, e))?;
+        self.blocks += 1;
+        self.bytes += self.block.len() as u64;
+        self.block.truncate(BLOCK_HEAD);
+        Ok(())
+    }
+}
+
+fn checksum(block: u64, payload: &[u8]) -> [u8; BLOCK_HEAD] {
+    XxHash3_64::oneshot_with_seed(block, payload).to_le_bytes()
 }
 
 /// Reads a run: stands at one record, of which key and rank are in memory and the value
 /// is not yet. So the memory for reading many runs does not depend on their values.
 pub(super) struct RunReader {
-    decoder: FrameDecoder<File>,
+    file: File,
     run: Run,
+    /// Bytes of the file that were not read yet.
+    ahead: u64,
+    /// The block that is being used, with its head.
+    block: Vec<u8>,
+    /// How much of it was used.
+    at: usize,
+    blocks: u64,
     /// Records that were not begun yet.
     left: u64,
     pub(super) key: Vec<u8>,
@@ -126,9 +170,9 @@ impl RunReader {
         if size.len() != run.bytes {
             return Err(damaged(path));
         }
-        let left = run.records;
-        let decoder = FrameDecoder::new(file);
-        Ok(Self { decoder, run, left, key: Vec::new(), rank: Vec::new(), value_bytes: 0 })
+        let (ahead, left) = (run.bytes, run.records);
+        let (block, key, rank) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Self { file, run, ahead, block, at: 0, blocks: 0, left, key, rank, value_bytes: 0 })
     }
 
     /// Goes to the next record; `false` after the last. The value of the one before must
@@ -138,23 +182,25 @@ impl RunReader {
             return self.end().map(|()| false);
         }
         self.left -= 1;
-        let mut head = [0; 12];
+        let mut head = [0; HEAD_BYTES];
         self.read(&mut head)?;
-        let [key, rank, value] = [0, 4, 8].map(|at| {
-            let four = head[at..at + 4].try_into().expect("a range of four bytes");
-            u32::from_le_bytes(four) as usize
-        });
+        let [key, rank, value] = lengths(&head);
         if key > MAX_KEY_BYTES || rank > MAX_KEY_BYTES || value > MAX_VALUE_BYTES {
             return Err(damaged(&self.run.file.0));
         }
-        for (bytes, which) in [(key, 0), (rank, 1)] {
-            let mut part = std::mem::take(if which == 0 { &mut self.key } else { &mut self.rank });
-            part.resize(bytes, 0);
-            self.read(&mut part)?;
-            *(if which == 0 { &mut self.key } else { &mut self.rank }) = part;
-        }
-        self.value_bytes = value;
+        let (mut its_key, mut its_rank) =
+            (std::mem::take(&mut self.key), std::mem::take(&mut self.rank));
+        its_key.resize(key, 0);
+        its_rank.resize(rank, 0);
+        self.read(&mut its_key)?;
+        self.read(&mut its_rank)?;
+        (self.key, self.rank, self.value_bytes) = (its_key, its_rank, value);
         Ok(true)
+    }
+
+    /// The record it stands at, without its value.
+    pub(super) fn record(&self) -> Record<'_> {
+        Record { key: &self.key, rank: &self.rank, value: &[] }
     }
 
     /// Reads the value of the record it stands at into `value`.
@@ -163,22 +209,46 @@ impl RunReader {
         self.read(value)
     }
 
-    /// The run ends here, and its checksum, which the decoder compares when it meets the
-    /// end, is right.
+    /// Nothing follows the last record.
     fn end(&mut self) -> Result<()> {
-        match self.decoder.read(&mut [0]) {
-            Ok(0) => Ok(()),
-            Ok(_) => Err(damaged(&self.run.file.0)),
-            Err(e) => Err(unread(&self.run.file.0, e)),
+        if self.at == self.block.len() && self.ahead == 0 {
+            return Ok(());
+        }
+        Err(damaged(&self.run.file.0))
+    }
+
+    fn read(&mut self, mut bytes: &mut [u8]) -> Result<()> {
+        loop {
+            let here = &self.block[self.at..];
+            let (now, later) = bytes.split_at_mut(bytes.len().min(here.len()));
+            now.copy_from_slice(&here[..now.len()]);
+            self.at += now.len();
+            if later.is_empty() {
+                return Ok(());
+            }
+            self.next_block()?;
+            bytes = later;
         }
     }
 
-    fn read(&mut self, bytes: &mut [u8]) -> Result<()> {
-        self.decoder.read_exact(bytes).map_err(|e| unread(&self.run.file.0, e))
+    /// Reads the next block and checks it.
+    fn next_block(&mut self) -> Result<()> {
+        let path = &self.run.file.0;
+        let bytes = self.ahead.min((BLOCK_HEAD + BLOCK_BYTES) as u64);
+        self.block.resize(bytes as usize, 0);
+        self.file.read_exact(&mut self.block).map_err(|e| unread(path, e))?;
+        match self.block.split_at_checked(BLOCK_HEAD) {
+            Some((sum, payload)) if checksum(self.blocks, payload) == sum => {}
+            _ => return Err(damaged(path)),
+        }
+        self.ahead -= bytes;
+        self.blocks += 1;
+        self.at = BLOCK_HEAD;
+        Ok(())
     }
 }
 
-/// An error of the system's keeps its meaning; one of the decoder's means damage.
+/// An error of the system's keeps its meaning; a file that is too short is damaged.
 fn unread(path: &Path, error: io::Error) -> Error {
     if error.raw_os_error().is_some() {
         Error::io("read the sorted run", path, error)

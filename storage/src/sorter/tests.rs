@@ -6,15 +6,16 @@ use proptest::prelude::*;
 
 type Row = (Vec<u8>, Vec<u8>, Vec<u8>);
 
-/// A sorter that spills after a few records and merges `fan_in` runs at a time.
+/// A sorter that spills after a few records, merges `fan_in` runs at a time, and puts all on
+/// the disk if it puts anything there.
 fn tiny(dir: &Path, buffer_bytes: usize, fan_in: usize) -> Sorter {
     let buffer = Buffer::new(buffer_bytes).unwrap();
-    Sorter::with(dir, buffer, fan_in, Sampler::new(SAMPLE_BYTES))
+    Sorter::with(dir, buffer, (fan_in, 0), Sampler::new(SAMPLE_BYTES))
 }
 
 fn drain(mut sorted: Sorted) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut records = Vec::new();
-    while let Some(Record { key, value }) = sorted.next()? {
+    while let Some(Record { key, value, .. }) = sorted.next()? {
         records.push((key.to_vec(), value.to_vec()));
     }
     Ok(records)
@@ -50,16 +51,24 @@ proptest! {
 
     #[test]
     fn any_rows_come_out_in_order_and_stable(
-        rows in rows(), buffer_bytes in 200..3000usize, fan_in in 2..5usize, sort_first: bool,
+        rows in rows(), buffer_bytes in 200..3000usize, fan_in in 2..5usize,
+        beside in 0..40usize, list in 0..40usize, sort_first: bool,
     ) {
         let mut rows = rows;
         if sort_first {
             rows.sort();
         }
         let dir = tempfile::tempdir().unwrap();
-        let mut sorter = tiny(dir.path(), buffer_bytes, fan_in);
-        for (key, rank, value) in &rows {
-            sorter.push(key, rank, value).unwrap();
+        let mut sorter = Sorter { beside, ..tiny(dir.path(), buffer_bytes, fan_in) };
+        for rows in rows.chunks(list.max(1)) {
+            if list == 0 {
+                let (key, rank, value) = &rows[0];
+                sorter.push(key, rank, value).unwrap();
+                continue;
+            }
+            let mut records = RecordList::default();
+            rows.iter().for_each(|(key, rank, value)| records.push(key, rank, value));
+            sorter.push_list(records).unwrap();
         }
         let sorted = sorter.finish().unwrap();
         prop_assert_eq!(sorted.records(), rows.len() as u64);

@@ -9,7 +9,7 @@ use crate::durable;
 use crate::error::{Code, Error, Result};
 use crate::event::{Cause, Event, Failed, Published, SealedPart, Stats};
 use crate::names::{DatasetName, Version};
-use crate::parts::{self, Part, PartWriter, SyncedPart};
+use crate::parts::{self, Part, PartWriter, WrittenPart};
 use crate::verify::VerifiedSnapshot;
 
 use super::Store;
@@ -66,7 +66,7 @@ impl Store {
         &self,
         dataset: &DatasetName,
         version: Version,
-        part: SyncedPart,
+        part: WrittenPart,
     ) -> Result<Part> {
         let _arriving = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
         self.catalog().check_receiving(dataset, version)?;

@@ -7,8 +7,8 @@ use std::path::Path;
 use tempfile::TempDir;
 use tidetable_storage::{
     Activation, Admission, BuildOptions, Builder, Cause, Code, Compression, DatasetConfig,
-    DatasetName, Expect, Key, MIN_SORT_BYTES, Moved, Recovery, Result, Rollback, SelfActivation,
-    Snapshot, Sorter, State, Store, StoreOptions, VerifiedSnapshot, Version,
+    DatasetName, Expect, Key, MIN_SORT_BYTES, Moved, PartSums, Recovery, Result, Rollback,
+    SelfActivation, Snapshot, Sorter, State, Store, StoreOptions, VerifiedSnapshot, Version,
 };
 
 /// The records of a version, as they were pushed.
@@ -97,8 +97,10 @@ pub(crate) fn begin(store: &Store, dataset: &DatasetName, activate: bool) -> Ver
 /// A part of these bytes arrives.
 pub(crate) fn receive(store: &Store, dataset: &DatasetName, version: Version, name: &str) {
     let mut part = store.begin_part(dataset, version, name).unwrap();
+    let mut sums = PartSums::default();
     part.write(b"rows").unwrap();
-    store.receive_part(dataset, version, part.sync().unwrap()).unwrap();
+    sums.update(b"rows");
+    store.receive_part(dataset, version, part.close(sums)).unwrap();
 }
 
 pub(crate) fn seal(store: &Store, dataset: &DatasetName, version: Version, activate: bool) {
