@@ -11,8 +11,10 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 /// More threads than this gain little; a build is not to take the whole machine.
 const MAX_THREADS: usize = 4;
@@ -22,7 +24,7 @@ const PIECES_A_THREAD: usize = 2;
 
 /// How many threads are worth while here.
 pub(crate) fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS)
+    thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS)
 }
 
 /// Gives `consume` what `work` makes of each piece that `produce` gives, in order, until
@@ -40,7 +42,7 @@ pub(crate) fn in_order<T: Send, U: Send, E>(
     }
     let source = Mutex::new(Source { produce, permitted, pieces: 0, ended: false });
     let (results, finished) = channel();
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         for _ in 0..threads {
             let (source, work, results) = (&source, &work, results.clone());
             scope.spawn(move || run(source, work, &results));
@@ -78,21 +80,24 @@ impl<P> Source<P> {
 fn run<T, U>(
     source: &Mutex<Source<impl FnMut() -> Option<T>>>,
     work: &impl Fn(T) -> U,
-    results: &Sender<(u64, U)>,
+    results: &Sender<(u64, thread::Result<U>)>,
 ) {
     loop {
         let next = source.lock().unwrap_or_else(PoisonError::into_inner).next();
         let Some((number, piece)) = next else { return };
-        if results.send((number, work(piece))).is_err() {
+        // Without a result the others would wait for it, and for its permit.
+        let result = catch_unwind(AssertUnwindSafe(|| work(piece)));
+        if results.send((number, result)).is_err() {
             return;
         }
     }
 }
 
 /// Takes the results as they come. When it returns early, both ends that it holds go, and
-/// so do the threads.
+/// so do the threads; when `work` panicked, so does this.
+#[expect(clippy::needless_pass_by_value, reason = "the ends are to go with this function")]
 fn consume_in_order<U, E>(
-    finished: Receiver<(u64, U)>,
+    finished: Receiver<(u64, thread::Result<U>)>,
     permits: Sender<()>,
     consume: &mut impl FnMut(U) -> Result<bool, E>,
 ) -> Result<(), E> {
@@ -101,6 +106,7 @@ fn consume_in_order<U, E>(
     for (number, result) in finished {
         early.insert(number, result);
         while let Some(result) = early.remove(&next) {
+            let result = result.unwrap_or_else(|panic| resume_unwind(panic));
             if !consume(result)? {
                 return Ok(());
             }
@@ -153,6 +159,16 @@ mod tests {
             Ok(true)
         });
         assert_eq!((all, consumed.into_inner()), (Ok(()), 100));
+    }
+
+    /// Rather than that it waits for ever.
+    #[test]
+    fn a_panic_is_that_of_the_whole() {
+        let mut numbers = 0..;
+        let work = |n| assert!(n != 20, "piece {n}");
+        let whole = || in_order(3, || numbers.next(), work, |()| Ok::<_, ()>(true));
+        let panic = catch_unwind(AssertUnwindSafe(whole)).unwrap_err();
+        assert_eq!(panic.downcast_ref::<String>().unwrap(), "piece 20");
     }
 
     #[test]

@@ -85,12 +85,13 @@ impl Builder {
             .at(dir));
         }
         let dictionary = Dictionary::of_samples(options.compression, samples);
-        let encoder = Encoder::new(options.compression, &dictionary)?;
         Ok(Self {
             dir: dir.to_owned(),
             options,
             dictionary: write_dictionary(dir, &dictionary)?,
-            pipeline: Pipeline::start(dir, options.file_bytes, encoder)?,
+            pipeline: Pipeline::start(dir, options.file_bytes, || {
+                Encoder::new(options.compression, &dictionary)
+            })?,
             batch: Batch::default(),
             last_key: Vec::new(),
             key_bytes: 0,

@@ -1,14 +1,19 @@
-//! The work behind a [`super::Builder`], in two steps on a thread each, so that compressing,
-//! writing and whatever the caller does go on at the same time:
+//! The work behind a [`super::Builder`], on threads of its own, so that it and whatever the
+//! caller does go on at the same time:
 //!
 //! ```text
-//! add → batches → compress each value, digest the content → batches → write the SSTs
+//! add → batches ─┬─ digest the content
+//!                ├─ compress each value ─┐
+//!                └─ compress each value ─┴─ batches → write the SSTs
 //! ```
 //!
-//! A closed SST is synced and summed on a thread of its own while the next is written. All
-//! that is under way is a few batches, whatever the size of the snapshot.
+//! Batches are dealt to the compressing threads in turn, and taken back in turn, so they come
+//! out in order. A closed SST is synced and summed on a thread of its own while the next is
+//! written. All that is under way is a few batches, whatever the size of the snapshot.
 
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
@@ -27,25 +32,47 @@ use super::FILE_RECORDS;
 
 /// Batches that may wait before each step.
 const WAITING: usize = 4;
+/// More threads that compress than this gain little; a build is not to take the whole machine.
+const MAX_COMPRESSING: usize = 4;
 
-/// The two steps.
+/// The steps.
 pub(super) struct Pipeline {
-    batches: Option<SyncSender<Batch>>,
-    compressing: Option<JoinHandle<Result<Digest>>>,
+    to_digest: Option<SyncSender<Arc<Batch>>>,
+    /// One for each thread that compresses.
+    to_compress: Vec<SyncSender<Arc<Batch>>>,
+    dealt: usize,
+    digesting: Option<JoinHandle<Digest>>,
+    compressing: Vec<JoinHandle<Result<()>>>,
     writing: Option<JoinHandle<Result<Vec<SstFile>>>>,
 }
 
 impl Pipeline {
-    /// Starts both threads; they write into `dir`, in files of about `file_bytes`.
-    pub(super) fn start(dir: &Path, file_bytes: u64, encoder: Encoder) -> Result<Self> {
-        let (batches, raw) = sync_channel(WAITING);
-        let (compressed, stored) = sync_channel(WAITING);
+    /// Starts all threads; they write into `dir`, in files of about `file_bytes`.
+    /// `encoder` makes what compresses.
+    pub(super) fn start(
+        dir: &Path,
+        file_bytes: u64,
+        encoder: impl Fn() -> Result<Encoder>,
+    ) -> Result<Self> {
+        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MAX_COMPRESSING);
+        let (mut to_compress, mut compressing, mut stored) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..threads {
+            let (to_this, batches) = sync_channel(WAITING);
+            let (to_writer, compressed) = sync_channel(WAITING);
+            let encoder = encoder()?;
+            let work = move || compress(&batches, &to_writer, encoder);
+            compressing.push(spawn("compress", dir, work)?);
+            to_compress.push(to_this);
+            stored.push(compressed);
+        }
+        let (to_digest, batches) = sync_channel(WAITING);
         let tables = Tables { dir: dir.to_owned(), file_bytes, open: None, closing: Vec::new() };
         Ok(Self {
-            batches: Some(batches),
-            compressing: Some(spawn("compress", dir, move || {
-                compress(&raw, &compressed, encoder)
-            })?),
+            to_digest: Some(to_digest),
+            to_compress,
+            dealt: 0,
+            digesting: Some(spawn("digest", dir, move || digest(&batches))?),
+            compressing,
             writing: Some(spawn("write", dir, move || tables.write_all(&stored))?),
         })
     }
@@ -55,22 +82,30 @@ impl Pipeline {
     /// # Errors
     /// What stopped one of the steps.
     pub(super) fn send(&mut self, batch: Batch) -> Result<()> {
-        let sent = self.batches.as_ref().map(|batches| batches.send(batch));
-        if matches!(sent, Some(Ok(()))) {
+        let batch = Arc::new(batch);
+        let next = self.dealt % self.to_compress.len().max(1);
+        self.dealt += 1;
+        if let (Some(to_digest), Some(to_compress)) = (&self.to_digest, self.to_compress.get(next))
+            && to_digest.send(Arc::clone(&batch)).is_ok()
+            && to_compress.send(batch).is_ok()
+        {
             return Ok(());
         }
         // A step ends before its input does only with an error.
         self.finish().map(|_| ())
     }
 
-    /// Waits for the end of both: the content's digest and the files, in order.
+    /// Waits for the end of all: the content's digest and the files, in order.
     pub(super) fn finish(&mut self) -> Result<(Digest, Vec<SstFile>)> {
-        self.batches = None;
-        let compressed = self.compressing.take().map_or_else(stopped, join);
+        self.to_digest = None;
+        self.to_compress.clear();
+        let compressed: Vec<Result<()>> = self.compressing.drain(..).map(join).collect();
         let written = self.writing.take().map_or_else(stopped, join);
-        // If the writer stopped, the compressor did only because of that.
+        let digested = self.digesting.take().map_or_else(stopped, |thread| Ok(join(thread)));
+        // If the writer stopped, the others did only because of that.
         let files = written?;
-        Ok((compressed?, files))
+        compressed.into_iter().try_for_each(|done| done)?;
+        Ok((digested?, files))
     }
 }
 
@@ -90,7 +125,7 @@ fn spawn<T: Send + 'static>(
     spawned.map_err(|e| Error::io("start a thread that builds", dir, e))
 }
 
-fn join<T>(thread: JoinHandle<Result<T>>) -> Result<T> {
+fn join<T>(thread: JoinHandle<T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
@@ -99,16 +134,22 @@ fn stopped<T>() -> Result<T> {
     Err(Error::new(crate::Code::IoFailed, text))
 }
 
+fn digest(batches: &Receiver<Arc<Batch>>) -> Digest {
+    let mut content = ContentHasher::new();
+    for batch in batches {
+        batch.records().for_each(|(key, value)| content.record(key, value));
+    }
+    content.finish()
+}
+
 fn compress(
-    batches: &Receiver<Batch>,
+    batches: &Receiver<Arc<Batch>>,
     out: &SyncSender<Batch>,
     mut encoder: Encoder,
-) -> Result<Digest> {
-    let mut content = ContentHasher::new();
+) -> Result<()> {
     for batch in batches {
         let mut stored = Batch::default();
         for (key, value) in batch.records() {
-            content.record(key, value);
             stored.push(key, encoder.encode(KeyHash::of(key), value)?);
         }
         if out.send(stored).is_err() {
@@ -116,7 +157,7 @@ fn compress(
             break;
         }
     }
-    Ok(content.finish())
+    Ok(())
 }
 
 /// The SSTs.
@@ -138,8 +179,11 @@ struct Table {
 }
 
 impl Tables {
-    fn write_all(mut self, batches: &Receiver<Batch>) -> Result<Vec<SstFile>> {
-        for batch in batches {
+    /// Writes the batches that come from each of `stored` in turn.
+    fn write_all(mut self, stored: &[Receiver<Batch>]) -> Result<Vec<SstFile>> {
+        for batches in stored.iter().cycle() {
+            // The first that has no more is the first that was dealt no more.
+            let Ok(batch) = batches.recv() else { break };
             batch.records().try_for_each(|(key, stored)| self.write(key, stored))?;
         }
         self.close()?;

@@ -193,7 +193,7 @@ impl SortedBuffer {
         // Of a buffer that came in order `decisive` is not set, but then there is one share.
         let least =
             heads.min_by(|a, b| buffer.compare(&buffer.places[a.start], &buffer.places[b.start]));
-        *first = least.and_then(|share| share.next()).map(|place| buffer.places[place]);
+        *first = least.and_then(Iterator::next).map(|place| buffer.places[place]);
     }
 
     /// The buffer, with nothing in it.
