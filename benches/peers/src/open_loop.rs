@@ -12,11 +12,13 @@
 use std::collections::VecDeque;
 use std::io::{BufRead as _, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
 use serde_json::json;
 
 use crate::histogram::Histogram;
@@ -38,6 +40,8 @@ pub(crate) struct Load {
     pub(crate) seed: u64,
 }
 
+/// Whoever sleeps for less than this is late: it asks again at once instead.
+const SPIN: Duration = Duration::from_micros(100);
 const SLICE: Duration = Duration::from_millis(250);
 /// How long answers that are still to come are waited for at the end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -93,6 +97,9 @@ struct Generator<'a> {
     load: &'a Load,
     random: Random,
     connections: Vec<Connection>,
+    /// Tells which of them has something to read, by its number.
+    epoll: OwnedFd,
+    events: Vec<epoll::Event>,
     idle: Vec<usize>,
     /// When the requests that wait for a connection were due.
     waiting: VecDeque<Instant>,
@@ -126,14 +133,17 @@ struct Slice {
 
 impl<'a> Generator<'a> {
     fn new(load: &'a Load, phase: String) -> anyhow::Result<Self> {
-        let connect = |_| Connection::open(load.address);
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let connect = |at| Connection::open(load.address, &epoll, at);
         let connections: Vec<_> = (0..load.connections).map(connect).collect::<Result<_, _>>()?;
         let start = Instant::now();
         Ok(Self {
             load,
             random: Random::of(load.seed, 99),
             idle: (0..connections.len()).collect(),
+            events: Vec::with_capacity(connections.len().max(1)),
             connections,
+            epoll,
             waiting: VecDeque::new(),
             start,
             due: 0,
@@ -179,7 +189,10 @@ impl<'a> Generator<'a> {
     }
 
     fn send_waiting(&mut self) {
-        while let (Some(&due), Some(at)) = (self.waiting.front(), self.idle.pop()) {
+        // In this order: a connection that is taken and not used would be lost.
+        while let Some(&due) = self.waiting.front()
+            && let Some(at) = self.idle.pop()
+        {
             self.waiting.pop_front();
             let key = self.draw();
             let request = self.load.request(key);
@@ -202,17 +215,17 @@ impl<'a> Generator<'a> {
     /// Takes answers until the next request is due, or for once if none is expected.
     fn receive(&mut self, until: Instant) -> anyhow::Result<()> {
         let wait = until.saturating_duration_since(Instant::now()).min(SLICE);
+        let wait = if wait < SPIN { Duration::ZERO } else { wait };
         let wait = Timespec { tv_sec: 0, tv_nsec: wait.subsec_nanos().into() };
-        let mut fds: Vec<PollFd<'_>> =
-            self.connections.iter().map(|c| PollFd::new(&c.stream, PollFlags::IN)).collect();
-        match poll(&mut fds, Some(&wait)) {
-            Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(()),
-            Ok(_) => {}
+        self.events.clear();
+        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&wait)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => bail!("cannot wait for answers: {error}"),
         }
-        let ready: Vec<usize> =
-            (0..fds.len()).filter(|&at| !fds[at].revents().is_empty()).collect();
-        ready.into_iter().for_each(|at| self.take(at));
+        for event in 0..self.events.len() {
+            let at = self.events[event].data.u64();
+            self.take(usize::try_from(at).expect("the number of a connection"));
+        }
         Ok(())
     }
 
@@ -239,7 +252,7 @@ impl<'a> Generator<'a> {
     /// Counts an error, and takes a new connection in place of this one.
     fn fail(&mut self, at: usize, what: &str) {
         self.phase.fail(what.to_owned());
-        if let Ok(connection) = Connection::open(self.load.address) {
+        if let Ok(connection) = Connection::open(self.load.address, &self.epoll, at) {
             self.connections[at] = connection;
             if !self.idle.contains(&at) {
                 self.idle.push(at);
@@ -282,17 +295,19 @@ impl<'a> Generator<'a> {
 type Parse = fn(&[u8]) -> anyhow::Result<Option<Answer>>;
 
 impl Connection {
-    fn open(address: SocketAddr) -> anyhow::Result<Self> {
+    /// Opens it, to be waited for with `epoll` under the number `at`.
+    fn open(address: SocketAddr, epoll: &OwnedFd, at: usize) -> anyhow::Result<Self> {
         let stream =
             TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
+        epoll::add(epoll, &stream, epoll::EventData::new_u64(at as u64), epoll::EventFlags::IN)?;
         Ok(Self { stream, received: Vec::with_capacity(4096), due: None })
     }
 
     /// The status of the answer, once it is there.
     fn read(&mut self, parse: Parse) -> anyhow::Result<Option<u16>> {
-        let mut some = [0; 16 * 1024];
+        let mut some = [0; 4 * 1024];
         match self.stream.read(&mut some) {
             Ok(0) => bail!("the server closed a connection"),
             Ok(bytes) => self.received.extend_from_slice(&some[..bytes]),

@@ -169,3 +169,18 @@ class OpenLoop:
     def now(self):
         """Seconds since the load began, by its own slices."""
         return self.slices[-1]["at"] if self.slices else 0.0
+
+
+def half_of(maximum, helper, targets, connections, keys, cores):
+    """Half of what a server answers at most; less if the generator could not send that with ease to
+    each of `targets` (server, path): from about two thirds of what it reaches on, its own waiting is
+    what it would measure."""
+    reached = []
+    for server, path in targets:
+        load = OpenLoop(helper, server, path, maximum, connections, keys, 1, 1, cores)
+        load.phase("all it can")
+        time.sleep(2)
+        # What is still due when it ends is sent all the same.
+        found = load.end()["all it can"]
+        reached.append(found["requests"] / found["seconds"])
+    return min(maximum / 2, min(reached) * 0.65)

@@ -9,7 +9,7 @@ import time
 
 from .. import client
 from ..errors import Failed
-from ..load import OpenLoop
+from ..load import OpenLoop, half_of
 from ..processes import pinned
 from ..systems import DATASET
 from .get import PATH, gets
@@ -22,7 +22,9 @@ def measure(bench):
     server = bench.tidetable()
     gets(bench, server, 1, 1)
     maximum = gets(bench, server, 2, 3)["rps"]
-    load = OpenLoop(bench.options.helper, server, PATH, maximum / 2, CONNECTIONS, bench.options.records, 1, 1,
+    rate = half_of(maximum, bench.options.helper, [(server, PATH)], CONNECTIONS, bench.options.records, bench.layout.load)
+    bench.say(f"  {rate:,.0f} of {maximum:,.0f}/s")
+    load = OpenLoop(bench.options.helper, server, PATH, rate, CONNECTIONS, bench.options.records, 1, 1,
                     bench.layout.load)
     load.phase("warm")
     time.sleep(3)
@@ -43,7 +45,7 @@ def measure(bench):
     progress = None if finished else newest(server).get("progress")
     push.kill()
     push.wait()
-    found = {"phases": phases, "slices": load.slices, "rate": maximum / 2, "push_seconds": seconds,
+    found = {"phases": phases, "slices": load.slices, "rate": rate, "maximum": maximum, "push_seconds": seconds,
              "finished": finished, "progress": progress, "began": began, "ended": ended}
     # It may be sorting yet: a server that stops takes its build with it.
     bench.stop("tidetable")

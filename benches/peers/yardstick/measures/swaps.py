@@ -1,5 +1,5 @@
 """Thirty activations and ten rollbacks while gets come at half of the maximum, whether they are
-answered or not. Both versions together are larger than the memory that the server may use, so
+answered or not; the maximum is that of these gets within this memory. Both versions together are larger than the memory that the server may use, so
 a version that was left long ago is on the disk. Few keys are hot, as with real learners: half
 of the gets go to one in two hundred and fifty."""
 
@@ -18,26 +18,41 @@ SKEW = 8
 CONNECTIONS = 64
 # Of what one version takes on the disk: less than two, and enough for one and the server itself.
 MEMORY = 1.6
-CHANGES, EVERY = 40, 1.25
+CHANGES, EVERY = 40, 2
 WARM, BEFORE = 10, 15
 
 
 def measure(bench):
     server = bench.tidetable_with_two_versions()
     gets(bench, server, 1, 1)
-    maximum = gets(bench, server, 2, 3)["rps"]
+    unlimited = gets(bench, server, 2, 3)["rps"]
     bench.stop("tidetable")
     data = server.data
     limit = MemoryLimit("swaps", int(disk_bytes(version_directory(data)) * MEMORY))
     try:
         forget(data)
         server = bench.serve("tidetable", data, bench.layout.server, 1, limit.join)
-        bench.say(f"  half of {maximum:,.0f}/s, within {limit.bytes / 1e6:,.0f} MB ({limit.kind})")
-        found = changes_under_load(bench, server, maximum / 2)
+        maximum = most(bench, server, unlimited)
+        rate = maximum / 2
+        bench.say(f"  {rate:,.0f} of {maximum:,.0f}/s, within {limit.bytes / 1e6:,.0f} MB ({limit.kind})")
+        found = changes_under_load(bench, server, rate)
     finally:
         bench.stop("tidetable")
         limit.remove()
-    return {**found, "rate": maximum / 2, "limit_bytes": limit.bytes, "limit_kind": limit.kind}
+    return {**found, "rate": rate, "maximum": maximum, "limit_bytes": limit.bytes, "limit_kind": limit.kind}
+
+
+def most(bench, server, rate):
+    """Gets a second that are answered when more are asked for, once what is hot is in memory."""
+    load = OpenLoop(bench.options.helper, server, PATH, rate, CONNECTIONS, bench.options.records, SKEW, 2,
+                    bench.layout.load)
+    load.phase("warm")
+    time.sleep(WARM)
+    load.phase("most")
+    time.sleep(5)
+    load.phase("rest")
+    found = load.end()["most"]
+    return found["requests"] / found["seconds"]
 
 
 def changes_under_load(bench, server, rate):
