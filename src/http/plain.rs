@@ -10,6 +10,7 @@
 //! What a lookup needs besides its value is made once for what a dataset serves ([`Ready`]),
 //! and kept by each worker for itself.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
@@ -23,7 +24,7 @@ use super::keys::KeyEncoding;
 use super::read::{content_type, key_not_found, stamp};
 use super::{KEY, edge};
 use crate::metrics::{DatasetMetrics, Metrics, RouteMetrics};
-use crate::server::{Shortcut, Taken};
+use crate::server::{Fetch, Shortcut, Taken};
 use crate::state::AppState;
 use crate::telemetry::{FRESH_BYTES, REQUEST_ID, RequestId};
 
@@ -59,22 +60,15 @@ impl PlainLookups {
     }
 
     /// `None`: not to be answered here.
-    fn look_up(&mut self, lookup: &Lookup<'_>, last: bool, answers: &mut Vec<u8>) -> Option<()> {
-        let encoded = lookup.key.contains('%');
-        let decoded;
-        let key = if encoded {
-            decoded = KeyEncoding::Utf8.decode_segment(lookup.key).ok()?;
-            &*decoded
-        } else {
-            lookup.key.as_bytes()
-        };
+    fn look_up(&mut self, lookup: &Lookup<'_>, last: bool, answers: &mut Vec<u8>) -> Option<Taken> {
+        let key = decoded(lookup)?;
         let live = self.app.store.live().glance();
         let served = live.get(lookup.dataset)?;
         let snapshot = served.current_if_open()?;
-        let key = Key::new(key).ok()?;
-        // What waits for the disk holds up nobody else where the router sends it.
+        let key = Key::new(&key).ok()?;
+        // What waits for the disk is not to hold up others.
         if !snapshot.in_memory(&[key]) {
-            return None;
+            return Some(Taken::Cold);
         }
         let began = Instant::now();
         let found = snapshot.get_into(key, &mut self.value).ok()?;
@@ -94,7 +88,7 @@ impl PlainLookups {
         metrics.looked_up_in(took);
         ready.counted.looked_up(found);
         self.route.count(status);
-        Some(())
+        Some(Taken::Answered(lookup.length))
     }
 }
 
@@ -105,13 +99,30 @@ impl Shortcut for PlainLookups {
             Parsed::Other => Taken::NotPlain,
             Parsed::Lookup(lookup) => {
                 let last = draining && lookup.length == received.len();
-                match self.look_up(&lookup, last, answers) {
-                    Some(()) => Taken::Answered(lookup.length),
-                    None => Taken::NotPlain,
-                }
+                self.look_up(&lookup, last, answers).unwrap_or(Taken::NotPlain)
             }
         }
     }
+
+    fn fetch(&mut self, received: &[u8]) -> Option<Fetch> {
+        let Parsed::Lookup(lookup) = request::parse(received, self.bounds) else { return None };
+        let key = decoded(&lookup)?.into_owned();
+        let served = Arc::clone(self.app.store.live().glance().get(lookup.dataset)?);
+        Some(Box::new(move || {
+            if let (Some(snapshot), Ok(key)) = (served.current_if_open(), Key::new(&key)) {
+                // What is wrong with it is found again by the answer, and told there.
+                let _ = snapshot.get_into(key, &mut Vec::new());
+            }
+        }))
+    }
+}
+
+/// The key that a lookup names; `None` if it is none.
+fn decoded<'a>(lookup: &Lookup<'a>) -> Option<Cow<'a, [u8]>> {
+    if lookup.key.contains('%') {
+        return KeyEncoding::Utf8.decode_segment(lookup.key).ok();
+    }
+    Some(Cow::Borrowed(lookup.key.as_bytes()))
 }
 
 /// Whether lookups may be answered here at all: not if the log is to have a line of each.

@@ -42,7 +42,7 @@ use crate::metrics::Metrics;
 
 pub(crate) use body::BodyStalled;
 pub(crate) use listener::Listening;
-pub(crate) use plain::{Shortcut, Taken};
+pub(crate) use plain::{Fetch, Shortcut, Taken};
 pub(crate) use stop::Stop;
 
 /// What is served.

@@ -7,8 +7,9 @@
 //! there are. Only what is left over is kept with the connection: a head that has not come
 //! whole, answers that the client does not take.
 //!
-//! At the first bytes that the shortcut does not answer, the connection is handed over with
-//! them, and nothing here looks at it again.
+//! What an answer needs from the disk is fetched on a thread for blocking work, while the
+//! worker serves its other connections. At the first bytes that the shortcut does not answer,
+//! the connection is handed over with them, and nothing here looks at it again.
 
 use std::future::poll_fn;
 use std::io;
@@ -19,8 +20,9 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::shared::{Order, Phase, Shared};
+use super::shared::{Order, Phase, Shared, Working};
 
 /// Bytes taken from the kernel at once.
 const READ_AT_ONCE: usize = 16 * 1024;
@@ -38,15 +40,24 @@ pub(crate) enum Taken {
     Answered(usize),
     /// They are the beginning of a request that may become one to answer.
     Partial,
+    /// A request whose answer lacks what [`Shortcut::fetch`] gets: nothing was added, nothing
+    /// was counted.
+    Cold,
     /// Not to be answered here: nothing was added, nothing was counted.
     NotPlain,
 }
+
+/// Work that may wait for the disk.
+pub(crate) type Fetch = Box<dyn FnOnce() + Send>;
 
 /// Answers the plainest requests. Each worker has one of its own.
 pub(crate) trait Shortcut: Send {
     /// Looks at the first request in `received`, and adds its whole answer to `answers`.
     /// `draining`: the connection is to end, so if nothing follows, the answer says so.
     fn answer(&mut self, received: &[u8], draining: bool, answers: &mut Vec<u8>) -> Taken;
+
+    /// What gets from the disk what the answer to the first request in `received` lacks.
+    fn fetch(&mut self, received: &[u8]) -> Option<Fetch>;
 }
 
 /// What a worker's connections use in turn.
@@ -68,9 +79,13 @@ impl Desk {
 /// A connection on the short way.
 pub(super) struct Plain<'a> {
     stream: TcpStream,
-    shared: &'a Shared,
+    shared: &'a Arc<Shared>,
     /// Received, and not answered yet.
     unread: Vec<u8>,
+    /// What the first request in `unread` waits for.
+    fetching: Option<(JoinHandle<()>, Working)>,
+    /// That was fetched already: if it lacks something still, it goes the long way.
+    fetched: bool,
     /// Answers on their way, and how much of them was sent.
     unsent: Vec<u8>,
     sent: usize,
@@ -91,7 +106,16 @@ enum Then {
 
 impl<'a> Plain<'a> {
     pub(super) fn new(stream: TcpStream, shared: &'a Arc<Shared>) -> Self {
-        Self { stream, shared, unread: Vec::new(), unsent: Vec::new(), sent: 0, then: Then::Read }
+        Self {
+            stream,
+            shared,
+            unread: Vec::new(),
+            fetching: None,
+            fetched: false,
+            unsent: Vec::new(),
+            sent: 0,
+            then: Then::Read,
+        }
     }
 
     /// Answers requests until the end of the connection (`None`), or until there is one to
@@ -113,6 +137,11 @@ impl<'a> Plain<'a> {
         loop {
             if ready!(self.poll_send(cx, &mut tools.output)).is_err() {
                 return Poll::Ready(false);
+            }
+            if let Some((fetching, _)) = &mut self.fetching {
+                // If it failed, the next try to answer says so.
+                let _ = ready!(Pin::new(fetching).poll(cx));
+                self.fetching = None;
             }
             let mut received = 0;
             match self.then {
@@ -162,6 +191,16 @@ impl<'a> Plain<'a> {
                 Taken::Answered(length) => {
                     taken += length;
                     answers += 1;
+                    self.fetched = false;
+                }
+                Taken::Cold if self.fetched => break Then::HandOver,
+                Taken::Cold => {
+                    let Some(fetch) = shortcut.fetch(&bytes[taken..]) else {
+                        break Then::HandOver;
+                    };
+                    self.fetching = Some((spawn_blocking(fetch), Working::begin(self.shared)));
+                    self.fetched = true;
+                    break Then::Answer;
                 }
                 Taken::Partial => break Then::Read,
                 Taken::NotPlain => break Then::HandOver,

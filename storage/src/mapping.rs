@@ -57,23 +57,28 @@ impl Mapping {
             )
         }?;
         let start = NonNull::new(start.cast()).expect("mmap gives no null pointer");
-        Ok(Self { start, length })
+        let mapping = Self { start, length };
+        // A page that is missing all the same is read alone, not with 31 of its neighbours.
+        mapping.advise(Advice::Random, length);
+        Ok(mapping)
     }
 
     /// Reads all of it in, and makes it known to this process's page tables. Blocks for as
     /// long as the disk takes. Only advice: what cannot be read is read when it is needed.
     pub(crate) fn populate(&self, bytes: usize) {
         let bytes = bytes.min(self.length);
-        // SAFETY: the range is this mapping's, and the advice changes none of its content.
-        let populated = unsafe {
-            rustix::mm::madvise(self.start.as_ptr().cast(), bytes, Advice::LinuxPopulateRead)
-        };
-        if populated.is_err() {
-            // A kernel before 5.14, or a bad page: the reads themselves will tell.
-            // SAFETY: as above.
-            let _ =
-                unsafe { rustix::mm::madvise(self.start.as_ptr().cast(), bytes, Advice::WillNeed) };
-        }
+        // The first has the disk read in long stretches; the second waits for it page by page. A
+        // kernel before 5.14 does not know that one: then the reads themselves wait.
+        self.advise(Advice::WillNeed, bytes);
+        self.advise(Advice::LinuxPopulateRead, bytes);
+    }
+
+    /// Tells the kernel something about the first `bytes`; only ever advice.
+    fn advise(&self, advice: Advice, bytes: usize) {
+        debug_assert!(bytes <= self.length);
+        // SAFETY: the range is this mapping's, and none of these changes what it holds: the
+        // callers are above, and give `Random`, `WillNeed` and `LinuxPopulateRead`.
+        let _ = unsafe { rustix::mm::madvise(self.start.as_ptr().cast(), bytes, advice) };
     }
 
     /// Asks which pages are in memory, from page `first` on: the lowest bit of each byte of

@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-/// The least of what the machine has and of what the control groups (version 2) allow that
-/// this process is in; in bytes. What cannot be found out does not count.
+/// The least of what the machine has and of what the control groups allow that this process
+/// is in, whichever version of them the system has; in bytes. What cannot be found out does
+/// not count.
 pub(crate) fn limit() -> u64 {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total(&text));
-    let group = fs::read_to_string("/proc/self/cgroup").ok();
-    let group = group.as_deref().and_then(|text| own_group(text));
-    let groups = group.map(|group| least_of_groups(Path::new("/sys/fs/cgroup"), group));
-    machine.into_iter().chain(groups.flatten()).min().unwrap_or(u64::MAX)
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let groups = groups.lines().filter_map(|line| least_of(Path::new("/sys/fs/cgroup"), line));
+    machine.into_iter().chain(groups).min().unwrap_or(u64::MAX)
 }
 
 fn total(meminfo: &str) -> Option<u64> {
@@ -19,19 +19,23 @@ fn total(meminfo: &str) -> Option<u64> {
     Some(kib * 1024)
 }
 
-/// The line of version 2 is `0::/path`.
-fn own_group(cgroup: &str) -> Option<&Path> {
-    let path = cgroup.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    Some(Path::new(path))
-}
-
+/// The limit of the group that a line of `/proc/self/cgroup` names, and of those it is in:
+/// `0::/path` of version 2, or `4:memory:/path`, perhaps among other controllers, of version 1.
 /// A group's limit holds for all groups in it.
-fn least_of_groups(root: &Path, group: &Path) -> Option<u64> {
+fn least_of(root: &Path, line: &str) -> Option<u64> {
+    let (controllers, group) = line.split_once(':')?.1.split_once(":/")?;
+    let (root, setting) = match controllers {
+        "" => (root.to_owned(), "memory.max"),
+        some if some.split(',').any(|one| one == "memory") => {
+            (root.join("memory"), "memory.limit_in_bytes")
+        }
+        _ => return None,
+    };
     let limit = |group: &Path| -> Option<u64> {
         // "max" is no number: no limit.
-        fs::read_to_string(root.join(group).join("memory.max")).ok()?.trim().parse().ok()
+        fs::read_to_string(root.join(group).join(setting)).ok()?.trim().parse().ok()
     };
-    group.ancestors().filter_map(limit).min()
+    Path::new(group).ancestors().filter_map(limit).min()
 }
 
 #[cfg(test)]
@@ -40,19 +44,27 @@ mod tests {
 
     #[test]
     fn the_least_limit_of_all_groups_holds() {
-        let root = tempfile::tempdir().unwrap();
-        let group = Path::new("a/b/c");
-        fs::create_dir_all(root.path().join(group)).unwrap();
-        let put = |group: &str, text: &str| {
-            fs::write(root.path().join(group).join("memory.max"), text).unwrap();
-        };
-        assert_eq!(least_of_groups(root.path(), group), None);
-        put("a/b/c", "max\n");
-        put("a/b", "5000\n");
-        put("a", "7000\n");
-        assert_eq!(least_of_groups(root.path(), group), Some(5000));
-        assert_eq!(own_group("12:cpu:/x\n0::/a/b/c\n"), Some(group));
-        assert_eq!(own_group("0::/\n"), Some(Path::new("")));
+        for (line, place, setting) in [
+            ("0::/a/b/c", "", "memory.max"),
+            ("4:memory:/a/b/c", "memory", "memory.limit_in_bytes"),
+            ("7:cpu,memory:/a/b/c", "memory", "memory.limit_in_bytes"),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            fs::create_dir_all(root.path().join(place).join("a/b/c")).unwrap();
+            let put = |group: &str, text: &str| {
+                fs::write(root.path().join(place).join(group).join(setting), text).unwrap();
+            };
+            assert_eq!(least_of(root.path(), line), None);
+            put("a/b/c", "max\n");
+            put("a/b", "5000\n");
+            put("a", "7000\n");
+            assert_eq!(least_of(root.path(), line), Some(5000));
+            put("", "4000\n");
+            assert_eq!(least_of(root.path(), line), Some(4000));
+            assert_eq!(least_of(root.path(), "12:cpu:/a/b/c"), None);
+        }
+        assert_eq!(least_of(Path::new("/nowhere"), "0::/"), None);
+        assert_eq!(least_of(Path::new("/nowhere"), "odd"), None);
         assert_eq!(total("MemTotal:       24576 kB\nMemFree: 1 kB\n"), Some(24576 * 1024));
     }
 

@@ -7,6 +7,7 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::thread;
 
 use crate::digest::FileSums;
 use crate::error::{Error, Result};
@@ -20,6 +21,10 @@ use crate::tables::Tables;
 use crate::values::{Damaged, Decoder, Dictionary};
 use crate::verify::damaged;
 
+/// Threads that read in what is looked up lately.
+const WARMING: usize = 8;
+/// Fewer records are read before a thread is started.
+const MIN_WARMING: usize = 64;
 /// Keys that are looked for at a time. While one record is on its way from memory, those of
 /// the next keys are, too.
 const AT_ONCE: usize = 16;
@@ -112,14 +117,24 @@ impl Records {
 
     /// Reads in the records of keys that were looked up in `other` lately.
     pub(crate) fn warm_like(&self, other: &Self) {
-        let mut buffer = Vec::new();
-        for hash in other.recent.hashes() {
-            self.recent.keep(hash);
-            for place in self.points.find(hash).filter(|place| !self.tables.in_memory(*place)) {
+        let hashes = other.recent.hashes().inspect(|hash| self.recent.keep(*hash));
+        let places = hashes.flat_map(|hash| self.points.find(hash));
+        let cold: Vec<_> = places.filter(|place| !self.tables.in_memory(*place)).collect();
+        let read = |places: &[Place]| {
+            // Linux has it for each thread: lookups go first.
+            let _ = rustix::process::nice(19);
+            let mut buffer = Vec::new();
+            for place in places {
                 // Damage is for the lookup to find that meets it.
-                let _ = self.tables.entry(place, &mut buffer);
+                let _ = self.tables.entry(*place, &mut buffer);
             }
-        }
+        };
+        // A disk answers many reads at a time in hardly more time than one.
+        thread::scope(|scope| {
+            for places in cold.chunks(cold.len().div_ceil(WARMING).max(MIN_WARMING)) {
+                scope.spawn(move || read(places));
+            }
+        });
     }
 
     /// Notes what of the tables is in memory.

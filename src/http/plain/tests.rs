@@ -117,6 +117,10 @@ impl Shortcut for Counting {
         }
         taken
     }
+
+    fn fetch(&mut self, received: &[u8]) -> Option<Fetch> {
+        self.inner.fetch(received)
+    }
 }
 
 struct Server {

@@ -2,6 +2,7 @@
 //! the limits hold as they do for hyper.
 
 use std::io::{ErrorKind, Read as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::super::tests::{
@@ -12,20 +13,30 @@ use super::*;
 
 const PLAIN: &str = "GET /plain HTTP/1.1\r\n\r\n";
 const BIG: &str = "GET /big/plain HTTP/1.1\r\n\r\n";
+/// Answered once something was fetched.
+const COLD: &str = "GET /cold/plain HTTP/1.1\r\n\r\n";
+/// Never answered, whatever is fetched.
+const COLDEST: &str = "GET /coldest/plain HTTP/1.1\r\n\r\n";
 const PANIC: &str = "GET /panic/plain HTTP/1.1\r\n\r\n";
 const BIG_BYTES: usize = 64 << 20;
 
 /// What is never whole begins so.
 const ENDLESS: &str = "~";
 
-/// Knows three requests, and answers two of them.
-struct Known;
+/// Knows these requests, and answers some of them.
+#[derive(Default)]
+struct Known {
+    fetched: Arc<AtomicBool>,
+}
 
 impl Shortcut for Known {
     fn answer(&mut self, received: &[u8], draining: bool, answers: &mut Vec<u8>) -> Taken {
-        for request in [PLAIN, BIG, PANIC] {
+        for request in [PLAIN, BIG, COLD, COLDEST, PANIC] {
             if received.starts_with(request.as_bytes()) {
                 assert_ne!(request, PANIC, "on purpose");
+                if request == COLDEST || request == COLD && !self.fetched.load(Relaxed) {
+                    return Taken::Cold;
+                }
                 let last = draining && received.len() == request.len();
                 let close = if last { "connection: close\r\n" } else { "" };
                 let length = if request == BIG { BIG_BYTES } else { 5 };
@@ -40,10 +51,15 @@ impl Shortcut for Known {
         }
         if received.starts_with(ENDLESS.as_bytes()) { Taken::Partial } else { Taken::NotPlain }
     }
+
+    fn fetch(&mut self, _received: &[u8]) -> Option<Fetch> {
+        let fetched = Arc::clone(&self.fetched);
+        Some(Box::new(move || fetched.store(true, Relaxed)))
+    }
 }
 
 fn start(limits: Limits) -> Running {
-    start_with(limits, Some(Arc::new(|| Box::new(Known))))
+    start_with(limits, Some(Arc::new(|| Box::new(Known::default()))))
 }
 
 #[test]
@@ -56,6 +72,20 @@ fn many_requests_are_answered_in_turns_and_the_rest_goes_the_long_way() {
     assert_eq!(answer(&mut stream).1, b"fast");
     // Whoever has gone the long way stays there.
     stream.write_all(PLAIN.as_bytes()).unwrap();
+    assert!(answer(&mut stream).0.starts_with("http/1.1 404"));
+}
+
+#[test]
+fn what_an_answer_lacks_is_fetched_and_the_connection_stays_on_the_short_way() {
+    let server = start(long_limits());
+    let mut stream = server.connect_and_send(&[PLAIN, COLD, PLAIN].concat());
+    for _ in 0..3 {
+        assert_eq!(answer(&mut stream).1, b"plain");
+    }
+    stream.write_all(PLAIN.as_bytes()).unwrap();
+    assert_eq!(answer(&mut stream).1, b"plain");
+    // What lacks something also then goes the long way, which has no route for it.
+    stream.write_all(COLDEST.as_bytes()).unwrap();
     assert!(answer(&mut stream).0.starts_with("http/1.1 404"));
 }
 
