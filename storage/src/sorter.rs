@@ -6,8 +6,8 @@
 //! - The budget covers everything: records, index, sample, buffers of the runs on disk.
 //!   Ten times the data takes ten times the disk, and no more memory. Only a single record
 //!   that is larger than the budget exceeds it, by its own size.
-//! - What fits the budget is sorted in memory; no file is made. Of more, the last part
-//!   mostly stays in memory.
+//! - What fits the budget is sorted in memory; no file is made. Of a few times
+//!   more, the last part stays in memory.
 //! - A run that was damaged on disk ends in an error, never in another value or a missing
 //!   record: every block of it has a checksum, the whole has one, and its records are
 //!   counted.
@@ -43,8 +43,10 @@ pub const MIN_SORT_BYTES: usize = 1 << 20;
 /// More runs than this at once gain little and cost file descriptors.
 const MAX_FAN_IN: usize = 128;
 /// How many runs can be read while the buffer is full, if the budget allows: what they take
-/// is kept free. The last part of more runs than that is no large part.
-const MAX_BESIDE: usize = 32;
+/// is kept free. Of more records the last part goes to disk too, so that its memory is given
+/// back in time for the index of keys, which grows with them: a ninth of a gigabyte for
+/// fourteen million.
+const MAX_BESIDE: usize = 3;
 
 /// Takes records in any order. See the head of this module for the order they come out in.
 pub struct Sorter {
