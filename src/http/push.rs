@@ -58,8 +58,9 @@ pub(crate) async fn push(
         None => None,
         Some(key) => Some(app.pushes.answer(&dataset, key).ok_or_else(in_progress)?),
     };
-    // Who waits is told nothing before the version itself is on the disk.
-    let synced = if wait { Synced::No } else { Synced::Yes };
+    // Who waits is told nothing before the version itself is on the disk; but who repeats the
+    // request under its key need not wait.
+    let synced = if wait && cause.idempotency.is_none() { Synced::No } else { Synced::Yes };
     let data = Data { body, length: content_length(&headers), expected, synced };
     let received = {
         let (app, dataset) = (Arc::clone(&app), dataset.clone());
