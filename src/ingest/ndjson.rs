@@ -65,7 +65,7 @@ pub(crate) fn rows_of(chunk: &Chunk, shape: &Shape, unseen: &Unseen) -> (Rows, u
             break;
         }
     }
-    rows.shrink();
+    rows.compact();
     rows.have_not(unseen);
     (rows, lines)
 }

@@ -57,7 +57,8 @@ pub(crate) fn read(mut stream: Stream, reading: &mut Reading<'_, '_>) -> Result<
     let (mut before, mut grown) = (0, 0);
     let work = |batch: std::result::Result<RecordBatch, String>| {
         let batch = batch.map_err(|what| damaged(&name, &what))?;
-        columns.rows_of(&batch, &shape, nan).map_err(|what| format!("{name}: {what}"))
+        let rows = guarded(|| columns.rows_of(&batch, &shape, nan));
+        rows.map_err(|what| format!("{name}: {what}"))
     };
     let read: Result<()> = in_order(
         threads(),
@@ -146,6 +147,7 @@ impl Columns {
                 break;
             }
         }
+        rows.compact();
         Ok(rows)
     }
 }
@@ -287,7 +289,8 @@ fn share(bytes: u64, rows: u64, all: u64) -> u64 {
     u64::try_from(share).unwrap_or(bytes).min(bytes)
 }
 
-/// Runs something of the Parquet library; if it panics, that is an error like another.
+/// Runs something that works on what the Parquet library decoded, or the library itself; if
+/// it panics, that is an error like another.
 fn guarded<T>(
     step: impl FnOnce() -> std::result::Result<T, String>,
 ) -> std::result::Result<T, String> {

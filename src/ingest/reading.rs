@@ -138,6 +138,10 @@ impl Reading<'_, '_> {
         self.rows += 1;
         match record {
             Ok(RowRecord { key, rank, value }) if self.problems.is_empty() => {
+                if self.pending.capacity() == 0 {
+                    // A little more room, so that the record over the limit fits too.
+                    self.pending = RecordList::with_capacity(LIST_BYTES + LIST_BYTES / 8);
+                }
                 self.pending.push(key, rank, value);
                 if self.pending.bytes() >= LIST_BYTES {
                     self.hand_on()?;

@@ -67,9 +67,9 @@ impl Rows {
         self.lost || self.faults.len() >= MOST_PROBLEMS
     }
 
-    /// Gives back memory that was reserved and not used: some hold rows for long.
-    pub(crate) fn shrink(&mut self) {
-        self.records.shrink();
+    /// Gives back memory that was reserved, if most is not used: some hold rows for long.
+    pub(crate) fn compact(&mut self) {
+        self.records.compact();
     }
 
     /// Says which fields, of those that options name, none of the rows had.

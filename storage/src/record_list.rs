@@ -141,9 +141,14 @@ impl RecordList {
         self.bytes.capacity()
     }
 
-    /// Gives back what is reserved and not used.
-    pub fn shrink(&mut self) {
-        self.bytes.shrink_to_fit();
+    /// Gives back what is reserved if less than half of it is used. The records move, at the
+    /// cost of a copy: cutting a reservation short where it lies leaves a gap that no other
+    /// list fits, and a sorter holds thousands of lists.
+    pub fn compact(&mut self) {
+        if self.bytes.len() < self.bytes.capacity() / 2 {
+            // A clone reserves what it holds.
+            self.bytes = self.bytes.clone();
+        }
     }
 
     /// Takes all records away and keeps the memory.
@@ -215,6 +220,18 @@ mod tests {
         list.extend_last(b"!");
         assert_eq!(list.len(), 3);
         assert_eq!(listed(&list)[2], (&b"c"[..], &b""[..], &b"5!"[..]));
+    }
+
+    #[test]
+    fn a_list_that_is_mostly_empty_gives_its_memory_back() {
+        let mut list = RecordList::with_capacity(1000);
+        list.push(b"a", b"r", &[7; 600]);
+        list.compact();
+        assert_eq!(list.capacity(), 1000);
+        list.replace_last(b"short");
+        list.compact();
+        assert_eq!(list.capacity(), RecordList::cost(b"a", b"r", b"short"));
+        assert_eq!(listed(&list), [(&b"a"[..], &b"r"[..], &b"short"[..])]);
     }
 
     #[test]
