@@ -98,6 +98,9 @@ settings! {
     block_cache: Bytes = "32MiB", "SIZE";
     /// Pushes that are built at the same time; others wait
     builds_at_once: Count = "1", "N";
+    /// Pushes get what lookups, and all other programs, leave of the processors, and next to
+    /// nothing where they are always busy; false: a small share of them, always
+    pushes_give_way: Switch = "true", "BOOL";
     /// Longest data of one push, as sent, in all its parts
     max_push_bytes: Bytes = "64GiB", "SIZE";
     /// Longest answer of a batch or scan

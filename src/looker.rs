@@ -41,7 +41,8 @@ impl Looking {
 }
 
 fn run(app: &AppState, stopped: &Receiver<()>) {
-    // Linux has it for each thread: those that serve do not wait until a look is over.
+    // Those that serve do not wait until a look is over; but what is in memory must be known
+    // also where all processors are busy.
     let _ = rustix::process::nice(19);
     let mut rest = LOOK_EVERY;
     while stopped.recv_timeout(rest).is_err() {

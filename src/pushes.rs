@@ -66,6 +66,8 @@ pub(crate) enum Phase {
 pub(crate) struct BuildSettings {
     /// Bytes of memory for sorting.
     pub(crate) sort_memory: u64,
+    /// Whether they get only what others leave of the processors.
+    pub(crate) give_way: bool,
     /// Builds at the same time.
     pub(crate) at_once: usize,
     /// The program that has the hidden command `build-worker`: this one.
@@ -297,7 +299,8 @@ mod tests {
         let part = store.begin_part(&dataset, version, "body").unwrap();
         store.receive_part(&dataset, version, part.close(PartSums::default())).unwrap();
         store.seal(&dataset, version, true, None, cause()).unwrap();
-        let settings = BuildSettings { sort_memory: 1 << 20, at_once: 1, program: "none".into() };
+        let (sort_memory, program) = (1 << 20, "none".into());
+        let settings = BuildSettings { sort_memory, give_way: true, at_once: 1, program };
         let pushes = Pushes::new(store, Arc::new(Metrics::new()), settings);
         pushes.go_on((dataset.clone(), version), cause());
         (pushes, (dataset, version))

@@ -75,6 +75,7 @@ fn build_settings(config: &ServeConfig) -> BuildSettings {
     let program = if own.exists() { Some(own) } else { std::env::current_exe().ok() };
     BuildSettings {
         sort_memory: config.sort_memory.0,
+        give_way: config.pushes_give_way.0,
         at_once: config.builds_at_once.0,
         program: program.unwrap_or_else(|| PathBuf::from("tidetable")),
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 
+use tidetable_storage::give_way;
 use tracing::warn;
 
 use super::Progress;
@@ -35,7 +36,7 @@ pub(super) fn build(
         match serde_json::from_str(&line) {
             Ok(Said::Progress(progress)) if goes_on(progress) => {}
             Ok(Said::Progress(_)) => {
-                end(&mut child);
+                end(child);
                 return None;
             }
             Ok(Said::Done(built)) => said = Some(Ok(built)),
@@ -43,12 +44,13 @@ pub(super) fn build(
             Err(_) => {}
         }
     }
-    let status = child.wait();
+    let reaping = reap(child);
     let stderr = stderr.and_then(|thread| thread.join().ok()).unwrap_or_default();
     if !stderr.is_empty() {
         warn!(stderr, "what the process that builds wrote to standard error");
     }
-    Some(said.unwrap_or_else(|| Err(died(how_it_ended(status.ok())))))
+    // Only of one that said nothing it matters how it ended.
+    Some(said.unwrap_or_else(|| Err(died(how_it_ended(reaping.and_then(status))))))
 }
 
 fn start(program: &Path, spec: &BuildSpec) -> std::io::Result<Child> {
@@ -67,16 +69,33 @@ fn start(program: &Path, spec: &BuildSpec) -> std::io::Result<Child> {
     // is gone.
     let stdin = child.stdin.as_mut().expect("standard input is piped, as asked above");
     if let Err(error) = stdin.write_all(&line).and_then(|()| stdin.flush()) {
-        end(&mut child);
+        end(child);
         return Err(error);
     }
     Ok(child)
 }
 
 /// A builder that is not wanted any more. What it left in staging goes with its push.
-fn end(child: &mut Child) {
+fn end(mut child: Child) {
     let _ = child.kill();
-    let _ = child.wait();
+    // It is to write nothing any more when this returns.
+    reap(child).and_then(status);
+}
+
+/// Waits for the end of a builder, on a thread that gives way as the builder does. Where others
+/// look into `/proc`, Linux was seen to spin for seconds while it let go of what was there of a
+/// process: a thread that does not give way took half of a processor from lookups meanwhile.
+/// `None`: the system gave no thread, and the process stays in its tables until this one ends.
+fn reap(mut child: Child) -> Option<JoinHandle<Option<ExitStatus>>> {
+    let reap = move || {
+        give_way();
+        child.wait().ok()
+    };
+    thread::Builder::new().name("reap".to_owned()).spawn(reap).ok()
+}
+
+fn status(reaping: JoinHandle<Option<ExitStatus>>) -> Option<ExitStatus> {
+    reaping.join().ok().flatten()
 }
 
 /// Reads all of standard error, so that the builder never waits for it, and keeps its end.

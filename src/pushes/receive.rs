@@ -2,19 +2,22 @@
 //!
 //! Bytes come in on the thread that serves the connection, are written by another one and
 //! digested by a third: a disk that is slow, or an fsync, never stalls the other connections
-//! of the first, and digesting takes no longer than writing.
+//! of the first, and digesting takes no longer than writing. Both give way to
+//! lookups.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use tidetable_storage::{
-    DatasetName, Part, PartSums, PartWriter, RESERVE_BYTES, Version, free_bytes, require_space,
+    DatasetName, Part, PartSums, PartWriter, RESERVE_BYTES, Version, free_bytes, give_way,
+    require_space,
 };
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::http::blocking::blocking;
 use crate::http::content_digest::{Digesting, Expected};
@@ -67,11 +70,11 @@ pub(crate) async fn receive_part(
         .await?
     };
     let (to_digests, arriving) = mpsc::channel(CHUNKS);
-    let digesting = tokio::task::spawn_blocking(move || digest(arriving, expected.begin()));
+    let digesting = aside(app, "digest", move || digest(arriving, expected.begin()))?;
     let (to_writer, arriving) = mpsc::channel(CHUNKS);
-    let writing = tokio::task::spawn_blocking(move || write(writer, arriving, most, &root, synced));
+    let writing = aside(app, "write", move || write(writer, arriving, most, &root, synced))?;
     let fed = feed(body, to_writer, to_digests).await;
-    let (written, digested) = (joined(writing).await, joined(digesting).await);
+    let (written, digested) = (ended(writing).await, ended(digesting).await);
     // A writer that failed ends the feeding; its reason is the one to tell.
     let (writer, (sums, digesting)) = match (written, fed, digested) {
         (Err(problem), _, _) | (Ok(_), Err(problem), _) => return Err(problem),
@@ -82,15 +85,38 @@ pub(crate) async fn receive_part(
     digesting.finish(part.sha256())?;
     let store = Arc::clone(&app.store);
     let arrive = move || store.receive_part(&dataset, version, part);
-    Ok(Received(joined(tokio::task::spawn_blocking(arrive)).await?))
+    Ok(Received(blocking(move || Ok(arrive()?)).await?))
+}
+
+/// What a thread of its own will have given.
+type Aside<T> = oneshot::Receiver<thread::Result<T>>;
+
+/// Runs `work` on a thread of its own, which gives way to lookups if pushes do.
+fn aside<T: Send + 'static>(
+    app: &AppState,
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Answer<Aside<T>> {
+    let (done, gives) = oneshot::channel();
+    let gives_way = app.config.pushes_give_way.0;
+    let run = move || {
+        if gives_way {
+            give_way();
+        }
+        // Nobody waits for it any more if the client has gone.
+        let _ = done.send(catch_unwind(AssertUnwindSafe(work)));
+    };
+    thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|error| {
+        Problem::new(Fault::Internal, "the system gives no thread to receive data: push again")
+            .because(error)
+    })?;
+    Ok(gives)
 }
 
 /// What a thread of ours gave; if it panicked, so do we.
-async fn joined<T>(thread: JoinHandle<T>) -> T {
-    match thread.await {
-        Ok(value) => value,
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    }
+async fn ended<T>(thread: Aside<T>) -> T {
+    let gave = thread.await.expect("the thread sends what it gives, even if it panics");
+    gave.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// What is sent to both threads; the end of a body is said, so that a connection that

@@ -23,6 +23,8 @@ pub(super) struct BuildSpec {
     pub(super) out: PathBuf,
     /// Bytes of memory for sorting.
     pub(super) sort_memory: u64,
+    /// Whether it gets only what others leave of the processors.
+    pub(super) gives_way: bool,
 }
 
 /// One part to read.

@@ -8,7 +8,7 @@ use std::io::{BufRead, Write};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit};
-use tidetable_storage::{Code, sha256_of};
+use tidetable_storage::{Code, give_way, sha256_of};
 
 use super::spec::{BuildSpec, Built, NotBuilt, Said, Took};
 use super::{Phase, Progress, making};
@@ -18,8 +18,8 @@ use crate::ingest::IngestError;
 const MEMORY_BESIDES_SORTING: u64 = 1536 << 20;
 /// How often progress is said.
 const SAY_EVERY: Duration = Duration::from_millis(200);
-/// How nice the process is to others, up to 19. The kernel derives the priority of its
-/// reads and writes from it too.
+
+/// How nice the process is to others, up to 19, if it is always to have a share.
 const NICENESS: i32 = 10;
 
 /// Builds what the line on standard input says, and says what came of it. The exit code
@@ -63,7 +63,11 @@ fn end_with_the_server() {
 
 /// Best effort: where the system refuses, the build still runs.
 fn limit_itself(spec: &BuildSpec) {
-    let _ = rustix::process::nice(NICENESS);
+    if spec.gives_way {
+        give_way();
+    } else {
+        let _ = rustix::process::nice(NICENESS);
+    }
     let bytes = spec.sort_memory.saturating_mul(2).saturating_add(MEMORY_BESIDES_SORTING);
     let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
     let _ = rustix::process::setrlimit(Resource::Data, limit);

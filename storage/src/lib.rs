@@ -65,6 +65,7 @@ mod reaper;
 // Beneath both.
 mod names;
 
+mod background;
 mod durable;
 mod layout;
 mod lock;
@@ -78,6 +79,7 @@ mod error;
 #[cfg(test)]
 mod testing;
 
+pub use background::give_way;
 pub use builder::{BuildOptions, Builder};
 pub use catalog::{
     Activation, Admission, Catalog, Dataset, Entry, Expect, Happened, Held, Hold, Keep, Moved,

@@ -58,7 +58,9 @@ impl Mapping {
         }?;
         let start = NonNull::new(start.cast()).expect("mmap gives no null pointer");
         let mapping = Self { start, length };
-        // A page that is missing all the same is read alone, not with 31 of its neighbours.
+        // A page that is missing all the same is read alone, not with 31 of its neighbours. Since
+        // version 6.3 Linux does not take what is read here for use then (`vma_has_recency`):
+        // under pressure `tables.rs` tells it.
         mapping.advise(Advice::Random, length);
         Ok(mapping)
     }

@@ -5,17 +5,18 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
+use crate::background::give_way;
 use crate::durable;
 use crate::snapshot::Snapshot;
 
 /// What the reaper is told.
 #[derive(Debug)]
 pub(crate) enum Task {
-    /// The last reader let go of this.
+    /// Nobody needs this any more: the last reader let go of it, or its push was published.
     Close {
         /// The snapshot to close, if it was open.
         snapshot: Option<Box<Snapshot>>,
-        /// The directory to remove, if the version was given up.
+        /// The directory to remove, if there is one that no event owns.
         remove: Option<PathBuf>,
     },
     /// The store is being closed. What a reader lets go after this is closed by that
@@ -38,6 +39,8 @@ impl Reaper {
     ) -> std::io::Result<(Self, Sender<Task>)> {
         let (sender, receiver): (Sender<Task>, Receiver<Task>) = channel();
         let thread = thread::Builder::new().name("reaper".to_owned()).spawn(move || {
+            // Unmapping and removing takes the kernel a second for some gigabytes.
+            give_way();
             while let Ok(Task::Close { snapshot, remove }) = receiver.recv() {
                 drop(snapshot);
                 if let Some(dir) = remove

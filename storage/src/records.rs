@@ -52,7 +52,7 @@ impl Records {
         }
         let decoder = Decoder::new(manifest.compression, &read_dictionary(dir, manifest)?);
         let tables = Tables::open(dir, manifest)?;
-        Ok(Self { points, tables, decoder, recent: Recent::new() })
+        Ok(Self { points, tables, decoder, recent: Recent::of(manifest.records) })
     }
 
     /// Puts the value of `key` into `value`, in place of what is there. `false`: there is no
@@ -121,7 +121,8 @@ impl Records {
         let places = hashes.flat_map(|hash| self.points.find(hash));
         let cold: Vec<_> = places.filter(|place| !self.tables.in_memory(*place)).collect();
         let read = |places: &[Place]| {
-            // Linux has it for each thread: lookups go first.
+            // Lookups go first; but where all processors are busy with cold lookups, this is
+            // what makes them cheap again, so it must not be starved.
             let _ = rustix::process::nice(19);
             let mut buffer = Vec::new();
             for place in places {

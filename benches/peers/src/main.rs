@@ -49,14 +49,14 @@ fn run(args: &[&str]) -> anyhow::Result<()> {
         ["lookups", data, dataset, records] => {
             tidetable::answer(data.as_ref(), dataset, records.parse()?)
         }
-        ["open-loop", address, before_digits, rate, connections, keys, skew, seed] => {
+        ["open-loop", address, before_digits, rate, connections, keys, active, seed] => {
             open_loop::run(&open_loop::Load {
                 address: address.parse()?,
                 before_digits: (*before_digits).to_owned(),
                 rate: rate.parse()?,
                 connections: connections.parse()?,
                 keys: keys.parse()?,
-                skew: skew.parse()?,
+                active: active.parse()?,
                 seed: seed.parse()?,
             })
         }

@@ -23,7 +23,6 @@ use serde_json::json;
 
 use crate::histogram::Histogram;
 use crate::random::Random;
-use crate::records::skewed;
 use crate::response::{Answer, parse_http, parse_redis};
 
 /// What to send, where.
@@ -35,8 +34,8 @@ pub(crate) struct Load {
     pub(crate) rate: f64,
     pub(crate) connections: usize,
     pub(crate) keys: u64,
-    /// 1: every key has the same chance; see [`skewed`].
-    pub(crate) skew: f64,
+    /// The share of keys that are active; 1: every key has the same chance.
+    pub(crate) active: f64,
     pub(crate) seed: u64,
 }
 
@@ -45,7 +44,9 @@ const SPIN: Duration = Duration::from_micros(100);
 const SLICE: Duration = Duration::from_millis(250);
 /// How long answers that are still to come are waited for at the end.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Hot keys are no neighbours: ranks are spread over the keys by this factor, a prime.
+/// One request of so many is for any key, the others are for active ones.
+const ONE_FOR_ANY: u64 = 200;
+/// Active keys are no neighbours: ranks are spread over the keys by this factor, a prime.
 const SPREAD: u64 = 2_654_435_761;
 
 pub(crate) fn run(load: &Load) -> anyhow::Result<()> {
@@ -207,7 +208,9 @@ impl<'a> Generator<'a> {
 
     fn draw(&mut self) -> u64 {
         let keys = self.load.keys;
-        let rank = skewed(&mut self.random, keys, self.load.skew);
+        let active = ((keys as f64 * self.load.active) as u64).clamp(1, keys);
+        let is_any = self.random.below(ONE_FOR_ANY) == 0;
+        let rank = self.random.below(if is_any { keys } else { active });
         let spread = u128::from(rank) * u128::from(SPREAD) % u128::from(keys);
         u64::try_from(spread).expect("less than the number of keys")
     }

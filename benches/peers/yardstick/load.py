@@ -125,9 +125,9 @@ class Lookups:
 class OpenLoop:
     """Gets at a set rate, in named phases; see src/open_loop.rs."""
 
-    def __init__(self, helper, server, path, rate, connections, keys, skew, seed, cores):
+    def __init__(self, helper, server, path, rate, connections, keys, active, seed, cores):
         address = f"127.0.0.1:{server.port}"
-        words = [helper, "open-loop", address, path, f"{rate:.1f}", connections, keys, skew, seed]
+        words = [helper, "open-loop", address, path, f"{rate:.1f}", connections, keys, active, seed]
         self.popen = subprocess.Popen(pinned(cores, list(map(str, words))), stdin=subprocess.PIPE,
                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.lines, self.phases, self.slices = queue.Queue(), {}, []

@@ -40,7 +40,8 @@ impl Stored {
         let options = StoreOptions { block_cache_bytes: 1 << 20, ..StoreOptions::default() };
         let (store, _) = Store::open(dir.path(), options).unwrap();
         let (store, metrics) = (Arc::new(store), Arc::new(Metrics::new()));
-        let settings = BuildSettings { sort_memory: 1 << 20, at_once: 1, program: "none".into() };
+        let (sort_memory, program) = (1 << 20, "none".into());
+        let settings = BuildSettings { sort_memory, give_way: true, at_once: 1, program };
         let pushes = Pushes::new(Arc::clone(&store), Arc::clone(&metrics), settings);
         let config = ServeConfig::defaults();
         let app =

@@ -224,7 +224,7 @@ impl Store {
             }
             return Err(error);
         }
-        self.clear_away(&self.layout.push(dataset, version));
+        self.reap(self.layout.push(dataset, version));
         Ok(self.catalog().entry(dataset, version)?.state)
     }
 

@@ -11,7 +11,7 @@ from ..load import OpenLoop, half_of, sample
 from .get import CONNECTIONS, PATH, redis_gets
 
 # Every key has the same chance.
-SKEW = 1
+ACTIVE = 1
 PREFIX = "learner:"
 
 
@@ -30,7 +30,7 @@ def measure(bench):
 
 
 def gets(bench, server, path, rate, seed, seconds):
-    load = OpenLoop(bench.options.helper, server, path, rate, CONNECTIONS, bench.options.records, SKEW, seed,
+    load = OpenLoop(bench.options.helper, server, path, rate, CONNECTIONS, bench.options.records, ACTIVE, seed,
                     bench.layout.load)
     load.phase("warm")
     time.sleep(0.5)

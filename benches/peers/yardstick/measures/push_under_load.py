@@ -1,6 +1,6 @@
 """A push that runs while gets come at half of the maximum. The server, the build it starts and
-what reads the disk for it share the server's one core, so it must yield to reads; the client
-that sends the push has only what the load leaves of the other core."""
+what reads the disk for it share the server's one core, so it must yield to reads; so does the client
+that sends the push, since the load needs all of the other core."""
 
 import os
 import subprocess
@@ -57,7 +57,7 @@ def push_politely(bench, server):
     here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     command = ["chrt", "--idle", "0", sys.executable, "-m", "yardstick.client",
                str(server.port), DATASET, bench.data().path("ndjson"), "&activate=false"]
-    return subprocess.Popen(pinned(bench.layout.load, command), cwd=here, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(pinned(bench.layout.server, command), cwd=here, stderr=subprocess.PIPE, text=True)
 
 
 def newest(server):

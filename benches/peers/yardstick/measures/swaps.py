@@ -1,7 +1,8 @@
 """Thirty activations and ten rollbacks while gets come at half of the maximum, whether they are
-answered or not; the maximum is that of these gets within this memory. Both versions together are larger than the memory that the server may use, so
-a version that was left long ago is on the disk. Few keys are hot, as with real learners: half
-of the gets go to one in two hundred and fifty."""
+answered or not; the maximum is that of these gets within this memory. Both versions together are
+larger than the memory that the server may use, so not all of a version that was left is still in memory.
+Few learners are active on one day, as in reality: 199 of 200 gets are for one key in fifty, the
+others for any key. The active ones are spread over all of the data."""
 
 import time
 
@@ -13,8 +14,7 @@ from . import activate
 from .get import PATH, gets
 from .memory import disk_bytes, version_directory
 
-# u^8 of all keys: half of the requests go to 0.4 % of them, four fifths to 17 %.
-SKEW = 8
+ACTIVE = 0.02
 CONNECTIONS = 64
 # Of what one version takes on the disk: less than two, and enough for one and the server itself.
 MEMORY = 1.6
@@ -44,7 +44,7 @@ def measure(bench):
 
 def most(bench, server, rate):
     """Gets a second that are answered when more are asked for, once what is hot is in memory."""
-    load = OpenLoop(bench.options.helper, server, PATH, rate, CONNECTIONS, bench.options.records, SKEW, 2,
+    load = OpenLoop(bench.options.helper, server, PATH, rate, CONNECTIONS, bench.options.records, ACTIVE, 2,
                     bench.layout.load)
     load.phase("warm")
     time.sleep(WARM)
@@ -56,7 +56,7 @@ def most(bench, server, rate):
 
 
 def changes_under_load(bench, server, rate):
-    load = OpenLoop(bench.options.helper, server, PATH, rate, CONNECTIONS, bench.options.records, SKEW, 1,
+    load = OpenLoop(bench.options.helper, server, PATH, rate, CONNECTIONS, bench.options.records, ACTIVE, 1,
                     bench.layout.load)
     load.phase("warm")
     time.sleep(WARM)
