@@ -29,6 +29,8 @@ pub(crate) struct App {
     pub(crate) stop: Stop,
     /// For requests after which there may be something to give up.
     pub(crate) broom: Broom,
+    /// Held by the one comparison of versions that runs.
+    pub(crate) comparing: tokio::sync::Mutex<()>,
     /// Set once every current version was opened, or could not be.
     opened: AtomicBool,
 }
@@ -42,7 +44,8 @@ impl App {
         stop: Stop,
         broom: Broom,
     ) -> Self {
-        Self { store, pushes, metrics, config, stop, broom, opened: AtomicBool::new(false) }
+        let (comparing, opened) = (tokio::sync::Mutex::default(), AtomicBool::new(false));
+        Self { store, pushes, metrics, config, stop, broom, comparing, opened }
     }
 
     /// Every current version was opened, or could not be.

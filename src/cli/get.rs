@@ -52,7 +52,7 @@ pub(crate) struct GetArgs {
 
 /// How a key that is any bytes is written as text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum KeyEncoding {
+pub(crate) enum KeyEncoding {
     /// As it is
     #[default]
     Utf8,
@@ -70,6 +70,20 @@ impl KeyEncoding {
             Self::Hex => "hex",
         }
     }
+}
+
+/// A key as one segment of a path, and the parameter that says how it is written there.
+pub(crate) fn key_segment(key: &str, encoding: KeyEncoding) -> (String, Option<String>) {
+    // Proxies and libraries resolve these two as directories, however they are escaped.
+    let dots = matches!(key, "." | "..") && encoding == KeyEncoding::Utf8;
+    let (key, encoding) = if dots {
+        (URL_SAFE_NO_PAD.encode(key), KeyEncoding::Base64url)
+    } else {
+        (key.to_owned(), encoding)
+    };
+    let parameter =
+        (encoding != KeyEncoding::Utf8).then(|| format!("key_encoding={}", encoding.name()));
+    (encoded(&key), parameter)
 }
 
 pub(crate) fn run(args: &GetArgs, asked: &Asked<'_>) -> Result<(), Failure> {
@@ -90,17 +104,8 @@ impl GetArgs {
     }
 
     fn path_of(&self, key: &str) -> String {
-        let mut query = Vec::new();
-        // Proxies and libraries resolve these two as directories, however they are escaped.
-        let dots = matches!(key, "." | "..") && self.key_encoding == KeyEncoding::Utf8;
-        let (key, encoding) = if dots {
-            (URL_SAFE_NO_PAD.encode(key), KeyEncoding::Base64url)
-        } else {
-            (key.to_owned(), self.key_encoding)
-        };
-        if encoding != KeyEncoding::Utf8 {
-            query.push(format!("key_encoding={}", encoding.name()));
-        }
+        let (key, encoding) = key_segment(key, self.key_encoding);
+        let mut query: Vec<String> = encoding.into_iter().collect();
         if !self.fields.is_empty() {
             let fields: Vec<String> = self.fields.iter().map(|field| encoded(field)).collect();
             query.push(format!("fields={}", fields.join(",")));
@@ -110,7 +115,7 @@ impl GetArgs {
         }
         let mark = if query.is_empty() { "" } else { "?" };
         let dataset = dataset_path(self.dataset.as_str());
-        format!("{dataset}/keys/{}{mark}{}", encoded(&key), query.join("&"))
+        format!("{dataset}/keys/{key}{mark}{}", query.join("&"))
     }
 
     /// In batches, of which the first says which version all others are read from.

@@ -24,6 +24,7 @@ mod config;
 mod datasets;
 mod delete;
 mod demo;
+mod diff;
 mod get;
 mod history;
 mod hold;
@@ -171,6 +172,7 @@ enum Command {
     Datasets(datasets::DatasetsArgs),
     Versions(versions::VersionsArgs),
     History(history::HistoryArgs),
+    Diff(diff::DiffArgs),
     Activate(activate::ActivateArgs),
     Rollback(rollback::RollbackArgs),
     Hold(hold::HoldArgs),
@@ -221,6 +223,7 @@ impl Cli {
             Command::Datasets(args) => datasets::run(args, &asked),
             Command::Versions(args) => versions::run(args, &asked),
             Command::History(args) => history::run(args, &asked),
+            Command::Diff(args) => diff::run(args, &asked),
             Command::Activate(args) => activate::run(args, &asked),
             Command::Rollback(args) => rollback::run(args, &asked),
             Command::Hold(args) => hold::run(args, &asked),
@@ -322,6 +325,8 @@ mod tests {
             "activate recs 4 --force --reason x",
             "delete recs 4",
             "config recs retain=5 gates.min_records=10",
+            "history recs --key -7",
+            "diff recs 1 2 --samples 0",
             "verify",
             "repair ./data --cut",
             "completions bash",
@@ -353,6 +358,9 @@ mod tests {
             "repair",
             "completions nosuchshell",
             "versions recs --wat",
+            "history recs --key-encoding hex",
+            "diff recs 1",
+            "diff recs 1 2 --samples 101",
         ];
         for line in bad {
             let error = parse(line).expect_err(line);

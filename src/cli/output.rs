@@ -285,7 +285,7 @@ fn second_of(at: &str) -> String {
 
 /// Text from outside as it may go to a terminal: no control characters, so that a label
 /// cannot move the cursor or break a row of a table.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     if !text.chars().any(char::is_control) {
         return text.to_owned();
     }

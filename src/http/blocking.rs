@@ -1,9 +1,15 @@
 //! Work that may wait for a disk leaves the thread that serves connections, and work that was
 //! begun does not end with the connection that asked for it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::thread;
+
+use tidetable_storage::give_way;
+use tokio::sync::oneshot;
 use tokio::task::JoinError;
 
 use super::error::{Answer, Fault, Problem};
+use crate::state::AppState;
 
 /// Runs `work` on a thread for blocking work. It runs to its end even if the client goes
 /// away meanwhile: an activation is never half asked for.
@@ -21,11 +27,43 @@ pub(crate) async fn to_its_end<T: Send + 'static>(
     joined(tokio::spawn(work).await)
 }
 
+/// What a thread of its own will have given.
+pub(crate) type Aside<T> = oneshot::Receiver<thread::Result<T>>;
+
+/// Runs `work`, which takes long, on a thread of its own: one that gives way to lookups, if
+/// pushes do.
+pub(crate) fn aside<T: Send + 'static>(
+    app: &AppState,
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Answer<Aside<T>> {
+    let (done, gives) = oneshot::channel();
+    let gives_way = app.config.pushes_give_way.0;
+    let run = move || {
+        if gives_way {
+            give_way();
+        }
+        // Nobody waits for it any more if the client has gone.
+        let _ = done.send(catch_unwind(AssertUnwindSafe(work)));
+    };
+    thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|error| {
+        Problem::new(Fault::Internal, "the system gives no thread for this: ask again")
+            .because(error)
+    })?;
+    Ok(gives)
+}
+
+/// What a thread of its own gave; if it panicked, so does this.
+pub(crate) async fn ended<T>(thread: Aside<T>) -> T {
+    let gave = thread.await.expect("the thread sends what it gives, even if it panics");
+    gave.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
 fn joined<T>(ended: Result<Answer<T>, JoinError>) -> Answer<T> {
     match ended.map_err(JoinError::try_into_panic) {
         Ok(result) => result,
         // The edge turns a panic into a 500, wherever it was.
-        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        Err(Ok(panic)) => resume_unwind(panic),
         Err(Err(_)) => Err(Problem::new(Fault::Draining, "the server is stopping: ask again")),
     }
 }

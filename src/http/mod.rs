@@ -2,7 +2,9 @@
 
 mod batch;
 mod datasets;
+mod diff;
 mod health;
+mod key_history;
 mod operations;
 mod push;
 mod read;
@@ -51,6 +53,7 @@ fn router(app: &AppState) -> Router {
         .route("/v1/datasets/{dataset}/keys/{key}", get(read::get_key))
         // An empty key matches no parameter; it is answered as what it is, no key.
         .route("/v1/datasets/{dataset}/keys/", get(read::get_key))
+        .route("/v1/datasets/{dataset}/keys/{key}/history", get(key_history::key_history))
         .route("/v1/datasets/{dataset}/batch-get", post(batch::batch_get))
         .route("/v1/batch-get", post(batch::batches_get))
         .route("/v1/datasets/{dataset}/scan", get(scan::scan))
@@ -71,6 +74,7 @@ fn router(app: &AppState) -> Router {
             get(datasets::get).put(datasets::put).delete(datasets::delete),
         )
         .route("/v1/datasets/{dataset}/history", get(datasets::history))
+        .route("/v1/datasets/{dataset}/diff", get(diff::diff))
         .route("/v1/datasets/{dataset}/activate", post(operations::activate))
         .route("/v1/datasets/{dataset}/rollback", post(operations::roll_back))
         .route("/v1/datasets/{dataset}/hold", post(operations::hold))

@@ -52,6 +52,8 @@ operations! {
     get "/v1/datasets/{dataset}/keys/{key}" "reads" "getKey": "Look one key up in the current version, or in a kept one",
         takes ["key_encoding", "fields", "read_version", "If-None-Match"], body None,
         gives [("200", "The stored bytes"), ("304", "The client has this value already")] "*/*";
+    get "/v1/datasets/{dataset}/keys/{key}/history" "reads" "getKeyHistory": "Look one key up in every version that is kept, newest first",
+        takes ["key_encoding", "fields"], body None, gives [("200", "One value, or its absence, for each version")] "KeyHistory";
     post "/v1/datasets/{dataset}/batch-get" "reads" "batchGet": "Look many keys up, all in one version",
         takes [], body Some("BatchRequest"), gives [("200", "One result for each key, in the order asked")] "BatchAnswer";
     post "/v1/batch-get" "reads" "batchGetSeveral": "Look keys up in several datasets, as they stood at one instant",
@@ -87,6 +89,8 @@ operations! {
         takes [], body None, gives [("200", "It is deleted")] "Deleted";
     get "/v1/datasets/{dataset}/history" "operations" "getHistory": "List what happened to a dataset, newest first",
         takes ["limit", "cursor"], body None, gives [("200", "One page")] "Events";
+    get "/v1/datasets/{dataset}/diff" "operations" "diff": "Compare two kept versions: keys, fields, samples",
+        takes ["diff_from", "diff_to", "samples"], body None, gives [("200", "How they differ")] "Diff";
     post "/v1/datasets/{dataset}/activate" "operations" "activate": "Make a version the one being served",
         takes ["Idempotency-Key"], body Some("ActivateRequest"), gives [("200", "The swap was made")] "Moved";
     post "/v1/datasets/{dataset}/rollback" "operations" "rollBack": "Go back to an earlier version, mark the current one as bad, and hold the dataset",

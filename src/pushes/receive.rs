@@ -5,21 +5,18 @@
 //! of the first, and digesting takes no longer than writing. Both give way to
 //! lookups.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use tidetable_storage::{
-    DatasetName, Part, PartSums, PartWriter, RESERVE_BYTES, Version, free_bytes, give_way,
-    require_space,
+    DatasetName, Part, PartSums, PartWriter, RESERVE_BYTES, Version, free_bytes, require_space,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use crate::http::blocking::blocking;
+use crate::http::blocking::{aside, blocking, ended};
 use crate::http::content_digest::{Digesting, Expected};
 use crate::http::error::{Answer, Fault, Problem};
 use crate::http::extract::broken_body;
@@ -86,37 +83,6 @@ pub(crate) async fn receive_part(
     let store = Arc::clone(&app.store);
     let arrive = move || store.receive_part(&dataset, version, part);
     Ok(Received(blocking(move || Ok(arrive()?)).await?))
-}
-
-/// What a thread of its own will have given.
-type Aside<T> = oneshot::Receiver<thread::Result<T>>;
-
-/// Runs `work` on a thread of its own, which gives way to lookups if pushes do.
-fn aside<T: Send + 'static>(
-    app: &AppState,
-    name: &str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Answer<Aside<T>> {
-    let (done, gives) = oneshot::channel();
-    let gives_way = app.config.pushes_give_way.0;
-    let run = move || {
-        if gives_way {
-            give_way();
-        }
-        // Nobody waits for it any more if the client has gone.
-        let _ = done.send(catch_unwind(AssertUnwindSafe(work)));
-    };
-    thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|error| {
-        Problem::new(Fault::Internal, "the system gives no thread to receive data: push again")
-            .because(error)
-    })?;
-    Ok(gives)
-}
-
-/// What a thread of ours gave; if it panicked, so do we.
-async fn ended<T>(thread: Aside<T>) -> T {
-    let gave = thread.await.expect("the thread sends what it gives, even if it panics");
-    gave.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// What is sent to both threads; the end of a body is said, so that a connection that

@@ -50,6 +50,8 @@ mod live;
 
 mod snapshot;
 
+mod diff;
+
 mod records;
 
 mod points;
@@ -86,6 +88,7 @@ pub use catalog::{
     Outcome, Parked, Rollback, State,
 };
 pub use config::{DatasetConfig, Gates};
+pub use diff::{Compared, Differences, differences};
 pub use digest::Digest;
 pub use error::{Code, Error, Kind, Result};
 pub use event::{Cause, Failed, Idempotency, Millis, SealedPart, Stats, Verdict};

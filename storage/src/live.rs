@@ -143,6 +143,11 @@ impl Served {
         }
     }
 
+    /// The versions that can be read, newest first.
+    pub fn kept_versions(&self) -> impl Iterator<Item = Version> {
+        self.kept.keys().rev().copied()
+    }
+
     /// Whether reading that version (the current one by default) opens no files.
     pub fn is_open(&self, version: Option<Version>) -> bool {
         let slot = match version {

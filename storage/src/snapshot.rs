@@ -167,6 +167,13 @@ impl Snapshot {
     }
 }
 
+impl Snapshot {
+    /// All records, in key order, in large reads and past the cache of scans.
+    pub(crate) fn walk(&self) -> Scan<'_> {
+        Scan { stored: self.reader.read_through(), snapshot: self, value: Vec::new() }
+    }
+}
+
 /// Records of a snapshot in key order, read as they are asked for.
 pub struct Scan<'a> {
     stored: StoredScan<'a>,

@@ -32,6 +32,8 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("POST", "/v1/datasets/{}/hold", "{}"),
     ("POST", "/v1/datasets/{}/release", "{}"),
     ("GET", "/v1/datasets/{}/history", ""),
+    ("GET", "/v1/datasets/{}/diff?from=1&to=2", ""),
+    ("GET", "/v1/datasets/{}/keys/x/history", ""),
     ("DELETE", "/v1/datasets/{}/versions/1", ""),
     ("DELETE", "/v1/datasets/{}", ""),
 ];

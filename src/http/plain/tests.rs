@@ -468,6 +468,12 @@ fn counters_of_a_dataset_that_was_made_anew_are_its_own() {
 #[test]
 fn what_was_sent_before_the_drain_is_answered_whole() {
     let stored = Stored::new();
+    // Whether a request is under way at the moment of a drain is chance.
+    assert!((0..100).any(|_| drained(&stored) > 0), "nobody was told that the connection ends");
+}
+
+/// Drains a server while clients ask; to how many of them an answer said so.
+fn drained(stored: &Stored) -> usize {
     let server = stored.short();
     let (stop, began) = (server.stop.clone(), AtomicU64::new(0));
     let over = AtomicBool::new(false);
@@ -509,8 +515,8 @@ fn what_was_sent_before_the_drain_is_answered_whole() {
         ends.iter().filter(|(_, told)| *told).count()
     });
     assert_eq!(server.answered(), began.load(Ordering::Relaxed), "no answer was lost");
-    assert!(told > 0, "nobody was told that the connection ends");
     assert_eq!(server.ended(), Ended::Drained);
+    told
 }
 
 const LINES: [&str; 4] = [

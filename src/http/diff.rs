@@ -1,0 +1,139 @@
+//! `GET …/diff`: how two versions of a dataset differ, in keys, fields and samples.
+//!
+//! Counts of keys are exact. A sample is drawn fairly from all keys of its kind, and the same
+//! versions give the same one. The work is done on a thread that gives way to lookups, one
+//! comparison at a time; it ends when its client goes away.
+
+mod fields;
+mod samples;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use tidetable_storage::{Compared, DatasetName, Differences, Lease, Version, differences};
+
+use super::batch::json_answer;
+use super::blocking::{aside, ended};
+use super::error::{Answer, Fault, Problem};
+use super::extract::{Dataset, Query};
+use super::read::lease;
+use crate::state::AppState;
+
+use fields::{ChangedFields, FieldCounts};
+use samples::{Sample, Samples};
+
+/// Samples of each kind, unless a request says how many.
+const SAMPLES: usize = 5;
+const MOST_SAMPLES: usize = 100;
+
+/// The parameters of a comparison.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct DiffQuery {
+    from: Option<String>,
+    to: Option<String>,
+    samples: Option<usize>,
+}
+
+/// How two versions differ.
+#[derive(Debug, Serialize)]
+struct DiffResource {
+    dataset: DatasetName,
+    from: Version,
+    to: Version,
+    added: u64,
+    removed: u64,
+    changed: u64,
+    equal: u64,
+    #[serde(flatten)]
+    fields: FieldCounts,
+    samples: SampleLists,
+}
+
+#[derive(Debug, Serialize)]
+struct SampleLists {
+    added: Vec<Sample>,
+    removed: Vec<Sample>,
+    changed: Vec<Sample>,
+}
+
+/// Compares two kept versions of a dataset.
+pub(crate) async fn diff(
+    State(app): State<AppState>,
+    Dataset(dataset): Dataset,
+    Query(query): Query<DiffQuery>,
+) -> Answer<Response> {
+    let from = named("from", query.from.as_deref())?;
+    let to = named("to", query.to.as_deref())?;
+    let most = query.samples.unwrap_or(SAMPLES);
+    if most > MOST_SAMPLES {
+        let text = format!("the parameter samples is {most}; it can be from 0 to {MOST_SAMPLES}");
+        return Err(Problem::new(Fault::InvalidParameter, text));
+    }
+    let served = app.store.live().get(&dataset)?;
+    let versions = (lease(&served, Some(from)).await?, lease(&served, Some(to)).await?);
+    // A large comparison reads for minutes: those that wait do not do so all at once.
+    let _turn = app.comparing.lock().await;
+    let stop = StopOnDrop(Arc::default());
+    let stopped = Arc::clone(&stop.0);
+    let is_json = served.is_json;
+    let compare = move || compare(&versions, is_json, most, &stopped);
+    let (found, fields, samples) = ended(aside(&app, "diff", compare)?).await?;
+    let Differences { added, removed, changed, equal } = found;
+    let shown = DiffResource { dataset, from, to, added, removed, changed, equal, fields, samples };
+    let json = serde_json::to_vec(&shown).expect("numbers, texts and stored JSON can be written");
+    Ok(json_answer(json))
+}
+
+fn named(name: &str, given: Option<&str>) -> Answer<Version> {
+    let missing = || {
+        let text = format!("the parameter {name} is missing: a version to compare");
+        Problem::new(Fault::InvalidParameter, text)
+    };
+    Ok(Version::parse(given.ok_or_else(missing)?)?)
+}
+
+/// Dropped with the handler: when it has answered, or when its client has gone.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+fn compare(
+    (from, to): &(Lease, Lease),
+    is_json: bool,
+    most: usize,
+    stopped: &AtomicBool,
+) -> Answer<(Differences, FieldCounts, SampleLists)> {
+    let mut fields = ChangedFields::default();
+    let [mut added, mut removed, mut changed] = [(); 3].map(|()| Samples::new(most));
+    let found = differences(from, to, |compared| {
+        if stopped.load(Relaxed) {
+            return Err(Problem::new(Fault::Internal, "nobody waits for this comparison"));
+        }
+        match compared {
+            Compared::Added { key, value } => {
+                added.offer(|| Sample::new(is_json, key, None, Some(value)));
+            }
+            Compared::Removed { key, value } => {
+                removed.offer(|| Sample::new(is_json, key, Some(value), None));
+            }
+            Compared::Changed { key, from, to } => {
+                changed.offer(|| Sample::new(is_json, key, Some(from), Some(to)));
+                if is_json {
+                    fields.note(from, to);
+                }
+            }
+            Compared::Equal { .. } => {}
+        }
+        Ok(())
+    })?;
+    let [added, removed, changed] = [added, removed, changed].map(Samples::in_order);
+    Ok((found, fields.counts(), SampleLists { added, removed, changed }))
+}

@@ -1,0 +1,148 @@
+//! A few records of each kind, drawn fairly from all of them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::super::keys::{BASE64URL, KeyEncoding};
+
+/// A longer value is not shown; its length is.
+const MOST_VALUE_BYTES: usize = 16 * 1024;
+
+/// One key, with its values.
+#[derive(Debug, Serialize)]
+pub(super) struct Sample {
+    key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_encoding: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from_bytes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to_bytes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoding: Option<&'static str>,
+}
+
+impl Sample {
+    /// A record of the two versions, `None` where one does not have it.
+    pub(super) fn new(is_json: bool, key: &[u8], from: Option<&[u8]>, to: Option<&[u8]>) -> Self {
+        let (key, key_encoding) = match KeyEncoding::Utf8.encode(key) {
+            Some(text) => (text, None),
+            None => (BASE64URL.encode(key), Some("base64url")),
+        };
+        let is_short = |value: &&[u8]| value.len() <= MOST_VALUE_BYTES;
+        let shown = |value: Option<&[u8]>| value.filter(is_short).map(|value| show(is_json, value));
+        let length = |value: Option<&[u8]>| value.filter(|value| !is_short(value)).map(<[u8]>::len);
+        Self {
+            key,
+            key_encoding,
+            from: shown(from),
+            from_bytes: length(from),
+            to: shown(to),
+            to_bytes: length(to),
+            encoding: (!is_json).then_some("base64"),
+        }
+    }
+}
+
+/// A value as JSON: as it stands, or in base64.
+fn show(is_json: bool, value: &[u8]) -> Box<RawValue> {
+    let stored = || String::from_utf8(value.to_vec()).ok();
+    let inline = is_json.then(stored).flatten().and_then(|text| RawValue::from_string(text).ok());
+    inline.unwrap_or_else(|| {
+        let text = format!("\"{}\"", STANDARD.encode(value));
+        RawValue::from_string(text).expect("base64 in quotes is JSON")
+    })
+}
+
+/// A fair sample of what is offered, of a fixed size: Vitter's algorithm R ("Random sampling
+/// with a reservoir", 1985). The numbers drawn are the same each time.
+pub(super) struct Samples {
+    kept: Vec<(u64, Sample)>,
+    most: usize,
+    offered: u64,
+    random: u64,
+}
+
+impl Samples {
+    pub(super) fn new(most: usize) -> Self {
+        Self { kept: Vec::new(), most, offered: 0, random: 0x9e37_79b9_7f4a_7c15 }
+    }
+
+    /// Offers a record; `make` is called only if it is kept.
+    pub(super) fn offer(&mut self, make: impl FnOnce() -> Sample) {
+        self.offered += 1;
+        if self.kept.len() < self.most {
+            self.kept.push((self.offered, make()));
+            return;
+        }
+        let drawn = usize::try_from(self.draw() % self.offered).unwrap_or(usize::MAX);
+        if let Some(place) = self.kept.get_mut(drawn) {
+            *place = (self.offered, make());
+        }
+    }
+
+    /// What was kept, in the order in which it was offered.
+    pub(super) fn in_order(mut self) -> Vec<Sample> {
+        self.kept.sort_by_key(|(number, _)| *number);
+        self.kept.into_iter().map(|(_, sample)| sample).collect()
+    }
+
+    /// The next number of a xorshift generator (Marsaglia, 2003).
+    fn draw(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(samples: Samples) -> Vec<String> {
+        samples.in_order().into_iter().map(|sample| sample.key).collect()
+    }
+
+    #[test]
+    fn a_sample_comes_from_everywhere_in_order() {
+        let mut samples = Samples::new(100);
+        for n in 0..10_000 {
+            samples.offer(|| Sample::new(true, format!("{n:05}").as_bytes(), None, Some(b"1")));
+        }
+        let keys = keys(samples);
+        assert!(keys.len() == 100 && keys.is_sorted());
+        let below = keys.iter().filter(|key| key.as_str() < "05000").count();
+        assert!((25..75).contains(&below), "{below}");
+    }
+
+    #[test]
+    fn few_are_all_kept_and_none_if_none_are_wanted() {
+        for most in [0, 3] {
+            let mut samples = Samples::new(most);
+            (0..3).for_each(|n| samples.offer(|| Sample::new(true, &[b'a' + n], None, None)));
+            assert_eq!(keys(samples).len(), most);
+        }
+    }
+
+    #[test]
+    fn values_stand_as_they_are_stored_or_in_base64_or_by_their_length() {
+        let json = |sample: Sample| serde_json::to_string(&sample).unwrap();
+        let sample = Sample::new(true, b"k", Some(b"1.50"), Some(br#"{"a":2}"#));
+        assert_eq!(json(sample), r#"{"key":"k","from":1.50,"to":{"a":2}}"#);
+        let sample = Sample::new(false, b"\xff", None, Some(b"ab"));
+        let expected = r#"{"key":"_w","key_encoding":"base64url","to":"YWI=","encoding":"base64"}"#;
+        assert_eq!(json(sample), expected);
+        let long = vec![b'1'; MOST_VALUE_BYTES + 1];
+        assert_eq!(
+            json(Sample::new(true, b"k", Some(&long), None)),
+            r#"{"key":"k","from_bytes":16385}"#
+        );
+    }
+}
