@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, Error, Result};
 use crate::manifest::Compression;
+use crate::names::Key;
 
 /// The settings of one dataset, each with its default. Unknown names are refused when
 /// they come from a caller.
@@ -52,7 +53,12 @@ pub struct Gates {
     pub max_shrink_percent: Option<f64>,
     /// By how many percent of the current version's records a version may be larger.
     pub max_growth_percent: Option<f64>,
+    /// Keys that must be there.
+    pub required_keys: Option<Vec<String>>,
 }
+
+/// The most keys that a gate can require.
+const MOST_REQUIRED_KEYS: usize = 1_000;
 
 impl Default for Gates {
     fn default() -> Self {
@@ -60,6 +66,7 @@ impl Default for Gates {
             min_records: Some(1),
             max_shrink_percent: Some(50.0),
             max_growth_percent: Some(400.0),
+            required_keys: None,
         }
     }
 }
@@ -87,6 +94,12 @@ impl DatasetConfig {
         }
         if !percent(self.gates.max_growth_percent, 1e9) {
             return refuse("gates.max_growth_percent must be 0 or more, or null");
+        }
+        let required = self.gates.required_keys.as_deref().unwrap_or_default();
+        if required.len() > MOST_REQUIRED_KEYS
+            || required.iter().any(|key| Key::new(key.as_bytes()).is_err())
+        {
+            return refuse("gates.required_keys may be up to 1000 keys, none of them empty");
         }
         let texts = [&self.owner, &self.description];
         if texts.into_iter().flatten().any(|t| t.len() > 4096) {

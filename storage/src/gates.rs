@@ -1,8 +1,9 @@
 //! Gates: what a version must pass before it may be activated. Pure functions of what is
-//! in the version and what is in the current one.
+//! in the version and what is in the current one, or in those that were marked bad.
 
 use crate::config::Gates;
 use crate::event::{Stats, Verdict};
+use crate::names::Version;
 
 /// From how many records of the current version on the ratio gates apply: below it, a
 /// handful of rows more or less is many percent and means nothing.
@@ -41,6 +42,42 @@ pub(crate) fn check(gates: &Gates, new: &Stats, current: Option<&Stats>) -> Vec<
     ratio("max_shrink_percent", gates.max_shrink_percent, (-change).max(0.0), "fewer");
     ratio("max_growth_percent", gates.max_growth_percent, change.max(0.0), "more");
     verdicts
+}
+
+/// The name of the gate that looks keys up.
+pub(crate) const REQUIRED_KEYS: &str = "required_keys";
+/// Keys that a verdict names.
+const MISSING_NAMED: usize = 5;
+
+/// Whether all keys that are required are there.
+pub(crate) fn required_keys(required: &[String], missing: &[&str]) -> Verdict {
+    let (all, found) = (required.len(), required.len() - missing.len());
+    let mut detail = format!("{found} of {all} required keys are there");
+    if !missing.is_empty() {
+        let named: Vec<String> =
+            missing.iter().take(MISSING_NAMED).map(|key| format!("{key:?}")).collect();
+        let more = missing.len().saturating_sub(MISSING_NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        detail = format!("{detail}; missing: {}{more}", named.join(", "));
+    }
+    Verdict {
+        gate: REQUIRED_KEYS.to_owned(),
+        limit: all as f64,
+        observed: found as f64,
+        passed: missing.is_empty(),
+        detail,
+    }
+}
+
+/// Refuses a version that has the content of one that was rolled back from: a retry of the job,
+/// or another push of the same file, is not to bring it back.
+pub(crate) fn known_bad(bad: Version, reason: Option<&str>) -> Verdict {
+    let why = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let detail = format!(
+        "its content is that of version {bad}, which was rolled back from{why}; push other data, or \
+         activate it by force, with a reason"
+    );
+    Verdict { gate: "known_bad".to_owned(), limit: 0.0, observed: 1.0, passed: false, detail }
 }
 
 /// Whether all of them passed.

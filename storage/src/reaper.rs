@@ -12,11 +12,11 @@ use crate::snapshot::Snapshot;
 /// What the reaper is told.
 #[derive(Debug)]
 pub(crate) enum Task {
-    /// Nobody needs this any more: the last reader let go of it, or its push was published.
+    /// The last reader let go of this.
     Close {
         /// The snapshot to close, if it was open.
         snapshot: Option<Box<Snapshot>>,
-        /// The directory to remove, if there is one that no event owns.
+        /// The directory to remove, if the version was given up.
         remove: Option<PathBuf>,
     },
     /// The store is being closed. What a reader lets go after this is closed by that

@@ -17,7 +17,7 @@ mod sweep;
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -37,7 +37,7 @@ use crate::journal::{Journal, Record};
 use crate::layout::Layout;
 use crate::live::{Live, Opener};
 use crate::names::DatasetName;
-use crate::reaper::{Reaper, Task};
+use crate::reaper::Reaper;
 use crate::versions::Versions;
 
 /// How a data directory is opened.
@@ -209,13 +209,6 @@ impl Store {
         if let Err(error) = durable::remove_dir_all(dir) {
             (self.options.report)(&error);
         }
-    }
-
-    /// The same for what is large, without waiting until it is done.
-    fn reap(&self, dir: PathBuf) {
-        let left_over = Task::Close { snapshot: None, remove: Some(dir) };
-        // If the reaper is gone the store is closed, and the next start tries again.
-        let _ = self.opener.closing.send(left_over);
     }
 
     fn writer(&self) -> MutexGuard<'_, Writer> {

@@ -22,8 +22,6 @@ use crate::mapping::{Mapping, PAGE};
 use crate::points::Place;
 use crate::regular;
 
-/// What is read at first for a record that is not in memory: nearly all are shorter.
-const FIRST_READ: usize = PAGE;
 /// Pages asked about at a time, 16 MiB of a file: whoever asks may give way in between.
 const PAGES_AT_ONCE: usize = 4 * 1024;
 
@@ -132,15 +130,17 @@ impl Table {
         if !self.is_in_memory(page) {
             return InMemory::No;
         }
-        // What is known to be in memory: this page, and the next if it is, too.
-        let pages = if self.is_in_memory(page + 1) { 2 } else { 1 };
-        let end = self.mapping.len().min((page + pages) * PAGE);
-        let mut parsed = Entry::parse(&self.mapping[offset..end]);
-        if let Parsed::Cut(length) = parsed
+        // What is known to be in memory is this page; nearly all records end in it. Of others it
+        // takes a look to learn their length, and one more if that is in the next page, too.
+        let mut known = page + 1;
+        let mut parsed = Entry::parse(&self.mapping[offset..self.mapping.len().min(known * PAGE)]);
+        while let Parsed::Cut(length) = parsed
             && offset + length <= self.mapping.len()
-            && (page..(offset + length).div_ceil(PAGE)).all(|page| self.is_in_memory(page))
+            && known < (offset + length).div_ceil(PAGE)
+            && (known..(offset + length).div_ceil(PAGE)).all(|page| self.is_in_memory(page))
         {
-            parsed = Entry::parse(&self.mapping[offset..offset + length]);
+            known = (offset + length).div_ceil(PAGE);
+            parsed = Entry::parse(&self.mapping[offset..self.mapping.len().min(known * PAGE)]);
         }
         match parsed {
             Parsed::Whole(entry) => InMemory::Yes(entry),
@@ -151,8 +151,10 @@ impl Table {
     }
 
     fn entry_from_disk<'a>(&self, offset: u64, buffer: &'a mut Vec<u8>) -> Result<Entry<'a>> {
-        // One more try than lengths can be learnt: from the first bytes, then from the head.
-        let mut wanted = FIRST_READ;
+        // At first what the page has: nearly all records end in it, and a page that is read
+        // without need takes memory from one that is needed. Then one more try than lengths can
+        // be learnt: from the first bytes, then from the head.
+        let mut wanted = PAGE - offset as usize % PAGE;
         for _ in 0..3 {
             self.read(offset, wanted, buffer)?;
             match Entry::parse(buffer) {

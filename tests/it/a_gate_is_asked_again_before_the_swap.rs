@@ -80,3 +80,22 @@ fn a_release_says_which_version_it_passed_over() {
     assert!(detail.contains("version 4") && detail.contains("max_shrink_percent"), "{released}");
     assert_eq!(server.dataset(&format!("{D}/versions/4"))["state"], "rejected");
 }
+
+#[test]
+fn a_version_without_a_required_key_is_refused() {
+    let server = Server::start();
+    server.configure(D, &json!({ "gates": { "required_keys": ["k1", "k2", "é"] } }));
+    let row = |key: &str| format!("{{\"k\":\"{key}\"}}\n");
+    let problem = server.push(D, &row("k2")).problem(422, "gate_refused");
+    let gates = problem["gates"].as_array().unwrap();
+    let gate = gates.iter().find(|gate| gate["gate"] == "required_keys").unwrap();
+    assert_eq!((&gate["limit"], &gate["observed"]), (&json!(3.0), &json!(1.0)));
+    assert_eq!(gate["detail"], "1 of 3 required keys are there; missing: \"k1\", \"é\"");
+    server.pushed(D, &[row("k1"), row("é"), row("k2")].concat());
+    server.configure(D, &json!({ "gates": { "required_keys": null } }));
+    server.pushed(D, &row("k2"));
+    let empty = json!({ "gates": { "required_keys": [""] } }).to_string();
+    let path = format!("/v1/datasets/{D}");
+    let json = [("content-type", "application/json")];
+    server.send("PUT", &path, &json, empty.as_bytes()).problem(400, "invalid_setting");
+}

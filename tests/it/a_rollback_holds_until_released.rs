@@ -76,6 +76,33 @@ fn without_a_hold_the_next_push_serves() {
 }
 
 #[test]
+fn what_was_rolled_back_from_does_not_come_back_under_another_number() {
+    let server = Server::start();
+    let (good, bad) = (rows(D, 1, 10), rows(D, 2, 10));
+    server.pushed(D, &good);
+    // The same content twice: one waits, the other serves and is found to be bad.
+    server.push_with(D, "key=k&format=ndjson&activate=false", bad.as_bytes()).expect(201);
+    server.pushed(D, &bad);
+    let back = json!({ "hold": false, "reason": "all scores are zero" });
+    server.operate(D, "rollback", &back).expect(200);
+    assert_eq!(server.dataset(D)["current"], 1);
+
+    let again = server.push(D, &bad).problem(422, "gate_refused");
+    let gate = again["gates"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!((&gate["gate"], &gate["passed"]), (&json!("known_bad"), &json!(false)));
+    for part in ["version 3", "all scores are zero"] {
+        assert!(gate["detail"].as_str().unwrap().contains(part), "{gate}");
+    }
+    server.operate(D, "activate", &json!({ "version": 2 })).problem(422, "gate_refused");
+    assert_eq!(server.dataset(&format!("{D}/versions/2"))["state"], "rejected");
+    assert_eq!(server.dataset(D)["current"], 1);
+    assert_eq!(server.pushed(D, &rows(D, 3, 10)), 5, "other data is welcome");
+    let forced = json!({ "version": 4, "force": true, "reason": "zero is right" });
+    server.operate(D, "activate", &forced).expect(200);
+    assert_eq!(server.dataset(D)["current"], 4);
+}
+
+#[test]
 fn a_step_that_can_do_nothing_says_so_and_changes_nothing() {
     let server = Server::start();
     server.operate("nobody", "rollback", &json!({})).problem(404, "dataset_not_found");

@@ -177,12 +177,13 @@ fn a_bad_night(stage: &mut Stage, learners: u32) -> Result<(), Failure> {
 fn the_job_runs_again(stage: &mut Stage, learners: u32) -> Result<(), Failure> {
     stage.heading(
         "The job knows nothing of it, and runs again",
-        "A rollback holds the dataset: what is pushed now is checked and made ready, but the bad \
-         data does not come back by itself.",
+        "Data that was rolled back from is known by its content: it is refused (exit code 3), under \
+         whatever number it comes back.",
     )?;
-    push(stage, "learner-stats", "stats-wednesday.csv", PUSH_STATS, Exit::Done)?;
+    push(stage, "learner-stats", "stats-wednesday.csv", PUSH_STATS, Exit::Refused)?;
     stage.say(
-        "Then the job is mended, and its result waits too, until somebody has looked at it:",
+        "Then the job is mended. A rollback holds the dataset, so its result is checked and made \
+         ready, and waits until somebody has looked at it:",
     )?;
     let right = |path: &std::path::Path| mooc::write_statistics(path, learners, 3, Stats::Right);
     stage.write("stats-wednesday.csv", right)?;

@@ -335,8 +335,10 @@ impl Catalog {
     ) -> Result<(Vec<crate::event::Verdict>, Option<Version>)> {
         let dataset = self.dataset(name)?;
         let current = dataset.current.and_then(|v| dataset.versions.get(&v));
-        let verdicts =
+        let mut verdicts =
             gates::check(&dataset.config.gates, stats, current.and_then(|e| e.stats.as_ref()));
+        let twin = dataset.bad_twin(stats);
+        verdicts.extend(twin.map(|(bad, entry)| gates::known_bad(bad, entry.reason.as_deref())));
         Ok((verdicts, dataset.current))
     }
 
@@ -368,6 +370,16 @@ pub enum Parked {
 }
 
 impl Dataset {
+    /// The newest version with this content that is marked bad.
+    pub(crate) fn bad_twin(&self, stats: &crate::event::Stats) -> Option<(Version, &Entry)> {
+        let is_twin = |entry: &Entry| {
+            let digest = entry.stats.as_ref().map(|stats| &stats.content_digest);
+            entry.state == State::Bad && digest == Some(&stats.content_digest)
+        };
+        let mut newest_first = self.versions.iter().rev();
+        newest_first.find(|(_, entry)| is_twin(entry)).map(|(version, entry)| (*version, entry))
+    }
+
     fn expect(&self, name: &DatasetName, expect: Expect) -> Result<()> {
         let Expect::Current(expected) = expect else { return Ok(()) };
         if expected == self.current {

@@ -117,7 +117,8 @@ impl World {
 
     fn publish(&mut self, version: Version, records: u64) -> Result<()> {
         self.catalog.check_publish(&self.dataset, version)?;
-        let stats = Stats { records, ..Stats::default() };
+        let content_digest = format!("of version {version}");
+        let stats = Stats { records, content_digest, ..Stats::default() };
         let (gates, against) = self.catalog.gate(&self.dataset, &stats)?;
         let manifest = [version.0 as u8; 32];
         let dataset = self.dataset.clone();

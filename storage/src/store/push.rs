@@ -1,15 +1,19 @@
 //! The push path's half of the store: a number, the parts sealed, the snapshot published.
 
+use std::path::Path;
 use std::sync::PoisonError;
 
 use crate::catalog::{
     Activation, Admission, Catalog, Entry, Expect, Moved, Outcome, Parked, State,
 };
+use crate::digest::Digest;
 use crate::durable;
 use crate::error::{Code, Error, Result};
-use crate::event::{Cause, Event, Failed, Published, SealedPart, Stats};
-use crate::names::{DatasetName, Version};
+use crate::event::{Cause, Event, Failed, Published, SealedPart, Stats, Verdict};
+use crate::gates;
+use crate::names::{DatasetName, Key, Version};
 use crate::parts::{self, Part, PartWriter, WrittenPart};
+use crate::snapshot::Snapshot;
 use crate::verify::VerifiedSnapshot;
 
 use super::Store;
@@ -193,14 +197,19 @@ impl Store {
             content_digest: manifest.content_digest.to_string(),
         };
         let place = self.versions.publish(snapshot, dataset, version)?;
+        let looked_up = self.look_up_required(dataset, version, &place, snapshot.digest());
         let mut writer = self.writer();
         let state = {
             let catalog = self.catalog();
             // The push may have been deleted while its files were moved.
-            catalog.check_publish(dataset, version).map(|_| catalog.gate(dataset, &stats))
+            catalog.check_publish(dataset, version).map(|_| {
+                let (mut verdicts, against) = catalog.gate(dataset, &stats)?;
+                verdicts.extend(looked_up?);
+                Ok((verdicts, against))
+            })
         };
-        let (gates, against) = match state {
-            Ok(gated) => gated?,
+        let (gates, against) = match state.flatten() {
+            Ok(gated) => gated,
             Err(error) => {
                 drop(writer);
                 self.clear_away(&place);
@@ -224,8 +233,28 @@ impl Store {
             }
             return Err(error);
         }
-        self.reap(self.layout.push(dataset, version));
+        self.clear_away(&self.layout.push(dataset, version));
         Ok(self.catalog().entry(dataset, version)?.state)
+    }
+
+    /// What the gate that requires keys says of the files in `place`, if it is on.
+    fn look_up_required(
+        &self,
+        dataset: &DatasetName,
+        version: Version,
+        place: &Path,
+        digest: &Digest,
+    ) -> Result<Option<Verdict>> {
+        let required = self.catalog().dataset(dataset)?.config.gates.required_keys.clone();
+        let Some(required) = required.filter(|keys| !keys.is_empty()) else { return Ok(None) };
+        let snapshot = Snapshot::open(place, version, digest, &self.opener.cache)?;
+        let mut missing = Vec::new();
+        for key in &required {
+            if snapshot.get(Key::new(key.as_bytes())?)?.is_none() {
+                missing.push(key.as_str());
+            }
+        }
+        Ok(Some(gates::required_keys(&required, &missing)))
     }
 
     /// Activates a version that has become ready, if it is to be: its push asked for it,

@@ -125,8 +125,9 @@ fn a_push_against_a_hold_a_release_and_a_rollback() {
     let directory = Directory::new();
     let store = directory.store();
     push_versions(store, &a, 2);
-    for _ in 0..10 {
-        let version = push_ready(store, &a, &records_of(3, 20));
+    // The data of each push is its own: that of one that was rolled back from would be refused.
+    for round in 0..10 {
+        let version = push_ready(store, &a, &records_of(10 + 2 * round, 20));
         let good = current(store, &a).unwrap();
         together(3, |n| match n {
             0 => drop(store.activate_by_itself(&a, version, Cause::default()).unwrap()),
@@ -144,7 +145,7 @@ fn a_push_against_a_hold_a_release_and_a_rollback() {
         }
         assert_eq!(current(store, &a), Some(version.0));
         // Whatever came first, what was rolled back from does not come back by itself.
-        let next = push_ready(store, &a, &records_of(4, 20));
+        let next = push_ready(store, &a, &records_of(11 + 2 * round, 20));
         let rollback = Rollback { to: None, hold: true, expect: Expect::Current(Some(version)) };
         together(2, |n| match n {
             0 => drop(store.activate_by_itself(&a, next, Cause::default()).unwrap()),
