@@ -4,12 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tidetable_storage::{DatasetName, State, Store};
+use tokio::sync::Semaphore;
 
 use crate::config::ServeConfig;
 use crate::metrics::{Metrics, Served};
 use crate::pushes::Pushes;
 use crate::server::Stop;
 use crate::sweeper::Broom;
+
+/// Bodies of pushes that are received at the same time; others wait. Far more than there are
+/// jobs, and a bound on threads.
+const BODIES_AT_ONCE: usize = 256;
 
 /// The opened parts of a server; cheap to clone.
 pub(crate) type AppState = Arc<App>;
@@ -29,6 +34,8 @@ pub(crate) struct App {
     pub(crate) stop: Stop,
     /// For requests after which there may be something to give up.
     pub(crate) broom: Broom,
+    /// Permits to receive a body, which takes two threads.
+    pub(crate) receiving: Semaphore,
     /// Held by the one comparison of versions that runs.
     pub(crate) comparing: tokio::sync::Mutex<()>,
     /// Set once every current version was opened, or could not be.
@@ -45,7 +52,8 @@ impl App {
         broom: Broom,
     ) -> Self {
         let (comparing, opened) = (tokio::sync::Mutex::default(), AtomicBool::new(false));
-        Self { store, pushes, metrics, config, stop, broom, comparing, opened }
+        let receiving = Semaphore::new(BODIES_AT_ONCE);
+        Self { store, pushes, metrics, config, stop, broom, receiving, comparing, opened }
     }
 
     /// Every current version was opened, or could not be.

@@ -36,7 +36,7 @@ pub(super) fn build(
         match serde_json::from_str(&line) {
             Ok(Said::Progress(progress)) if goes_on(progress) => {}
             Ok(Said::Progress(_)) => {
-                end(child);
+                end(child, spec);
                 return None;
             }
             Ok(Said::Done(built)) => said = Some(Ok(built)),
@@ -44,7 +44,7 @@ pub(super) fn build(
             Err(_) => {}
         }
     }
-    let reaping = reap(child);
+    let reaping = reap(child, spec);
     let stderr = stderr.and_then(|thread| thread.join().ok()).unwrap_or_default();
     if !stderr.is_empty() {
         warn!(stderr, "what the process that builds wrote to standard error");
@@ -69,26 +69,29 @@ fn start(program: &Path, spec: &BuildSpec) -> std::io::Result<Child> {
     // is gone.
     let stdin = child.stdin.as_mut().expect("standard input is piped, as asked above");
     if let Err(error) = stdin.write_all(&line).and_then(|()| stdin.flush()) {
-        end(child);
+        end(child, spec);
         return Err(error);
     }
     Ok(child)
 }
 
 /// A builder that is not wanted any more. What it left in staging goes with its push.
-fn end(mut child: Child) {
+fn end(mut child: Child, spec: &BuildSpec) {
     let _ = child.kill();
     // It is to write nothing any more when this returns.
-    reap(child).and_then(status);
+    reap(child, spec).and_then(status);
 }
 
-/// Waits for the end of a builder, on a thread that gives way as the builder does. Where others
+/// Waits for the end of a builder, on a thread that gives way if the builder does. Where others
 /// look into `/proc`, Linux was seen to spin for seconds while it let go of what was there of a
 /// process: a thread that does not give way took half of a processor from lookups meanwhile.
 /// `None`: the system gave no thread, and the process stays in its tables until this one ends.
-fn reap(mut child: Child) -> Option<JoinHandle<Option<ExitStatus>>> {
+fn reap(mut child: Child, spec: &BuildSpec) -> Option<JoinHandle<Option<ExitStatus>>> {
+    let gives_way = spec.gives_way;
     let reap = move || {
-        give_way();
+        if gives_way {
+            give_way();
+        }
         child.wait().ok()
     };
     thread::Builder::new().name("reap".to_owned()).spawn(reap).ok()

@@ -66,6 +66,7 @@ pub(crate) async fn receive_part(
         })
         .await?
     };
+    let _permit = app.receiving.acquire().await.expect("it is never closed");
     let (to_digests, arriving) = mpsc::channel(CHUNKS);
     let digesting = aside(app, "digest", move || digest(arriving, expected.begin()))?;
     let (to_writer, arriving) = mpsc::channel(CHUNKS);

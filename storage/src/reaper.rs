@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
-use crate::background::give_way;
 use crate::durable;
 use crate::snapshot::Snapshot;
 
@@ -39,8 +38,9 @@ impl Reaper {
     ) -> std::io::Result<(Self, Sender<Task>)> {
         let (sender, receiver): (Sender<Task>, Receiver<Task>) = channel();
         let thread = thread::Builder::new().name("reaper".to_owned()).spawn(move || {
-            // Unmapping and removing takes the kernel a second for some gigabytes.
-            give_way();
+            // Unmapping and removing takes the kernel a second for some gigabytes; but where all
+            // processors are busy the disk must not fill up.
+            let _ = rustix::process::nice(19);
             while let Ok(Task::Close { snapshot, remove }) = receiver.recv() {
                 drop(snapshot);
                 if let Some(dir) = remove

@@ -42,10 +42,14 @@ def measure(bench):
     return {**found, "rate": rate, "maximum": maximum, "limit_bytes": limit.bytes, "limit_kind": limit.kind}
 
 
+def active_learners(bench, server, rate, seed):
+    records, cores = bench.options.records, bench.layout.load
+    return OpenLoop(bench.options.helper, server, PATH, rate, CONNECTIONS, records, ACTIVE, seed, cores)
+
+
 def most(bench, server, rate):
     """Gets a second that are answered when more are asked for, once what is hot is in memory."""
-    load = OpenLoop(bench.options.helper, server, PATH, rate, CONNECTIONS, bench.options.records, ACTIVE, 2,
-                    bench.layout.load)
+    load = active_learners(bench, server, rate, 2)
     load.phase("warm")
     time.sleep(WARM)
     load.phase("most")
@@ -56,8 +60,7 @@ def most(bench, server, rate):
 
 
 def changes_under_load(bench, server, rate):
-    load = OpenLoop(bench.options.helper, server, PATH, rate, CONNECTIONS, bench.options.records, ACTIVE, 1,
-                    bench.layout.load)
+    load = active_learners(bench, server, rate, 1)
     load.phase("warm")
     time.sleep(WARM)
     load.phase("before")
