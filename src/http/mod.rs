@@ -10,6 +10,7 @@ mod profile;
 mod push;
 mod read;
 mod scan;
+mod together;
 mod versions;
 
 mod asked;
@@ -83,6 +84,7 @@ fn router(app: &AppState) -> Router {
         .route("/v1/datasets/{dataset}/rollback", post(operations::roll_back))
         .route("/v1/datasets/{dataset}/hold", post(operations::hold))
         .route("/v1/datasets/{dataset}/release", post(operations::release))
+        .route("/v1/activate", post(together::activate))
         // The server itself.
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))

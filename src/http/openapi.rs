@@ -95,6 +95,8 @@ operations! {
         takes ["diff_from", "diff_to", "samples"], body None, gives [("200", "How they differ")] "Diff";
     post "/v1/datasets/{dataset}/activate" "operations" "activate": "Make a version the one being served",
         takes ["Idempotency-Key"], body Some("ActivateRequest"), gives [("200", "The swap was made")] "Moved";
+    post "/v1/activate" "operations" "activateTogether": "Make versions of several datasets the ones being served, all at one instant or none",
+        takes ["Idempotency-Key"], body Some("ActivateTogetherRequest"), gives [("200", "All swaps were made")] "MovedTogether";
     post "/v1/datasets/{dataset}/rollback" "operations" "rollBack": "Go back to an earlier version, mark the current one as bad, and hold the dataset",
         takes ["Idempotency-Key"], body Some("RollbackRequest"), gives [("200", "The swap was made")] "Moved";
     post "/v1/datasets/{dataset}/hold" "operations" "hold": "Let no push be activated by itself from here on",

@@ -1,9 +1,9 @@
 //! A data directory, open: where the two paths meet the pointer.
 //!
 //! `store/push.rs` is the push path's half (admit, seal, publish, fail), `store/pointer.rs`
-//! the swap (activate, roll back, hold, release), `store/recovery.rs` what a start does
-//! with what a crash left, `store/sweep.rs` retention. Reads go by [`Store::live`] alone
-//! and touch nothing else of this.
+//! the swap (activate, roll back, hold, release), `store/together.rs` that of several datasets
+//! at one instant, `store/recovery.rs` what a start does with what a crash left,
+//! `store/sweep.rs` retention. Reads go by [`Store::live`] alone and touch nothing else of this.
 //!
 //! There is one lock, [`Writer`], around "check again, append the record, apply it, swap":
 //! whatever can take long or fail (opening, warming, comparing) is done before it, and
@@ -15,6 +15,7 @@ mod push;
 mod recovery;
 mod repair;
 mod sweep;
+mod together;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -28,6 +29,7 @@ pub use push::SelfActivation;
 pub use recovery::{Recovered, Recovery};
 pub use repair::{Repair, Standing, read_catalog, repair, repair_plan};
 pub use sweep::Swept;
+pub use together::NotTogether;
 
 use crate::catalog::{Catalog, Keep};
 use crate::config::DatasetConfig;

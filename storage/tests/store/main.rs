@@ -13,3 +13,4 @@ mod any_sequence_of_steps_reads_as_its_model;
 mod one_process_has_a_directory;
 mod races_of_steps_have_one_winner;
 mod readers_see_one_version_during_swaps;
+mod several_datasets_swap_at_one_instant;
