@@ -12,6 +12,7 @@ mod read;
 mod scan;
 mod together;
 mod versions;
+mod webhooks;
 
 mod asked;
 mod page;
@@ -30,6 +31,8 @@ pub(crate) mod fields;
 pub(crate) mod keys;
 mod openapi;
 mod plain;
+
+pub(crate) use resources::time;
 
 use std::sync::Arc;
 
@@ -85,6 +88,7 @@ fn router(app: &AppState) -> Router {
         .route("/v1/datasets/{dataset}/hold", post(operations::hold))
         .route("/v1/datasets/{dataset}/release", post(operations::release))
         .route("/v1/activate", post(together::activate))
+        .route("/v1/webhooks/test", post(webhooks::test))
         // The server itself.
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))

@@ -104,6 +104,9 @@ operations! {
     post "/v1/datasets/{dataset}/release" "operations" "release": "End a hold, and activate the newest ready version whose push had asked for it",
         takes ["Idempotency-Key"], body Some("ReasonRequest"), gives [("200", "It is released")] "Released";
 
+    post "/v1/webhooks/test" "operations" "testWebhooks": "Send a test notice to every receiver of webhooks, and say what came of each",
+        takes [], body None, gives [("200", "Each receiver was tried once")] "WebhookTests";
+
     get "/livez" "server" "livez": "Whether the process answers",
         takes [], body None, gives [("200", "It does")] "Health";
     get "/readyz" "server" "readyz": "Whether every current version is open; damaged ones are named and not waited for",

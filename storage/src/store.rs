@@ -10,6 +10,7 @@
 //! nothing can fail after the record (invariants 2 and 3).
 
 mod examine;
+mod listener;
 mod pointer;
 mod push;
 mod recovery;
@@ -24,6 +25,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub use listener::Listener;
 pub use pointer::Release;
 pub use push::SelfActivation;
 pub use recovery::{Recovered, Recovery};
@@ -44,7 +46,7 @@ use crate::reaper::Reaper;
 use crate::versions::Versions;
 
 /// How a data directory is opened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct StoreOptions {
     /// Bytes of memory for blocks read from snapshots, shared by all of them.
     pub block_cache_bytes: usize,
@@ -55,6 +57,8 @@ pub struct StoreOptions {
     /// What to do with a failure that concerns no request: a directory that could not be
     /// removed, say.
     pub report: fn(&Error),
+    /// Who is told of every event, if anybody.
+    pub listener: Option<Listener>,
 }
 
 impl Default for StoreOptions {
@@ -64,6 +68,7 @@ impl Default for StoreOptions {
             keep: Keep::default(),
             checkpoint_bytes: 16 << 20,
             report: |_| {},
+            listener: None,
         }
     }
 }
@@ -203,6 +208,9 @@ impl Store {
         let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
         catalog.apply(seq, &cause, &event);
         self.show(&catalog, &event);
+        if let Some(listener) = &self.options.listener {
+            event.datasets().for_each(|name| listener.tell(&catalog, name, seq));
+        }
         Ok(seq)
     }
 

@@ -28,3 +28,4 @@ mod reads_say_what_they_read;
 mod several_datasets_swap_at_one_instant;
 mod the_demo_runs_to_its_end;
 mod two_versions_are_compared;
+mod webhooks_tell_what_happened;

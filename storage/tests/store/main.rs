@@ -7,6 +7,7 @@ mod support;
 mod a_crash_leaves_old_or_new_never_between;
 mod a_cut_journal_gives_no_number_again;
 mod a_damaged_version_is_an_error_never_a_wrong_value;
+mod a_listener_is_told_what_was_committed;
 mod a_reader_keeps_its_version_as_long_as_it_reads;
 mod a_start_says_what_it_found_and_removes_what_nobody_owns;
 mod any_sequence_of_steps_reads_as_its_model;
