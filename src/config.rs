@@ -5,7 +5,8 @@
 //! (`TIDETABLE_SORT_MEMORY=1GiB`) or in the file that `--config` names
 //! (`sort_memory = "1GiB"`); a flag goes before a variable, a variable before the file,
 //! the file before the default. A name that no setting has is refused wherever it stands,
-//! so that a misspelt limit cannot be silently absent.
+//! so that a misspelt limit cannot be silently absent. `[[webhooks]]` alone have no flags:
+//! each is several lines, one of them a secret.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,7 +19,9 @@ use anyhow::{Context as _, bail};
 
 mod file;
 mod values;
+mod webhooks;
 pub(crate) use values::{Bytes, Count, LogFormat, Span, Switch};
+pub(crate) use webhooks::{Secret, Target};
 
 /// Variables that begin like settings and are not settings of the server.
 const OTHER_VARIABLES: [&str; 3] = ["TIDETABLE_SERVER", "TIDETABLE_TOKEN", "TIDETABLE_CONFIG"];
@@ -54,6 +57,8 @@ macro_rules! settings {
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub(crate) struct ServeConfig {
             $($(#[doc = $help])+ pub(crate) $name: $type,)*
+            /// Whom to tell of what happens; in the file alone.
+            pub(crate) webhooks: Vec<Target>,
         }
 
         /// The names of all settings, as they stand in the file.
@@ -67,7 +72,10 @@ macro_rules! settings {
 
         impl ServeConfig {
             fn parse(given: &Given) -> anyhow::Result<Self> {
-                let config = Self { $($name: given.parse(stringify!($name), $default)?,)* };
+                let config = Self {
+                    $($name: given.parse(stringify!($name), $default)?,)*
+                    webhooks: given.webhooks.clone(),
+                };
                 config.check()?;
                 Ok(config)
             }
@@ -221,20 +229,24 @@ impl fmt::Display for Origin {
 
 /// The texts that were given; later ones replace earlier ones.
 #[derive(Debug, Default)]
-struct Given(BTreeMap<&'static str, (String, Origin)>);
+struct Given {
+    settings: BTreeMap<&'static str, (String, Origin)>,
+    webhooks: Vec<Target>,
+}
 
 impl Given {
     fn add_file(&mut self, path: &Path) -> anyhow::Result<()> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the settings in {}", path.display()))?;
-        for entry in file::entries(&text)
-            .map_err(|(line, message)| anyhow::anyhow!("{}:{line}: {message}", path.display()))?
-        {
+        let contents = file::contents(&text)
+            .map_err(|(line, message)| anyhow::anyhow!("{}:{line}: {message}", path.display()))?;
+        self.webhooks = contents.webhooks;
+        for entry in contents.settings {
             let origin = Origin::File(path.to_owned(), entry.line);
             let Some(name) = NAMES.iter().find(|name| **name == entry.name) else {
                 bail!(unknown(&entry.name, &origin));
             };
-            self.0.insert(name, (entry.value, origin));
+            self.settings.insert(name, (entry.value, origin));
         }
         Ok(())
     }
@@ -263,12 +275,12 @@ impl Given {
         let Some(text) = value.to_str() else {
             bail!("{name} is {value:?} ({origin}): expected UTF-8");
         };
-        self.0.insert(name, (text.to_owned(), origin));
+        self.settings.insert(name, (text.to_owned(), origin));
         Ok(())
     }
 
     fn parse<T: FromStr<Err: fmt::Display>>(&self, name: &str, default: &str) -> anyhow::Result<T> {
-        let (text, origin) = match self.0.get(name) {
+        let (text, origin) = match self.settings.get(name) {
             Some((text, origin)) => (text.as_str(), origin.to_string()),
             None => (default, "the default".to_owned()),
         };

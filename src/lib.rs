@@ -1,14 +1,17 @@
 //! Tidetable: the server and the command line.
 
+mod chance;
 pub mod cli;
 mod config;
 mod http;
 mod ingest;
 mod looker;
 mod metrics;
+mod outbound;
 mod pushes;
 mod serve;
 mod server;
 mod state;
 mod sweeper;
 mod telemetry;
+mod webhooks;

@@ -88,6 +88,8 @@ pub(crate) struct Metrics {
     journal_bytes: AtomicU64,
     /// Counted by the server itself.
     pub(crate) connections: Connections,
+    /// Counted by the thread that delivers them.
+    pub(crate) webhooks: crate::webhooks::Counts,
 }
 
 /// What the accept loop counts.
@@ -117,6 +119,7 @@ impl Metrics {
             panics: AtomicU64::new(0),
             journal_bytes: AtomicU64::new(0),
             connections: Connections::default(),
+            webhooks: crate::webhooks::Counts::default(),
         }
     }
 

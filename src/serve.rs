@@ -18,19 +18,22 @@ use crate::server::{self, Ended, Limits, Listening, Stop};
 use crate::state::{App, AppState, count_dataset};
 use crate::sweeper::Sweeper;
 use crate::telemetry;
+use crate::webhooks::Webhooks;
 
 /// Serves until a signal says to stop.
 pub(crate) fn run(config: ServeConfig) -> anyhow::Result<()> {
     telemetry::start(config.log_format, &config.log_level)?;
     let stop = Stop::new();
     stop.on_signals()?;
-    let (store, recovery) = Store::open(&config.data, store_options(&config))?;
+    let metrics = Arc::new(Metrics::new());
+    // Told also of what the start itself does: a push that the last stop had cut off fails.
+    let webhooks = Webhooks::new(config.webhooks.clone(), Arc::clone(&metrics));
+    let (store, recovery) = Store::open(&config.data, store_options(&config, &webhooks))?;
     let store = Arc::new(store);
     tell(&recovery);
     // Listening comes after the directory's lock: a second server on the same directory
     // says so instead of taking a port.
     let listening = Listening::bind(config.listen)?;
-    let metrics = Arc::new(Metrics::new());
     let pushes = Pushes::new(Arc::clone(&store), Arc::clone(&metrics), build_settings(&config));
     pushes.start().context("cannot start the threads that build")?;
     // Those that are built already only lack their activation; the queue sees to both.
@@ -40,18 +43,21 @@ pub(crate) fn run(config: ServeConfig) -> anyhow::Result<()> {
     let limits = Limits::from(&config);
     let sweeper = Sweeper::new();
     let broom = sweeper.broom();
-    let app = Arc::new(App::new(store, pushes, Arc::clone(&metrics), config, stop.clone(), broom));
+    let (counted, stopping) = (Arc::clone(&metrics), stop.clone());
+    let app = Arc::new(App::new(store, pushes, counted, config, stopping, broom, webhooks));
     println!("tidetable {} listening on http://{}", env!("CARGO_PKG_VERSION"), listening.address());
     info!(data = %app.config.data.display(), address = %listening.address(), "serving");
     let opening = open_in_background(&app)?;
     let sweeping = sweeper.start(&app)?;
     let looking = looker::start(&app)?;
+    app.webhooks.start().context("cannot start the thread that delivers webhooks")?;
     let service = http::service(&app);
     let ended = server::serve(listening, &service, &limits, &metrics, &stop)?;
     app.pushes.stop();
     sweeping.stop();
     looking.stop();
     let _ = opening.join();
+    app.webhooks.stop();
     match ended {
         Ended::Drained => info!("stopped; every request was answered"),
         Ended::CutOff(requests) => warn!(requests, "stopped; requests were cut off"),
@@ -59,12 +65,13 @@ pub(crate) fn run(config: ServeConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn store_options(config: &ServeConfig) -> StoreOptions {
+fn store_options(config: &ServeConfig, webhooks: &Webhooks) -> StoreOptions {
     let receiving = u64::try_from(config.part_retention.0.as_millis()).unwrap_or(u64::MAX);
     StoreOptions {
         block_cache_bytes: config.block_cache.as_usize(),
         keep: Keep { receiving, ..Keep::default() },
         report: |error| warn!(%error, "a leftover stays until the next start"),
+        listener: webhooks.listener(),
         ..StoreOptions::default()
     }
 }

@@ -11,6 +11,7 @@ use crate::metrics::{Metrics, Served};
 use crate::pushes::Pushes;
 use crate::server::Stop;
 use crate::sweeper::Broom;
+use crate::webhooks::Webhooks;
 
 /// Bodies of pushes that are received at the same time; others wait. Far more than there are
 /// jobs, and a bound on threads.
@@ -34,6 +35,8 @@ pub(crate) struct App {
     pub(crate) stop: Stop,
     /// For requests after which there may be something to give up.
     pub(crate) broom: Broom,
+    /// Whoever wants to be told.
+    pub(crate) webhooks: Webhooks,
     /// Permits to receive a body, which takes two threads.
     pub(crate) receiving: Semaphore,
     /// Held by the one comparison of versions that runs.
@@ -50,10 +53,11 @@ impl App {
         config: ServeConfig,
         stop: Stop,
         broom: Broom,
+        webhooks: Webhooks,
     ) -> Self {
         let (comparing, opened) = (tokio::sync::Mutex::default(), AtomicBool::new(false));
         let receiving = Semaphore::new(BODIES_AT_ONCE);
-        Self { store, pushes, metrics, config, stop, broom, receiving, comparing, opened }
+        Self { store, pushes, metrics, config, stop, broom, webhooks, receiving, comparing, opened }
     }
 
     /// Every current version was opened, or could not be.

@@ -8,7 +8,6 @@
 //! - Addresses are checked before anything is sent: a typing error is a usage error, not
 //!   "unreachable".
 
-use std::hash::{BuildHasher, RandomState};
 use std::io::Read;
 use std::time::{Duration, Instant};
 
@@ -19,6 +18,7 @@ use ureq::{Agent, Body, Error as Broken, SendBody};
 
 use super::exit::{Exit, Failure, Problem, Retry};
 use super::notes;
+use crate::chance::chance;
 
 /// The longest answer that is read: above any the server gives (32 MiB and its envelope).
 const MAX_ANSWER_BYTES: u64 = 256 << 20;
@@ -71,15 +71,6 @@ impl Patience {
         // Half of the pause is chance, so that a hundred jobs do not come back at once.
         least + (doubled / 2).mul_f64(chance())
     }
-}
-
-/// A number in 0..1. Each `RandomState` has keys of its own: good enough for jitter, and
-/// no dependency.
-fn chance() -> f64 {
-    let bits = RandomState::new().hash_one(0_u8) >> 32;
-    #[expect(clippy::cast_precision_loss, reason = "32 bits fit an f64")]
-    let fraction = bits as f64 / f64::from(u32::MAX);
-    fraction
 }
 
 /// A server, and how to talk to it.

@@ -106,6 +106,8 @@ pub(crate) struct Told {
     pub(crate) hint: Option<String>,
     /// The stable, snake-case name of the error, if it has one.
     pub(crate) code: Option<String>,
+    /// Which of several datasets is at fault, if the server says so.
+    pub(crate) dataset: Option<String>,
     /// By which the server's log can be searched.
     pub(crate) request_id: Option<String>,
     /// Rows or keys at fault, one per line.
@@ -132,6 +134,7 @@ impl Failure {
             message: message.into(),
             hint: None,
             code: None,
+            dataset: None,
             request_id: None,
             problems: Vec::new(),
             retry: Retry::Never,
@@ -258,6 +261,7 @@ pub(crate) struct Problem {
     pub(crate) detail: Option<String>,
     pub(crate) code: Option<String>,
     pub(crate) retryable: bool,
+    pub(crate) dataset: Option<String>,
     pub(crate) request_id: Option<String>,
     pub(crate) problems: Vec<String>,
     pub(crate) version: Option<u64>,
@@ -281,6 +285,7 @@ impl Problem {
             failure.retry = retry_after.map_or(Retry::Soon, Retry::After);
         }
         failure.code = self.code;
+        failure.dataset = self.dataset;
         failure.request_id = self.request_id;
         failure.problems = self.problems;
         if status == 401 {

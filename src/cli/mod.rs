@@ -203,7 +203,7 @@ impl Cli {
             LOCAL.clone_into(&mut cli.global.server);
         }
         let said = |id: &str| source(id) == Some(ValueSource::CommandLine);
-        let refused = match cli.command {
+        let refused = match &cli.command {
             Command::Serve(_) if said("token") => {
                 "--token is for commands that ask a server. `serve` has no authentication yet and \
                  would ignore it: listen on this machine only, and let a proxy check tokens"
@@ -211,6 +211,10 @@ impl Cli {
             Command::Serve(_) if said("server") => {
                 "--server is for commands that ask a server; --listen says where this one listens"
             }
+            Command::Activate(args) => match args.swaps() {
+                Ok(_) => return Ok(cli),
+                Err(text) => return Err(Self::command().error(ErrorKind::ValueValidation, text)),
+            },
             _ => return Ok(cli),
         };
         Err(Self::command().error(ErrorKind::ArgumentConflict, refused))
@@ -326,6 +330,7 @@ mod tests {
             "get recs -7 -1.5",
             "rollback recs --to 3 --reason x --no-hold",
             "activate recs 4 --force --reason x",
+            "activate recs=4 facts=2 --force --reason x",
             "delete recs 4",
             "config recs retain=5 gates.min_records=10",
             "history recs --key -7",
@@ -358,6 +363,8 @@ mod tests {
             "activate recs",
             "activate recs latest",
             "activate recs 4 --force",
+            "activate recs=4 facts 2",
+            "activate recs=4 recs=5",
             "delete recs",
             "config recs retain",
             "repair",

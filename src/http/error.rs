@@ -166,6 +166,14 @@ impl Problem {
         self.with("gates", json!(gates)).with("version", version.0)
     }
 
+    /// The same problem, of one of the datasets that a request named: its name stands first
+    /// in the sentence, and in a member.
+    #[must_use]
+    pub(crate) fn of_dataset(mut self, dataset: &DatasetName) -> Self {
+        self.0.detail = format!("{dataset}: {}", self.0.detail);
+        self.with("dataset", dataset.as_str())
+    }
+
     /// The same problem with a header.
     #[must_use]
     pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {

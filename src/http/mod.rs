@@ -10,7 +10,9 @@ mod profile;
 mod push;
 mod read;
 mod scan;
+mod together;
 mod versions;
+mod webhooks;
 
 mod asked;
 mod page;
@@ -29,6 +31,8 @@ pub(crate) mod fields;
 pub(crate) mod keys;
 mod openapi;
 mod plain;
+
+pub(crate) use resources::time;
 
 use std::sync::Arc;
 
@@ -83,6 +87,8 @@ fn router(app: &AppState) -> Router {
         .route("/v1/datasets/{dataset}/rollback", post(operations::roll_back))
         .route("/v1/datasets/{dataset}/hold", post(operations::hold))
         .route("/v1/datasets/{dataset}/release", post(operations::release))
+        .route("/v1/activate", post(together::activate))
+        .route("/v1/webhooks/test", post(webhooks::test))
         // The server itself.
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))

@@ -95,12 +95,17 @@ operations! {
         takes ["diff_from", "diff_to", "samples"], body None, gives [("200", "How they differ")] "Diff";
     post "/v1/datasets/{dataset}/activate" "operations" "activate": "Make a version the one being served",
         takes ["Idempotency-Key"], body Some("ActivateRequest"), gives [("200", "The swap was made")] "Moved";
+    post "/v1/activate" "operations" "activateTogether": "Make versions of several datasets the ones being served, all at one instant or none",
+        takes ["Idempotency-Key"], body Some("ActivateTogetherRequest"), gives [("200", "All swaps were made")] "MovedTogether";
     post "/v1/datasets/{dataset}/rollback" "operations" "rollBack": "Go back to an earlier version, mark the current one as bad, and hold the dataset",
         takes ["Idempotency-Key"], body Some("RollbackRequest"), gives [("200", "The swap was made")] "Moved";
     post "/v1/datasets/{dataset}/hold" "operations" "hold": "Let no push be activated by itself from here on",
         takes ["Idempotency-Key"], body Some("ReasonRequest"), gives [("200", "It is held; `changed` says whether it was not before")] "Held";
     post "/v1/datasets/{dataset}/release" "operations" "release": "End a hold, and activate the newest ready version whose push had asked for it",
         takes ["Idempotency-Key"], body Some("ReasonRequest"), gives [("200", "It is released")] "Released";
+
+    post "/v1/webhooks/test" "operations" "testWebhooks": "Send a test notice to every receiver of webhooks, and say what came of each",
+        takes [], body None, gives [("200", "Each receiver was tried once")] "WebhookTests";
 
     get "/livez" "server" "livez": "Whether the process answers",
         takes [], body None, gives [("200", "It does")] "Health";

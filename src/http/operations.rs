@@ -57,7 +57,12 @@ pub(crate) async fn activate(
 }
 
 /// What a refusal by the gates of a version says, as that of its push does.
-fn refused(store: &Store, dataset: &DatasetName, version: Version, error: Error) -> Problem {
+pub(super) fn refused(
+    store: &Store,
+    dataset: &DatasetName,
+    version: Version,
+    error: Error,
+) -> Problem {
     let code = error.code();
     let problem = Problem::from(error);
     match store.catalog().entry(dataset, version) {
@@ -172,12 +177,14 @@ fn detail_of(released: &Release) -> String {
 }
 
 /// A field that is there, also as `null`, which is not the same as one that is left out.
-fn given<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<Version>>, D::Error> {
+pub(super) fn given<'de, D: Deserializer<'de>>(
+    field: D,
+) -> Result<Option<Option<Version>>, D::Error> {
     optional_version(field).map(Some)
 }
 
 /// Left out, anything may be current; `null` says that nothing is.
-fn expect(current: Option<Option<Version>>) -> Expect {
+pub(super) fn expect(current: Option<Option<Version>>) -> Expect {
     current.map_or(Expect::Anything, Expect::Current)
 }
 

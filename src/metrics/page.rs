@@ -56,6 +56,8 @@ fn write_server(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
     ] {
         page.counters(name, help, [(Labels::new(), counter.load(Relaxed))])?;
     }
+    let webhooks = metrics.webhooks.each().map(|(what, n)| (vec![("outcome", what.to_owned())], n));
+    page.counters("webhooks", "Notices by outcome; failed counts attempts", webhooks)?;
     page.gauge("journal_bytes", "Length of the journal", metrics.journal_bytes.load(Relaxed))?;
     if let Some(bytes) = resident_bytes() {
         page.gauge("memory_bytes", "Memory of this process in RAM", bytes)?;

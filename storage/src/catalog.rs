@@ -8,8 +8,8 @@
 //! Invariants kept here:
 //! - a number is given once: `next_version` only grows, also across the deletion of its
 //!   dataset (invariant 1);
-//! - `current` changes by [`Event::Activated`] alone, of which a rollback is one
-//!   (invariants 2 and 10);
+//! - `current` changes by [`Event::Activated`] alone, of which a rollback is one, as is each
+//!   part of an [`Event::ActivatedTogether`] (invariants 2 and 10);
 //! - what a rollback would go to is never due for deletion (invariant 8).
 
 mod plan;
@@ -286,7 +286,19 @@ impl Catalog {
     /// state, so there is nothing to refuse here.
     pub(crate) fn apply(&mut self, seq: u64, cause: &Cause, event: &Event) {
         self.seq = seq;
-        let name = event.dataset();
+        // To each of several datasets that swapped together it is a swap like any other.
+        if let Event::ActivatedTogether(together) = event {
+            for one in &together.activations {
+                self.apply_to(&one.dataset, seq, cause, &Event::Activated(one.clone()));
+            }
+            return;
+        }
+        for name in event.datasets() {
+            self.apply_to(name, seq, cause, event);
+        }
+    }
+
+    fn apply_to(&mut self, name: &DatasetName, seq: u64, cause: &Cause, event: &Event) {
         let dataset = self.datasets.entry(name.clone()).or_insert_with(Dataset::unborn);
         let marked_bad = match event {
             Event::Activated(e) if e.rollback => e.from,
@@ -410,6 +422,7 @@ impl Dataset {
                     None => {}
                 }
             }
+            Event::ActivatedTogether(_) => unreachable!("Catalog::apply takes it apart"),
             Event::Sealed(_)
             | Event::Failed(_)
             | Event::Published(_)

@@ -58,6 +58,8 @@ pub(crate) enum Event {
     Rejected(Rejected),
     /// Another version is current: the swap. A rollback is this too.
     Activated(Activated),
+    /// Other versions of several datasets are current, all at one instant.
+    ActivatedTogether(ActivatedTogether),
     /// Pushes are not activated by themselves from here on.
     Held(OfDataset),
     /// They are again.
@@ -218,6 +220,13 @@ pub(crate) struct Activated {
     pub hold: Option<bool>,
 }
 
+/// See [`Event::ActivatedTogether`]. Each dataset is in it once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ActivatedTogether {
+    /// What each dataset would have been told of alone.
+    pub activations: Vec<Activated>,
+}
+
 /// An event that names a dataset alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct OfDataset {
@@ -235,23 +244,33 @@ pub(crate) struct Deleted {
 }
 
 impl Event {
-    /// The dataset it happened to.
-    pub(crate) fn dataset(&self) -> &DatasetName {
+    /// The datasets it happened to.
+    pub(crate) fn datasets(&self) -> impl Iterator<Item = &DatasetName> {
+        let one = match self {
+            Self::Created(e) | Self::Configured(e) => Some(&e.dataset),
+            Self::DatasetDeleted(e) => Some(&e.dataset),
+            Self::Admitted(e) => Some(&e.dataset),
+            Self::Sealed(e) => Some(&e.dataset),
+            Self::Failed(e) => Some(&e.dataset),
+            Self::Published(e) => Some(&e.dataset),
+            Self::Rejected(e) => Some(&e.dataset),
+            Self::Held(e) | Self::Released(e) => Some(&e.dataset),
+            Self::Deleted(e) => Some(&e.dataset),
+            Self::Activated(_) | Self::ActivatedTogether(_) => None,
+        };
+        one.into_iter().chain(self.activations().iter().map(|activated| &activated.dataset))
+    }
+
+    /// The swaps it made: none, one, or several at one instant.
+    pub(crate) fn activations(&self) -> &[Activated] {
         match self {
-            Self::Created(e) | Self::Configured(e) => &e.dataset,
-            Self::DatasetDeleted(e) => &e.dataset,
-            Self::Admitted(e) => &e.dataset,
-            Self::Sealed(e) => &e.dataset,
-            Self::Failed(e) => &e.dataset,
-            Self::Published(e) => &e.dataset,
-            Self::Rejected(e) => &e.dataset,
-            Self::Activated(e) => &e.dataset,
-            Self::Held(e) | Self::Released(e) => &e.dataset,
-            Self::Deleted(e) => &e.dataset,
+            Self::Activated(e) => std::slice::from_ref(e),
+            Self::ActivatedTogether(e) => &e.activations,
+            _ => &[],
         }
     }
 
-    /// The version it is about, if about one.
+    /// The version it is about, if about one of one dataset.
     pub(crate) fn version(&self) -> Option<Version> {
         match self {
             Self::Admitted(e) => Some(e.version),
@@ -264,6 +283,7 @@ impl Event {
             Self::Created(_)
             | Self::Configured(_)
             | Self::DatasetDeleted(_)
+            | Self::ActivatedTogether(_)
             | Self::Held(_)
             | Self::Released(_) => None,
         }
@@ -281,7 +301,7 @@ impl Event {
             Self::Published(e) if e.gates.iter().all(|v| v.passed) => "published",
             Self::Published(_) | Self::Rejected(_) => "rejected",
             Self::Activated(e) if e.rollback => "rolled_back",
-            Self::Activated(_) => "activated",
+            Self::Activated(_) | Self::ActivatedTogether(_) => "activated",
             Self::Held(_) => "held",
             Self::Released(_) => "released",
             Self::Deleted(_) => "deleted",

@@ -108,7 +108,7 @@ pub use snapshot::{Scan, Snapshot};
 pub use sorter::{MIN_SORT_BYTES, Sorted, Sorter};
 pub use space::{RESERVE_BYTES, free_bytes, require_space};
 pub use store::{
-    Recovered, Recovery, Release, Repair, SelfActivation, Standing, Store, StoreOptions, Swept,
-    now, read_catalog, repair, repair_plan,
+    Listener, NotTogether, Recovered, Recovery, Release, Repair, SelfActivation, Standing, Store,
+    StoreOptions, Swept, now, read_catalog, repair, repair_plan,
 };
 pub use verify::{UnpublishedSnapshot, VerifiedSnapshot, verify_snapshot};

@@ -1,20 +1,22 @@
 //! A data directory, open: where the two paths meet the pointer.
 //!
 //! `store/push.rs` is the push path's half (admit, seal, publish, fail), `store/pointer.rs`
-//! the swap (activate, roll back, hold, release), `store/recovery.rs` what a start does
-//! with what a crash left, `store/sweep.rs` retention. Reads go by [`Store::live`] alone
-//! and touch nothing else of this.
+//! the swap (activate, roll back, hold, release), `store/together.rs` that of several datasets
+//! at one instant, `store/recovery.rs` what a start does with what a crash left,
+//! `store/sweep.rs` retention. Reads go by [`Store::live`] alone and touch nothing else of this.
 //!
 //! There is one lock, [`Writer`], around "check again, append the record, apply it, swap":
 //! whatever can take long or fail (opening, warming, comparing) is done before it, and
 //! nothing can fail after the record (invariants 2 and 3).
 
 mod examine;
+mod listener;
 mod pointer;
 mod push;
 mod recovery;
 mod repair;
 mod sweep;
+mod together;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -23,11 +25,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub use listener::Listener;
 pub use pointer::Release;
 pub use push::SelfActivation;
 pub use recovery::{Recovered, Recovery};
 pub use repair::{Repair, Standing, read_catalog, repair, repair_plan};
 pub use sweep::Swept;
+pub use together::NotTogether;
 
 use crate::catalog::{Catalog, Keep};
 use crate::config::DatasetConfig;
@@ -42,7 +46,7 @@ use crate::reaper::Reaper;
 use crate::versions::Versions;
 
 /// How a data directory is opened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct StoreOptions {
     /// Bytes of memory for blocks read from snapshots, shared by all of them.
     pub block_cache_bytes: usize,
@@ -53,6 +57,8 @@ pub struct StoreOptions {
     /// What to do with a failure that concerns no request: a directory that could not be
     /// removed, say.
     pub report: fn(&Error),
+    /// Who is told of every event, if anybody.
+    pub listener: Option<Listener>,
 }
 
 impl Default for StoreOptions {
@@ -62,6 +68,7 @@ impl Default for StoreOptions {
             keep: Keep::default(),
             checkpoint_bytes: 16 << 20,
             report: |_| {},
+            listener: None,
         }
     }
 }
@@ -201,6 +208,9 @@ impl Store {
         let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
         catalog.apply(seq, &cause, &event);
         self.show(&catalog, &event);
+        if let Some(listener) = &self.options.listener {
+            event.datasets().for_each(|name| listener.tell(&catalog, name, seq));
+        }
         Ok(seq)
     }
 

@@ -21,6 +21,7 @@ use crate::pushes::{BuildSettings, Checks, Pushes};
 use crate::server::{Ended, Limits, Listening, Service, Stop, serve};
 use crate::state::App;
 use crate::sweeper::Sweeper;
+use crate::webhooks::Webhooks;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Ends every exchange: after its answer the server closes.
@@ -50,8 +51,9 @@ impl Stored {
         };
         let pushes = Pushes::new(Arc::clone(&store), Arc::clone(&metrics), settings);
         let config = ServeConfig::defaults();
-        let app =
-            Arc::new(App::new(store, pushes, metrics, config, Stop::new(), Sweeper::new().broom()));
+        let broom = Sweeper::new().broom();
+        let webhooks = Webhooks::new(Vec::new(), Arc::clone(&metrics));
+        let app = Arc::new(App::new(store, pushes, metrics, config, Stop::new(), broom, webhooks));
         let stored = Self { app, _dir: dir };
         stored.push("recs", None, &[("ada", "{\"old\":true}")]);
         stored.push(

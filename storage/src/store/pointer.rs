@@ -38,7 +38,7 @@ impl Release {
 
 /// A version that may be swapped in: open, warm, and looked into if it had to be.
 #[derive(Debug)]
-struct Prepared {
+pub(super) struct Prepared {
     version: Version,
     examined: Option<Examined>,
 }
@@ -235,7 +235,7 @@ impl Store {
     /// Checks the gates of a ready version again if another version is current than they
     /// compared it with. `false`: yet another one is, with which nothing was compared; prepare it
     /// again.
-    fn gate_again(
+    pub(super) fn gate_again(
         &self,
         writer: &mut Writer,
         dataset: &DatasetName,
@@ -305,7 +305,7 @@ impl Store {
 
     /// Opens and warms what is to become current, also if it was opened long ago: what is
     /// looked up has changed since. Looks into it if its gates must be checked again.
-    fn prepare(&self, dataset: &DatasetName, version: Version) -> Result<Prepared> {
+    pub(super) fn prepare(&self, dataset: &DatasetName, version: Version) -> Result<Prepared> {
         let next = self.open_version(dataset, version)?;
         if let Some(current) = self.current_if_open(dataset)? {
             next.warm_like(&current);
@@ -326,8 +326,9 @@ impl Store {
 
     /// Shows readers what an event changed.
     pub(super) fn show(&self, catalog: &Catalog, event: &Event) {
-        let name = event.dataset();
-        self.live.change(|datasets| self.show_dataset(datasets, catalog, name));
+        self.live.change(|datasets| {
+            event.datasets().for_each(|name| self.show_dataset(datasets, catalog, name));
+        });
     }
 
     /// Shows readers everything, at start.

@@ -65,7 +65,7 @@ pub(super) fn open(root: &Path, options: StoreOptions) -> Result<(Store, Recover
     })?;
     recovery.torn_bytes = torn_bytes;
 
-    let report = options.report;
+    let (report, checkpoint_from) = (options.report, options.checkpoint_bytes);
     let (reaper, closing) = Reaper::start(move |error| report(&error))
         .map_err(|e| Error::io("start the reaper's thread", root, e))?;
     let cache = BlockCache::new(options.block_cache_bytes);
@@ -77,7 +77,7 @@ pub(super) fn open(root: &Path, options: StoreOptions) -> Result<(Store, Recover
         catalog: RwLock::new(catalog),
         journal_bytes: AtomicU64::new(journal.bytes()),
         journal_suspect: AtomicBool::new(false),
-        writer: Mutex::new(Writer { journal, checkpoint_from: options.checkpoint_bytes }),
+        writer: Mutex::new(Writer { journal, checkpoint_from }),
         arriving: Mutex::new(()),
         publishing: Mutex::new(()),
         opener: Arc::new(Opener { cache, closing }),

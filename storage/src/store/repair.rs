@@ -19,7 +19,7 @@ use crate::catalog::{Catalog, State};
 use crate::config::DatasetConfig;
 use crate::durable;
 use crate::error::Result;
-use crate::event::{Activated, Admitted, Cause, DatasetDeleted, Deleted, Event, Failed, OfDataset};
+use crate::event::{Admitted, Cause, DatasetDeleted, Deleted, Event, Failed, OfDataset};
 use crate::journal::{self, JournalFault, JournalReport, Record, Salvaged};
 use crate::layout::{self, Layout};
 use crate::lock;
@@ -279,10 +279,11 @@ impl Plan {
     fn stand(&mut self, salvaged: &Salvaged) {
         for (name, dataset) in self.catalog.datasets() {
             let activated = salvaged.records.iter().rev().find_map(|(_, record)| match record {
-                Record::Event(_, event) => match &**event {
-                    Event::Activated(Activated { dataset, to, .. }) if dataset == name => Some(*to),
-                    _ => None,
-                },
+                Record::Event(_, event) => event
+                    .activations()
+                    .iter()
+                    .find(|swap| swap.dataset == *name)
+                    .map(|swap| swap.to),
                 Record::Checkpoint(_) => None,
             });
             let missing = |v| !is_whole(&self.layout.version(name, v));

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tidetable_storage::{
-    Admission, Cause, Code, DatasetConfig, Failed, JournalFault, Layout, Manifest, Repair, State,
-    Store, StoreOptions, Version, repair, repair_plan,
+    Activation, Admission, Cause, Code, DatasetConfig, DatasetName, Failed, JournalFault, Layout,
+    Manifest, Repair, State, Store, StoreOptions, Version, repair, repair_plan,
 };
 
 use crate::support::{
@@ -26,6 +26,7 @@ fn eventful() -> Directory {
     push_versions(store, &a, 4);
     roll_back(store, &a).unwrap();
     push_versions(store, &b, 2);
+    together(store, &[(&a, 2), (&b, 1)]);
     push(store, &a, &records_of(5, 20));
     let failing = begin(store, &a, true);
     let failed = Failed {
@@ -50,6 +51,12 @@ fn eventful() -> Directory {
     receive(store, &a, receiving, "1");
     assert_eq!(receiving, Version(9));
     directory
+}
+
+fn together(store: &Store, versions: &[(&DatasetName, u64)]) {
+    let one = |(name, v): &(&DatasetName, u64)| ((*name).clone(), Activation::of(Version(*v)));
+    let asked = versions.iter().map(one).collect();
+    store.activate_together(&asked, Cause::default()).unwrap();
 }
 
 fn journal_of(dir: &Path) -> PathBuf {
@@ -385,4 +392,24 @@ fn a_directory_that_no_server_named_is_set_aside_and_its_number_not_believed() {
     }
     directory.open();
     assert_eq!(begin(directory.store(), &dataset("a"), true), Version(8));
+}
+
+#[test]
+fn what_a_cut_common_activation_had_made_current_is_told_of_each() {
+    let (a, b) = (dataset("a"), dataset("b"));
+    let mut directory = Directory::new();
+    let store = directory.store();
+    push_versions(store, &a, 2);
+    push_versions(store, &b, 2);
+    let before = fs::read(journal_of(directory.path())).unwrap().len();
+    store.hold(&a, Cause::default()).unwrap();
+    together(store, &[(&a, 1), (&b, 1)]);
+    directory.close();
+    let mut journal = fs::read(journal_of(directory.path())).unwrap();
+    journal[before + 20] ^= 1;
+    fs::write(journal_of(directory.path()), journal).unwrap();
+    let standing = repair_plan(directory.path()).unwrap().standing;
+    let told: Vec<_> = standing.iter().map(|s| (s.dataset.as_str(), s.current, s.cut)).collect();
+    let of = |name| (name, Some(Version(2)), Some(Version(1)));
+    assert_eq!(told, [of("a"), of("b")]);
 }

@@ -11,7 +11,8 @@ use tidetable_storage::{
 };
 
 use crate::support::{
-    Directory, Records, assert_reads, because, begin, build, code, dataset, receive, seal,
+    Directory, Records, assert_reads, because, begin, build, code, current, dataset, push_versions,
+    receive, seal,
 };
 
 /// Versions of fewer records are refused by a gate.
@@ -19,12 +20,21 @@ const FEWEST: usize = 4;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Push { records: Vec<(Vec<u8>, Vec<u8>)>, activate: bool, file_bytes: u64 },
+    Push {
+        records: Vec<(Vec<u8>, Vec<u8>)>,
+        activate: bool,
+        file_bytes: u64,
+    },
     Open,
     SealOldest,
     PublishOldest(Vec<(Vec<u8>, Vec<u8>)>),
     Activate(usize),
-    RollBack { to: Option<usize>, hold: bool },
+    /// Together with another dataset, which has two versions.
+    ActivateTogether(usize),
+    RollBack {
+        to: Option<usize>,
+        hold: bool,
+    },
     Hold,
     Release,
     Delete(usize),
@@ -53,6 +63,7 @@ fn steps() -> impl Strategy<Value = Vec<(Step, bool)>> {
         1 => Just(Step::SealOldest),
         2 => records().prop_map(Step::PublishOldest),
         3 => pick.clone().prop_map(Step::Activate),
+        2 => pick.clone().prop_map(Step::ActivateTogether),
         3 => (prop::option::of(pick.clone()), any::<bool>())
             .prop_map(|(to, hold)| Step::RollBack { to, hold }),
         1 => Just(Step::Hold),
@@ -141,11 +152,15 @@ impl Model {
 struct Run {
     directory: Directory,
     model: Model,
+    /// What the other dataset serves: 1 or 2.
+    other: u64,
 }
 
 impl Run {
     fn new() -> Self {
-        Self { directory: Directory::new(), model: Model { retain: 3, ..Model::default() } }
+        let directory = Directory::new();
+        push_versions(directory.store(), &dataset("other"), 2);
+        Self { directory, model: Model { retain: 3, ..Model::default() }, other: 2 }
     }
 
     fn make(&mut self) {
@@ -220,6 +235,7 @@ impl Run {
                 self.published(version, records, 4096);
             }
             Step::Activate(pick) => self.activate(picked(*pick)),
+            Step::ActivateTogether(pick) => self.activate_together(picked(*pick)),
             Step::RollBack { to, hold } => self.roll_back(to.map(picked), *hold),
             Step::Hold => {
                 let changed = self.directory.store().hold(&a, because("a test")).unwrap().changed;
@@ -256,6 +272,25 @@ impl Run {
             Some(State::Deleted) => assert_eq!(code(done), Code::VersionDeleted),
             Some(_) => assert_eq!(code(done), Code::WrongState),
             None => drop(done.unwrap_err()),
+        }
+    }
+
+    /// Both swap, or neither.
+    fn activate_together(&mut self, version: u64) {
+        let (a, beside) = (dataset("a"), 3 - self.other);
+        let activation = Activation { force: true, ..Activation::of(Version(version)) };
+        let other = (dataset("other"), Activation::of(Version(beside)));
+        let asked = BTreeMap::from([(a.clone(), activation), other]);
+        let done = self.directory.store().activate_together(&asked, because("a test"));
+        match self.model.versions.get(&version).map(|m| m.state) {
+            Some(State::Ready | State::Retired | State::Rejected | State::Bad) => {
+                let moved = &done.unwrap()[&a];
+                assert_eq!(moved.from, self.model.current.map(Version));
+                assert_eq!(moved.held, self.model.held);
+                self.model.swap(version, State::Retired);
+                self.other = beside;
+            }
+            _ => assert_eq!(done.unwrap_err().dataset, Some(a)),
         }
     }
 
@@ -316,6 +351,7 @@ impl Run {
     /// The store says of every number what the model says.
     fn check(&self) {
         let (a, store) = (dataset("a"), self.directory.store());
+        assert_eq!(current(store, &dataset("other")), Some(self.other));
         if !self.model.there {
             assert!(store.live().get(&a).is_err() || self.model.next == 0);
             return;

@@ -47,7 +47,7 @@ impl Directory {
     }
 
     pub(crate) fn try_open(&mut self) -> Result<Recovery> {
-        let (store, recovery) = Store::open(self.dir.path(), self.options)?;
+        let (store, recovery) = Store::open(self.dir.path(), self.options.clone())?;
         self.store = Some(store);
         Ok(recovery)
     }

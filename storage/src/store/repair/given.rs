@@ -27,7 +27,10 @@ impl Given {
         for (seq, record) in &salvaged.records {
             match record {
                 Record::Event(_, event) => {
-                    given.note(event.dataset(), event.version().map_or(0, |v| v.0));
+                    let number = event.version().map_or(0, |v| v.0);
+                    event.datasets().for_each(|dataset| given.note(dataset, number));
+                    let swaps = event.activations().iter();
+                    swaps.for_each(|swap| given.note(&swap.dataset, swap.to.0));
                 }
                 Record::Checkpoint(json) => match serde_json::from_str(json) {
                     Ok(catalog) => known(&mut given, &catalog),
