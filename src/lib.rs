@@ -7,6 +7,7 @@ mod ingest;
 mod looker;
 mod metrics;
 mod pushes;
+mod series;
 mod serve;
 mod server;
 mod state;

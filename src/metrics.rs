@@ -159,6 +159,11 @@ impl Metrics {
         page::render(self)
     }
 
+    /// What was counted of every dataset so far, of those versions that readers are given.
+    pub(crate) fn served(&self) -> Vec<(DatasetName, ArmTotals)> {
+        self.each().into_iter().map(|(name, metrics)| (name, metrics.served())).collect()
+    }
+
     fn each(&self) -> Vec<(DatasetName, Arc<DatasetMetrics>)> {
         let all = self.datasets.read().unwrap_or_else(PoisonError::into_inner);
         all.iter().map(|(name, metrics)| (name.clone(), Arc::clone(metrics))).collect()
@@ -200,6 +205,11 @@ impl DatasetMetrics {
     /// The counters of an arm, made when it is first read: keep them with what is served.
     pub(crate) fn arm(&self, arm: Arm) -> &Arc<ArmMetrics> {
         self.arms.get(arm)
+    }
+
+    /// What was counted of the versions that readers are given, not of those they asked for.
+    pub(crate) fn served(&self) -> ArmTotals {
+        self.totals(Arm::Current) + self.totals(Arm::Canary)
     }
 
     /// What was counted of an arm so far; nothing, if nobody has read it.

@@ -14,13 +14,14 @@ use crate::http;
 use crate::looker;
 use crate::metrics::Metrics;
 use crate::pushes::{BuildSettings, Pushes};
+use crate::series;
 use crate::server::{self, Ended, Limits, Listening, Stop};
 use crate::state::{App, AppState, count_dataset};
 use crate::sweeper::Sweeper;
 use crate::telemetry;
 
 /// Serves until a signal says to stop.
-pub(crate) fn run(config: ServeConfig) -> anyhow::Result<()> {
+pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     telemetry::start(config.log_format, &config.log_level)?;
     let stop = Stop::new();
     stop.on_signals()?;
@@ -30,6 +31,8 @@ pub(crate) fn run(config: ServeConfig) -> anyhow::Result<()> {
     // Listening comes after the directory's lock: a second server on the same directory
     // says so instead of taking a port.
     let listening = Listening::bind(config.listen)?;
+    // Port 0 has become the one that was free.
+    config.listen = listening.address();
     let metrics = Arc::new(Metrics::new());
     let pushes = Pushes::new(Arc::clone(&store), Arc::clone(&metrics), build_settings(&config));
     pushes.start().context("cannot start the threads that build")?;
@@ -46,11 +49,13 @@ pub(crate) fn run(config: ServeConfig) -> anyhow::Result<()> {
     let opening = open_in_background(&app)?;
     let sweeping = sweeper.start(&app)?;
     let looking = looker::start(&app)?;
+    let sampling = series::start(&app)?;
     let service = http::service(&app);
     let ended = server::serve(listening, &service, &limits, &metrics, &stop)?;
     app.pushes.stop();
     sweeping.stop();
     looking.stop();
+    sampling.stop();
     let _ = opening.join();
     match ended {
         Ended::Drained => info!("stopped; every request was answered"),

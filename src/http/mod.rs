@@ -8,7 +8,9 @@ mod key_history;
 mod operations;
 mod push;
 mod read;
+mod running;
 mod scan;
+mod series;
 mod versions;
 
 mod asked;
@@ -75,6 +77,9 @@ fn router(app: &AppState) -> Router {
         )
         .route("/v1/datasets/{dataset}/history", get(datasets::history))
         .route("/v1/datasets/{dataset}/diff", get(diff::diff))
+        .route("/v1/datasets/{dataset}/series", get(series::of_dataset))
+        .route("/v1/series", get(series::of_all))
+        .route("/v1/pushes", get(running::list))
         .route("/v1/datasets/{dataset}/activate", post(operations::activate))
         .route("/v1/datasets/{dataset}/rollback", post(operations::roll_back))
         .route("/v1/datasets/{dataset}/hold", post(operations::hold))
