@@ -1,6 +1,7 @@
 //! HTTP: the whole route table, and thin handlers behind it.
 
 mod batch;
+mod console;
 mod datasets;
 mod diff;
 mod health;
@@ -90,6 +91,7 @@ fn router(app: &AppState) -> Router {
         .route("/version", get(health::version))
         .route("/metrics", get(health::metrics))
         .merge(openapi::routes())
+        .merge(console::routes())
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::no_such_method)
         .layer(edge)

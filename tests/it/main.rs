@@ -24,5 +24,6 @@ mod names_and_parameters_are_strict;
 mod old_versions_go_and_good_ones_stay;
 mod openapi_and_metrics_are_there;
 mod reads_say_what_they_read;
+mod the_console_is_served_from_the_binary;
 mod the_demo_runs_to_its_end;
 mod two_versions_are_compared;
