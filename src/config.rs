@@ -104,6 +104,11 @@ settings! {
     /// Pushes get what lookups, and all other programs, leave of the processors, and next to
     /// nothing where they are always busy; false: a small share of them, always
     pushes_give_way: Switch = "true", "BOOL";
+    /// Directory of programs that the gate `check` of a dataset may name, to refuse versions by
+    /// rules of your own; without it there are none
+    checks_dir: PathBuf = "", "DIR";
+    /// Time that such a program may take; after it the version is refused
+    check_timeout: Span = "60s", "TIME";
     /// Longest data of one push, as sent, in all its parts
     max_push_bytes: Bytes = "64GiB", "SIZE";
     /// Longest answer of a batch or scan

@@ -5,6 +5,7 @@
 //! be killed and started again, and its version still becomes ready, rejected or failed.
 
 mod build;
+mod check;
 mod child;
 mod full;
 mod making;
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 use crate::http::error::Problem;
 use crate::metrics::{Metrics, PushOutcome};
 
+pub(crate) use check::Checks;
 pub(crate) use receive::{Received, Synced, receive_part};
 pub(crate) use worker::run as run_worker;
 
@@ -72,6 +74,8 @@ pub(crate) struct BuildSettings {
     pub(crate) at_once: usize,
     /// The program that has the hidden command `build-worker`: this one.
     pub(crate) program: PathBuf,
+    /// What the gate `check` asks.
+    pub(crate) checks: Checks,
 }
 
 /// The queue of sealed pushes and what is known of the running ones.
@@ -118,6 +122,11 @@ impl Pushes {
                 .spawn(move || pushes.run())?;
         }
         Ok(())
+    }
+
+    /// Whether a gate may name this check.
+    pub(crate) fn has_check(&self, name: &str) -> bool {
+        self.settings.checks.has(name)
     }
 
     /// No further build is begun. Those that run end with this process, and are begun
@@ -300,7 +309,13 @@ mod tests {
         store.receive_part(&dataset, version, part.close(PartSums::default())).unwrap();
         store.seal(&dataset, version, true, None, cause()).unwrap();
         let (sort_memory, program) = (1 << 20, "none".into());
-        let settings = BuildSettings { sort_memory, give_way: true, at_once: 1, program };
+        let settings = BuildSettings {
+            sort_memory,
+            give_way: true,
+            at_once: 1,
+            program,
+            checks: Checks::none(),
+        };
         let pushes = Pushes::new(store, Arc::new(Metrics::new()), settings);
         pushes.go_on((dataset.clone(), version), cause());
         (pushes, (dataset, version))

@@ -13,7 +13,7 @@ use crate::config::ServeConfig;
 use crate::http;
 use crate::looker;
 use crate::metrics::Metrics;
-use crate::pushes::{BuildSettings, Pushes};
+use crate::pushes::{BuildSettings, Checks, Pushes};
 use crate::series;
 use crate::server::{self, Ended, Limits, Listening, Stop};
 use crate::state::{App, AppState, count_dataset};
@@ -83,6 +83,7 @@ fn build_settings(config: &ServeConfig) -> BuildSettings {
         give_way: config.pushes_give_way.0,
         at_once: config.builds_at_once.0,
         program: program.unwrap_or_else(|| PathBuf::from("tidetable")),
+        checks: Checks { dir: config.checks_dir.clone(), timeout: config.check_timeout.0 },
     }
 }
 

@@ -10,7 +10,7 @@ use tidetable_storage::{DatasetName, Version};
 use super::Asked;
 use super::api::dataset_path;
 use super::exit::Failure;
-use super::output::{grouped, printable};
+use super::output::{cut, grouped, printable};
 
 /// Fields that are named in the text, those that changed most often.
 const FIELDS_SHOWN: usize = 20;
@@ -127,7 +127,7 @@ impl Sample {
         let key = printable(&self.key);
         let values = [(&self.from, self.from_bytes), (&self.to, self.to_bytes)];
         let mut shown = values.iter().filter_map(|(value, bytes)| match (value, bytes) {
-            (Some(value), _) => Some(cut(&printable(value.get()))),
+            (Some(value), _) => Some(cut(&printable(value.get()), VALUE_SHOWN)),
             (None, Some(bytes)) => Some(format!("({} bytes)", grouped(*bytes))),
             (None, None) => None,
         });
@@ -145,13 +145,6 @@ fn share(count: u64, of: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
     let percent = count as f64 / of as f64 * 100.0;
     format!("{percent:>8.1} %")
-}
-
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(VALUE_SHOWN) {
-        None => text.to_owned(),
-        Some((end, _)) => format!("{}…", &text[..end]),
-    }
 }
 
 #[cfg(test)]
@@ -186,7 +179,7 @@ fields of changed keys:
 
     #[test]
     fn a_long_value_is_cut_and_nothing_is_a_share_of_nothing() {
-        assert_eq!(cut(&"é".repeat(300)).chars().count(), VALUE_SHOWN + 1);
-        assert_eq!((cut("short").as_str(), share(3, 0).as_str()), ("short", ""));
+        assert_eq!(cut(&"é".repeat(300), VALUE_SHOWN).chars().count(), VALUE_SHOWN + 1);
+        assert_eq!((cut("short", VALUE_SHOWN).as_str(), share(3, 0).as_str()), ("short", ""));
     }
 }

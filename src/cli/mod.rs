@@ -29,6 +29,7 @@ mod get;
 mod history;
 mod hold;
 mod man;
+mod profile;
 mod push;
 mod reference;
 mod release;
@@ -173,6 +174,7 @@ enum Command {
     Versions(versions::VersionsArgs),
     History(history::HistoryArgs),
     Diff(diff::DiffArgs),
+    Profile(profile::ProfileArgs),
     Activate(activate::ActivateArgs),
     Rollback(rollback::RollbackArgs),
     Hold(hold::HoldArgs),
@@ -224,6 +226,7 @@ impl Cli {
             Command::Versions(args) => versions::run(args, &asked),
             Command::History(args) => history::run(args, &asked),
             Command::Diff(args) => diff::run(args, &asked),
+            Command::Profile(args) => profile::run(args, &asked),
             Command::Activate(args) => activate::run(args, &asked),
             Command::Rollback(args) => rollback::run(args, &asked),
             Command::Hold(args) => hold::run(args, &asked),
@@ -327,6 +330,8 @@ mod tests {
             "config recs retain=5 gates.min_records=10",
             "history recs --key -7",
             "diff recs 1 2 --samples 0",
+            "profile recs",
+            "profile recs 2 --against 1",
             "verify",
             "repair ./data --cut",
             "completions bash",

@@ -297,13 +297,21 @@ fn dash() -> String {
     "-".to_owned()
 }
 
-use CellAlignment::{Left, Right};
+/// The first `most` characters, and a mark if there are more.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
+pub(crate) use CellAlignment::{Left, Right};
 
 /// A table without lines: it is read by people and cut by `awk` alike.
-struct Columns(Table);
+pub(crate) struct Columns(Table);
 
 impl Columns {
-    fn new(columns: &[(&str, CellAlignment)]) -> Self {
+    pub(crate) fn new(columns: &[(&str, CellAlignment)]) -> Self {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(columns.iter().map(|(name, _)| *name));
@@ -316,11 +324,11 @@ impl Columns {
         Self(table)
     }
 
-    fn row<const N: usize>(&mut self, cells: &[String; N]) {
+    pub(crate) fn row(&mut self, cells: &[String]) {
         self.0.add_row(cells.iter().map(|cell| printable(cell)));
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let lines = self.0.lines().map(|line| line.trim_end().to_owned());
         lines.collect::<Vec<_>>().join("\n")
     }

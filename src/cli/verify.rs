@@ -180,7 +180,7 @@ mod tests {
             let mut builder = Builder::create(&out, BuildOptions::default(), &[]).unwrap();
             builder.add(b"k", n.to_string().as_bytes()).unwrap();
             let snapshot = builder.finish().unwrap().verify(&mut |_| {}).unwrap();
-            store.publish(&a, version, &snapshot, 0, Cause::default()).unwrap();
+            store.publish(&a, version, &snapshot, 0, &[], Cause::default()).unwrap();
         }
         dir
     }

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
-use tidetable_storage::{DatasetConfig, Happened};
+use tidetable_storage::{Code, DatasetConfig, Error, Gates, Happened, Opened};
 
 use super::asked::cause;
 use super::blocking::blocking;
@@ -53,12 +53,16 @@ pub(crate) async fn put(
     let cause = no_key(&cause(&headers, &request_id, None, &())?);
     let made = {
         let (app, name) = (Arc::clone(&app), name.clone());
-        let change = |before: Option<&DatasetConfig>| match before {
-            Some(before) => merged(before, body),
-            None => merged(&DatasetConfig::default(), body),
-        };
         // Merged where nobody else can: of two requests at once each keeps its change.
         blocking(move || {
+            let current = app.store.live().get(&name).and_then(|served| served.current()).ok();
+            let change = |before: Option<&DatasetConfig>| -> Answer<DatasetConfig> {
+                let before = before.cloned().unwrap_or_default();
+                let after = merged(&before, body)?;
+                refuse_unknown_fields(&before.gates, &after.gates, current.as_deref())?;
+                refuse_unknown_check(&app, &before.gates, &after.gates)?;
+                Ok(after)
+            };
             let made = app.store.change_config(&name, cause, change)?;
             app.broom.sweep_soon();
             Ok(made)
@@ -69,6 +73,41 @@ pub(crate) async fn put(
     let shown = axum::Json(DatasetResource::of(&name, catalog.dataset(&name)?));
     let status = if made { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, shown).into_response())
+}
+
+/// Refuses a gate on a field that the current version does not have: every push would be refused
+/// by it, for a slip of the pen. Gates that were set before stay as they are.
+fn refuse_unknown_fields(before: &Gates, after: &Gates, current: Option<&Opened>) -> Answer<()> {
+    let Some(current) = current else { return Ok(()) };
+    let Some(profile) = current.manifest().profile.as_ref() else { return Ok(()) };
+    let is_known = |field: &str| {
+        profile.fields.contains_key(field) || before.fields_named().any(|known| known == field)
+    };
+    let unknown = after.fields_named().find(|field| !is_known(field));
+    let Some(field) = unknown.filter(|_| profile.objects > 0 && !profile.fields_cut) else {
+        return Ok(());
+    };
+    let known: Vec<&str> = profile.fields.keys().take(20).map(String::as_str).collect();
+    let text = format!(
+        "there is no field {field:?} in the current version {}, which a gate would be set on; it has {}",
+        current.version(),
+        known.join(", ")
+    );
+    Err(Error::new(Code::InvalidSetting, text).into())
+}
+
+/// Refuses a check that the server does not have.
+fn refuse_unknown_check(app: &AppState, before: &Gates, after: &Gates) -> Answer<()> {
+    let named = after.check.as_ref().filter(|name| before.check.as_ref() != Some(*name));
+    match named {
+        Some(name) if !app.pushes.has_check(name) => {
+            let text = format!(
+                "the server has no check {name:?}: gates.check names a program in its checks_dir"
+            );
+            Err(Error::new(Code::InvalidSetting, text).into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The settings with those of the body in place of the old ones; those of `gates` too one

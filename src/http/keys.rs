@@ -95,6 +95,28 @@ impl KeyEncoding {
     }
 }
 
+/// A key as an answer shows it: as text if it is some, else in base64url, which it then says.
+#[derive(Debug, Serialize)]
+pub(crate) struct KeyText {
+    key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_encoding: Option<&'static str>,
+}
+
+impl KeyText {
+    pub(crate) fn of(key: &[u8]) -> Self {
+        match KeyEncoding::Utf8.encode(key) {
+            Some(key) => Self { key, key_encoding: None },
+            None => Self { key: BASE64URL.encode(key), key_encoding: Some("base64url") },
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> &str {
+        &self.key
+    }
+}
+
 fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|d| u8::try_from(d).ok());
     let (pairs, []) = text.as_chunks::<2>() else { return None };

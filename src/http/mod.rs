@@ -7,6 +7,7 @@ mod diff;
 mod health;
 mod key_history;
 mod operations;
+mod profile;
 mod push;
 mod read;
 mod running;
@@ -17,6 +18,8 @@ mod versions;
 mod asked;
 mod page;
 mod resources;
+
+pub(crate) use profile::profile_json;
 
 pub(crate) mod blocking;
 pub(crate) mod content_digest;
@@ -67,6 +70,7 @@ fn router(app: &AppState) -> Router {
             "/v1/datasets/{dataset}/versions/{version}",
             get(versions::get).delete(versions::delete),
         )
+        .route("/v1/datasets/{dataset}/versions/{version}/profile", get(profile::profile))
         .route("/v1/datasets/{dataset}/versions/{version}/parts", get(versions::list_parts))
         .route("/v1/datasets/{dataset}/versions/{version}/parts/{part}", put(versions::put_part))
         .route("/v1/datasets/{dataset}/versions/{version}/commit", post(versions::commit))

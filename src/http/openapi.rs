@@ -72,6 +72,8 @@ operations! {
         takes ["wait_seconds"], body None, gives [("200", "The version")] "Version";
     delete "/v1/datasets/{dataset}/versions/{version}" "pushes" "deleteVersion": "Abort a push, or delete a version that nobody serves",
         takes [], body None, gives [("200", "The version, deleted")] "Version";
+    get "/v1/datasets/{dataset}/versions/{version}/profile" "operations" "getProfile": "See what a version holds, in outline: sizes, fields, a few records",
+        takes [], body None, gives [("200", "Its profile")] "Profile";
     get "/v1/datasets/{dataset}/versions/{version}/parts" "pushes" "listParts": "List the parts that have arrived, in the order of their rows",
         takes ["limit", "cursor"], body None, gives [("200", "One page")] "Parts";
     put "/v1/datasets/{dataset}/versions/{version}/parts/{part}" "pushes" "putPart": "Send one part; the same part again takes its place",

@@ -107,7 +107,9 @@ fn try_build(
         built.map_err(|not_built| full::told(pushes, push, not_built))?;
     let snapshot = VerifiedSnapshot::vouched(&spec.out, &digest)?;
     let records = snapshot.manifest().records;
-    match store.publish(dataset, *version, &snapshot, duplicates_dropped, cause.clone()) {
+    let outside = pushes.settings.checks.ask(store, (dataset, *version), &snapshot);
+    let outside = outside.as_slice();
+    match store.publish(dataset, *version, &snapshot, duplicates_dropped, outside, cause.clone()) {
         Ok(state) => {
             let state = state.as_str();
             info!(

@@ -12,6 +12,7 @@
 mod pipeline;
 
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use crate::assembly;
 use crate::batch::Batch;
@@ -21,6 +22,7 @@ use crate::error::{Code, Error, Result};
 use crate::layout;
 use crate::manifest::{Compression, DictionaryFile, Manifest};
 use crate::names::{Key, MAX_VALUE_BYTES};
+use crate::profile::Sampler;
 use crate::values::{Dictionary, Encoder};
 use crate::verify::UnpublishedSnapshot;
 
@@ -58,6 +60,7 @@ pub struct Builder {
     dictionary: Option<DictionaryFile>,
     pipeline: Pipeline,
     batch: Batch,
+    sampler: Sampler,
     /// The key before; empty before the first, which no key is.
     last_key: Vec<u8>,
     key_bytes: u64,
@@ -93,6 +96,7 @@ impl Builder {
                 Encoder::new(options.compression, &dictionary)
             })?,
             batch: Batch::default(),
+            sampler: Sampler::new(),
             last_key: Vec::new(),
             key_bytes: 0,
             value_bytes: 0,
@@ -116,6 +120,7 @@ impl Builder {
             .at(&self.dir));
         }
         self.batch.push(key, value);
+        self.sampler.offer(key, value);
         self.key_bytes += key.len() as u64;
         self.value_bytes += value.len() as u64;
         self.last_key.clear();
@@ -133,6 +138,9 @@ impl Builder {
     /// [`Code::NoRows`] if nothing was added; no manifest is written then.
     pub fn finish(mut self) -> Result<UnpublishedSnapshot> {
         self.pipeline.send(self.batch)?;
+        // While the last files are written.
+        let sampler = self.sampler;
+        let profile = thread::spawn(move || sampler.profile());
         let (content_digest, files) = self.pipeline.finish()?;
         if files.is_empty() {
             return Err(Error::new(
@@ -147,6 +155,8 @@ impl Builder {
             value_bytes: self.value_bytes,
             content_digest,
             dictionary: self.dictionary,
+            // Without it the snapshot is whole, so it is not to fail for that.
+            profile: profile.join().ok(),
             ..Manifest::new(self.options.compression, files)
         };
         let digest = manifest.write(&self.dir)?;
@@ -200,6 +210,8 @@ mod tests {
         assert!(manifest.files.len() > 2, "{}", manifest.files.len());
         assert_eq!(manifest.records, 5000);
         assert_eq!(manifest.key_bytes, 25_000);
+        let profile = manifest.profile.as_ref().unwrap();
+        assert_eq!((profile.sampled, profile.key_bytes.max), (5000, 5));
         assert_eq!(&Manifest::read(dir.path()).unwrap().0, manifest);
     }
 

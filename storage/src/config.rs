@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, Error, Result};
+use crate::gates::Gates;
 use crate::manifest::Compression;
-use crate::names::Key;
 
 /// The settings of one dataset, each with its default. Unknown names are refused when
 /// they come from a caller.
@@ -43,34 +43,6 @@ impl Default for DatasetConfig {
     }
 }
 
-/// The limits of the gates. `null` turns one off.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Gates {
-    /// The fewest records.
-    pub min_records: Option<u64>,
-    /// By how many percent of the current version's records a version may be smaller.
-    pub max_shrink_percent: Option<f64>,
-    /// By how many percent of the current version's records a version may be larger.
-    pub max_growth_percent: Option<f64>,
-    /// Keys that must be there.
-    pub required_keys: Option<Vec<String>>,
-}
-
-/// The most keys that a gate can require.
-const MOST_REQUIRED_KEYS: usize = 1_000;
-
-impl Default for Gates {
-    fn default() -> Self {
-        Self {
-            min_records: Some(1),
-            max_shrink_percent: Some(50.0),
-            max_growth_percent: Some(400.0),
-            required_keys: None,
-        }
-    }
-}
-
 impl DatasetConfig {
     /// Says which setting is outside its range ([`Code::InvalidSetting`]).
     pub fn check(&self) -> Result<()> {
@@ -88,19 +60,7 @@ impl DatasetConfig {
         if self.retire_grace_seconds > 7 * 24 * 3600 {
             return refuse("retire_grace_seconds must be at most a week (604800)");
         }
-        let percent = |p: Option<f64>, most: f64| p.is_none_or(|p| p >= 0.0 && p <= most);
-        if !percent(self.gates.max_shrink_percent, 100.0) {
-            return refuse("gates.max_shrink_percent must be from 0 to 100, or null");
-        }
-        if !percent(self.gates.max_growth_percent, 1e9) {
-            return refuse("gates.max_growth_percent must be 0 or more, or null");
-        }
-        let required = self.gates.required_keys.as_deref().unwrap_or_default();
-        if required.len() > MOST_REQUIRED_KEYS
-            || required.iter().any(|key| Key::new(key.as_bytes()).is_err())
-        {
-            return refuse("gates.required_keys may be up to 1000 keys, none of them empty");
-        }
+        self.gates.check().or_else(|why| refuse(&why))?;
         let texts = [&self.owner, &self.description];
         if texts.into_iter().flatten().any(|t| t.len() > 4096) {
             return refuse("owner and description may have at most 4096 bytes each");

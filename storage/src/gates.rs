@@ -1,7 +1,17 @@
 //! Gates: what a version must pass before it may be activated. Pure functions of what is
 //! in the version and what is in the current one, or in those that were marked bad.
+//!
+//! Here are those that need no more than the catalogue knows; `gates/fields.rs` judges from
+//! profiles, `gates/keys.rs` from lookups, for which `store/examine.rs` opens files.
 
-use crate::config::Gates;
+mod fields;
+mod keys;
+mod limits;
+
+pub(crate) use fields::fields;
+pub(crate) use keys::{need_overlap, overlap, required_keys, sample_lookups, wrong_value};
+pub use limits::{Gates, Range, SampleLookup};
+
 use crate::event::{Stats, Verdict};
 use crate::names::Version;
 
@@ -44,30 +54,8 @@ pub(crate) fn check(gates: &Gates, new: &Stats, current: Option<&Stats>) -> Vec<
     verdicts
 }
 
-/// The name of the gate that looks keys up.
-pub(crate) const REQUIRED_KEYS: &str = "required_keys";
-/// Keys that a verdict names.
-const MISSING_NAMED: usize = 5;
-
-/// Whether all keys that are required are there.
-pub(crate) fn required_keys(required: &[String], missing: &[&str]) -> Verdict {
-    let (all, found) = (required.len(), required.len() - missing.len());
-    let mut detail = format!("{found} of {all} required keys are there");
-    if !missing.is_empty() {
-        let named: Vec<String> =
-            missing.iter().take(MISSING_NAMED).map(|key| format!("{key:?}")).collect();
-        let more = missing.len().saturating_sub(MISSING_NAMED);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        detail = format!("{detail}; missing: {}{more}", named.join(", "));
-    }
-    Verdict {
-        gate: REQUIRED_KEYS.to_owned(),
-        limit: all as f64,
-        observed: found as f64,
-        passed: missing.is_empty(),
-        detail,
-    }
-}
+/// The name of the gate that asks outside.
+pub(crate) const CHECK: &str = "check";
 
 /// Refuses a version that has the content of one that was rolled back from: a retry of the job,
 /// or another push of the same file, is not to bring it back.

@@ -21,6 +21,7 @@ mod sorter;
 
 mod batch;
 mod builder;
+mod profile;
 
 mod digest;
 mod lz4;
@@ -51,6 +52,7 @@ mod live;
 mod snapshot;
 
 mod diff;
+mod overlap;
 
 mod records;
 
@@ -87,17 +89,19 @@ pub use catalog::{
     Activation, Admission, Catalog, Dataset, Entry, Expect, Happened, Held, Hold, Keep, Moved,
     Outcome, Parked, Rollback, State,
 };
-pub use config::{DatasetConfig, Gates};
+pub use config::DatasetConfig;
 pub use diff::{Compared, Differences, differences};
 pub use digest::Digest;
 pub use error::{Code, Error, Kind, Result};
 pub use event::{Cause, Failed, Idempotency, Millis, SealedPart, Stats, Verdict};
+pub use gates::{Gates, Range, SampleLookup};
 pub use journal::{JournalFault, JournalReport, journal_check};
 pub use layout::{Layout, MANIFEST};
 pub use live::{Datasets, Lease, Live, Opened, Served, dataset_not_found};
 pub use manifest::{Compression, DictionaryFile, Manifest, SstFile};
 pub use names::{DatasetName, Key, MAX_KEY_BYTES, MAX_VALUE_BYTES, Version};
 pub use parts::{Part, PartReader, PartSums, PartWriter, WrittenPart, sha256_of};
+pub use profile::{FieldProfile, JsonType, Numbers, Profile, SampleRecord, Sizes};
 pub use record_list::{Record, RecordList};
 pub use rocks::BlockCache;
 pub use snapshot::{Scan, Snapshot};

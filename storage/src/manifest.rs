@@ -18,6 +18,7 @@ use crate::durable;
 use crate::error::{Code, Error, Result};
 use crate::layout;
 use crate::names::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use crate::profile::Profile;
 use crate::regular;
 use crate::values::Dictionary;
 
@@ -45,7 +46,7 @@ pub enum Compression {
 }
 
 /// The description of one snapshot.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// The format of this description and of the files it lists: 2.
@@ -66,6 +67,10 @@ pub struct Manifest {
     /// BLAKE3 over every record in key order; the same content has the same digest
     /// whatever the compression and the file sizes.
     pub content_digest: Digest,
+    /// What its values hold, in outline. It comes from whoever built the snapshot, and is not
+    /// verified: nothing is served from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Profile>,
     /// The data files, in key order.
     pub files: Vec<SstFile>,
 }
@@ -147,6 +152,7 @@ impl Manifest {
             key_bytes: 0,
             value_bytes: 0,
             content_digest: Digest::of(b""),
+            profile: None,
             files,
         }
     }

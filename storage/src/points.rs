@@ -137,6 +137,23 @@ impl Points {
         Candidates { points: self, mark, at, left: self.buckets[at].marked(mark) }
     }
 
+    /// A place that is drawn: any with the same likelihood.
+    pub(crate) fn draw(&self, random: &mut fastrand::Rng) -> Option<Place> {
+        // Of the places nine in ten are taken; in a table of very few records, fewer.
+        let tries = if self.records == 0 { 0 } else { 1000 };
+        (0..tries).find_map(|_| {
+            let bucket = &self.buckets[random.usize(..self.buckets.len())];
+            let bits = bucket.0[random.usize(..PLACES)];
+            (bits != 0).then(|| Place::unpack(bits))
+        })
+    }
+
+    /// The places of all records, in no order.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Place> {
+        let places = self.buckets.iter().flat_map(|bucket| bucket.0);
+        places.filter(|bits| *bits != 0).map(Place::unpack)
+    }
+
     /// How many records are in the table.
     pub(crate) fn records(&self) -> u64 {
         self.records

@@ -64,12 +64,47 @@ impl Records {
     pub(crate) fn get(&self, key: Key<'_>, value: &mut Vec<u8>) -> Result<bool> {
         let hash = KeyHash::of(key.as_bytes());
         self.recent.note(hash);
+        self.find(hash, key, value)
+    }
+
+    /// [`Records::get`] by nobody whose keys the next version is to be warmed with.
+    pub(crate) fn get_unnoticed(&self, key: Key<'_>, value: &mut Vec<u8>) -> Result<bool> {
+        self.find(KeyHash::of(key.as_bytes()), key, value)
+    }
+
+    fn find(&self, hash: KeyHash, key: Key<'_>, value: &mut Vec<u8>) -> Result<bool> {
         for place in self.points.find(hash) {
             if self.get_at(place, hash, key, value)? {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Gives `each` so many records that are drawn, key and value: each record with the same
+    /// likelihood, some of them twice; or every record once, if there are no more than that. The
+    /// numbers drawn are the same each time.
+    ///
+    /// # Errors
+    /// The first of `each`, or those of [`Records::get`].
+    pub(crate) fn sample(
+        &self,
+        most: usize,
+        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let (mut buffer, mut value) = (Vec::new(), Vec::new());
+        let mut give = |place| {
+            let entry = self.tables.entry(place, &mut buffer)?;
+            value.clear();
+            let decoded = self.decoder.decode(KeyHash::of(entry.key), entry.stored, &mut value);
+            decoded.map_err(|Damaged| self.tables.damaged(place))?;
+            each(entry.key, &value)
+        };
+        if self.points.records() <= most as u64 {
+            return self.points.all().try_for_each(give);
+        }
+        let mut random = fastrand::Rng::with_seed(2);
+        (0..most).filter_map(|_| self.points.draw(&mut random)).try_for_each(&mut give)
     }
 
     /// Gives `each` the value of each key, in order, or `None`; ends with its first error.

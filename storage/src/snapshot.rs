@@ -168,6 +168,20 @@ impl Snapshot {
 }
 
 impl Snapshot {
+    /// [`Snapshot::get_into`] of a key that nobody asked for: see [`Records::get_unnoticed`].
+    pub(crate) fn get_unnoticed(&self, key: Key<'_>, value: &mut Vec<u8>) -> Result<bool> {
+        self.records.get_unnoticed(key, value)
+    }
+
+    /// Some records, drawn fairly: see [`Records::sample`].
+    pub(crate) fn sample(
+        &self,
+        most: usize,
+        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        self.records.sample(most, each)
+    }
+
     /// All records, in key order, in large reads and past the cache of scans.
     pub(crate) fn walk(&self) -> Scan<'_> {
         Scan { stored: self.reader.read_through(), snapshot: self, value: Vec::new() }

@@ -9,6 +9,7 @@
 //! whatever can take long or fail (opening, warming, comparing) is done before it, and
 //! nothing can fail after the record (invariants 2 and 3).
 
+mod examine;
 mod pointer;
 mod push;
 mod recovery;
@@ -259,7 +260,8 @@ mod tests {
         let mut published = Vec::new();
         for (attempt, records) in [(1, 10), (2, 20)] {
             let snapshot = verified(&store.layout().build(&a, version, attempt), records, 4096);
-            let error = store.publish(&a, version, &snapshot, 0, Cause::default()).unwrap_err();
+            let error =
+                store.publish(&a, version, &snapshot, 0, &[], Cause::default()).unwrap_err();
             assert_eq!(error.code(), Code::OutcomeUnknown);
             published.push(std::fs::read(&manifest).unwrap());
         }

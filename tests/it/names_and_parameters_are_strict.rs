@@ -25,6 +25,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("POST", "/v1/datasets/{}/versions", r#"{"key":["k"],"format":"ndjson"}"#),
     ("GET", "/v1/datasets/{}/versions/1", ""),
     ("GET", "/v1/datasets/{}/versions/1/parts", ""),
+    ("GET", "/v1/datasets/{}/versions/1/profile", ""),
     ("PUT", "/v1/datasets/{}/versions/1/parts/1", "x"),
     ("POST", "/v1/datasets/{}/versions/1/commit", "{}"),
     ("POST", "/v1/datasets/{}/activate", r#"{"version":1}"#),

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::super::keys::{BASE64URL, KeyEncoding};
+use super::super::keys::KeyText;
 
 /// A longer value is not shown; its length is.
 const MOST_VALUE_BYTES: usize = 16 * 1024;
@@ -13,9 +13,8 @@ const MOST_VALUE_BYTES: usize = 16 * 1024;
 /// One key, with its values.
 #[derive(Debug, Serialize)]
 pub(super) struct Sample {
-    key: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key_encoding: Option<&'static str>,
+    #[serde(flatten)]
+    key: KeyText,
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,16 +30,11 @@ pub(super) struct Sample {
 impl Sample {
     /// A record of the two versions, `None` where one does not have it.
     pub(super) fn new(is_json: bool, key: &[u8], from: Option<&[u8]>, to: Option<&[u8]>) -> Self {
-        let (key, key_encoding) = match KeyEncoding::Utf8.encode(key) {
-            Some(text) => (text, None),
-            None => (BASE64URL.encode(key), Some("base64url")),
-        };
         let is_short = |value: &&[u8]| value.len() <= MOST_VALUE_BYTES;
         let shown = |value: Option<&[u8]>| value.filter(is_short).map(|value| show(is_json, value));
         let length = |value: Option<&[u8]>| value.filter(|value| !is_short(value)).map(<[u8]>::len);
         Self {
-            key,
-            key_encoding,
+            key: KeyText::of(key),
             from: shown(from),
             from_bytes: length(from),
             to: shown(to),
@@ -66,12 +60,12 @@ pub(super) struct Samples {
     kept: Vec<(u64, Sample)>,
     most: usize,
     offered: u64,
-    random: u64,
+    random: fastrand::Rng,
 }
 
 impl Samples {
     pub(super) fn new(most: usize) -> Self {
-        Self { kept: Vec::new(), most, offered: 0, random: 0x9e37_79b9_7f4a_7c15 }
+        Self { kept: Vec::new(), most, offered: 0, random: fastrand::Rng::with_seed(0) }
     }
 
     /// Offers a record; `make` is called only if it is kept.
@@ -81,7 +75,7 @@ impl Samples {
             self.kept.push((self.offered, make()));
             return;
         }
-        let drawn = usize::try_from(self.draw() % self.offered).unwrap_or(usize::MAX);
+        let drawn = usize::try_from(self.random.u64(..self.offered)).unwrap_or(usize::MAX);
         if let Some(place) = self.kept.get_mut(drawn) {
             *place = (self.offered, make());
         }
@@ -92,14 +86,6 @@ impl Samples {
         self.kept.sort_by_key(|(number, _)| *number);
         self.kept.into_iter().map(|(_, sample)| sample).collect()
     }
-
-    /// The next number of a xorshift generator (Marsaglia, 2003).
-    fn draw(&mut self) -> u64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random
-    }
 }
 
 #[cfg(test)]
@@ -107,7 +93,7 @@ mod tests {
     use super::*;
 
     fn keys(samples: Samples) -> Vec<String> {
-        samples.in_order().into_iter().map(|sample| sample.key).collect()
+        samples.in_order().into_iter().map(|sample| sample.key.text().to_owned()).collect()
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tidetable_storage::{
 use super::*;
 use crate::config::ServeConfig;
 use crate::http::router;
-use crate::pushes::{BuildSettings, Pushes};
+use crate::pushes::{BuildSettings, Checks, Pushes};
 use crate::server::{Ended, Limits, Listening, Service, Stop, serve};
 use crate::state::App;
 use crate::sweeper::Sweeper;
@@ -41,7 +41,13 @@ impl Stored {
         let (store, _) = Store::open(dir.path(), options).unwrap();
         let (store, metrics) = (Arc::new(store), Arc::new(Metrics::new()));
         let (sort_memory, program) = (1 << 20, "none".into());
-        let settings = BuildSettings { sort_memory, give_way: true, at_once: 1, program };
+        let settings = BuildSettings {
+            sort_memory,
+            give_way: true,
+            at_once: 1,
+            program,
+            checks: Checks::none(),
+        };
         let pushes = Pushes::new(Arc::clone(&store), Arc::clone(&metrics), settings);
         let config = ServeConfig::defaults();
         let app =
@@ -78,7 +84,7 @@ impl Stored {
             builder.add(key.as_bytes(), value.as_bytes()).unwrap();
         }
         let snapshot = builder.finish().unwrap().verify(&mut |_| {}).unwrap();
-        store.publish(&dataset, version, &snapshot, 0, Cause::default()).unwrap();
+        store.publish(&dataset, version, &snapshot, 0, &[], Cause::default()).unwrap();
         store.activate_by_itself(&dataset, version, Cause::default()).unwrap();
     }
 

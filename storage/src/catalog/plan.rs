@@ -369,6 +369,18 @@ pub enum Parked {
     Served,
 }
 
+impl Entry {
+    /// Whether its gates must be checked again before it is activated: it never served, and
+    /// another version is current than they compared it with, or its content was marked bad.
+    pub(crate) fn is_gated_against_another(&self, dataset: &Dataset) -> bool {
+        let Some(stats) = self.stats.as_ref().filter(|_| self.state == State::Ready) else {
+            return false;
+        };
+        // What they compared with may be current again, and have come back from its twin.
+        self.gated_against != dataset.current || dataset.bad_twin(stats).is_some()
+    }
+}
+
 impl Dataset {
     /// The newest version with this content that is marked bad.
     pub(crate) fn bad_twin(&self, stats: &crate::event::Stats) -> Option<(Version, &Entry)> {

@@ -1,9 +1,9 @@
 //! The swap: activate, roll back, hold, release.
 //!
-//! Order of an activation: the snapshot is opened and warmed, outside the lock. Under it the
-//! plan is checked again, then the gates if another version is current than they compared
-//! with (arithmetic on two counts), the record appended, the map swapped. A rollback takes
-//! the same steps; its target stayed open, so it swaps at once.
+//! Order of an activation: the snapshot is opened and warmed, outside the lock, and looked into
+//! if another version is current than its gates compared with. Under the lock the plan is
+//! checked again, then the gates, the record appended, the map swapped. A rollback takes the
+//! same steps; its target stayed open, so it swaps at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use crate::gates;
 use crate::live::{Datasets, Lease, Served, Slot};
 use crate::names::{DatasetName, Version};
 
+use super::examine::Examined;
 use super::push::refused;
 use super::{Store, Writer};
 
@@ -33,6 +34,13 @@ impl Release {
     fn of(moved: Option<Moved>) -> Self {
         Self { moved, passed_over: Vec::new() }
     }
+}
+
+/// A version that may be swapped in: open, warm, and looked into if it had to be.
+#[derive(Debug)]
+struct Prepared {
+    version: Version,
+    examined: Option<Examined>,
 }
 
 impl Store {
@@ -71,19 +79,22 @@ impl Store {
             return Ok(moved);
         }
         let reason = cause.reason.as_deref();
-        self.catalog().plan_activate(dataset, activation, reason)?;
-        self.warm_version(dataset, activation.version)?;
-        let mut writer = self.writer();
-        if let Some(moved) = self.moved_before(dataset, &cause)? {
-            return Ok(moved);
+        loop {
+            self.catalog().plan_activate(dataset, activation, reason)?;
+            let prepared = self.prepare(dataset, activation.version)?;
+            let mut writer = self.writer();
+            if let Some(moved) = self.moved_before(dataset, &cause)? {
+                return Ok(moved);
+            }
+            allowed(&self.catalog())?;
+            let event = self.catalog().plan_activate(dataset, activation, reason)?;
+            // Only force with a reason overrides a gate: see the plan.
+            let forced = matches!(&event, Event::Activated(planned) if planned.forced);
+            if !forced && !self.gate_again(&mut writer, dataset, &prepared)? {
+                continue;
+            }
+            return self.swap(&mut writer, dataset, cause, event);
         }
-        allowed(&self.catalog())?;
-        let event = self.catalog().plan_activate(dataset, activation, reason)?;
-        // Only force with a reason overrides a gate: see the plan.
-        if !matches!(&event, Event::Activated(planned) if planned.forced) {
-            self.gate_again(&mut writer, dataset, activation.version)?;
-        }
-        self.swap(&mut writer, dataset, cause, event)
     }
 
     /// Goes back to an earlier version, marks the one left behind as bad, and holds the
@@ -101,6 +112,7 @@ impl Store {
         let to = event.version().expect("a rollback is to a version");
         let next = self.open_version(dataset, to)?;
         let left = self.current_if_open(dataset)?;
+        let prepared = self.look_into(dataset, &next)?;
         let mut writer = self.writer();
         if let Some(moved) = self.moved_before(dataset, &cause)? {
             return Ok(moved);
@@ -113,7 +125,10 @@ impl Store {
             return Err(Error::new(Code::CurrentChanged, text));
         }
         // One that served has passed its gates; one that never did is activated like any.
-        self.gate_again(&mut writer, dataset, to)?;
+        if !self.gate_again(&mut writer, dataset, &prepared)? {
+            let text = "another version became current meanwhile: nothing was changed";
+            return Err(Error::new(Code::CurrentChanged, text));
+        }
         let moved = self.swap(&mut writer, dataset, cause, event)?;
         warm_later(next, left);
         Ok(moved)
@@ -148,16 +163,16 @@ impl Store {
         let mut release = Release::default();
         loop {
             let target = self.next_release_target(dataset, &release)?;
-            if let Some(version) = target {
-                match self.warm_version(dataset, version) {
-                    // Damage does not mend itself; anything else may pass, and is told.
-                    Err(e) if e.kind() == Kind::Corrupt => {
-                        release.passed_over.push((version, e.detail().to_owned()));
-                        continue;
-                    }
-                    opened => opened?,
+            let prepared = match target.map(|version| (version, self.prepare(dataset, version))) {
+                None => None,
+                Some((_, Ok(prepared))) => Some(prepared),
+                // Damage does not mend itself; anything else may pass, and is told.
+                Some((version, Err(e))) if e.kind() == Kind::Corrupt => {
+                    release.passed_over.push((version, e.detail().to_owned()));
+                    continue;
                 }
-            }
+                Some((_, Err(e))) => return Err(e),
+            };
             let mut writer = self.writer();
             match self.outcome_before(dataset, &cause)? {
                 None => {}
@@ -169,12 +184,14 @@ impl Store {
                 continue;
             }
             let event = self.catalog().plan_release(dataset, target)?;
-            let Some(version) = target else {
+            let Some(prepared) = prepared else {
                 self.commit(&mut writer, cause, event)?;
                 return Ok(release);
             };
-            match self.gate_again(&mut writer, dataset, version) {
-                Ok(()) => {
+            let version = prepared.version;
+            match self.gate_again(&mut writer, dataset, &prepared) {
+                Ok(false) => {}
+                Ok(true) => {
                     release.moved = Some(self.swap(&mut writer, dataset, cause, event)?);
                     return Ok(release);
                 }
@@ -216,32 +233,35 @@ impl Store {
     }
 
     /// Checks the gates of a ready version again if another version is current than they
-    /// compared it with. Pure arithmetic on counts, so it may be done under the lock.
+    /// compared it with. `false`: yet another one is, with which nothing was compared; prepare it
+    /// again.
     fn gate_again(
         &self,
         writer: &mut Writer,
         dataset: &DatasetName,
-        version: Version,
-    ) -> Result<()> {
-        let (verdicts, against) = {
+        prepared: &Prepared,
+    ) -> Result<bool> {
+        let version = prepared.version;
+        let (mut verdicts, against) = {
             let catalog = self.catalog();
-            let entry = catalog.entry(dataset, version)?;
-            let Some(stats) = entry.stats.as_ref().filter(|_| entry.state == State::Ready) else {
-                return Ok(());
-            };
-            let all = catalog.dataset(dataset)?;
-            // What they compared with may be current again, and have come back from its twin.
-            if entry.gated_against == all.current && all.bad_twin(stats).is_none() {
-                return Ok(());
+            if !catalog.entry(dataset, version)?.is_gated_against_another(catalog.dataset(dataset)?)
+            {
+                return Ok(true);
             }
-            let (mut verdicts, against) = catalog.gate(dataset, stats)?;
-            // A version does not change, so neither does which keys it has.
-            let looked_up = entry.gates.iter().filter(|v| v.gate == gates::REQUIRED_KEYS);
-            verdicts.extend(looked_up.cloned());
-            (verdicts, against)
+            let stats = catalog.entry(dataset, version)?.stats.clone().unwrap_or_default();
+            catalog.gate(dataset, &stats)?
         };
+        let Some(examined) = prepared.examined.as_ref().filter(|e| e.against == against) else {
+            return Ok(false);
+        };
+        verdicts.extend_from_slice(&examined.verdicts);
+        // What was said outside was said of the version alone.
+        let catalog = self.catalog();
+        let outside = catalog.entry(dataset, version)?.gates.iter();
+        verdicts.extend(outside.filter(|v| v.gate == gates::CHECK).cloned());
+        drop(catalog);
         if gates::all_passed(&verdicts) {
-            return Ok(());
+            return Ok(true);
         }
         let dataset_name = dataset.clone();
         let rejected = Rejected { dataset: dataset_name, version, gates: verdicts, against };
@@ -283,14 +303,25 @@ impl Store {
         Ok(opened.and_then(std::result::Result::ok).cloned())
     }
 
-    /// Opens and warms what is to become current. Also if it was opened long ago: what is
-    /// looked up has changed since.
-    fn warm_version(&self, dataset: &DatasetName, version: Version) -> Result<()> {
+    /// Opens and warms what is to become current, also if it was opened long ago: what is
+    /// looked up has changed since. Looks into it if its gates must be checked again.
+    fn prepare(&self, dataset: &DatasetName, version: Version) -> Result<Prepared> {
         let next = self.open_version(dataset, version)?;
         if let Some(current) = self.current_if_open(dataset)? {
             next.warm_like(&current);
         }
-        Ok(())
+        self.look_into(dataset, &next)
+    }
+
+    /// Looks into a version if its gates must be checked again.
+    fn look_into(&self, dataset: &DatasetName, next: &Lease) -> Result<Prepared> {
+        let version = next.version();
+        let is_due = {
+            let catalog = self.catalog();
+            catalog.entry(dataset, version)?.is_gated_against_another(catalog.dataset(dataset)?)
+        };
+        let examined = is_due.then(|| self.examine(dataset, next)).transpose()?;
+        Ok(Prepared { version, examined })
     }
 
     /// Shows readers what an event changed.

@@ -1,23 +1,21 @@
 //! The push path's half of the store: a number, the parts sealed, the snapshot published.
 
 use std::path::Path;
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 
 use crate::catalog::{
     Activation, Admission, Catalog, Entry, Expect, Moved, Outcome, Parked, State,
 };
-use crate::digest::Digest;
 use crate::durable;
 use crate::error::{Code, Error, Result};
 use crate::event::{Cause, Event, Failed, Published, SealedPart, Stats, Verdict};
-use crate::gates;
-use crate::names::{DatasetName, Key, Version};
+use crate::names::{DatasetName, Version};
 use crate::parts::{self, Part, PartWriter, WrittenPart};
 use crate::snapshot::Snapshot;
 use crate::verify::VerifiedSnapshot;
 
-use super::Store;
 use super::pointer::other_request;
+use super::{Store, Writer};
 
 /// What came of a version that became ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,13 +171,14 @@ impl Store {
     }
 
     /// Moves a verified snapshot into place, checks its gates and makes it `ready`, or
-    /// `rejected`. Its staging goes.
+    /// `rejected`. Its staging goes. `outside`: what checks have said of it that are not ours.
     pub fn publish(
         &self,
         dataset: &DatasetName,
         version: Version,
         snapshot: &VerifiedSnapshot,
         duplicates_dropped: u64,
+        outside: &[Verdict],
         cause: Cause,
     ) -> Result<State> {
         // Of two attempts at one version the second must not clear away the place that the
@@ -197,25 +196,14 @@ impl Store {
             content_digest: manifest.content_digest.to_string(),
         };
         let place = self.versions.publish(snapshot, dataset, version)?;
-        let looked_up = self.look_up_required(dataset, version, &place, snapshot.digest());
-        let mut writer = self.writer();
-        let state = {
-            let catalog = self.catalog();
-            // The push may have been deleted while its files were moved.
-            catalog.check_publish(dataset, version).map(|_| {
-                let (mut verdicts, against) = catalog.gate(dataset, &stats)?;
-                verdicts.extend(looked_up?);
-                Ok((verdicts, against))
-            })
-        };
-        let (gates, against) = match state.flatten() {
-            Ok(gated) => gated,
-            Err(error) => {
-                drop(writer);
-                self.clear_away(&place);
-                return Err(error);
-            }
-        };
+        let (mut writer, gates, against) =
+            match self.gate_published(dataset, version, snapshot, &place, &stats, outside) {
+                Ok(gated) => gated,
+                Err(error) => {
+                    self.clear_away(&place);
+                    return Err(error);
+                }
+            };
         let event = Event::Published(Published {
             dataset: dataset.clone(),
             version,
@@ -237,24 +225,32 @@ impl Store {
         Ok(self.catalog().entry(dataset, version)?.state)
     }
 
-    /// What the gate that requires keys says of the files in `place`, if it is on.
-    fn look_up_required(
+    /// What the gates say of a version in its place, compared with the current one; with the
+    /// lock, under which that stays the current one.
+    fn gate_published(
         &self,
         dataset: &DatasetName,
         version: Version,
+        snapshot: &VerifiedSnapshot,
         place: &Path,
-        digest: &Digest,
-    ) -> Result<Option<Verdict>> {
-        let required = self.catalog().dataset(dataset)?.config.gates.required_keys.clone();
-        let Some(required) = required.filter(|keys| !keys.is_empty()) else { return Ok(None) };
-        let snapshot = Snapshot::open(place, version, digest, &self.opener.cache)?;
-        let mut missing = Vec::new();
-        for key in &required {
-            if snapshot.get(Key::new(key.as_bytes())?)?.is_none() {
-                missing.push(key.as_str());
+        stats: &Stats,
+        outside: &[Verdict],
+    ) -> Result<(MutexGuard<'_, Writer>, Vec<Verdict>, Option<Version>)> {
+        let opened = Snapshot::open(place, version, snapshot.digest(), &self.opener.cache)?;
+        loop {
+            let examined = self.examine(dataset, &opened)?;
+            let writer = self.writer();
+            let catalog = self.catalog();
+            // The push may have been deleted while its files were moved.
+            catalog.check_publish(dataset, version)?;
+            let (mut verdicts, against) = catalog.gate(dataset, stats)?;
+            if examined.against == against {
+                verdicts.extend(examined.verdicts);
+                verdicts.extend_from_slice(outside);
+                drop(catalog);
+                return Ok((writer, verdicts, against));
             }
         }
-        Ok(Some(gates::required_keys(&required, &missing)))
     }
 
     /// Activates a version that has become ready, if it is to be: its push asked for it,

@@ -41,7 +41,7 @@ fn at_each_step_of_a_push() {
     move_by_hand(&built, &layout.version(&a, version));
     steps.push(("renamed", renamed, Some(State::Building)));
 
-    store.publish(&a, version, &snapshot, 0, Cause::default()).unwrap();
+    store.publish(&a, version, &snapshot, 0, &[], Cause::default()).unwrap();
     let published = copy(directory.path());
     // Its staging is removed after the record.
     std::fs::create_dir_all(Layout::new(published.path()).parts(&a, version)).unwrap();

@@ -176,7 +176,8 @@ impl Run {
         let (a, store) = (dataset("a"), self.directory.store());
         let dir = store.layout().build(&a, Version(version), 1);
         let snapshot = build(&dir, records.iter().map(|(k, v)| (k, v)), file_bytes);
-        let state = store.publish(&a, Version(version), &snapshot, 0, Cause::default()).unwrap();
+        let state =
+            store.publish(&a, Version(version), &snapshot, 0, &[], Cause::default()).unwrap();
         let model = self.model.versions.get_mut(&version).unwrap();
         model.records = records.iter().cloned().collect();
         model.state = if records.len() < FEWEST { State::Rejected } else { State::Ready };

@@ -217,7 +217,9 @@ fn a_publication_against_a_deletion_and_another_publication() {
             })
             .collect();
         let ends = together(3, |n| match snapshots.get(n) {
-            Some(snapshot) => store.publish(&a, version, snapshot, 0, Cause::default()).map(drop),
+            Some(snapshot) => {
+                store.publish(&a, version, snapshot, 0, &[], Cause::default()).map(drop)
+            }
             None if round % 2 == 0 => store.delete(&a, version, Cause::default()),
             None => Ok(()),
         });

@@ -138,7 +138,7 @@ pub(crate) fn publish(
 ) -> State {
     let dir = store.layout().build(dataset, version, 1);
     let snapshot = build(&dir, records, 4096);
-    store.publish(dataset, version, &snapshot, 0, Cause::default()).unwrap()
+    store.publish(dataset, version, &snapshot, 0, &[], Cause::default()).unwrap()
 }
 
 /// A whole push, not activated.

@@ -15,6 +15,9 @@ from ..systems import DATASET
 from .get import PATH, gets
 from .swaps import CONNECTIONS
 
+# Not the dataset that is looked up: the measurements of swaps roll back from its versions, and what was
+# rolled back from is refused.
+PUSHED = f"{DATASET}-pushed"
 BEFORE, AT_MOST = 10, 90
 
 
@@ -56,9 +59,9 @@ def push_politely(bench, server):
     """Not activated: swaps have a measurement of their own."""
     here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     command = ["chrt", "--idle", "0", sys.executable, "-m", "yardstick.client",
-               str(server.port), DATASET, bench.data().path("ndjson"), "&activate=false"]
+               str(server.port), PUSHED, bench.data().path("ndjson"), "&activate=false"]
     return subprocess.Popen(pinned(bench.layout.server, command), cwd=here, stderr=subprocess.PIPE, text=True)
 
 
 def newest(server):
-    return client.ask(server.port, "GET", f"/v1/datasets/{DATASET}/versions?limit=1")["versions"][0]
+    return client.ask(server.port, "GET", f"/v1/datasets/{PUSHED}/versions?limit=1")["versions"][0]

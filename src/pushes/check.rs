@@ -1,0 +1,186 @@
+//! The gate `check`: a program of the operator's that is shown what a version holds, and may
+//! refuse it.
+//!
+//! Only what lies in the directory that the server's settings name can be run, so no client
+//! chooses what that is; a dataset's settings name one of them. It gets one JSON document on its
+//! standard input: `dataset`, `version`, `label`, the `profile` of the version, and `current`,
+//! that of the current one. Exit code 0 lets the version pass. With any other one, or if it
+//! takes too long, the version is refused, with the first line it wrote as the reason.
+
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use serde_json::{Value, json};
+use tidetable_storage::{DatasetName, Manifest, Store, Verdict, VerifiedSnapshot, Version};
+
+use crate::http::profile_json;
+
+/// Characters of what a check said that are kept.
+const SAID: usize = 500;
+/// Bytes of its output that are read.
+const OUTPUT: u64 = 64 * 1024;
+
+/// Where checks lie, and how long one may take.
+#[derive(Clone, Debug)]
+pub(crate) struct Checks {
+    /// Their directory; empty if there is none.
+    pub(crate) dir: PathBuf,
+    /// How long one may take.
+    pub(crate) timeout: Duration,
+}
+
+impl Checks {
+    /// There are none.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self { dir: PathBuf::new(), timeout: Duration::ZERO }
+    }
+
+    /// Whether there is a check with this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        !self.dir.as_os_str().is_empty() && self.dir.join(name).is_file()
+    }
+
+    /// What the check says that the dataset's gates name, if they name one.
+    pub(super) fn ask(
+        &self,
+        store: &Store,
+        (dataset, version): (&DatasetName, Version),
+        snapshot: &VerifiedSnapshot,
+    ) -> Option<Verdict> {
+        let (name, label, current) = {
+            let catalog = store.catalog();
+            let found = catalog.dataset(dataset).ok()?;
+            let label = catalog.entry(dataset, version).ok().and_then(|entry| entry.label.clone());
+            (found.config.gates.check.clone()?, label, found.current)
+        };
+        let current = current.and_then(|current| {
+            let served = store.live().get(dataset).ok()?;
+            let lease = served.version(current).ok()?;
+            Some(shown(current, lease.manifest()))
+        });
+        let document = json!({
+            "dataset": dataset, "version": version, "label": label,
+            "profile": shown(version, snapshot.manifest()), "current": current,
+        });
+        let began = Instant::now();
+        let said = if self.has(&name) {
+            run(&self.dir.join(&name), &document, self.timeout)
+        } else {
+            Err(format!("there is no check {name:?} in the directory of the server's checks"))
+        };
+        let (passed, why) = match said {
+            Ok(why) => (true, why),
+            Err(why) => (false, why),
+        };
+        let detail = format!("{name}: {}", if why.is_empty() { "passed" } else { &why });
+        let observed = began.elapsed().as_secs_f64();
+        let limit = self.timeout.as_secs_f64();
+        Some(Verdict { gate: "check".to_owned(), limit, observed, passed, detail })
+    }
+}
+
+fn shown(version: Version, manifest: &Manifest) -> Value {
+    profile_json(version, manifest).unwrap_or(Value::Null)
+}
+
+/// Runs the program; `Err`: why the version is refused.
+fn run(program: &Path, document: &Value, timeout: Duration) -> Result<String, String> {
+    let mut child = Command::new(program)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // Whatever it starts is ended with it.
+        .process_group(0)
+        .spawn()
+        .map_err(|e| format!("it cannot be run: {e}"))?;
+    let mut stdin = child.stdin.take().expect("standard input is piped, as asked above");
+    let document = document.to_string();
+    // It need not read all of it, or any.
+    thread::spawn(move || stdin.write_all(document.as_bytes()));
+    let stdout = read(child.stdout.take().expect("standard output is piped, as asked above"));
+    let stderr = read(child.stderr.take().expect("standard error is piped, as asked above"));
+    let status = wait(&mut child, timeout);
+    let text = |reading: thread::JoinHandle<Vec<u8>>| {
+        let bytes = reading.join().unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+        line.chars().filter(|c| !c.is_control()).take(SAID).collect::<String>()
+    };
+    let Some(status) = status else {
+        return Err(format!("it did not end within {} seconds", timeout.as_secs()));
+    };
+    let (stdout, stderr) = (text(stdout), text(stderr));
+    let said = if stdout.is_empty() { stderr } else { stdout };
+    match status.success() {
+        true => Ok(said),
+        false if said.is_empty() => Err(format!("it refused the version ({status})")),
+        false => Err(said),
+    }
+}
+
+/// Reads all, so that the program never waits for it, and keeps the beginning.
+fn read(mut from: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        let _ = from.by_ref().take(OUTPUT).read_to_end(&mut kept);
+        let _ = std::io::copy(&mut from, &mut std::io::sink());
+        kept
+    })
+}
+
+/// Waits for its end, and ends it, with all that it has started, if that takes too long: `None`.
+fn wait(child: &mut Child, timeout: Duration) -> Option<ExitStatus> {
+    let pid = Pid::from_child(child);
+    let ended = pidfd_open(pid, PidfdFlags::empty()).is_ok_and(|fd| {
+        let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: 0 };
+        let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+        poll(&mut fds, Some(&timeout)).is_ok_and(|ready| ready > 0)
+    });
+    // Its children may hold its output open.
+    let _ = kill_process_group(pid, Signal::KILL);
+    let status = child.wait().ok();
+    status.filter(|_| ended)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// What a check made of this shell script says.
+    fn said(script: &str, timeout: Duration) -> Result<String, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("check");
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        run(&path, &json!({ "version": 7, "pad": "x".repeat(200_000) }), timeout)
+    }
+
+    #[test]
+    fn the_exit_code_decides_and_the_first_line_is_the_reason() {
+        let minute = Duration::from_secs(60);
+        assert_eq!(said("cat > /dev/null", minute), Ok(String::new()));
+        assert_eq!(said("exit 0", minute), Ok(String::new()), "it need not read");
+        assert_eq!(said("echo; echo fine; echo more", minute), Ok("fine".to_owned()));
+        assert_eq!(said("echo scores fell >&2; exit 3", minute), Err("scores fell".to_owned()));
+        assert!(said("exit 3", minute).unwrap_err().contains("exit status: 3"));
+        let reads = "head -c 12 | grep -q '\"pad\":\"xxxx' && echo read; exit 1";
+        assert_eq!(said(reads, minute), Err("read".to_owned()));
+        let floods = "yes | head -c 1000000; exit 1";
+        assert_eq!(said(floods, minute), Err("y".to_owned()));
+        assert!(run(Path::new("/no/such"), &json!({}), minute).unwrap_err().contains("run"));
+    }
+
+    #[test]
+    fn what_takes_too_long_is_ended_with_all_that_it_started() {
+        let why = said("sleep 1000 & sleep 1000", Duration::from_secs(1)).unwrap_err();
+        assert_eq!(why, "it did not end within 1 seconds");
+    }
+}
