@@ -20,7 +20,7 @@ use anyhow::{Context as _, bail};
 mod file;
 mod values;
 mod webhooks;
-pub(crate) use values::{Bytes, Count, LogFormat, Span, Switch};
+pub(crate) use values::{Bytes, Count, EnvironmentName, LogFormat, Span, Switch};
 pub(crate) use webhooks::{Secret, Target};
 
 /// Variables that begin like settings and are not settings of the server.
@@ -98,6 +98,9 @@ settings! {
     /// Listen on an address that other machines can reach, though there is no TLS and no
     /// authentication yet: anyone who reaches it can read, push and roll back
     insecure: Switch = "false", "BOOL";
+    /// What this server is for, up to 32 characters: production, staging. The console shows it
+    /// above every page
+    environment: EnvironmentName = "none", "NAME";
     /// Threads that serve requests
     threads: Count = "auto", "N";
     /// Memory for sorting, for each build; what does not fit goes to disk in sorted runs

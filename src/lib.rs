@@ -9,6 +9,7 @@ mod looker;
 mod metrics;
 mod outbound;
 mod pushes;
+mod series;
 mod serve;
 mod server;
 mod state;

@@ -14,6 +14,7 @@ use crate::http;
 use crate::looker;
 use crate::metrics::Metrics;
 use crate::pushes::{BuildSettings, Checks, Pushes};
+use crate::series;
 use crate::server::{self, Ended, Limits, Listening, Stop};
 use crate::state::{App, AppState, count_dataset};
 use crate::sweeper::Sweeper;
@@ -21,7 +22,7 @@ use crate::telemetry;
 use crate::webhooks::Webhooks;
 
 /// Serves until a signal says to stop.
-pub(crate) fn run(config: ServeConfig) -> anyhow::Result<()> {
+pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     telemetry::start(config.log_format, &config.log_level)?;
     let stop = Stop::new();
     stop.on_signals()?;
@@ -34,6 +35,8 @@ pub(crate) fn run(config: ServeConfig) -> anyhow::Result<()> {
     // Listening comes after the directory's lock: a second server on the same directory
     // says so instead of taking a port.
     let listening = Listening::bind(config.listen)?;
+    // Port 0 has become the one that was free.
+    config.listen = listening.address();
     let pushes = Pushes::new(Arc::clone(&store), Arc::clone(&metrics), build_settings(&config));
     pushes.start().context("cannot start the threads that build")?;
     // Those that are built already only lack their activation; the queue sees to both.
@@ -51,11 +54,13 @@ pub(crate) fn run(config: ServeConfig) -> anyhow::Result<()> {
     let sweeping = sweeper.start(&app)?;
     let looking = looker::start(&app)?;
     app.webhooks.start().context("cannot start the thread that delivers webhooks")?;
+    let sampling = series::start(&app)?;
     let service = http::service(&app);
     let ended = server::serve(listening, &service, &limits, &metrics, &stop)?;
     app.pushes.stop();
     sweeping.stop();
     looking.stop();
+    sampling.stop();
     let _ = opening.join();
     app.webhooks.stop();
     match ended {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use tidetable_storage::{DatasetName, State, Store};
 use tokio::sync::Semaphore;
@@ -9,6 +10,7 @@ use tokio::sync::Semaphore;
 use crate::config::ServeConfig;
 use crate::metrics::{Metrics, Served};
 use crate::pushes::Pushes;
+use crate::series::Series;
 use crate::server::Stop;
 use crate::sweeper::Broom;
 use crate::webhooks::Webhooks;
@@ -29,6 +31,10 @@ pub(crate) struct App {
     pub(crate) pushes: Arc<Pushes>,
     /// What is counted.
     pub(crate) metrics: Arc<Metrics>,
+    /// How each dataset was read, minute by minute.
+    pub(crate) series: Series,
+    /// When the server was started.
+    pub(crate) started: SystemTime,
     /// How the server was configured.
     pub(crate) config: ServeConfig,
     /// Whether and how the server is to stop.
@@ -57,7 +63,21 @@ impl App {
     ) -> Self {
         let (comparing, opened) = (tokio::sync::Mutex::default(), AtomicBool::new(false));
         let receiving = Semaphore::new(BODIES_AT_ONCE);
-        Self { store, pushes, metrics, config, stop, broom, webhooks, receiving, comparing, opened }
+        let (series, started) = (Series::new(), SystemTime::now());
+        Self {
+            store,
+            pushes,
+            metrics,
+            series,
+            started,
+            config,
+            stop,
+            broom,
+            webhooks,
+            receiving,
+            comparing,
+            opened,
+        }
     }
 
     /// Every current version was opened, or could not be.

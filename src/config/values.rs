@@ -128,6 +128,27 @@ impl FromStr for Switch {
     }
 }
 
+/// What a server is for, in one word of those who run it; `none` is no name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct EnvironmentName(pub(crate) Option<String>);
+
+impl FromStr for EnvironmentName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "none" => Ok(Self(None)),
+            name if (1..=32).contains(&name.chars().count())
+                && name.trim() == name
+                && !name.chars().any(char::is_control) =>
+            {
+                Ok(Self(Some(name.to_owned())))
+            }
+            _ => Err("expected a name of 1 to 32 characters, or none"),
+        }
+    }
+}
+
 /// The form of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogFormat {
@@ -194,6 +215,12 @@ mod tests {
         assert!("yes".parse::<Switch>().is_err());
         assert!("0".parse::<Count>().is_err());
         assert!("-1".parse::<Count>().is_err());
+        let named = |text: &str| text.parse::<EnvironmentName>().map(|name| name.0);
+        assert_eq!(named("none"), Ok(None));
+        assert_eq!(named("production eu"), Ok(Some("production eu".to_owned())));
+        for bad in ["", " x", "a\nb", "x".repeat(33).as_str()] {
+            assert!(named(bad).is_err(), "{bad:?}");
+        }
         assert!("auto".parse::<Count>().unwrap().0 >= 1);
         assert!("JSON".parse::<LogFormat>().is_err());
     }

@@ -1,5 +1,7 @@
 //! Whether the server lives, is ready, which one it is, and what it counts.
 
+use std::time::UNIX_EPOCH;
+
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
@@ -7,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::extract::Query;
+use super::resources::time;
 use super::versions::NoParameters;
 use crate::metrics;
 use crate::state::{App, AppState};
@@ -52,9 +55,23 @@ fn report(app: &App, word: &str) -> Value {
     })
 }
 
-/// `GET /version`.
-pub(crate) async fn version(Query(_): Query<NoParameters>) -> axum::Json<Value> {
-    axum::Json(json!({ "name": "tidetable", "version": env!("CARGO_PKG_VERSION"), "api": "v1" }))
+/// `GET /version`: which program this is, and which of its servers.
+pub(crate) async fn version(
+    State(app): State<AppState>,
+    Query(_): Query<NoParameters>,
+) -> axum::Json<Value> {
+    let started = app.started.duration_since(UNIX_EPOCH).unwrap_or_default();
+    // A name that cannot be read is none; nothing depends on it.
+    let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    axum::Json(json!({
+        "name": "tidetable",
+        "version": env!("CARGO_PKG_VERSION"),
+        "api": "v1",
+        "environment": app.config.environment.0,
+        "hostname": hostname.as_deref().map(str::trim),
+        "listen": app.config.listen,
+        "started_at": time(u64::try_from(started.as_millis()).unwrap_or_default()),
+    }))
 }
 
 /// `GET /metrics`, for Prometheus.

@@ -1,6 +1,7 @@
 //! HTTP: the whole route table, and thin handlers behind it.
 
 mod batch;
+mod console;
 mod datasets;
 mod diff;
 mod health;
@@ -9,7 +10,9 @@ mod operations;
 mod profile;
 mod push;
 mod read;
+mod running;
 mod scan;
+mod series;
 mod together;
 mod versions;
 mod webhooks;
@@ -83,6 +86,9 @@ fn router(app: &AppState) -> Router {
         )
         .route("/v1/datasets/{dataset}/history", get(datasets::history))
         .route("/v1/datasets/{dataset}/diff", get(diff::diff))
+        .route("/v1/datasets/{dataset}/series", get(series::of_dataset))
+        .route("/v1/series", get(series::of_all))
+        .route("/v1/pushes", get(running::list))
         .route("/v1/datasets/{dataset}/activate", post(operations::activate))
         .route("/v1/datasets/{dataset}/rollback", post(operations::roll_back))
         .route("/v1/datasets/{dataset}/hold", post(operations::hold))
@@ -95,6 +101,7 @@ fn router(app: &AppState) -> Router {
         .route("/version", get(health::version))
         .route("/metrics", get(health::metrics))
         .merge(openapi::routes())
+        .merge(console::routes())
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::no_such_method)
         .layer(edge)

@@ -106,6 +106,12 @@ operations! {
 
     post "/v1/webhooks/test" "operations" "testWebhooks": "Send a test notice to every receiver of webhooks, and say what came of each",
         takes [], body None, gives [("200", "Each receiver was tried once")] "WebhookTests";
+    get "/v1/datasets/{dataset}/series" "operations" "getSeries": "Look at how a dataset was read in each minute of the last day, and is read now",
+        takes ["minutes"], body None, gives [("200", "One entry for each minute that is over, oldest first, and what happened in them")] "Series";
+    get "/v1/series" "operations" "listSeries": "Look at how every dataset is read now, by name",
+        takes ["limit", "cursor"], body None, gives [("200", "One page")] "SeriesSummaries";
+    get "/v1/pushes" "pushes" "listPushes": "List every push that is under way, whatever its dataset",
+        takes ["limit", "cursor"], body None, gives [("200", "One page")] "Pushes";
 
     get "/livez" "server" "livez": "Whether the process answers",
         takes [], body None, gives [("200", "It does")] "Health";

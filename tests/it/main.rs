@@ -26,6 +26,7 @@ mod old_versions_go_and_good_ones_stay;
 mod openapi_and_metrics_are_there;
 mod reads_say_what_they_read;
 mod several_datasets_swap_at_one_instant;
+mod the_console_is_served_from_the_binary;
 mod the_demo_runs_to_its_end;
 mod two_versions_are_compared;
 mod webhooks_tell_what_happened;

@@ -197,7 +197,7 @@ impl Stage {
     tidetable get course-recs 42
     curl {url}/v1/datasets/course-recs/keys/42
 
-server    {url}
+console   {url}/ in a browser
 API       {url}/docs
 files     {home}
 stop      Ctrl-C; the directory is removed then"

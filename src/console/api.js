@@ -1,0 +1,86 @@
+// The server's HTTP API, as the console uses it. Addresses are relative, so that the console also
+// works behind a proxy that serves it below a path.
+
+const PATIENCE_MS = 15_000;
+
+/** What the server says when it does not do what was asked (RFC 9457), or why it says nothing. */
+export class Problem extends Error {
+  constructor(document, status, body) {
+    super(document.detail ?? document.title ?? `status ${status}`);
+    this.document = document;
+    this.status = status;
+    this.code = document.code;
+    /** What was answered, also where it is no problem document. */
+    this.body = body;
+  }
+}
+
+async function ask(path, options = {}) {
+  let response;
+  try {
+    response = await fetch(path, { cache: "no-store", credentials: "same-origin", ...options });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    const text = error.name === "TimeoutError" ? "The server did not answer in time" : "The server cannot be reached";
+    throw new Problem({ title: text, detail: `${text}.`, code: "unreachable", retryable: true }, 0);
+  }
+  const text = await response.text();
+  let body;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    body = undefined;
+  }
+  if (!response.ok) {
+    const document = body?.code
+      ? body
+      : { title: `Status ${response.status}`, detail: text.slice(0, 500) || response.statusText };
+    throw new Problem(document, response.status, body);
+  }
+  return body;
+}
+
+function limited(signal) {
+  const patience = AbortSignal.timeout(PATIENCE_MS);
+  return signal ? AbortSignal.any([signal, patience]) : patience;
+}
+
+/** Reads JSON. */
+export const get = (path, signal) => ask(path, { signal: limited(signal) });
+
+/** Reads what takes as long as it takes. */
+export const getSlowly = (path, signal) => ask(path, { signal });
+
+/** The same, but null where there is none, or where the server is older than that route. */
+export async function getIfThere(path, signal) {
+  try {
+    return await get(path, signal);
+  } catch (problem) {
+    if (problem.status === 404 || problem.status === 410) return null;
+    throw problem;
+  }
+}
+
+/** All pages of a list, up to so many items. */
+export async function getAll(path, name, signal, most = 5000) {
+  const items = [];
+  let next = null;
+  do {
+    const join = path.includes("?") ? "&" : "?";
+    const page = await get(`${path}${join}limit=1000${next ? `&cursor=${encodeURIComponent(next)}` : ""}`, signal);
+    items.push(...page[name]);
+    next = page.next;
+  } while (next && items.length < most);
+  return items;
+}
+
+/** Changes something. The same key and request again does nothing twice. */
+export function send(method, path, body, idempotencyKey) {
+  const headers = { "content-type": "application/json" };
+  if (idempotencyKey) headers["idempotency-key"] = idempotencyKey;
+  return ask(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+}
+
+/** The path of a dataset, and of what is below it. */
+export const pathOf = (dataset, ...rest) =>
+  ["v1/datasets", dataset, ...rest].map((part, at) => (at === 0 ? part : encodeURIComponent(part))).join("/");

@@ -1,0 +1,31 @@
+//! `GET /v1/pushes`: every push that is under way, whatever its dataset.
+
+use axum::extract::State;
+use serde_json::{Value, json};
+use tidetable_storage::State as VersionState;
+
+use super::error::Answer;
+use super::extract::Query;
+use super::page::{PageQuery, page};
+use super::versions::resource;
+use crate::state::AppState;
+
+/// Versions whose push has not ended, by dataset, the newest first.
+pub(crate) async fn list(
+    State(app): State<AppState>,
+    Query(query): Query<PageQuery>,
+) -> Answer<axum::Json<Value>> {
+    let catalog = app.store.catalog();
+    let mut running = Vec::new();
+    for (name, dataset) in catalog.datasets() {
+        for (version, entry) in dataset.versions.iter().rev() {
+            let activating = entry.state == VersionState::Ready
+                && app.pushes.progress(&(name.clone(), *version)).is_some();
+            if entry.state.is_pushing() || activating {
+                let shown = json!(resource(&app, &catalog, name, *version)?);
+                running.push((format!("{name} {version}"), shown));
+            }
+        }
+    }
+    page("pushes", &query, running.into_iter(), |shown| shown).map(axum::Json)
+}
