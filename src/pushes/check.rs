@@ -1,11 +1,13 @@
-//! The gate `check`: a program of the operator's that is shown what a version holds, and may
-//! refuse it.
+//! The gate `check`: a program or a service of the operator's that is shown what a version
+//! holds, and may refuse it.
 //!
-//! Only what lies in the directory that the server's settings name can be run, so no client
-//! chooses what that is; a dataset's settings name one of them. It gets one JSON document on its
-//! standard input: `dataset`, `version`, `label`, the `profile` of the version, and `current`,
-//! that of the current one. Exit code 0 lets the version pass. With any other one, or if it
-//! takes too long, the version is refused, with the first line it wrote as the reason.
+//! Only what lies in the directory that the server's settings name is run or asked, so no client
+//! chooses what that is; a dataset's settings name one of them: a program `NAME`, or a file
+//! `NAME.url` with an address. It gets one JSON document, on its standard input or as the body
+//! of a POST: `dataset`, `version`, `label`, the `profile` of the version, and `current`, that
+//! of the current one. Exit code 0, or a status of success, lets the version pass. With any
+//! other one, or if it takes too long, the version is refused, with the first line it wrote or
+//! answered as the reason.
 
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
@@ -20,6 +22,7 @@ use serde_json::{Value, json};
 use tidetable_storage::{DatasetName, Manifest, Store, Verdict, VerifiedSnapshot, Version};
 
 use crate::http::profile_json;
+use crate::outbound::{Url, post_json};
 
 /// Characters of what a check said that are kept.
 const SAID: usize = 500;
@@ -44,7 +47,12 @@ impl Checks {
 
     /// Whether there is a check with this name.
     pub(crate) fn has(&self, name: &str) -> bool {
-        !self.dir.as_os_str().is_empty() && self.dir.join(name).is_file()
+        let (program, address) = self.paths(name);
+        !self.dir.as_os_str().is_empty() && (program.is_file() || address.is_file())
+    }
+
+    fn paths(&self, name: &str) -> (PathBuf, PathBuf) {
+        (self.dir.join(name), self.dir.join(format!("{name}.url")))
     }
 
     /// What the check says that the dataset's gates name, if they name one.
@@ -70,10 +78,13 @@ impl Checks {
             "profile": shown(version, snapshot.manifest()), "current": current,
         });
         let began = Instant::now();
-        let said = if self.has(&name) {
-            run(&self.dir.join(&name), &document, self.timeout)
-        } else {
-            Err(format!("there is no check {name:?} in the directory of the server's checks"))
+        let (program, address) = self.paths(&name);
+        let said = match () {
+            () if !self.has(&name) => {
+                Err(format!("there is no check {name:?} in the directory of the server's checks"))
+            }
+            () if program.is_file() => run(&program, &document, self.timeout),
+            () => post(&address, &document, self.timeout),
         };
         let (passed, why) = match said {
             Ok(why) => (true, why),
@@ -88,6 +99,20 @@ impl Checks {
 
 fn shown(version: Version, manifest: &Manifest) -> Value {
     profile_json(version, manifest).unwrap_or(Value::Null)
+}
+
+/// Asks the service whose address is in the file; `Err`: why the version is refused.
+fn post(address: &Path, document: &Value, timeout: Duration) -> Result<String, String> {
+    let url = std::fs::read_to_string(address).map_err(|e| format!("its address: {e}"))?;
+    let url = Url::parse(url.trim()).map_err(|why| format!("its address: {why}"))?;
+    let reply = post_json(&url, document.to_string().as_bytes(), &[], timeout);
+    let reply = reply.map_err(|error| error.to_string())?;
+    let said = first_line(&reply.body);
+    match reply.status {
+        200..300 => Ok(said),
+        status if said.is_empty() => Err(format!("it refused the version (status {status})")),
+        _ => Err(said),
+    }
 }
 
 /// Runs the program; `Err`: why the version is refused.
@@ -107,12 +132,8 @@ fn run(program: &Path, document: &Value, timeout: Duration) -> Result<String, St
     let stdout = read(child.stdout.take().expect("standard output is piped, as asked above"));
     let stderr = read(child.stderr.take().expect("standard error is piped, as asked above"));
     let status = wait(&mut child, timeout);
-    let text = |reading: thread::JoinHandle<Vec<u8>>| {
-        let bytes = reading.join().unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes);
-        let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-        line.chars().filter(|c| !c.is_control()).take(SAID).collect::<String>()
-    };
+    let text =
+        |reading: thread::JoinHandle<Vec<u8>>| first_line(&reading.join().unwrap_or_default());
     let Some(status) = status else {
         return Err(format!("it did not end within {} seconds", timeout.as_secs()));
     };
@@ -123,6 +144,13 @@ fn run(program: &Path, document: &Value, timeout: Duration) -> Result<String, St
         false if said.is_empty() => Err(format!("it refused the version ({status})")),
         false => Err(said),
     }
+}
+
+/// The first line that is not empty.
+fn first_line(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    line.chars().filter(|c| !c.is_control()).take(SAID).collect()
 }
 
 /// Reads all, so that the program never waits for it, and keeps the beginning.
@@ -176,6 +204,45 @@ mod tests {
         let floods = "yes | head -c 1000000; exit 1";
         assert_eq!(said(floods, minute), Err("y".to_owned()));
         assert!(run(Path::new("/no/such"), &json!({}), minute).unwrap_err().contains("run"));
+    }
+
+    /// What a service says that answers one request with this.
+    fn answered(answer: &'static str) -> Result<String, String> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let address = dir.path().join("check.url");
+        std::fs::write(&address, format!("http://{}/check\n", listener.local_addr().unwrap()))
+            .unwrap();
+        let serving = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut read = Vec::new();
+            while !read.ends_with(b"}") {
+                let mut some = [0; 1024];
+                let n = stream.read(&mut some).unwrap();
+                read.extend_from_slice(&some[..n]);
+            }
+            stream.write_all(answer.as_bytes()).unwrap();
+            String::from_utf8(read).unwrap()
+        });
+        let said = post(&address, &json!({ "version": 7 }), Duration::from_secs(60));
+        let request = serving.join().unwrap();
+        assert!(request.starts_with("POST /check ") && request.ends_with("{\"version\":7}"));
+        said
+    }
+
+    #[test]
+    fn a_service_refuses_by_its_status() {
+        assert_eq!(answered("HTTP/1.1 204 No Content\r\n\r\n"), Ok(String::new()));
+        let refused = "HTTP/1.1 422 No\r\ncontent-length: 12\r\n\r\nscores fell\n";
+        assert_eq!(answered(refused), Err("scores fell".to_owned()));
+        let broken = answered("HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n").unwrap_err();
+        assert_eq!(broken, "it refused the version (status 500)");
+        let dir = tempfile::tempdir().unwrap();
+        let address = dir.path().join("check.url");
+        let ask = || post(&address, &json!({}), Duration::from_secs(60));
+        assert!(ask().unwrap_err().contains("its address"));
+        std::fs::write(&address, "ftp://host/").unwrap();
+        assert!(ask().unwrap_err().contains("expected an address"));
     }
 
     #[test]
