@@ -1,6 +1,7 @@
 //! HTTP: the whole route table, and thin handlers behind it.
 
 mod batch;
+mod canary;
 mod datasets;
 mod diff;
 mod health;
@@ -12,6 +13,7 @@ mod read;
 mod scan;
 mod versions;
 
+mod arm;
 mod asked;
 mod page;
 mod resources;
@@ -83,6 +85,11 @@ fn router(app: &AppState) -> Router {
         .route("/v1/datasets/{dataset}/rollback", post(operations::roll_back))
         .route("/v1/datasets/{dataset}/hold", post(operations::hold))
         .route("/v1/datasets/{dataset}/release", post(operations::release))
+        .route(
+            "/v1/datasets/{dataset}/canary",
+            get(canary::get).put(canary::put).delete(canary::delete),
+        )
+        .route("/v1/datasets/{dataset}/canary/promote", post(canary::promote))
         // The server itself.
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))

@@ -64,6 +64,10 @@ pub(crate) enum Event {
     Released(OfDataset),
     /// A version was given up; its files may go.
     Deleted(Deleted),
+    /// A second version is served to a share of the units, or to another share of them.
+    CanaryStarted(CanaryStarted),
+    /// It is not any more. (One that was promoted is activated.)
+    CanaryEnded(OfDataset),
 }
 
 /// See [`Event::Created`] and [`Event::Configured`].
@@ -225,6 +229,19 @@ pub(crate) struct OfDataset {
     pub dataset: DatasetName,
 }
 
+/// See [`Event::CanaryStarted`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CanaryStarted {
+    /// Which dataset.
+    pub dataset: DatasetName,
+    /// The second version.
+    pub version: Version,
+    /// The share of the units it serves, in percent.
+    pub percent: f64,
+    /// What its units are drawn by.
+    pub experiment: String,
+}
+
 /// See [`Event::Deleted`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Deleted {
@@ -246,8 +263,9 @@ impl Event {
             Self::Published(e) => &e.dataset,
             Self::Rejected(e) => &e.dataset,
             Self::Activated(e) => &e.dataset,
-            Self::Held(e) | Self::Released(e) => &e.dataset,
+            Self::Held(e) | Self::Released(e) | Self::CanaryEnded(e) => &e.dataset,
             Self::Deleted(e) => &e.dataset,
+            Self::CanaryStarted(e) => &e.dataset,
         }
     }
 
@@ -261,11 +279,13 @@ impl Event {
             Self::Rejected(e) => Some(e.version),
             Self::Activated(e) => Some(e.to),
             Self::Deleted(e) => Some(e.version),
+            Self::CanaryStarted(e) => Some(e.version),
             Self::Created(_)
             | Self::Configured(_)
             | Self::DatasetDeleted(_)
             | Self::Held(_)
-            | Self::Released(_) => None,
+            | Self::Released(_)
+            | Self::CanaryEnded(_) => None,
         }
     }
 
@@ -285,6 +305,8 @@ impl Event {
             Self::Held(_) => "held",
             Self::Released(_) => "released",
             Self::Deleted(_) => "deleted",
+            Self::CanaryStarted(_) => "canary_started",
+            Self::CanaryEnded(_) => "canary_ended",
         }
     }
 }

@@ -1,7 +1,8 @@
 //! A data directory, open: where the two paths meet the pointer.
 //!
 //! `store/push.rs` is the push path's half (admit, seal, publish, fail), `store/pointer.rs`
-//! the swap (activate, roll back, hold, release), `store/recovery.rs` what a start does
+//! the swap (activate, roll back, hold, release), `store/canary.rs` a second version beside the
+//! current one, `store/recovery.rs` what a start does
 //! with what a crash left, `store/sweep.rs` retention. Reads go by [`Store::live`] alone
 //! and touch nothing else of this.
 //!
@@ -9,6 +10,7 @@
 //! whatever can take long or fail (opening, warming, comparing) is done before it, and
 //! nothing can fail after the record (invariants 2 and 3).
 
+mod canary;
 mod examine;
 mod pointer;
 mod push;
@@ -23,6 +25,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub use canary::CanaryChange;
 pub use pointer::Release;
 pub use push::SelfActivation;
 pub use recovery::{Recovered, Recovery};

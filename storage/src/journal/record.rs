@@ -70,6 +70,8 @@ kinds! {
     (30, 1) = Activated,
     (31, 1) = Held,
     (32, 1) = Released,
+    (33, 1) = CanaryStarted,
+    (34, 1) = CanaryEnded,
 }
 
 impl Record {
@@ -130,8 +132,8 @@ mod tests {
     use super::*;
     use crate::catalog::Catalog;
     use crate::event::{
-        Activated, Admitted, Created, DatasetDeleted, Deleted, Failed, Idempotency, OfDataset,
-        Published, Rejected, Sealed, SealedPart, Stats, Verdict,
+        Activated, Admitted, CanaryStarted, Created, DatasetDeleted, Deleted, Failed, Idempotency,
+        OfDataset, Published, Rejected, Sealed, SealedPart, Stats, Verdict,
     };
     use crate::names::{DatasetName, Version};
 
@@ -260,8 +262,18 @@ mod tests {
         ]
     }
 
+    /// Those that came later, in the order in which they did.
+    fn later_kinds() -> Vec<Event> {
+        let started = CanaryStarted {
+            dataset: dataset(),
+            version: Version(2),
+            percent: 12.5,
+            experiment: "recs-nov".to_owned(),
+        };
+        vec![Event::CanaryStarted(started), Event::CanaryEnded(OfDataset { dataset: dataset() })]
+    }
+
     fn one_of_every_record() -> Vec<Record> {
-        let events = one_of_every_kind().into_iter().zip(1..);
         let record = |(event, n): (Event, u64)| {
             let cause = Cause {
                 at: 1_700_000_000_000 + n,
@@ -276,7 +288,11 @@ mod tests {
             Record::Event(Box::new(cause), Box::new(event))
         };
         let checkpoint = Record::Checkpoint("{\"datasets\":{},\"seq\":0}".to_owned());
-        events.map(record).chain([checkpoint]).collect()
+        let first = one_of_every_kind().into_iter().zip(1..).map(record);
+        let mut records: Vec<Record> = first.chain([checkpoint]).collect();
+        let next = records.len() as u64 + 1;
+        records.extend(later_kinds().into_iter().zip(next..).map(record));
+        records
     }
 
     /// Reads one record as a start does.
@@ -315,15 +331,17 @@ mod tests {
             .collect();
         assert_eq!(
             kinds.len(),
-            14,
+            16,
             "rolled_back and rejected are two names of two kinds: {kinds:?}"
         );
     }
 
     #[test]
     fn a_checkpoint_of_format_1_is_read_for_ever() {
+        // It was frozen after these; what came later is not in it.
+        let frozen_after = one_of_every_kind().len();
         let mut catalog = Catalog::default();
-        for (record, seq) in one_of_every_record().iter().zip(1..) {
+        for (record, seq) in one_of_every_record()[..frozen_after].iter().zip(1..) {
             if let Record::Event(cause, event) = record {
                 catalog.apply(seq, cause, event);
             }
