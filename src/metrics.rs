@@ -185,10 +185,12 @@ pub(crate) struct DatasetMetrics {
     versions: AtomicU64,
     disk_bytes: AtomicU64,
     served: Mutex<Served>,
+    /// What was counted of both arms when the canary was started.
+    before_canary: Mutex<[ArmTotals; 2]>,
 }
 
 /// What is served now, as the gauges show it; times in seconds since 1970.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Served {
     /// Its number; 0 while there is none.
     pub(crate) version: u64,
@@ -202,6 +204,19 @@ pub(crate) struct Served {
     pub(crate) as_of: u64,
     /// Whether the dataset is held.
     pub(crate) held: bool,
+    /// What a share of the units is served beside it.
+    pub(crate) canary: Option<CanaryServed>,
+}
+
+/// A canary, as the gauges show it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct CanaryServed {
+    /// Its number.
+    pub(crate) version: u64,
+    /// The share of the units.
+    pub(crate) percent: f64,
+    /// Since when, in milliseconds since 1970: another time is another canary.
+    pub(crate) started_at: u64,
 }
 
 impl DatasetMetrics {
@@ -246,7 +261,25 @@ impl DatasetMetrics {
 
     /// This is served from now on.
     pub(crate) fn serves(&self, served: Served) {
-        *self.served.lock().unwrap_or_else(PoisonError::into_inner) = served;
+        let mut before = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = |served: &Served| served.canary.map(|canary| canary.started_at);
+        if since(&served) != since(&before) {
+            let mut counted = self.before_canary.lock().unwrap_or_else(PoisonError::into_inner);
+            *counted = self.of_both_arms();
+        }
+        *before = served;
+    }
+
+    /// What was counted of what is current, and of the canary, since that was started, or since
+    /// this server was.
+    pub(crate) fn since_canary(&self) -> [ArmTotals; 2] {
+        let [current, canary] = self.of_both_arms();
+        let before = *self.before_canary.lock().unwrap_or_else(PoisonError::into_inner);
+        [current - before[0], canary - before[1]]
+    }
+
+    fn of_both_arms(&self) -> [ArmTotals; 2] {
+        [Arm::Current, Arm::Canary].map(|arm| self.totals(arm))
     }
 
     /// So many versions are on disk, of so many bytes together.

@@ -8,7 +8,7 @@ use tidetable_storage::{DatasetName, State, Store};
 use tokio::sync::Semaphore;
 
 use crate::config::ServeConfig;
-use crate::metrics::{Metrics, Served};
+use crate::metrics::{CanaryServed, Metrics, Served};
 use crate::pushes::Pushes;
 use crate::series::Series;
 use crate::server::Stop;
@@ -104,7 +104,12 @@ pub(crate) fn count_dataset(store: &Store, metrics: &Metrics, name: &DatasetName
     let bytes: Vec<u64> = kept.filter_map(|e| e.stats.as_ref().map(|s| s.bytes)).collect();
     counted.keeps(bytes.len() as u64, bytes.iter().sum());
     let current = dataset.current.and_then(|v| Some((v, dataset.versions.get(&v)?)));
-    let mut served = Served { held: dataset.hold.is_some(), ..Served::default() };
+    let canary = dataset.canary.as_ref().map(|canary| CanaryServed {
+        version: canary.version.0,
+        percent: canary.percent,
+        started_at: canary.started_at,
+    });
+    let mut served = Served { held: dataset.hold.is_some(), canary, ..Served::default() };
     if let Some((version, entry)) = current.filter(|(_, e)| e.state == State::Active) {
         let stats = entry.stats.clone().unwrap_or_default();
         let as_of =

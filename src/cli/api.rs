@@ -15,6 +15,7 @@ pub(crate) struct Dataset {
     pub(crate) current: Option<u64>,
     pub(crate) held: bool,
     pub(crate) hold: Option<Hold>,
+    pub(crate) canary: Option<Canary>,
     pub(crate) config: serde_json::Map<String, serde_json::Value>,
     pub(crate) versions: u64,
     pub(crate) records: Option<u64>,
@@ -28,6 +29,38 @@ pub(crate) struct Dataset {
 #[serde(default)]
 pub(crate) struct Hold {
     pub(crate) reason: Option<String>,
+}
+
+/// A second version beside the current one, and how both do.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Canary {
+    pub(crate) version: u64,
+    pub(crate) percent: f64,
+    pub(crate) experiment: String,
+    pub(crate) started_at: String,
+    pub(crate) arms: Arms,
+    pub(crate) changed: bool,
+}
+
+/// What was counted of both.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Arms {
+    pub(crate) current: ArmCounts,
+    pub(crate) canary: ArmCounts,
+}
+
+/// What was counted of one.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ArmCounts {
+    pub(crate) lookups: u64,
+    pub(crate) hits: u64,
+    pub(crate) misses: u64,
+    pub(crate) errors: u64,
+    pub(crate) p50_us: Option<f64>,
+    pub(crate) p99_us: Option<f64>,
 }
 
 /// A version, as `GET …/versions/{v}` describes it.

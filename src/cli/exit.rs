@@ -331,6 +331,13 @@ fn hint_for(code: &str, dataset: &str, version: Option<u64>) -> Option<String> {
         "idempotency_key_reused" => {
             "a run with other data or options needs an --idempotency-key of its own".to_owned()
         }
+        "no_canary" => {
+            format!("`tidetable canary {dataset} VERSION --percent 10` starts one")
+        }
+        "canary_changed" => format!(
+            "another version is the canary by now: look (`tidetable canary {dataset}`) before \
+             it is promoted"
+        ),
         "not_held" => format!("`tidetable hold {dataset}` would hold it"),
         "disk_full" => format!(
             "reads and roll backs go on. Free space, e.g. `tidetable delete {dataset} VERSION`, \

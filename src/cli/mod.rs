@@ -19,6 +19,7 @@ mod progress;
 mod rows;
 
 mod activate;
+mod canary;
 mod completions;
 mod config;
 mod datasets;
@@ -30,6 +31,7 @@ mod history;
 mod hold;
 mod man;
 mod profile;
+mod promote;
 mod push;
 mod reference;
 mod release;
@@ -177,6 +179,8 @@ enum Command {
     Profile(profile::ProfileArgs),
     Activate(activate::ActivateArgs),
     Rollback(rollback::RollbackArgs),
+    Canary(canary::CanaryArgs),
+    Promote(promote::PromoteArgs),
     Hold(hold::HoldArgs),
     Release(release::ReleaseArgs),
     Delete(delete::DeleteArgs),
@@ -233,6 +237,8 @@ impl Cli {
             Command::Profile(args) => profile::run(args, &asked),
             Command::Activate(args) => activate::run(args, &asked),
             Command::Rollback(args) => rollback::run(args, &asked),
+            Command::Canary(args) => canary::run(args, &asked),
+            Command::Promote(args) => promote::run(args, &asked),
             Command::Hold(args) => hold::run(args, &asked),
             Command::Release(args) => release::run(args, &asked),
             Command::Delete(args) => delete::run(args, &asked),
@@ -331,6 +337,11 @@ mod tests {
             "rollback recs --to 3 --reason x --no-hold",
             "activate recs 4 --force --reason x",
             "activate recs=4 facts=2 --force --reason x",
+            "canary recs",
+            "canary recs 4 --percent 2.5 --experiment x --reason y",
+            "canary recs --percent 50",
+            "canary recs --abort --reason y",
+            "promote recs --reason y",
             "delete recs 4",
             "config recs retain=5 gates.min_records=10",
             "history recs --key -7",
@@ -362,6 +373,12 @@ mod tests {
             "get recs k --key-encoding rot13",
             "activate recs",
             "activate recs latest",
+            "canary",
+            "canary recs 4",
+            "canary recs 4 --percent many",
+            "canary recs 4 --percent 5 --abort",
+            "canary recs --experiment x",
+            "promote",
             "activate recs 4 --force",
             "activate recs=4 facts 2",
             "activate recs=4 recs=5",

@@ -9,7 +9,7 @@ use std::io::{self, IsTerminal, Write};
 use chrono::{DateTime, Utc};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use super::api::{Dataset, Event, Version};
+use super::api::{Canary, Dataset, Event, Version};
 use super::exit::Failure;
 
 /// Standard output, for people or for programs.
@@ -100,11 +100,16 @@ pub(crate) fn datasets_table(datasets: &[Dataset], now: DateTime<Utc>) -> String
     for d in datasets {
         let hold =
             d.hold.as_ref().and_then(|hold| hold.reason.as_deref()).filter(|r| !r.is_empty());
-        let note = match (d.held, hold) {
+        let mut note = match (d.held, hold) {
             (false, _) => String::new(),
             (true, None) => "held".to_owned(),
             (true, Some(reason)) => format!("held: {reason}"),
         };
+        if let Some(canary) = &d.canary {
+            let before = if note.is_empty() { "" } else { "; " };
+            let share = format!("{before}canary {}, {} %", canary.version, canary.percent);
+            note.push_str(&share);
+        }
         table.row(&[
             d.dataset.clone(),
             d.current.map_or_else(dash, |v| v.to_string()),
@@ -179,6 +184,44 @@ pub(crate) fn history_table(events: &[Event]) -> String {
         ]);
     }
     table.text()
+}
+
+/// The table of `tidetable canary DATASET`: what is current, and the canary below it.
+pub(crate) fn canary_table(current: Option<u64>, canary: &Canary) -> String {
+    let mut table = Columns::new(&[
+        ("ARM", Left),
+        ("VERSION", Right),
+        ("LOOKUPS", Right),
+        ("HIT RATE", Right),
+        ("P50", Right),
+        ("P99", Right),
+        ("ERRORS", Right),
+    ]);
+    let arms = &canary.arms;
+    for (name, version, counts) in
+        [("current", current, &arms.current), ("canary", Some(canary.version), &arms.canary)]
+    {
+        let looked_up = counts.hits + counts.misses;
+        #[expect(clippy::cast_precision_loss, reason = "shown with four digits")]
+        let hit_rate = 100.0 * counts.hits as f64 / looked_up as f64;
+        table.row(&[
+            name.to_owned(),
+            version.map_or_else(dash, |v| v.to_string()),
+            grouped(counts.lookups),
+            if looked_up == 0 { dash() } else { format!("{hit_rate:.2} %") },
+            counts.p50_us.map_or_else(dash, microseconds),
+            counts.p99_us.map_or_else(dash, microseconds),
+            grouped(counts.errors),
+        ]);
+    }
+    table.text()
+}
+
+/// A short time: `3.5 µs`, `140 µs`, `1.2 ms`.
+fn microseconds(us: f64) -> String {
+    let (n, unit) = if us < 999.5 { (us, "µs") } else { (us / 1000.0, "ms") };
+    let digits = usize::from(n < 9.95);
+    format!("{n:.digits$} {unit}")
 }
 
 /// `41 → 42`, or `none → 42`.

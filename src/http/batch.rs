@@ -7,14 +7,15 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use tidetable_storage::{DatasetName, Key, Lease, Served, Version, dataset_not_found};
 
+use super::arm::{Choice, Reader};
 use super::blocking::blocking;
 use super::error::{Answer, Fault, Problem};
 use super::extract::{Dataset, Json, Query, optional_version};
@@ -22,7 +23,6 @@ use super::fields::Fields;
 use super::keys::KeyEncoding;
 use super::read::{lease, stamp};
 use super::versions::NoParameters;
-use crate::metrics::Arm;
 use crate::state::AppState;
 use crate::telemetry::RequestId;
 
@@ -64,14 +64,18 @@ pub(crate) async fn batch_get(
     State(app): State<AppState>,
     Dataset(dataset): Dataset,
     Query(_): Query<NoParameters>,
+    headers: HeaderMap,
     Json(request): Json<BatchRequest>,
 ) -> Answer<Response> {
+    let reader = Reader::of(&headers)?;
     check_keys(&app, request.keys.len())?;
     let served = app.store.live().get(&dataset)?;
-    let (version, mut out) = look_up(&app, &served, request, 0).await?;
+    let choice = reader.chooses(&served, request.version, None);
+    let (version, mut out) = look_up(&app, &served, request, choice, 0).await?;
     out.push(b'}');
     let mut response = json_answer(out);
     stamp(response.headers_mut(), &served, version);
+    choice.stamp(response.headers_mut());
     Ok(response)
 }
 
@@ -80,8 +84,10 @@ pub(crate) async fn batches_get(
     State(app): State<AppState>,
     request_id: RequestId,
     Query(_): Query<NoParameters>,
+    headers: HeaderMap,
     Json(request): Json<BatchesRequest>,
 ) -> Answer<Response> {
+    let reader = Reader::of(&headers)?;
     check_keys(&app, request.requests.iter().map(|r| r.keys.len()).sum())?;
     check_keys(&app, request.requests.len())?;
     let datasets = app.store.live().at_one_instant();
@@ -95,7 +101,7 @@ pub(crate) async fn batches_get(
         out.extend_from_slice(&name);
         let before = out.len();
         out.push(b',');
-        if let Err(problem) = answer_one(&app, &datasets, named, &mut out).await {
+        if let Err(problem) = answer_one(&app, &datasets, named, &reader, &mut out).await {
             if problem.code() == Fault::AnswerTooLarge.code() {
                 return Err(problem);
             }
@@ -114,13 +120,18 @@ async fn answer_one(
     app: &AppState,
     datasets: &tidetable_storage::Datasets,
     named: NamedBatch,
+    reader: &Reader<'_>,
     out: &mut Vec<u8>,
 ) -> Answer<()> {
     let NamedBatch { dataset, keys, fields, version, key_encoding } = named;
     let dataset = DatasetName::parse(&dataset)?;
     let served = datasets.get(&dataset).ok_or_else(|| dataset_not_found(&dataset))?;
+    let choice = reader.chooses(served, version, None);
     let request = BatchRequest { keys, fields, version, key_encoding };
-    let (_, results) = look_up(app, served, request, out.len()).await?;
+    if let Some(arm) = choice.told() {
+        out.extend_from_slice(format!("\"arm\":\"{}\",", arm.as_str()).as_bytes());
+    }
+    let (_, results) = look_up(app, served, request, choice, out.len()).await?;
     // The caller has written the brace that opens, and the comma before.
     out.extend_from_slice(&results[1..]);
     Ok(())
@@ -133,10 +144,10 @@ async fn look_up(
     app: &AppState,
     served: &Arc<Served>,
     request: BatchRequest,
+    choice: Choice,
     before: usize,
 ) -> Answer<(Version, Vec<u8>)> {
-    let arm = if request.version.is_some() { Arm::Pinned } else { Arm::Current };
-    let snapshot = lease(served, request.version).await?;
+    let snapshot = lease(served, choice.version).await?;
     let version = snapshot.version();
     let fields = request.fields.map(Fields::new).transpose()?;
     let most = app.config.max_answer_bytes.as_usize();
@@ -145,7 +156,7 @@ async fn look_up(
     let is_json = served.is_json;
     let dataset = app.metrics.dataset(&served.name);
     dataset.batch(batch.keys.len());
-    let counted = dataset.arm(arm);
+    let counted = dataset.arm(choice.arm);
     let began = Instant::now();
     let results = if batch.in_memory()? {
         batch.results(is_json)

@@ -19,7 +19,7 @@ pub(crate) async fn livez(Query(_): Query<NoParameters>) -> axum::Json<Value> {
     axum::Json(json!({ "status": "ok" }))
 }
 
-/// `GET /readyz`: 200 once every current version is open. A damaged one is reported and
+/// `GET /readyz`: 200 once every current version, and every canary, is open. A damaged one is reported and
 /// not waited for: the other datasets are served.
 pub(crate) async fn readyz(State(app): State<AppState>, Query(_): Query<NoParameters>) -> Response {
     let (status, word) = if app.stop.is_asked() {
@@ -36,10 +36,10 @@ fn report(app: &App, word: &str) -> Value {
     let datasets = app.store.live().at_one_instant();
     let mut unusable: Vec<Value> = Vec::new();
     for (name, served) in datasets.iter() {
-        if let Some(fault) = served.fault() {
+        for (version, fault) in served.faults() {
             unusable.push(json!({
                 "dataset": name,
-                "version": served.current_version(),
+                "version": version,
                 "code": fault.code().as_str(),
                 "detail": fault.detail(),
             }));

@@ -1,6 +1,7 @@
 //! HTTP: the whole route table, and thin handlers behind it.
 
 mod batch;
+mod canary;
 mod console;
 mod datasets;
 mod diff;
@@ -17,6 +18,7 @@ mod together;
 mod versions;
 mod webhooks;
 
+mod arm;
 mod asked;
 mod page;
 mod resources;
@@ -95,6 +97,11 @@ fn router(app: &AppState) -> Router {
         .route("/v1/datasets/{dataset}/release", post(operations::release))
         .route("/v1/activate", post(together::activate))
         .route("/v1/webhooks/test", post(webhooks::test))
+        .route(
+            "/v1/datasets/{dataset}/canary",
+            get(canary::get).put(canary::put).delete(canary::delete),
+        )
+        .route("/v1/datasets/{dataset}/canary/promote", post(canary::promote))
         // The server itself.
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))

@@ -50,16 +50,16 @@ macro_rules! operations {
 
 operations! {
     get "/v1/datasets/{dataset}/keys/{key}" "reads" "getKey": "Look one key up in the current version, or in a kept one",
-        takes ["key_encoding", "fields", "read_version", "If-None-Match"], body None,
+        takes ["key_encoding", "fields", "read_version", "If-None-Match", "Tidetable-Unit", "Tidetable-Arm"], body None,
         gives [("200", "The stored bytes"), ("304", "The client has this value already")] "*/*";
     get "/v1/datasets/{dataset}/keys/{key}/history" "reads" "getKeyHistory": "Look one key up in every version that is kept, newest first",
         takes ["key_encoding", "fields"], body None, gives [("200", "One value, or its absence, for each version")] "KeyHistory";
     post "/v1/datasets/{dataset}/batch-get" "reads" "batchGet": "Look many keys up, all in one version",
-        takes [], body Some("BatchRequest"), gives [("200", "One result for each key, in the order asked")] "BatchAnswer";
+        takes ["Tidetable-Unit", "Tidetable-Arm"], body Some("BatchRequest"), gives [("200", "One result for each key, in the order asked")] "BatchAnswer";
     post "/v1/batch-get" "reads" "batchGetSeveral": "Look keys up in several datasets, as they stood at one instant",
-        takes [], body Some("BatchesRequest"), gives [("200", "One answer for each dataset; one that failed has its error in its place")] "BatchesAnswer";
+        takes ["Tidetable-Unit", "Tidetable-Arm"], body Some("BatchesRequest"), gives [("200", "One answer for each dataset; one that failed has its error in its place")] "BatchesAnswer";
     get "/v1/datasets/{dataset}/scan" "reads" "scan": "Read the records of a prefix in key order, page by page, all of one version",
-        takes ["prefix", "limit", "cursor", "read_version", "key_encoding", "fields"], body None, gives [("200", "One page")] "ScanAnswer";
+        takes ["prefix", "limit", "cursor", "read_version", "key_encoding", "fields", "Tidetable-Unit", "Tidetable-Arm"], body None, gives [("200", "One page")] "ScanAnswer";
 
     post "/v1/datasets/{dataset}/push" "pushes" "push": "Push a whole version in one request: build, verify, gate, activate",
         takes ["label", "as_of", "activate", "wait_for_end", "Idempotency-Key", "Content-Digest"], body Some("*/*"),
@@ -112,6 +112,14 @@ operations! {
         takes ["limit", "cursor"], body None, gives [("200", "One page")] "SeriesSummaries";
     get "/v1/pushes" "pushes" "listPushes": "List every push that is under way, whatever its dataset",
         takes ["limit", "cursor"], body None, gives [("200", "One page")] "Pushes";
+    get "/v1/datasets/{dataset}/canary" "operations" "getCanary": "Look at the canary, and at how both arms do",
+        takes [], body None, gives [("200", "It runs")] "Canary";
+    put "/v1/datasets/{dataset}/canary" "operations" "putCanary": "Serve a second version to a share of the units, or change the share",
+        takes [], body Some("CanaryRequest"), gives [("200", "It runs; `changed` says whether it did not before")] "Canary";
+    delete "/v1/datasets/{dataset}/canary" "operations" "endCanary": "End the canary: everybody is served the current version again",
+        takes ["end_reason"], body None, gives [("200", "It is over")] "CanaryEnded";
+    post "/v1/datasets/{dataset}/canary/promote" "operations" "promoteCanary": "Make the canary the current version",
+        takes ["Idempotency-Key"], body Some("PromoteRequest"), gives [("200", "The swap was made")] "Moved";
 
     get "/livez" "server" "livez": "Whether the process answers",
         takes [], body None, gives [("200", "It does")] "Health";

@@ -151,7 +151,8 @@ pub(crate) async fn release(
     let cause = cause(&headers, &request_id, request.reason.clone(), &("release", &request))?;
     operate(&app, dataset, cause, |store, dataset, cause| {
         let released = store.release(dataset, cause)?;
-        let detail = detail_of(&released);
+        let has_canary = store.catalog().dataset(dataset)?.canary.is_some();
+        let detail = detail_of(&released, has_canary);
         let activated = released.moved.map(|moved| json!({ "from": moved.from, "to": moved.to }));
         let passed_over = released.passed_over.iter();
         let passed_over: Vec<Value> = passed_over
@@ -165,9 +166,12 @@ pub(crate) async fn release(
     .await
 }
 
-fn detail_of(released: &Release) -> String {
+fn detail_of(released: &Release, has_canary: bool) -> String {
     let mut detail = match &released.moved {
         Some(moved) => format!("version {} is current", moved.to),
+        None if has_canary => {
+            "a canary runs, so nothing was activated: what is served stays the same".to_owned()
+        }
         None => "no ready version waited to be activated: what is served stays the same".to_owned(),
     };
     for (version, reason) in &released.passed_over {
@@ -189,7 +193,7 @@ pub(super) fn expect(current: Option<Option<Version>>) -> Expect {
 }
 
 /// Every operation waits for the journal's disk, and may change what the gauges show.
-async fn operate<T: Send + 'static>(
+pub(super) async fn operate<T: Send + 'static>(
     app: &AppState,
     dataset: DatasetName,
     cause: Cause,

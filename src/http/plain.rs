@@ -1,5 +1,5 @@
 //! The plainest lookup, answered without the router: `GET` of one key of a dataset's
-//! current version, by a client that asks for nothing else.
+//! current version, or of its canary, by a client that asks for nothing else.
 //!
 //! It is a shorter way to the same answers, not an API of its own: what is parsed, looked up,
 //! counted and sent is decided where it is for all lookups (`keys.rs`, `read.rs`, `etag.rs`,
@@ -19,6 +19,7 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use tidetable_storage::{Datasets, Key, Served, Snapshot, Version};
 
+use super::arm::{Choice, Reader};
 use super::etag::ETag;
 use super::keys::KeyEncoding;
 use super::read::{content_type, key_not_found, stamp};
@@ -38,7 +39,7 @@ pub(crate) struct PlainLookups {
     bounds: Bounds,
     route: Arc<RouteMetrics>,
     /// By the address of the [`Served`] they were made from, which [`Ready::of`] keeps from
-    /// being used for another one.
+    /// being used for another one; those of its canary by the address after, where nothing is.
     ready: HashMap<usize, Ready>,
     forgotten: u64,
     date: Date,
@@ -64,7 +65,8 @@ impl PlainLookups {
         let key = decoded(lookup)?;
         let live = self.app.store.live().glance();
         let served = live.get(lookup.dataset)?;
-        let snapshot = served.current_if_open()?;
+        let choice = Reader::for_unit(lookup.unit).chooses(served, None, Some(&key));
+        let snapshot = open(served, &choice)?;
         let key = Key::new(&key).ok()?;
         // What waits for the disk is not to hold up others.
         if !snapshot.in_memory(&[key]) {
@@ -78,12 +80,12 @@ impl PlainLookups {
         }
         let end = End { date: self.date.at(began), last };
         let metrics = &self.app.metrics;
-        let ready =
-            ready_for(&mut self.ready, &mut self.forgotten, &live, served, snapshot, metrics);
+        let (all, forgotten, version) = (&mut self.ready, &mut self.forgotten, snapshot.version());
+        let ready = ready_for(all, forgotten, &live, served, &choice, version, metrics);
         let status = if found {
             ready.found(&self.value, lookup.known, &end, answers)
         } else {
-            ready.absent(served, &end, answers)
+            ready.absent(served, &choice, &end, answers)
         };
         ready.counted.looked_up(found, took);
         self.route.count(status);
@@ -107,8 +109,9 @@ impl Shortcut for PlainLookups {
         let Parsed::Lookup(lookup) = request::parse(received, self.bounds) else { return None };
         let key = decoded(&lookup)?.into_owned();
         let served = Arc::clone(self.app.store.live().glance().get(lookup.dataset)?);
+        let choice = Reader::for_unit(lookup.unit).chooses(&served, None, Some(&key));
         Some(Box::new(move || {
-            if let (Some(snapshot), Ok(key)) = (served.current_if_open(), Key::new(&key)) {
+            if let (Some(snapshot), Ok(key)) = (open(&served, &choice), Key::new(&key)) {
                 // What is wrong with it is found again by the answer, and told there.
                 let _ = snapshot.get_into(key, &mut Vec::new());
             }
@@ -124,6 +127,14 @@ fn decoded<'a>(lookup: &Lookup<'a>) -> Option<Cow<'a, [u8]>> {
     Some(Cow::Borrowed(lookup.key.as_bytes()))
 }
 
+/// The snapshot of an arm, if it is open and its files fit.
+fn open<'a>(served: &'a Served, choice: &Choice) -> Option<&'a Snapshot> {
+    match choice.arm {
+        Arm::Canary => served.canary()?.if_open(),
+        _ => served.current_if_open(),
+    }
+}
+
 /// Whether lookups may be answered here at all: not if the log is to have a line of each.
 pub(crate) fn is_allowed() -> bool {
     !edge::logs_reads()
@@ -134,7 +145,8 @@ fn ready_for<'a>(
     forgotten: &mut u64,
     live: &Datasets,
     served: &Arc<Served>,
-    snapshot: &Snapshot,
+    choice: &Choice,
+    version: Version,
     metrics: &Metrics,
 ) -> &'a mut Ready {
     if *forgotten != metrics.forgotten() {
@@ -145,8 +157,8 @@ fn ready_for<'a>(
     if all.len() > 2 * live.len() {
         all.retain(|_, ready| ready.of.strong_count() > 0);
     }
-    let address = Arc::as_ptr(served).addr();
-    all.entry(address).or_insert_with(|| Ready::new(served, snapshot.version(), metrics))
+    let address = Arc::as_ptr(served).addr() + usize::from(choice.arm == Arm::Canary);
+    all.entry(address).or_insert_with(|| Ready::new(served, choice, version, metrics))
 }
 
 /// What all answers of a served version have in common.
@@ -163,14 +175,15 @@ struct Ready {
 }
 
 impl Ready {
-    fn new(served: &Arc<Served>, version: Version, metrics: &Metrics) -> Self {
+    fn new(served: &Arc<Served>, choice: &Choice, version: Version, metrics: &Metrics) -> Self {
         let (mut kind, mut stamps) = (HeaderMap::new(), HeaderMap::new());
         kind.insert(CONTENT_TYPE, content_type(served));
         stamp(&mut stamps, served, version);
+        choice.stamp(&mut stamps);
         Self {
             of: Arc::downgrade(served),
             version,
-            counted: Arc::clone(metrics.dataset(&served.name).arm(Arm::Current)),
+            counted: Arc::clone(metrics.dataset(&served.name).arm(choice.arm)),
             kind: lines(&kind),
             stamp: lines(&stamps),
             absent: None,
@@ -206,8 +219,14 @@ impl Ready {
         StatusCode::OK
     }
 
-    fn absent(&mut self, served: &Served, end: &End<'_>, answers: &mut Vec<u8>) -> StatusCode {
-        let absent = self.absent.get_or_insert_with(|| Absent::new(served, self.version));
+    fn absent(
+        &mut self,
+        served: &Served,
+        choice: &Choice,
+        end: &End<'_>,
+        answers: &mut Vec<u8>,
+    ) -> StatusCode {
+        let absent = self.absent.get_or_insert_with(|| Absent::new(served, self.version, choice));
         absent.write(end, answers);
         StatusCode::NOT_FOUND
     }
@@ -224,9 +243,9 @@ struct Absent {
 
 impl Absent {
     /// Made by what makes all problems, with an id that is then looked for in it.
-    fn new(served: &Served, version: Version) -> Self {
+    fn new(served: &Served, version: Version, choice: &Choice) -> Self {
         let id = RequestId::fresh();
-        let problem = key_not_found(served, version);
+        let problem = key_not_found(served, version, choice);
         let body = problem.text(id.as_str()).into_bytes();
         let mut response = problem.render(id.as_str());
         let headers = response.headers_mut();

@@ -331,6 +331,10 @@ fn outcome(app: &AppState, dataset: &DatasetName, version: Version) -> Answer<Re
                 "the dataset is held: the version is ready, and waits for release or activate";
             answer(StatusCode::ACCEPTED, shown.saying(text))
         }
+        VersionState::Ready if entry.activate && of.canary.is_some() => {
+            let text = "a canary runs: the version is ready, and is not activated by itself";
+            answer(StatusCode::ACCEPTED, shown.saying(text))
+        }
         VersionState::Ready if entry.activate && Some(version) < of.current => {
             let text =
                 "ready, but not activated: the current version's push began after this one's";

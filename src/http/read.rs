@@ -11,13 +11,13 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tidetable_storage::{Error, Key, Lease, Served, Version};
 
+use super::arm::{Choice, Reader};
 use super::blocking::blocking;
 use super::error::{Answer, Fault, Problem, VERSION_HEADER};
 use super::etag::ETag;
 use super::extract::{dataset_and_key, parse_query};
 use super::fields::Fields;
 use super::keys::KeyEncoding;
-use crate::metrics::Arm;
 use crate::state::AppState;
 
 /// The parameters of a lookup.
@@ -29,7 +29,7 @@ struct LookupQuery {
     version: Option<String>,
 }
 
-/// Looks one key up in the current version, or in the one that was asked for.
+/// Looks one key up in the current version, in its canary, or in the one that was asked for.
 pub(crate) async fn get_key(
     State(app): State<AppState>,
     uri: Uri,
@@ -40,22 +40,23 @@ pub(crate) async fn get_key(
     let fields = query.fields.as_deref().map(Fields::parse).transpose()?;
     let version = query.version.as_deref().map(Version::parse).transpose()?;
     let served = app.store.live().get(&dataset)?;
-    let arm = if version.is_some() { Arm::Pinned } else { Arm::Current };
+    let reader = Reader::of(&headers)?;
+    let choice = reader.chooses(&served, version, Some(&key));
     let counted = app.metrics.dataset(&dataset);
-    let snapshot = lease(&served, version).await?;
+    let snapshot = lease(&served, choice.version).await?;
     let version = snapshot.version();
     let began = Instant::now();
     let found = look_up(snapshot, &key).await?;
-    let (took, counted) = (began.elapsed(), counted.arm(arm));
+    let (took, counted) = (began.elapsed(), counted.arm(choice.arm));
     let value = match found {
         Ok(Some(value)) => value,
         Ok(None) => {
             counted.looked_up(false, took);
-            return Err(key_not_found(&served, version));
+            return Err(key_not_found(&served, version, &choice));
         }
         Err(error) => {
             counted.failed();
-            return Err(Problem::from(error).in_version(version));
+            return Err(choice.on(Problem::from(error).in_version(version)));
         }
     };
     counted.looked_up(true, took);
@@ -63,7 +64,9 @@ pub(crate) async fn get_key(
         None => Bytes::from(value),
         Some(fields) => Bytes::from(fields.keep(&value).map_err(|p| p.in_version(version))?),
     };
-    Ok(answer(&served, version, &headers, body))
+    let mut response = answer(&served, version, &headers, body);
+    choice.stamp(response.headers_mut());
+    Ok(response)
 }
 
 /// Looks a key up: on this thread if that waits for no disk, else on another.
@@ -115,13 +118,13 @@ fn answer(served: &Served, version: Version, headers: &HeaderMap, body: Bytes) -
 }
 
 /// The answer for a key that the version does not have. It does not name the key.
-pub(crate) fn key_not_found(served: &Served, version: Version) -> Problem {
+pub(crate) fn key_not_found(served: &Served, version: Version, choice: &Choice) -> Problem {
     let text = format!("the key is not in version {version} of {}", served.name);
     let problem = Problem::new(Fault::KeyNotFound, text).in_version(version);
-    match as_of(served, version) {
+    choice.on(match as_of(served, version) {
         Some((name, value)) => problem.header(name, value),
         None => problem,
-    }
+    })
 }
 
 /// Says which version an answer came from.

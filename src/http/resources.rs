@@ -8,7 +8,9 @@ use tidetable_storage::{
     Version,
 };
 
+use super::canary::CanaryResource;
 use super::error::Problem;
+use crate::metrics::Metrics;
 use crate::pushes::{Phase, Progress};
 
 /// A dataset.
@@ -18,6 +20,7 @@ pub(crate) struct DatasetResource {
     current: Option<Version>,
     held: bool,
     hold: Option<HoldResource>,
+    canary: Option<CanaryResource>,
     config: DatasetConfig,
     versions: usize,
     records: Option<u64>,
@@ -35,7 +38,8 @@ struct HoldResource {
 }
 
 impl DatasetResource {
-    pub(crate) fn of(name: &DatasetName, dataset: &Dataset) -> Self {
+    pub(crate) fn of(name: &DatasetName, dataset: &Dataset, metrics: &Metrics) -> Self {
+        let canary = dataset.canary.as_ref();
         let current = dataset.current.and_then(|v| dataset.versions.get(&v));
         let stats = current.and_then(|entry| entry.stats.as_ref());
         let kept = |entry: &&Entry| entry.state != State::Deleted;
@@ -44,6 +48,7 @@ impl DatasetResource {
             current: dataset.current,
             held: dataset.hold.is_some(),
             hold: dataset.hold.as_ref().map(HoldResource::of),
+            canary: canary.map(|canary| CanaryResource::of(canary, &metrics.dataset(name))),
             config: dataset.config.clone(),
             versions: dataset.versions.values().filter(kept).count(),
             records: stats.map(|s| s.records),

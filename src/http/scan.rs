@@ -1,12 +1,14 @@
 //! `GET …/scan`: the records of a prefix in key order, page by page, all of one version.
 
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::Response;
 use base64::Engine as _;
 use serde::Deserialize;
 use tidetable_storage::{DatasetName, MAX_KEY_BYTES, Snapshot, Version};
 use twox_hash::XxHash64;
 
+use super::arm::Reader;
 use super::batch::{answer_too_large, json_answer, write_value};
 use super::error::{Answer, Fault, Problem};
 use super::extract::{Dataset, Query};
@@ -14,7 +16,6 @@ use super::fields::Fields;
 use super::keys::{BASE64URL, KeyEncoding};
 use super::page;
 use super::read::{lease, stamp};
-use crate::metrics::Arm;
 use crate::state::AppState;
 
 /// The first byte of a cursor.
@@ -56,13 +57,14 @@ pub(crate) async fn scan(
     State(app): State<AppState>,
     Dataset(dataset): Dataset,
     Query(query): Query<ScanQuery>,
+    headers: HeaderMap,
 ) -> Answer<Response> {
+    let reader = Reader::of(&headers)?;
     let limit = page::limit(query.limit)?;
     let fields = query.fields.as_deref().map(Fields::parse).transpose()?;
     let given = query.prefix.as_deref().map(|p| query.key_encoding.decode_prefix(p)).transpose()?;
     let longest = app.config.max_uri_bytes.as_usize() / 2;
-    let mut version = query.version.as_deref().map(Version::parse).transpose()?;
-    let arm = if version.is_some() { Arm::Pinned } else { Arm::Current };
+    let version = query.version.as_deref().map(Version::parse).transpose()?;
     let cursor = query.cursor.as_deref().map(Cursor::decode).transpose()?;
     if let Some(cursor) = &cursor {
         let same_version = version.is_none_or(|version| version == cursor.version);
@@ -72,10 +74,13 @@ pub(crate) async fn scan(
         if !same_version || !is_ours || cursor.dataset != in_short(&dataset) {
             return Err(invalid_cursor());
         }
-        version = Some(cursor.version);
     }
     let served = app.store.live().get(&dataset)?;
-    let snapshot = lease(&served, version).await?;
+    let choice = match (&cursor, version) {
+        (Some(cursor), None) => Reader::goes_on(&served, cursor.version),
+        _ => reader.chooses(&served, version, None),
+    };
+    let snapshot = lease(&served, choice.version).await?;
     let version = snapshot.version();
     let failed = |error| Problem::from(error).in_version(version);
     let (prefix, after) = match cursor {
@@ -121,9 +126,10 @@ pub(crate) async fn scan(
         None => out.extend_from_slice(b"null}"),
         Some(cursor) => out.extend_from_slice(format!("\"{}\"}}", cursor.encode()).as_bytes()),
     }
-    app.metrics.dataset(&dataset).arm(arm).scanned(count as u64);
+    app.metrics.dataset(&dataset).arm(choice.arm).scanned(count as u64);
     let mut response = json_answer(out);
     stamp(response.headers_mut(), &served, version);
+    choice.stamp(response.headers_mut());
     Ok(response)
 }
 

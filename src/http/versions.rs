@@ -275,7 +275,8 @@ pub(crate) fn waits_in_vain(
     let is_due = match entry.state {
         VersionState::Building => true,
         VersionState::Ready => {
-            entry.activate && dataset.hold.is_none() && Some(push.1) > dataset.current
+            let is_free = dataset.hold.is_none() && dataset.canary.is_none();
+            entry.activate && is_free && !entry.was_canary && Some(push.1) > dataset.current
         }
         _ => false,
     };

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::UNIX_EPOCH;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
@@ -149,18 +149,24 @@ fn write_datasets(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
     let all = metrics.each();
     let served =
         |dataset: &DatasetMetrics| *dataset.served.lock().unwrap_or_else(PoisonError::into_inner);
-    let gauges: [(&str, &str, Gauge); 6] = [
+    let gauges: [(&str, &str, Gauge); 7] = [
         ("current_version", "The version being served; 0 for none", |s| s.version),
         ("current_records", "Records in the version being served", |s| s.records),
         ("current_bytes", "Bytes on disk of the version being served", |s| s.bytes),
         ("activated_timestamp_seconds", "When it was activated", |s| s.activated_at),
         ("as_of_timestamp_seconds", "The time its data is of; 0 if not named", |s| s.as_of),
         ("held", "1 while the dataset is held", |s| u64::from(s.held)),
+        ("canary_version", "The version that is a canary; 0 for none", |s| {
+            s.canary.map_or(0, |canary| canary.version)
+        }),
     ];
     for (name, help, value) in gauges {
         let samples = all.iter().map(|(name, d)| (dataset_label(name), value(&served(d))));
         page.gauges(name, help, samples)?;
     }
+    let share = |d: &DatasetMetrics| served(d).canary.map_or(0.0, |canary| canary.percent);
+    let shares = all.iter().map(|(name, d)| (dataset_label(name), share(d)));
+    page.gauges("canary_percent", "The share of the units that a canary serves", shares)?;
     let versions = all.iter().map(|(name, d)| (dataset_label(name), d.versions.load(Relaxed)));
     page.gauges("versions", "Versions on disk", versions)?;
     let bytes = all.iter().map(|(name, d)| (dataset_label(name), d.disk_bytes.load(Relaxed)));
@@ -197,11 +203,11 @@ impl Writer<'_> {
         })
     }
 
-    fn gauges(
+    fn gauges<V: EncodeGaugeValue>(
         &mut self,
         name: &str,
         help: &str,
-        samples: impl IntoIterator<Item = (Labels, u64)>,
+        samples: impl IntoIterator<Item = (Labels, V)>,
     ) -> Result {
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         samples

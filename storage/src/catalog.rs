@@ -3,7 +3,7 @@
 //! It reads no clock and no disk, so the fold of the journal always gives the same state,
 //! and it can be checked without either. `plan.rs` says which event a request leads to, or
 //! why it may not happen; [`Catalog::apply`] is the only thing that changes the state, and
-//! it cannot fail. `retention.rs` says what may be given up.
+//! it cannot fail. `canary.rs` does both for canaries; `retention.rs` says what may be given up.
 //!
 //! Invariants kept here:
 //! - a number is given once: `next_version` only grows, also across the deletion of its
@@ -12,6 +12,7 @@
 //!   part of an [`Event::ActivatedTogether`] (invariants 2 and 10);
 //! - what a rollback would go to is never due for deletion (invariant 8).
 
+mod canary;
 mod plan;
 mod retention;
 
@@ -19,6 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+pub use canary::{Canary, CanaryStart, Promotion};
 pub use plan::{Activation, Admission, Expect, Parked, Rollback};
 pub use retention::Keep;
 
@@ -56,6 +58,9 @@ pub struct Dataset {
     pub current: Option<Version>,
     /// Why pushes are not activated by themselves, while they are not.
     pub hold: Option<Hold>,
+    /// The version that a share of the units is served, while one is.
+    #[serde(default)]
+    pub canary: Option<Canary>,
     /// Every version that is kept, and the last deleted ones.
     pub versions: BTreeMap<Version, Entry>,
     /// What happened, oldest first.
@@ -169,6 +174,12 @@ pub struct Entry {
     pub reason: Option<String>,
     /// The first places in the source at fault.
     pub problems: Vec<String>,
+    /// It was ready while a canary ran: a start does not activate it.
+    #[serde(default)]
+    pub beside_canary: bool,
+    /// It is or was a canary: it is activated by nobody but a person who names it.
+    #[serde(default)]
+    pub was_canary: bool,
 }
 
 /// One line of a dataset's history.
@@ -305,11 +316,13 @@ impl Catalog {
             _ => None,
         };
         let was_held = dataset.hold.is_some();
+        let canary = dataset.canary.as_ref().map(|canary| canary.version);
         dataset.take(cause, event);
         dataset.remember(seq, cause, event, (marked_bad, was_held));
         // A hold of what is held is recorded for its key alone: nothing happened.
         if !(was_held && matches!(event, Event::Held(_))) {
-            dataset.note(seq, cause, event);
+            let ended = canary.filter(|_| dataset.canary.is_none() && !dataset.deleted);
+            dataset.note(seq, cause, event, ended);
         }
     }
 }
@@ -322,6 +335,7 @@ impl Dataset {
             config: DatasetConfig::default(),
             current: None,
             hold: None,
+            canary: None,
             versions: BTreeMap::new(),
             history: VecDeque::new(),
             deleted: true,
@@ -360,7 +374,7 @@ impl Dataset {
     /// The same, and those it would go to if that one is of no use, the newest first.
     pub(crate) fn release_targets(&self) -> impl Iterator<Item = Version> {
         let due = |(v, e): &(&Version, &Entry)| {
-            e.state == State::Ready && e.activate && Some(**v) > self.current
+            e.state == State::Ready && e.activate && !e.was_canary && Some(**v) > self.current
         };
         self.versions.iter().rev().filter(due).map(|(v, _)| *v)
     }
@@ -396,6 +410,8 @@ impl Dataset {
                 self.hold.get_or_insert_with(|| Hold::by(cause));
             }
             Event::Released(_) => self.hold = None,
+            Event::CanaryStarted(e) => self.start_canary(cause, e),
+            Event::CanaryEnded(_) => self.canary = None,
             Event::Activated(e) => {
                 if let Some(left) = e.from.and_then(|v| self.versions.get_mut(&v)) {
                     left.left_at = Some(cause.at);
@@ -409,8 +425,11 @@ impl Dataset {
                     entered.activated_at = Some(cause.at);
                     if e.forced {
                         entered.reason = cause.reason.clone();
+                    } else {
+                        entered.waits_no_more();
                     }
                 }
+                self.end_canary_by(e);
                 self.current = Some(e.to);
                 self.served.push_back(e.to);
                 if self.served.len() > SERVED_KEPT {
@@ -429,8 +448,18 @@ impl Dataset {
             | Event::Rejected(_)
             | Event::Deleted(_) => {
                 let version = event.version().expect("these five events are about a version");
+                let canary = self.canary.as_ref().map(|canary| canary.version);
                 if let Some(entry) = self.versions.get_mut(&version) {
                     entry.take(cause, event);
+                    // What a gate refuses now is not served, by whatever arm.
+                    if entry.state == State::Rejected && canary == Some(version) {
+                        self.canary = None;
+                    }
+                    if let (State::Ready, true, Some(canary)) =
+                        (entry.state, entry.activate, canary)
+                    {
+                        entry.waits_beside(canary);
+                    }
                 }
                 self.forget_old_deleted();
             }
@@ -494,7 +523,8 @@ impl Dataset {
         }
     }
 
-    fn note(&mut self, seq: u64, cause: &Cause, event: &Event) {
+    /// `ended`: the canary that this event has ended, if it has.
+    fn note(&mut self, seq: u64, cause: &Cause, event: &Event, ended: Option<Version>) {
         let (from, to) = match event {
             Event::Activated(e) => (e.from, Some(e.to)),
             _ => (None, None),
@@ -503,13 +533,14 @@ impl Dataset {
             Event::Failed(e) => Some(e.detail.clone()),
             Event::Published(e) if !gates::all_passed(&e.gates) => Some(gates::refusal(&e.gates)),
             Event::Rejected(e) => Some(gates::refusal(&e.gates)),
+            Event::CanaryStarted(e) => Some(canary::told(e, cause)),
             _ => cause.reason.clone(),
         };
         let line = Happened {
             seq,
             at: cause.at,
             event: event.name().to_owned(),
-            version: event.version(),
+            version: event.version().or(ended),
             from,
             to,
             actor: cause.actor.clone(),
@@ -524,6 +555,10 @@ impl Dataset {
             to: None,
             ..line.clone()
         };
+        if let (Event::Activated(_) | Event::Rejected(_), Some(_)) = (event, ended) {
+            let ended = Happened { version: ended, ..also("canary_ended") };
+            self.history.push_back(ended);
+        }
         match event {
             Event::Activated(e) if e.hold == Some(true) => {
                 let held = also("held");
@@ -574,6 +609,22 @@ impl Entry {
             code: None,
             reason: None,
             problems: Vec::new(),
+            beside_canary: false,
+            was_canary: false,
+        }
+    }
+
+    /// It is ready while that canary runs.
+    fn waits_beside(&mut self, canary: Version) {
+        self.beside_canary = true;
+        let text = "nothing is activated by itself while a canary runs";
+        self.reason = Some(format!("{text} (version {canary})"));
+    }
+
+    /// It is served now, or tried.
+    fn waits_no_more(&mut self) {
+        if std::mem::take(&mut self.beside_canary) {
+            self.reason = None;
         }
     }
 

@@ -65,6 +65,8 @@ codes! {
     DatasetNotFound = "dataset_not_found" => NotFound,
     /// The dataset exists, but no version of it was ever activated.
     NoCurrentVersion = "no_current_version" => NotFound,
+    /// No canary of the dataset runs.
+    NoCanary = "no_canary" => NotFound,
     /// The dataset never had, or does not have yet, a readable version of that number.
     VersionNotFound = "version_not_found" => NotFound,
     /// That version was deleted; its number is never used again.
@@ -95,9 +97,11 @@ codes! {
     NeedsForce = "needs_force" => Conflict,
     /// Another version is current than the caller expected.
     CurrentChanged = "current_changed" => Conflict,
+    /// Another version is the canary than the caller expected.
+    CanaryChanged = "canary_changed" => Conflict,
     /// No earlier version that served and is not bad.
     NothingToRollBackTo = "nothing_to_roll_back_to" => Conflict,
-    /// The version is being served, or is the one a rollback would go to.
+    /// The version is being served, also as a canary, or is the one a rollback would go to.
     VersionInUse = "version_in_use" => Conflict,
     /// The dataset is not held.
     NotHeld = "not_held" => Conflict,

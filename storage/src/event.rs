@@ -66,6 +66,10 @@ pub(crate) enum Event {
     Released(OfDataset),
     /// A version was given up; its files may go.
     Deleted(Deleted),
+    /// A second version is served to a share of the units, or to another share of them.
+    CanaryStarted(CanaryStarted),
+    /// It is not any more. (One that was promoted is activated.)
+    CanaryEnded(OfDataset),
 }
 
 /// See [`Event::Created`] and [`Event::Configured`].
@@ -234,6 +238,19 @@ pub(crate) struct OfDataset {
     pub dataset: DatasetName,
 }
 
+/// See [`Event::CanaryStarted`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CanaryStarted {
+    /// Which dataset.
+    pub dataset: DatasetName,
+    /// The second version.
+    pub version: Version,
+    /// The share of the units it serves, in percent.
+    pub percent: f64,
+    /// What its units are drawn by.
+    pub experiment: String,
+}
+
 /// See [`Event::Deleted`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Deleted {
@@ -254,8 +271,9 @@ impl Event {
             Self::Failed(e) => Some(&e.dataset),
             Self::Published(e) => Some(&e.dataset),
             Self::Rejected(e) => Some(&e.dataset),
-            Self::Held(e) | Self::Released(e) => Some(&e.dataset),
+            Self::Held(e) | Self::Released(e) | Self::CanaryEnded(e) => Some(&e.dataset),
             Self::Deleted(e) => Some(&e.dataset),
+            Self::CanaryStarted(e) => Some(&e.dataset),
             Self::Activated(_) | Self::ActivatedTogether(_) => None,
         };
         one.into_iter().chain(self.activations().iter().map(|activated| &activated.dataset))
@@ -280,12 +298,14 @@ impl Event {
             Self::Rejected(e) => Some(e.version),
             Self::Activated(e) => Some(e.to),
             Self::Deleted(e) => Some(e.version),
+            Self::CanaryStarted(e) => Some(e.version),
             Self::Created(_)
             | Self::Configured(_)
             | Self::DatasetDeleted(_)
             | Self::ActivatedTogether(_)
             | Self::Held(_)
-            | Self::Released(_) => None,
+            | Self::Released(_)
+            | Self::CanaryEnded(_) => None,
         }
     }
 
@@ -305,6 +325,8 @@ impl Event {
             Self::Held(_) => "held",
             Self::Released(_) => "released",
             Self::Deleted(_) => "deleted",
+            Self::CanaryStarted(_) => "canary_started",
+            Self::CanaryEnded(_) => "canary_ended",
         }
     }
 }

@@ -47,6 +47,7 @@ mod journal;
 mod store;
 
 // The read path.
+mod assignment;
 mod live;
 
 mod snapshot;
@@ -83,11 +84,12 @@ mod error;
 #[cfg(test)]
 mod testing;
 
+pub use assignment::Assignment;
 pub use background::give_way;
 pub use builder::{BuildOptions, Builder};
 pub use catalog::{
-    Activation, Admission, Catalog, Dataset, Entry, Expect, Happened, Held, Hold, Keep, Moved,
-    Outcome, Parked, Rollback, State,
+    Activation, Admission, Canary, CanaryStart, Catalog, Dataset, Entry, Expect, Happened, Held,
+    Hold, Keep, Moved, Outcome, Parked, Promotion, Rollback, State,
 };
 pub use config::DatasetConfig;
 pub use diff::{Compared, Differences, differences};
@@ -97,7 +99,7 @@ pub use event::{Cause, Failed, Idempotency, Millis, SealedPart, Stats, Verdict};
 pub use gates::{Gates, Range, SampleLookup};
 pub use journal::{JournalFault, JournalReport, journal_check};
 pub use layout::{Layout, MANIFEST};
-pub use live::{Datasets, Lease, Live, Opened, Served, dataset_not_found};
+pub use live::{Datasets, Lease, Live, Opened, Served, ServedCanary, dataset_not_found};
 pub use manifest::{Compression, DictionaryFile, Manifest, SstFile};
 pub use names::{DatasetName, Key, MAX_KEY_BYTES, MAX_VALUE_BYTES, Version};
 pub use parts::{Part, PartReader, PartSums, PartWriter, WrittenPart, sha256_of};
@@ -108,7 +110,8 @@ pub use snapshot::{Scan, Snapshot};
 pub use sorter::{MIN_SORT_BYTES, Sorted, Sorter};
 pub use space::{RESERVE_BYTES, free_bytes, require_space};
 pub use store::{
-    Listener, NotTogether, Recovered, Recovery, Release, Repair, SelfActivation, Standing, Store,
+    CanaryChange, Listener, NotTogether, Recovered, Recovery, Release, Repair, SelfActivation,
+    Standing, Store,
     StoreOptions, Swept, now, read_catalog, repair, repair_plan,
 };
 pub use verify::{UnpublishedSnapshot, VerifiedSnapshot, verify_snapshot};

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
 
 use arc_swap::ArcSwap;
 
+use crate::assignment::Assignment;
 use crate::digest::Digest;
 use crate::error::{Code, Error, Kind, Result};
 use crate::names::{DatasetName, Version};
@@ -87,6 +88,7 @@ pub struct Served {
     /// Whether its values are JSON.
     pub is_json: bool,
     pub(crate) current: Option<Arc<Slot>>,
+    pub(crate) canary: Option<Arc<ServedCanary>>,
     pub(crate) kept: BTreeMap<Version, Arc<Slot>>,
     /// The numbers of pushes that run or have failed: given, and nothing to read.
     pub(crate) unpublished: BTreeSet<Version>,
@@ -120,6 +122,11 @@ impl Served {
     pub fn current_if_open(&self) -> Option<&Snapshot> {
         let opened = self.current.as_ref()?.opened.get()?;
         opened.as_ref().ok().map(|lease| &***lease)
+    }
+
+    /// What a share of the units is served instead of the current version, if anything.
+    pub fn canary(&self) -> Option<&ServedCanary> {
+        self.canary.as_deref()
     }
 
     /// The snapshot of a kept version, as fast as the current one once it is open. The
@@ -157,10 +164,46 @@ impl Served {
         slot.is_none_or(|slot| slot.opened.get().is_some())
     }
 
-    /// Why the current version cannot be served, if so; `None` too while it is not open.
-    pub fn fault(&self) -> Option<Error> {
-        let slot = self.current.as_ref()?;
-        slot.opened.get()?.as_ref().err().map(Unusable::to_error)
+    /// Each version that is to be served and cannot be, with why; none while they are not open.
+    pub fn faults(&self) -> impl Iterator<Item = (Version, Error)> {
+        let canary = self.canary.as_ref().map(|canary| &canary.slot);
+        self.current.iter().chain(canary).filter_map(|slot| {
+            let unusable = slot.opened.get()?.as_ref().err()?;
+            Some((slot.version, unusable.to_error()))
+        })
+    }
+}
+
+/// A second version, and which units are served it.
+#[derive(Debug)]
+pub struct ServedCanary {
+    slot: Arc<Slot>,
+    assignment: Assignment,
+}
+
+impl ServedCanary {
+    pub(crate) fn new(slot: &Arc<Slot>, assignment: Assignment) -> Arc<Self> {
+        Arc::new(Self { slot: Arc::clone(slot), assignment })
+    }
+
+    /// Its number.
+    pub fn version(&self) -> Version {
+        self.slot.version
+    }
+
+    /// Whether that unit is served it.
+    pub fn takes(&self, unit: &[u8]) -> bool {
+        self.assignment.takes(unit)
+    }
+
+    /// Its snapshot, if it is open and its files fit. It lives as long as what this was taken
+    /// from.
+    pub fn if_open(&self) -> Option<&Snapshot> {
+        self.slot.opened.get()?.as_ref().ok().map(|lease| &***lease)
+    }
+
+    pub(crate) fn slot(&self) -> &Arc<Slot> {
+        &self.slot
     }
 }
 

@@ -2,13 +2,15 @@
 //!
 //! `store/push.rs` is the push path's half (admit, seal, publish, fail), `store/pointer.rs`
 //! the swap (activate, roll back, hold, release), `store/together.rs` that of several datasets
-//! at one instant, `store/recovery.rs` what a start does with what a crash left,
-//! `store/sweep.rs` retention. Reads go by [`Store::live`] alone and touch nothing else of this.
+//! at one instant, `store/canary.rs` a second version beside the current one, `store/recovery.rs`
+//! what a start does with what a crash left, `store/sweep.rs` retention. Reads go by
+//! [`Store::live`] alone and touch nothing else of this.
 //!
 //! There is one lock, [`Writer`], around "check again, append the record, apply it, swap":
 //! whatever can take long or fail (opening, warming, comparing) is done before it, and
 //! nothing can fail after the record (invariants 2 and 3).
 
+mod canary;
 mod examine;
 mod listener;
 mod pointer;
@@ -25,6 +27,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub use canary::CanaryChange;
 pub use listener::Listener;
 pub use pointer::Release;
 pub use push::SelfActivation;

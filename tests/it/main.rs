@@ -7,6 +7,7 @@ mod harness;
 mod http;
 
 mod a_bad_batch_is_refused_by_what_it_holds;
+mod a_canary_serves_a_share_of_the_units;
 mod a_client_may_go_away_at_any_moment;
 mod a_command_ends_as_it_says;
 mod a_damaged_file_is_never_served;

@@ -17,6 +17,8 @@ const PATHS: &[(&str, &[&str])] = &[
     ("/v1/datasets/{dataset}/rollback", &["post"]),
     ("/v1/datasets/{dataset}/hold", &["post"]),
     ("/v1/datasets/{dataset}/release", &["post"]),
+    ("/v1/datasets/{dataset}/canary", &["get", "put", "delete"]),
+    ("/v1/datasets/{dataset}/canary/promote", &["post"]),
     ("/v1/datasets/{dataset}/history", &["get"]),
 ];
 

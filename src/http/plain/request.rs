@@ -10,6 +10,7 @@ use std::mem::MaybeUninit;
 use httparse::{Header, Request, Status};
 
 use crate::config::ServeConfig;
+use crate::http::arm::is_unit;
 
 const BEFORE_DATASET: &str = "/v1/datasets/";
 const BEFORE_KEY: &str = "/keys/";
@@ -75,6 +76,8 @@ pub(super) struct Lookup<'a> {
     pub(super) key: &'a str,
     /// `If-None-Match`.
     pub(super) known: Option<&'a [u8]>,
+    /// `Tidetable-Unit`.
+    pub(super) unit: Option<&'a [u8]>,
     /// Bytes of the whole request.
     pub(super) length: usize,
 }
@@ -105,8 +108,8 @@ fn lookup<'a>(request: &Request<'_, 'a>, head: &'a [u8], bounds: Bounds) -> Opti
     if request.version != Some(1) || !is_strict || !is_key {
         return None;
     }
-    let known = check_headers(request.headers)?;
-    Some(Lookup { dataset, key, known, length: head.len() })
+    let Asked { known, unit } = check_headers(request.headers)?;
+    Some(Lookup { dataset, key, known, unit, length: head.len() })
 }
 
 /// What a segment of a path may consist of (RFC 3986, `pchar`).
@@ -126,9 +129,15 @@ const IS_IN_KEY: [bool; 256] = {
     table
 };
 
-/// `None` if a header asks for something; otherwise what `If-None-Match` says.
-fn check_headers<'a>(headers: &[Header<'a>]) -> Option<Option<&'a [u8]>> {
-    let (mut hosts, mut known) = (0, None);
+/// What headers say that a plain lookup may have.
+struct Asked<'a> {
+    known: Option<&'a [u8]>,
+    unit: Option<&'a [u8]>,
+}
+
+/// `None` if a header asks for something else.
+fn check_headers<'a>(headers: &[Header<'a>]) -> Option<Asked<'a>> {
+    let (mut hosts, mut known, mut unit) = (0, None, None);
     for Header { name, value } in headers {
         if name.eq_ignore_ascii_case("host") {
             hosts += 1;
@@ -140,11 +149,15 @@ fn check_headers<'a>(headers: &[Header<'a>]) -> Option<Option<&'a [u8]>> {
             if !value.eq_ignore_ascii_case(b"keep-alive") {
                 return None;
             }
+        } else if name.eq_ignore_ascii_case("tidetable-unit") {
+            if !is_unit(value) || unit.replace(*value).is_some() {
+                return None;
+            }
         } else if is_changing(name) {
             return None;
         }
     }
-    (hosts == 1).then_some(known)
+    (hosts == 1).then_some(Asked { known, unit })
 }
 
 fn is_changing(name: &str) -> bool {

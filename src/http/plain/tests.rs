@@ -10,8 +10,8 @@ use std::thread::JoinHandle;
 use proptest::prelude::*;
 use tempfile::TempDir;
 use tidetable_storage::{
-    Admission, BuildOptions, Builder, Cause, Compression, DatasetConfig, DatasetName, PartSums,
-    Store, StoreOptions,
+    Admission, BuildOptions, Builder, CanaryStart, Cause, Compression, DatasetConfig, DatasetName,
+    PartSums, Store, StoreOptions,
 };
 
 use super::*;
@@ -28,8 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const LAST: &str =
     "GET /v1/datasets/recs/keys/ada HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
-/// A store with the dataset `recs` of two versions, `texts` whose values are no JSON, and
-/// `empty` without any.
+/// A store with the dataset `recs` of two versions, `texts` whose values are no JSON, `tried`
+/// whose first version is a canary beside its second, and `empty` without any.
 struct Stored {
     app: AppState,
     _dir: TempDir,
@@ -65,6 +65,14 @@ impl Stored {
         let config =
             DatasetConfig { content_type: "text/csv; header=present".into(), ..Default::default() };
         stored.app.store.configure(&name("texts"), &config, Cause::default()).unwrap();
+        stored.push(
+            "tried",
+            Some("2026-11-20T00:00:00Z"),
+            &[("k0", "0"), ("k1", "1"), ("k2", "2")],
+        );
+        stored.push("tried", None, &[("k1", "one"), ("k2", "2"), ("k3", "3")]);
+        let start = CanaryStart { version: Version(1), percent: 50.0, experiment: None };
+        stored.app.store.start_canary(&name("tried"), &start, Cause::default()).unwrap();
         stored.app.store.ensure_dataset(&name("empty"), Cause::default()).unwrap();
         stored
     }
@@ -229,6 +237,10 @@ fn get(path: &str) -> String {
     format!("GET /v1/datasets/{path} HTTP/1.1\r\nHost: x\r\n\r\n")
 }
 
+fn tried(key: usize, header: &str) -> String {
+    format!("GET /v1/datasets/tried/keys/k{key} HTTP/1.1\r\nHost: x\r\n{header}\r\n")
+}
+
 fn with(header: &str) -> String {
     format!("GET /v1/datasets/recs/keys/ada HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n")
 }
@@ -237,7 +249,11 @@ fn with(header: &str) -> String {
 fn table() -> (Vec<String>, u64) {
     let tag = ETag::of(b"{\"k\":\"ada\"}");
     let tag = std::str::from_utf8(tag.as_bytes()).unwrap();
-    let plain = [
+    let of_both_arms = (0..5).flat_map(|key| {
+        let units = (0..4).map(move |unit| tried(key, &format!("Tidetable-Unit: {unit}\r\n")));
+        units.chain([tried(key, ""), tried(key, "If-None-Match: *\r\n")])
+    });
+    let mut plain = vec![
         get("recs/keys/ada"),
         get("recs/keys/a%2Fb"),
         get("recs/keys/%61%64%61"),
@@ -257,7 +273,10 @@ fn table() -> (Vec<String>, u64) {
         with("connection: Keep-Alive"),
         with("Cookie: a=b; c=d\r\ntraceparent: 00-1-2-01\r\nX-Empty:"),
         with("X-Spaces:\t  a value  with spaces\t "),
+        with("Tidetable-Unit: 7"),
+        with("tidetable-unit:  seven and a half\t "),
     ];
+    plain.extend(of_both_arms);
     let other = [
         with("X-Request-Id: job-7"),
         with("Content-Length: 0"),
@@ -268,7 +287,14 @@ fn table() -> (Vec<String>, u64) {
         with("TE: trailers"),
         with("Range: bytes=0-1"),
         with("If-Match: \"x\""),
-        with("Tidetable-Unit: 7"),
+        with("Tidetable-Unit:"),
+        with("Tidetable-Unit: 7\r\nTidetable-Unit: 7"),
+        with(&format!("Tidetable-Unit: {}", "u".repeat(1025))),
+        with("Tidetable-Arm: canary"),
+        with("Tidetable-Arm: both"),
+        tried(1, "Tidetable-Arm: canary\r\n"),
+        tried(1, "Tidetable-Arm: current\r\nTidetable-Unit: 1\r\n"),
+        get("tried/keys/k0?version=1"),
         with("Host: y"),
         with("X: caf\u{e9}"),
         with("Connection: keep-alive, te"),
@@ -527,11 +553,12 @@ fn drained(stored: &Stored) -> usize {
     told
 }
 
-const LINES: [&str; 4] = [
+const LINES: [&str; 5] = [
     "GET /v1/datasets/recs/keys/ada HTTP/1.1",
     "GET /v1/datasets/recs/keys/nobody HTTP/1.1",
     "GET /v1/datasets/recs/keys/a%2Fb HTTP/1.1",
     "GET /v1/datasets/texts/keys/a HTTP/1.1",
+    "GET /v1/datasets/tried/keys/k1 HTTP/1.1",
 ];
 const ODD_LINES: [&str; 13] = [
     "GET /v1/datasets/recs/keys/%zz HTTP/1.1",
@@ -548,7 +575,7 @@ const ODD_LINES: [&str; 13] = [
     "GET http://x/v1/datasets/recs/keys/ada HTTP/1.1",
     "",
 ];
-const HEADERS: [&str; 9] = [
+const HEADERS: [&str; 10] = [
     "Accept: */*",
     "User-Agent: a (b; c)",
     "X: y",
@@ -558,6 +585,7 @@ const HEADERS: [&str; 9] = [
     "Connection: keep-alive",
     "Sec-Fetch-Site: cross-site",
     "Accept-Language: \tde ",
+    "Tidetable-Unit: 7",
 ];
 const ODD_HEADERS: [&str; 20] = [
     "Host: x",

@@ -197,6 +197,7 @@ impl Catalog {
             State::Rejected => Err(Parked::Rejected),
             State::Ready if dataset.hold.is_some() => Err(Parked::Held),
             State::Ready if !entry.activate => Err(Parked::NotAsked),
+            State::Ready if dataset.canary.is_some() || entry.was_canary => Err(Parked::Canary),
             State::Ready if Some(version) < dataset.current => Err(Parked::Superseded),
             State::Ready => Ok(()),
             State::Active | State::Retired | State::Bad => Err(Parked::Served),
@@ -297,6 +298,9 @@ impl Catalog {
         match entry.state {
             State::Deleted => return Err(dataset.absent(name, version)),
             State::Active => return in_use("is being served"),
+            _ if dataset.canary.as_ref().is_some_and(|canary| canary.version == version) => {
+                return in_use("is being served, as a canary");
+            }
             _ if dataset.rollback_target() == Some(version) => {
                 return in_use("is what a rollback would go to, the last one that served well");
             }
@@ -361,6 +365,8 @@ pub enum Parked {
     Held,
     /// Its push did not ask for it.
     NotAsked,
+    /// A canary runs, or it was one itself.
+    Canary,
     /// The current version's push began after its own did.
     Superseded,
     /// A gate refused it.
@@ -392,7 +398,7 @@ impl Dataset {
         newest_first.find(|(_, entry)| is_twin(entry)).map(|(version, entry)| (*version, entry))
     }
 
-    fn expect(&self, name: &DatasetName, expect: Expect) -> Result<()> {
+    pub(super) fn expect(&self, name: &DatasetName, expect: Expect) -> Result<()> {
         let Expect::Current(expected) = expect else { return Ok(()) };
         if expected == self.current {
             return Ok(());
@@ -408,7 +414,12 @@ impl Dataset {
     }
 }
 
-fn wrong_state(name: &DatasetName, version: Version, entry: &Entry, doing: &str) -> Error {
+pub(super) fn wrong_state(
+    name: &DatasetName,
+    version: Version,
+    entry: &Entry,
+    doing: &str,
+) -> Error {
     let text =
         format!("version {version} of {name} is {}: it cannot {doing}", entry.state.as_str());
     Error::new(Code::WrongState, text)

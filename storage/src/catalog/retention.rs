@@ -27,7 +27,7 @@ impl Default for Keep {
 }
 
 impl Catalog {
-    /// The versions that nobody needs any more. Never the current one, never what a
+    /// The versions that nobody needs any more. Never the current one or a canary, never what a
     /// rollback would go to (invariant 8) or a release activate, never one that stopped serving less than its
     /// grace time ago.
     pub(crate) fn due_for_deletion(&self, keep: &Keep, now: Millis) -> Vec<(DatasetName, Version)> {
@@ -76,7 +76,8 @@ impl Dataset {
         let last_good = self.rollback_target();
         // What a release would activate waits for it, however many came after.
         let next = self.release_target();
-        due.retain(|v| ![self.current, last_good, next].contains(&Some(*v)));
+        let canary = self.canary.as_ref().map(|canary| canary.version);
+        due.retain(|v| ![self.current, canary, last_good, next].contains(&Some(*v)));
         due.retain(|v| self.versions.get(v).is_none_or(|e| self.grace_is_over(e, now)));
         due.sort_unstable();
         due

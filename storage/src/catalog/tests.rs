@@ -55,7 +55,8 @@ impl World {
     /// not ask, `E` one that its gates refuse, `O` one that stays open, `X` one that fails;
     /// with the number of a version: `S1` seals it, `W1` publishes it, `A1` activates,
     /// `F1` forces (reason given), `f1` forces (none), `R1` rolls back to, `D1` deletes;
-    /// `R` rolls back, `RH` and holds, `H` holds, `L` releases, `+5` lets 5 s pass.
+    /// `R` rolls back, `RH` and holds, `H` holds, `L` releases, `+5` lets 5 s pass; `C1` makes
+    /// it a canary, `c` ends that, `M` promotes it.
     fn step(&mut self, step: &str) -> Result<()> {
         let (word, number) = step.split_at(1);
         let version = Version(number.parse().unwrap_or(0));
@@ -94,9 +95,27 @@ impl World {
                 let event = self.catalog.plan_delete(&self.dataset, version)?;
                 self.happen(event);
             }
+            "C" => self.canary(version, 10.0, None)?,
+            "c" => {
+                let event = self.catalog.plan_end_canary(&self.dataset)?;
+                self.happen(event);
+            }
+            "M" => {
+                let promotion = Promotion { version: None, expect: Expect::Anything };
+                let event = self.catalog.plan_promote(&self.dataset, &promotion)?;
+                self.happen(event);
+            }
             "+" => self.now += version.0 * 1000,
             _ => panic!("no such step: {step}"),
         }
+        Ok(())
+    }
+
+    fn canary(&mut self, version: Version, percent: f64, experiment: Option<&str>) -> Result<()> {
+        let experiment = experiment.map(str::to_owned);
+        let start = CanaryStart { version, percent, experiment };
+        let event = self.catalog.plan_canary(&self.dataset, &start)?;
+        event.into_iter().for_each(|event| self.happen(event));
         Ok(())
     }
 
@@ -167,6 +186,7 @@ impl World {
         let mut shown: Vec<String> =
             versions.iter().map(|(v, e)| format!("{v}{}", &e.state.as_str()[..3])).collect();
         shown.extend(self.dataset().hold.is_some().then(|| "held".to_owned()));
+        shown.extend(self.dataset().canary.as_ref().map(|c| format!("canary{}", c.version)));
         shown.join(" ")
     }
 
@@ -237,6 +257,22 @@ fn each_script_ends_in_its_states_and_rollback_target() {
         ("P A1 H P A2 R", "1act 2bad held", None),
         // What is older than the current version is not activated by a release.
         ("O P A2 H S1 W1 L", "1rea 2act", None),
+        // A canary, and its ends.
+        ("P A1 P C2", "1act 2rea canary2", None),
+        ("P A1 P C2 c", "1act 2rea", None),
+        ("P A1 P C2 M", "1ret 2act", Some(1)),
+        ("P A1 P C2 A2", "1ret 2act", Some(1)),
+        ("P A1 P A2 P C3 R", "1act 2bad 3rea", None),
+        ("P A1 P A2 C1 R", "1act 2bad", None),
+        ("P A1 P C2 P C3", "1act 2rea 3rea canary3", None),
+        // A person may make another version current beside it, and what served may be one.
+        ("P A1 P C2 P A3", "1ret 2rea 3act canary2", Some(1)),
+        ("P A1 P A2 C1", "1ret 2act canary1", Some(1)),
+        ("P A1 H P C2", "1act 2rea held canary2", None),
+        ("P A1 H P C2 M", "1ret 2act held", Some(1)),
+        // What was a canary is not what a release activates; what came after it is.
+        ("P A1 P C2 c H L", "1act 2rea", None),
+        ("P A1 P C2 P c H L", "1ret 2rea 3act", Some(1)),
     ];
     for (script, states, target) in table {
         let world = World::after(script);
@@ -283,6 +319,19 @@ fn each_refused_step_has_its_code() {
         ("O", "W1", Code::WrongState),
         ("P", "W1", Code::WrongState),
         ("O S1 D1", "W1", Code::WrongState),
+        ("P A1 P", "C1", Code::AlreadyCurrent),
+        ("P", "C1", Code::NoCurrentVersion),
+        ("P A1", "C9", Code::VersionNotFound),
+        ("P A1 P D2", "C2", Code::VersionDeleted),
+        ("P A1 E", "C2", Code::WrongState),
+        ("P A1 O", "C2", Code::WrongState),
+        ("P A1 X", "C2", Code::WrongState),
+        ("P A1 P A2 R", "C2", Code::WrongState),
+        ("P A1", "c", Code::NoCanary),
+        ("P A1", "M", Code::NoCanary),
+        ("P A1 P C2 M", "M", Code::NoCanary),
+        ("P A1 P C2 M R", "c", Code::NoCanary),
+        ("P A1 P C2", "D2", Code::VersionInUse),
         ("", "L", Code::NotHeld),
         ("P A1 H P L", "L", Code::NotHeld),
     ];
@@ -304,6 +353,12 @@ fn a_version_that_becomes_ready_is_activated_by_itself_or_says_why_not() {
         ("P A1 H P", 2, Err(Parked::Held)),
         ("P A1 H p", 2, Err(Parked::Held)),
         ("P A1 E", 2, Err(Parked::Rejected)),
+        ("P A1 P C2 P", 3, Err(Parked::Canary)),
+        ("P A1 P C2 H P", 3, Err(Parked::Held)),
+        ("P A1 P C2 p", 3, Err(Parked::NotAsked)),
+        ("P A1 P C2 c", 2, Err(Parked::Canary)),
+        ("P A1 P C2 c P", 3, Ok(())),
+        ("P A1 P C2 M P", 3, Ok(())),
         ("O P A2 S1 W1", 1, Err(Parked::Superseded)),
         // Of a version that went bad, the number does not count: 2 opened after 1 did.
         ("P A1 O P A3 R S2 W2", 2, Ok(())),
@@ -404,6 +459,9 @@ fn retention_counts_what_has_served_and_spares_what_is_needed() {
         ("H P p p p p", &[2]),
         ("P A1 H P p p p", &[]),
         ("P A1 H P p p p L", &[]),
+        // A canary, of whatever state.
+        ("P A1 p C2 p p p p", &[3]),
+        ("P A1 P A2 P A3 P A4 P A5 C1 +600", &[2]),
         // Rejected two, failed ten; those need no grace, as nobody reads them.
         ("E E E", &[1]),
         ("X X X X X X X X X X X X", &[1, 2]),
@@ -645,6 +703,91 @@ fn what_a_gate_saw_survives_a_checkpoint_to_the_last_bit() {
     assert_eq!(serde_json::from_str::<Catalog>(&json).unwrap(), world.catalog);
 }
 
+#[test]
+fn a_change_of_its_share_is_the_same_canary_and_another_experiment_is_not() {
+    let mut world = World::after("P A1 P +5 C2 +5");
+    let canary = |world: &World| world.dataset().canary.clone().unwrap();
+    let begun = canary(&world);
+    assert_eq!((begun.experiment.as_str(), begun.percent), ("a", 10.0));
+    let events = world.log.len();
+    world.canary(Version(2), 10.0, Some("a")).unwrap();
+    assert_eq!(world.log.len(), events, "it runs like that already");
+    world.canary(Version(2), 25.5, None).unwrap();
+    assert_eq!(canary(&world), Canary { percent: 25.5, ..begun.clone() });
+    world.canary(Version(2), 25.5, Some("x")).unwrap();
+    world.canary(Version(2), 50.0, None).unwrap();
+    let last = canary(&world);
+    assert_eq!((last.experiment.as_str(), last.percent), ("x", 50.0), "its experiment stays");
+    assert!(last.started_at > begun.started_at);
+    for (percent, experiment) in [(140.0, None), (0.0, None), (1.005, None), (5.0, Some("a:b"))] {
+        let error = world.canary(Version(2), percent, experiment).unwrap_err();
+        assert_eq!(error.code(), Code::InvalidSetting);
+    }
+    assert_eq!(canary(&world), last);
+}
+
+#[test]
+fn the_history_tells_of_a_canary_and_of_its_end() {
+    let lines = |script: &str| {
+        let world = World::after(script);
+        let history = world.dataset().history.iter();
+        let lines = history.map(|h| format!("{} {}", h.event, h.version.map_or(0, |v| v.0)));
+        lines.collect::<Vec<_>>()
+    };
+    let after = |script: &str, expected: &[&str]| {
+        let found = lines(script);
+        assert_eq!(found[found.len() - expected.len()..], *expected, "after {script:?}");
+    };
+    after("P A1 P C2 c", &["canary_started 2", "canary_ended 2"]);
+    after("P A1 P C2 M", &["canary_started 2", "canary_ended 2", "activated 2"]);
+    after("P A1 P A2 P C3 RH", &["canary_ended 3", "rolled_back 1", "held 0"]);
+    after("P A1 P C2 P A3", &["sealed 3", "published 3", "activated 3"]);
+    let world = World::after("P A1 P C2");
+    let told = world.dataset().history.back().unwrap().reason.clone();
+    assert_eq!(told.as_deref(), Some("10 % of the units of a"));
+}
+
+#[test]
+fn what_becomes_ready_beside_a_canary_says_why_it_waits_until_it_is_activated() {
+    let mut world = World::after("P A1 P C2 P");
+    let entry = |world: &World| world.dataset().versions[&Version(3)].clone();
+    assert!(entry(&world).reason.unwrap().contains("canary"), "it says why");
+    assert!(entry(&world).beside_canary);
+    world.step("A3").unwrap();
+    assert_eq!((entry(&world).reason, entry(&world).beside_canary), (None, false));
+    assert!(World::after("P A1 P C2 p").dataset().versions[&Version(3)].reason.is_none());
+}
+
+#[test]
+fn a_canary_that_a_gate_refuses_by_now_is_over() {
+    let mut world = World::after("P A1 P C2");
+    let verdict = gates::known_bad(Version(1), None);
+    let rejected = crate::event::Rejected {
+        dataset: world.dataset.clone(),
+        version: Version(2),
+        gates: vec![verdict],
+        against: Some(Version(1)),
+    };
+    world.happen(Event::Rejected(rejected));
+    assert_eq!(world.shown(), "1act 2rej");
+    let events: Vec<&str> = world.dataset().history.iter().map(|h| h.event.as_str()).collect();
+    assert_eq!(events[events.len() - 2..], ["canary_ended", "rejected"]);
+}
+
+#[test]
+fn a_promotion_is_of_what_was_looked_at() {
+    let world = World::after("P A1 P C2");
+    let promote = |version: Option<u64>, current: Option<u64>| {
+        let expect = Expect::Current(current.map(Version));
+        let promotion = Promotion { version: version.map(Version), expect };
+        world.catalog.plan_promote(&world.dataset, &promotion).map(drop).map_err(|e| e.code())
+    };
+    assert_eq!(promote(Some(2), Some(1)), Ok(()));
+    assert_eq!(promote(None, Some(1)), Ok(()));
+    assert_eq!(promote(Some(3), Some(1)), Err(Code::CanaryChanged));
+    assert_eq!(promote(Some(2), None), Err(Code::CurrentChanged));
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Admit { activate: bool, key: Option<u8> },
@@ -655,6 +798,9 @@ enum Op {
     RollBack { pick: Option<usize>, hold: bool },
     Hold,
     Release,
+    Canary { pick: usize, percent: u32 },
+    EndCanary,
+    Promote,
     Delete(usize),
     Configure { retain: u32, grace: u64 },
     DeleteDataset,
@@ -679,6 +825,9 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
             .prop_map(|(pick, hold)| Op::RollBack { pick, hold }),
         1 => Just(Op::Hold),
         1 => Just(Op::Release),
+        3 => (pick.clone(), 1..100u32).prop_map(|(pick, percent)| Op::Canary { pick, percent }),
+        1 => Just(Op::EndCanary),
+        1 => Just(Op::Promote),
         1 => pick.prop_map(Op::Delete),
         1 => (1..4u32, 0..900u64).prop_map(|(retain, grace)| Op::Configure { retain, grace }),
         1 => Just(Op::DeleteDataset),
@@ -723,6 +872,9 @@ impl World {
                 }
             }),
             Op::Release => self.step("L"),
+            Op::Canary { pick, percent } => self.canary(version(*pick), f64::from(*percent), None),
+            Op::EndCanary => self.step("c"),
+            Op::Promote => self.step("M"),
             Op::Delete(pick) => {
                 let event = self.catalog.plan_delete(&self.dataset, version(*pick));
                 event.map(|event| self.happen(event))
@@ -772,7 +924,8 @@ impl World {
             let served =
                 |e: &&Entry| e.state == State::Active || e.state == State::Retired && old(e);
             let kept = dataset.versions.values().filter(served).count();
-            assert!(kept <= config.retain as usize + 1, "{kept} kept of {}", config.retain);
+            let spared = 1 + usize::from(dataset.canary.is_some());
+            assert!(kept <= config.retain as usize + spared, "{kept} kept of {}", config.retain);
         }
     }
 
@@ -787,7 +940,14 @@ impl World {
             assert_eq!(active, Vec::from_iter(dataset.current), "the active one is current");
             assert!(dataset.versions.keys().all(|v| *v < dataset.next_version()));
             let far = self.now + 1000 * DAY;
-            for version in [dataset.current, dataset.rollback_target()].into_iter().flatten() {
+            let canary = dataset.canary.as_ref().map(|canary| canary.version);
+            if let Some(canary) = canary {
+                let state = dataset.versions[&canary].state;
+                assert!(matches!(state, State::Ready | State::Retired), "{}", state.as_str());
+                assert!(dataset.current.is_some_and(|current| current != canary));
+            }
+            let needed = [dataset.current, canary, dataset.rollback_target()];
+            for version in needed.into_iter().flatten() {
                 assert!(!self.catalog.is_due(name, version, &Keep::default(), far));
                 assert!(self.catalog.plan_delete(name, version).is_err());
             }

@@ -1,4 +1,4 @@
-//! The swap: activate, roll back, hold, release.
+//! The swap: activate, roll back, promote, hold, release.
 //!
 //! Order of an activation: the snapshot is opened and warmed, outside the lock, and looked into
 //! if another version is current than its gates compared with. Under the lock the plan is
@@ -8,12 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::assignment::Assignment;
 use crate::catalog::{Activation, Catalog, Expect, Held, Moved, Outcome, Rollback, State};
 use crate::digest::Digest;
 use crate::error::{Code, Error, Kind, Result};
 use crate::event::{Cause, Event, Rejected};
 use crate::gates;
-use crate::live::{Datasets, Lease, Served, Slot};
+use crate::live::{Datasets, Lease, Served, ServedCanary, Slot};
 use crate::names::{DatasetName, Version};
 
 use super::examine::Examined;
@@ -54,17 +55,18 @@ impl Store {
         self.prepare_and_swap(dataset, activation, cause, |_| Ok(()))
     }
 
-    /// The same, unless the dataset is held when it comes to the swap.
-    pub(super) fn activate_unless_held(
+    /// The same, unless the dataset is held or has a canary when it comes to the swap.
+    pub(super) fn activate_unless_parked(
         &self,
         dataset: &DatasetName,
         activation: &Activation,
         cause: Cause,
     ) -> Result<Moved> {
         self.prepare_and_swap(dataset, activation, cause, |catalog| {
-            let held = catalog.dataset(dataset)?.hold.is_some();
-            let text = "the dataset is held";
-            if held { Err(Error::new(Code::WrongState, text)) } else { Ok(()) }
+            let dataset = catalog.dataset(dataset)?;
+            let is_parked = dataset.hold.is_some() || dataset.canary.is_some();
+            let text = "the dataset is held, or has a canary";
+            if is_parked { Err(Error::new(Code::WrongState, text)) } else { Ok(()) }
         })
     }
 
@@ -210,7 +212,10 @@ impl Store {
         so_far: &Release,
     ) -> Result<Option<Version>> {
         let is_new = |v: &Version| !so_far.passed_over.iter().any(|(passed, _)| passed == v);
-        Ok(self.catalog().dataset(dataset)?.release_targets().find(is_new))
+        let catalog = self.catalog();
+        let dataset = catalog.dataset(dataset)?;
+        // A release ends the hold; beside a canary nothing is activated but by name.
+        Ok(dataset.release_targets().find(is_new).filter(|_| dataset.canary.is_none()))
     }
 
     /// What came of the same request, if it was made before: looked up under the lock, so
@@ -224,7 +229,11 @@ impl Store {
         self.catalog().replay(dataset, id)
     }
 
-    fn moved_before(&self, dataset: &DatasetName, cause: &Cause) -> Result<Option<Moved>> {
+    pub(super) fn moved_before(
+        &self,
+        dataset: &DatasetName,
+        cause: &Cause,
+    ) -> Result<Option<Moved>> {
         match self.outcome_before(dataset, cause)? {
             None => Ok(None),
             Some(Outcome::Moved(moved)) => Ok(Some(moved)),
@@ -269,7 +278,7 @@ impl Store {
         Err(refused(self.catalog().entry(dataset, version)?))
     }
 
-    fn swap(
+    pub(super) fn swap(
         &self,
         writer: &mut Writer,
         dataset: &DatasetName,
@@ -368,11 +377,16 @@ impl Store {
                 slot.give_up();
             }
         }
+        let canary = dataset.canary.as_ref().and_then(|canary| {
+            let assignment = Assignment::new(&canary.experiment, canary.percent).ok()?;
+            Some(ServedCanary::new(kept.get(&canary.version)?, assignment))
+        });
         let served = Served {
             name: name.clone(),
             content_type: dataset.config.content_type.as_str().into(),
             is_json: dataset.config.is_json(),
             current: dataset.current.and_then(|v| kept.get(&v)).map(Arc::clone),
+            canary,
             kept,
             unpublished,
             next_version: dataset.next_version(),

@@ -253,8 +253,9 @@ impl Store {
         }
     }
 
-    /// Activates a version that has become ready, if it is to be: its push asked for it,
-    /// the dataset is not held, and the current version's push did not begin after its own.
+    /// Activates a version that has become ready, if it is to be: its push asked for it, the
+    /// dataset is not held and has no canary, and the current version's push did not begin after
+    /// its own.
     pub fn activate_by_itself(
         &self,
         dataset: &DatasetName,
@@ -273,9 +274,9 @@ impl Store {
             };
             let expect = Expect::Current(current);
             let activation = Activation { version, force: false, expect };
-            match self.activate_unless_held(dataset, &activation, cause.clone()) {
+            match self.activate_unless_parked(dataset, &activation, cause.clone()) {
                 Ok(moved) => return Ok(SelfActivation::Activated(moved)),
-                // Somebody was faster, or held it: look again.
+                // Somebody was faster, held it, or started a canary: look again.
                 Err(e) if matches!(e.code(), Code::CurrentChanged | Code::WrongState) => {}
                 Err(e) if e.code() == Code::GateRefused => {
                     return Ok(SelfActivation::Parked(Parked::Rejected));

@@ -93,7 +93,7 @@ pub(super) fn open(root: &Path, options: StoreOptions) -> Result<(Store, Recover
 }
 
 impl Store {
-    /// Opens the current snapshot of every dataset, and what a rollback would go to, on a
+    /// Opens the current snapshot of every dataset, its canary, and what a rollback would go to, on a
     /// few threads. A version that cannot be opened is told to `failed` and does not stop
     /// the others.
     pub fn open_current(
@@ -105,7 +105,9 @@ impl Store {
         let mut slots = Vec::new();
         let mut second = Vec::new();
         for (name, served) in datasets.iter() {
-            slots.extend(served.current.iter().map(|slot| (name.clone(), Arc::clone(slot))));
+            let canary = served.canary.as_ref().map(|canary| canary.slot());
+            let serving = served.current.iter().chain(canary);
+            slots.extend(serving.map(|slot| (name.clone(), Arc::clone(slot))));
             let target = self.catalog().dataset(name).ok().and_then(Dataset::rollback_target);
             let slot = target.and_then(|v| served.kept.get(&v));
             second.extend(slot.map(|slot| (name.clone(), Arc::clone(slot))));
@@ -195,13 +197,16 @@ impl Store {
 
     /// The versions that were published but not yet activated when the process ended: a
     /// push that was acknowledged does not end there. What was parked for another reason
-    /// stays parked: its gates saw another current version than this one, or it is held.
+    /// stays parked: its gates saw another current version than this one, it is held, or a
+    /// canary runs or ran.
     fn unactivated(&self) -> Vec<(DatasetName, Version)> {
         let catalog = self.catalog();
         let due = catalog.datasets().filter_map(|(name, dataset)| {
-            let version = dataset.release_target().filter(|_| dataset.hold.is_none())?;
+            let is_free = dataset.hold.is_none() && dataset.canary.is_none();
+            let version = dataset.release_target().filter(|_| is_free)?;
             let entry = dataset.versions.get(&version)?;
-            (entry.gated_against == dataset.current).then(|| (name.clone(), version))
+            let is_due = entry.gated_against == dataset.current && !entry.beside_canary;
+            is_due.then(|| (name.clone(), version))
         });
         due.collect()
     }

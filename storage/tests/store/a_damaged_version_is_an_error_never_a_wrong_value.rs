@@ -42,7 +42,7 @@ fn a_flipped_byte_in_a_file_of_keys_and_values() {
                 Ok(lease) => lease,
                 Err(error) => {
                     assert_eq!(error.kind(), Kind::Corrupt, "byte {at}: {error}");
-                    assert!(directory.store().live().get(&a).unwrap().fault().is_some());
+                    assert!(directory.store().live().get(&a).unwrap().faults().next().is_some());
                     refused += 1;
                     flip(file, at);
                     continue;
@@ -90,7 +90,7 @@ fn a_damaged_manifest_makes_its_version_unusable_and_no_other() {
     let served = store.live().get(&a).unwrap();
     assert_eq!(code(served.current()), Code::VersionUnusable);
     assert_eq!(code(served.current()), Code::VersionUnusable, "and again");
-    assert_eq!(served.fault().unwrap().code(), Code::VersionUnusable);
+    assert_eq!(served.faults().next().unwrap().1.code(), Code::VersionUnusable);
     assert_version(store, &b, 1, &records_of(1, 40));
     assert_version(store, &a, 1, &records_of(1, 40));
     roll_back(store, &a).unwrap();

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tidetable_storage::{
-    Activation, Cause, Code, DatasetConfig, Expect, Gates, Key, Rollback, SelfActivation, Served,
-    State, Version,
+    Activation, CanaryStart, Cause, Code, DatasetConfig, Expect, Gates, Key, Promotion, Rollback,
+    SelfActivation, Served, ServedCanary, State, Version,
 };
 
 use crate::support::{
@@ -37,6 +37,9 @@ enum Step {
     },
     Hold,
     Release,
+    Canary(usize, u32),
+    EndCanary,
+    Promote,
     Delete(usize),
     DeleteDataset,
     Retain(u32),
@@ -68,6 +71,9 @@ fn steps() -> impl Strategy<Value = Vec<(Step, bool)>> {
             .prop_map(|(to, hold)| Step::RollBack { to, hold }),
         1 => Just(Step::Hold),
         2 => Just(Step::Release),
+        3 => (pick.clone(), 1..101u32).prop_map(|(pick, percent)| Step::Canary(pick, percent)),
+        1 => Just(Step::EndCanary),
+        1 => Just(Step::Promote),
         1 => pick.prop_map(Step::Delete),
         1 => Just(Step::DeleteDataset),
         1 => (1..4u32).prop_map(Step::Retain),
@@ -83,6 +89,7 @@ struct Model {
     next: u64,
     current: Option<u64>,
     held: bool,
+    canary: Option<(u64, u32)>,
     retain: usize,
     /// The order of activations.
     served: Vec<u64>,
@@ -92,6 +99,7 @@ struct Model {
 struct Modelled {
     state: State,
     activate: bool,
+    was_canary: bool,
     records: Records,
 }
 
@@ -108,7 +116,7 @@ impl Model {
 
     fn release_target(&self) -> Option<u64> {
         let waiting = |(v, m): &(&u64, &Modelled)| {
-            m.state == State::Ready && m.activate && Some(**v) > self.current
+            m.state == State::Ready && m.activate && !m.was_canary && Some(**v) > self.current
         };
         self.versions.iter().rev().find(waiting).map(|(v, _)| *v)
     }
@@ -119,13 +127,15 @@ impl Model {
         }
         self.versions.get_mut(&to).unwrap().state = State::Active;
         self.served.push(to);
+        self.canary.take_if(|(canary, _)| *canary == to || left == State::Bad);
     }
 
     /// With no grace time: all but the newest of those that have served, of those that are
     /// ready, and so on.
     fn sweep(&mut self) {
         let rank = |v: u64| (self.served.iter().rposition(|s| *s == v), v);
-        let keep = [self.current, self.rollback_target(), self.release_target()];
+        let canary = self.canary.map(|(version, _)| version);
+        let keep = [self.current, canary, self.rollback_target(), self.release_target()];
         let mut due = Vec::new();
         for (states, kept) in [
             (&[State::Active, State::Retired][..], self.retain),
@@ -182,7 +192,8 @@ impl Run {
         let version = begin(self.directory.store(), &dataset("a"), activate).0;
         assert_eq!(version, self.model.next, "numbers go on");
         self.model.next += 1;
-        let modelled = Modelled { state: State::Receiving, activate, records: Records::new() };
+        let (state, records) = (State::Receiving, Records::new());
+        let modelled = Modelled { state, activate, was_canary: false, records };
         self.model.versions.insert(version, modelled);
         version
     }
@@ -201,6 +212,7 @@ impl Run {
         let model = &self.model;
         let goes = model.is(version, State::Ready)
             && !model.held
+            && model.canary.is_none()
             && model.versions[&version].activate
             && Some(version) > model.current;
         assert_eq!(matches!(ended, SelfActivation::Activated(_)), goes, "{ended:?}");
@@ -243,6 +255,13 @@ impl Run {
                 self.model.held = true;
             }
             Step::Release => self.release(),
+            Step::Canary(pick, percent) => self.canary(picked(*pick), *percent),
+            Step::EndCanary => {
+                let done = self.directory.store().end_canary(&a, Cause::default());
+                let ended = self.model.canary.take().map(|(version, _)| Version(version));
+                assert_eq!(done.map(|canary| canary.version).ok(), ended);
+            }
+            Step::Promote => self.promote(),
             Step::Delete(pick) => self.delete(picked(*pick)),
             Step::DeleteDataset => self.delete_dataset(),
             Step::Retain(retain) => {
@@ -316,16 +335,42 @@ impl Run {
             return;
         }
         self.model.held = false;
-        let target = self.model.release_target();
+        let target = self.model.release_target().filter(|_| self.model.canary.is_none());
         assert_eq!(done.unwrap().moved.map(|m| m.to.0), target);
         if let Some(target) = target {
             self.model.swap(target, State::Retired);
         }
     }
 
+    fn canary(&mut self, version: u64, percent: u32) {
+        let (of, share) = (Version(version), f64::from(percent));
+        let start = CanaryStart { version: of, percent: share, experiment: None };
+        let done = self.directory.store().start_canary(&dataset("a"), &start, Cause::default());
+        let may = self.model.is(version, State::Ready) || self.model.is(version, State::Retired);
+        if !may || self.model.current.is_none() {
+            return drop(done.unwrap_err());
+        }
+        let changed = self.model.canary != Some((version, percent));
+        assert_eq!(done.unwrap().changed, changed);
+        self.model.canary = Some((version, percent));
+        self.model.versions.get_mut(&version).unwrap().was_canary = true;
+    }
+
+    fn promote(&mut self) {
+        let promotion = Promotion { version: None, expect: Expect::Anything };
+        let done = self.directory.store().promote(&dataset("a"), &promotion, Cause::default());
+        let Some((canary, _)) = self.model.canary else {
+            return assert_eq!(code(done), Code::NoCanary);
+        };
+        assert_eq!(done.unwrap().to, Version(canary));
+        self.model.swap(canary, State::Retired);
+    }
+
     fn delete(&mut self, version: u64) {
         let done = self.directory.store().delete(&dataset("a"), Version(version), Cause::default());
-        let spared = [self.model.current, self.model.rollback_target()].contains(&Some(version));
+        let canary = self.model.canary.map(|(version, _)| version);
+        let spared = [self.model.current, canary, self.model.rollback_target()];
+        let spared = spared.contains(&Some(version));
         let there = self.model.versions.get_mut(&version).filter(|m| m.state != State::Deleted);
         match there {
             Some(_) if spared => assert_eq!(code(done), Code::VersionInUse),
@@ -358,6 +403,8 @@ impl Run {
         }
         let served: &Served = &store.live().get(&a).unwrap();
         assert_eq!(served.current_version(), self.model.current.map(Version));
+        let canary = self.model.canary.map(|(version, _)| Version(version));
+        assert_eq!(served.canary().map(ServedCanary::version), canary);
         for version in 1..=self.model.next {
             match self.model.versions.get(&version) {
                 Some(m) if m.state.has_files() => {

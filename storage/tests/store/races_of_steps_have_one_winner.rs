@@ -5,12 +5,12 @@ use std::sync::Barrier;
 use std::thread;
 
 use tidetable_storage::{
-    Activation, Cause, Code, Error, Expect, Idempotency, Moved, Rollback, SelfActivation, State,
-    Store, Version,
+    Activation, CanaryStart, Cause, Code, Error, Expect, Idempotency, Moved, Rollback,
+    SelfActivation, State, Store, Version,
 };
 
 use crate::support::{
-    Directory, assert_version, begin, build, code, current, dataset, publish, push_ready,
+    Directory, activate, assert_version, begin, build, code, current, dataset, publish, push_ready,
     push_versions, records_of, roll_back, seal, state,
 };
 
@@ -116,6 +116,32 @@ fn once_a_hold_is_answered_no_push_is_activated() {
         assert_eq!(current(store, &a), seen[1], "as it was when the hold was answered");
         store.release(&a, Cause::default()).unwrap();
         assert_eq!(current(store, &a), Some(version.0));
+    }
+}
+
+#[test]
+fn once_a_canary_runs_no_push_is_activated() {
+    let a = dataset("a");
+    let directory = Directory::new();
+    let store = directory.store();
+    push_versions(store, &a, 2);
+    for _ in 0..20 {
+        let tried = current(store, &a).unwrap() - 1;
+        let start = CanaryStart { version: Version(tried), percent: 10.0, experiment: None };
+        let version = push_ready(store, &a, &records_of(2, 20));
+        let seen = together(2, |n| {
+            if n == 0 {
+                store.activate_by_itself(&a, version, Cause::default()).unwrap();
+                return None;
+            }
+            store.start_canary(&a, &start, Cause::default()).unwrap();
+            current(store, &a)
+        });
+        assert_eq!(current(store, &a), seen[1], "as it was when the canary was answered");
+        store.end_canary(&a, Cause::default()).unwrap();
+        if current(store, &a) != Some(version.0) {
+            activate(store, &a, version.0).unwrap();
+        }
     }
 }
 

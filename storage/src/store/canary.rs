@@ -1,0 +1,93 @@
+//! A second version beside the current one: started, promoted, ended.
+//!
+//! It takes the steps of an activation: opened and warmed outside the lock, then under it the
+//! plan again, its gates if another version is current than they compared with, the record, and
+//! the map. A promotion is an activation in every respect.
+
+use crate::catalog::{Canary, CanaryStart, Moved, Promotion};
+use crate::error::Result;
+use crate::event::Cause;
+use crate::names::{DatasetName, Version};
+
+use super::Store;
+
+/// What came of asking for a canary.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CanaryChange {
+    /// The canary that runs now.
+    pub canary: Canary,
+    /// Whether it did not run like that before.
+    pub changed: bool,
+}
+
+impl Store {
+    /// Starts a canary, changes the share of the one that runs, or puts another in its place.
+    /// Blocks while its files are opened and warmed.
+    pub fn start_canary(
+        &self,
+        dataset: &DatasetName,
+        start: &CanaryStart,
+        cause: Cause,
+    ) -> Result<CanaryChange> {
+        let version = start.version;
+        let changed = loop {
+            self.catalog().plan_canary(dataset, start)?;
+            let is_shown = self.canary_version(dataset)? == Some(version);
+            let prepared = (!is_shown).then(|| self.prepare(dataset, version)).transpose()?;
+            let mut writer = self.writer();
+            let Some(event) = self.catalog().plan_canary(dataset, start)? else { break false };
+            let may = match &prepared {
+                Some(prepared) => self.gate_again(&mut writer, dataset, prepared)?,
+                // Its share alone changes, unless another took its place meanwhile.
+                None => self.canary_version(dataset)? == Some(version),
+            };
+            if may {
+                self.commit(&mut writer, cause, event)?;
+                break true;
+            }
+        };
+        let canary = self.catalog().canary(dataset)?.clone();
+        Ok(CanaryChange { canary, changed })
+    }
+
+    /// Ends a canary: everybody is served the current version again. What ended.
+    pub fn end_canary(&self, dataset: &DatasetName, cause: Cause) -> Result<Canary> {
+        let mut writer = self.writer();
+        let event = self.catalog().plan_end_canary(dataset)?;
+        let ended = self.catalog().canary(dataset)?.clone();
+        self.commit(&mut writer, cause, event)?;
+        Ok(ended)
+    }
+
+    /// Makes the canary current, which ends it: one record says both.
+    pub fn promote(
+        &self,
+        dataset: &DatasetName,
+        promotion: &Promotion,
+        cause: Cause,
+    ) -> Result<Moved> {
+        if let Some(moved) = self.moved_before(dataset, &cause)? {
+            return Ok(moved);
+        }
+        loop {
+            let planned = self.catalog().plan_promote(dataset, promotion)?;
+            let version = planned.version().expect("a promotion is of a version");
+            // Not its own share of the keys alone is looked up in it from now on.
+            let prepared = self.prepare(dataset, version)?;
+            let mut writer = self.writer();
+            if let Some(moved) = self.moved_before(dataset, &cause)? {
+                return Ok(moved);
+            }
+            // What was prepared must be what is swapped in.
+            let promotion = Promotion { version: Some(version), ..*promotion };
+            let event = self.catalog().plan_promote(dataset, &promotion)?;
+            if self.gate_again(&mut writer, dataset, &prepared)? {
+                return self.swap(&mut writer, dataset, cause, event);
+            }
+        }
+    }
+
+    fn canary_version(&self, dataset: &DatasetName) -> Result<Option<Version>> {
+        Ok(self.catalog().dataset(dataset)?.canary.as_ref().map(|canary| canary.version))
+    }
+}
