@@ -154,15 +154,17 @@ fn explained(url: &Url, error: Error) -> OutboundError {
             OutboundError::Tls(url, error.to_string())
         }
         // The handshake hands its errors on as those of the socket.
-        Error::Io(error) if error.get_ref().is_some_and(|e| e.is::<rustls::Error>()) => {
-            OutboundError::Tls(url, error.to_string())
-        }
+        Error::Io(error) if is_of_tls(&error) => OutboundError::Tls(url, error.to_string()),
         Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => {
             OutboundError::Timeout(url)
         }
         Error::Protocol(_) => OutboundError::Protocol(url, error.to_string()),
         other => OutboundError::Unreachable(url, other.to_string()),
     }
+}
+
+fn is_of_tls(error: &std::io::Error) -> bool {
+    error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some()
 }
 
 #[cfg(test)]

@@ -41,8 +41,9 @@ fn section(text: &mut String, command: &Command) {
     text.push_str(&format!("\n## tidetable {name}\n\n"));
     paragraphs(text, &about(command));
     let usage = command.clone().disable_help_flag(true).render_usage().to_string();
-    let usage = usage.trim_start_matches("Usage: ");
-    text.push_str(&format!("```\n{}\n```\n\n", usage.trim()));
+    let usage = usage.trim_start_matches("Usage: ").trim();
+    let usage: Vec<&str> = usage.lines().map(str::trim).collect();
+    text.push_str(&format!("```\n{}\n```\n\n", usage.join("\n")));
     let own = |arg: &&Arg| !arg.is_global_set() && !arg.is_hide_set() && arg.get_id() != "help";
     options(text, command.get_arguments().filter(own));
     if let Some(examples) = command.get_after_help() {

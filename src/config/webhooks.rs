@@ -19,6 +19,11 @@ const MIN_SECRET_BYTES: usize = 16;
 const MOST: usize = 20;
 const FIELDS: [&str; 5] = ["url", "secret", "secret_file", "events", "datasets"];
 
+/// A result whose error says at which byte of the file what is wrong.
+type Placed<T> = Result<T, (usize, String)>;
+/// A text, and at which byte of the file it stands.
+type Text<'a> = (usize, &'a str);
+
 /// One receiver of notices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
@@ -72,8 +77,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The targets in an array of tables. An error says at which byte of the file what is wrong.
-pub(super) fn targets(value: &Spanned<DeValue<'_>>) -> Result<Vec<Target>, (usize, String)> {
+/// The targets in an array of tables.
+pub(super) fn targets(value: &Spanned<DeValue<'_>>) -> Placed<Vec<Target>> {
     let at = value.span().start;
     let Some(array) = value.get_ref().as_array() else {
         let text = "webhooks is one [[webhooks]] section for each receiver, with url and secret";
@@ -85,7 +90,7 @@ pub(super) fn targets(value: &Spanned<DeValue<'_>>) -> Result<Vec<Target>, (usiz
     array.iter().map(target).collect()
 }
 
-fn target(value: &Spanned<DeValue<'_>>) -> Result<Target, (usize, String)> {
+fn target(value: &Spanned<DeValue<'_>>) -> Placed<Target> {
     let at = value.span().start;
     let Some(table) = value.get_ref().as_table() else {
         return Err((at, "a webhook is a section [[webhooks]] with url and secret".to_owned()));
@@ -96,7 +101,7 @@ fn target(value: &Spanned<DeValue<'_>>) -> Result<Target, (usize, String)> {
             format!("{} is no field of a webhook; it has {}", key.get_ref(), FIELDS.join(", "));
         return Err((key.span().start, text));
     }
-    let url = text(table, "url")?.ok_or((at, "a webhook without url".to_owned()))?;
+    let url = text(table, "url")?.ok_or_else(|| (at, "a webhook without url".to_owned()))?;
     let url = Url::parse(url.1).map_err(|expected| (url.0, format!("url: {expected}")))?;
     let secret = match (text(table, "secret")?, text(table, "secret_file")?) {
         (Some((at, secret)), None) => {
@@ -116,7 +121,7 @@ fn target(value: &Spanned<DeValue<'_>>) -> Result<Target, (usize, String)> {
     Ok(Target { url, secret, events, datasets: datasets.transpose()? })
 }
 
-fn event((at, name): (usize, &str)) -> Result<Kind, (usize, String)> {
+fn event((at, name): Text<'_>) -> Placed<Kind> {
     Kind::ALL.into_iter().find(|kind| kind.as_str() == name).ok_or_else(|| {
         let known = Kind::ALL.map(Kind::as_str).join(", ");
         (at, format!("{name:?} is no event of a webhook; they are {known}"))
@@ -130,10 +135,7 @@ fn secret_in(path: &Path) -> Result<Secret, String> {
     Secret::new(bytes.trim_ascii_end().to_vec())
 }
 
-fn text<'a>(
-    table: &'a DeTable<'_>,
-    name: &str,
-) -> Result<Option<(usize, &'a str)>, (usize, String)> {
+fn text<'a>(table: &'a DeTable<'_>, name: &str) -> Placed<Option<Text<'a>>> {
     let Some(value) = table.get(name) else { return Ok(None) };
     let at = value.span().start;
     match value.get_ref().as_str() {
@@ -142,10 +144,7 @@ fn text<'a>(
     }
 }
 
-fn texts<'a>(
-    table: &'a DeTable<'_>,
-    name: &str,
-) -> Result<Option<Vec<(usize, &'a str)>>, (usize, String)> {
+fn texts<'a>(table: &'a DeTable<'_>, name: &str) -> Placed<Option<Vec<Text<'a>>>> {
     let Some(value) = table.get(name) else { return Ok(None) };
     let odd = |at| (at, format!("{name} of a webhook is a list of texts, and not empty"));
     let array = value.get_ref().as_array().filter(|array| !array.is_empty());

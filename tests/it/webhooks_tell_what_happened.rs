@@ -154,7 +154,7 @@ fn metric(server: &Server, outcome: &str) -> u64 {
 fn each_thing_is_told_once_it_is_taken_and_signed() {
     // The first is refused, the second redirected elsewhere, the third is lost on the way.
     let receiver = Receiver::answering(|number| *[500, 307, 502].get(number).unwrap_or(&204));
-    let (server, _settings) = telling(&[receiver.section("")]);
+    let (server, _settings) = telling(&["log_level = \"trace\"\n".into(), receiver.section("")]);
     server.pushed("recs", &row(1));
     server.pushed("recs", &row(2));
     server.operate("recs", "rollback", &json!({ "reason": "wrong", "hold": false })).expect(200);
