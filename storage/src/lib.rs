@@ -77,6 +77,7 @@ mod memory;
 mod regular;
 mod rocks;
 mod space;
+mod watch_file;
 
 mod error;
 
@@ -87,9 +88,9 @@ pub use background::give_way;
 pub use builder::{BuildOptions, Builder};
 pub use catalog::{
     Activation, Admission, Catalog, Dataset, Entry, Expect, Happened, Held, Hold, Keep, Moved,
-    Outcome, Parked, Rollback, State,
+    Outcome, Parked, Rollback, State, Swap,
 };
-pub use config::DatasetConfig;
+pub use config::{DatasetConfig, WatchLimits, WatchMode};
 pub use diff::{Compared, Differences, differences};
 pub use digest::Digest;
 pub use error::{Code, Error, Kind, Result};
