@@ -12,3 +12,4 @@ mod server;
 mod state;
 mod sweeper;
 mod telemetry;
+mod watches;

@@ -18,6 +18,7 @@ use crate::server::{self, Ended, Limits, Listening, Stop};
 use crate::state::{App, AppState, count_dataset};
 use crate::sweeper::Sweeper;
 use crate::telemetry;
+use crate::watches;
 
 /// Serves until a signal says to stop.
 pub(crate) fn run(config: ServeConfig) -> anyhow::Result<()> {
@@ -46,11 +47,13 @@ pub(crate) fn run(config: ServeConfig) -> anyhow::Result<()> {
     let opening = open_in_background(&app)?;
     let sweeping = sweeper.start(&app)?;
     let looking = looker::start(&app)?;
+    let watching = watches::start(&app, Box::new(()))?;
     let service = http::service(&app);
     let ended = server::serve(listening, &service, &limits, &metrics, &stop)?;
     app.pushes.stop();
     sweeping.stop();
     looking.stop();
+    watching.stop();
     let _ = opening.join();
     match ended {
         Ended::Drained => info!("stopped; every request was answered"),

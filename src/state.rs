@@ -7,10 +7,11 @@ use tidetable_storage::{DatasetName, State, Store};
 use tokio::sync::Semaphore;
 
 use crate::config::ServeConfig;
-use crate::metrics::{Metrics, Served};
+use crate::metrics::{Freshness, Metrics, Served};
 use crate::pushes::Pushes;
 use crate::server::Stop;
 use crate::sweeper::Broom;
+use crate::watches::{self, Watches};
 
 /// Bodies of pushes that are received at the same time; others wait. Far more than there are
 /// jobs, and a bound on threads.
@@ -36,6 +37,8 @@ pub(crate) struct App {
     pub(crate) broom: Broom,
     /// Permits to receive a body, which takes two threads.
     pub(crate) receiving: Semaphore,
+    /// What is seen of versions that were activated lately.
+    pub(crate) watches: Watches,
     /// Held by the one comparison of versions that runs.
     pub(crate) comparing: tokio::sync::Mutex<()>,
     /// Set once every current version was opened, or could not be.
@@ -52,8 +55,8 @@ impl App {
         broom: Broom,
     ) -> Self {
         let (comparing, opened) = (tokio::sync::Mutex::default(), AtomicBool::new(false));
-        let receiving = Semaphore::new(BODIES_AT_ONCE);
-        Self { store, pushes, metrics, config, stop, broom, receiving, comparing, opened }
+        let (receiving, watches) = (Semaphore::new(BODIES_AT_ONCE), Watches::default());
+        Self { store, pushes, metrics, config, stop, broom, receiving, watches, comparing, opened }
     }
 
     /// Every current version was opened, or could not be.
@@ -76,6 +79,8 @@ pub(crate) fn count_dataset(store: &Store, metrics: &Metrics, name: &DatasetName
         return;
     };
     let counted = metrics.dataset(name);
+    counted.watched.is_fresh_like(Freshness::of(dataset));
+    watches::notice(&counted, dataset);
     let kept = dataset.versions.values().filter(|entry| entry.state.has_files());
     let bytes: Vec<u64> = kept.filter_map(|e| e.stats.as_ref().map(|s| s.bytes)).collect();
     counted.keeps(bytes.len() as u64, bytes.iter().sum());

@@ -13,8 +13,12 @@ use super::exit::{Exit, Failure};
 pub(crate) struct Dataset {
     pub(crate) dataset: String,
     pub(crate) current: Option<u64>,
+    pub(crate) state: String,
     pub(crate) held: bool,
     pub(crate) hold: Option<Hold>,
+    pub(crate) stale: bool,
+    pub(crate) last_push_at: Option<String>,
+    pub(crate) watch: Option<Watch>,
     pub(crate) config: serde_json::Map<String, serde_json::Value>,
     pub(crate) versions: u64,
     pub(crate) records: Option<u64>,
@@ -28,6 +32,14 @@ pub(crate) struct Dataset {
 #[serde(default)]
 pub(crate) struct Hold {
     pub(crate) reason: Option<String>,
+}
+
+/// How a version does that was activated lately.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Watch {
+    pub(crate) verdict: String,
+    pub(crate) detail: String,
 }
 
 /// A version, as `GET …/versions/{v}` describes it.

@@ -86,6 +86,7 @@ impl PlainLookups {
             ready.absent(served, &end, answers)
         };
         ready.counted.looked_up(found, took);
+        ready.counted.keys.note(ready.version, key.as_bytes());
         self.route.count(status);
         Some(Taken::Answered(lookup.length))
     }
