@@ -15,4 +15,5 @@ mod server;
 mod state;
 mod sweeper;
 mod telemetry;
+mod watches;
 mod webhooks;

@@ -19,9 +19,13 @@ use tidetable_storage::DatasetName;
 use arms::Arms;
 
 mod arms;
+mod key_sample;
 mod page;
+mod watched;
 
 pub(crate) use arms::{Arm, ArmMetrics, ArmTotals};
+pub(crate) use watched::Freshness;
+use watched::Watched;
 
 /// The `Content-Type` of [`Metrics::render`].
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -187,6 +191,8 @@ pub(crate) struct DatasetMetrics {
     served: Mutex<Served>,
     /// What was counted of both arms when the canary was started.
     before_canary: Mutex<[ArmTotals; 2]>,
+    /// What watches saw, and how fresh the dataset is.
+    pub(crate) watched: Watched,
 }
 
 /// What is served now, as the gauges show it; times in seconds since 1970.

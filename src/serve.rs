@@ -19,6 +19,7 @@ use crate::server::{self, Ended, Limits, Listening, Stop};
 use crate::state::{App, AppState, count_dataset};
 use crate::sweeper::Sweeper;
 use crate::telemetry;
+use crate::watches;
 use crate::webhooks::Webhooks;
 
 /// Serves until a signal says to stop.
@@ -55,12 +56,14 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     let looking = looker::start(&app)?;
     app.webhooks.start().context("cannot start the thread that delivers webhooks")?;
     let sampling = series::start(&app)?;
+    let watching = watches::start(&app, Box::new(app.webhooks.clone()))?;
     let service = http::service(&app);
     let ended = server::serve(listening, &service, &limits, &metrics, &stop)?;
     app.pushes.stop();
     sweeping.stop();
     looking.stop();
     sampling.stop();
+    watching.stop();
     let _ = opening.join();
     app.webhooks.stop();
     match ended {

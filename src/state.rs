@@ -8,11 +8,12 @@ use tidetable_storage::{DatasetName, State, Store};
 use tokio::sync::Semaphore;
 
 use crate::config::ServeConfig;
-use crate::metrics::{CanaryServed, Metrics, Served};
+use crate::metrics::{CanaryServed, Freshness, Metrics, Served};
 use crate::pushes::Pushes;
 use crate::series::Series;
 use crate::server::Stop;
 use crate::sweeper::Broom;
+use crate::watches::{self, Watches};
 use crate::webhooks::Webhooks;
 
 /// Bodies of pushes that are received at the same time; others wait. Far more than there are
@@ -45,6 +46,8 @@ pub(crate) struct App {
     pub(crate) webhooks: Webhooks,
     /// Permits to receive a body, which takes two threads.
     pub(crate) receiving: Semaphore,
+    /// What is seen of versions that were activated lately.
+    pub(crate) watches: Watches,
     /// Held by the one comparison of versions that runs.
     pub(crate) comparing: tokio::sync::Mutex<()>,
     /// Set once every current version was opened, or could not be.
@@ -63,7 +66,8 @@ impl App {
     ) -> Self {
         let (comparing, opened) = (tokio::sync::Mutex::default(), AtomicBool::new(false));
         let receiving = Semaphore::new(BODIES_AT_ONCE);
-        let (series, started) = (Series::new(), SystemTime::now());
+        let (series, watches) = (Series::new(), Watches::default());
+        let started = SystemTime::now();
         Self {
             store,
             pushes,
@@ -74,6 +78,7 @@ impl App {
             stop,
             broom,
             webhooks,
+            watches,
             receiving,
             comparing,
             opened,
@@ -100,6 +105,8 @@ pub(crate) fn count_dataset(store: &Store, metrics: &Metrics, name: &DatasetName
         return;
     };
     let counted = metrics.dataset(name);
+    counted.watched.is_fresh_like(Freshness::of(dataset));
+    watches::notice(&counted, dataset);
     let kept = dataset.versions.values().filter(|entry| entry.state.has_files());
     let bytes: Vec<u64> = kept.filter_map(|e| e.stats.as_ref().map(|s| s.bytes)).collect();
     counted.keeps(bytes.len() as u64, bytes.iter().sum());

@@ -13,9 +13,13 @@ use super::exit::{Exit, Failure};
 pub(crate) struct Dataset {
     pub(crate) dataset: String,
     pub(crate) current: Option<u64>,
+    pub(crate) state: String,
     pub(crate) held: bool,
     pub(crate) hold: Option<Hold>,
     pub(crate) canary: Option<Canary>,
+    pub(crate) stale: bool,
+    pub(crate) last_push_at: Option<String>,
+    pub(crate) watch: Option<Watch>,
     pub(crate) config: serde_json::Map<String, serde_json::Value>,
     pub(crate) versions: u64,
     pub(crate) records: Option<u64>,
@@ -61,6 +65,14 @@ pub(crate) struct ArmCounts {
     pub(crate) errors: u64,
     pub(crate) p50_us: Option<f64>,
     pub(crate) p99_us: Option<f64>,
+}
+
+/// How a version does that was activated lately.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Watch {
+    pub(crate) verdict: String,
+    pub(crate) detail: String,
 }
 
 /// A version, as `GET …/versions/{v}` describes it.

@@ -21,6 +21,8 @@ Examples:
   tidetable config course-recs
   tidetable config course-recs retain=5 gates.min_records=100000
   tidetable config course-recs gates.max_shrink_percent=null       turn that gate off
+  tidetable config course-recs watch=roll_back                     go back from what does worse
+  tidetable config course-recs expected_push_interval_seconds=86400
   tidetable config course-recs --create content_type=application/json owner=recs-team")]
 pub(crate) struct ConfigArgs {
     /// The dataset

@@ -10,13 +10,14 @@ use super::output::datasets_table;
 
 /// List the datasets of the server
 ///
-/// One line per dataset: the version that serves, how big it is, since when it serves,
-/// as of when its data is, and whether the dataset is held.
+/// One line per dataset: how it is (healthy, stale, held, canary, rolled back, empty), the
+/// version that serves, how big it is, since when it serves, as of when its data is, and why
+/// somebody should look at it.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   tidetable datasets
-  tidetable datasets --json | jq -r '.datasets[] | select(.held) | .dataset'")]
+  tidetable datasets --json | jq -r '.datasets[] | select(.state != \"healthy\") | .dataset'")]
 pub(crate) struct DatasetsArgs {}
 
 pub(crate) fn run(_: &DatasetsArgs, asked: &Asked<'_>) -> Result<(), Failure> {

@@ -89,6 +89,7 @@ pub(crate) fn datasets_table(datasets: &[Dataset], now: DateTime<Utc>) -> String
     }
     let mut table = Columns::new(&[
         ("DATASET", Left),
+        ("STATE", Left),
         ("CURRENT", Right),
         ("RECORDS", Right),
         ("SIZE", Right),
@@ -98,30 +99,38 @@ pub(crate) fn datasets_table(datasets: &[Dataset], now: DateTime<Utc>) -> String
         ("NOTE", Left),
     ]);
     for d in datasets {
-        let hold =
-            d.hold.as_ref().and_then(|hold| hold.reason.as_deref()).filter(|r| !r.is_empty());
-        let mut note = match (d.held, hold) {
-            (false, _) => String::new(),
-            (true, None) => "held".to_owned(),
-            (true, Some(reason)) => format!("held: {reason}"),
-        };
-        if let Some(canary) = &d.canary {
-            let before = if note.is_empty() { "" } else { "; " };
-            let share = format!("{before}canary {}, {} %", canary.version, canary.percent);
-            note.push_str(&share);
-        }
+        // A server before this one does not say it.
+        let state = if d.state.is_empty() { dash() } else { d.state.replace('_', " ") };
         table.row(&[
             d.dataset.clone(),
+            state,
             d.current.map_or_else(dash, |v| v.to_string()),
             d.records.map_or_else(dash, grouped),
             d.bytes.map_or_else(dash, bytes),
             d.versions.to_string(),
             age_of(d.activated_at.as_deref(), now),
             d.as_of.clone().unwrap_or_else(dash),
-            note,
+            dataset_note(d, now),
         ]);
     }
     table.text()
+}
+
+/// What is to be said of a dataset besides.
+fn dataset_note(d: &Dataset, now: DateTime<Utc>) -> String {
+    let hold = d.hold.as_ref().and_then(|hold| hold.reason.as_deref()).filter(|r| !r.is_empty());
+    let held =
+        d.held.then(|| hold.map_or_else(|| "held".to_owned(), |reason| format!("held: {reason}")));
+    let stale = d.stale.then(|| match d.last_push_at.as_deref() {
+        None => "a push is overdue: there was none yet".to_owned(),
+        Some(at) => format!("a push is overdue: the last was {}", age_of(Some(at), now)),
+    });
+    let fell = d.watch.as_ref().filter(|watch| watch.verdict == "fell");
+    // What a rollback by the watch has seen is the reason of the hold.
+    let fell = fell.filter(|_| !d.held).map(|watch| format!("watch: {}", watch.detail));
+    let canary = d.canary.as_ref();
+    let canary = canary.map(|canary| format!("canary {}, {} %", canary.version, canary.percent));
+    [held, stale, fell, canary].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 /// The table of `tidetable versions DATASET`; `*` marks the current version.
@@ -455,21 +464,33 @@ VERSION  STATE   RECORDS   SIZE  CREATED    ACTIVATED  LABEL  NOTE
     }
 
     #[test]
-    fn the_table_of_datasets_says_what_is_held_and_why() {
+    fn the_table_of_datasets_says_what_needs_a_look_and_why() {
+        use super::super::api::{Hold, Watch};
         let held = Dataset {
             dataset: "course-recs".to_owned(),
             current: Some(41),
+            state: "rolled_back".to_owned(),
             held: true,
-            hold: Some(super::super::api::Hold { reason: Some("bad run".to_owned()) }),
+            hold: Some(Hold { reason: Some("bad run".to_owned()) }),
             versions: 3,
             ..Dataset::default()
         };
         let fresh = Dataset { dataset: "a".to_owned(), ..Dataset::default() };
-        let text = datasets_table(&[held, fresh], at("2026-11-23T12:00:00Z"));
+        let fell = Watch { verdict: "fell".to_owned(), detail: "5 of 9 failed".to_owned() };
+        let stale = Dataset {
+            dataset: "b".to_owned(),
+            state: "stale".to_owned(),
+            stale: true,
+            last_push_at: Some("2026-11-23T09:00:00Z".to_owned()),
+            watch: Some(fell),
+            ..Dataset::default()
+        };
+        let text = datasets_table(&[held, fresh, stale], at("2026-11-23T12:00:00Z"));
         let expected = "\
-DATASET      CURRENT  RECORDS  SIZE  VERSIONS  ACTIVATED  AS OF  NOTE
-course-recs       41        -     -         3  -          -      held: bad run
-a                  -        -     -         0  -          -";
+DATASET      STATE        CURRENT  RECORDS  SIZE  VERSIONS  ACTIVATED  AS OF  NOTE
+course-recs  rolled back       41        -     -         3  -          -      held: bad run
+a            -                  -        -     -         0  -          -
+b            stale              -        -     -         0  -          -      a push is overdue: the last was 3 h ago; watch: 5 of 9 failed";
         assert_eq!(text, expected, "\n{text}");
         assert!(datasets_table(&[], at("2026-11-23T12:00:00Z")).contains("tidetable push"));
     }

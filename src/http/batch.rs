@@ -23,6 +23,7 @@ use super::fields::Fields;
 use super::keys::KeyEncoding;
 use super::read::{lease, stamp};
 use super::versions::NoParameters;
+use crate::metrics::ArmMetrics;
 use crate::state::AppState;
 use crate::telemetry::RequestId;
 
@@ -152,11 +153,12 @@ async fn look_up(
     let fields = request.fields.map(Fields::new).transpose()?;
     let most = app.config.max_answer_bytes.as_usize();
     let (keys, encoding) = (request.keys, request.key_encoding);
-    let batch = Batch { snapshot, keys, encoding, fields, before, most };
-    let is_json = served.is_json;
     let dataset = app.metrics.dataset(&served.name);
-    dataset.batch(batch.keys.len());
-    let counted = dataset.arm(choice.arm);
+    dataset.batch(keys.len());
+    let counted = Arc::clone(dataset.arm(choice.arm));
+    let batch =
+        Batch { snapshot, keys, encoding, fields, before, most, counted: Arc::clone(&counted) };
+    let is_json = served.is_json;
     let began = Instant::now();
     let results = if batch.in_memory()? {
         batch.results(is_json)
@@ -182,6 +184,7 @@ struct Batch {
     /// Bytes of the answer that are written already, and that it may have.
     before: usize,
     most: usize,
+    counted: Arc<ArmMetrics>,
 }
 
 struct Results {
@@ -199,6 +202,9 @@ impl Batch {
     fn results(&self, is_json: bool) -> Answer<Results> {
         let decoded = self.decoded()?;
         let version = self.snapshot.version();
+        if self.counted.keys.is_wanted(version) {
+            decoded.iter().for_each(|key| self.counted.keys.note(version, key));
+        }
         let mut out = Vec::with_capacity(512 * decoded.len());
         out.extend_from_slice(format!("{{\"version\":{version},\"results\":[").as_bytes());
         let mut hits = 0;

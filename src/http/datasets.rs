@@ -26,7 +26,7 @@ pub(crate) async fn list(
 ) -> Answer<axum::Json<Value>> {
     let catalog = app.store.catalog();
     let items = catalog.datasets().map(|(name, dataset)| (name.to_string(), (name, dataset)));
-    let show = |(name, dataset)| json!(DatasetResource::of(name, dataset, &app.metrics));
+    let show = |(name, dataset)| json!(DatasetResource::of(name, dataset, &app));
     page("datasets", &query, items, show).map(axum::Json)
 }
 
@@ -37,7 +37,7 @@ pub(crate) async fn get(
     Query(_): Query<NoParameters>,
 ) -> Answer<axum::Json<DatasetResource>> {
     let catalog = app.store.catalog();
-    Ok(axum::Json(DatasetResource::of(&name, catalog.dataset(&name)?, &app.metrics)))
+    Ok(axum::Json(DatasetResource::of(&name, catalog.dataset(&name)?, &app)))
 }
 
 /// `PUT /v1/datasets/{dataset}`: makes it, or changes the settings that the body names and
@@ -64,13 +64,14 @@ pub(crate) async fn put(
                 Ok(after)
             };
             let made = app.store.change_config(&name, cause, change)?;
+            count_dataset(&app.store, &app.metrics, &name);
             app.broom.sweep_soon();
             Ok(made)
         })
         .await?
     };
     let catalog = app.store.catalog();
-    let shown = DatasetResource::of(&name, catalog.dataset(&name)?, &app.metrics);
+    let shown = DatasetResource::of(&name, catalog.dataset(&name)?, &app);
     let shown = axum::Json(shown);
     let status = if made { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, shown).into_response())

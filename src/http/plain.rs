@@ -88,6 +88,7 @@ impl PlainLookups {
             ready.absent(served, &choice, &end, answers)
         };
         ready.counted.looked_up(found, took);
+        ready.counted.keys.note(ready.version, key.as_bytes());
         self.route.count(status);
         Some(Taken::Answered(lookup.length))
     }

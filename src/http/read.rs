@@ -48,6 +48,7 @@ pub(crate) async fn get_key(
     let began = Instant::now();
     let found = look_up(snapshot, &key).await?;
     let (took, counted) = (began.elapsed(), counted.arm(choice.arm));
+    counted.keys.note(version, &key);
     let value = match found {
         Ok(Some(value)) => value,
         Ok(None) => {

@@ -5,22 +5,27 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tidetable_storage::{
     Dataset, DatasetConfig, DatasetName, Entry, Happened, Hold, Millis, Moved, State, Verdict,
-    Version,
+    Version, WatchLimits, now,
 };
 
 use super::canary::CanaryResource;
 use super::error::Problem;
-use crate::metrics::Metrics;
 use crate::pushes::{Phase, Progress};
+use crate::state::App;
+use crate::watches::Watch;
 
 /// A dataset.
 #[derive(Debug, Serialize)]
 pub(crate) struct DatasetResource {
     dataset: DatasetName,
     current: Option<Version>,
+    state: &'static str,
     held: bool,
     hold: Option<HoldResource>,
     canary: Option<CanaryResource>,
+    stale: bool,
+    last_push_at: Option<String>,
+    watch: Option<WatchResource>,
     config: DatasetConfig,
     versions: usize,
     records: Option<u64>,
@@ -38,17 +43,25 @@ struct HoldResource {
 }
 
 impl DatasetResource {
-    pub(crate) fn of(name: &DatasetName, dataset: &Dataset, metrics: &Metrics) -> Self {
+    pub(crate) fn of(name: &DatasetName, dataset: &Dataset, app: &App) -> Self {
         let canary = dataset.canary.as_ref();
+        let now = now();
+        let is_stale = dataset.is_stale(now);
+        let limits = &dataset.config.watch_limits;
+        let watch = app.watches.of(name, dataset, now);
         let current = dataset.current.and_then(|v| dataset.versions.get(&v));
         let stats = current.and_then(|entry| entry.stats.as_ref());
         let kept = |entry: &&Entry| entry.state != State::Deleted;
         Self {
             dataset: name.clone(),
             current: dataset.current,
+            state: state(dataset, is_stale),
             held: dataset.hold.is_some(),
             hold: dataset.hold.as_ref().map(HoldResource::of),
-            canary: canary.map(|canary| CanaryResource::of(canary, &metrics.dataset(name))),
+            canary: canary.map(|canary| CanaryResource::of(canary, &app.metrics.dataset(name))),
+            stale: is_stale,
+            last_push_at: dataset.last_push_at().map(time),
+            watch: watch.map(|watch| WatchResource::of(&watch, limits)),
             config: dataset.config.clone(),
             versions: dataset.versions.values().filter(kept).count(),
             records: stats.map(|s| s.records),
@@ -56,6 +69,46 @@ impl DatasetResource {
             activated_at: current.and_then(|e| e.activated_at).map(time),
             as_of: current.and_then(|e| e.as_of.clone()),
             created_at: time(dataset.created_at),
+        }
+    }
+}
+
+/// How a dataset is, in one word: what most needs somebody to look.
+fn state(dataset: &Dataset, is_stale: bool) -> &'static str {
+    let is_held = dataset.hold.is_some();
+    let was_rolled_back = dataset.last_swap.as_ref().is_some_and(|swap| swap.rollback);
+    match dataset.current {
+        _ if is_held && was_rolled_back => "rolled_back",
+        _ if is_stale => "stale",
+        None => "empty",
+        _ if is_held => "held",
+        _ if dataset.canary.is_some() => "canary",
+        _ => "healthy",
+    }
+}
+
+/// How a version does that was activated lately.
+#[derive(Debug, Serialize)]
+struct WatchResource {
+    version: Version,
+    against: Version,
+    since: String,
+    until: String,
+    lookups: u64,
+    verdict: &'static str,
+    detail: String,
+}
+
+impl WatchResource {
+    fn of(watch: &Watch, limits: &WatchLimits) -> Self {
+        Self {
+            version: watch.version(),
+            against: watch.against,
+            since: time(watch.swap.at),
+            until: time(watch.until(limits)),
+            lookups: watch.lookups(),
+            verdict: watch.verdict().as_str(),
+            detail: watch.detail().to_owned(),
         }
     }
 }

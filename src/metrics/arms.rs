@@ -9,6 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use super::key_sample::KeySample;
 use super::{SHARDS, shard};
 
 /// Upper bounds of a lookup's time, in nanoseconds. A get from memory takes 2–20 µs, from
@@ -71,7 +74,11 @@ impl Arms {
 
 /// What is counted of one arm of one dataset.
 #[derive(Debug, Default)]
-pub(crate) struct ArmMetrics([Counts; SHARDS]);
+pub(crate) struct ArmMetrics {
+    counts: [Counts; SHARDS],
+    /// Some of the keys that are looked up, while a watch wants them.
+    pub(crate) keys: KeySample,
+}
 
 /// One thread's share; on cache lines of its own (an even number, since processors fetch them
 /// in pairs).
@@ -88,7 +95,7 @@ struct Counts {
 impl ArmMetrics {
     /// One key was looked up, which took the store so long. Three uncontended additions.
     pub(crate) fn looked_up(&self, found: bool, took: Duration) {
-        let counts = &self.0[shard()];
+        let counts = &self.counts[shard()];
         if found { &counts.hits } else { &counts.misses }.fetch_add(1, Relaxed);
         counts.took(1, took);
     }
@@ -96,7 +103,7 @@ impl ArmMetrics {
     /// A batch was looked up: so many keys were there, so many were not. Each counts for an
     /// even share of the time.
     pub(crate) fn looked_up_many(&self, hits: u64, misses: u64, took: Duration) {
-        let counts = &self.0[shard()];
+        let counts = &self.counts[shard()];
         counts.hits.fetch_add(hits, Relaxed);
         counts.misses.fetch_add(misses, Relaxed);
         counts.took(hits + misses, took);
@@ -104,17 +111,17 @@ impl ArmMetrics {
 
     /// A page of a scan had so many records.
     pub(crate) fn scanned(&self, records: u64) {
-        self.0[shard()].hits.fetch_add(records, Relaxed);
+        self.counts[shard()].hits.fetch_add(records, Relaxed);
     }
 
     /// A lookup failed: damaged data, say.
     pub(crate) fn failed(&self) {
-        self.0[shard()].errors.fetch_add(1, Relaxed);
+        self.counts[shard()].errors.fetch_add(1, Relaxed);
     }
 
     /// What was counted so far.
     pub(crate) fn totals(&self) -> ArmTotals {
-        self.0.iter().map(Counts::totals).fold(ArmTotals::default(), Add::add)
+        self.counts.iter().map(Counts::totals).fold(ArmTotals::default(), Add::add)
     }
 }
 
@@ -141,7 +148,7 @@ impl Counts {
 
 /// What was counted of an arm up to one moment. The difference of two of them is what was
 /// counted in between.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ArmTotals {
     /// Keys that were there.
     pub(crate) hits: u64,
@@ -160,11 +167,22 @@ impl ArmTotals {
         self.hits + self.misses + self.errors
     }
 
+    /// Keys looked up one by one or in batches: what can be found, absent or damaged, which the
+    /// records of a scan cannot.
+    pub(crate) fn keys(&self) -> u64 {
+        self.timed() + self.errors
+    }
+
+    /// Those whose time is known: all that did not fail.
+    pub(crate) fn timed(&self) -> u64 {
+        self.times.iter().sum()
+    }
+
     /// The time that this share of all lookups (0.5, 0.99) took no more than; `None` if no time
     /// was measured. As exact as the bounds are close: between two of them lookups are taken to
     /// lie evenly.
     pub(crate) fn quantile(&self, share: f64) -> Option<Duration> {
-        let all: u64 = self.times.iter().sum();
+        let all = self.timed();
         let wanted = share * all as f64;
         let (mut before, mut below) = (0, 0);
         for (count, bound) in self.times.iter().zip(LOOKUP_BOUNDS_NS) {
@@ -227,7 +245,8 @@ mod tests {
         arm.scanned(10);
         let since = arms.totals(Arm::Current) - before;
         assert_eq!((since.hits, since.misses, since.errors, since.lookups()), (15, 4, 1, 20));
-        assert_eq!(since.times.iter().sum::<u64>(), 9, "scans and failures have no time here");
+        assert_eq!(since.timed(), 9, "scans and failures have no time here");
+        assert_eq!(since.keys(), 10, "without those of the scan");
         assert_eq!(since.sum_ns, 87_000);
         assert_eq!(before - arms.totals(Arm::Current), ArmTotals::default());
         assert_eq!(arms.totals(Arm::Pinned), ArmTotals::default());

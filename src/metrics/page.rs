@@ -18,6 +18,8 @@ use super::{
     Arm, ArmTotals, BATCH_BOUNDS, DatasetMetrics, Metrics, PUSH_BOUNDS_S, PushOutcome, Served,
 };
 
+mod watches;
+
 /// Reads one gauge of what a dataset serves.
 type Gauge = fn(&Served) -> u64;
 /// Labels of one sample.
@@ -41,7 +43,8 @@ impl Collector for Page {
         write_requests(&self.0, &mut page)?;
         write_lookups(&self.0, &mut page)?;
         write_pushes(&self.0, &mut page)?;
-        write_datasets(&self.0, &mut page)
+        write_datasets(&self.0, &mut page)?;
+        watches::write(&self.0, &mut page)
     }
 }
 

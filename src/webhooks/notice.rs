@@ -82,13 +82,11 @@ impl Notice {
     }
 
     /// No push has come for longer than is expected.
-    #[expect(dead_code, reason = "the watch will tell it")]
     pub(crate) fn stale(dataset: &DatasetName, current: Option<Version>, reason: String) -> Self {
         Self::by_the_watch(Kind::Stale, dataset, current, reason)
     }
 
     /// The watch saw `version` do worse than the one before it.
-    #[expect(dead_code, reason = "the watch will tell it")]
     pub(crate) fn alarm(dataset: &DatasetName, version: Version, reason: String) -> Self {
         Self::by_the_watch(Kind::Alarm, dataset, Some(version), reason)
     }

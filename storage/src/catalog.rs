@@ -13,6 +13,7 @@
 //! - what a rollback would go to is never due for deletion (invariant 8).
 
 mod canary;
+mod freshness;
 mod plan;
 mod retention;
 
@@ -63,6 +64,9 @@ pub struct Dataset {
     pub canary: Option<Canary>,
     /// Every version that is kept, and the last deleted ones.
     pub versions: BTreeMap<Version, Entry>,
+    /// The last change of the current version.
+    #[serde(default)]
+    pub last_swap: Option<Swap>,
     /// What happened, oldest first.
     pub history: VecDeque<Happened>,
     /// Deleted, and kept only so that its numbers are not used again.
@@ -82,6 +86,23 @@ pub struct Hold {
     pub actor: String,
     /// Why.
     pub reason: Option<String>,
+}
+
+/// One change of the current version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Swap {
+    /// The place of its event among all of the data directory.
+    pub seq: u64,
+    /// When.
+    pub at: Millis,
+    /// The version that was current before.
+    pub from: Option<Version>,
+    /// The version that is current since.
+    pub to: Version,
+    /// Whether a person overrode the gates or a `bad` mark.
+    pub forced: bool,
+    /// Whether it was a rollback.
+    pub rollback: bool,
 }
 
 /// Where a version is in its life.
@@ -318,6 +339,9 @@ impl Catalog {
         let was_held = dataset.hold.is_some();
         let canary = dataset.canary.as_ref().map(|canary| canary.version);
         dataset.take(cause, event);
+        if let Some(swap) = dataset.last_swap.as_mut().filter(|swap| swap.seq == 0) {
+            swap.seq = seq;
+        }
         dataset.remember(seq, cause, event, (marked_bad, was_held));
         // A hold of what is held is recorded for its key alone: nothing happened.
         if !(was_held && matches!(event, Event::Held(_))) {
@@ -337,6 +361,7 @@ impl Dataset {
             hold: None,
             canary: None,
             versions: BTreeMap::new(),
+            last_swap: None,
             history: VecDeque::new(),
             deleted: true,
             next_version: Version(1),
@@ -431,6 +456,14 @@ impl Dataset {
                 }
                 self.end_canary_by(e);
                 self.current = Some(e.to);
+                self.last_swap = Some(Swap {
+                    seq: 0,
+                    at: cause.at,
+                    from: e.from,
+                    to: e.to,
+                    forced: e.forced,
+                    rollback: e.rollback,
+                });
                 self.served.push_back(e.to);
                 if self.served.len() > SERVED_KEPT {
                     self.served.pop_front();

@@ -6,6 +6,10 @@ use crate::error::{Code, Error, Result};
 use crate::gates::Gates;
 use crate::manifest::Compression;
 
+mod watch;
+
+pub use watch::{WatchLimits, WatchMode};
+
 /// The settings of one dataset, each with its default. Unknown names are refused when
 /// they come from a caller.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +27,12 @@ pub struct DatasetConfig {
     /// How long a version that no longer serves stays readable, for scans and batches
     /// that are still on it.
     pub retire_grace_seconds: u64,
+    /// What is done when a new version is seen to be worse than the one before.
+    pub watch: WatchMode,
+    /// What counts as worse.
+    pub watch_limits: WatchLimits,
+    /// How often a push is expected, at least: without one for longer the dataset is stale.
+    pub expected_push_interval_seconds: Option<u64>,
     /// Who answers for it.
     pub owner: Option<String>,
     /// What it is.
@@ -37,6 +47,9 @@ impl Default for DatasetConfig {
             compression: Compression::default(),
             gates: Gates::default(),
             retire_grace_seconds: 600,
+            watch: WatchMode::default(),
+            watch_limits: WatchLimits::default(),
+            expected_push_interval_seconds: None,
             owner: None,
             description: None,
         }
@@ -61,6 +74,13 @@ impl DatasetConfig {
             return refuse("retire_grace_seconds must be at most a week (604800)");
         }
         self.gates.check().or_else(|why| refuse(&why))?;
+        self.watch_limits.check()?;
+        let interval = self.expected_push_interval_seconds;
+        if interval.is_some_and(|seconds| !(60..=366 * 24 * 3600).contains(&seconds)) {
+            return refuse(
+                "expected_push_interval_seconds must be from 60 to a year (31622400), or null",
+            );
+        }
         let texts = [&self.owner, &self.description];
         if texts.into_iter().flatten().any(|t| t.len() > 4096) {
             return refuse("owner and description may have at most 4096 bytes each");

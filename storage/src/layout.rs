@@ -4,6 +4,7 @@
 //! DATA/
 //!   LOCK                               one process per data directory (flock)
 //!   journal                            what happened, and so what is served
+//!   watches                            what watches of new versions have seen so far; may be lost
 //!   staging/<dataset>.<version>/       parts and builds in progress of one push
 //!     parts/                           what was received
 //!     build-<n>/                       one attempt to build; sorted runs beneath it
@@ -61,6 +62,10 @@ impl Layout {
     /// The journal.
     pub fn journal(&self) -> PathBuf {
         self.root.join("journal")
+    }
+
+    pub(crate) fn watches(&self) -> PathBuf {
+        self.root.join("watches")
     }
 
     pub(crate) fn staging(&self) -> PathBuf {

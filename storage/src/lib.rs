@@ -78,6 +78,7 @@ mod memory;
 mod regular;
 mod rocks;
 mod space;
+mod watch_file;
 
 mod error;
 
@@ -89,9 +90,9 @@ pub use background::give_way;
 pub use builder::{BuildOptions, Builder};
 pub use catalog::{
     Activation, Admission, Canary, CanaryStart, Catalog, Dataset, Entry, Expect, Happened, Held,
-    Hold, Keep, Moved, Outcome, Parked, Promotion, Rollback, State,
+    Hold, Keep, Moved, Outcome, Parked, Promotion, Rollback, State, Swap,
 };
-pub use config::DatasetConfig;
+pub use config::{DatasetConfig, WatchLimits, WatchMode};
 pub use diff::{Compared, Differences, differences};
 pub use digest::Digest;
 pub use error::{Code, Error, Kind, Result};
@@ -111,7 +112,6 @@ pub use sorter::{MIN_SORT_BYTES, Sorted, Sorter};
 pub use space::{RESERVE_BYTES, free_bytes, require_space};
 pub use store::{
     CanaryChange, Listener, NotTogether, Recovered, Recovery, Release, Repair, SelfActivation,
-    Standing, Store,
-    StoreOptions, Swept, now, read_catalog, repair, repair_plan,
+    Standing, Store, StoreOptions, Swept, now, read_catalog, repair, repair_plan,
 };
 pub use verify::{UnpublishedSnapshot, VerifiedSnapshot, verify_snapshot};

@@ -29,6 +29,9 @@ const MIN_WARMING: usize = 64;
 /// the next keys are, too.
 const AT_ONCE: usize = 16;
 
+/// What is done with a key and its value.
+pub(crate) type Each<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
+
 /// The records of one snapshot.
 pub(crate) struct Records {
     points: Points,
@@ -87,11 +90,7 @@ impl Records {
     ///
     /// # Errors
     /// The first of `each`, or those of [`Records::get`].
-    pub(crate) fn sample(
-        &self,
-        most: usize,
-        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
-    ) -> Result<()> {
+    pub(crate) fn sample(&self, most: usize, each: &mut Each<'_>) -> Result<()> {
         let (mut buffer, mut value) = (Vec::new(), Vec::new());
         let mut give = |place| {
             let entry = self.tables.entry(place, &mut buffer)?;

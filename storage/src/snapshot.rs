@@ -21,7 +21,7 @@ use crate::manifest::Manifest;
 use crate::memory;
 use crate::names::{Key, Version};
 use crate::points::KeyHash;
-use crate::records::Records;
+use crate::records::{Each, Records};
 use crate::rocks::{BlockCache, Reader, StoredScan};
 use crate::values::Damaged;
 use crate::verify::{check_ends, check_sizes, damaged, read_expected};
@@ -174,11 +174,7 @@ impl Snapshot {
     }
 
     /// Some records, drawn fairly: see [`Records::sample`].
-    pub(crate) fn sample(
-        &self,
-        most: usize,
-        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
-    ) -> Result<()> {
+    pub(crate) fn sample(&self, most: usize, each: &mut Each<'_>) -> Result<()> {
         self.records.sample(most, each)
     }
 

@@ -139,7 +139,7 @@ fn limits_that_an_owner_sets_are_held() {
         (
             rows(|n| {
                 each(n, 1, |row| {
-                    row["course"] = json!(if row["k"] == "learner:7" { "c7" } else { "c0" })
+                    row["course"] = json!(if row["k"] == "learner:7" { "c7" } else { "c0" });
                 })
             }),
             "min_distinct",
@@ -167,7 +167,7 @@ fn limits_that_an_owner_sets_are_held() {
             rows(|n| {
                 each(n, 1, |row| {
                     if row["k"] == "learner:7" {
-                        row["course"] = json!("c8")
+                        row["course"] = json!("c8");
                     }
                 })
             }),

@@ -20,6 +20,7 @@ mod a_rollback_holds_until_released;
 mod a_second_server_on_a_directory_is_refused;
 mod a_stopped_server_finishes_what_it_began;
 mod a_swap_under_load_mixes_nothing;
+mod a_version_that_does_worse_is_rolled_back;
 mod an_upload_in_parts_is_one_push;
 mod bad_input_is_refused_and_nothing_is_lost;
 mod names_and_parameters_are_strict;

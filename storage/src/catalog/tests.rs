@@ -668,6 +668,52 @@ fn history_names_who_what_and_why() {
 }
 
 #[test]
+fn the_last_swap_is_the_last_change_of_what_is_current() {
+    let last = |script: &str| {
+        let world = World::after(script);
+        let swap = world.dataset().last_swap.clone();
+        assert_eq!(world.folded(), world.catalog);
+        swap.map(|s| (s.from.map(|v| v.0), s.to.0, s.forced, s.rollback))
+    };
+    assert_eq!(last("P p"), None);
+    assert_eq!(last("P A1"), Some((None, 1, false, false)));
+    assert_eq!(last("P A1 P A2 H P"), Some((Some(1), 2, false, false)), "nothing else is one");
+    assert_eq!(last("P A1 P A2 RH"), Some((Some(2), 1, false, true)));
+    assert_eq!(last("P A1 P A2 RH F2"), Some((Some(1), 2, true, false)));
+    let mut world = World::after("P A1 P A2");
+    let swap = world.dataset().last_swap.clone().unwrap();
+    assert_eq!((swap.seq, swap.at), (world.catalog.seq(), world.now));
+    // There and back within a millisecond is not the same swap.
+    world.activate(Version(1), false, None).unwrap();
+    world.activate(Version(2), false, None).unwrap();
+    let again = world.dataset().last_swap.clone().unwrap();
+    assert_eq!((again.from, again.to, again.at), (swap.from, swap.to, swap.at));
+    assert_ne!(again, swap);
+}
+
+#[test]
+fn a_dataset_is_stale_when_no_good_push_came_for_longer_than_expected() {
+    let hourly =
+        DatasetConfig { expected_push_interval_seconds: Some(3600), ..DatasetConfig::default() };
+    let overdue = |script: &str| {
+        let mut world = World::after(script);
+        assert!(!world.dataset().is_stale(Millis::MAX), "none is expected");
+        world.configure(&hourly);
+        let from = world.dataset().stale_from().unwrap();
+        assert!(!world.dataset().is_stale(from) && world.dataset().is_stale(from + 1));
+        from - 3_600_000
+    };
+    assert_eq!(overdue("+5"), 1, "one without a push is as fresh as it is new");
+    assert_eq!(overdue("+5 P"), 5001);
+    assert_eq!(overdue("+5 P +5 A1"), 5001, "an activation is no push");
+    assert_eq!(overdue("P +5 H P"), 5001, "a version that waits was pushed all the same");
+    assert_eq!(overdue("P +5 E"), 1, "what a gate refused does not count");
+    assert_eq!(overdue("P +5 X O"), 1, "nor what has not come to its end");
+    assert_eq!(overdue("P A1 +5 P A2 R"), 1, "nor what turned out to be bad");
+    assert_eq!(overdue("P A1 +5 P A2 R +5 P A3"), 10_001);
+}
+
+#[test]
 fn gates_compare_with_what_is_current_then() {
     let mut world = World::after("");
     for records in [1000, 499] {

@@ -198,7 +198,7 @@ mod tests {
     }
 
     fn good(n: usize) -> String {
-        let maybe = if n % 10 == 0 { ",\"rare\":1" } else { "" };
+        let maybe = if n.is_multiple_of(10) { ",\"rare\":1" } else { "" };
         format!("[{{\"course\":\"c{}\",\"score\":{}{maybe}}}]", n % 50, n as f64 / 2000.0)
     }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::assignment::Assignment;
-use crate::catalog::{Activation, Catalog, Expect, Held, Moved, Outcome, Rollback, State};
+use crate::catalog::{Activation, Catalog, Expect, Held, Moved, Outcome, Rollback, State, Swap};
 use crate::digest::Digest;
 use crate::error::{Code, Error, Kind, Result};
 use crate::event::{Cause, Event, Rejected};
@@ -107,6 +107,31 @@ impl Store {
         rollback: &Rollback,
         cause: Cause,
     ) -> Result<Moved> {
+        self.roll_back_if(dataset, rollback, cause, |_| Ok(()))
+    }
+
+    /// Goes back from what `swap` has made current to what was current before it, and holds
+    /// the dataset: unless anybody has changed the current version since
+    /// ([`Code::CurrentChanged`]), be it away from that version and back to it.
+    pub fn undo_swap(&self, dataset: &DatasetName, swap: &Swap, cause: Cause) -> Result<Moved> {
+        let expect = Expect::Current(Some(swap.to));
+        let rollback = Rollback { to: swap.from, hold: true, expect };
+        self.roll_back_if(dataset, &rollback, cause, |catalog| {
+            if catalog.dataset(dataset)?.last_swap.as_ref() == Some(swap) {
+                return Ok(());
+            }
+            let text = "the current version was changed meanwhile: nothing was changed";
+            Err(Error::new(Code::CurrentChanged, text))
+        })
+    }
+
+    fn roll_back_if(
+        &self,
+        dataset: &DatasetName,
+        rollback: &Rollback,
+        cause: Cause,
+        allowed: impl Fn(&Catalog) -> Result<()>,
+    ) -> Result<Moved> {
         if let Some(moved) = self.moved_before(dataset, &cause)? {
             return Ok(moved);
         }
@@ -119,6 +144,7 @@ impl Store {
         if let Some(moved) = self.moved_before(dataset, &cause)? {
             return Ok(moved);
         }
+        allowed(&self.catalog())?;
         // If another version became current meanwhile, the target found above may be
         // wrong: what was opened must be what is swapped in.
         let event = self.catalog().plan_rollback(dataset, rollback)?;

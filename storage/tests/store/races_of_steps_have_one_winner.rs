@@ -81,6 +81,33 @@ fn one_rollback_of_many_that_expect_the_same_current_version() {
     assert_eq!(current(store, &a), Some(5));
 }
 
+/// What undoes a swap does that to this one alone: not to another one to the same version.
+#[test]
+fn a_swap_is_undone_once_and_only_while_it_is_the_last_one() {
+    let a = dataset("a");
+    let directory = Directory::new();
+    let store = directory.store();
+    push_versions(store, &a, 3);
+    let last_swap = || store.catalog().dataset(&a).unwrap().last_swap.clone().unwrap();
+    let first = last_swap();
+    store.activate(&a, &Activation::of(Version(1)), Cause::default()).unwrap();
+    let undone = store.undo_swap(&a, &first, Cause::default());
+    assert_eq!(code(undone), Code::CurrentChanged);
+    store.activate(&a, &Activation::of(Version(3)), Cause::default()).unwrap();
+    let undone = store.undo_swap(&a, &first, Cause::default());
+    assert_eq!((code(undone), current(store, &a)), (Code::CurrentChanged, Some(3)));
+
+    let swap = last_swap();
+    let undone = together(4, |_| store.undo_swap(&a, &swap, Cause::default()));
+    let expected =
+        Moved { from: Some(Version(3)), to: Version(1), held: true, marked_bad: Some(Version(3)) };
+    let done: Vec<_> = undone.iter().filter_map(|moved| moved.as_ref().ok()).collect();
+    assert_eq!(done, [&expected]);
+    let refused = undone.iter().filter_map(|moved| moved.as_ref().err());
+    assert!(refused.map(Error::code).all(|code| code == Code::CurrentChanged));
+    assert_eq!(current(store, &a), Some(1));
+}
+
 #[test]
 fn pushes_that_finish_together_leave_the_newest_current() {
     let a = dataset("a");

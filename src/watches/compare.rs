@@ -1,0 +1,58 @@
+//! Looks keys up in two versions, to see what each of them has.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+
+use tidetable_storage::{Key, Lease};
+use tracing::warn;
+
+use super::watch::Compared;
+
+/// Keys to look up in both versions of one dataset.
+pub(super) struct Job {
+    pub(super) before: Lease,
+    pub(super) new: Lease,
+    pub(super) keys: Vec<Vec<u8>>,
+}
+
+/// Does all jobs, on a thread that lets lookups go first. It gets its turn where all
+/// processors are busy, too: that is when a bad version does the most harm.
+pub(super) fn compare(jobs: &[Job], stopping: &AtomicBool) -> Vec<Compared> {
+    if jobs.is_empty() {
+        return Vec::new();
+    }
+    let work = || {
+        let _ = rustix::process::nice(19);
+        jobs.iter().map(|job| job.run(stopping)).collect()
+    };
+    let done = thread::scope(|scope| {
+        let spawned = thread::Builder::new().name("compare".to_owned()).spawn_scoped(scope, work);
+        spawned.map(thread::ScopedJoinHandle::join)
+    });
+    match done {
+        Ok(Ok(compared)) => compared,
+        // What is not seen now is seen at the next look.
+        failed => {
+            warn!(?failed, "two versions could not be compared");
+            vec![Compared::default(); jobs.len()]
+        }
+    }
+}
+
+impl Job {
+    fn run(&self, stopping: &AtomicBool) -> Compared {
+        let (mut compared, mut value) = (Compared::default(), Vec::new());
+        for key in &self.keys {
+            if stopping.load(Relaxed) {
+                break;
+            }
+            let Ok(key) = Key::new(key) else { continue };
+            let found = [&self.before, &self.new].map(|version| version.get_into(key, &mut value));
+            // Damage is for the error rate to show.
+            if let [Ok(before), Ok(new)] = found {
+                compared.add(before, new);
+            }
+        }
+        compared
+    }
+}
