@@ -10,13 +10,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use axum::http::StatusCode;
 use tidetable_storage::DatasetName;
 
+use arms::Arms;
+
+mod arms;
 mod page;
+
+pub(crate) use arms::{Arm, ArmMetrics, ArmTotals};
 
 /// The `Content-Type` of [`Metrics::render`].
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -24,24 +29,8 @@ pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 /// More threads than this share shards; a server has one per core plus a few.
 const SHARDS: usize = 16;
 
-/// Upper bounds of a lookup's time, in nanoseconds. A get from memory takes 2–20 µs, from
-/// a disk 0.1–10 ms.
-const LOOKUP_BOUNDS_NS: [u64; 14] = [
-    2_000,
-    5_000,
-    10_000,
-    20_000,
-    50_000,
-    100_000,
-    250_000,
-    500_000,
-    1_000_000,
-    2_500_000,
-    10_000_000,
-    50_000_000,
-    250_000_000,
-    1_000_000_000,
-];
+/// Upper bounds of the keys of one batch.
+const BATCH_BOUNDS: [u64; 10] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 /// Upper bounds of a push's time, in seconds.
 const PUSH_BOUNDS_S: [f64; 10] = [0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0];
 
@@ -79,7 +68,6 @@ impl PushOutcome {
 #[derive(Debug)]
 pub(crate) struct Metrics {
     started: SystemTime,
-    lookup_times: Box<[LookupTimes; SHARDS]>,
     datasets: RwLock<BTreeMap<DatasetName, Arc<DatasetMetrics>>>,
     requests: RwLock<BTreeMap<String, Arc<RouteMetrics>>>,
     /// Datasets forgotten so far.
@@ -110,7 +98,6 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         Self {
             started: SystemTime::now(),
-            lookup_times: Box::default(),
             datasets: RwLock::default(),
             requests: RwLock::default(),
             forgotten: AtomicU64::new(0),
@@ -139,15 +126,6 @@ impl Metrics {
     /// of a dataset then asks for them again.
     pub(crate) fn forgotten(&self) -> u64 {
         self.forgotten.load(Relaxed)
-    }
-
-    /// How long the store took for one lookup. Three uncontended additions.
-    pub(crate) fn looked_up_in(&self, time: Duration) {
-        let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let at = LOOKUP_BOUNDS_NS.iter().position(|bound| ns <= *bound);
-        let shard = &self.lookup_times[shard()];
-        shard.buckets[at.unwrap_or(LOOKUP_BOUNDS_NS.len())].fetch_add(1, Relaxed);
-        shard.sum_ns.fetch_add(ns, Relaxed);
     }
 
     /// One request was answered. `route` is the pattern it matched.
@@ -190,7 +168,9 @@ impl Metrics {
 /// What is counted of one dataset. Kept in the entry that serves it.
 #[derive(Debug, Default)]
 pub(crate) struct DatasetMetrics {
-    lookups: [LookupCounts; SHARDS],
+    arms: Arms,
+    /// Made at the first batch.
+    batches: OnceLock<Box<[BatchCounts; SHARDS]>>,
     pushes: [AtomicU64; PushOutcome::ALL.len()],
     push_times: Mutex<PushTimes>,
     rollbacks: AtomicU64,
@@ -217,25 +197,23 @@ pub(crate) struct Served {
 }
 
 impl DatasetMetrics {
-    /// One key was looked up. One uncontended addition.
-    pub(crate) fn looked_up(&self, found: bool) {
-        if found { self.looked_up_many(1, 0) } else { self.looked_up_many(0, 1) }
+    /// The counters of an arm, made when it is first read: keep them with what is served.
+    pub(crate) fn arm(&self, arm: Arm) -> &Arc<ArmMetrics> {
+        self.arms.get(arm)
     }
 
-    /// A batch or scan was answered: so many keys were there, so many were not.
-    pub(crate) fn looked_up_many(&self, hits: u64, misses: u64) {
-        let shard = &self.lookups[shard()];
-        if hits > 0 {
-            shard.hit.fetch_add(hits, Relaxed);
-        }
-        if misses > 0 {
-            shard.miss.fetch_add(misses, Relaxed);
-        }
+    /// What was counted of an arm so far; nothing, if nobody has read it.
+    pub(crate) fn totals(&self, arm: Arm) -> ArmTotals {
+        self.arms.totals(arm)
     }
 
-    /// A lookup failed: damaged data, say.
-    pub(crate) fn lookup_failed(&self) {
-        self.lookups[shard()].error.fetch_add(1, Relaxed);
+    /// One batch asked for so many keys.
+    pub(crate) fn batch(&self, keys: usize) {
+        let keys = keys as u64;
+        let at = BATCH_BOUNDS.iter().position(|bound| keys <= *bound);
+        let counts = &self.batches.get_or_init(Box::default)[shard()];
+        counts.sizes[at.unwrap_or(BATCH_BOUNDS.len())].fetch_add(1, Relaxed);
+        counts.keys.fetch_add(keys, Relaxed);
     }
 
     /// A push ended so, this long after its last byte came.
@@ -263,31 +241,14 @@ impl DatasetMetrics {
         self.versions.store(versions, Relaxed);
         self.disk_bytes.store(bytes, Relaxed);
     }
-
-    fn lookups(&self) -> [(&'static str, u64); 3] {
-        let sum = |pick: fn(&LookupCounts) -> &AtomicU64| {
-            self.lookups.iter().map(|shard| pick(shard).load(Relaxed)).sum()
-        };
-        [("hit", sum(|s| &s.hit)), ("miss", sum(|s| &s.miss)), ("error", sum(|s| &s.error))]
-    }
 }
 
-/// One thread's share of a dataset's lookups; on cache lines of its own (two, since
-/// processors fetch them in pairs).
+/// One thread's share of the batches.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct LookupCounts {
-    hit: AtomicU64,
-    miss: AtomicU64,
-    error: AtomicU64,
-}
-
-/// One thread's share of the lookup times.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct LookupTimes {
-    buckets: [AtomicU64; LOOKUP_BOUNDS_NS.len() + 1],
-    sum_ns: AtomicU64,
+struct BatchCounts {
+    sizes: [AtomicU64; BATCH_BOUNDS.len() + 1],
+    keys: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -359,30 +320,38 @@ mod tests {
             for _ in 0..20 {
                 scope.spawn(|| {
                     for _ in 0..1000 {
-                        dataset.looked_up(true);
-                        metrics.looked_up_in(Duration::from_micros(7));
+                        dataset.arm(Arm::Current).looked_up(true, Duration::from_micros(7));
                         metrics.request(Some("/x"), StatusCode::OK);
                         metrics.request(Some("/x"), StatusCode::NOT_FOUND);
                     }
-                    dataset.looked_up_many(5, 7);
-                    dataset.lookup_failed();
+                    let canary = dataset.arm(Arm::Canary);
+                    canary.looked_up_many(5, 7, Duration::from_micros(12));
+                    canary.failed();
+                    dataset.batch(12);
                 });
             }
         });
         let page = metrics.render();
         for line in [
-            r#"tidetable_lookups_total{dataset="recs",result="hit"} 20100"#,
-            r#"tidetable_lookups_total{dataset="recs",result="miss"} 140"#,
-            r#"tidetable_lookups_total{dataset="recs",result="error"} 20"#,
-            r#"tidetable_lookup_seconds_bucket{le="0.000005"} 0"#,
-            r#"tidetable_lookup_seconds_bucket{le="0.00001"} 20000"#,
-            r#"tidetable_lookup_seconds_bucket{le="+Inf"} 20000"#,
-            "tidetable_lookup_seconds_count 20000",
+            r#"tidetable_lookups_total{dataset="recs",arm="current",result="hit"} 20000"#,
+            r#"tidetable_lookups_total{dataset="recs",arm="current",result="miss"} 0"#,
+            r#"tidetable_lookups_total{dataset="recs",arm="canary",result="hit"} 100"#,
+            r#"tidetable_lookups_total{dataset="recs",arm="canary",result="miss"} 140"#,
+            r#"tidetable_lookups_total{dataset="recs",arm="canary",result="error"} 20"#,
+            r#"tidetable_lookup_seconds_bucket{le="0.000005",dataset="recs",arm="current"} 0"#,
+            r#"tidetable_lookup_seconds_bucket{le="0.00001",dataset="recs",arm="current"} 20000"#,
+            r#"tidetable_lookup_seconds_bucket{le="+Inf",dataset="recs",arm="current"} 20000"#,
+            r#"tidetable_lookup_seconds_count{dataset="recs",arm="current"} 20000"#,
+            r#"tidetable_lookup_seconds_count{dataset="recs",arm="canary"} 240"#,
+            r#"tidetable_batch_keys_bucket{le="10.0",dataset="recs"} 0"#,
+            r#"tidetable_batch_keys_bucket{le="20.0",dataset="recs"} 20"#,
+            r#"tidetable_batch_keys_sum{dataset="recs"} 240.0"#,
             r#"tidetable_requests_total{route="/x",status="200"} 20000"#,
             r#"tidetable_requests_total{route="/x",status="404"} 20000"#,
         ] {
             assert!(page.lines().any(|found| found == line), "{line}\nis not in\n{page}");
         }
+        assert!(!page.contains("pinned"), "an arm that nobody reads is not told of: {page}");
     }
 
     #[test]

@@ -22,6 +22,7 @@ use super::fields::Fields;
 use super::keys::KeyEncoding;
 use super::read::{lease, stamp};
 use super::versions::NoParameters;
+use crate::metrics::Arm;
 use crate::state::AppState;
 use crate::telemetry::RequestId;
 
@@ -134,6 +135,7 @@ async fn look_up(
     request: BatchRequest,
     before: usize,
 ) -> Answer<(Version, Vec<u8>)> {
+    let arm = if request.version.is_some() { Arm::Pinned } else { Arm::Current };
     let snapshot = lease(served, request.version).await?;
     let version = snapshot.version();
     let fields = request.fields.map(Fields::new).transpose()?;
@@ -141,20 +143,22 @@ async fn look_up(
     let (keys, encoding) = (request.keys, request.key_encoding);
     let batch = Batch { snapshot, keys, encoding, fields, before, most };
     let is_json = served.is_json;
-    let counted = app.metrics.dataset(&served.name);
+    let dataset = app.metrics.dataset(&served.name);
+    dataset.batch(batch.keys.len());
+    let counted = dataset.arm(arm);
     let began = Instant::now();
     let results = if batch.in_memory()? {
         batch.results(is_json)
     } else {
         blocking(move || batch.results(is_json)).await
     };
-    app.metrics.looked_up_in(began.elapsed());
+    let took = began.elapsed();
     let Results { out, hits, misses } = results.inspect_err(|problem| {
         if problem.status().is_server_error() {
-            counted.lookup_failed();
+            counted.failed();
         }
     })?;
-    counted.looked_up_many(hits, misses);
+    counted.looked_up_many(hits, misses, took);
     Ok((version, out))
 }
 

@@ -23,7 +23,7 @@ use super::etag::ETag;
 use super::keys::KeyEncoding;
 use super::read::{content_type, key_not_found, stamp};
 use super::{KEY, edge};
-use crate::metrics::{DatasetMetrics, Metrics, RouteMetrics};
+use crate::metrics::{Arm, ArmMetrics, Metrics, RouteMetrics};
 use crate::server::{Fetch, Shortcut, Taken};
 use crate::state::AppState;
 use crate::telemetry::{FRESH_BYTES, REQUEST_ID, RequestId};
@@ -85,8 +85,7 @@ impl PlainLookups {
         } else {
             ready.absent(served, &end, answers)
         };
-        metrics.looked_up_in(took);
-        ready.counted.looked_up(found);
+        ready.counted.looked_up(found, took);
         self.route.count(status);
         Some(Taken::Answered(lookup.length))
     }
@@ -155,7 +154,7 @@ struct Ready {
     /// Weak, so that it does not keep the files of a version that is no longer served.
     of: Weak<Served>,
     version: Version,
-    counted: Arc<DatasetMetrics>,
+    counted: Arc<ArmMetrics>,
     /// The lines of a 200 between its length and its tag, and those after the tag.
     kind: Vec<u8>,
     stamp: Vec<u8>,
@@ -171,7 +170,7 @@ impl Ready {
         Self {
             of: Arc::downgrade(served),
             version,
-            counted: metrics.dataset(&served.name),
+            counted: Arc::clone(metrics.dataset(&served.name).arm(Arm::Current)),
             kind: lines(&kind),
             stamp: lines(&stamps),
             absent: None,

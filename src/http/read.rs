@@ -17,6 +17,7 @@ use super::etag::ETag;
 use super::extract::{dataset_and_key, parse_query};
 use super::fields::Fields;
 use super::keys::KeyEncoding;
+use crate::metrics::Arm;
 use crate::state::AppState;
 
 /// The parameters of a lookup.
@@ -39,24 +40,25 @@ pub(crate) async fn get_key(
     let fields = query.fields.as_deref().map(Fields::parse).transpose()?;
     let version = query.version.as_deref().map(Version::parse).transpose()?;
     let served = app.store.live().get(&dataset)?;
+    let arm = if version.is_some() { Arm::Pinned } else { Arm::Current };
     let counted = app.metrics.dataset(&dataset);
     let snapshot = lease(&served, version).await?;
     let version = snapshot.version();
     let began = Instant::now();
     let found = look_up(snapshot, &key).await?;
-    app.metrics.looked_up_in(began.elapsed());
+    let (took, counted) = (began.elapsed(), counted.arm(arm));
     let value = match found {
         Ok(Some(value)) => value,
         Ok(None) => {
-            counted.looked_up(false);
+            counted.looked_up(false, took);
             return Err(key_not_found(&served, version));
         }
         Err(error) => {
-            counted.lookup_failed();
+            counted.failed();
             return Err(Problem::from(error).in_version(version));
         }
     };
-    counted.looked_up(true);
+    counted.looked_up(true, took);
     let body = match &fields {
         None => Bytes::from(value),
         Some(fields) => Bytes::from(fields.keep(&value).map_err(|p| p.in_version(version))?),

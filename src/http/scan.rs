@@ -14,6 +14,7 @@ use super::fields::Fields;
 use super::keys::{BASE64URL, KeyEncoding};
 use super::page;
 use super::read::{lease, stamp};
+use crate::metrics::Arm;
 use crate::state::AppState;
 
 /// The first byte of a cursor.
@@ -61,6 +62,7 @@ pub(crate) async fn scan(
     let given = query.prefix.as_deref().map(|p| query.key_encoding.decode_prefix(p)).transpose()?;
     let longest = app.config.max_uri_bytes.as_usize() / 2;
     let mut version = query.version.as_deref().map(Version::parse).transpose()?;
+    let arm = if version.is_some() { Arm::Pinned } else { Arm::Current };
     let cursor = query.cursor.as_deref().map(Cursor::decode).transpose()?;
     if let Some(cursor) = &cursor {
         let same_version = version.is_none_or(|version| version == cursor.version);
@@ -119,7 +121,7 @@ pub(crate) async fn scan(
         None => out.extend_from_slice(b"null}"),
         Some(cursor) => out.extend_from_slice(format!("\"{}\"}}", cursor.encode()).as_bytes()),
     }
-    app.metrics.dataset(&dataset).looked_up_many(count as u64, 0);
+    app.metrics.dataset(&dataset).arm(arm).scanned(count as u64);
     let mut response = json_answer(out);
     stamp(response.headers_mut(), &served, version);
     Ok(response)

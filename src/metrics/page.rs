@@ -11,7 +11,12 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::{DatasetMetrics, LOOKUP_BOUNDS_NS, Metrics, PUSH_BOUNDS_S, PushOutcome, Served};
+use tidetable_storage::DatasetName;
+
+use super::arms::LOOKUP_BOUNDS_NS;
+use super::{
+    Arm, ArmTotals, BATCH_BOUNDS, DatasetMetrics, Metrics, PUSH_BOUNDS_S, PushOutcome, Served,
+};
 
 /// Reads one gauge of what a dataset serves.
 type Gauge = fn(&Served) -> u64;
@@ -77,24 +82,41 @@ fn write_requests(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
 }
 
 fn write_lookups(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
-    let mut buckets = [0; LOOKUP_BOUNDS_NS.len() + 1];
-    let mut sum_ns = 0;
-    for shard in &*metrics.lookup_times {
-        for (sum, bucket) in buckets.iter_mut().zip(&shard.buckets) {
-            *sum += bucket.load(Relaxed);
-        }
-        sum_ns += shard.sum_ns.load(Relaxed);
-    }
-    let seconds = |ns: u64| ns as f64 / 1e9;
-    let bounds = LOOKUP_BOUNDS_NS.map(seconds);
-    let help = "Time the store took for one lookup";
-    page.histogram("lookup_seconds", help, &bounds, &buckets, seconds(sum_ns))?;
     let all = metrics.each();
-    let samples = all.iter().flat_map(|(name, dataset)| {
-        let labels = move |result: &str| dataset_and(name, "result", result);
-        dataset.lookups().map(|(result, count)| (labels(result), count))
+    // Of an arm that nobody has read there is nothing to tell; what is current is always there.
+    let arms = all.iter().flat_map(|(name, dataset)| {
+        let read = |arm: &Arm| *arm == Arm::Current || dataset.totals(*arm) != ArmTotals::default();
+        Arm::ALL.into_iter().filter(read).map(move |arm| (name, arm, dataset.totals(arm)))
     });
-    page.counters("lookups", "Keys looked up, by dataset and result", samples)
+    let arms: Vec<(&DatasetName, Arm, ArmTotals)> = arms.collect();
+    let seconds = |ns: u64| ns as f64 / 1e9;
+    let times = arms.iter().map(|(name, arm, totals)| {
+        let labels = dataset_and(name, "arm", arm.as_str());
+        (labels, totals.times.to_vec(), seconds(totals.sum_ns))
+    });
+    let help = "Time the store took for one lookup, by dataset and arm";
+    page.histograms("lookup_seconds", help, &LOOKUP_BOUNDS_NS.map(seconds), times)?;
+    let samples = arms.iter().flat_map(|(name, arm, totals)| {
+        let results = [("hit", totals.hits), ("miss", totals.misses), ("error", totals.errors)];
+        results.map(|(result, count)| {
+            let mut labels = dataset_and(name, "arm", arm.as_str());
+            labels.push(("result", result.to_owned()));
+            (labels, count)
+        })
+    });
+    page.counters("lookups", "Keys looked up, by dataset, arm and result", samples)?;
+    let batches = all.iter().filter_map(|(name, dataset)| {
+        let (mut sizes, mut keys) = ([0; BATCH_BOUNDS.len() + 1], 0);
+        for shard in &**dataset.batches.get()? {
+            for (sum, size) in sizes.iter_mut().zip(&shard.sizes) {
+                *sum += size.load(Relaxed);
+            }
+            keys += shard.keys.load(Relaxed);
+        }
+        Some((dataset_label(name), sizes.to_vec(), keys as f64))
+    });
+    let bounds = BATCH_BOUNDS.map(|keys| keys as f64);
+    page.histograms("batch_keys", "Keys of one batch, by dataset", &bounds, batches)
 }
 
 fn write_pushes(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
@@ -115,7 +137,8 @@ fn write_pushes(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
         seconds += times.sum;
     }
     let help = "Time from the last byte of a push to its end";
-    page.histogram("push_seconds", help, &PUSH_BOUNDS_S, &buckets, seconds)?;
+    let times = [(Labels::new(), buckets.to_vec(), seconds)];
+    page.histograms("push_seconds", help, &PUSH_BOUNDS_S, times)?;
     let rollbacks = all.iter().map(|(name, d)| (dataset_label(name), d.rollbacks.load(Relaxed)));
     page.counters("rollbacks", "Rollbacks, by dataset", rollbacks)
 }
@@ -188,22 +211,31 @@ impl Writer<'_> {
         self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
     }
 
-    /// `counts` has one more than `bounds`: what is above them all.
-    fn histogram(
+    /// Of each sample its labels, one count more than there are bounds (what is above them
+    /// all), and the sum.
+    fn histograms(
         &mut self,
         name: &str,
         help: &str,
         bounds: &[f64],
-        counts: &[u64],
-        sum: f64,
+        samples: impl IntoIterator<Item = (Labels, Vec<u64>, f64)>,
     ) -> Result {
-        if counts.len() != bounds.len() + 1 {
-            return Err(Error);
-        }
-        let bounds = bounds.iter().copied().chain([f64::INFINITY]);
-        let buckets: Vec<_> = bounds.zip(counts.iter().copied()).collect();
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        metric.encode_histogram::<NoLabelSet>(sum, counts.iter().sum(), &buckets, None)
+        samples.into_iter().try_for_each(|(labels, counts, sum)| {
+            if counts.len() != bounds.len() + 1 {
+                return Err(Error);
+            }
+            let count = counts.iter().sum();
+            let bounds = bounds.iter().copied().chain([f64::INFINITY]);
+            let buckets: Vec<_> = bounds.zip(counts).collect();
+            match labels.as_slice() {
+                [] => metric.encode_histogram::<NoLabelSet>(sum, count, &buckets, None),
+                _ => {
+                    let mut sample = metric.encode_family(&labels)?;
+                    sample.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+                }
+            }
+        })
     }
 }
 

@@ -467,7 +467,7 @@ fn counters_of_a_dataset_that_was_made_anew_are_its_own() {
     stored.app.metrics.forget(&name("recs"));
     short.talk([&get("recs/keys/ada"), LAST]);
     let page = stored.app.metrics.render();
-    let line = "tidetable_lookups_total{dataset=\"recs\",result=\"hit\"} 2";
+    let line = "tidetable_lookups_total{dataset=\"recs\",arm=\"current\",result=\"hit\"} 2";
     assert!(page.lines().any(|found| found == line), "{page}");
 }
 
