@@ -14,12 +14,20 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use axum::http::StatusCode;
-use tidetable_storage::DatasetName;
+use tidetable_storage::{Dataset, DatasetName};
 
 use arms::Arms;
 
 mod arms;
+mod happened;
+mod now;
 mod page;
+mod phases;
+
+use happened::Happenings;
+pub(crate) use now::Now;
+use phases::PhaseTimes;
+pub(crate) use phases::PushPhase;
 
 pub(crate) use arms::{Arm, ArmMetrics, ArmTotals};
 
@@ -74,6 +82,11 @@ pub(crate) struct Metrics {
     forgotten: AtomicU64,
     panics: AtomicU64,
     journal_bytes: AtomicU64,
+    /// How long the phases of pushes took.
+    pub(crate) phases: PhaseTimes,
+    /// The event after which what happened is counted: the last one before the start.
+    counts_after: AtomicU64,
+    now: Mutex<Now>,
     /// Counted by the server itself.
     pub(crate) connections: Connections,
 }
@@ -103,6 +116,9 @@ impl Metrics {
             forgotten: AtomicU64::new(0),
             panics: AtomicU64::new(0),
             journal_bytes: AtomicU64::new(0),
+            phases: PhaseTimes::default(),
+            counts_after: AtomicU64::new(0),
+            now: Mutex::default(),
             connections: Connections::default(),
         }
     }
@@ -112,8 +128,19 @@ impl Metrics {
         let known = self.datasets.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
         known.unwrap_or_else(|| {
             let mut all = self.datasets.write().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(all.entry(name.clone()).or_default())
+            let after = self.counts_after.load(Relaxed);
+            Arc::clone(all.entry(name.clone()).or_insert_with(|| DatasetMetrics::after(after)))
         })
+    }
+
+    /// What happened up to this event was counted by an earlier process, or by none.
+    pub(crate) fn count_after(&self, seq: u64) {
+        self.counts_after.store(seq, Relaxed);
+    }
+
+    /// Counts what happened to a dataset since this was called last.
+    pub(crate) fn happened(&self, name: &DatasetName, dataset: &Dataset) {
+        self.dataset(name).happened.count(dataset, &self.phases);
     }
 
     /// Drops the counters of a dataset that was deleted.
@@ -153,6 +180,11 @@ impl Metrics {
         self.journal_bytes.store(bytes, Relaxed);
     }
 
+    /// How things stand, for the page that is rendered next.
+    pub(crate) fn is_now(&self, now: Now) {
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+
     /// The page for Prometheus. Reads every counter once; meant for a scrape every few
     /// seconds.
     pub(crate) fn render(self: &Arc<Self>) -> String {
@@ -173,7 +205,7 @@ pub(crate) struct DatasetMetrics {
     batches: OnceLock<Box<[BatchCounts; SHARDS]>>,
     pushes: [AtomicU64; PushOutcome::ALL.len()],
     push_times: Mutex<PushTimes>,
-    rollbacks: AtomicU64,
+    happened: Happenings,
     versions: AtomicU64,
     disk_bytes: AtomicU64,
     served: Mutex<Served>,
@@ -197,6 +229,10 @@ pub(crate) struct Served {
 }
 
 impl DatasetMetrics {
+    fn after(seq: u64) -> Arc<Self> {
+        Arc::new(Self { happened: Happenings::after(seq), ..Self::default() })
+    }
+
     /// The counters of an arm, made when it is first read: keep them with what is served.
     pub(crate) fn arm(&self, arm: Arm) -> &Arc<ArmMetrics> {
         self.arms.get(arm)
@@ -226,9 +262,9 @@ impl DatasetMetrics {
         times.sum += seconds;
     }
 
-    /// The dataset was rolled back.
-    pub(crate) fn rolled_back(&self) {
-        self.rollbacks.fetch_add(1, Relaxed);
+    /// The data of a push did not arrive, so there was nothing to build.
+    pub(crate) fn got_no_data(&self) {
+        self.pushes[PushOutcome::Failed as usize].fetch_add(1, Relaxed);
     }
 
     /// This is served from now on.
@@ -362,7 +398,6 @@ mod tests {
             Served { version: 42, records: 7, bytes: 9, activated_at: 5, ..Served::default() };
         dataset.serves(served);
         dataset.serves(Served { held: true, ..served });
-        dataset.rolled_back();
         dataset.keeps(3, 1234);
         dataset.pushed(PushOutcome::Rejected, Duration::from_secs(2));
         metrics.journal_is(99);
@@ -371,7 +406,6 @@ mod tests {
             r#"tidetable_current_version{dataset="recs"} 42"#,
             r#"tidetable_held{dataset="recs"} 1"#,
             r#"tidetable_activated_timestamp_seconds{dataset="recs"} 5"#,
-            r#"tidetable_rollbacks_total{dataset="recs"} 1"#,
             r#"tidetable_versions{dataset="recs"} 3"#,
             r#"tidetable_disk_bytes{dataset="recs"} 1234"#,
             r#"tidetable_pushes_total{dataset="recs",outcome="rejected"} 1"#,

@@ -31,6 +31,7 @@ pub(crate) fn run(config: ServeConfig) -> anyhow::Result<()> {
     // says so instead of taking a port.
     let listening = Listening::bind(config.listen)?;
     let metrics = Arc::new(Metrics::new());
+    metrics.count_after(store.catalog().seq());
     let pushes = Pushes::new(Arc::clone(&store), Arc::clone(&metrics), build_settings(&config));
     pushes.start().context("cannot start the threads that build")?;
     // Those that are built already only lack their activation; the queue sees to both.

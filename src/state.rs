@@ -75,6 +75,7 @@ pub(crate) fn count_dataset(store: &Store, metrics: &Metrics, name: &DatasetName
         metrics.forget(name);
         return;
     };
+    metrics.happened(name, dataset);
     let counted = metrics.dataset(name);
     let kept = dataset.versions.values().filter(|entry| entry.state.has_files());
     let bytes: Vec<u64> = kept.filter_map(|e| e.stats.as_ref().map(|s| s.bytes)).collect();

@@ -18,6 +18,8 @@ use super::{
     Arm, ArmTotals, BATCH_BOUNDS, DatasetMetrics, Metrics, PUSH_BOUNDS_S, PushOutcome, Served,
 };
 
+mod operations;
+
 /// Reads one gauge of what a dataset serves.
 type Gauge = fn(&Served) -> u64;
 /// Labels of one sample.
@@ -41,7 +43,8 @@ impl Collector for Page {
         write_requests(&self.0, &mut page)?;
         write_lookups(&self.0, &mut page)?;
         write_pushes(&self.0, &mut page)?;
-        write_datasets(&self.0, &mut page)
+        write_datasets(&self.0, &mut page)?;
+        operations::write(&self.0, &mut page)
     }
 }
 
@@ -138,9 +141,7 @@ fn write_pushes(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
     }
     let help = "Time from the last byte of a push to its end";
     let times = [(Labels::new(), buckets.to_vec(), seconds)];
-    page.histograms("push_seconds", help, &PUSH_BOUNDS_S, times)?;
-    let rollbacks = all.iter().map(|(name, d)| (dataset_label(name), d.rollbacks.load(Relaxed)));
-    page.counters("rollbacks", "Rollbacks, by dataset", rollbacks)
+    page.histograms("push_seconds", help, &PUSH_BOUNDS_S, times)
 }
 
 fn write_datasets(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
