@@ -23,6 +23,7 @@ mod an_upload_in_parts_is_one_push;
 mod bad_input_is_refused_and_nothing_is_lost;
 mod every_metric_is_in_the_table;
 mod every_runbook_reaches_safety;
+mod four_bad_versions_are_stopped;
 mod names_and_parameters_are_strict;
 mod old_versions_go_and_good_ones_stay;
 mod openapi_and_metrics_are_there;
