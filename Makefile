@@ -11,8 +11,8 @@ TIMED := @scripts/timed
 .DEFAULT_GOAL := help
 # RocksDB's compiler jobs already take every core; cargo shares them itself.
 .NOTPARALLEL:
-.PHONY: help setup setup-test build demo test test-million test-memory test-real-data test-console bench bench-peers count-instructions \
-  ci fmt fmt-check lint doc deny install
+.PHONY: help setup setup-test build demo test test-million test-memory test-prometheus prometheus test-real-data test-console \
+  bench bench-peers count-instructions ci fmt fmt-check lint doc deny install
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,13 @@ test-console: setup ## the console in Chromium, against a real server: keyboard,
 	$(BUILD_PEERS)
 	$(TIMED) 'console in a browser' tests/console/run '$(BIN)'
 
+test-prometheus: build prometheus ## alert rules, and every query of the dashboard in a real Prometheus
+
+# With the binary that is there.
+prometheus:
+	@scripts/setup prometheus
+	$(TIMED) 'alert rules and dashboard' tests/prometheus/run '$(BIN)'
+
 test-memory: build ## peak memory of a push, and of one with ten times the data (25 GB of disk)
 	tests/memory/run '$(BIN)'
 
@@ -73,7 +80,7 @@ count-instructions: setup ## instructions of one lookup, compared with benches/i
 	$(BUILD_PEERS)
 	$(TIMED) 'instructions of a lookup' scripts/count-instructions '$(PEERS)' $(COUNT_FLAGS)
 
-ci: fmt-check lint test test-console count-instructions doc deny ## all that CI runs
+ci: fmt-check lint test test-console prometheus count-instructions doc deny ## all that CI runs
 
 fmt: ## format the code
 	$(CARGO) fmt --all

@@ -14,16 +14,23 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use axum::http::StatusCode;
-use tidetable_storage::DatasetName;
+use tidetable_storage::{Dataset, DatasetName};
 
 use arms::Arms;
 
 mod arms;
+mod happened;
 mod key_sample;
+mod now;
 mod page;
+mod phases;
 mod watched;
 
 pub(crate) use arms::{Arm, ArmMetrics, ArmTotals};
+use happened::Happenings;
+pub(crate) use now::Now;
+use phases::PhaseTimes;
+pub(crate) use phases::PushPhase;
 pub(crate) use watched::Freshness;
 use watched::Watched;
 
@@ -78,6 +85,11 @@ pub(crate) struct Metrics {
     forgotten: AtomicU64,
     panics: AtomicU64,
     journal_bytes: AtomicU64,
+    /// How long the phases of pushes took.
+    pub(crate) phases: PhaseTimes,
+    /// The event after which what happened is counted: the last one before the start.
+    counts_after: AtomicU64,
+    now: Mutex<Now>,
     /// Counted by the server itself.
     pub(crate) connections: Connections,
     /// Counted by the thread that delivers them.
@@ -109,6 +121,9 @@ impl Metrics {
             forgotten: AtomicU64::new(0),
             panics: AtomicU64::new(0),
             journal_bytes: AtomicU64::new(0),
+            phases: PhaseTimes::default(),
+            counts_after: AtomicU64::new(0),
+            now: Mutex::default(),
             connections: Connections::default(),
             webhooks: crate::webhooks::Counts::default(),
         }
@@ -119,8 +134,19 @@ impl Metrics {
         let known = self.datasets.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
         known.unwrap_or_else(|| {
             let mut all = self.datasets.write().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(all.entry(name.clone()).or_default())
+            let after = self.counts_after.load(Relaxed);
+            Arc::clone(all.entry(name.clone()).or_insert_with(|| DatasetMetrics::after(after)))
         })
+    }
+
+    /// What happened up to this event was counted by an earlier process, or by none.
+    pub(crate) fn count_after(&self, seq: u64) {
+        self.counts_after.store(seq, Relaxed);
+    }
+
+    /// Counts what happened to a dataset since this was called last.
+    pub(crate) fn happened(&self, name: &DatasetName, dataset: &Dataset) {
+        self.dataset(name).happened.count(dataset, &self.phases);
     }
 
     /// Drops the counters of a dataset that was deleted.
@@ -160,6 +186,11 @@ impl Metrics {
         self.journal_bytes.store(bytes, Relaxed);
     }
 
+    /// How things stand, for the page that is rendered next.
+    pub(crate) fn is_now(&self, now: Now) {
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+
     /// The page for Prometheus. Reads every counter once; meant for a scrape every few
     /// seconds.
     pub(crate) fn render(self: &Arc<Self>) -> String {
@@ -185,7 +216,7 @@ pub(crate) struct DatasetMetrics {
     batches: OnceLock<Box<[BatchCounts; SHARDS]>>,
     pushes: [AtomicU64; PushOutcome::ALL.len()],
     push_times: Mutex<PushTimes>,
-    rollbacks: AtomicU64,
+    happened: Happenings,
     versions: AtomicU64,
     disk_bytes: AtomicU64,
     served: Mutex<Served>,
@@ -226,14 +257,18 @@ pub(crate) struct CanaryServed {
 }
 
 impl DatasetMetrics {
-    /// The counters of an arm, made when it is first read: keep them with what is served.
-    pub(crate) fn arm(&self, arm: Arm) -> &Arc<ArmMetrics> {
-        self.arms.get(arm)
+    fn after(seq: u64) -> Arc<Self> {
+        Arc::new(Self { happened: Happenings::after(seq), ..Self::default() })
     }
 
     /// What was counted of the versions that readers are given, not of those they asked for.
     pub(crate) fn served(&self) -> ArmTotals {
         self.totals(Arm::Current) + self.totals(Arm::Canary)
+    }
+
+    /// The counters of an arm, made when it is first read: keep them with what is served.
+    pub(crate) fn arm(&self, arm: Arm) -> &Arc<ArmMetrics> {
+        self.arms.get(arm)
     }
 
     /// What was counted of an arm so far; nothing, if nobody has read it.
@@ -260,9 +295,9 @@ impl DatasetMetrics {
         times.sum += seconds;
     }
 
-    /// The dataset was rolled back.
-    pub(crate) fn rolled_back(&self) {
-        self.rollbacks.fetch_add(1, Relaxed);
+    /// The data of a push did not arrive, so there was nothing to build.
+    pub(crate) fn got_no_data(&self) {
+        self.pushes[PushOutcome::Failed as usize].fetch_add(1, Relaxed);
     }
 
     /// This is served from now on.
@@ -414,7 +449,6 @@ mod tests {
             Served { version: 42, records: 7, bytes: 9, activated_at: 5, ..Served::default() };
         dataset.serves(served);
         dataset.serves(Served { held: true, ..served });
-        dataset.rolled_back();
         dataset.keeps(3, 1234);
         dataset.pushed(PushOutcome::Rejected, Duration::from_secs(2));
         metrics.journal_is(99);
@@ -423,7 +457,6 @@ mod tests {
             r#"tidetable_current_version{dataset="recs"} 42"#,
             r#"tidetable_held{dataset="recs"} 1"#,
             r#"tidetable_activated_timestamp_seconds{dataset="recs"} 5"#,
-            r#"tidetable_rollbacks_total{dataset="recs"} 1"#,
             r#"tidetable_versions{dataset="recs"} 3"#,
             r#"tidetable_disk_bytes{dataset="recs"} 1234"#,
             r#"tidetable_pushes_total{dataset="recs",outcome="rejected"} 1"#,

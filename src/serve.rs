@@ -38,6 +38,7 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     let listening = Listening::bind(config.listen)?;
     // Port 0 has become the one that was free.
     config.listen = listening.address();
+    metrics.count_after(store.catalog().seq());
     let pushes = Pushes::new(Arc::clone(&store), Arc::clone(&metrics), build_settings(&config));
     pushes.start().context("cannot start the threads that build")?;
     // Those that are built already only lack their activation; the queue sees to both.

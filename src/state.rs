@@ -104,6 +104,7 @@ pub(crate) fn count_dataset(store: &Store, metrics: &Metrics, name: &DatasetName
         metrics.forget(name);
         return;
     };
+    metrics.happened(name, dataset);
     let counted = metrics.dataset(name);
     counted.watched.is_fresh_like(Freshness::of(dataset));
     watches::notice(&counted, dataset);

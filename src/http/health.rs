@@ -8,10 +8,12 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use super::blocking::blocking;
+use super::error::Answer;
 use super::extract::Query;
 use super::resources::time;
 use super::versions::NoParameters;
-use crate::metrics;
+use crate::metrics::{self, Now};
 use crate::state::{App, AppState};
 
 /// `GET /livez`: the process answers.
@@ -78,8 +80,13 @@ pub(crate) async fn version(
 pub(crate) async fn metrics(
     State(app): State<AppState>,
     Query(_): Query<NoParameters>,
-) -> Response {
-    let mut response = app.metrics.render().into_response();
+) -> Answer<Response> {
+    let is_ready = app.is_open() && !app.stop.is_asked();
+    let page = blocking(move || {
+        app.metrics.is_now(Now::look(&app.store, is_ready));
+        Ok(app.metrics.render())
+    });
+    let mut response = page.await?.into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
-    response
+    Ok(response)
 }

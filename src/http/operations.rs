@@ -101,13 +101,11 @@ pub(crate) async fn roll_back(
     let cause = cause(&headers, &request_id, request.reason.clone(), &("rollback", &request))?;
     let rollback =
         Rollback { to: request.to, hold: request.hold, expect: expect(request.expect_current) };
-    let counted = app.metrics.dataset(&dataset);
     operate(&app, dataset, cause, move |store, dataset, cause| {
         let moved = store.roll_back(dataset, &rollback, cause);
         // Only one that never served is gated, and that must be named.
         let to = rollback.to.unwrap_or(Version(0));
         let moved = moved.map_err(|error| refused(store, dataset, to, error))?;
-        counted.rolled_back();
         Ok(axum::Json(MovedResource::of(dataset, &moved)))
     })
     .await
@@ -202,8 +200,12 @@ pub(super) async fn operate<T: Send + 'static>(
     let app = Arc::clone(app);
     blocking(move || {
         let result = operation(&app.store, &dataset, cause);
-        if result.is_ok() {
+        let is_refused = |problem: &Problem| problem.code() == Code::GateRefused.as_str();
+        // A version may be refused now that was ready before.
+        if result.as_ref().map_or_else(is_refused, |_| true) {
             count_dataset(&app.store, &app.metrics, &dataset);
+        }
+        if result.is_ok() {
             app.broom.sweep_soon();
         }
         result

@@ -262,8 +262,13 @@ async fn give_up(
     };
     let app = Arc::clone(app);
     let give_up = move || {
+        let dataset = failed.dataset.clone();
         let ended = app.store.fail(failed, no_key(&cause));
         app.pushes.look_again();
+        if ended.is_ok() {
+            app.metrics.dataset(&dataset).got_no_data();
+            count_dataset(&app.store, &app.metrics, &dataset);
+        }
         // Deleted meanwhile: that ended it too.
         match ended {
             Err(e) if !matches!(e.kind(), Kind::Conflict | Kind::Gone | Kind::NotFound) => {

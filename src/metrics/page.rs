@@ -18,6 +18,7 @@ use super::{
     Arm, ArmTotals, BATCH_BOUNDS, DatasetMetrics, Metrics, PUSH_BOUNDS_S, PushOutcome, Served,
 };
 
+mod operations;
 mod watches;
 
 /// Reads one gauge of what a dataset serves.
@@ -44,7 +45,8 @@ impl Collector for Page {
         write_lookups(&self.0, &mut page)?;
         write_pushes(&self.0, &mut page)?;
         write_datasets(&self.0, &mut page)?;
-        watches::write(&self.0, &mut page)
+        watches::write(&self.0, &mut page)?;
+        operations::write(&self.0, &mut page)
     }
 }
 
@@ -143,9 +145,7 @@ fn write_pushes(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
     }
     let help = "Time from the last byte of a push to its end";
     let times = [(Labels::new(), buckets.to_vec(), seconds)];
-    page.histograms("push_seconds", help, &PUSH_BOUNDS_S, times)?;
-    let rollbacks = all.iter().map(|(name, d)| (dataset_label(name), d.rollbacks.load(Relaxed)));
-    page.counters("rollbacks", "Rollbacks, by dataset", rollbacks)
+    page.histograms("push_seconds", help, &PUSH_BOUNDS_S, times)
 }
 
 fn write_datasets(metrics: &Metrics, page: &mut Writer<'_>) -> Result {

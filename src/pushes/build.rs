@@ -1,6 +1,6 @@
 //! One sealed push, from its parts to the swap: build, publish, activate.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tidetable_storage::{
     Cause, Code, Error, Failed, Kind, Parked, SelfActivation, State, VerifiedSnapshot,
@@ -13,7 +13,7 @@ use super::{Phase, PushOf, Pushes};
 use super::{child, full};
 use crate::http::error::{Fault, Problem};
 use crate::ingest::RowOptions;
-use crate::metrics::PushOutcome;
+use crate::metrics::{PushOutcome, PushPhase};
 
 /// Builds, publishes and activates; `None` if that push is not to be built any more.
 pub(super) fn build(pushes: &Pushes, push: &PushOf, cause: &Cause) -> Option<PushOutcome> {
@@ -105,6 +105,13 @@ fn try_build(
     };
     let Built { digest, duplicates_dropped, others_dropped, peak_memory_bytes, took } =
         built.map_err(|not_built| full::told(pushes, push, not_built))?;
+    for (phase, ms) in [
+        (PushPhase::Reading, took.reading),
+        (PushPhase::Building, took.building),
+        (PushPhase::Verifying, took.verifying),
+    ] {
+        pushes.metrics.phases.took(phase, Duration::from_millis(ms));
+    }
     let snapshot = VerifiedSnapshot::vouched(&spec.out, &digest)?;
     let records = snapshot.manifest().records;
     let outside = pushes.settings.checks.ask(store, (dataset, *version), &snapshot);
@@ -133,8 +140,10 @@ fn try_build(
 fn activate(pushes: &Pushes, push: &PushOf, cause: &Cause) -> PushOutcome {
     let (dataset, version) = push;
     pushes.begins(push, Phase::Activating);
+    let began = Instant::now();
     match pushes.store.activate_by_itself(dataset, *version, cause.clone()) {
         Ok(SelfActivation::Activated(moved)) => {
+            pushes.metrics.phases.took(PushPhase::Activating, began.elapsed());
             let from = moved.from.map(|v| v.0);
             info!(%dataset, version = version.0, from, "activated");
             sweep(pushes);

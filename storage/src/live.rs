@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
 
@@ -217,7 +217,7 @@ pub struct Opened {
     snapshot: Option<Snapshot>,
     dir: PathBuf,
     given_up: AtomicBool,
-    closing: Sender<Task>,
+    opener: Arc<Opener>,
 }
 
 impl Deref for Opened {
@@ -231,9 +231,10 @@ impl Deref for Opened {
 impl Drop for Opened {
     fn drop(&mut self) {
         let remove = self.given_up.load(Ordering::Acquire).then(|| self.dir.clone());
+        self.opener.open.fetch_sub(1, Ordering::Relaxed);
         // If the reaper is gone the store is closed: closing here is all that is left.
-        let _ =
-            self.closing.send(Task::Close { snapshot: self.snapshot.take().map(Box::new), remove });
+        let task = Task::Close { snapshot: self.snapshot.take().map(Box::new), remove };
+        let _ = self.opener.closing.send(task);
     }
 }
 
@@ -255,6 +256,8 @@ pub(crate) struct Slot {
 pub(crate) struct Opener {
     pub(crate) cache: BlockCache,
     pub(crate) closing: Sender<Task>,
+    /// Snapshots that are open, because they are in their slot or somebody reads them.
+    pub(crate) open: AtomicU64,
 }
 
 impl std::fmt::Debug for Opener {
@@ -351,11 +354,12 @@ impl Slot {
         }
         match self.open() {
             Ok(snapshot) => {
+                self.opener.open.fetch_add(1, Ordering::Relaxed);
                 let lease = Arc::new(Opened {
                     snapshot: Some(snapshot),
                     dir: self.dir.clone(),
                     given_up: AtomicBool::new(false),
-                    closing: self.opener.closing.clone(),
+                    opener: Arc::clone(&self.opener),
                 });
                 let _ = self.opened.set(Ok(Arc::clone(&lease)));
                 Ok(lease)

@@ -141,6 +141,12 @@ impl Store {
         (self.journal_bytes.load(Ordering::Relaxed), self.journal_suspect.load(Ordering::Relaxed))
     }
 
+    /// Snapshots that are open: those of versions that were read since the start and are kept,
+    /// and those that somebody still reads. Waits for nobody.
+    pub fn open_snapshots(&self) -> u64 {
+        self.opener.open.load(Ordering::Relaxed)
+    }
+
     /// Shows what [`Store::journal_state`] tells, after a change of the journal.
     fn show_journal(&self, journal: &Journal) {
         self.journal_bytes.store(journal.bytes(), Ordering::Relaxed);

@@ -32,7 +32,7 @@ fn a_full_disk_fails_the_push_alone() {
     server.pushed(D, &rows(D, 2, 1_000));
 
     // More than the disk holds: said beforehand, and found out on the way.
-    let large = noise(250_000);
+    let large = noise(3, 250_000);
     let problem = server.push(D, &large).problem(507, "disk_full");
     assert!(problem["detail"].as_str().unwrap().contains("free"), "how much is free: {problem}");
     let path = format!("/v1/datasets/{D}/push?key=k&format=ndjson");
@@ -69,8 +69,8 @@ fn a_full_disk_fails_the_push_alone() {
 }
 
 /// Rows that no compressor makes small: about 540 bytes each.
-fn noise(rows: usize) -> String {
-    let mut random = Random::new(3);
+pub(crate) fn noise(seed: u64, rows: usize) -> String {
+    let mut random = Random::new(seed);
     let mut text = String::new();
     for i in 0..rows {
         write!(text, "{{\"k\":\"{}\",\"noise\":\"", key(i)).unwrap();
@@ -91,7 +91,7 @@ fn repetitive(rows: usize) -> String {
 }
 
 /// How to get a mount namespace here, as root or as anybody.
-fn namespace() -> Option<Vec<String>> {
+pub(crate) fn namespace() -> Option<Vec<String>> {
     let ways: [&[&str]; 2] =
         [&["unshare", "--mount"], &["unshare", "--user", "--map-root-user", "--mount"]];
     let way = ways.iter().find(|way| {

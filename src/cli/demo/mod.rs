@@ -71,7 +71,7 @@ fn tour(stage: &mut Stage, learners: u32) -> Result<(), Failure> {
     the_first_night(stage, learners)?;
     lookups(stage)?;
     the_second_night(stage, learners)?;
-    a_missing_input(stage, learners)?;
+    four_bad_nights(stage, learners)?;
     a_bad_night(stage, learners)?;
     the_job_runs_again(stage, learners)?;
     what_happened(stage)
@@ -149,28 +149,56 @@ fn the_second_night(stage: &mut Stage, learners: u32) -> Result<(), Failure> {
     stage.tidetable(&["versions", "learner-stats"], Exit::Done)
 }
 
-fn a_missing_input(stage: &mut Stage, learners: u32) -> Result<(), Failure> {
+fn four_bad_nights(stage: &mut Stage, learners: u32) -> Result<(), Failure> {
     stage.heading(
-        "A night when an input was missing",
-        "Three quarters of the learners are not there. A gate refuses the version (exit code 3), \
-         and Tuesday's is served on.",
+        "Four nights on which a job \"succeeded\"",
+        "Nobody watches: a gate refuses each result (exit code 3), says what it saw, and Tuesday's version \
+         is served on. How many learners may be missing is up to who knows them; the other three gates \
+         compare with what is served, and are on from the start.",
     )?;
-    let short = |path: &std::path::Path| mooc::write_statistics(path, learners, 3, Stats::Shrunken);
-    stage.write("stats-wednesday.csv", short)?;
-    push(stage, "learner-stats", "stats-wednesday.csv", PUSH_STATS, Exit::Refused)
+    stage.tidetable(&["config", "learner-stats", "gates.max_shrink_percent=20"], Exit::Done)?;
+    for (file, stats, wrong) in [
+        ("stats-half.csv", Stats::Halved, "Half of the learners are missing:"),
+        (
+            "stats-renamed.csv",
+            Stats::Renamed,
+            "A field has another name, last_seen for last_active:",
+        ),
+        (
+            "stats-zeros.csv",
+            Stats::Zeroed,
+            "All learners are there, but everything that was counted is 0:",
+        ),
+        (
+            "stats-prefixed.csv",
+            Stats::Prefixed,
+            "The keys have a prefix, so that no learner is found:",
+        ),
+    ] {
+        stage.say(wrong)?;
+        stage.write(file, |path| mooc::write_statistics(path, learners, 3, stats))?;
+        push(stage, "learner-stats", file, PUSH_STATS, Exit::Refused)?;
+        stage.remove(file)?;
+    }
+    stage.say("They are kept for a while. The last one, with every gate's verdict:")?;
+    stage.tidetable(&["versions", "learner-stats", "6"], Exit::Done)?;
+    stage.get(&["learner-stats", LEARNER])
 }
 
 fn a_bad_night(stage: &mut Stage, learners: u32) -> Result<(), Failure> {
     stage.heading(
         "A bad version gets through",
-        "All learners are there, so no gate objects; but everything that was counted is 0.",
+        "The learners, the fields and their types are as they were, so no gate objects; but what is said \
+         to be minutes are seconds.",
     )?;
-    let zeroed = |path: &std::path::Path| mooc::write_statistics(path, learners, 3, Stats::Zeroed);
-    stage.write("stats-wednesday.csv", zeroed)?;
+    let seconds =
+        |path: &std::path::Path| mooc::write_statistics(path, learners, 3, Stats::InSeconds);
+    stage.write("stats-wednesday.csv", seconds)?;
     push(stage, "learner-stats", "stats-wednesday.csv", PUSH_STATS, Exit::Done)?;
     stage.get(&["learner-stats", LEARNER])?;
     stage.say("An operator sees it, and rolls back: Tuesday's version serves again at once.")?;
-    stage.tidetable(&["rollback", "learner-stats", "--reason", "all counts are 0"], Exit::Done)?;
+    stage
+        .tidetable(&["rollback", "learner-stats", "--reason", "minutes are seconds"], Exit::Done)?;
     stage.get(&["learner-stats", LEARNER])
 }
 

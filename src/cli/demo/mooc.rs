@@ -91,10 +91,16 @@ const MIXED: u32 = 500;
 pub(crate) enum Stats {
     /// As they should be.
     Right,
-    /// Only every fourth learner: an input was missing.
-    Shrunken,
+    /// Only every second learner: an input was missing.
+    Halved,
+    /// A field has another name.
+    Renamed,
     /// Everybody is there, and everything that was counted is 0.
     Zeroed,
+    /// The keys of another dataset: with a prefix.
+    Prefixed,
+    /// What is said to be minutes are seconds.
+    InSeconds,
 }
 
 /// Writes the recommendations that were worked out in `night` for learners 1 to `learners`:
@@ -151,21 +157,29 @@ pub(crate) fn write_statistics(
 ) -> io::Result<u64> {
     let today = first_day() + Days::new(night);
     let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
-    writeln!(out, "learner_id,courses_started,completed,minutes,last_active,streak_days")?;
+    let last_active = if stats == Stats::Renamed { "last_seen" } else { "last_active" };
+    writeln!(out, "learner_id,courses_started,completed,minutes,{last_active},streak_days")?;
     let mut written = 0;
-    let step = if stats == Stats::Shrunken { 4 } else { 1 };
+    let step = if stats == Stats::Halved { 2 } else { 1 };
+    let prefix = if stats == Stats::Prefixed { "user:" } else { "" };
     for learner in (1..=learners).step_by(step) {
         let mut random = Random::of(u64::from(learner), 0);
         let started = 1 + random.below(20);
         let completed = random.below(started + 1);
-        let minutes = started * 90 + random.below(4_000) + night * random.below(45);
+        let mut minutes = started * 90 + random.below(4_000) + night * random.below(45);
+        if stats == Stats::InSeconds {
+            minutes *= 60;
+        }
         let idle = random.below(60).saturating_sub(night);
         let streak = if idle == 0 { 1 + random.below(30) + night } else { 0 };
         let last_active = today - Days::new(idle);
         if stats == Stats::Zeroed {
             writeln!(out, "{learner},0,0,0,{last_active},0")?;
         } else {
-            writeln!(out, "{learner},{started},{completed},{minutes},{last_active},{streak}")?;
+            writeln!(
+                out,
+                "{prefix}{learner},{started},{completed},{minutes},{last_active},{streak}"
+            )?;
         }
         written += 1;
     }
@@ -257,9 +271,15 @@ mod tests {
             assert!(numbers[0] >= 1 && numbers[1] <= numbers[0] && numbers[2] > 0, "{row:?}");
             assert!(row[4].parse::<NaiveDate>().unwrap() <= first_day() + Days::new(2));
         }
-        assert_eq!(read(Stats::Shrunken).len(), 250);
+        assert_eq!(read(Stats::Halved).len(), 500);
         let zeroed: Vec<Vec<String>> = read(Stats::Zeroed);
         assert_eq!(zeroed.len(), 1_000);
         assert!(zeroed.iter().all(|row| row[3] == "0"));
+        assert!(read(Stats::Prefixed).iter().all(|row| row[0].starts_with("user:")));
+        let minutes = |row: &Vec<String>| row[3].parse::<u64>().unwrap();
+        let seconds = read(Stats::InSeconds);
+        assert!(right.iter().zip(&seconds).all(|(r, s)| minutes(s) == 60 * minutes(r)));
+        assert_eq!(read(Stats::Renamed), right, "the name of a field alone is another");
+        assert!(std::fs::read_to_string(&path).unwrap().contains(",last_seen,"));
     }
 }

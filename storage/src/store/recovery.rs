@@ -80,7 +80,7 @@ pub(super) fn open(root: &Path, options: StoreOptions) -> Result<(Store, Recover
         writer: Mutex::new(Writer { journal, checkpoint_from }),
         arriving: Mutex::new(()),
         publishing: Mutex::new(()),
-        opener: Arc::new(Opener { cache, closing }),
+        opener: Arc::new(Opener { cache, closing, open: AtomicU64::new(0) }),
         reaper,
         _lock: lock,
     };

@@ -24,11 +24,13 @@ fn across_swap_delete_and_sweep() {
     assert_eq!(swept.deleted, [(a.clone(), Version(1)), (a.clone(), Version(2))]);
     assert_eq!(code(store.live().get(&a).unwrap().version(Version(1))), Code::VersionDeleted);
     assert_reads(&lease, &records_of(1, 40));
+    assert_eq!(store.open_snapshots(), 3, "the third, the fourth, and the one that is read");
 
     let place = |version| store.layout().version(&a, Version(version));
     let (first, second, third) = (place(1), place(2), place(3));
     assert!(first.join("manifest.json").exists(), "its files stay while it is read");
     drop(lease);
+    assert_eq!(store.open_snapshots(), 2);
     // Closing waits for what was let go before.
     directory.close();
     assert!(!first.exists() && !second.exists() && third.exists());

@@ -1,0 +1,56 @@
+//! The part of the page that tells of operations: phases of pushes, gates, rollbacks, the disk,
+//! and how the server is.
+
+use std::fmt::Result;
+use std::sync::PoisonError;
+
+use super::{Writer, dataset_and, dataset_label};
+use crate::metrics::{Metrics, PUSH_BOUNDS_S};
+
+pub(super) fn write(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
+    write_phases(metrics, page)?;
+    write_happened(metrics, page)?;
+    write_now(metrics, page)
+}
+
+fn write_phases(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
+    let times = metrics.phases.each();
+    let times = times.map(|(phase, counts, sum)| (vec![("phase", phase.to_owned())], counts, sum));
+    let help = "Time of one phase of a push that came through it";
+    page.histograms("push_phase_seconds", help, &PUSH_BOUNDS_S, times)
+}
+
+fn write_happened(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
+    let all = metrics.each().into_iter().map(|(name, d)| (name, d.happened.counts()));
+    let all: Vec<_> = all.collect();
+    let verdicts = all.iter().flat_map(|(name, counts)| {
+        counts.verdicts.iter().flat_map(move |(gate, counted)| {
+            ["passed", "refused"].into_iter().zip(*counted).map(move |(verdict, count)| {
+                let mut labels = dataset_and(name, "gate", gate);
+                labels.push(("verdict", verdict.to_owned()));
+                (labels, count)
+            })
+        })
+    });
+    page.counters("gate_verdicts", "What gates said of versions", verdicts)?;
+    let rollbacks = all.iter().flat_map(|(name, counts)| {
+        [("person", counts.by_person), ("watch", counts.by_watch)]
+            .map(|(by, count)| (dataset_and(name, "by", by), count))
+    });
+    page.counters("rollbacks", "Rollbacks, by dataset and who did it", rollbacks)
+}
+
+fn write_now(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
+    let now = metrics.now.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Some(bytes) = now.disk_free {
+        page.gauge("disk_free_bytes", "Bytes free on the disk of the data directory", bytes)?;
+    }
+    let help = "Of the free bytes, those that no push takes";
+    page.gauge("disk_reserved_bytes", help, now.disk_reserved)?;
+    page.gauge("open_snapshots", "Versions whose files are open", now.open_snapshots)?;
+    page.gauge("ready", "1 while /readyz answers 200", u64::from(now.is_ready))?;
+    let help = "0 once the journal takes nothing more until a restart";
+    page.gauge("accepts_changes", help, u64::from(now.accepts_changes))?;
+    let unusable = now.unusable.iter().map(|(name, is)| (dataset_label(name), u64::from(*is)));
+    page.gauges("unusable", "1 while the current version cannot be served", unusable)
+}
