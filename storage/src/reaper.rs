@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crate::durable;
 use crate::snapshot::Snapshot;
@@ -18,6 +19,8 @@ pub(crate) enum Task {
         /// The directory to remove, if the version was given up.
         remove: Option<PathBuf>,
     },
+    /// Say so when everything that was let go before this is closed and removed.
+    Tell(Sender<()>),
     /// The store is being closed. What a reader lets go after this is closed by that
     /// reader; files to remove stay until the next start, which removes what no event owns.
     Stop,
@@ -41,16 +44,28 @@ impl Reaper {
             // Unmapping and removing takes the kernel a second for some gigabytes; but where all
             // processors are busy the disk must not fill up.
             let _ = rustix::process::nice(19);
-            while let Ok(Task::Close { snapshot, remove }) = receiver.recv() {
-                drop(snapshot);
-                if let Some(dir) = remove
-                    && let Err(error) = durable::remove_dir_all(&dir)
-                {
-                    failed(error);
+            loop {
+                match receiver.recv() {
+                    Ok(Task::Close { snapshot, remove }) => {
+                        drop(snapshot);
+                        let removed = remove.map_or(Ok(()), |dir| durable::remove_dir_all(&dir));
+                        let _ = removed.map_err(&failed);
+                    }
+                    // Whoever asked may have waited long enough.
+                    Ok(Task::Tell(done)) => drop(done.send(())),
+                    Ok(Task::Stop) | Err(_) => return,
                 }
             }
         })?;
         Ok((Self { thread: Some(thread), tasks: sender.clone() }, sender))
+    }
+
+    /// Waits until everything let go so far is closed and removed, at most this long.
+    pub(crate) fn catch_up(&self, most: Duration) {
+        let (done, told) = channel();
+        if self.tasks.send(Task::Tell(done)).is_ok() {
+            let _ = told.recv_timeout(most);
+        }
     }
 
     /// Waits until everything let go so far is closed, and ends the thread.

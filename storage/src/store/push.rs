@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::catalog::{
     Activation, Admission, Catalog, Entry, Expect, Moved, Outcome, Parked, State,
@@ -16,6 +17,9 @@ use crate::verify::VerifiedSnapshot;
 
 use super::pointer::other_request;
 use super::{Store, Writer};
+
+/// How long a deletion waits for files that nobody reads any more to be removed.
+const FILES_GO_WITHIN: Duration = Duration::from_secs(10);
 
 /// What came of a version that became ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -287,9 +291,12 @@ impl Store {
     }
 
     /// Aborts a push, or deletes a version that nobody serves. The record comes first, then
-    /// the files, after their last reader.
+    /// the files, after their last reader; for those that nobody reads this waits a while.
     pub fn delete(&self, dataset: &DatasetName, version: Version, cause: Cause) -> Result<()> {
-        self.delete_if(dataset, version, cause, |_| true).map(drop)
+        self.delete_if(dataset, version, cause, |_| true)?;
+        // Who deletes to make room, and pushes next, is to find it.
+        self.reaper.catch_up(FILES_GO_WITHIN);
+        Ok(())
     }
 
     /// The same, if that still holds under the lock; answers whether it was done.

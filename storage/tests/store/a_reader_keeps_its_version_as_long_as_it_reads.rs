@@ -74,8 +74,21 @@ fn a_version_that_was_never_opened_goes_at_once() {
     assert!(!served.is_open(Some(Version(1))));
     store.delete(&a, Version(1), Cause::default()).unwrap();
     assert_eq!(code(served.version(Version(1))), Code::VersionDeleted, "the old view knows");
+    assert!(!store.layout().version(&a, Version(1)).exists());
+}
+
+#[test]
+fn a_deletion_has_made_room_when_it_is_answered() {
+    let a = dataset("a");
+    let directory = Directory::new();
+    let store = directory.store();
+    push_versions(store, &a, 3);
     let place = store.layout().version(&a, Version(1));
-    directory.close();
+    assert!(
+        store.live().get(&a).unwrap().is_open(Some(Version(1))),
+        "it is open, and nobody reads"
+    );
+    store.delete(&a, Version(1), Cause::default()).unwrap();
     assert!(!place.exists());
 }
 
