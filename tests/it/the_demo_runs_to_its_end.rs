@@ -18,6 +18,7 @@ fn the_demo_runs_to_its_end() {
         "$ curl",
         "$ tidetable rollback",
         "$ tidetable release",
+        "tidetable-watch",
     ] {
         assert!(said.contains(wanted), "no {wanted:?} in\n{said}");
     }

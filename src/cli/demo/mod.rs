@@ -74,6 +74,7 @@ fn tour(stage: &mut Stage, learners: u32) -> Result<(), Failure> {
     four_bad_nights(stage, learners)?;
     a_bad_night(stage, learners)?;
     the_job_runs_again(stage, learners)?;
+    back_by_itself(stage, learners)?;
     what_happened(stage)
 }
 
@@ -219,6 +220,32 @@ fn the_job_runs_again(stage: &mut Stage, learners: u32) -> Result<(), Failure> {
     stage.tidetable(&["datasets"], Exit::Done)?;
     stage.say("Released, the newest version that waits takes over:")?;
     stage.tidetable(&["release", "learner-stats"], Exit::Done)?;
+    stage.get(&["learner-stats", LEARNER])
+}
+
+fn back_by_itself(stage: &mut Stage, learners: u32) -> Result<(), Failure> {
+    stage.heading(
+        "The next night: nobody is awake, and readers find nothing",
+        "The keys have the prefix again, and this time somebody has turned that gate off. But the dataset \
+         is watched: keys that are really looked up are looked up in the version before, too.",
+    )?;
+    let settings = [
+        "config",
+        "learner-stats",
+        "gates.max_keys_removed_percent=null",
+        "watch=roll_back",
+        "watch_limits.min_lookups=500",
+    ];
+    stage.tidetable(&settings, Exit::Done)?;
+    let prefixed =
+        |path: &std::path::Path| mooc::write_statistics(path, learners, 4, Stats::Prefixed);
+    stage.write("stats-thursday.csv", prefixed)?;
+    push(stage, "learner-stats", "stats-thursday.csv", PUSH_STATS, Exit::Done)?;
+    stage.say(
+        "Product pages look learners up, and none is found, until the server takes it back:",
+    )?;
+    stage.readers_until_held("learner-stats")?;
+    stage.tidetable(&["datasets"], Exit::Done)?;
     stage.get(&["learner-stats", LEARNER])
 }
 

@@ -20,12 +20,15 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cli::api::{Dataset, dataset_path};
 use crate::cli::client::{Answer, Client};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{bytes, grouped};
 
 /// How long a server may take to finish what it began; then it is killed.
 const DRAIN: Duration = Duration::from_secs(30);
+/// Far longer than the watch takes, which looks once a second.
+const NOTICED_WITHIN: Duration = Duration::from_secs(120);
 
 pub(crate) struct Stage {
     home: TempDir,
@@ -183,6 +186,23 @@ impl Stage {
         let body = serde_json::from_str(body).expect("the tour writes JSON");
         let answer = Client::new(&self.url, None)?.post(path, &body, "tour")?;
         self.text(answer.text().trim_end())
+    }
+
+    /// Looks learners up as product pages do, until the dataset is held.
+    pub(crate) fn readers_until_held(&self, dataset: &str) -> Result<(), Failure> {
+        let client = Client::new(&self.url, None)?;
+        let keys: Vec<String> = (1..=100).map(|learner| learner.to_string()).collect();
+        let body = serde_json::json!({ "keys": keys });
+        let began = Instant::now();
+        while began.elapsed() < NOTICED_WITHIN {
+            self.unless_interrupted()?;
+            client.post(&format!("{}/batch-get", dataset_path(dataset)), &body, "tour")?;
+            if client.get(&dataset_path(dataset))?.json::<Dataset>()?.held {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Err(Failure::new(Exit::Failed, format!("the watch of {dataset} did not take it back")))
     }
 
     /// Says where everything is, and serves on until Ctrl-C.
