@@ -132,6 +132,7 @@ pub(crate) struct Event {
     pub(crate) to: Option<u64>,
     pub(crate) actor: Option<String>,
     pub(crate) reason: Option<String>,
+    pub(crate) forced: bool,
 }
 
 /// A part that the server holds.

@@ -186,7 +186,7 @@ pub(crate) fn history_table(events: &[Event]) -> String {
         table.row(&[
             e.seq.to_string(),
             second_of(&e.at),
-            e.event.replace('_', " "),
+            format!("{}{}", e.event.replace('_', " "), if e.forced { ", forced" } else { "" }),
             version,
             e.actor.clone().unwrap_or_else(dash),
             e.reason.clone().unwrap_or_default(),

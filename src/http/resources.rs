@@ -215,6 +215,7 @@ pub(crate) struct EventResource {
     actor: String,
     request_id: String,
     reason: Option<String>,
+    forced: bool,
 }
 
 impl EventResource {
@@ -229,6 +230,7 @@ impl EventResource {
             actor: happened.actor.clone(),
             request_id: happened.request_id.clone(),
             reason: happened.reason.clone(),
+            forced: happened.forced,
         }
     }
 }

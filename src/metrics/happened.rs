@@ -142,6 +142,7 @@ mod tests {
             actor: actor.to_owned(),
             request_id: String::new(),
             reason: None,
+            forced: false,
         };
         let dir = tempfile::tempdir().unwrap();
         let (store, _) = Store::open(dir.path(), StoreOptions::default()).unwrap();

@@ -136,6 +136,11 @@ impl Watch {
         if self.swap.forced {
             return Some("its activation was forced");
         }
+        if self.swap.together {
+            return Some(
+                "it was activated together with other datasets, which would not go back with it",
+            );
+        }
         (self.swap.to < self.against).then_some("it is the older version, gone back to by hand")
     }
 

@@ -169,6 +169,7 @@ mod tests {
             actor: "airflow".to_owned(),
             request_id: String::new(),
             reason: Some("x".repeat(MAX_REASON + 1)),
+            forced: false,
         };
         for quiet in ["created", "admitted", "sealed", "published", "held", "released", "deleted"] {
             assert_eq!(Notice::of(&dataset, &happened(quiet)), None, "{quiet}");

@@ -103,6 +103,9 @@ pub struct Swap {
     pub forced: bool,
     /// Whether it was a rollback.
     pub rollback: bool,
+    /// Whether other datasets swapped at the same instant.
+    #[serde(default)]
+    pub together: bool,
 }
 
 /// Where a version is in its life.
@@ -224,6 +227,9 @@ pub struct Happened {
     pub request_id: String,
     /// Why.
     pub reason: Option<String>,
+    /// For a swap, whether a person overrode the gates or a `bad` mark.
+    #[serde(default)]
+    pub forced: bool,
 }
 
 /// The request first made with an idempotency key, and what came of it.
@@ -322,6 +328,10 @@ impl Catalog {
         if let Event::ActivatedTogether(together) = event {
             for one in &together.activations {
                 self.apply_to(&one.dataset, seq, cause, &Event::Activated(one.clone()));
+                let dataset = self.datasets.get_mut(&one.dataset);
+                if let Some(swap) = dataset.and_then(|dataset| dataset.last_swap.as_mut()) {
+                    swap.together = together.activations.len() > 1;
+                }
             }
             return;
         }
@@ -463,6 +473,7 @@ impl Dataset {
                     to: e.to,
                     forced: e.forced,
                     rollback: e.rollback,
+                    together: false,
                 });
                 self.served.push_back(e.to);
                 if self.served.len() > SERVED_KEPT {
@@ -579,6 +590,7 @@ impl Dataset {
             actor: cause.actor.clone(),
             request_id: cause.request_id.clone(),
             reason,
+            forced: matches!(event, Event::Activated(e) if e.forced),
         };
         // One event that did two things is two lines for whoever reads the history.
         let also = |event: &str| Happened {
@@ -586,6 +598,7 @@ impl Dataset {
             version: None,
             from: None,
             to: None,
+            forced: false,
             ..line.clone()
         };
         if let (Event::Activated(_) | Event::Rejected(_), Some(_)) = (event, ended) {

@@ -220,6 +220,9 @@ fn fields_are_compared_with_what_is_current_at_the_swap() {
     let force = json!({ "version": 3, "force": true, "reason": "rank is not used" });
     server.operate(D, "activate", &force).expect(200);
     assert_eq!(server.dataset(&format!("{D}/versions/3"))["reason"], "rank is not used");
+    let history = server.dataset(&format!("{D}/history?limit=2"));
+    let told = [&history["events"][0], &history["events"][1]].map(|event| event["forced"].clone());
+    assert_eq!(told, [json!(true), json!(false)], "{history}");
 }
 
 /// The operator's own gate sees both profiles, and its word is the reason.

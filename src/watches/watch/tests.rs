@@ -15,7 +15,8 @@ fn limits() -> WatchLimits {
 
 fn watch(before: ArmTotals) -> Watch {
     let (from, to) = (Some(Version(1)), Version(2));
-    let swap = Swap { seq: 9, at: BEGAN, from, to, forced: false, rollback: false };
+    let swap =
+        Swap { seq: 9, at: BEGAN, from, to, forced: false, rollback: false, together: false };
     Watch::begin(swap, Version(1), before)
 }
 
@@ -131,7 +132,7 @@ fn a_window_ends_well_also_without_lookups_and_a_verdict_stays() {
 
 #[test]
 fn what_a_person_did_is_only_told() {
-    let swapped = |from: u64, to: u64, forced| {
+    let swapped = |from: u64, to: u64, forced, together| {
         let swap = Swap {
             seq: 1,
             at: BEGAN,
@@ -139,12 +140,14 @@ fn what_a_person_did_is_only_told() {
             to: Version(to),
             forced,
             rollback: false,
+            together,
         };
         Watch::begin(swap, Version(from), ArmTotals::default()).is_a_persons().is_some()
     };
-    assert!(!swapped(1, 2, false));
-    assert!(swapped(1, 2, true));
-    assert!(swapped(2, 1, false));
+    assert!(!swapped(1, 2, false, false));
+    assert!(swapped(1, 2, true, false));
+    assert!(swapped(2, 1, false, false));
+    assert!(swapped(1, 2, false, true));
 }
 
 /// One look: keys that both, only one or neither has, and lookups that failed.

@@ -66,6 +66,11 @@ fn a_crash_at_any_byte_leaves_all_or_none() {
     let store = directory.store();
     let before = store.journal_state().0 as usize;
     let done = store.activate_together(&asked([1, 1]), because("both")).unwrap();
+    for name in NAMES {
+        let catalog = store.catalog();
+        let swap = catalog.dataset(&dataset(name)).unwrap().last_swap.as_ref().unwrap();
+        assert!(swap.together, "{name}");
+    }
     assert_eq!(done, NAMES.map(|name| (dataset(name), moved(2, 1))).into());
     let after = store.journal_state().0 as usize;
     let dir = copy(directory.path());
