@@ -79,7 +79,9 @@ fn store_options(config: &ServeConfig, webhooks: &Webhooks) -> StoreOptions {
     StoreOptions {
         block_cache_bytes: config.block_cache.as_usize(),
         keep: Keep { receiving, ..Keep::default() },
-        report: |error| warn!(%error, "a leftover stays until the next start"),
+        // A directory that could not be removed, until the next start; a version that gates
+        // could not compare with.
+        report: |error| warn!(%error, "the store went on without this"),
         listener: webhooks.listener(),
         ..StoreOptions::default()
     }

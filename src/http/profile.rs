@@ -59,10 +59,8 @@ pub(crate) async fn profile(
     Query(_): Query<NoParameters>,
 ) -> Answer<axum::Json<ProfileResource>> {
     let served = app.store.live().get(&dataset)?;
-    // One that nobody has read since the start is opened for it.
     let shown = blocking(move || {
-        let snapshot = served.version(version)?;
-        let manifest = snapshot.manifest();
+        let manifest = served.manifest(version)?;
         let profile = manifest.profile.as_ref().ok_or_else(|| {
             let text = format!("version {version} of {dataset} was built without a profile");
             Problem::new(Fault::ProfileNotFound, text).in_version(version)

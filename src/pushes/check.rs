@@ -13,6 +13,7 @@ use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,9 @@ use crate::outbound::{Url, post_json};
 const SAID: usize = 500;
 /// Bytes of its output that are read.
 const OUTPUT: u64 = 64 * 1024;
+/// How long the end of its output is waited for once it has ended. What it has put into the
+/// background, out of reach, may hold that open for ever; then it said nothing.
+const HEARD_WITHIN: Duration = Duration::from_secs(5);
 
 /// Where checks lie, and how long one may take.
 #[derive(Clone, Debug)]
@@ -133,9 +137,9 @@ fn run(program: &Path, document: &Value, timeout: Duration) -> Result<String, St
     let stderr = read(child.stderr.take().expect("standard error is piped, as asked above"));
     let status = wait(&mut child, timeout);
     let text =
-        |reading: thread::JoinHandle<Vec<u8>>| first_line(&reading.join().unwrap_or_default());
+        |said: Receiver<Vec<u8>>| first_line(&said.recv_timeout(HEARD_WITHIN).unwrap_or_default());
     let Some(status) = status else {
-        return Err(format!("it did not end within {} seconds", timeout.as_secs()));
+        return Err(format!("it did not end within {timeout:?}"));
     };
     let (stdout, stderr) = (text(stdout), text(stderr));
     let said = if stdout.is_empty() { stderr } else { stdout };
@@ -153,21 +157,25 @@ fn first_line(bytes: &[u8]) -> String {
     line.chars().filter(|c| !c.is_control()).take(SAID).collect()
 }
 
-/// Reads all, so that the program never waits for it, and keeps the beginning.
-fn read(mut from: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
+/// Reads all, so that the program never waits for it, and gives the beginning.
+fn read(mut from: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (said, heard) = channel();
     thread::spawn(move || {
         let mut kept = Vec::new();
         let _ = from.by_ref().take(OUTPUT).read_to_end(&mut kept);
+        // Nobody waits for it any more if the program was given up.
+        let _ = said.send(kept);
         let _ = std::io::copy(&mut from, &mut std::io::sink());
-        kept
-    })
+    });
+    heard
 }
 
 /// Waits for its end, and ends it, with all that it has started, if that takes too long: `None`.
 fn wait(child: &mut Child, timeout: Duration) -> Option<ExitStatus> {
     let pid = Pid::from_child(child);
     let ended = pidfd_open(pid, PidfdFlags::empty()).is_ok_and(|fd| {
-        let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: 0 };
+        let tv_nsec = i64::from(timeout.subsec_nanos());
+        let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec };
         let mut fds = [PollFd::new(&fd, PollFlags::IN)];
         poll(&mut fds, Some(&timeout)).is_ok_and(|ready| ready > 0)
     });
@@ -247,7 +255,21 @@ mod tests {
 
     #[test]
     fn what_takes_too_long_is_ended_with_all_that_it_started() {
-        let why = said("sleep 1000 & sleep 1000", Duration::from_secs(1)).unwrap_err();
-        assert_eq!(why, "it did not end within 1 seconds");
+        let why = said("sleep 1000 & sleep 1000", Duration::from_millis(1_500)).unwrap_err();
+        assert_eq!(why, "it did not end within 1.5s");
+    }
+
+    #[test]
+    fn what_it_left_beyond_reach_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let (began, ended) = (dir.path().join("began"), dir.path().join("ended"));
+        // In a session of its own, and holding the output open.
+        let left = format!("touch {}; sleep 20; touch {}", began.display(), ended.display());
+        let script = format!(
+            "setsid sh -c '{left}' & until [ -e {} ]; do sleep 0.01; done; exit 1",
+            began.display()
+        );
+        assert!(said(&script, Duration::from_secs(60)).is_err());
+        assert!(!ended.exists(), "its end was waited for");
     }
 }

@@ -47,7 +47,8 @@ impl Job {
                 break;
             }
             let Ok(key) = Key::new(key) else { continue };
-            let found = [&self.before, &self.new].map(|version| version.get_into(key, &mut value));
+            let look_up = |version: &Lease| version.get_unnoticed(key, &mut value);
+            let found = [&self.before, &self.new].map(look_up);
             // Damage is for the error rate to show.
             if let [Ok(before), Ok(new)] = found {
                 compared.add(before, new);

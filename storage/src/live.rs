@@ -19,10 +19,12 @@ use arc_swap::ArcSwap;
 use crate::assignment::Assignment;
 use crate::digest::Digest;
 use crate::error::{Code, Error, Kind, Result};
+use crate::manifest::Manifest;
 use crate::names::{DatasetName, Version};
 use crate::reaper::Task;
 use crate::rocks::BlockCache;
 use crate::snapshot::Snapshot;
+use crate::verify::read_expected;
 
 /// All datasets as they stand at one instant.
 pub type Datasets = HashMap<DatasetName, Arc<Served>>;
@@ -133,8 +135,26 @@ impl Served {
     /// first read of a version after a start opens its files, which blocks for some
     /// milliseconds.
     pub fn version(&self, version: Version) -> Result<Lease> {
+        self.slot(version)?.lease()
+    }
+
+    /// What a kept version says of itself. Opens none of its data: to look at an old version is
+    /// not to drive what is served out of memory.
+    ///
+    /// # Errors
+    /// [`Code::VersionUnusable`] if its manifest is not what was published, and those of
+    /// [`Served::version`] if there is no such version.
+    pub fn manifest(&self, version: Version) -> Result<Manifest> {
+        let slot = self.slot(version)?;
+        match slot.if_open() {
+            Some(Ok(lease)) => Ok(lease.manifest().clone()),
+            _ => read_expected(&slot.dir, &slot.digest),
+        }
+    }
+
+    fn slot(&self, version: Version) -> Result<&Arc<Slot>> {
         match self.kept.get(&version) {
-            Some(slot) => slot.lease(),
+            Some(slot) => Ok(slot),
             None if self.unpublished.contains(&version) => {
                 let text = format!("version {version} of {} has no files to read", self.name);
                 Err(Error::new(Code::VersionNotFound, text))

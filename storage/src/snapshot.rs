@@ -168,8 +168,12 @@ impl Snapshot {
 }
 
 impl Snapshot {
-    /// [`Snapshot::get_into`] of a key that nobody asked for: see [`Records::get_unnoticed`].
-    pub(crate) fn get_unnoticed(&self, key: Key<'_>, value: &mut Vec<u8>) -> Result<bool> {
+    /// [`Snapshot::get_into`] of a key that nobody asked for, so that the version after this one
+    /// is not warmed with it.
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::get`].
+    pub fn get_unnoticed(&self, key: Key<'_>, value: &mut Vec<u8>) -> Result<bool> {
         self.records.get_unnoticed(key, value)
     }
 
