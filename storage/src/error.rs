@@ -123,6 +123,8 @@ codes! {
     OutcomeUnknown = "outcome_unknown" => Unavailable,
     /// Another process holds the data directory.
     DirectoryInUse = "directory_in_use" => Conflict,
+    /// Everybody on the machine may write into the data directory.
+    DirectoryUnsafe = "directory_unsafe" => Conflict,
     /// Written by a newer Tidetable than this one.
     UnknownFormat = "unknown_format" => Corrupt,
     /// The operating system refused an operation on a file.

@@ -75,6 +75,7 @@ mod durable;
 mod layout;
 mod lock;
 mod memory;
+mod private;
 mod regular;
 mod rocks;
 mod space;
@@ -104,6 +105,7 @@ pub use live::{Datasets, Lease, Live, Opened, Served, ServedCanary, dataset_not_
 pub use manifest::{Compression, DictionaryFile, Manifest, SstFile};
 pub use names::{DatasetName, Key, MAX_KEY_BYTES, MAX_VALUE_BYTES, Version};
 pub use parts::{Part, PartReader, PartSums, PartWriter, WrittenPart, sha256_of};
+pub use private::{is_readable_by_others, make_files_private};
 pub use profile::{FieldProfile, JsonType, Numbers, Profile, SampleRecord, Sizes};
 pub use record_list::{Record, RecordList};
 pub use rocks::BlockCache;

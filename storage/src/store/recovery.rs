@@ -17,6 +17,7 @@ use crate::layout::Layout;
 use crate::live::{Live, Opener};
 use crate::lock;
 use crate::names::{DatasetName, Version};
+use crate::private;
 use crate::reaper::Reaper;
 use crate::rocks::BlockCache;
 use crate::versions::{self, Versions};
@@ -51,6 +52,7 @@ pub enum Recovered {
 pub(super) fn open(root: &Path, options: StoreOptions) -> Result<(Store, Recovery)> {
     let layout = Layout::new(root);
     durable::create_dir_all(root)?;
+    private::refuse_world_writable(root)?;
     let lock = lock::take(&layout)?;
     durable::create_dir_all(&layout.staging())?;
     durable::create_dir_all(&layout.datasets())?;
