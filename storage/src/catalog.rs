@@ -3,7 +3,8 @@
 //! It reads no clock and no disk, so the fold of the journal always gives the same state,
 //! and it can be checked without either. `plan.rs` says which event a request leads to, or
 //! why it may not happen; [`Catalog::apply`] is the only thing that changes the state, and
-//! it cannot fail. `canary.rs` does both for canaries; `retention.rs` says what may be given up.
+//! it cannot fail. `canary.rs` and `tokens.rs` do both for canaries and tokens; `retention.rs` says
+//! what may be given up.
 //!
 //! Invariants kept here:
 //! - a number is given once: `next_version` only grows, also across the deletion of its
@@ -16,6 +17,7 @@ mod canary;
 mod freshness;
 mod plan;
 mod retention;
+mod tokens;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -24,6 +26,7 @@ use serde::{Deserialize, Serialize};
 pub use canary::{Canary, CanaryStart, Promotion};
 pub use plan::{Activation, Admission, Expect, Parked, Rollback};
 pub use retention::Keep;
+pub use tokens::Tokens;
 
 use crate::config::DatasetConfig;
 use crate::error::{Code, Error, Result};
@@ -44,6 +47,9 @@ const DELETED_SHOWN: usize = 100;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Catalog {
     datasets: BTreeMap<DatasetName, Dataset>,
+    /// Who may ask for something.
+    #[serde(default)]
+    tokens: Tokens,
     /// The sequence number of the last event applied.
     seq: u64,
 }
@@ -324,6 +330,7 @@ impl Catalog {
     /// state, so there is nothing to refuse here.
     pub(crate) fn apply(&mut self, seq: u64, cause: &Cause, event: &Event) {
         self.seq = seq;
+        self.apply_to_tokens(cause, event);
         // To each of several datasets that swapped together it is a swap like any other.
         if let Event::ActivatedTogether(together) = event {
             for one in &together.activations {
@@ -486,6 +493,7 @@ impl Dataset {
                 }
             }
             Event::ActivatedTogether(_) => unreachable!("Catalog::apply takes it apart"),
+            Event::TokenCreated(_) | Event::TokenRevoked(_) => unreachable!("of no dataset"),
             Event::Sealed(_)
             | Event::Failed(_)
             | Event::Published(_)

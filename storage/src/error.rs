@@ -69,6 +69,8 @@ codes! {
     NoCanary = "no_canary" => NotFound,
     /// The dataset never had, or does not have yet, a readable version of that number.
     VersionNotFound = "version_not_found" => NotFound,
+    /// No token of that id.
+    TokenNotFound = "token_not_found" => NotFound,
     /// That version was deleted; its number is never used again.
     VersionDeleted = "version_deleted" => Gone,
     /// A dataset name, version number, key or part name outside its pattern or size.
@@ -105,6 +107,10 @@ codes! {
     VersionInUse = "version_in_use" => Conflict,
     /// The dataset is not held.
     NotHeld = "not_held" => Conflict,
+    /// The token was revoked before; nothing was changed.
+    AlreadyRevoked = "already_revoked" => Conflict,
+    /// There are as many tokens as there may be.
+    TooManyTokens = "too_many_tokens" => Conflict,
     /// Parts that a commit named have not arrived.
     PartsMissing = "parts_missing" => Conflict,
     /// The request that first used this idempotency key still runs.

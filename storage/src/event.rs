@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::names::{DatasetName, Version};
+use crate::token::TokenId;
 
 /// Milliseconds since 1970-01-01T00:00:00Z, by the wall clock: for people and for
 /// retention. What is served never depends on it; order comes from the journal.
@@ -70,6 +71,10 @@ pub(crate) enum Event {
     CanaryStarted(CanaryStarted),
     /// It is not any more. (One that was promoted is activated.)
     CanaryEnded(OfDataset),
+    /// Somebody may ask for something.
+    TokenCreated(TokenCreated),
+    /// They may not any more.
+    TokenRevoked(TokenRevoked),
 }
 
 /// See [`Event::Created`] and [`Event::Configured`].
@@ -260,6 +265,28 @@ pub(crate) struct Deleted {
     pub version: Version,
 }
 
+/// See [`Event::TokenCreated`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TokenCreated {
+    /// Which token.
+    pub id: TokenId,
+    /// Who acts with it.
+    pub name: String,
+    /// BLAKE3 of its secret.
+    pub hash: [u8; 32],
+    /// What it may be used for, as JSON.
+    pub grants: String,
+    /// Until when it is good; `None`: until it is revoked.
+    pub expires_at: Option<Millis>,
+}
+
+/// See [`Event::TokenRevoked`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TokenRevoked {
+    /// Which token.
+    pub id: TokenId,
+}
+
 impl Event {
     /// The datasets it happened to.
     pub(crate) fn datasets(&self) -> impl Iterator<Item = &DatasetName> {
@@ -275,6 +302,7 @@ impl Event {
             Self::Deleted(e) => Some(&e.dataset),
             Self::CanaryStarted(e) => Some(&e.dataset),
             Self::Activated(_) | Self::ActivatedTogether(_) => None,
+            Self::TokenCreated(_) | Self::TokenRevoked(_) => None,
         };
         one.into_iter().chain(self.activations().iter().map(|activated| &activated.dataset))
     }
@@ -305,7 +333,9 @@ impl Event {
             | Self::ActivatedTogether(_)
             | Self::Held(_)
             | Self::Released(_)
-            | Self::CanaryEnded(_) => None,
+            | Self::CanaryEnded(_)
+            | Self::TokenCreated(_)
+            | Self::TokenRevoked(_) => None,
         }
     }
 
@@ -327,6 +357,8 @@ impl Event {
             Self::Deleted(_) => "deleted",
             Self::CanaryStarted(_) => "canary_started",
             Self::CanaryEnded(_) => "canary_ended",
+            Self::TokenCreated(_) => "token_created",
+            Self::TokenRevoked(_) => "token_revoked",
         }
     }
 }

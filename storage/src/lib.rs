@@ -37,6 +37,8 @@ mod versions;
 // The pointer.
 mod event;
 
+mod token;
+
 mod config;
 mod gates;
 
@@ -91,7 +93,7 @@ pub use background::give_way;
 pub use builder::{BuildOptions, Builder};
 pub use catalog::{
     Activation, Admission, Canary, CanaryStart, Catalog, Dataset, Entry, Expect, Happened, Held,
-    Hold, Keep, Moved, Outcome, Parked, Promotion, Rollback, State, Swap,
+    Hold, Keep, Moved, Outcome, Parked, Promotion, Rollback, State, Swap, Tokens,
 };
 pub use config::{DatasetConfig, WatchLimits, WatchMode};
 pub use diff::{Compared, Differences, differences};
@@ -116,4 +118,5 @@ pub use store::{
     CanaryChange, Listener, NotTogether, Recovered, Recovery, Release, Repair, SelfActivation,
     Standing, Store, StoreOptions, Swept, now, read_catalog, repair, repair_plan,
 };
+pub use token::{NewToken, Token, TokenId, check_token_name};
 pub use verify::{UnpublishedSnapshot, VerifiedSnapshot, verify_snapshot};

@@ -19,6 +19,7 @@ mod recovery;
 mod repair;
 mod sweep;
 mod together;
+mod tokens;
 
 use std::collections::HashMap;
 use std::fs::File;

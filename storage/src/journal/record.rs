@@ -73,6 +73,8 @@ kinds! {
     (33, 1) = CanaryStarted,
     (34, 1) = CanaryEnded,
     (35, 1) = ActivatedTogether,
+    (36, 1) = TokenCreated,
+    (37, 1) = TokenRevoked,
 }
 
 impl Record {
@@ -134,9 +136,11 @@ mod tests {
     use crate::catalog::Catalog;
     use crate::event::{
         Activated, ActivatedTogether, Admitted, CanaryStarted, Created, DatasetDeleted, Deleted,
-        Failed, Idempotency, OfDataset, Published, Rejected, Sealed, SealedPart, Stats, Verdict,
+        Failed, Idempotency, OfDataset, Published, Rejected, Sealed, SealedPart, Stats,
+        TokenCreated, TokenRevoked, Verdict,
     };
     use crate::names::{DatasetName, Version};
+    use crate::token::TokenId;
 
     /// One record of every kind, in hex, as format 1 writes it; each must be read for ever.
     /// A new kind, or a new version of one, adds a line. None is ever changed.
@@ -302,10 +306,20 @@ mod tests {
             percent: 12.5,
             experiment: "recs-nov".to_owned(),
         };
+        let id = TokenId::new([0x1f, 0x2e, 0x3d, 0x4c, 0x5b, 0x6a, 0x79, 0x88]);
+        let token = TokenCreated {
+            id,
+            name: "airflow".to_owned(),
+            hash: std::array::from_fn(|n| n as u8),
+            grants: "{\"roles\":[\"pusher\"],\"datasets\":[\"course-*\"]}".to_owned(),
+            expires_at: Some(1_707_776_000_000),
+        };
         let later = [
             (33, Event::CanaryStarted(started)),
             (34, Event::CanaryEnded(OfDataset { dataset: dataset() })),
             (35, Event::ActivatedTogether(ActivatedTogether { activations })),
+            (36, Event::TokenCreated(token)),
+            (37, Event::TokenRevoked(TokenRevoked { id })),
         ];
         later.into_iter().map(|(kind, event)| (kind, record_of(event, kind))).collect()
     }
@@ -350,7 +364,7 @@ mod tests {
             .collect();
         assert_eq!(
             kinds.len(),
-            16,
+            18,
             "rolled_back and rejected are two names of two kinds: {kinds:?}"
         );
     }

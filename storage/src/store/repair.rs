@@ -149,6 +149,7 @@ impl Plan {
             salvaged = journal::salvage(&plan.layout.journal(), &plan.repair.journal)?;
             plan.repair.lost_records = salvaged.lost;
         }
+        plan.keep_tokens(&salvaged);
         let there = Directories::find(&plan.layout)?;
         let behind = there.numbers().any(|(d, v)| !plan.catalog.was_admitted(d, v));
         // Without either, what nobody owns was left by a crash, as a start expects it.
@@ -161,6 +162,18 @@ impl Plan {
         }
         plan.stand(&salvaged);
         Ok(plan)
+    }
+
+    /// What can still be read of who was let in, and who no longer is, holds on: a token that
+    /// was revoked must not be good again.
+    fn keep_tokens(&mut self, salvaged: &Salvaged) {
+        for (_, record) in &salvaged.records {
+            let Record::Event(cause, event) = record else { continue };
+            if matches!(**event, Event::TokenCreated(_) | Event::TokenRevoked(_)) {
+                self.catalog.apply(self.catalog.seq() + 1, cause, event);
+                self.records.push(Record::Event(cause.clone(), event.clone()));
+            }
+        }
     }
 
     /// No number that was or may have been given comes again.
