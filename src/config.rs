@@ -17,6 +17,8 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
 
+use crate::access;
+
 mod file;
 mod values;
 mod webhooks;
@@ -95,8 +97,8 @@ settings! {
     data: PathBuf = "tidetable-data", "DIR";
     /// Address and port to listen on; port 0 takes a free one
     listen: SocketAddr = "127.0.0.1:7070", "ADDR";
-    /// Listen on an address that other machines can reach, though there is no TLS and no
-    /// authentication yet: anyone who reaches it can read, push and roll back
+    /// Listen on an address that other machines can reach without TLS, or without tokens:
+    /// whoever is between can read both; whoever reaches a server without tokens may do everything
     insecure: Switch = "false", "BOOL";
     /// What this server is for, up to 32 characters: production, staging. The console shows it
     /// above every page
@@ -180,16 +182,16 @@ impl ServeConfig {
         Self::parse(&Given::default()).expect("the defaults are valid, as a test shows")
     }
 
+    /// Whether connections are encrypted.
+    pub(crate) fn has_tls(&self) -> bool {
+        false
+    }
+
     /// What one setting cannot know of the others.
     fn check(&self) -> anyhow::Result<()> {
-        if !self.listen.ip().is_loopback() && !self.insecure.0 {
-            bail!(
-                "listen is {}, which other machines can reach, and this release has neither TLS nor \
-                 authentication: listen on 127.0.0.1 behind a proxy that has both, or add --insecure \
-                 if the network itself is trusted",
-                self.listen
-            );
-        }
+        // Whether there are tokens is seen when the data directory is opened.
+        access::check_address(self.listen, self.insecure.0, self.has_tls(), true)
+            .map_err(anyhow::Error::msg)?;
         let least = |name: &str, bytes: Bytes, least: u64| {
             if bytes.0 >= least {
                 return Ok(());

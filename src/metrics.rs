@@ -92,6 +92,8 @@ pub(crate) struct Metrics {
     now: Mutex<Now>,
     /// Counted by the server itself.
     pub(crate) connections: Connections,
+    /// Requests that were refused to whoever sent them.
+    pub(crate) access: crate::access::RefusalCounts,
     /// Counted by the thread that delivers them.
     pub(crate) webhooks: crate::webhooks::Counts,
 }
@@ -125,6 +127,7 @@ impl Metrics {
             counts_after: AtomicU64::new(0),
             now: Mutex::default(),
             connections: Connections::default(),
+            access: crate::access::RefusalCounts::default(),
             webhooks: crate::webhooks::Counts::default(),
         }
     }

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use tidetable_storage::{Cause, Keep, Recovered, Recovery, Store, StoreOptions};
 use tracing::{error, info, warn};
 
+use crate::access;
 use crate::config::ServeConfig;
 use crate::http;
 use crate::looker;
@@ -24,6 +25,7 @@ use crate::webhooks::Webhooks;
 
 /// Serves until a signal says to stop.
 pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
+    tidetable_storage::make_files_private();
     telemetry::start(config.log_format, &config.log_level)?;
     let stop = Stop::new();
     stop.on_signals()?;
@@ -33,6 +35,7 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     let (store, recovery) = Store::open(&config.data, store_options(&config, &webhooks))?;
     let store = Arc::new(store);
     tell(&recovery);
+    check_access(&config, &store)?;
     // Listening comes after the directory's lock: a second server on the same directory
     // says so instead of taking a port.
     let listening = Listening::bind(config.listen)?;
@@ -70,6 +73,27 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     match ended {
         Ended::Drained => info!("stopped; every request was answered"),
         Ended::CutOff(requests) => warn!(requests, "stopped; requests were cut off"),
+    }
+    Ok(())
+}
+
+/// Who may reach this server, and read its files.
+fn check_access(config: &ServeConfig, store: &Store) -> anyhow::Result<()> {
+    let has_tokens = !store.catalog().tokens().never_were();
+    let tls = config.has_tls();
+    access::check_address(config.listen, config.insecure.0, tls, has_tokens)
+        .map_err(anyhow::Error::msg)?;
+    if !has_tokens {
+        warn!(
+            address = %config.listen,
+            "access is open: whoever reaches this address may do everything, until the first token \
+             is made (tidetable token create)"
+        );
+    } else if !config.listen.ip().is_loopback() && !tls {
+        warn!(address = %config.listen, "insecure: tokens and values can be read on their way");
+    }
+    if tidetable_storage::is_readable_by_others(&config.data) {
+        warn!(data = %config.data.display(), "other users of this machine may look into the data directory: chmod 700");
     }
     Ok(())
 }

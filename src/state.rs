@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use tidetable_storage::{DatasetName, State, Store};
 use tokio::sync::Semaphore;
 
+use crate::access::Access;
 use crate::config::ServeConfig;
 use crate::metrics::{CanaryServed, Freshness, Metrics, Served};
 use crate::pushes::Pushes;
@@ -30,6 +31,8 @@ pub(crate) struct App {
     pub(crate) store: Arc<Store>,
     /// The push path behind the store.
     pub(crate) pushes: Arc<Pushes>,
+    /// Who may ask for what.
+    pub(crate) access: Arc<Access>,
     /// What is counted.
     pub(crate) metrics: Arc<Metrics>,
     /// How each dataset was read, minute by minute.
@@ -68,8 +71,11 @@ impl App {
         let receiving = Semaphore::new(BODIES_AT_ONCE);
         let (series, watches) = (Series::new(), Watches::default());
         let started = SystemTime::now();
+        let access = Arc::new(Access::new(Arc::clone(&metrics)));
+        access.learn(&store);
         Self {
             store,
+            access,
             pushes,
             metrics,
             series,

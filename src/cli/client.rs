@@ -18,6 +18,7 @@ use ureq::{Agent, Body, Error as Broken, SendBody};
 
 use super::exit::{Exit, Failure, Problem, Retry};
 use super::notes;
+use crate::access::TokenText;
 use crate::chance::chance;
 
 /// The longest answer that is read: above any the server gives (32 MiB and its envelope).
@@ -77,7 +78,7 @@ impl Patience {
 pub(crate) struct Client {
     agent: Agent,
     base: String,
-    token: Option<String>,
+    token: Option<TokenText>,
     patience: Patience,
 }
 
@@ -115,7 +116,7 @@ impl Answer {
 impl Client {
     /// A client of the server at `address` (`http://HOST:PORT`, with a path if a proxy
     /// needs one). Sends nothing yet.
-    pub(crate) fn new(address: &str, token: Option<&str>) -> Result<Self, Failure> {
+    pub(crate) fn new(address: &str, token: Option<&TokenText>) -> Result<Self, Failure> {
         let base = base_of(address)?;
         let local = matches!(host_of(&base).as_str(), "localhost" | "127.0.0.1" | "[::1]");
         let mut config = Agent::config_builder()
@@ -130,9 +131,9 @@ impl Client {
             // A proxy of the environment would look for the server on its own machine.
             config = config.proxy(None);
         }
-        let token = token.filter(|token| !token.is_empty()).map(str::to_owned);
-        if token.as_deref().is_some_and(|token| token.bytes().any(|b| !(0x21..=0x7e).contains(&b)))
-        {
+        let token = token.filter(|token| !token.reveal().is_empty()).cloned();
+        let is_odd = |token: &TokenText| token.reveal().bytes().any(|b| !b.is_ascii_graphic());
+        if token.as_ref().is_some_and(is_odd) {
             return Err(Failure::usage("the token holds characters that no header can carry"));
         }
         let agent = config.build().new_agent();
@@ -167,6 +168,15 @@ impl Client {
     ) -> Result<Answer, Failure> {
         let body = body.to_string().into_bytes();
         self.persist(|| self.once(Method::POST, path, Some(&body), Some(key)))
+    }
+
+    /// One attempt to POST `body` to `path`, where a second one would do it a second time.
+    pub(crate) fn post_once(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<Answer, Failure> {
+        self.once(Method::POST, path, Some(&body.to_string().into_bytes()), None)
     }
 
     /// PUT `body` to `path`; to repeat a PUT is harmless by itself.
@@ -261,7 +271,9 @@ impl Client {
     fn request(&self, method: Method, path: &str) -> http::request::Builder {
         let request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         match &self.token {
-            Some(token) => request.header(header::AUTHORIZATION, format!("Bearer {token}")),
+            Some(token) => {
+                request.header(header::AUTHORIZATION, format!("Bearer {}", token.reveal()))
+            }
             None => request,
         }
     }
@@ -353,7 +365,9 @@ mod tests {
     fn quick(stub: &Stub, retries: u32) -> Client {
         let patience =
             Patience { retries, first_pause: Duration::from_millis(1), out_of_reach: None };
-        Client::new(&stub.address(), Some("s3cret")).unwrap().with_patience(patience)
+        Client::new(&stub.address(), Some(&TokenText::from("s3cret".to_owned())))
+            .unwrap()
+            .with_patience(patience)
     }
 
     #[test]

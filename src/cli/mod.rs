@@ -38,6 +38,7 @@ mod release;
 mod repair;
 mod rollback;
 mod serve;
+mod token;
 mod verify;
 mod versions;
 
@@ -55,6 +56,8 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use client::Client;
 use exit::Failure;
 use output::Output;
+
+use crate::access::TokenText;
 
 pub use reference::reference;
 
@@ -147,10 +150,10 @@ struct Global {
         default_value = LOCAL
     )]
     server: String,
-    /// The token to show to a proxy before the server
+    /// The token to show to the server
     ///
-    /// Sent as `Authorization: Bearer TOKEN`. The server itself does not look at it: it has
-    /// no authentication yet.
+    /// Sent as `Authorization: Bearer TOKEN`. `tidetable token` makes them. The variable keeps it
+    /// out of the list of processes and of the shell's history.
     #[arg(
         long,
         global = true,
@@ -158,7 +161,7 @@ struct Global {
         env = "TIDETABLE_TOKEN",
         hide_env_values = true
     )]
-    token: Option<String>,
+    token: Option<TokenText>,
     /// Print JSON for programs instead of tables for people
     ///
     /// Results are the API's JSON on standard output. Standard error is empty, or holds one
@@ -185,6 +188,7 @@ enum Command {
     Release(release::ReleaseArgs),
     Delete(delete::DeleteArgs),
     Config(config::ConfigArgs),
+    Token(token::TokenArgs),
     Verify(verify::VerifyArgs),
     Repair(repair::RepairArgs),
     Demo(demo::DemoArgs),
@@ -209,8 +213,12 @@ impl Cli {
         let said = |id: &str| source(id) == Some(ValueSource::CommandLine);
         let refused = match &cli.command {
             Command::Serve(_) if said("token") => {
-                "--token is for commands that ask a server. `serve` has no authentication yet and \
-                 would ignore it: listen on this machine only, and let a proxy check tokens"
+                "--token is for commands that ask a server. Those that a server asks for are made by \
+                 `tidetable token create`, and kept in its data directory"
+            }
+            Command::Token(args) if args.is_offline() && (said("server") || said("token")) => {
+                "--data makes the token in the data directory of a stopped server: neither --server \
+                 nor --token goes with it"
             }
             Command::Serve(_) if said("server") => {
                 "--server is for commands that ask a server; --listen says where this one listens"
@@ -243,6 +251,7 @@ impl Cli {
             Command::Release(args) => release::run(args, &asked),
             Command::Delete(args) => delete::run(args, &asked),
             Command::Config(args) => config::run(args, &asked),
+            Command::Token(args) => token::run(args, &asked),
             Command::Verify(args) => verify::run(args, &asked),
             Command::Repair(args) => repair::run(args, &asked),
             Command::Demo(args) => demo::run(args),
@@ -262,7 +271,7 @@ struct Asked<'a> {
 impl Asked<'_> {
     /// A client of the server that was named.
     fn client(&self) -> Result<Client, Failure> {
-        Client::new(&self.global.server, self.global.token.as_deref())
+        Client::new(&self.global.server, self.global.token.as_ref())
     }
 }
 
@@ -298,7 +307,10 @@ mod tests {
         let mut seen = 0;
         let of = |command: &clap::Command| command.get_after_help().map(ToString::to_string);
         let mut texts = vec![EXAMPLES.to_owned()];
-        texts.extend(Cli::command().get_subcommands().filter_map(of));
+        for command in Cli::command().get_subcommands() {
+            texts.extend(of(command));
+            texts.extend(command.get_subcommands().filter_map(of));
+        }
         for line in texts.iter().flat_map(|text| text.lines()) {
             let Some(line) = line.strip_prefix("  tidetable ") else { continue };
             let words = words_of(line);
@@ -350,6 +362,10 @@ mod tests {
             "profile recs 2 --against 1",
             "verify",
             "repair ./data --cut",
+            "token create ops --role admin --data ./data",
+            "token create recs --role reader --role pusher --dataset a --dataset b* --expires never",
+            "token list --server http://h:1 --token tt_x",
+            "token revoke 1f2e3d4c5b6a7988",
             "completions bash",
             "man --out ./man",
             "--server http://h:1 datasets",
@@ -385,6 +401,15 @@ mod tests {
             "delete recs",
             "config recs retain",
             "repair",
+            "token",
+            "token create ops",
+            "token create --role admin",
+            "token create ops --role owner",
+            "token create ops --role reader --dataset a*b",
+            "token create ops --role reader --expires soon",
+            "token create ops --role admin --data ./data --server http://h:1",
+            "--token tt_x token create ops --role admin --data ./data",
+            "token revoke ops",
             "completions nosuchshell",
             "versions recs --wat",
             "history recs --key-encoding hex",

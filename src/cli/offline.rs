@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use tidetable_storage::{
-    self as storage, Catalog, DatasetName, Digest, JournalReport, Layout, MANIFEST, Manifest,
-    Repair, Version, read_catalog, verify_snapshot,
+    self as storage, Catalog, Code, DatasetName, Digest, JournalReport, Layout, MANIFEST, Manifest,
+    Repair, Store, StoreOptions, Version, read_catalog, verify_snapshot,
 };
 
 use super::exit::{Exit, Failure};
@@ -66,6 +66,18 @@ fn find_journal(dir: &Path) -> Result<PathBuf, Failure> {
             .hint("name the data directory of a server (its --data)")
     })?;
     Ok(journal)
+}
+
+/// The data directory `dir`, made if it is not there, to change something in it that a server
+/// will find there. It is opened as a start does.
+pub(crate) fn open_to_change(dir: &Path) -> Result<Store, Failure> {
+    storage::make_files_private();
+    match Store::open(dir, StoreOptions::default()) {
+        Ok((store, _)) => Ok(store),
+        Err(error) if error.code() == Code::DirectoryInUse => Err(Failure::from(error)
+            .hint("stop the server first; or ask it, with --server instead of --data")),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// What is wrong with the data directory `dir` and what a cut of its journal does; with

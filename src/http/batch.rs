@@ -23,6 +23,7 @@ use super::fields::Fields;
 use super::keys::KeyEncoding;
 use super::read::{lease, stamp};
 use super::versions::NoParameters;
+use crate::access::{Caller, Right};
 use crate::metrics::ArmMetrics;
 use crate::state::AppState;
 use crate::telemetry::RequestId;
@@ -83,6 +84,7 @@ pub(crate) async fn batch_get(
 /// Looks keys up in several datasets; one that fails has its error in its place.
 pub(crate) async fn batches_get(
     State(app): State<AppState>,
+    caller: Caller,
     request_id: RequestId,
     Query(_): Query<NoParameters>,
     headers: HeaderMap,
@@ -102,7 +104,7 @@ pub(crate) async fn batches_get(
         out.extend_from_slice(&name);
         let before = out.len();
         out.push(b',');
-        if let Err(problem) = answer_one(&app, &datasets, named, &reader, &mut out).await {
+        if let Err(problem) = answer_one(&app, &caller, &datasets, named, &reader, &mut out).await {
             if problem.code() == Fault::AnswerTooLarge.code() {
                 return Err(problem);
             }
@@ -119,6 +121,7 @@ pub(crate) async fn batches_get(
 
 async fn answer_one(
     app: &AppState,
+    caller: &Caller,
     datasets: &tidetable_storage::Datasets,
     named: NamedBatch,
     reader: &Reader<'_>,
@@ -126,6 +129,7 @@ async fn answer_one(
 ) -> Answer<()> {
     let NamedBatch { dataset, keys, fields, version, key_encoding } = named;
     let dataset = DatasetName::parse(&dataset)?;
+    caller.require(Right::Read, &dataset)?;
     let served = datasets.get(&dataset).ok_or_else(|| dataset_not_found(&dataset))?;
     let choice = reader.chooses(served, version, None);
     let request = BatchRequest { keys, fields, version, key_encoding };

@@ -16,16 +16,19 @@ use super::page::{PageQuery, page};
 use super::push::no_key;
 use super::resources::{DatasetResource, EventResource};
 use super::versions::NoParameters;
+use crate::access::{Caller, Right};
 use crate::state::{AppState, count_dataset};
 use crate::telemetry::RequestId;
 
 /// `GET /v1/datasets`, by name.
 pub(crate) async fn list(
     State(app): State<AppState>,
+    caller: Caller,
     Query(query): Query<PageQuery>,
 ) -> Answer<axum::Json<Value>> {
     let catalog = app.store.catalog();
-    let items = catalog.datasets().map(|(name, dataset)| (name.to_string(), (name, dataset)));
+    let seen = catalog.datasets().filter(|(name, _)| caller.may(Right::See, name));
+    let items = seen.map(|(name, dataset)| (name.to_string(), (name, dataset)));
     let show = |(name, dataset)| json!(DatasetResource::of(name, dataset, &app));
     page("datasets", &query, items, show).map(axum::Json)
 }
@@ -46,11 +49,12 @@ pub(crate) async fn put(
     State(app): State<AppState>,
     Dataset(name): Dataset,
     Query(_): Query<NoParameters>,
+    caller: Caller,
     request_id: RequestId,
     headers: HeaderMap,
     Json(body): Json<Map<String, Value>>,
 ) -> Answer<Response> {
-    let cause = no_key(&cause(&headers, &request_id, None, &())?);
+    let cause = no_key(&cause(&caller, &headers, &request_id, None, &())?);
     let made = {
         let (app, name) = (Arc::clone(&app), name.clone());
         // Merged where nobody else can: of two requests at once each keeps its change.
@@ -138,10 +142,11 @@ pub(crate) async fn delete(
     State(app): State<AppState>,
     Dataset(name): Dataset,
     Query(_): Query<NoParameters>,
+    caller: Caller,
     request_id: RequestId,
     headers: HeaderMap,
 ) -> Answer<axum::Json<Value>> {
-    let cause = no_key(&cause(&headers, &request_id, None, &())?);
+    let cause = no_key(&cause(&caller, &headers, &request_id, None, &())?);
     let shown = json!({ "dataset": name, "deleted": true });
     let deleted = name.clone();
     {

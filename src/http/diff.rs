@@ -20,6 +20,7 @@ use super::blocking::{aside, ended};
 use super::error::{Answer, Fault, Problem};
 use super::extract::{Dataset, Query};
 use super::read::lease;
+use crate::access::{Caller, Right};
 use crate::state::AppState;
 
 use fields::{ChangedFields, FieldCounts};
@@ -51,6 +52,9 @@ struct DiffResource {
     #[serde(flatten)]
     fields: FieldCounts,
     samples: SampleLists,
+    /// Whoever asks may not read values.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    samples_withheld: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -63,6 +67,7 @@ struct SampleLists {
 /// Compares two kept versions of a dataset.
 pub(crate) async fn diff(
     State(app): State<AppState>,
+    caller: Caller,
     Dataset(dataset): Dataset,
     Query(query): Query<DiffQuery>,
 ) -> Answer<Response> {
@@ -73,6 +78,12 @@ pub(crate) async fn diff(
         let text = format!("the parameter samples is {most}; it can be from 0 to {MOST_SAMPLES}");
         return Err(Problem::new(Fault::InvalidParameter, text));
     }
+    // Samples are values. Who may not read them is told so only if they were asked for.
+    let withheld = !caller.may(Right::Read, &dataset);
+    if withheld && query.samples.is_some_and(|samples| samples > 0) {
+        return Err(caller.forbidden(Right::Read));
+    }
+    let most = if withheld { 0 } else { most };
     let served = app.store.live().get(&dataset)?;
     let versions = (lease(&served, Some(from)).await?, lease(&served, Some(to)).await?);
     // A large comparison reads for minutes: those that wait do not do so all at once.
@@ -83,7 +94,18 @@ pub(crate) async fn diff(
     let compare = move || compare(&versions, is_json, most, &stopped);
     let (found, fields, samples) = ended(aside(&app, "diff", compare)?).await?;
     let Differences { added, removed, changed, equal } = found;
-    let shown = DiffResource { dataset, from, to, added, removed, changed, equal, fields, samples };
+    let shown = DiffResource {
+        dataset,
+        from,
+        to,
+        added,
+        removed,
+        changed,
+        equal,
+        fields,
+        samples,
+        samples_withheld: withheld,
+    };
     let json = serde_json::to_vec(&shown).expect("numbers, texts and stored JSON can be written");
     Ok(json_answer(json))
 }

@@ -1,6 +1,6 @@
 //! The outermost layer of the router: what happens to every request whatever its route.
 //!
-//! It gives the request an id, refuses over-long URLs, turns a panic into a 500 and a
+//! It gives the request an id, refuses over-long URLs and whoever may not ask for it, turns a panic into a 500 and a
 //! [`Problem`] into its document, counts the request by route and status, and logs it. A
 //! read that succeeds costs one boxed future and one counter here: no id, no clock, no log
 //! line is made for it unless the log level asks.
@@ -17,12 +17,13 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderValue, Method};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 use tower::{Layer, Service};
 
 use super::error::{Fault, Problem};
+use crate::access::Access;
 use crate::metrics::Metrics;
 use crate::telemetry::{REQUEST_ID, RequestId};
 
@@ -30,13 +31,14 @@ use crate::telemetry::{REQUEST_ID, RequestId};
 #[derive(Clone)]
 pub(crate) struct Edge {
     metrics: Arc<Metrics>,
+    access: Arc<Access>,
     max_uri_bytes: usize,
 }
 
 impl Edge {
     /// `max_uri_bytes` bounds path and query together.
-    pub(crate) fn new(metrics: Arc<Metrics>, max_uri_bytes: usize) -> Self {
-        Self { metrics, max_uri_bytes }
+    pub(crate) fn new(metrics: Arc<Metrics>, access: Arc<Access>, max_uri_bytes: usize) -> Self {
+        Self { metrics, access, max_uri_bytes }
     }
 }
 
@@ -78,6 +80,11 @@ where
         }
         if from_another_site(&request) {
             let response = cross_site().into_response();
+            return Box::pin(async move { Ok(seen.after(response, &metrics)) });
+        }
+        // On the matched route, and before anybody has looked at the body.
+        if let Err(problem) = self.edge.access.admit(&mut request) {
+            let response = problem.into_response();
             return Box::pin(async move { Ok(seen.after(response, &metrics)) });
         }
         // The router is called inside the guard too: extractors may panic as well.
@@ -163,7 +170,9 @@ impl Seen {
             Some(problem) => self.refuse(&problem.clone()),
             None => response,
         };
-        if let Some(began) = self.began {
+        // Of guessed tokens the log has a line now and then, not one for each.
+        let is_guess = response.status() == StatusCode::UNAUTHORIZED;
+        if let Some(began) = self.began.filter(|_| !is_guess) {
             self.log(&response, began);
         }
         if let Some(id) = self.id.and_then(|id| HeaderValue::from_str(id.as_str()).ok()) {
@@ -233,7 +242,7 @@ mod tests {
             .route("/missing", get(|| async { Problem::new(Fault::KeyNotFound, "no such key") }))
             .fallback(error::no_such_route)
             .method_not_allowed_fallback(error::no_such_method)
-            .layer(Edge::new(Arc::clone(metrics), 64))
+            .layer(Edge::new(Arc::clone(metrics), Arc::new(Access::new(Arc::clone(metrics))), 64))
     }
 
     async fn send(metrics: &Arc<Metrics>, request: Builder) -> (Response, Value) {

@@ -90,6 +90,10 @@ faults! {
     UnsupportedEncoding = "unsupported_encoding" => UNSUPPORTED_MEDIA_TYPE;
     /// A `Content-Type` that is not supported here.
     UnsupportedMediaType = "unsupported_media_type" => UNSUPPORTED_MEDIA_TYPE;
+    /// The request shows no token, or one that is not good.
+    Unauthenticated = "unauthenticated" => UNAUTHORIZED;
+    /// The token is good, and not for this.
+    Forbidden = "forbidden" => FORBIDDEN;
     /// A change that a page of another site made a browser ask for.
     CrossSite = "cross_site_request" => FORBIDDEN;
     /// More work than the server takes on at once.

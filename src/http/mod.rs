@@ -15,6 +15,7 @@ mod running;
 mod scan;
 mod series;
 mod together;
+mod tokens;
 mod versions;
 mod webhooks;
 
@@ -23,7 +24,10 @@ mod asked;
 mod page;
 mod resources;
 
+#[cfg(test)]
+pub(crate) use openapi::described_routes;
 pub(crate) use profile::profile_json;
+pub(crate) use tokens::Wanted;
 
 pub(crate) mod blocking;
 pub(crate) mod content_digest;
@@ -42,7 +46,7 @@ pub(crate) use resources::time;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 
 use crate::server::{Service, Shortcut};
 use crate::state::AppState;
@@ -59,7 +63,8 @@ pub(crate) fn service(app: &AppState) -> Service {
 
 /// Every route there is.
 fn router(app: &AppState) -> Router {
-    let edge = edge::Edge::new(Arc::clone(&app.metrics), app.config.max_uri_bytes.as_usize());
+    let (metrics, access) = (Arc::clone(&app.metrics), Arc::clone(&app.access));
+    let edge = edge::Edge::new(metrics, access, app.config.max_uri_bytes.as_usize());
     Router::new()
         // Reads.
         .route("/v1/datasets/{dataset}/keys/{key}", get(read::get_key))
@@ -102,6 +107,9 @@ fn router(app: &AppState) -> Router {
             get(canary::get).put(canary::put).delete(canary::delete),
         )
         .route("/v1/datasets/{dataset}/canary/promote", post(canary::promote))
+        // Who may ask for what: src/access/table.rs, for all of these.
+        .route("/v1/tokens", get(tokens::list).post(tokens::create))
+        .route("/v1/tokens/{id}", delete(tokens::revoke))
         // The server itself.
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))

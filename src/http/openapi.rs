@@ -121,6 +121,13 @@ operations! {
     post "/v1/datasets/{dataset}/canary/promote" "operations" "promoteCanary": "Make the canary the current version",
         takes ["Idempotency-Key"], body Some("PromoteRequest"), gives [("200", "The swap was made")] "Moved";
 
+    get "/v1/tokens" "access" "listTokens": "List tokens: those that are good, and the last of those that are no more",
+        takes ["limit", "cursor"], body None, gives [("200", "One page; never the text of a token")] "Tokens";
+    post "/v1/tokens" "access" "createToken": "Make a token; its text is told this once",
+        takes [], body Some("TokenRequest"), gives [("201", "It is good from now on")] "MadeToken";
+    delete "/v1/tokens/{id}" "access" "revokeToken": "Revoke a token: from the answer on it is good for nothing",
+        takes [], body None, gives [("200", "It is revoked")] "Token";
+
     get "/livez" "server" "livez": "Whether the process answers",
         takes [], body None, gives [("200", "It does")] "Health";
     get "/readyz" "server" "readyz": "Whether every current version is open; damaged ones are named and not waited for",
@@ -129,6 +136,12 @@ operations! {
         takes [], body None, gives [("200", "Its name and version")] "ServerVersion";
     get "/metrics" "server" "metrics": "What is counted, for Prometheus",
         takes [], body None, gives [("200", "OpenMetrics text")] "application/openmetrics-text";
+}
+
+/// Method and path of every operation.
+#[cfg(test)]
+pub(crate) fn described_routes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    OPERATIONS.iter().map(|operation| (operation.method, operation.path))
 }
 
 /// The two routes. The document is written once; the page needs no network.
@@ -188,6 +201,9 @@ impl Operation {
             "tags": [self.tag], "operationId": self.id, "summary": self.summary,
             "parameters": parameters, "responses": responses,
         });
+        if ["/livez", "/readyz"].contains(&self.path) {
+            described["security"] = json!([]);
+        }
         if let Some(body) = self.body {
             described["requestBody"] = json!({ "content": content(body) });
         }

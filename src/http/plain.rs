@@ -65,6 +65,9 @@ impl PlainLookups {
         let key = decoded(lookup)?;
         let live = self.app.store.live().glance();
         let served = live.get(lookup.dataset)?;
+        if !self.app.access.may_look_up(lookup.authorization, &served.name) {
+            return None;
+        }
         let choice = Reader::for_unit(lookup.unit).chooses(served, None, Some(&key));
         let snapshot = open(served, &choice)?;
         let key = Key::new(&key).ok()?;

@@ -15,6 +15,7 @@ use super::error::{Answer, Fault, Problem};
 use super::extract::{DatasetVersion, Query};
 use super::keys::KeyText;
 use super::versions::NoParameters;
+use crate::access::{Caller, Right};
 use crate::state::AppState;
 
 /// What a version holds, in outline.
@@ -30,6 +31,9 @@ pub(crate) struct ProfileResource {
     fields: BTreeMap<String, FieldResource>,
     fields_cut: bool,
     samples: Vec<SampleResource>,
+    /// There are samples, and whoever asks may not read values.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    samples_withheld: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -55,6 +59,7 @@ struct SampleResource {
 /// Shows the profile of a kept version.
 pub(crate) async fn profile(
     State(app): State<AppState>,
+    caller: Caller,
     DatasetVersion(dataset, version): DatasetVersion,
     Query(_): Query<NoParameters>,
 ) -> Answer<axum::Json<ProfileResource>> {
@@ -65,7 +70,11 @@ pub(crate) async fn profile(
             let text = format!("version {version} of {dataset} was built without a profile");
             Problem::new(Fault::ProfileNotFound, text).in_version(version)
         })?;
-        Ok(ProfileResource::of(version, manifest.records, profile))
+        let mut shown = ProfileResource::of(version, manifest.records, profile);
+        if !caller.may(Right::Read, &dataset) {
+            shown.withhold_samples();
+        }
+        Ok(shown)
     });
     shown.await.map(axum::Json)
 }
@@ -92,7 +101,13 @@ impl ProfileResource {
             fields: profile.fields.iter().map(field).collect(),
             fields_cut: profile.fields_cut,
             samples: profile.samples.iter().map(SampleResource::of).collect(),
+            samples_withheld: false,
         }
+    }
+
+    fn withhold_samples(&mut self) {
+        self.samples_withheld = !self.samples.is_empty();
+        self.samples.clear();
     }
 }
 

@@ -23,6 +23,7 @@ use super::content_encoding::Declared;
 use super::error::{Answer, Problem};
 use super::extract::{Dataset, Params, broken_body, content_length};
 use super::versions::{resource, waits_in_vain};
+use crate::access::Caller;
 use crate::ingest::{Format, RowOptions};
 use crate::pushes::{Synced, receive_part};
 use crate::state::{AppState, count_dataset};
@@ -44,6 +45,7 @@ struct Asked {
 pub(crate) async fn push(
     State(app): State<AppState>,
     Dataset(dataset): Dataset,
+    caller: Caller,
     request_id: RequestId,
     params: Params,
     headers: HeaderMap,
@@ -53,7 +55,7 @@ pub(crate) async fn push(
     let expected = Expected::from_headers(&headers)?;
     let body = Declared::from_headers(&headers)?.check(body);
     let fingerprint = ("push", &push.label, &push.as_of, &push.options, push.activate, wait);
-    let cause = cause(&headers, &request_id, None, &fingerprint)?;
+    let cause = cause(&caller, &headers, &request_id, None, &fingerprint)?;
     let answering = match idempotency_key(&headers)? {
         None => None,
         Some(key) => Some(app.pushes.answer(&dataset, key).ok_or_else(in_progress)?),

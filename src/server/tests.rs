@@ -15,6 +15,7 @@ use axum::routing::{get, post};
 use tokio::sync::watch;
 
 use super::{Ended, Limits, Listening, MakeShortcut, Service, Stop, serve};
+use crate::access::Access;
 use crate::http::edge::Edge;
 use crate::http::error::{Fault, Problem};
 use crate::http::extract::broken_body;
@@ -68,13 +69,14 @@ pub(super) fn start_with(limits: Limits, shortcut: Option<MakeShortcut>) -> Runn
             }
         }
     };
+    let access = Arc::new(Access::new(Arc::clone(&metrics)));
     let router = Router::new()
         .route("/", get(|| async { "fast" }))
         .route("/hang", get(hang))
         .route("/big", get(|| async { vec![b'x'; 64 << 20] }))
         .route("/take", post(take))
         .route("/refuse", post(|| async { Problem::new(Fault::PayloadTooLarge, "too long") }))
-        .layer(Edge::new(Arc::clone(&metrics), 8192));
+        .layer(Edge::new(Arc::clone(&metrics), access, 8192));
     let listening = Listening::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listening.address();
     let stop = Stop::new();

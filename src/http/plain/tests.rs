@@ -11,10 +11,11 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use tidetable_storage::{
     Admission, BuildOptions, Builder, CanaryStart, Cause, Compression, DatasetConfig, DatasetName,
-    PartSums, Store, StoreOptions,
+    NewToken, PartSums, Store, StoreOptions,
 };
 
 use super::*;
+use crate::access::TokenText;
 use crate::config::ServeConfig;
 use crate::http::router;
 use crate::pushes::{BuildSettings, Checks, Pushes};
@@ -346,6 +347,52 @@ fn both_ways_send_the_same_bytes() {
         .collect();
     let all = on_one.iter().copied().chain([LAST]);
     assert_eq!(short.talk(all.clone()), long.talk(all));
+}
+
+/// A token of the server's store, as it is sent.
+fn token(stored: &Stored, grants: &str) -> String {
+    let (id, text, hash) = TokenText::generate().unwrap();
+    let (name, grants) = ("ada".to_owned(), grants.to_owned());
+    let new = NewToken { id, name, hash, grants, expires_at: None };
+    stored.app.store.create_token(&new, Cause::default()).unwrap();
+    stored.app.access.learn(&stored.app.store);
+    format!("Authorization: Bearer {}", text.reveal())
+}
+
+#[test]
+fn both_ways_let_in_the_same() {
+    let stored = Stored::new();
+    let (short, long) = (stored.short(), stored.long());
+    // Before there is a token, whatever is sent for one means nothing.
+    let nonsense = "Authorization: Basic x";
+    assert_eq!(short.talk([&with(nonsense), LAST]), long.talk([&with(nonsense), LAST]));
+    assert_eq!(short.answered(), 1, "the last of each closes, and goes the long way");
+    let reader = token(&stored, r#"{"roles":["reader"],"datasets":["recs","tr*"]}"#);
+    let elsewhere = token(&stored, r#"{"roles":["reader"],"datasets":["texts"]}"#);
+    let pusher = token(&stored, r#"{"roles":["pusher"],"datasets":["*"]}"#);
+    let lookups =
+        ["recs/keys/ada", "recs/keys/nobody", "tried/keys/k1", "texts/keys/a", "none/keys/a"];
+    let mut let_in = 0;
+    for shown in [&reader, &elsewhere, &pusher, nonsense, "X: y", "Authorization:"] {
+        for lookup in lookups {
+            let head = format!("GET /v1/datasets/{lookup} HTTP/1.1\r\nHost: x\r\n{shown}\r\n");
+            let last = format!("{head}Connection: close\r\n\r\n");
+            let whole = format!("{head}\r\n{head}\r\n{last}");
+            let (by_short, by_long) = (short.talk([&whole]), long.talk([&whole]));
+            assert_eq!(by_short, by_long, "{lookup} with {shown}");
+            let statuses = by_long.matches("HTTP/1.1 ").count();
+            assert_eq!(statuses, 3, "{by_long}");
+            let refused = by_long.matches("HTTP/1.1 40").count();
+            let is_in = refused == 0 || by_long.contains("key_not_found");
+            let_in += u64::from(is_in && !by_long.contains("dataset_not_found"));
+        }
+    }
+    assert_eq!(let_in, 4, "three lookups of the reader, and one elsewhere");
+    assert_eq!(short.answered(), 1 + 2 * let_in);
+    let twice = with(&format!("{reader}\r\n{reader}"));
+    let last = format!("{}Connection: close\r\n\r\n", &twice[..twice.len() - 2]);
+    assert_eq!(short.talk([&last]), long.talk([&last]));
+    assert!(long.talk([&last]).contains("unauthenticated"));
 }
 
 #[test]
