@@ -130,28 +130,7 @@ impl Access {
             (_, Err(refused)) => return Err(refuse(refused)),
             (_, Ok(caller)) => caller,
         };
-        let forbidden = match need {
-            Need::Nothing | Need::Token => None,
-            Need::OnServer(right) => {
-                (!caller.may_everywhere(right)).then_some((right, "on all datasets"))
-            }
-            Need::OnEach(right) => {
-                (!caller.may_somewhere(right)).then_some((right, "on the datasets it is about"))
-            }
-            Need::OnDataset(right) => {
-                // What is no name is in no scope but the widest, whose owner is told so.
-                let may = match dataset_of(request.uri().path()) {
-                    Some(dataset) => caller.may(right, &dataset),
-                    None => caller.may_everywhere(right),
-                };
-                (!may).then_some((right, "on this dataset"))
-            }
-            Need::Unlisted => {
-                let may = caller.may_everywhere(Right::Administer);
-                (!may).then_some((Right::Administer, "on all datasets"))
-            }
-        };
-        match forbidden {
+        match lacking(need, &caller, request.uri().path()) {
             None => Ok(caller),
             Some((right, place)) => Err(refuse(Refused::Forbidden { caller, right, place })),
         }
@@ -166,6 +145,28 @@ impl Access {
             _ => Err(Refused::Invalid(None)),
         }
     }
+}
+
+/// The right that the caller lacks for what a route needs, and where it lacks it.
+fn lacking(need: Need, caller: &Caller, path: &str) -> Option<(Right, &'static str)> {
+    let (right, place, may) = match need {
+        Need::Nothing | Need::Token => return None,
+        Need::OnServer(right) => (right, "on all datasets", caller.may_everywhere(right)),
+        Need::OnEach(right) => (right, "on the datasets it is about", caller.may_somewhere(right)),
+        Need::OnDataset(right) => {
+            // What is no name is in no scope but the widest, whose owner is told so.
+            let may = match dataset_of(path) {
+                Some(dataset) => caller.may(right, &dataset),
+                None => caller.may_everywhere(right),
+            };
+            (right, "on this dataset", may)
+        }
+        Need::Unlisted => {
+            let right = Right::Administer;
+            (right, "on all datasets", caller.may_everywhere(right))
+        }
+    };
+    (!may).then_some((right, place))
 }
 
 /// Whose token it is, if it is good.
