@@ -23,6 +23,7 @@ use crate::layout;
 use crate::manifest::{Compression, DictionaryFile, Manifest};
 use crate::names::{Key, MAX_VALUE_BYTES};
 use crate::profile::Sampler;
+use crate::step::step;
 use crate::values::{Dictionary, Encoder};
 use crate::verify::UnpublishedSnapshot;
 
@@ -148,6 +149,7 @@ impl Builder {
                 "there is no row to build a version from: push a source that has some",
             ));
         }
+        step("build.written");
         // The names of the tables first: a manifest must not outlive what it lists.
         durable::sync_dir(&self.dir)?;
         let manifest = Manifest {
@@ -160,6 +162,7 @@ impl Builder {
             ..Manifest::new(self.options.compression, files)
         };
         let digest = manifest.write(&self.dir)?;
+        step("build.described");
         Ok(UnpublishedSnapshot::new(self.dir, manifest, digest))
     }
 }

@@ -28,6 +28,7 @@ pub(crate) use salvage::Salvaged;
 use crate::durable;
 use crate::error::{Code, Error, Result};
 use crate::layout;
+use crate::step::step;
 use record::{HEAD, TAIL, read_head};
 
 const MAGIC: &[u8; 8] = b"TIDEJRNL";
@@ -88,6 +89,7 @@ impl Journal {
             let mut head = MAGIC.to_vec();
             head.extend_from_slice(&FORMAT.to_le_bytes());
             durable::write_new(path, &head)?;
+            step("start.journal_made");
         }
         let report = scan(path, &mut each)?;
         let mut cut = None;
@@ -121,17 +123,20 @@ impl Journal {
         self.check()?;
         let seq = self.seq + 1;
         let bytes = record.frame(seq);
+        step("journal.begun");
         if let Err(error) = self.file.write_all(&bytes) {
             let error = Error::io("append to the journal", &self.path, error);
             self.take_back()?;
             return Err(error);
         }
+        step("journal.written");
         // A failed fsync is final: the kernel may have dropped the pages and forgotten the
         // error, so that a second fsync would succeed and prove nothing.
         if let Err(error) = durable::sync_file(&self.file, &self.path) {
             self.suspect = true;
             return Err(self.unknown().because(error));
         }
+        step("journal.synced");
         self.end += bytes.len() as u64;
         self.seq = seq;
         self.reserve();
@@ -142,6 +147,7 @@ impl Journal {
     /// [`Journal::append`]; after any other error the journal is as it was.
     pub(crate) fn checkpoint(&mut self, catalog_json: String) -> Result<()> {
         self.check()?;
+        step("checkpoint.begun");
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&FORMAT.to_le_bytes());
         bytes.extend_from_slice(&Record::Checkpoint(catalog_json).frame(self.seq));
@@ -158,6 +164,7 @@ impl Journal {
             self.suspect = true;
             return Err(self.unknown().because(error));
         }
+        step("checkpoint.placed");
         let reopen = || -> std::io::Result<File> {
             let mut file = OpenOptions::new().write(true).open(&self.path)?;
             file.seek(SeekFrom::End(0))?;
@@ -170,6 +177,7 @@ impl Journal {
         self.end = bytes.len() as u64;
         self.reserved = self.end;
         self.reserve();
+        step("checkpoint.done");
         Ok(())
     }
 
@@ -312,6 +320,7 @@ fn truncate(path: &Path, len: u64) -> Result<()> {
         .open(path)
         .map_err(|e| Error::io("open the journal to cut it", path, e))?;
     file.set_len(len).map_err(|e| Error::io("cut the journal", path, e))?;
+    step("start.cut");
     durable::sync_file(&file, path)
 }
 

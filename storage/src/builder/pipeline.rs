@@ -26,6 +26,7 @@ use crate::manifest::SstFile;
 use crate::points::KeyHash;
 use crate::regular;
 use crate::rocks::TableWriter;
+use crate::step::step;
 use crate::values::Encoder;
 
 use super::FILE_RECORDS;
@@ -209,9 +210,11 @@ impl Tables {
         let Some(table) = self.open.take() else { return Ok(()) };
         let Table { writer, name, first_key, last_key, records } = table;
         writer.finish()?;
+        step("table.written");
         let path = self.dir.join(&name);
         self.closing.push(spawn("sync", &self.dir, move || {
             durable::sync_file(&regular::open(&path)?, &path)?;
+            step("table.synced");
             let FileSums { bytes, crc32, blake3 } = FileSums::of(&path, false, &mut |_| {})?;
             Ok(SstFile { name, bytes, crc32, blake3, records, first_key, last_key })
         })?);

@@ -19,6 +19,7 @@ use crate::lock;
 use crate::names::{DatasetName, Version};
 use crate::reaper::Reaper;
 use crate::rocks::BlockCache;
+use crate::step::{self, step};
 use crate::versions::{self, Versions};
 
 use super::{Store, StoreOptions, Writer};
@@ -48,12 +49,13 @@ pub enum Recovered {
     Removed(std::path::PathBuf),
 }
 
-pub(super) fn open(root: &Path, options: StoreOptions) -> Result<(Store, Recovery)> {
+pub(super) fn open(root: &Path, mut options: StoreOptions) -> Result<(Store, Recovery)> {
     let layout = Layout::new(root);
     durable::create_dir_all(root)?;
     let lock = lock::take(&layout)?;
     durable::create_dir_all(&layout.staging())?;
     durable::create_dir_all(&layout.datasets())?;
+    step("start.locked");
     let versions = Versions::new(layout.clone());
     refuse_data_without_journal(&layout, &versions)?;
 
@@ -64,7 +66,11 @@ pub(super) fn open(root: &Path, options: StoreOptions) -> Result<(Store, Recover
         fold(&mut catalog, &layout.journal(), seq, record)
     })?;
     recovery.torn_bytes = torn_bytes;
+    step("start.folded");
 
+    if let Some(bytes) = step::checkpoint_bytes() {
+        options.checkpoint_bytes = bytes;
+    }
     let (report, checkpoint_from) = (options.report, options.checkpoint_bytes);
     let (reaper, closing) = Reaper::start(move |error| report(&error))
         .map_err(|e| Error::io("start the reaper's thread", root, e))?;
@@ -85,7 +91,9 @@ pub(super) fn open(root: &Path, options: StoreOptions) -> Result<(Store, Recover
         _lock: lock,
     };
     store.remove_unowned(&mut recovery)?;
+    step("start.tidied");
     store.end_interrupted(&mut recovery)?;
+    step("start.ended_interrupted");
     recovery.unactivated = store.unactivated();
     store.show_all();
     store.checkpoint_if_large();
@@ -161,6 +169,7 @@ impl Store {
         drop(catalog);
         for path in unowned {
             durable::remove_dir_all(&path)?;
+            step("start.removed");
             recovery.done.push(Recovered::Removed(path));
         }
         Ok(())
@@ -189,6 +198,7 @@ impl Store {
                 problems: Vec::new(),
             };
             self.commit(&mut self.writer(), by_the_server(), Event::Failed(failed))?;
+            step("start.interrupted");
             self.clear_away(&self.layout.push(&dataset, version));
             recovery.done.push(Recovered::Interrupted(dataset, version));
         }
