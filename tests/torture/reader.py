@@ -83,8 +83,8 @@ class Reader:
                 under_way.append((name, connection, ask))
             except (Unsent, Unanswered) as error:
                 sent = isinstance(error, Unanswered)
-                end = time.monotonic()
-                self.writer.read(unanswered(ask, began, end, name, sent, str(error)))
+                start, end = connection.alive if sent else began, time.monotonic()
+                self.writer.read(unanswered(ask, start, end, name, sent, str(error)))
                 if not sent:
                     # The others would not be let in either.
                     break
@@ -93,7 +93,7 @@ class Reader:
             try:
                 reply = connection.receive()
             except Unanswered as error:
-                start, end = connection.started, time.monotonic()
+                start, end = connection.alive, time.monotonic()
                 self.writer.read(unanswered(ask, start, end, name, True, str(error)))
                 continue
             read, answer = answered(ask, reply, name, self.contents)

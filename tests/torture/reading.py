@@ -90,6 +90,7 @@ def answered(ask: Ask, reply: Reply, connection: str, contents: Contents) -> tup
 
 
 def unanswered(ask: Ask, start: float, end: float, connection: str, sent: bool, why: str) -> Read:
+    """The line of a read without an answer; `start` is when its connection was last known to be whole."""
     outcome = "unknown" if sent else "error"
     return Read(
         start, end, connection, ask.dataset, ask.kind, ask.asked, ask.pinned,

@@ -1,0 +1,264 @@
+"""One run: a server, readers, operators, kills; then what the history says of it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import endings
+import faults
+from history import Writer
+from operators import Operator, Surroundings
+from reader import Settings, Traffic, read_until_told
+from record import Record, Violation
+from rules import judge
+from server import NotStarted, Server
+from validity import refusals, swaps
+from values import Contents
+
+# Dataset: keys of its universe, its share of the reads, and who does what to it.
+SMALL = {
+    "push": 14, "push_parts": 6, "activate": 16, "roll_back": 12, "hold": 3, "delete_version": 3,
+    "delete_while_read": 6, "push_tiny": 3, "activate_expecting": 8,
+}
+RACE = {"push": 3, "push_parts": 2, "activate": 4, "activate_expecting": 6, "roll_back": 3, "delete_version": 1}
+BIG = {"push": 6, "activate": 2, "roll_back": 1}
+BRIEF = {"push": 4, "activate": 1, "delete_dataset": 2}
+HURT = {"push": 4, "activate": 2, "roll_back": 1}
+
+
+@dataclass
+class Plan:
+    """What a run is to be."""
+
+    binary: Path
+    home: Path
+    seed: str
+    kills: int
+    # Without kills: how long it goes on.
+    seconds: float = 10.0
+    # Bugs and faults of storage/src/planted.rs, in a build that has them.
+    planted: str = ""
+    # After every second kill what was not synced is lost too. Takes a build with faults.
+    power_cuts: bool = False
+    # After some kills bytes of a version's files are changed.
+    damage: bool = False
+    universes: dict[str, int] = field(
+        default_factory=lambda: {"small": 300, "race": 60, "big": 12_500, "brief": 40, "hurt": 200}
+    )
+    shares: dict[str, int] = field(
+        default_factory=lambda: {"small": 40, "race": 22, "big": 20, "brief": 10, "hurt": 8}
+    )
+    reads_per_second: int = 1600
+    readers: int = 2
+    connections: int = 6
+    grace: int = 2
+    # The longest that the server runs between two kills.
+    longest: float = 1.3
+
+
+@dataclass
+class Verdict:
+    violations: list[Violation]
+    refusals: list[str]
+    counts: dict[str, Any]
+
+    def is_clean(self) -> bool:
+        return not self.violations and not self.refusals
+
+
+class Run:
+    def __init__(self, plan: Plan, say: Callable[[str], None] = print) -> None:
+        self.plan = plan
+        self.say = say
+        shutil.rmtree(plan.home, ignore_errors=True)
+        self.history = plan.home / "history"
+        self.history.mkdir(parents=True)
+        self.writer = Writer(self.history / "operators.jsonl")
+        self.random = random.Random(plan.seed)
+        self.power = faults.PowerCut(plan.home) if plan.power_cuts else None
+        planted = [plan.planted, self.power.variable() if self.power else ""]
+        bug = {"TIDETABLE_BUG": ",".join(filter(None, planted))} if any(planted) else {}
+        # Builds that only get what others leave would never end on a machine that is busy reading.
+        self.server = Server(plan.binary, plan.home, ["--pushes-give-way=false", "--builds-at-once=2", "--threads=2"], bug)
+        self.contents = Contents(plan.seed, plan.universes)
+        self.around = Surroundings(self.writer, self.contents, self.reads)
+        self.around.burst = self.favour
+        self.favoured: list[str] = []
+        self.lock = threading.Lock()
+        self.operators: list[Operator] = []
+        self.processes: list[Any] = []
+        shared = multiprocessing.get_context("fork").Value
+        stop, burst = shared("i", 0), shared("i", -1)
+        self.traffic = [Traffic(stop, burst, shared("Q", 0, lock=False)) for _ in range(plan.readers)]
+
+    def run(self) -> Verdict:
+        began = time.monotonic()
+        try:
+            self.begin()
+            self.writer.add("run", **self.settings(began))
+            self.kill_and_kill()
+            self.end()
+        except NotStarted as error:
+            self.died(f"it does not start: {error}")
+        finally:
+            self.stop_readers()
+            self.around.stop.set()
+            self.server.kill()
+            self.writer.close()
+        return verdict(self.history)
+
+    def settings(self, began: float) -> dict[str, Any]:
+        plan = self.plan
+        return {
+            "seed": plan.seed, "at": began, "reading_from": time.monotonic(), "universes": plan.universes,
+            "grace": plan.grace, "planted": plan.planted, "power_cuts": plan.power_cuts,
+            "hurt": ["hurt"] if plan.damage or "damaged-tables" in plan.planted else [],
+            "file_system": hex(self.server.file_system), "binary": str(plan.binary),
+        }
+
+    def begin(self) -> None:
+        """A first version of everything, then readers, then operators."""
+        self.server.start()
+        self.note("ready")
+        self.around.up.set()
+        self.operators = list(self.who())
+        for operator in self.operators:
+            operator.configure()
+            operator.push()
+        fork = multiprocessing.get_context("fork")
+        plan = self.plan
+        each = plan.reads_per_second // plan.readers
+        settings = Settings(plan.seed, plan.universes, plan.shares, plan.connections, each)
+        for number, traffic in enumerate(self.traffic):
+            path = self.history / f"reader-{number}.jsonl"
+            arguments = (number, self.server.address, settings, path, traffic)
+            process = fork.Process(target=read_until_told, args=arguments, daemon=True)
+            process.start()
+            self.processes.append(process)
+        for operator in self.operators:
+            operator.start()
+
+    def who(self) -> Any:
+        plan = self.plan
+        repertoires = {"small": [SMALL], "race": [RACE, RACE], "big": [BIG], "brief": [BRIEF], "hurt": [HURT]}
+        pauses = {"big": 5.0, "brief": 0.6, "hurt": 0.8}
+        for dataset in plan.universes:
+            for number, repertoire in enumerate(repertoires[dataset], 1):
+                operator = Operator(
+                    self.around, self.server.address, dataset, f"{dataset}-{number}", plan.seed,
+                    repertoire, pauses.get(dataset, 0.0),
+                )
+                operator.settings = {
+                    "retain": 3, "retire_grace_seconds": plan.grace, "watch": "off",
+                    "gates": {"min_records": 10},
+                }
+                yield operator
+
+    def kill_and_kill(self) -> None:
+        plan = self.plan
+        if plan.kills == 0:
+            self.live(plan.seconds)
+        for number in range(plan.kills):
+            # Now and then long enough for builds that are begun anew at each start.
+            longest = plan.longest if self.random.random() < 0.85 else 3 * plan.longest
+            self.live(self.random.uniform(0.1, longest))
+            self.kill(number)
+            if (number + 1) % 20 == 0:
+                self.say(f"  {number + 1} kills, {self.reads()} reads")
+        self.live(0.5)
+
+    def live(self, seconds: float) -> None:
+        """Lets it be, until the moment has come and enough was read since it was ready."""
+        end, needed = time.monotonic() + seconds, self.reads() + 150
+        most = end + 10.0
+        while time.monotonic() < end or (self.reads() < needed and time.monotonic() < most):
+            if (code := self.server.ended()) is not None:
+                raise NotStarted(f"it ended by itself with {code}: {self.server.last_words()}")
+            if failure := next((o.failure for o in self.operators if o.failure), None):
+                raise RuntimeError(failure)
+            time.sleep(0.005)
+
+    def kill(self, number: int) -> None:
+        self.around.up.clear()
+        self.note("kill")
+        self.server.kill()
+        if self.power and number % 2 == 0:
+            self.note("cut", bytes=self.power.strike(self.server.data, self.random))
+        if self.plan.damage and number % 5 == 4:
+            self.damage()
+        if self.random.random() < 0.15:
+            # Once more, while it starts.
+            self.note("second kill")
+            self.server.start_and_kill(self.random.uniform(0.0, 0.03))
+            if self.power:
+                self.note("cut", bytes=self.power.strike(self.server.data, self.random))
+        began = time.monotonic()
+        self.server.start()
+        self.note("ready", took=time.monotonic() - began)
+        self.around.up.set()
+
+    def damage(self) -> None:
+        operator = next((o for o in self.operators if o.dataset == "hurt"), None)
+        version = operator.current() if operator else None
+        if version and faults.damage(self.server.data / "datasets" / "hurt" / str(version), self.random):
+            self.writer.add("damage", ds="hurt", version=version, at=time.monotonic())
+
+    def end(self) -> None:
+        """Everybody comes to an end; then what is there is looked at."""
+        self.around.stop.set()
+        for operator in self.operators:
+            operator.join(timeout=60)
+            if operator.is_alive() or operator.failure:
+                raise RuntimeError(operator.failure or f"{operator.name} does not come to an end")
+        self.stop_readers()
+        endings.look(self)
+
+    def stop_readers(self) -> None:
+        for traffic in self.traffic:
+            traffic.stop.value = 1
+        for process in self.processes:
+            process.join(timeout=60)
+        if self.processes:
+            self.writer.add("until", at=time.monotonic())
+        self.processes = []
+
+    def died(self, how: str) -> None:
+        self.note("died", how=how)
+        self.say(f"  {how}")
+
+    def note(self, what: str, **more: Any) -> None:
+        self.writer.add("server", what=what, at=time.monotonic(), **more)
+
+    def reads(self) -> int:
+        return sum(traffic.done.value for traffic in self.traffic)
+
+    def favour(self, dataset: str | None) -> None:
+        """Readers turn to that dataset, until as many have said that it is over."""
+        with self.lock:
+            if dataset is not None:
+                self.favoured.append(dataset)
+            elif self.favoured:
+                self.favoured.pop(0)
+            names = list(self.plan.universes)
+            self.traffic[0].burst.value = names.index(self.favoured[-1]) if self.favoured else -1
+
+
+def verdict(history: Path) -> Verdict:
+    """What the history of a run says, whoever reads it and when."""
+    record = Record.load(history)
+    counts = record.counts() | {"swaps": swaps(record)}
+    starts = [line["took"] for line in record.by_kind["server"] if "took" in line]
+    counts["slowest start"] = round(max(starts, default=0.0), 2)
+    counts["second kills"] = sum(line["what"] == "second kill" for line in record.by_kind["server"])
+    counts["power cuts"] = sum(line["what"] == "cut" for line in record.by_kind["server"])
+    counts["bytes cut"] = sum(line.get("bytes", 0) for line in record.by_kind["server"])
+    violations = judge(record)
+    return Verdict(violations, refusals(record), counts)
