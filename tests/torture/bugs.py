@@ -20,6 +20,8 @@ class Planted:
     power_cuts: bool = False
     damage: bool = False
     datasets: list[str] = field(default_factory=lambda: ["small", "race"])
+    # What operators do, if the bug is in a step that is seldom.
+    steps: dict[str, int] = field(default_factory=dict)
 
 
 BUGS = [
@@ -28,7 +30,10 @@ BUGS = [
     Planted("ack-before-record", {"R4", "R5", "R6"}, kills=4),
     Planted("mixed-batch", {"R2", "R7"}),
     Planted("reused-staging", {"R1", "R3", "R7", "R8"}),
-    Planted("removed-while-read", {"R7", "R9"}),
+    Planted(
+        "removed-while-read", {"R7", "R9"}, datasets=["small"], seconds=6.0,
+        steps={"push": 3, "activate": 1, "delete_while_read": 4},
+    ),
     Planted("dropped-keys", {"R7", "R8"}, datasets=["small", "big"]),
     Planted("old-value-after-swap", {"R4", "R5"}),
     Planted("ignored-checksum", {"R1"}, kills=5, damage=True, datasets=["small", "hurt"]),
@@ -37,7 +42,7 @@ BUGS = [
     Planted("expect-not-checked", {"V2"}),
 ]
 
-UNIVERSES = {"small": 300, "race": 60, "big": 12_500, "brief": 40, "hurt": 200}
+UNIVERSES = {"small": 300, "race": 60, "big": 12_500, "brief": 40, "hurt": 1500}
 
 
 def hunt(binary: Path, home: Path, seed: str, only: str | None) -> list[str]:
@@ -52,8 +57,10 @@ def hunt(binary: Path, home: Path, seed: str, only: str | None) -> list[str]:
             binary, home / planted.name, f"{seed}-{planted.name}", planted.kills, planted.seconds,
             planted=",".join(filter(None, [planted.name, planted.faults])),
             power_cuts=planted.power_cuts, damage=planted.damage, universes=universes,
-            shares=dict.fromkeys(universes, 1),
+            damage_every=1, shares=dict.fromkeys(universes, 1), patience=5.0, settled_within=8,
         )
+        if planted.steps:
+            plan.repertoires = {name: [planted.steps] for name in universes}
         found = Run(plan, say=lambda text: None).run()
         told = [violation for violation in found.violations if violation.rule in planted.rules]
         took = time.monotonic() - began

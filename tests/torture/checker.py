@@ -32,6 +32,7 @@ RACE = {"push": 3, "push_parts": 2, "activate": 4, "activate_expecting": 6, "rol
 BIG = {"push": 6, "activate": 2, "roll_back": 1}
 BRIEF = {"push": 4, "activate": 1, "delete_dataset": 2}
 HURT = {"push": 4, "activate": 2, "roll_back": 1}
+REPERTOIRES = {"small": [SMALL], "race": [RACE, RACE], "big": [BIG], "brief": [BRIEF], "hurt": [HURT]}
 
 
 @dataclass
@@ -50,8 +51,9 @@ class Plan:
     power_cuts: bool = False
     # After some kills bytes of a version's files are changed.
     damage: bool = False
+    damage_every: int = 5
     universes: dict[str, int] = field(
-        default_factory=lambda: {"small": 300, "race": 60, "big": 12_500, "brief": 40, "hurt": 200}
+        default_factory=lambda: {"small": 300, "race": 60, "big": 12_500, "brief": 40, "hurt": 1500}
     )
     shares: dict[str, int] = field(
         default_factory=lambda: {"small": 40, "race": 22, "big": 20, "brief": 10, "hurt": 8}
@@ -60,8 +62,18 @@ class Plan:
     readers: int = 2
     connections: int = 6
     grace: int = 2
-    # The longest that the server runs between two kills.
+    # The longest that the server runs between two kills, mostly.
     longest: float = 1.3
+    # Dataset: what its operators do, one for each of these.
+    repertoires: dict[str, list[dict[str, int]]] = field(default_factory=lambda: dict(REPERTOIRES))
+    # The longest pause between two steps of its operators.
+    pauses: dict[str, float] = field(default_factory=lambda: {"big": 5.0, "brief": 0.6, "hurt": 0.8})
+    # How long leftovers have to go; the server sweeps every 30 s by itself.
+    patience: float = 45.0
+    # And a push that was cut off to be settled.
+    settled_within: int = 30
+    # Steps come at this interval instead, if it is not 0.
+    interval: float = 0.0
 
 
 @dataclass
@@ -75,11 +87,11 @@ class Verdict:
 
 
 class Run:
-    def __init__(self, plan: Plan, say: Callable[[str], None] = print) -> None:
+    def __init__(self, plan: Plan, say: Callable[[str], None] = print, fresh: bool = True) -> None:
         self.plan = plan
         self.say = say
-        shutil.rmtree(plan.home, ignore_errors=True)
         self.history = plan.home / "history"
+        shutil.rmtree(plan.home if fresh else self.history, ignore_errors=True)
         self.history.mkdir(parents=True)
         self.writer = Writer(self.history / "operators.jsonl")
         self.random = random.Random(plan.seed)
@@ -133,6 +145,11 @@ class Run:
         for operator in self.operators:
             operator.configure()
             operator.push()
+        self.begin_reading()
+        for operator in self.operators:
+            operator.start()
+
+    def begin_reading(self) -> None:
         fork = multiprocessing.get_context("fork")
         plan = self.plan
         each = plan.reads_per_second // plan.readers
@@ -143,19 +160,16 @@ class Run:
             process = fork.Process(target=read_until_told, args=arguments, daemon=True)
             process.start()
             self.processes.append(process)
-        for operator in self.operators:
-            operator.start()
 
     def who(self) -> Any:
         plan = self.plan
-        repertoires = {"small": [SMALL], "race": [RACE, RACE], "big": [BIG], "brief": [BRIEF], "hurt": [HURT]}
-        pauses = {"big": 5.0, "brief": 0.6, "hurt": 0.8}
         for dataset in plan.universes:
-            for number, repertoire in enumerate(repertoires[dataset], 1):
+            for number, repertoire in enumerate(plan.repertoires[dataset], 1):
                 operator = Operator(
                     self.around, self.server.address, dataset, f"{dataset}-{number}", plan.seed,
-                    repertoire, pauses.get(dataset, 0.0),
+                    repertoire, plan.pauses.get(dataset, 0.0), plan.interval,
                 )
+                operator.settled_within = plan.settled_within
                 operator.settings = {
                     "retain": 3, "retire_grace_seconds": plan.grace, "watch": "off",
                     "gates": {"min_records": 10},
@@ -192,7 +206,7 @@ class Run:
         self.server.kill()
         if self.power and number % 2 == 0:
             self.note("cut", bytes=self.power.strike(self.server.data, self.random))
-        if self.plan.damage and number % 5 == 4:
+        if self.plan.damage and (number + 1) % self.plan.damage_every == 0:
             self.damage()
         if self.random.random() < 0.15:
             # Once more, while it starts.
@@ -207,19 +221,22 @@ class Run:
 
     def damage(self) -> None:
         operator = next((o for o in self.operators if o.dataset == "hurt"), None)
-        version = operator.current() if operator else None
+        version = operator.last_current if operator else None
         if version and faults.damage(self.server.data / "datasets" / "hurt" / str(version), self.random):
             self.writer.add("damage", ds="hurt", version=version, at=time.monotonic())
 
     def end(self) -> None:
         """Everybody comes to an end; then what is there is looked at."""
+        self.stop_operators()
+        self.stop_readers()
+        endings.look(self)
+
+    def stop_operators(self) -> None:
         self.around.stop.set()
         for operator in self.operators:
             operator.join(timeout=60)
             if operator.is_alive() or operator.failure:
                 raise RuntimeError(operator.failure or f"{operator.name} does not come to an end")
-        self.stop_readers()
-        endings.look(self)
 
     def stop_readers(self) -> None:
         for traffic in self.traffic:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import bugs
+import soak as soaking
 from checker import Plan, Run, Verdict, verdict
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +59,11 @@ def parser() -> argparse.ArgumentParser:
     torture_.add_argument("--piece", type=int, default=100)
     torture_.add_argument("--ledger", type=Path, required=True)
     torture_.add_argument("--faults", action="store_true", help="the binary has faults: cut the power, too")
+
+    soak_ = command("soak", soak, "hours with a swap every 10 s; memory, descriptors and disk stay flat")
+    soak_.add_argument("binary", type=Path)
+    soak_.add_argument("--seconds", type=float, default=7200.0)
+    soak_.add_argument("--ledger", type=Path)
 
     recheck_ = commands.add_parser("recheck", help="what the history of an earlier run says")
     recheck_.set_defaults(run=recheck)
@@ -144,7 +150,7 @@ def torture(arguments: argparse.Namespace) -> int:
         )
         found = one(plan)
         line = {
-            "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "commit": commit(), "seed": seed,
+            "when": now(), "commit": commit(), "seed": seed,
             "binary": arguments.binary.name, "clean": found.is_clean(), "violations": len(found.violations),
             "refusals": found.refusals[:3], **found.counts,
         }
@@ -156,6 +162,25 @@ def torture(arguments: argparse.Namespace) -> int:
     done = kills_of(arguments.ledger)
     print(f"{done} kills, nothing found: at most {300 / max(done, 1):.2f} % of kills do harm (95 %)")
     return 0
+
+
+def soak(arguments: argparse.Namespace) -> int:
+    directory = home(arguments)
+    found = soaking.soak(arguments.binary, directory, fresh_seed(arguments), arguments.seconds)
+    for violation in found["violations"][:SHOWN]:
+        print(f"  {violation}")
+    clean = not found["violations"]
+    print(f"soak: {'clean' if clean else f'NOT CLEAN; see {directory}'}: {soaking.told(found)}", flush=True)
+    if arguments.ledger:
+        line = {"when": now(), "commit": commit(), "kills": 0, "clean": clean, "soak": found}
+        with arguments.ledger.open("a") as ledger:
+            ledger.write(json.dumps(line) + "\n")
+    tidy(arguments, directory, clean)
+    return 0 if clean else 1
+
+
+def now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def kills_of(ledger: Path) -> int:

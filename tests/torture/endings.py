@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 WITH_FILES = {"active", "retired", "ready", "rejected", "bad"}
 # What a data directory holds; audit, keys and the like may come.
 KNOWN = {"LOCK", "journal", "watches", "staging", "datasets", "audit"}
-# How long leftovers have to go; the server sweeps every 30 s by itself.
-PATIENCE = 45.0
 
 HOSTILE = [
     "..", ".", "%2e%2e", "%2E.", "..%2f..%2fescaped", "..%5c", "%00", "a%00b", "A", "a.b", "-a", "_a", "a%2fb",
@@ -65,7 +63,7 @@ def whole_scans(run: Run, dataset: str) -> None:
 def leftovers(run: Run) -> None:
     """R9 and R10: waits for the sweep that is due, and says what is left."""
     time.sleep(run.plan.grace)
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + run.plan.patience
     connection = Connection(run.server.address)
     while True:
         wrong: list[tuple[str, str, str]] = []
@@ -78,7 +76,7 @@ def leftovers(run: Run) -> None:
         wrong += strangers(run)
         if not wrong or time.monotonic() > end:
             break
-    run.writer.add("left", where=f"{run.server.data}, {PATIENCE:.0f} s after the last change", wrong=wrong)
+    run.writer.add("left", where=f"{run.server.data}, {run.plan.patience:.0f} s after the last change", wrong=wrong)
 
 
 def kept_too_long(run: Run, connection: Connection, dataset: str) -> list[tuple[str, str, str]]:
@@ -149,7 +147,7 @@ def tree(home: Path) -> set[str]:
 
 def body_before_refusal(run: Run) -> None:
     """N8: a push that a page of another site makes a browser send. Its body is announced and never sent."""
-    connection = Connection(run.server.address, timeout=5.0)
+    connection = Connection(run.server.address, timeout=2.0)
     head = (
         "POST /v1/datasets/small/push?key=k&format=ndjson HTTP/1.1\r\nHost: localhost\r\n"
         "Sec-Fetch-Site: cross-site\r\nContent-Type: application/x-ndjson\r\nContent-Length: 1000000\r\n\r\n"

@@ -18,8 +18,6 @@ from history import Writer
 from reading import Ask, answered
 from values import TINY, Content, Contents, number_of_label
 
-# How long a push that was cut off may take to be settled once the server is up.
-SETTLED_WITHIN = 30
 # Bytes that requests may take from an answer into the history.
 KEPT = ("version", "state", "from", "to", "held", "marked_bad", "records", "activated", "changed", "label")
 
@@ -41,6 +39,8 @@ class Surroundings:
 class Operator(threading.Thread):
     """One at a time of the steps that its repertoire has."""
 
+    # How long a push that was cut off may take to be settled once the server is up, in seconds.
+    settled_within = 30
     # Reads that are to be answered before and after each swap.
     AROUND = 40
 
@@ -53,6 +53,7 @@ class Operator(threading.Thread):
         seed: str,
         repertoire: dict[str, int],
         pause: float = 0.0,
+        interval: float = 0.0,
     ) -> None:
         super().__init__(name=name, daemon=True)
         self.around = surroundings
@@ -62,6 +63,7 @@ class Operator(threading.Thread):
         self.steps = list(repertoire)
         self.weights = list(repertoire.values())
         self.pause = pause
+        self.interval = interval
         self.connection = Connection(address, timeout=60.0)
         self.other = Connection(address, timeout=60.0)
         self.requests = 0
@@ -70,6 +72,7 @@ class Operator(threading.Thread):
         self.open_pushes: dict[int, dict[str, Any]] = {}
         self.last_seq = 0
         self.versions: list[dict[str, Any]] = []
+        self.last_current: int | None = None
         self.failure: str | None = None
 
     def run(self) -> None:
@@ -87,8 +90,10 @@ class Operator(threading.Thread):
             if self.open_pushes or not self.versions or self.requests % 7 == 0:
                 self.settle()
             step = self.random.choices(self.steps, self.weights)[0]
+            began = time.monotonic()
             getattr(self, step)()
-            time.sleep(self.pause * self.random.random())
+            pause = self.pause * self.random.random()
+            self.around.stop.wait(max(pause, self.interval - (time.monotonic() - began)))
         except (Unsent, Unanswered):
             # Killed: wait for the next start.
             self.versions = []
@@ -120,10 +125,8 @@ class Operator(threading.Thread):
         code, detail = reply.code(), None
         if outcome != "ok" and isinstance(answer, dict):
             detail = str(answer.get("detail"))[:400]
-        self.around.writer.add(
-            "op", **line, end=reply.end, outcome=outcome, status=reply.status, code=code,
-            detail=detail, **given,
-        )
+        told = {"end": reply.end, "outcome": outcome, "status": reply.status, "code": code, "detail": detail}
+        self.around.writer.add("op", **(given | line | told))
         return reply
 
     def swap(self, op: str, path: str, body: Any, **more: Any) -> Reply:
@@ -203,7 +206,7 @@ class Operator(threading.Thread):
     def await_version(self, version: int, number: int) -> str:
         """Waits until a push has ended, and writes down how."""
         began = time.monotonic()
-        reply = self.connection.ask("GET", f"{self.base}/versions/{version}?wait={SETTLED_WITHIN}")
+        reply = self.connection.ask("GET", f"{self.base}/versions/{version}?wait={self.settled_within}")
         found = reply.json() if reply.status == 200 else {}
         state = found.get("state", f"status {reply.status} {reply.code()}")
         self.around.writer.add(
@@ -272,18 +275,20 @@ class Operator(threading.Thread):
             return
         version = self.random.choice(choice)
         universe = self.around.contents.universes[self.dataset]
-        asks = []
-        for i in range(4):
-            keys = [self.random.randrange(universe) for _ in range(900)]
-            asks.append(Ask(self.dataset, "batch", keys, version))
-        readers = [Connection(self.connection.address, 60.0) for _ in asks]
+        keys = [self.random.randrange(universe) for _ in range(900)]
+        ask = Ask(self.dataset, "batch", keys, version)
+        readers = [Connection(self.connection.address, 60.0) for _ in range(3)]
         self.other.ask("GET", f"{self.base}")
-        for reader, ask in zip(readers, asks):
-            reader.send(ask.method, ask.path, ask.body)
+        began = time.monotonic()
+        for reader in readers:
+            # One behind the other on each connection, so that they last as long as a deletion takes.
+            for _ in range(12):
+                reader.send(ask.method, ask.path, ask.body)
         self.act("delete", "DELETE", f"{self.base}/versions/{version}", connection=self.other, version=version)
-        for i, (reader, ask) in enumerate(zip(readers, asks)):
-            read, _ = answered(ask, reader.receive(), f"{self.name}.{i}", self.around.contents)
-            self.around.writer.read(read)
+        for i, reader in enumerate(readers):
+            for _ in range(12):
+                read, _ = answered(ask, reader.receive(), f"{self.name}.{i}", self.around.contents)
+                self.around.writer.read(read._replace(start=began))
             reader.close()
 
     def delete_dataset(self) -> None:
@@ -360,5 +365,6 @@ class Operator(threading.Thread):
             {"version": v["version"], "label": v["label"], "state": v["state"], "records": v["records"]}
             for v in listed.json()["versions"]
         ]
+        self.last_current = self.current() or self.last_current
         brief = [[v["version"], v["label"], v["state"], v["records"]] for v in self.versions]
         self.around.writer.add("versions", ds=self.dataset, start=began, end=end, list=brief)

@@ -61,4 +61,5 @@ def _swaps(record: Record) -> list[str]:
 
 def swaps(record: Record) -> int:
     """How many changes of a pointer readers were there for."""
-    return sum(len(Pointer(record, dataset).positions) - 1 for dataset in record.settings["universes"])
+    pointers = (Pointer(record, dataset) for dataset in record.settings["universes"])
+    return sum(position.op is not None for pointer in pointers for position in pointer.positions)
