@@ -141,9 +141,9 @@ def ci(arguments: argparse.Namespace) -> int:
 def torture(arguments: argparse.Namespace) -> int:
     """Each piece is one line of the ledger. A piece that was cut off is not in it, and is run anew."""
     directory = home(arguments)
-    while (done := kills_of(arguments.ledger)) < arguments.kills:
+    while (done := kills_of(arguments)) < arguments.kills:
         kills = min(arguments.piece, arguments.kills - done)
-        seed = f"{arguments.seed or 'torture'}-{done}"
+        seed = f"{arguments.seed or arguments.binary.name}-{done}"
         plan = Plan(
             arguments.binary, directory / seed, seed, kills, power_cuts=arguments.faults, damage=True,
             planted="damaged-tables" if arguments.faults else "",
@@ -159,7 +159,7 @@ def torture(arguments: argparse.Namespace) -> int:
         if not found.is_clean():
             return 1
         tidy(arguments, directory / seed, True)
-    done = kills_of(arguments.ledger)
+    done = kills_of(arguments)
     print(f"{done} kills, nothing found: at most {300 / max(done, 1):.2f} % of kills do harm (95 %)")
     return 0
 
@@ -183,11 +183,13 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def kills_of(ledger: Path) -> int:
-    if not ledger.exists():
+def kills_of(arguments: argparse.Namespace) -> int:
+    """Kills of that binary that were clean."""
+    if not arguments.ledger.exists():
         return 0
-    lines = [json.loads(line) for line in ledger.read_text().splitlines() if line]
-    return sum(line["kills"] for line in lines if line["clean"])
+    lines = [json.loads(line) for line in arguments.ledger.read_text().splitlines() if line]
+    mine = [line for line in lines if line.get("binary") == arguments.binary.name and line["clean"]]
+    return sum(line["kills"] for line in mine)
 
 
 def commit() -> str:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 # States of versions that have files.
 WITH_FILES = {"active", "retired", "ready", "rejected", "bad"}
-# What a data directory holds; audit, keys and the like may come.
-KNOWN = {"LOCK", "journal", "watches", "staging", "datasets", "audit"}
+# What a data directory holds.
+KNOWN = {"LOCK", "journal", "watches", "scrubs", "erasure-key", "audit", "staging", "datasets"}
 
 HOSTILE = [
     "..", ".", "%2e%2e", "%2E.", "..%2f..%2fescaped", "..%5c", "%00", "a%00b", "A", "a.b", "-a", "_a", "a%2fb",
