@@ -95,6 +95,7 @@ class Run:
         self.history.mkdir(parents=True)
         self.writer = Writer(self.history / "operators.jsonl")
         self.random = random.Random(plan.seed)
+        self.names = list(plan.universes)
         self.power = faults.PowerCut(plan.home) if plan.power_cuts else None
         planted = [plan.planted, self.power.variable() if self.power else ""]
         bug = {"TIDETABLE_BUG": ",".join(filter(None, planted))} if any(planted) else {}
@@ -107,9 +108,10 @@ class Run:
         self.lock = threading.Lock()
         self.operators: list[Operator] = []
         self.processes: list[Any] = []
-        shared = multiprocessing.get_context("fork").Value
-        stop, burst = shared("i", 0), shared("i", -1)
-        self.traffic = [Traffic(stop, burst, shared("Q", 0, lock=False)) for _ in range(plan.readers)]
+        fork = multiprocessing.get_context("fork")
+        stop, burst = fork.Value("i", 0), fork.Value("i", 0)
+        done = (fork.Array("Q", len(plan.universes), lock=False) for _ in range(plan.readers))
+        self.traffic = [Traffic(stop, burst, each) for each in done]
 
     def run(self) -> Verdict:
         began = time.monotonic()
@@ -140,6 +142,7 @@ class Run:
         """A first version of everything, then readers, then operators."""
         self.server.start()
         self.note("ready")
+        self.around.starts += 1
         self.around.up.set()
         self.operators = list(self.who())
         for operator in self.operators:
@@ -217,6 +220,7 @@ class Run:
         began = time.monotonic()
         self.server.start()
         self.note("ready", took=time.monotonic() - began)
+        self.around.starts += 1
         self.around.up.set()
 
     def damage(self) -> None:
@@ -254,18 +258,19 @@ class Run:
     def note(self, what: str, **more: Any) -> None:
         self.writer.add("server", what=what, at=time.monotonic(), **more)
 
-    def reads(self) -> int:
-        return sum(traffic.done.value for traffic in self.traffic)
+    def reads(self, dataset: str | None = None) -> int:
+        names = [dataset] if dataset else self.names
+        return sum(traffic.done[self.names.index(name)] for traffic in self.traffic for name in names)
 
-    def favour(self, dataset: str | None) -> None:
+    def favour(self, dataset: str, on: bool) -> None:
         """Readers turn to that dataset, until as many have said that it is over."""
         with self.lock:
-            if dataset is not None:
+            if on:
                 self.favoured.append(dataset)
-            elif self.favoured:
-                self.favoured.pop(0)
-            names = list(self.plan.universes)
-            self.traffic[0].burst.value = names.index(self.favoured[-1]) if self.favoured else -1
+            else:
+                self.favoured.remove(dataset)
+            bits = (1 << self.names.index(name) for name in set(self.favoured))
+            self.traffic[0].burst.value = sum(bits)
 
 
 def verdict(history: Path) -> Verdict:

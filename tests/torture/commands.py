@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import bugs
+import doctored
 import soak as soaking
 from checker import Plan, Run, Verdict, verdict
 
@@ -133,7 +134,10 @@ def ci(arguments: argparse.Namespace) -> int:
         planted="damaged-tables", power_cuts=True, damage=True,
     )
     found = one(plan)
-    missed = bugs.hunt(arguments.binary, directory / "bugs", plan.seed, None)
+    missed = [] if found.violations else doctored.undetected(plan.home / "history")
+    for damage in missed:
+        print(f"a doctored history passed: {damage}")
+    missed += bugs.hunt(arguments.binary, directory / "bugs", plan.seed, None)
     tidy(arguments, directory, found.is_clean() and not missed)
     return 0 if found.is_clean() and not missed else 1
 

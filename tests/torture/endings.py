@@ -26,6 +26,7 @@ HOSTILE = [
 
 def look(run: Run) -> None:
     for operator in run.operators:
+        operator.connect_anew()
         operator.settle()
     names(run)
     body_before_refusal(run)

@@ -25,15 +25,17 @@ KEPT = ("version", "state", "from", "to", "held", "marked_bad", "records", "acti
 class Surroundings:
     """What an operator needs of the run."""
 
-    def __init__(self, writer: Writer, contents: Contents, reads: Callable[[], int]) -> None:
+    def __init__(self, writer: Writer, contents: Contents, reads: Callable[[str | None], int]) -> None:
         self.writer = writer
         self.contents = contents
-        # How many reads were answered so far.
+        # How many reads were answered so far, of a dataset or of all.
         self.reads = reads
         self.stop = threading.Event()
         self.up = threading.Event()
-        # Makes readers favour a dataset, and takes that back.
-        self.burst: Callable[[str | None], None] = lambda dataset: None
+        # Starts so far: connections of an earlier one are of no use.
+        self.starts = 0
+        # Makes readers turn to a dataset, and takes that back.
+        self.burst: Callable[[str, bool], None] = lambda dataset, on: None
 
 
 class Operator(threading.Thread):
@@ -41,8 +43,8 @@ class Operator(threading.Thread):
 
     # How long a push that was cut off may take to be settled once the server is up, in seconds.
     settled_within = 30
-    # Reads that are to be answered before and after each swap.
-    AROUND = 40
+    # Reads of the dataset that are to be answered before and after each swap.
+    AROUND = 35
 
     def __init__(
         self,
@@ -66,6 +68,7 @@ class Operator(threading.Thread):
         self.interval = interval
         self.connection = Connection(address, timeout=60.0)
         self.other = Connection(address, timeout=60.0)
+        self.starts = 0
         self.requests = 0
         self.pushed = 0
         # Pushes whose fate is not known: number, and the request to repeat.
@@ -87,6 +90,7 @@ class Operator(threading.Thread):
         try:
             if not self.around.up.wait(timeout=0.2):
                 return
+            self.connect_anew()
             if self.open_pushes or not self.versions or self.requests % 7 == 0:
                 self.settle()
             step = self.random.choices(self.steps, self.weights)[0]
@@ -98,6 +102,13 @@ class Operator(threading.Thread):
             # Killed: wait for the next start.
             self.versions = []
             time.sleep(0.01)
+
+    def connect_anew(self) -> None:
+        """Lets go of the connections to a process that was killed."""
+        if self.starts != self.around.starts:
+            self.starts = self.around.starts
+            self.connection.close()
+            self.other.close()
 
     # Requests.
 
@@ -131,20 +142,20 @@ class Operator(threading.Thread):
 
     def swap(self, op: str, path: str, body: Any, **more: Any) -> Reply:
         """A change of the pointer, with readers at it before and after."""
-        self.around.burst(self.dataset)
+        self.around.burst(self.dataset, True)
         try:
             self.wait_for_reads()
             reply = self.act(op, "POST", f"{self.base}/{path}", body, **more)
             self.wait_for_reads()
             return reply
         finally:
-            self.around.burst(None)
+            self.around.burst(self.dataset, False)
 
     def wait_for_reads(self) -> None:
         """Until so many reads were answered, unless there is nobody to answer."""
-        target = self.around.reads() + self.AROUND
+        target = self.around.reads(self.dataset) + self.AROUND
         end = time.monotonic() + 0.24
-        while self.around.reads() < target and time.monotonic() < end and self.around.up.is_set():
+        while self.around.reads(self.dataset) < target and time.monotonic() < end and self.around.up.is_set():
             time.sleep(0.001)
 
     # Pushes.
@@ -300,13 +311,13 @@ class Operator(threading.Thread):
         self.push()
 
     def swap_dataset_away(self) -> None:
-        self.around.burst(self.dataset)
+        self.around.burst(self.dataset, True)
         try:
             self.wait_for_reads()
             self.act("drop", "DELETE", self.base, after=self.last_seq)
             self.wait_for_reads()
         finally:
-            self.around.burst(None)
+            self.around.burst(self.dataset, False)
 
     settings: dict[str, Any] = {}
 

@@ -27,10 +27,10 @@ class Traffic(NamedTuple):
     """What readers are told to do, in memory that all processes share."""
 
     stop: "Synchronized[int]"
-    # The place of the dataset that is about to change, or -1; then there is no pause.
+    # A bit for each dataset that is about to change; while there are any there is no pause.
     burst: "Synchronized[int]"
-    # Reads that were answered, of one reader.
-    done: "Synchronized[int]"
+    # Reads that were answered to one reader, of each dataset.
+    done: Any
 
 
 class Settings(NamedTuple):
@@ -63,20 +63,22 @@ class Reader:
         while not traffic.stop.value:
             began = time.monotonic()
             burst = traffic.burst.value
-            done = self.round(self.names[burst] if burst >= 0 else None)
-            traffic.done.value += done
-            if done == 0:
+            favourites = [name for i, name in enumerate(self.names) if burst >> i & 1]
+            done = self.round(favourites)
+            for name in done:
+                traffic.done[self.names.index(name)] += 1
+            if not done:
                 # Nobody is there: no need to fill the history.
                 time.sleep(0.005)
-            elif traffic.burst.value < 0:
+            elif not traffic.burst.value:
                 time.sleep(max(0.0, pause - (time.monotonic() - began)))
         self.writer.close()
 
-    def round(self, dataset: str | None) -> int:
-        """One read on each connection; how many were answered."""
+    def round(self, favourites: list[str]) -> list[str]:
+        """One read on each connection; the datasets of those that were answered."""
         under_way: list[tuple[str, Connection, Ask]] = []
         for name, connection in self.connections:
-            ask = self.choose(dataset)
+            ask = self.choose(favourites)
             began = time.monotonic()
             try:
                 connection.send(ask.method, ask.path, ask.body)
@@ -88,7 +90,7 @@ class Reader:
                 if not sent:
                     # The others would not be let in either.
                     break
-        done = 0
+        done = []
         for name, connection, ask in under_way:
             try:
                 reply = connection.receive()
@@ -99,15 +101,15 @@ class Reader:
             read, answer = answered(ask, reply, name, self.contents)
             self.writer.read(read)
             self.learn(ask, read.version, read.claimed, answer)
-            done += 1
+            done.append(ask.dataset)
         return done
 
-    def choose(self, favourite: str | None) -> Ask:
+    def choose(self, favourites: list[str]) -> Ask:
         draw = self.random.random
-        if favourite is None or draw() < 0.25:
-            dataset = self.random.choices(self.names, self.shares)[0]
+        if favourites and draw() < 0.75:
+            dataset = self.random.choice(favourites)
         else:
-            dataset = favourite
+            dataset = self.random.choices(self.names, self.shares)[0]
         chance = draw()
         if chance < 0.78:
             return Ask(dataset, "get", [self.key(dataset)])
