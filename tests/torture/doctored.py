@@ -77,7 +77,11 @@ def another_version(record: Record) -> None:
 
 def old_version(record: Record) -> None:
     """a version long left, with its own values"""
-    at = max(i for i, read in enumerate(record.reads) if is_found(read) and read.dataset == "small")
+    pointer = Pointer(record, "small")
+    at = max(
+        i for i, read in enumerate(record.reads)
+        if is_found(read) and read.dataset == "small" and not pointer.in_force(1, read.start, read.end)
+    )
     number = record.numbers["small", 1]
     own = own_keys("small", number)[0]
     digest = digest_of([record.contents.of("small", number).value(own)])
