@@ -38,7 +38,8 @@ def undetected(history: Path) -> list[str]:
 
 
 def part_of(whole: Record) -> Record:
-    record = Record(dict(whole.settings), whole.reads[:READS])
+    reads = [read for read in whole.reads if read.connection != "end"]
+    record = Record(dict(whole.settings), reads[-READS:])
     record.ops = copy.deepcopy(whole.ops)
     record.by_kind.update(copy.deepcopy(dict(whole.by_kind)))
     record.prepare()
@@ -78,14 +79,16 @@ def another_version(record: Record) -> None:
 def old_version(record: Record) -> None:
     """a version long left, with its own values"""
     pointer = Pointer(record, "small")
-    at = max(
-        i for i, read in enumerate(record.reads)
-        if is_found(read) and read.dataset == "small" and not pointer.in_force(1, read.start, read.end)
+    served = sorted({p.to for p in pointer.positions if p.to})
+    at, version = max(
+        (i, version) for i, read in enumerate(record.reads) for version in served
+        if is_found(read) and read.dataset == "small"
+        and not pointer.in_force(version, read.start, read.end)
     )
-    number = record.numbers["small", 1]
+    number = record.numbers["small", version]
     own = own_keys("small", number)[0]
     digest = digest_of([record.contents.of("small", number).value(own)])
-    record.reads[at] = record.reads[at]._replace(version=1, claimed=[number], asked=[own], digest=digest)
+    record.reads[at] = record.reads[at]._replace(version=version, claimed=[number], asked=[own], digest=digest)
 
 
 def lost_event(record: Record) -> None:
