@@ -23,16 +23,14 @@ from server import NotStarted, Server
 from validity import refusals, swaps
 from values import Contents
 
-# Dataset: keys of its universe, its share of the reads, and who does what to it.
-SMALL = {
-    "push": 14, "push_parts": 6, "activate": 16, "roll_back": 12, "hold": 3, "delete_version": 3,
-    "delete_while_read": 6, "push_tiny": 3, "activate_expecting": 8,
-}
+# What operators do, and how often each.
+SMALL = {"push": 14, "push_parts": 6, "hold": 3, "delete_version": 3, "delete_while_read": 6, "push_tiny": 3}
+MOVES = {"activate": 8, "roll_back": 6, "activate_expecting": 4}
 RACE = {"push": 3, "push_parts": 2, "activate": 4, "activate_expecting": 6, "roll_back": 3, "delete_version": 1}
 BIG = {"push": 6, "activate": 2, "roll_back": 1}
 BRIEF = {"push": 4, "activate": 1, "delete_dataset": 2}
 HURT = {"push": 4, "activate": 2, "roll_back": 1}
-REPERTOIRES = {"small": [SMALL], "race": [RACE, RACE], "big": [BIG], "brief": [BRIEF], "hurt": [HURT]}
+REPERTOIRES = {"small": [SMALL, MOVES], "race": [RACE, RACE], "big": [BIG], "brief": [BRIEF], "hurt": [HURT]}
 
 
 @dataclass
@@ -68,6 +66,8 @@ class Plan:
     repertoires: dict[str, list[dict[str, int]]] = field(default_factory=lambda: dict(REPERTOIRES))
     # The longest pause between two steps of its operators.
     pauses: dict[str, float] = field(default_factory=lambda: {"big": 5.0, "brief": 0.6, "hurt": 0.8})
+    # The most acknowledged changes that a kill waits for, where the machine is slow.
+    changes: int = 5
     # How long leftovers have to go; the server sweeps every 30 s by itself.
     patience: float = 45.0
     # And a push that was cut off to be settled.
@@ -148,6 +148,7 @@ class Run:
         for operator in self.operators:
             operator.configure()
             operator.push()
+            operator.push()
         self.begin_reading()
         for operator in self.operators:
             operator.start()
@@ -186,17 +187,20 @@ class Run:
         for number in range(plan.kills):
             # Now and then long enough for builds that are begun anew at each start.
             longest = plan.longest if self.random.random() < 0.85 else 3 * plan.longest
-            self.live(self.random.uniform(0.1, longest))
+            self.live(self.random.uniform(0.1, longest), self.random.randint(0, plan.changes))
             self.kill(number)
             if (number + 1) % 20 == 0:
                 self.say(f"  {number + 1} kills, {self.reads()} reads")
         self.live(0.5)
 
-    def live(self, seconds: float) -> None:
-        """Lets it be, until the moment has come and enough was read since it was ready."""
-        end, needed = time.monotonic() + seconds, self.reads() + 150
-        most = end + 10.0
-        while time.monotonic() < end or (self.reads() < needed and time.monotonic() < most):
+    def live(self, seconds: float, changes: int = 0) -> None:
+        """Lets it be, until the moment has come and enough was read and changed since it was ready."""
+        end, reads = time.monotonic() + seconds, self.reads() + 150
+        changes += self.around.changes
+        most = end + 5.0
+        while time.monotonic() < end or (
+            (self.reads() < reads or self.around.changes < changes) and time.monotonic() < most
+        ):
             if (code := self.server.ended()) is not None:
                 raise NotStarted(f"it ended by itself with {code}: {self.server.last_words()}")
             if failure := next((o.failure for o in self.operators if o.failure), None):

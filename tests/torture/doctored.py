@@ -113,10 +113,14 @@ def unsettled(record: Record) -> None:
 
 def made_twice(record: Record) -> None:
     """two versions of one push"""
-    for look in record.by_kind["versions"]:
-        if look["ds"] == "small":
-            label = next(entry[1] for entry in look["list"] if entry[2] in ("active", "retired"))
-            look["list"].append([999, label, "retired", 1])
+    good = (
+        number for (of, version), number in sorted(record.numbers.items())
+        if of == "small" and "bad" not in record.states[of, version]
+        and record.states[of, version] & {"active", "retired"}
+    )
+    label = f"c{next(good)}"
+    look = next(look for look in record.by_kind["versions"] if look["ds"] == "small")
+    look["list"].append([999, label, "retired", 1])
 
 
 def false_absence(record: Record) -> None:

@@ -32,6 +32,8 @@ class Surroundings:
         self.reads = reads
         self.stop = threading.Event()
         self.up = threading.Event()
+        # Changes that were acknowledged so far.
+        self.changes = 0
         # Starts so far: connections of an earlier one are of no use.
         self.starts = 0
         # Makes readers turn to a dataset, and takes that back.
@@ -136,6 +138,8 @@ class Operator(threading.Thread):
         code, detail = reply.code(), None
         if outcome != "ok" and isinstance(answer, dict):
             detail = str(answer.get("detail"))[:400]
+        if outcome == "ok" and op in ("push", "activate", "rollback", "release", "drop"):
+            self.around.changes += 1
         told = {"end": reply.end, "outcome": outcome, "status": reply.status, "code": code, "detail": detail}
         self.around.writer.add("op", **(given | line | told))
         return reply
