@@ -83,7 +83,9 @@ class Record:
             end = self.readies[after] if after < len(self.readies) else float("inf")
             self.down.append((kill, end))
         self._down_ends = [end for _, end in self.down]
-        self.damaged = {(d["ds"], d["version"]): d["at"] for d in self.by_kind["damage"]}
+        # Some more than once.
+        damages = sorted(self.by_kind["damage"], key=lambda damage: -damage["at"])
+        self.damaged = {(d["ds"], d["version"]): d["at"] for d in damages}
         self.contradictions: list[Violation] = []
         self._number_versions()
 

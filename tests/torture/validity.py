@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 
+from history import Read
 from pointer import Pointer
 from record import Record, told_op
 
@@ -21,7 +22,7 @@ def refusals(record: Record) -> list[str]:
     found = []
     up = record.settings["until"] - record.settings["at"]
     up -= sum(min(end, record.settings["until"]) - start for start, end in record.down)
-    answered = [r for r in record.reads if r.outcome in ("ok", "absent") and r.connection != "end"]
+    answered = [read for read in record.reads if is_answered(read) and read.connection != "end"]
     rate = len(answered) / max(up, 0.001)
     if rate < LEAST_READS_PER_SECOND:
         found.append(f"{rate:.0f} reads/s were answered; {LEAST_READS_PER_SECOND} are needed")
@@ -38,11 +39,16 @@ def refusals(record: Record) -> list[str]:
     return found + _swaps(record)
 
 
+def is_answered(read: Read) -> bool:
+    """That a dataset is not there is an answer too, right or wrong."""
+    return read.outcome in ("ok", "absent") or read.status == 404
+
+
 def _swaps(record: Record) -> list[str]:
     found = []
     by_dataset = defaultdict(list)
     for read in record.reads:
-        if read.outcome in ("ok", "absent"):
+        if is_answered(read):
             by_dataset[read.dataset].append(read)
     for dataset in record.settings["universes"]:
         starts = sorted(read.start for read in by_dataset[dataset])
