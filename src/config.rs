@@ -28,6 +28,12 @@ pub(crate) use webhooks::{Secret, Target};
 /// Variables that begin like settings and are not settings of the server.
 const OTHER_VARIABLES: [&str; 3] = ["TIDETABLE_SERVER", "TIDETABLE_TOKEN", "TIDETABLE_CONFIG"];
 
+/// And those of a build with faults.
+#[cfg(feature = "faults")]
+const FAULT_VARIABLES: &[&str] = &tidetable_storage::FAULT_VARIABLES;
+#[cfg(not(feature = "faults"))]
+const FAULT_VARIABLES: &[&str] = &[];
+
 macro_rules! settings {
     ($(
         $(#[doc = $help:literal])+
@@ -263,7 +269,8 @@ impl Given {
         for (variable, value) in variables {
             let variable = variable.to_string_lossy().into_owned();
             let Some(rest) = variable.strip_prefix("TIDETABLE_") else { continue };
-            if OTHER_VARIABLES.contains(&variable.as_str()) {
+            let name = variable.as_str();
+            if OTHER_VARIABLES.contains(&name) || FAULT_VARIABLES.contains(&name) {
                 continue;
             }
             let lower = rest.to_ascii_lowercase();

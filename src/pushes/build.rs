@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tidetable_storage::{
     Cause, Code, Error, Failed, Kind, Parked, SelfActivation, State, VerifiedSnapshot,
-    require_space,
+    require_space, step,
 };
 use tracing::{error, info, warn};
 
@@ -112,7 +112,9 @@ fn try_build(
     ] {
         pushes.metrics.phases.took(phase, Duration::from_millis(ms));
     }
+    step("build.told");
     let snapshot = VerifiedSnapshot::vouched(&spec.out, &digest)?;
+    step("build.vouched");
     let records = snapshot.manifest().records;
     let outside = pushes.settings.checks.ask(store, (dataset, *version), &snapshot);
     let outside = outside.as_slice();

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 
-use tidetable_storage::give_way;
+use tidetable_storage::{give_way, inherited_by_builders};
 use tracing::warn;
 
 use super::Progress;
@@ -57,6 +57,7 @@ fn start(program: &Path, spec: &BuildSpec) -> std::io::Result<Child> {
     let mut child = Command::new(program)
         .arg("build-worker")
         .env_clear()
+        .envs(inherited_by_builders())
         // What must be spooled (Parquet from a compressed part) goes with the push too.
         .env("TMPDIR", spec.out.parent().unwrap_or(&spec.out))
         .stdin(Stdio::piped())

@@ -8,7 +8,7 @@ use std::io::{BufRead, Write};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit};
-use tidetable_storage::{Code, give_way, sha256_of};
+use tidetable_storage::{Code, give_way, sha256_of, step};
 
 use super::spec::{BuildSpec, Built, NotBuilt, Said, Took};
 use super::{Phase, Progress, making};
@@ -36,6 +36,7 @@ pub(crate) fn run() -> std::process::ExitCode {
     };
     end_with_the_server();
     limit_itself(&spec);
+    step("worker.started");
     let said = match build(&spec) {
         Ok(built) => Said::Done(built),
         Err(error) => {
@@ -92,12 +93,14 @@ fn build(spec: &BuildSpec) -> Result<Built, IngestError> {
         }
     });
     let (unpublished, gathered) = made.map_err(|e| check_parts(spec).err().unwrap_or(e))?;
+    step("worker.made");
     took.building = lap.end();
     teller.phase(Phase::Verifying, rows);
     let total_bytes = unpublished.manifest().verify_bytes();
     let verified = unpublished.verify(&mut |bytes| {
         teller.tell(Progress { phase: Phase::Verifying, rows, bytes, total_bytes });
     })?;
+    step("worker.verified");
     took.verifying = lap.end();
     Ok(Built {
         digest: *verified.digest(),

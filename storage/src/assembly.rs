@@ -27,6 +27,7 @@ use crate::manifest::{Manifest, SstFile};
 use crate::points::{KeyHash, Place, Points};
 use crate::regular;
 use crate::rocks::{self, BlockCache, LiveFile, Reader};
+use crate::step::step;
 use crate::walk::Walk;
 
 /// What is given every record: (key, stored value).
@@ -82,11 +83,16 @@ fn fill(dir: &Path, tmp: &Path, manifest: &Manifest, each: EachRecord<'_>) -> Re
         fs::hard_link(&from, &link).map_err(|e| Error::io("link the file", &from, e))?;
         links.push(link);
     }
+    step("assembly.linked");
     rocks::ingest(tmp, &links)?;
+    step("assembly.ingested");
     remove_what_no_reader_needs(tmp)?;
     let reader = Reader::open(tmp, None)?;
     index(dir, manifest, &reader, each)?.write(&layout::points(tmp))?;
-    Seal::of(tmp)?.write(tmp)
+    step("assembly.indexed");
+    Seal::of(tmp)?.write(tmp)?;
+    step("assembly.sealed");
+    Ok(())
 }
 
 /// Finds out where in the SSTs each record stands that RocksDB finds in them.

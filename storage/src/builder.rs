@@ -22,7 +22,9 @@ use crate::error::{Code, Error, Result};
 use crate::layout;
 use crate::manifest::{Compression, DictionaryFile, Manifest};
 use crate::names::{Key, MAX_VALUE_BYTES};
+use crate::planted::{self, Bug};
 use crate::profile::Sampler;
+use crate::step::step;
 use crate::values::{Dictionary, Encoder};
 use crate::verify::UnpublishedSnapshot;
 
@@ -112,6 +114,9 @@ impl Builder {
     pub fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         Key::new(key)?;
         check_value(value)?;
+        if planted::every(Bug::DroppedKeys, 10_000) {
+            return Ok(());
+        }
         if key <= &self.last_key[..] {
             return Err(Error::new(
                 Code::NotAscending,
@@ -148,6 +153,7 @@ impl Builder {
                 "there is no row to build a version from: push a source that has some",
             ));
         }
+        step("build.written");
         // The names of the tables first: a manifest must not outlive what it lists.
         durable::sync_dir(&self.dir)?;
         let manifest = Manifest {
@@ -160,6 +166,7 @@ impl Builder {
             ..Manifest::new(self.options.compression, files)
         };
         let digest = manifest.write(&self.dir)?;
+        step("build.described");
         Ok(UnpublishedSnapshot::new(self.dir, manifest, digest))
     }
 }

@@ -14,14 +14,24 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::planted::{self, Bug};
+use crate::step::step;
 
 /// Waits until the content of `file`, which is at `path`, is on the disk.
 pub(crate) fn sync_file(file: &File, path: &Path) -> Result<()> {
-    file.sync_all().map_err(|e| Error::io("sync the file to disk", path, e))
+    if planted::has(Bug::SkipFsync) {
+        return Ok(());
+    }
+    file.sync_all().map_err(|e| Error::io("sync the file to disk", path, e))?;
+    planted::synced(file);
+    Ok(())
 }
 
 /// Waits until the names in the directory `path` are on the disk.
 pub(crate) fn sync_dir(path: &Path) -> Result<()> {
+    if planted::has(Bug::SkipFsync) {
+        return Ok(());
+    }
     let dir = File::open(path).map_err(|e| Error::io("open the directory to sync it", path, e))?;
     dir.sync_all().map_err(|e| Error::io("sync the directory to disk", path, e))
 }
@@ -36,8 +46,10 @@ fn name_of(path: &Path) -> String {
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to)
         .map_err(|e| Error::io(&format!("rename {} to this", name_of(from)), to, e))?;
+    step("rename.done");
     sync_parent(to)?;
     if from.parent() != to.parent() {
+        step("rename.target_synced");
         sync_parent(from)?;
     }
     Ok(())
@@ -55,7 +67,10 @@ pub(crate) fn create_dir_all(path: &Path) -> Result<()> {
         create_dir_all(parent)?;
     }
     match fs::create_dir(path) {
-        Ok(()) => sync_parent(path),
+        Ok(()) => {
+            step("directory.made");
+            sync_parent(path)
+        }
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(e) => Err(Error::io("make the directory", path, e)),
     }
@@ -70,7 +85,9 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     let written = (|| {
         let mut file = File::create(beside).map_err(|e| Error::io("make the file", beside, e))?;
         file.write_all(bytes).map_err(|e| Error::io("write the file", beside, e))?;
+        step("file.written");
         sync_file(&file, beside)?;
+        step("file.synced");
         rename(beside, path)
     })();
     if written.is_err() {
@@ -84,7 +101,10 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
 /// fine, so that a removal that was interrupted can be run again.
 pub(crate) fn remove_dir_all(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
-        Ok(()) => sync_parent(path),
+        Ok(()) => {
+            step("directory.removed");
+            sync_parent(path)
+        }
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(e) => Err(Error::io("remove the directory", path, e)),
     }

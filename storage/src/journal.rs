@@ -28,6 +28,9 @@ pub(crate) use salvage::Salvaged;
 use crate::durable;
 use crate::error::{Code, Error, Result};
 use crate::layout;
+#[cfg(feature = "faults")]
+use crate::planted::{self, Bug};
+use crate::step::step;
 use record::{HEAD, TAIL, read_head};
 
 const MAGIC: &[u8; 8] = b"TIDEJRNL";
@@ -51,6 +54,9 @@ pub(crate) struct Journal {
     seq: u64,
     /// Set when it is not known what is on the disk.
     suspect: bool,
+    /// A record that was acknowledged and is not written yet.
+    #[cfg(feature = "faults")]
+    owed: Vec<u8>,
 }
 
 /// What a journal holds, and what is wrong with it.
@@ -88,6 +94,7 @@ impl Journal {
             let mut head = MAGIC.to_vec();
             head.extend_from_slice(&FORMAT.to_le_bytes());
             durable::write_new(path, &head)?;
+            step("start.journal_made");
         }
         let report = scan(path, &mut each)?;
         let mut cut = None;
@@ -107,7 +114,16 @@ impl Journal {
         file.seek(SeekFrom::Start(end)).map_err(|e| Error::io("seek in the journal", path, e))?;
         let seq = report.last_seq;
         let path = path.to_owned();
-        let mut journal = Self { file, path, end, reserved: end, seq, suspect: false };
+        let mut journal = Self {
+            file,
+            path,
+            end,
+            reserved: end,
+            seq,
+            suspect: false,
+            #[cfg(feature = "faults")]
+            owed: Vec::new(),
+        };
         journal.reserve();
         Ok((journal, cut))
     }
@@ -121,17 +137,22 @@ impl Journal {
         self.check()?;
         let seq = self.seq + 1;
         let bytes = record.frame(seq);
+        #[cfg(feature = "faults")]
+        let bytes = self.owe(bytes);
+        step("journal.begun");
         if let Err(error) = self.file.write_all(&bytes) {
             let error = Error::io("append to the journal", &self.path, error);
             self.take_back()?;
             return Err(error);
         }
+        step("journal.written");
         // A failed fsync is final: the kernel may have dropped the pages and forgotten the
         // error, so that a second fsync would succeed and prove nothing.
         if let Err(error) = durable::sync_file(&self.file, &self.path) {
             self.suspect = true;
             return Err(self.unknown().because(error));
         }
+        step("journal.synced");
         self.end += bytes.len() as u64;
         self.seq = seq;
         self.reserve();
@@ -142,9 +163,12 @@ impl Journal {
     /// [`Journal::append`]; after any other error the journal is as it was.
     pub(crate) fn checkpoint(&mut self, catalog_json: String) -> Result<()> {
         self.check()?;
+        step("checkpoint.begun");
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&FORMAT.to_le_bytes());
         bytes.extend_from_slice(&Record::Checkpoint(catalog_json).frame(self.seq));
+        #[cfg(feature = "faults")]
+        self.owed.clear();
         // The checkpoint has the number of the last event in it, and the next record
         // follows on: a reader sees no gap.
         if let Err(error) = durable::write_new(&self.path, &bytes) {
@@ -158,6 +182,7 @@ impl Journal {
             self.suspect = true;
             return Err(self.unknown().because(error));
         }
+        step("checkpoint.placed");
         let reopen = || -> std::io::Result<File> {
             let mut file = OpenOptions::new().write(true).open(&self.path)?;
             file.seek(SeekFrom::End(0))?;
@@ -170,6 +195,7 @@ impl Journal {
         self.end = bytes.len() as u64;
         self.reserved = self.end;
         self.reserve();
+        step("checkpoint.done");
         Ok(())
     }
 
@@ -201,6 +227,13 @@ impl Journal {
             (Ok(open), Ok(there)) => id(open) == id(there),
             _ => false,
         }
+    }
+
+    /// With that bug, what was owed before takes the place of the record, which is owed now.
+    #[cfg(feature = "faults")]
+    fn owe(&mut self, record: Vec<u8>) -> Vec<u8> {
+        let late = planted::has(Bug::AckBeforeRecord);
+        if late { std::mem::replace(&mut self.owed, record) } else { record }
     }
 
     /// Removes what a failed write may have left behind the last whole record.
@@ -312,6 +345,7 @@ fn truncate(path: &Path, len: u64) -> Result<()> {
         .open(path)
         .map_err(|e| Error::io("open the journal to cut it", path, e))?;
     file.set_len(len).map_err(|e| Error::io("cut the journal", path, e))?;
+    step("start.cut");
     durable::sync_file(&file, path)
 }
 

@@ -78,9 +78,11 @@ mod layout;
 mod lock;
 mod memory;
 mod private;
+pub mod planted;
 mod regular;
 mod rocks;
 mod space;
+mod step;
 mod watch_file;
 
 mod error;
@@ -114,6 +116,9 @@ pub use rocks::BlockCache;
 pub use snapshot::{Scan, Snapshot};
 pub use sorter::{MIN_SORT_BYTES, Sorted, Sorter};
 pub use space::{RESERVE_BYTES, free_bytes, require_space};
+#[cfg(feature = "faults")]
+pub use step::VARIABLES as FAULT_VARIABLES;
+pub use step::{inherited as inherited_by_builders, step};
 pub use store::{
     CanaryChange, Listener, NotTogether, Recovered, Recovery, Release, Repair, SelfActivation,
     Standing, Store, StoreOptions, Swept, now, read_catalog, repair, repair_plan,

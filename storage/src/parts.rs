@@ -19,6 +19,7 @@ use twox_hash::XxHash3_64;
 use crate::durable;
 use crate::error::{Code, Error, Result};
 use crate::event::SealedPart;
+use crate::step::step;
 use crate::versions::entries;
 
 const SUFFIX: &str = ".part";
@@ -96,6 +97,7 @@ impl PartWriter {
             let path = dir.join(&file_name);
             match File::create_new(&path) {
                 Ok(file) => {
+                    step("part.created");
                     return Ok(Self {
                         dir: dir.to_owned(),
                         name: name.to_owned(),
@@ -117,6 +119,7 @@ impl PartWriter {
         let path = self.dir.join(&self.file_name);
         self.file.write_all(bytes).map_err(|e| Error::io("write a part", path, e))?;
         self.bytes += bytes.len() as u64;
+        step("part.written");
         Ok(())
     }
 
@@ -127,7 +130,9 @@ impl PartWriter {
 
     /// Makes what was written so far durable. Costs one fsync.
     pub fn sync(&self) -> Result<()> {
-        durable::sync_file(&self.file, &self.dir.join(&self.file_name))
+        durable::sync_file(&self.file, &self.dir.join(&self.file_name))?;
+        step("part.synced");
+        Ok(())
     }
 
     /// Completes the part; `sums` has seen all of its bytes. What was not synced may not be
@@ -168,6 +173,7 @@ impl WrittenPart {
         let json = serde_json::to_vec(&document).expect("a document is plain data");
         durable::write_new(&place, &json)?;
         self.writer.kept = true;
+        step("part.arrived");
         if let Some(before) = before {
             let _ = fs::remove_file(dir.join(before.file));
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::durable;
 use crate::snapshot::Snapshot;
+use crate::step::step;
 
 /// What the reaper is told.
 #[derive(Debug)]
@@ -48,8 +49,11 @@ impl Reaper {
                 match receiver.recv() {
                     Ok(Task::Close { snapshot, remove }) => {
                         drop(snapshot);
-                        let removed = remove.map_or(Ok(()), |dir| durable::remove_dir_all(&dir));
-                        let _ = removed.map_err(&failed);
+                        step("reaper.closed");
+                        if let Some(dir) = remove {
+                            let _ = durable::remove_dir_all(&dir).map_err(&failed);
+                            step("reaper.removed");
+                        }
                     }
                     // Whoever asked may have waited long enough.
                     Ok(Task::Tell(done)) => drop(done.send(())),

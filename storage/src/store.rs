@@ -47,6 +47,7 @@ use crate::layout::Layout;
 use crate::live::{Live, Opener};
 use crate::names::DatasetName;
 use crate::reaper::Reaper;
+use crate::step::step;
 use crate::versions::Versions;
 
 /// How a data directory is opened.
@@ -201,6 +202,7 @@ impl Store {
         let mut writer = self.writer();
         let event = self.catalog().plan_delete_dataset(name)?;
         self.commit(&mut writer, cause, event)?;
+        step("dataset.deleted");
         Ok(())
     }
 
@@ -217,7 +219,9 @@ impl Store {
         let Record::Event(cause, event) = record else { unreachable!("made two lines above") };
         let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
         catalog.apply(seq, &cause, &event);
+        step("commit.applied");
         self.show(&catalog, &event);
+        step("commit.shown");
         if let Some(listener) = &self.options.listener {
             event.datasets().for_each(|name| listener.tell(&catalog, name, seq));
         }

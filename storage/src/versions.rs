@@ -11,6 +11,7 @@ use crate::durable;
 use crate::error::{Error, Result};
 use crate::layout::{self, Layout};
 use crate::names::{DatasetName, Version};
+use crate::step::step;
 use crate::verify::VerifiedSnapshot;
 
 /// No server gave so high a number: a directory of that name is somebody else's.
@@ -43,6 +44,7 @@ impl Versions {
         // A crash between the rename and the journal's record leaves a directory that
         // nobody owns; this push was resumed, and is the number's only owner.
         durable::remove_dir_all(&place)?;
+        step("publish.cleared");
         durable::rename(snapshot.dir(), &place)?;
         Ok(place)
     }

@@ -23,9 +23,11 @@ use crate::durable;
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::manifest::SstFile;
+use crate::planted;
 use crate::points::KeyHash;
 use crate::regular;
 use crate::rocks::TableWriter;
+use crate::step::step;
 use crate::values::Encoder;
 
 use super::FILE_RECORDS;
@@ -209,10 +211,13 @@ impl Tables {
         let Some(table) = self.open.take() else { return Ok(()) };
         let Table { writer, name, first_key, last_key, records } = table;
         writer.finish()?;
+        step("table.written");
         let path = self.dir.join(&name);
         self.closing.push(spawn("sync", &self.dir, move || {
             durable::sync_file(&regular::open(&path)?, &path)?;
+            step("table.synced");
             let FileSums { bytes, crc32, blake3 } = FileSums::of(&path, false, &mut |_| {})?;
+            planted::damage(&path);
             Ok(SstFile { name, bytes, crc32, blake3, records, first_key, last_key })
         })?);
         Ok(())

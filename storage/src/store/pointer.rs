@@ -16,6 +16,7 @@ use crate::event::{Cause, Event, Rejected};
 use crate::gates;
 use crate::live::{Datasets, Lease, Served, ServedCanary, Slot};
 use crate::names::{DatasetName, Version};
+use crate::step::step;
 
 use super::examine::Examined;
 use super::push::refused;
@@ -84,6 +85,7 @@ impl Store {
         loop {
             self.catalog().plan_activate(dataset, activation, reason)?;
             let prepared = self.prepare(dataset, activation.version)?;
+            step("activate.prepared");
             let mut writer = self.writer();
             if let Some(moved) = self.moved_before(dataset, &cause)? {
                 return Ok(moved);
@@ -95,6 +97,7 @@ impl Store {
             if !forced && !self.gate_again(&mut writer, dataset, &prepared)? {
                 continue;
             }
+            step("activate.planned");
             return self.swap(&mut writer, dataset, cause, event);
         }
     }
@@ -140,6 +143,7 @@ impl Store {
         let next = self.open_version(dataset, to)?;
         let left = self.current_if_open(dataset)?;
         let prepared = self.look_into(dataset, &next)?;
+        step("rollback.opened");
         let mut writer = self.writer();
         if let Some(moved) = self.moved_before(dataset, &cause)? {
             return Ok(moved);
@@ -158,6 +162,7 @@ impl Store {
             return Err(Error::new(Code::CurrentChanged, text));
         }
         let moved = self.swap(&mut writer, dataset, cause, event)?;
+        step("rollback.recorded");
         warm_later(next, left);
         Ok(moved)
     }

@@ -13,6 +13,7 @@ use crate::event::{Cause, Event, Failed, Published, SealedPart, Stats, Verdict};
 use crate::names::{DatasetName, Version};
 use crate::parts::{self, Part, PartWriter, WrittenPart};
 use crate::snapshot::Snapshot;
+use crate::step::step;
 use crate::verify::VerifiedSnapshot;
 
 use super::pointer::other_request;
@@ -51,7 +52,9 @@ impl Store {
         // The directory is there before the number is: a part never finds it missing. If
         // the append fails it belongs to nobody and goes at the next start.
         durable::create_dir_all(&self.layout.parts(dataset, version))?;
+        step("admit.staged");
         self.commit(&mut writer, cause, event)?;
+        step("admit.recorded");
         Ok(Ok(version))
     }
 
@@ -111,7 +114,9 @@ impl Store {
         }
         let parts = self.choose_parts(dataset, version, chosen)?;
         let event = self.catalog().plan_seal(dataset, version, activate, parts)?;
+        step("seal.planned");
         self.commit(&mut writer, cause, event)?;
+        step("seal.recorded");
         Ok(true)
     }
 
@@ -170,7 +175,9 @@ impl Store {
         let event = self.catalog().plan_fail(failed)?;
         self.commit(&mut writer, cause, event)?;
         drop(writer);
+        step("fail.recorded");
         self.clear_away(&self.layout.push(&dataset, version));
+        step("fail.tidied");
         Ok(())
     }
 
@@ -200,6 +207,7 @@ impl Store {
             content_digest: manifest.content_digest.to_string(),
         };
         let place = self.versions.publish(snapshot, dataset, version)?;
+        step("publish.placed");
         let (mut writer, gates, against) =
             match self.gate_published(dataset, version, snapshot, &place, &stats, outside) {
                 Ok(gated) => gated,
@@ -208,6 +216,7 @@ impl Store {
                     return Err(error);
                 }
             };
+        step("publish.gated");
         let event = Event::Published(Published {
             dataset: dataset.clone(),
             version,
@@ -225,7 +234,9 @@ impl Store {
             }
             return Err(error);
         }
+        step("publish.recorded");
         self.clear_away(&self.layout.push(dataset, version));
+        step("publish.tidied");
         Ok(self.catalog().entry(dataset, version)?.state)
     }
 
@@ -314,7 +325,9 @@ impl Store {
         let event = self.catalog().plan_delete(dataset, version)?;
         self.commit(&mut writer, cause, event)?;
         drop(writer);
+        step("delete.recorded");
         self.clear_away(&self.layout.push(dataset, version));
+        step("delete.tidied");
         Ok(true)
     }
 }

@@ -20,6 +20,7 @@ use crate::names::{DatasetName, Version};
 use crate::private;
 use crate::reaper::Reaper;
 use crate::rocks::BlockCache;
+use crate::step::{self, step};
 use crate::versions::{self, Versions};
 
 use super::{Store, StoreOptions, Writer};
@@ -49,13 +50,14 @@ pub enum Recovered {
     Removed(std::path::PathBuf),
 }
 
-pub(super) fn open(root: &Path, options: StoreOptions) -> Result<(Store, Recovery)> {
+pub(super) fn open(root: &Path, mut options: StoreOptions) -> Result<(Store, Recovery)> {
     let layout = Layout::new(root);
     durable::create_dir_all(root)?;
     private::refuse_world_writable(root)?;
     let lock = lock::take(&layout)?;
     durable::create_dir_all(&layout.staging())?;
     durable::create_dir_all(&layout.datasets())?;
+    step("start.locked");
     let versions = Versions::new(layout.clone());
     refuse_data_without_journal(&layout, &versions)?;
 
@@ -66,7 +68,11 @@ pub(super) fn open(root: &Path, options: StoreOptions) -> Result<(Store, Recover
         fold(&mut catalog, &layout.journal(), seq, record)
     })?;
     recovery.torn_bytes = torn_bytes;
+    step("start.folded");
 
+    if let Some(bytes) = step::checkpoint_bytes() {
+        options.checkpoint_bytes = bytes;
+    }
     let (report, checkpoint_from) = (options.report, options.checkpoint_bytes);
     let (reaper, closing) = Reaper::start(move |error| report(&error))
         .map_err(|e| Error::io("start the reaper's thread", root, e))?;
@@ -87,7 +93,9 @@ pub(super) fn open(root: &Path, options: StoreOptions) -> Result<(Store, Recover
         _lock: lock,
     };
     store.remove_unowned(&mut recovery)?;
+    step("start.tidied");
     store.end_interrupted(&mut recovery)?;
+    step("start.ended_interrupted");
     recovery.unactivated = store.unactivated();
     store.show_all();
     store.checkpoint_if_large();
@@ -163,6 +171,7 @@ impl Store {
         drop(catalog);
         for path in unowned {
             durable::remove_dir_all(&path)?;
+            step("start.removed");
             recovery.done.push(Recovered::Removed(path));
         }
         Ok(())
@@ -191,6 +200,7 @@ impl Store {
                 problems: Vec::new(),
             };
             self.commit(&mut self.writer(), by_the_server(), Event::Failed(failed))?;
+            step("start.interrupted");
             self.clear_away(&self.layout.push(&dataset, version));
             recovery.done.push(Recovered::Interrupted(dataset, version));
         }

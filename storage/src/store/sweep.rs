@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::event::Failed;
 use crate::journal::MAX_CHECKPOINT_BYTES;
 use crate::names::{DatasetName, Version};
+use crate::step::step;
 
 use super::recovery::by_the_server;
 use super::{Store, now};
@@ -31,6 +32,7 @@ impl Store {
         let mut swept = Swept::default();
         let keep = &self.options.keep;
         let due = self.catalog().due_for_deletion(keep, now);
+        step("sweep.begun");
         for (dataset, version) in due {
             // Somebody may have activated or deleted it meanwhile.
             let due = |catalog: &Catalog| catalog.is_due(&dataset, version, keep, now);
