@@ -1,5 +1,6 @@
 //! Tidetable: the server and the command line.
 
+mod audit;
 mod chance;
 pub mod cli;
 mod config;

@@ -94,6 +94,8 @@ pub(crate) struct Metrics {
     pub(crate) connections: Connections,
     /// Counted by the thread that delivers them.
     pub(crate) webhooks: crate::webhooks::Counts,
+    /// Counted by the thread that writes the audit log.
+    pub(crate) audit: crate::audit::Counts,
 }
 
 /// What the accept loop counts.
@@ -126,6 +128,7 @@ impl Metrics {
             now: Mutex::default(),
             connections: Connections::default(),
             webhooks: crate::webhooks::Counts::default(),
+            audit: crate::audit::Counts::default(),
         }
     }
 

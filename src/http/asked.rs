@@ -6,10 +6,9 @@ use sha2::{Digest as _, Sha256};
 use tidetable_storage::{Cause, Idempotency};
 
 use super::error::{Answer, Fault, Problem};
+use crate::audit::ANONYMOUS;
 use crate::telemetry::RequestId;
 
-/// The name of whoever asks. There is no authentication yet.
-const ANONYMOUS: &str = "anonymous";
 const MAX_KEY_BYTES: usize = 255;
 const MAX_REASON_BYTES: usize = 2000;
 

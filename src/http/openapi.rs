@@ -106,6 +106,9 @@ operations! {
 
     post "/v1/webhooks/test" "operations" "testWebhooks": "Send a test notice to every receiver of webhooks, and say what came of each",
         takes [], body None, gives [("200", "Each receiver was tried once")] "WebhookTests";
+    get "/v1/audit" "operations" "getAudit": "List what was changed, refused and denied, newest first, a JSON object a line",
+        takes ["audit_since", "audit_until", "audit_dataset", "audit_actor", "audit_kind", "limit", "audit_cursor"], body None,
+        gives [("200", "One page; `Tidetable-Audit-Head` says where both chains stand")] "application/x-ndjson";
     get "/v1/datasets/{dataset}/series" "operations" "getSeries": "Look at how a dataset was read in each minute of the last day, and is read now",
         takes ["minutes"], body None, gives [("200", "One entry for each minute that is over, oldest first, and what happened in them")] "Series";
     get "/v1/series" "operations" "listSeries": "Look at how every dataset is read now, by name",
