@@ -1,6 +1,7 @@
 //! Tidetable: the server and the command line.
 
 mod access;
+mod audit;
 mod chance;
 pub mod cli;
 mod config;

@@ -96,6 +96,8 @@ pub(crate) struct Metrics {
     pub(crate) access: crate::access::RefusalCounts,
     /// Counted by the thread that delivers them.
     pub(crate) webhooks: crate::webhooks::Counts,
+    /// Counted by the thread that writes the audit log.
+    pub(crate) audit: crate::audit::Counts,
 }
 
 /// What the accept loop counts.
@@ -129,6 +131,7 @@ impl Metrics {
             connections: Connections::default(),
             access: crate::access::RefusalCounts::default(),
             webhooks: crate::webhooks::Counts::default(),
+            audit: crate::audit::Counts::default(),
         }
     }
 

@@ -55,6 +55,7 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     let app = Arc::new(App::new(store, pushes, counted, config, stopping, broom, webhooks));
     println!("tidetable {} listening on http://{}", env!("CARGO_PKG_VERSION"), listening.address());
     info!(data = %app.config.data.display(), address = %listening.address(), "serving");
+    app.audit.start(&app.store)?;
     let opening = open_in_background(&app)?;
     let sweeping = sweeper.start(&app)?;
     let looking = looker::start(&app)?;
@@ -70,6 +71,7 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     watching.stop();
     let _ = opening.join();
     app.webhooks.stop();
+    app.audit.stop();
     match ended {
         Ended::Drained => info!("stopped; every request was answered"),
         Ended::CutOff(requests) => warn!(requests, "stopped; requests were cut off"),

@@ -8,6 +8,7 @@ use tidetable_storage::{DatasetName, State, Store};
 use tokio::sync::Semaphore;
 
 use crate::access::Access;
+use crate::audit::Audit;
 use crate::config::ServeConfig;
 use crate::metrics::{CanaryServed, Freshness, Metrics, Served};
 use crate::pushes::Pushes;
@@ -45,6 +46,8 @@ pub(crate) struct App {
     pub(crate) stop: Stop,
     /// For requests after which there may be something to give up.
     pub(crate) broom: Broom,
+    /// What was refused and denied, for the audit.
+    pub(crate) audit: Audit,
     /// Whoever wants to be told.
     pub(crate) webhooks: Webhooks,
     /// Permits to receive a body, which takes two threads.
@@ -70,9 +73,9 @@ impl App {
         let (comparing, opened) = (tokio::sync::Mutex::default(), AtomicBool::new(false));
         let receiving = Semaphore::new(BODIES_AT_ONCE);
         let (series, watches) = (Series::new(), Watches::default());
-        let started = SystemTime::now();
         let access = Arc::new(Access::new(Arc::clone(&metrics)));
         access.learn(&store);
+        let (started, audit) = (SystemTime::now(), Audit::new(Arc::clone(&metrics)));
         Self {
             store,
             access,
@@ -83,6 +86,7 @@ impl App {
             config,
             stop,
             broom,
+            audit,
             webhooks,
             watches,
             receiving,

@@ -19,6 +19,7 @@ mod progress;
 mod rows;
 
 mod activate;
+mod audit;
 mod canary;
 mod completions;
 mod config;
@@ -178,6 +179,7 @@ enum Command {
     Datasets(datasets::DatasetsArgs),
     Versions(versions::VersionsArgs),
     History(history::HistoryArgs),
+    Audit(audit::AuditArgs),
     Diff(diff::DiffArgs),
     Profile(profile::ProfileArgs),
     Activate(activate::ActivateArgs),
@@ -241,6 +243,7 @@ impl Cli {
             Command::Datasets(args) => datasets::run(args, &asked),
             Command::Versions(args) => versions::run(args, &asked),
             Command::History(args) => history::run(args, &asked),
+            Command::Audit(args) => audit::run(args, &asked),
             Command::Diff(args) => diff::run(args, &asked),
             Command::Profile(args) => profile::run(args, &asked),
             Command::Activate(args) => activate::run(args, &asked),
@@ -357,6 +360,9 @@ mod tests {
             "delete recs 4",
             "config recs retain=5 gates.min_records=10",
             "history recs --key -7",
+            "audit",
+            "audit recs --since 24h --kind denial --actor job --limit 5",
+            "audit --verify --data d",
             "diff recs 1 2 --samples 0",
             "profile recs",
             "profile recs 2 --against 1",
@@ -413,6 +419,10 @@ mod tests {
             "completions nosuchshell",
             "versions recs --wat",
             "history recs --key-encoding hex",
+            "audit --since yesterday",
+            "audit recs --verify",
+            "audit --data d",
+            "audit --verify --head x",
             "diff recs 1",
             "diff recs 1 2 --samples 101",
         ];

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use tidetable_storage::{
-    self as storage, Catalog, Code, DatasetName, Digest, JournalReport, Layout, MANIFEST, Manifest,
-    Repair, Store, StoreOptions, Version, read_catalog, verify_snapshot,
+    self as storage, AuditHead, AuditReport, Catalog, Code, DatasetName, Digest, JournalReport,
+    Layout, MANIFEST, Manifest, Repair, Store, StoreOptions, Version, read_catalog,
+    verify_snapshot,
 };
 
 use super::exit::{Exit, Failure};
@@ -86,6 +87,12 @@ pub(crate) fn repair(dir: &Path, cut: bool) -> Result<Repair, Failure> {
     find_journal(dir)?;
     let repair = if cut { storage::repair(dir) } else { storage::repair_plan(dir) };
     Ok(repair?)
+}
+
+/// What can be said of the audit of the data directory `dir`, also beside a server that runs.
+pub(crate) fn verify_audit(dir: &Path, noted: &[AuditHead]) -> Result<AuditReport, Failure> {
+    find_journal(dir)?;
+    Ok(storage::verify_audit(dir, noted)?)
 }
 
 /// The snapshots beneath `dir`: itself if it is one, else all versions of a data

@@ -1,5 +1,6 @@
 //! HTTP: the whole route table, and thin handlers behind it.
 
+mod audit;
 mod batch;
 mod canary;
 mod console;
@@ -64,7 +65,8 @@ pub(crate) fn service(app: &AppState) -> Service {
 /// Every route there is.
 fn router(app: &AppState) -> Router {
     let (metrics, access) = (Arc::clone(&app.metrics), Arc::clone(&app.access));
-    let edge = edge::Edge::new(metrics, access, app.config.max_uri_bytes.as_usize());
+    let edge = edge::Edge::new(metrics, access, app.config.max_uri_bytes.as_usize())
+        .with_audit(app.audit.clone());
     Router::new()
         // Reads.
         .route("/v1/datasets/{dataset}/keys/{key}", get(read::get_key))
@@ -102,6 +104,7 @@ fn router(app: &AppState) -> Router {
         .route("/v1/datasets/{dataset}/release", post(operations::release))
         .route("/v1/activate", post(together::activate))
         .route("/v1/webhooks/test", post(webhooks::test))
+        .route("/v1/audit", get(audit::audit))
         .route(
             "/v1/datasets/{dataset}/canary",
             get(canary::get).put(canary::put).delete(canary::delete),

@@ -106,6 +106,9 @@ operations! {
 
     post "/v1/webhooks/test" "operations" "testWebhooks": "Send a test notice to every receiver of webhooks, and say what came of each",
         takes [], body None, gives [("200", "Each receiver was tried once")] "WebhookTests";
+    get "/v1/audit" "operations" "getAudit": "List what was changed, refused and denied, newest first, a JSON object a line",
+        takes ["audit_since", "audit_until", "audit_dataset", "audit_actor", "audit_kind", "limit", "audit_cursor"], body None,
+        gives [("200", "One page; `Tidetable-Audit-Head` says where both chains stand")] "application/x-ndjson";
     get "/v1/datasets/{dataset}/series" "operations" "getSeries": "Look at how a dataset was read in each minute of the last day, and is read now",
         takes ["minutes"], body None, gives [("200", "One entry for each minute that is over, oldest first, and what happened in them")] "Series";
     get "/v1/series" "operations" "listSeries": "Look at how every dataset is read now, by name",
@@ -196,7 +199,10 @@ impl Operation {
             }
             responses.insert((*status).to_owned(), response);
         }
-        responses.insert("default".to_owned(), json!({ "$ref": "#/components/responses/Problem" }));
+        for status in self.refusals().into_iter().flatten() {
+            let problem = json!({ "$ref": "#/components/responses/Problem" });
+            responses.entry(*status).or_insert(problem);
+        }
         let mut described = json!({
             "tags": [self.tag], "operationId": self.id, "summary": self.summary,
             "parameters": parameters, "responses": responses,
@@ -209,7 +215,31 @@ impl Operation {
         }
         described
     }
+
+    /// The statuses of its errors. All that can be answered are named, and no `default`: an answer
+    /// with another status is a fault, of this document or of the server.
+    fn refusals(&self) -> [&'static [&'static str]; 4] {
+        let of = |does: bool, statuses: &'static [&'static str]| if does { statuses } else { &[] };
+        let names = self.path.contains("{dataset}") || self.method == "post";
+        let long = self.tag == "reads";
+        [
+            OF_ALL,
+            of(names, OF_NAMES),
+            of(long, OF_LONG_ANSWERS),
+            of(self.method != "get", OF_CHANGES),
+        ]
+    }
 }
+
+/// Errors of any request: one that is strange, that the caller may not send, or whose path or head is
+/// too long; too many requests; the server's own failing, and its stopping.
+const OF_ALL: &[&str] = &["400", "401", "403", "414", "429", "431", "500", "503"];
+/// Of what names a dataset, a version or a key: it is not there, or not any more.
+const OF_NAMES: &[&str] = &["404", "410"];
+/// Of what gives an answer as long as is asked for.
+const OF_LONG_ANSWERS: &[&str] = &["413"];
+/// Of what has a body, or changes something.
+const OF_CHANGES: &[&str] = &["408", "409", "413", "415", "422", "507"];
 
 /// A schema's name as JSON of that shape, a media type as bytes.
 fn content(shape: &str) -> Value {

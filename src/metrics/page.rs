@@ -68,6 +68,8 @@ fn write_server(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
     }
     let webhooks = metrics.webhooks.each().map(|(what, n)| (vec![("outcome", what.to_owned())], n));
     page.counters("webhooks", "Notices by outcome; failed counts attempts", webhooks)?;
+    let audit = metrics.audit.each().map(|(what, n)| (vec![("outcome", what.to_owned())], n));
+    page.counters("audit_lines", "Lines of the audit log by outcome", audit)?;
     page.gauge("journal_bytes", "Length of the journal", metrics.journal_bytes.load(Relaxed))?;
     if let Some(bytes) = resident_bytes() {
         page.gauge("memory_bytes", "Memory of this process in RAM", bytes)?;

@@ -55,6 +55,13 @@ pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Gives the file at `from` the second name `to`, and syncs the directory of that.
+pub(crate) fn link(from: &Path, to: &Path) -> Result<()> {
+    fs::hard_link(from, to)
+        .map_err(|e| Error::io(&format!("link {} to this", name_of(from)), to, e))?;
+    sync_parent(to)
+}
+
 /// Makes the directory `path` and those above it, and syncs each parent in which it made
 /// one. A directory that is there already is fine.
 pub(crate) fn create_dir_all(path: &Path) -> Result<()> {

@@ -5,6 +5,9 @@
 //!   LOCK                               one process per data directory (flock)
 //!   journal                            what happened, and so what is served
 //!   watches                            what watches of new versions have seen so far; may be lost
+//!   audit/
+//!     changes-<first event>.journal    journals that checkpoints have folded, as they were
+//!     log-<first line>.jsonl           what was refused and denied
 //!   staging/<dataset>.<version>/       parts and builds in progress of one push
 //!     parts/                           what was received
 //!     build-<n>/                       one attempt to build; sorted runs beneath it
@@ -38,6 +41,9 @@ const DB_TMP: &str = "db.tmp";
 const PARTS: &str = "parts";
 const KEPT: &str = "journal.before-cut-";
 const CUT: &str = "cut-";
+const AUDIT: &str = "audit";
+const FOLDED: (&str, &str) = ("changes-", ".journal");
+const LOG: (&str, &str) = ("log-", ".jsonl");
 
 /// The paths of one data directory.
 #[derive(Clone, Debug)]
@@ -67,6 +73,11 @@ impl Layout {
 
     pub(crate) fn watches(&self) -> PathBuf {
         self.root.join("watches")
+    }
+
+    /// What is kept for the audit alone.
+    pub(crate) fn audit(&self) -> PathBuf {
+        self.root.join(AUDIT)
     }
 
     pub(crate) fn staging(&self) -> PathBuf {
@@ -124,6 +135,40 @@ pub(crate) fn kept_journal(bytes: usize, attempt: u32) -> String {
 pub(crate) fn is_kept_journal(name: &str) -> bool {
     let rest = name.strip_prefix(KEPT);
     rest.is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit() || b == b'-'))
+}
+
+/// [`Layout::audit`] of the directory of that journal.
+pub(crate) fn audit_beside(journal: &Path) -> PathBuf {
+    journal.with_file_name(AUDIT)
+}
+
+/// The name of a folded journal whose first event is that one; the first try, or a later one if
+/// another has that name.
+pub(crate) fn folded_journal(first: u64, attempt: u32) -> String {
+    let (before, after) = FOLDED;
+    match attempt {
+        0 | 1 => format!("{before}{first:020}{after}"),
+        n => format!("{before}{first:020}-{n}{after}"),
+    }
+}
+
+/// What [`folded_journal`] made that name of.
+pub(crate) fn folded_of(name: &str) -> Option<(u64, u32)> {
+    let number = name.strip_prefix(FOLDED.0)?.strip_suffix(FOLDED.1)?;
+    let (first, attempt) = number.split_once('-').unwrap_or((number, "1"));
+    let found = (first.parse().ok()?, attempt.parse().ok()?);
+    (folded_journal(found.0, found.1) == name).then_some(found)
+}
+
+/// The name of the file of the audit log that begins with that line.
+pub(crate) fn audit_log(first: u64) -> String {
+    format!("{}{first:020}{}", LOG.0, LOG.1)
+}
+
+/// What [`audit_log`] made that name of.
+pub(crate) fn audit_log_of(name: &str) -> Option<u64> {
+    let first = name.strip_prefix(LOG.0)?.strip_suffix(LOG.1)?.parse().ok()?;
+    (audit_log(first) == name).then_some(first)
 }
 
 /// Whether a directory of that name is where a repair sets things aside.
@@ -200,6 +245,13 @@ mod tests {
             assert!(is_kept_journal(&good), "{good}");
         }
         assert!(!is_kept_journal("journal.before-cut-9.tmp") && !is_kept_journal("journal"));
+        for made in [(1, 1), (u64::MAX, 7)] {
+            assert_eq!(folded_of(&folded_journal(made.0, made.1)), Some(made));
+        }
+        assert_eq!(audit_log_of(&audit_log(17)), Some(17));
+        for bad in ["changes-1.journal", "log-.jsonl", "changes-00000000000000000001.journal.tmp"] {
+            assert!(folded_of(bad).is_none() && audit_log_of(bad).is_none(), "{bad}");
+        }
         assert!(is_cut("cut-12") && !is_cut("cut-") && !is_cut("cut-x") && !is_cut("datasets"));
     }
 }

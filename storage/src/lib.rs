@@ -46,6 +46,8 @@ mod catalog;
 
 mod journal;
 
+mod audit;
+
 mod store;
 
 // The read path.
@@ -91,6 +93,10 @@ mod error;
 mod testing;
 
 pub use assignment::Assignment;
+pub use audit::{
+    AuditHead, AuditLog, AuditReport, Change, ChangeFilter, LogLimits, Moves, is_unsafe, line_of,
+    newest_changes, newest_log_lines, verify_audit,
+};
 pub use background::give_way;
 pub use builder::{BuildOptions, Builder};
 pub use catalog::{

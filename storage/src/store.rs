@@ -39,6 +39,7 @@ pub use together::NotTogether;
 
 use crate::catalog::{Catalog, Keep};
 use crate::config::DatasetConfig;
+use crate::digest::Digest;
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::event::{Cause, Event, Millis};
@@ -141,6 +142,12 @@ impl Store {
     /// for nobody.
     pub fn journal_state(&self) -> (u64, bool) {
         (self.journal_bytes.load(Ordering::Relaxed), self.journal_suspect.load(Ordering::Relaxed))
+    }
+
+    /// The number of the last change and the chain of all changes, for the audit. Waits for a
+    /// change that is under way.
+    pub fn changes_head(&self) -> (u64, Digest) {
+        self.writer().journal.head()
     }
 
     /// Snapshots that are open: those of versions that were read since the start and are kept,

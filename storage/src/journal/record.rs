@@ -13,6 +13,7 @@ use bincode::Options;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::digest::Digest;
 use crate::event::{Cause, Event};
 
 /// Bytes before the body.
@@ -27,8 +28,12 @@ pub(super) const MAX_BODY: u32 = 1 << 30;
 pub(crate) enum Record {
     /// Something that happened.
     Event(Box<Cause>, Box<Event>),
-    /// The whole catalogue up to here, as JSON: nothing before it needs to be kept.
-    Checkpoint(String),
+    /// The whole catalogue up to here, as JSON: nothing before it is needed to serve.
+    Checkpoint {
+        catalog: String,
+        /// The chain of the last event in it, for the audit; versions before this one kept none.
+        chain: Option<Digest>,
+    },
 }
 
 const CHECKPOINT: u16 = 1;
@@ -82,7 +87,10 @@ impl Record {
     pub(super) fn frame(&self, seq: u64) -> Vec<u8> {
         let body = match self {
             Self::Event(cause, event) => encode_event(cause, event),
-            Self::Checkpoint(json) => encode((CHECKPOINT, 1u16, json)),
+            Self::Checkpoint { catalog, chain: None } => encode((CHECKPOINT, 1u16, catalog)),
+            Self::Checkpoint { catalog, chain: Some(chain) } => {
+                encode((CHECKPOINT, 2u16, catalog, chain.as_bytes()))
+            }
         };
         let len = u32::try_from(body.len()).expect("a body is far below 4 GiB");
         let mut bytes = Vec::with_capacity(HEAD + body.len() + TAIL);
@@ -99,11 +107,17 @@ impl Record {
         let head = body.get(..4).ok_or("the body is shorter than its kind")?;
         let kind = u16::from_le_bytes([head[0], head[1]]);
         let version = u16::from_le_bytes([head[2], head[3]]);
-        if (kind, version) == (CHECKPOINT, 1) {
-            let (_, _, json): (u16, u16, String) = decode(body)?;
-            return Ok(Self::Checkpoint(json));
+        match (kind, version) {
+            (CHECKPOINT, 1) => {
+                let (_, _, catalog): (u16, u16, String) = decode(body)?;
+                Ok(Self::Checkpoint { catalog, chain: None })
+            }
+            (CHECKPOINT, 2) => {
+                let (_, _, catalog, chain): (u16, u16, String, [u8; 32]) = decode(body)?;
+                Ok(Self::Checkpoint { catalog, chain: Some(Digest::from_bytes(chain)) })
+            }
+            _ => decode_event(kind, version, body),
         }
-        decode_event(kind, version, body)
     }
 }
 
@@ -278,10 +292,14 @@ mod tests {
         Record::Event(Box::new(cause), Box::new(event))
     }
 
+    fn checkpoint(catalog: &str, chain: Option<Digest>) -> Record {
+        Record::Checkpoint { catalog: catalog.to_owned(), chain }
+    }
+
     fn one_of_every_record() -> Vec<Record> {
         let events = one_of_every_kind().into_iter().zip(1..);
         let events = events.map(|(event, n)| record_of(event, n));
-        let checkpoint = Record::Checkpoint("{\"datasets\":{},\"seq\":0}".to_owned());
+        let checkpoint = checkpoint("{\"datasets\":{},\"seq\":0}", None);
         events.chain([checkpoint]).collect()
     }
 
@@ -321,7 +339,9 @@ mod tests {
             (36, Event::TokenCreated(token)),
             (37, Event::TokenRevoked(TokenRevoked { id })),
         ];
-        later.into_iter().map(|(kind, event)| (kind, record_of(event, kind))).collect()
+        let later = later.into_iter().map(|(kind, event)| (kind, record_of(event, kind)));
+        let chained = checkpoint("{\"datasets\":{},\"seq\":0}", Some(Digest::of(b"chain")));
+        later.chain([(1, chained)]).collect()
     }
 
     fn numbered_records() -> Vec<(u64, Record)> {
@@ -401,7 +421,7 @@ mod tests {
 
     #[test]
     fn a_newer_kind_is_named_not_guessed() {
-        let mut bytes = Record::Checkpoint("{}".to_owned()).frame(1);
+        let mut bytes = checkpoint("{}", None).frame(1);
         bytes[HEAD] = 99;
         let text = Record::decode(&bytes[HEAD..bytes.len() - TAIL]).unwrap_err();
         assert!(text.contains("kind 99"), "{text}");

@@ -12,7 +12,7 @@ use crate::catalog::{Catalog, Dataset, State};
 use crate::durable;
 use crate::error::{Code, Error, Result};
 use crate::event::{Cause, Event, Failed};
-use crate::journal::{Journal, Record};
+use crate::journal::{self, Journal, Record};
 use crate::layout::Layout;
 use crate::live::{Live, Opener};
 use crate::lock;
@@ -233,7 +233,7 @@ pub(super) fn by_the_server() -> Cause {
 pub(super) fn fold(catalog: &mut Catalog, journal: &Path, seq: u64, record: Record) -> Result<()> {
     match record {
         Record::Event(cause, event) => catalog.apply(seq, &cause, &event),
-        Record::Checkpoint(json) => {
+        Record::Checkpoint { catalog: json, .. } => {
             *catalog = serde_json::from_str(&json).map_err(|e| {
                 let text = "the checkpoint in the journal is not one this Tidetable can read";
                 Error::new(Code::UnknownFormat, text).at(journal).because(e)
@@ -244,16 +244,21 @@ pub(super) fn fold(catalog: &mut Catalog, journal: &Path, seq: u64, record: Reco
 }
 
 fn refuse_data_without_journal(layout: &Layout, versions: &Versions) -> Result<()> {
-    let journal = layout.journal();
-    let there = journal.try_exists().map_err(|e| Error::io("look for the journal", &journal, e))?;
+    let path = layout.journal();
+    let there = path.try_exists().map_err(|e| Error::io("look for the journal", &path, e))?;
     let pushed = || versions.staged().map(|staged| staged.iter().any(|(push, _)| push.is_some()));
-    if there || (versions.list()?.is_empty() && !pushed()?) {
+    if there {
         return Ok(());
     }
-    let text = "there are versions or parts of them in the data directory but no journal: it was lost. Starting \
-                anew would remove them, so nothing was done. Restore the journal from a backup, \
+    // Numbers of changes would come again, too, which those that were kept for the audit have.
+    let kept = journal::folded_files(&path)?;
+    if versions.list()?.is_empty() && !pushed()? && kept.is_empty() {
+        return Ok(());
+    }
+    let text = "there are versions, parts of them, or earlier changes in the data directory but no journal: it was lost. \
+                Starting anew would remove them, so nothing was done. Restore the journal from a backup, \
                 or move the directory away";
-    Err(Error::new(Code::JournalCorrupt, text).at(journal))
+    Err(Error::new(Code::JournalCorrupt, text).at(path))
 }
 
 fn older_journal(dataset: &DatasetName, version: Version, path: &Path) -> Error {

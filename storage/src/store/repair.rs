@@ -297,7 +297,7 @@ impl Plan {
                     .iter()
                     .find(|swap| swap.dataset == *name)
                     .map(|swap| swap.to),
-                Record::Checkpoint(_) => None,
+                Record::Checkpoint { .. } => None,
             });
             let missing = |v| !is_whole(&self.layout.version(name, v));
             self.repair.standing.push(Standing {
