@@ -21,6 +21,7 @@ mod a_second_server_on_a_directory_is_refused;
 mod a_stopped_server_finishes_what_it_began;
 mod a_swap_under_load_mixes_nothing;
 mod a_version_that_does_worse_is_rolled_back;
+mod an_erased_key_is_given_by_no_version;
 mod an_upload_in_parts_is_one_push;
 mod bad_input_is_refused_and_nothing_is_lost;
 mod every_metric_is_in_the_table;

@@ -15,7 +15,7 @@ mod given;
 
 use std::path::{Path, PathBuf};
 
-use crate::catalog::{Catalog, State};
+use crate::catalog::{Catalog, Entry, State};
 use crate::config::DatasetConfig;
 use crate::durable;
 use crate::error::Result;
@@ -153,6 +153,7 @@ impl Plan {
         let behind = there.numbers().any(|(d, v)| !plan.catalog.was_admitted(d, v));
         // Without either, what nobody owns was left by a crash, as a start expects it.
         let all = damaged || behind;
+        plan.erase_again(&salvaged);
         plan.use_up(&salvaged, all.then_some(&there))?;
         if all {
             plan.settle(&there);
@@ -161,6 +162,18 @@ impl Plan {
         }
         plan.stand(&salvaged);
         Ok(plan)
+    }
+
+    /// What was erased stays so, as far as it can be read.
+    fn erase_again(&mut self, salvaged: &Salvaged) {
+        for (_, record) in &salvaged.records {
+            if let Record::Event(cause, event) = record
+                && event.scopes().is_some()
+            {
+                self.catalog.apply(self.catalog.seq() + 1, cause, event);
+                self.records.push(Record::Event(cause.clone(), event.clone()));
+            }
+        }
     }
 
     /// No number that was or may have been given comes again.
@@ -225,7 +238,7 @@ impl Plan {
                     failing.push(push);
                 } else if entry.state.has_files()
                     && dataset.current != Some(version)
-                    && !is_whole(&self.layout.version(name, version))
+                    && !is_whole(&entry.place(&self.layout, name, version))
                 {
                     gone.push(push);
                 }
@@ -262,8 +275,11 @@ impl Plan {
     fn set_aside(&mut self, there: Directories) {
         let state = |d: &DatasetName, v| self.catalog.entry(d, v).ok().map(|entry| entry.state);
         for (dataset, version, path) in there.versions {
-            if !state(&dataset, version).is_some_and(State::has_files) {
-                let to = self.aside.join(dataset.as_str()).join(version.to_string());
+            let entry = self.catalog.entry(&dataset, version).ok();
+            let is_its = |e: &Entry| path == e.place(&self.layout, &dataset, version);
+            if !entry.is_some_and(|e| e.state.has_files() && is_its(e)) {
+                let name = path.file_name().unwrap_or_default();
+                let to = self.aside.join(dataset.as_str()).join(name);
                 self.repair.set_aside.push((path, to));
             }
         }
@@ -286,7 +302,8 @@ impl Plan {
                     .map(|swap| swap.to),
                 Record::Checkpoint(_) => None,
             });
-            let missing = |v| !is_whole(&self.layout.version(name, v));
+            let place = |v| dataset.versions.get(&v).map(|e| e.place(&self.layout, name, v));
+            let missing = |v| !place(v).is_some_and(|place| is_whole(&place));
             self.repair.standing.push(Standing {
                 dataset: name.clone(),
                 current: dataset.current,
