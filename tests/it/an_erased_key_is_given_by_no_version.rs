@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::a_full_disk_fails_the_push_alone::{ON_A_SMALL_DISK, namespace};
 use crate::harness::{Server, eventually, tidetable};
 use crate::http::Reply;
 
@@ -281,4 +282,34 @@ fn the_command_line_erases_lists_and_lifts() {
     let (code, text) = run(&["erase", "--all-datasets", "--keys-from", &file, "--reason", "x"]);
     assert!(code == 0 && text.starts_with("all datasets: 2 keys erased"), "{text}");
     is_gone(server.get(D, "learner-02"));
+}
+
+#[test]
+fn a_disk_without_room_refuses_the_rewriting_and_not_the_erasure() {
+    let Some(namespace) = namespace() else {
+        eprintln!("SKIPPED: no right to mount a tmpfs in a namespace of our own");
+        return;
+    };
+    let server = Server::start_on_mount(&namespace, ON_A_SMALL_DISK);
+    server.pushed(D, &rows(1));
+    // Of 128 MiB less than the reserve of 64 is left. The mount is seen through its process.
+    let mount = server.data();
+    let filler = format!("/proc/{}/root{}", server.pid().as_raw_nonzero(), mount.display());
+    let filler = Path::new(&filler).parent().unwrap().join("filler");
+    std::fs::write(&filler, vec![1; 70 << 20]).unwrap();
+    let now = json!({ "keys": [GONE], "datasets": [D], "reason": "request 1177", "now": true });
+    let standing = || server.get_path("/v1/erase").expect(200).json();
+    for _ in 0..2 {
+        server.post("/v1/erase", &now).expect(200);
+        is_gone(server.get(D, GONE));
+        eventually("the rewriting is refused", || standing()["failed"] != json!([]));
+        let refused = &standing()["failed"][0];
+        assert_eq!((&refused["version"], &refused["code"]), (&json!(1), &json!("disk_full")));
+        assert_eq!(standing()["erasures"][0]["held_by"][0]["version"], 1);
+    }
+    std::fs::remove_file(&filler).unwrap();
+    server.post("/v1/erase", &now).expect(200);
+    eventually("it is rewritten", || standing()["erasures"][0]["held_by"] == json!([]));
+    assert_eq!(standing()["failed"], json!([]));
+    is_gone(server.get(D, GONE));
 }
