@@ -11,6 +11,7 @@ mod looker;
 mod metrics;
 mod outbound;
 mod pushes;
+mod rewrites;
 mod series;
 mod serve;
 mod server;

@@ -222,6 +222,8 @@ pub(crate) struct DatasetMetrics {
     batches: OnceLock<Box<[BatchCounts; SHARDS]>>,
     pushes: [AtomicU64; PushOutcome::ALL.len()],
     push_times: Mutex<PushTimes>,
+    /// Rows that pushes left out, since their keys are erased.
+    erased_rows: AtomicU64,
     happened: Happenings,
     versions: AtomicU64,
     disk_bytes: AtomicU64,
@@ -299,6 +301,11 @@ impl DatasetMetrics {
         let mut times = self.push_times.lock().unwrap_or_else(PoisonError::into_inner);
         times.buckets[at.unwrap_or(PUSH_BOUNDS_S.len())] += 1;
         times.sum += seconds;
+    }
+
+    /// A push left out so many rows of erased keys.
+    pub(crate) fn left_out(&self, erased_rows: u64) {
+        self.erased_rows.fetch_add(erased_rows, Relaxed);
     }
 
     /// The data of a push did not arrive, so there was nothing to build.

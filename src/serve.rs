@@ -65,6 +65,7 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     let service = http::service(&app);
     let ended = server::serve(listening, &service, &limits, &metrics, &stop)?;
     app.pushes.stop();
+    app.rewrites.stop();
     sweeping.stop();
     looking.stop();
     sampling.stop();

@@ -12,6 +12,7 @@ use crate::audit::Audit;
 use crate::config::ServeConfig;
 use crate::metrics::{CanaryServed, Freshness, Metrics, Served};
 use crate::pushes::Pushes;
+use crate::rewrites::Rewrites;
 use crate::series::Series;
 use crate::server::Stop;
 use crate::sweeper::Broom;
@@ -54,6 +55,8 @@ pub(crate) struct App {
     pub(crate) receiving: Semaphore,
     /// What is seen of versions that were activated lately.
     pub(crate) watches: Watches,
+    /// Versions that are rewritten without erased keys.
+    pub(crate) rewrites: Rewrites,
     /// Held by the one comparison of versions that runs.
     pub(crate) comparing: tokio::sync::Mutex<()>,
     /// Set once every current version was opened, or could not be.
@@ -90,6 +93,7 @@ impl App {
             webhooks,
             watches,
             receiving,
+            rewrites: Rewrites::default(),
             comparing,
             opened,
         }

@@ -63,7 +63,7 @@ pub(crate) enum KeyEncoding {
 }
 
 impl KeyEncoding {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Utf8 => "utf8",
             Self::Base64url => "base64url",

@@ -5,8 +5,8 @@
 //! ([`offline`]), prints its result to standard output ([`output`]) and ends with an
 //! exit code ([`exit`]).
 //!
-//! Absent on purpose: no command keeps state between two runs, none asks a question, and
-//! none retries what is not safe to repeat.
+//! Absent on purpose: no command keeps state between two runs, none asks a question but
+//! `erase` on a terminal, and none retries what is not safe to repeat.
 
 mod api;
 mod client;
@@ -27,6 +27,7 @@ mod datasets;
 mod delete;
 mod demo;
 mod diff;
+mod erase;
 mod get;
 mod history;
 mod hold;
@@ -189,6 +190,7 @@ enum Command {
     Hold(hold::HoldArgs),
     Release(release::ReleaseArgs),
     Delete(delete::DeleteArgs),
+    Erase(erase::EraseArgs),
     Config(config::ConfigArgs),
     Token(token::TokenArgs),
     Verify(verify::VerifyArgs),
@@ -253,6 +255,7 @@ impl Cli {
             Command::Hold(args) => hold::run(args, &asked),
             Command::Release(args) => release::run(args, &asked),
             Command::Delete(args) => delete::run(args, &asked),
+            Command::Erase(args) => erase::run(args, &asked),
             Command::Config(args) => config::run(args, &asked),
             Command::Token(args) => token::run(args, &asked),
             Command::Verify(args) => verify::run(args, &asked),
@@ -358,6 +361,10 @@ mod tests {
             "canary recs --abort --reason y",
             "promote recs --reason y",
             "delete recs 4",
+            "erase recs 4 -7 --reason x",
+            "erase --all-datasets 4 --now --yes --reason x",
+            "erase recs --keys-from - --lift --reason x",
+            "erase --list",
             "config recs retain=5 gates.min_records=10",
             "history recs --key -7",
             "audit",
@@ -405,6 +412,9 @@ mod tests {
             "activate recs=4 facts 2",
             "activate recs=4 recs=5",
             "delete recs",
+            "erase recs 4",
+            "erase recs 4 --now --lift --reason x",
+            "erase recs 4 --list",
             "config recs retain",
             "repair",
             "token",

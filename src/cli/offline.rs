@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tidetable_storage::{
     self as storage, AuditHead, AuditReport, Catalog, Code, DatasetName, Digest, JournalReport,
     Layout, MANIFEST, Manifest, Repair, Store, StoreOptions, Version, read_catalog,
-    verify_snapshot,
+    verify_snapshot, version_of,
 };
 
 use super::exit::{Exit, Failure};
@@ -57,7 +57,8 @@ pub(crate) fn verify(stored: &Stored, progress: &mut dyn FnMut(u64)) -> Result<W
 pub(crate) fn is_still_owned(dir: &Path, stored: &Stored) -> bool {
     let Some((dataset, version)) = &stored.version else { return true };
     let Ok((catalog, _)) = read_catalog(dir) else { return true };
-    digest_of(&catalog, dataset, *version).is_some()
+    // One that was rewritten meanwhile is another.
+    digest_of(&catalog, dataset, *version) == stored.digest
 }
 
 fn find_journal(dir: &Path) -> Result<PathBuf, Failure> {
@@ -120,13 +121,18 @@ pub(crate) fn contents(dir: &Path) -> Result<Contents, Failure> {
     let mut found = directories(dir)?;
     for (name, dataset) in catalog.datasets() {
         let owned = dataset.versions.iter().filter(|(_, entry)| entry.state.has_files());
-        found.extend(owned.map(|(version, _)| (name.clone(), *version)));
+        found.extend(owned.map(|(version, entry)| (name.clone(), *version, entry.generation)));
     }
-    let stored = |(dataset, version): (DatasetName, Version)| Stored {
-        name: format!("{dataset} {version}"),
-        dir: layout.version(&dataset, version),
-        digest: digest_of(&catalog, &dataset, version),
-        version: Some((dataset, version)),
+    let stored = |(dataset, version, generation): (DatasetName, Version, u32)| {
+        let its = catalog.entry(&dataset, version).map(|entry| entry.generation);
+        let is_its = its.is_ok_and(|its| its == generation);
+        let rewritten = if generation == 0 { String::new() } else { format!(".{generation}") };
+        Stored {
+            name: format!("{dataset} {version}{rewritten}"),
+            dir: layout.generation(&dataset, version, generation),
+            digest: digest_of(&catalog, &dataset, version).filter(|_| is_its),
+            version: Some((dataset, version)),
+        }
     };
     Ok(Contents { journal: Some(journal), snapshots: found.into_iter().map(stored).collect() })
 }
@@ -138,12 +144,12 @@ fn digest_of(catalog: &Catalog, dataset: &DatasetName, version: Version) -> Opti
 }
 
 /// The versions that there are directories of, whoever owns them.
-fn directories(dir: &Path) -> Result<BTreeSet<(DatasetName, Version)>, Failure> {
+fn directories(dir: &Path) -> Result<BTreeSet<(DatasetName, Version, u32)>, Failure> {
     let mut found = BTreeSet::new();
     for dataset in names_in(&dir.join("datasets"))?.iter().flat_map(|n| DatasetName::parse(n)) {
         let versions = names_in(&dir.join("datasets").join(dataset.as_str()))?;
-        let versions = versions.iter().flat_map(|name| Version::parse(name));
-        found.extend(versions.map(|version| (dataset.clone(), version)));
+        let versions = versions.iter().filter_map(|name| version_of(name));
+        found.extend(versions.map(|(version, generation)| (dataset.clone(), version, generation)));
     }
     Ok(found)
 }

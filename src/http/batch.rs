@@ -252,7 +252,7 @@ impl Batch {
         }
         let mut out = Vec::with_capacity(512 * decoded.len());
         out.extend_from_slice(format!("{{\"version\":{version},\"results\":[").as_bytes());
-        let mut hits = 0;
+        let (mut hits, mut erased) = (0, 0);
         self.snapshot
             .get_each(&keys(&decoded)?, |number, value| {
                 if number > 0 {
@@ -262,7 +262,11 @@ impl Batch {
                 let key = &self.keys[number];
                 serde_json::to_writer(&mut out, key).expect("a text can be written to memory");
                 match value {
-                    None => out.extend_from_slice(b",\"found\":false}"),
+                    None => {
+                        // That is no miss: nobody could find it.
+                        erased += u64::from(self.snapshot.is_erased(&decoded[number]));
+                        out.extend_from_slice(b",\"found\":false}");
+                    }
                     Some(value) => {
                         hits += 1;
                         out.extend_from_slice(b",\"found\":true,");
@@ -275,7 +279,7 @@ impl Batch {
             })
             .map_err(|problem: Problem| problem.in_version(version))?;
         out.push(b']');
-        Ok(Results { out, hits, misses: decoded.len() as u64 - hits })
+        Ok(Results { out, hits, misses: decoded.len() as u64 - hits - erased })
     }
 
     fn decoded(&self) -> Answer<Vec<Cow<'_, [u8]>>> {

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
-use tidetable_storage::{Code, DatasetConfig, Error, Gates, Happened, Opened};
+use tidetable_storage::{Code, DatasetConfig, Error, Gates, Happened, Lease};
 
 use super::asked::cause;
 use super::blocking::blocking;
@@ -63,7 +63,7 @@ pub(crate) async fn put(
             let change = |before: Option<&DatasetConfig>| -> Answer<DatasetConfig> {
                 let before = before.cloned().unwrap_or_default();
                 let after = merged(&before, body)?;
-                refuse_unknown_fields(&before.gates, &after.gates, current.as_deref())?;
+                refuse_unknown_fields(&before.gates, &after.gates, current.as_ref())?;
                 refuse_unknown_check(&app, &before.gates, &after.gates)?;
                 Ok(after)
             };
@@ -83,9 +83,9 @@ pub(crate) async fn put(
 
 /// Refuses a gate on a field that the current version does not have: every push would be refused
 /// by it, for a slip of the pen. Gates that were set before stay as they are.
-fn refuse_unknown_fields(before: &Gates, after: &Gates, current: Option<&Opened>) -> Answer<()> {
+fn refuse_unknown_fields(before: &Gates, after: &Gates, current: Option<&Lease>) -> Answer<()> {
     let Some(current) = current else { return Ok(()) };
-    let Some(profile) = current.manifest().profile.as_ref() else { return Ok(()) };
+    let Some(profile) = current.profile() else { return Ok(()) };
     let is_known = |field: &str| {
         profile.fields.contains_key(field) || before.fields_named().any(|known| known == field)
     };

@@ -64,6 +64,12 @@ struct SampleLists {
     changed: Vec<Sample>,
 }
 
+impl SampleLists {
+    fn of([added, removed, changed]: [Vec<Sample>; 3]) -> Self {
+        Self { added, removed, changed }
+    }
+}
+
 /// Compares two kept versions of a dataset.
 pub(crate) async fn diff(
     State(app): State<AppState>,
@@ -93,6 +99,10 @@ pub(crate) async fn diff(
     let is_json = served.is_json;
     let compare = move || compare(&versions, is_json, most, &stopped);
     let (found, fields, samples) = ended(aside(&app, "diff", compare)?).await?;
+    // A large comparison takes minutes, in which a key may have been erased.
+    let served = app.store.live().get(&dataset)?;
+    let samples = samples.map(|samples| samples.in_order(|key| !served.is_erased(key)));
+    let samples = SampleLists::of(samples);
     let Differences { added, removed, changed, equal } = found;
     let shown = DiffResource {
         dataset,
@@ -132,22 +142,22 @@ fn compare(
     is_json: bool,
     most: usize,
     stopped: &AtomicBool,
-) -> Answer<(Differences, FieldCounts, SampleLists)> {
+) -> Answer<(Differences, FieldCounts, [Samples; 3])> {
     let mut fields = ChangedFields::default();
     let [mut added, mut removed, mut changed] = [(); 3].map(|()| Samples::new(most));
-    let found = differences(from, to, |compared| {
+    let found = differences(from.view(), to.view(), |compared| {
         if stopped.load(Relaxed) {
             return Err(Problem::new(Fault::Internal, "nobody waits for this comparison"));
         }
         match compared {
             Compared::Added { key, value } => {
-                added.offer(|| Sample::new(is_json, key, None, Some(value)));
+                added.offer(key, || Sample::new(is_json, key, None, Some(value)));
             }
             Compared::Removed { key, value } => {
-                removed.offer(|| Sample::new(is_json, key, Some(value), None));
+                removed.offer(key, || Sample::new(is_json, key, Some(value), None));
             }
             Compared::Changed { key, from, to } => {
-                changed.offer(|| Sample::new(is_json, key, Some(from), Some(to)));
+                changed.offer(key, || Sample::new(is_json, key, Some(from), Some(to)));
                 if is_json {
                     fields.note(from, to);
                 }
@@ -156,6 +166,5 @@ fn compare(
         }
         Ok(())
     })?;
-    let [added, removed, changed] = [added, removed, changed].map(Samples::in_order);
-    Ok((found, fields.counts(), SampleLists { added, removed, changed }))
+    Ok((found, fields.counts(), [added, removed, changed]))
 }

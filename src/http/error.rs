@@ -46,6 +46,8 @@ macro_rules! faults {
 faults! {
     /// The key is not in the version that was read.
     KeyNotFound = "key_not_found" => NOT_FOUND;
+    /// The key was erased: no version gives it, whatever it holds.
+    Erased = "erased" => GONE;
     /// The version was built without a profile.
     ProfileNotFound = "profile_not_found" => NOT_FOUND;
     /// No route has this path.

@@ -6,6 +6,7 @@ mod canary;
 mod console;
 mod datasets;
 mod diff;
+mod erase;
 mod health;
 mod key_history;
 mod operations;
@@ -103,6 +104,8 @@ fn router(app: &AppState) -> Router {
         .route("/v1/datasets/{dataset}/hold", post(operations::hold))
         .route("/v1/datasets/{dataset}/release", post(operations::release))
         .route("/v1/activate", post(together::activate))
+        .route("/v1/erase", get(erase::list).post(erase::erase))
+        .route("/v1/erase/lift", post(erase::lift))
         .route("/v1/webhooks/test", post(webhooks::test))
         .route("/v1/audit", get(audit::audit))
         .route(

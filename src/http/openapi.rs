@@ -104,6 +104,12 @@ operations! {
     post "/v1/datasets/{dataset}/release" "operations" "release": "End a hold, and activate the newest ready version whose push had asked for it",
         takes ["Idempotency-Key"], body Some("ReasonRequest"), gives [("200", "It is released")] "Released";
 
+    get "/v1/erase" "operations" "listErasures": "List erasures, newest first, which versions may still hold their keys, and what is being rewritten",
+        takes ["limit", "cursor"], body None, gives [("200", "One page")] "Erasures";
+    post "/v1/erase" "operations" "erase": "Make every version of any age, also those to come, give these keys no more",
+        takes [], body Some("EraseRequest"), gives [("200", "No version gives them; `held_by` says which may still hold their bytes")] "Erased";
+    post "/v1/erase/lift" "operations" "liftErasure": "Let versions that still have these keys give them again",
+        takes [], body Some("EraseRequest"), gives [("200", "They may be given again")] "EraseLifted";
     post "/v1/webhooks/test" "operations" "testWebhooks": "Send a test notice to every receiver of webhooks, and say what came of each",
         takes [], body None, gives [("200", "Each receiver was tried once")] "WebhookTests";
     get "/v1/audit" "operations" "getAudit": "List what was changed, refused and denied, newest first, a JSON object a line",

@@ -5,7 +5,7 @@
 //! counted and sent is decided where it is for all lookups (`keys.rs`, `read.rs`, `etag.rs`,
 //! `error.rs`), and the bytes are the same, as a test shows. Whatever is not certain here is left
 //! alone, uncounted, and the router sees the request as it came: other routes, other methods,
-//! parameters, errors, versions that are not open, values of no bytes.
+//! parameters, errors, erased keys, versions that are not open, values of no bytes.
 //!
 //! What a lookup needs besides its value is made once for what a dataset serves ([`Ready`]),
 //! and kept by each worker for itself.
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use tidetable_storage::{Datasets, Key, Served, Snapshot, Version};
+use tidetable_storage::{Datasets, Key, Served, Version, View};
 
 use super::arm::{Choice, Reader};
 use super::etag::ETag;
@@ -79,6 +79,10 @@ impl PlainLookups {
         let found = snapshot.get_into(key, &mut self.value).ok()?;
         let took = began.elapsed();
         if found && self.value.is_empty() {
+            return None;
+        }
+        // What is said of that depends on who asks.
+        if !found && snapshot.is_erased(key.as_bytes()) {
             return None;
         }
         let end = End { date: self.date.at(began), last };
@@ -149,9 +153,9 @@ fn decoded<'a>(lookup: &Lookup<'a>) -> Option<Cow<'a, [u8]>> {
 }
 
 /// The snapshot of an arm, if it is open and its files fit.
-fn open<'a>(served: &'a Served, choice: &Choice) -> Option<&'a Snapshot> {
+fn open<'a>(served: &'a Served, choice: &Choice) -> Option<View<'a>> {
     match choice.arm {
-        Arm::Canary => served.canary()?.if_open(),
+        Arm::Canary => served.canary_if_open(),
         _ => served.current_if_open(),
     }
 }

@@ -6,9 +6,7 @@ use axum::extract::State;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tidetable_storage::{
-    FieldProfile, JsonType, Manifest, Numbers, Profile, SampleRecord, Sizes, Version,
-};
+use tidetable_storage::{FieldProfile, JsonType, Numbers, Profile, SampleRecord, Sizes, Version};
 
 use super::blocking::blocking;
 use super::error::{Answer, Fault, Problem};
@@ -65,12 +63,12 @@ pub(crate) async fn profile(
 ) -> Answer<axum::Json<ProfileResource>> {
     let served = app.store.live().get(&dataset)?;
     let shown = blocking(move || {
-        let manifest = served.manifest(version)?;
-        let profile = manifest.profile.as_ref().ok_or_else(|| {
+        let (records, profile) = served.profile(version)?;
+        let profile = profile.ok_or_else(|| {
             let text = format!("version {version} of {dataset} was built without a profile");
             Problem::new(Fault::ProfileNotFound, text).in_version(version)
         })?;
-        let mut shown = ProfileResource::of(version, manifest.records, profile);
+        let mut shown = ProfileResource::of(version, records, &profile);
         if !caller.may(Right::Read, &dataset) {
             shown.withhold_samples();
         }
@@ -80,9 +78,12 @@ pub(crate) async fn profile(
 }
 
 /// The same as JSON, for whoever else judges a version; `None` if it has no profile.
-pub(crate) fn profile_json(version: Version, manifest: &Manifest) -> Option<Value> {
-    let profile = manifest.profile.as_ref()?;
-    let shown = ProfileResource::of(version, manifest.records, profile);
+pub(crate) fn profile_json(
+    version: Version,
+    records: u64,
+    profile: Option<&Profile>,
+) -> Option<Value> {
+    let shown = ProfileResource::of(version, records, profile?);
     Some(serde_json::to_value(shown).expect("numbers, texts and stored JSON can be written"))
 }
 

@@ -13,6 +13,7 @@ use tidetable_storage::{Error, Key, Lease, Served, Version};
 
 use super::arm::{Choice, Reader};
 use super::blocking::blocking;
+use super::erase;
 use super::error::{Answer, Fault, Problem, VERSION_HEADER};
 use super::etag::ETag;
 use super::extract::{dataset_and_key, parse_query};
@@ -47,6 +48,9 @@ pub(crate) async fn get_key(
     let version = snapshot.version();
     let began = Instant::now();
     let found = look_up(snapshot, &key).await?;
+    if matches!(found, Ok(None)) && served.is_erased(&key) {
+        return Err(erase::erased_key(&served, version, &choice));
+    }
     let (took, counted) = (began.elapsed(), counted.arm(choice.arm));
     counted.keys.note(version, &key);
     let value = match found {

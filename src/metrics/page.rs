@@ -136,6 +136,12 @@ fn write_pushes(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
         })
     });
     page.counters("pushes", "Pushes ended, by dataset and outcome", samples)?;
+    let left_out = all.iter().map(|(name, d)| (dataset_label(name), d.erased_rows.load(Relaxed)));
+    page.counters(
+        "erased_rows",
+        "Rows that pushes left out, since their keys are erased",
+        left_out,
+    )?;
     let mut buckets = [0; PUSH_BOUNDS_S.len() + 1];
     let mut seconds = 0.0;
     for (_, dataset) in &all {

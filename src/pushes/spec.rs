@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use tidetable_storage::{Compression, Digest};
+use tidetable_storage::{Compression, Digest, ErasedKeys};
 
 use super::Progress;
 use crate::ingest::RowOptions;
@@ -19,6 +19,9 @@ pub(super) struct BuildSpec {
     pub(super) options: RowOptions,
     /// How records are compressed.
     pub(super) compression: Compression,
+    /// The keys whose rows are left out, if any are. It goes no other way than the pipe that this
+    /// is written to.
+    pub(super) erased: Option<ErasedKeys>,
     /// Where to build: a directory that is not there yet.
     pub(super) out: PathBuf,
     /// Bytes of memory for sorting.
@@ -62,6 +65,8 @@ pub(super) struct Built {
     pub(super) duplicates_dropped: u64,
     /// Rows left out because `on_duplicate` chose another, or beyond `limit`.
     pub(super) others_dropped: u64,
+    /// Rows left out because their keys are erased.
+    pub(super) erased_dropped: u64,
     /// The most memory that the process had resident, in bytes; 0 if the system does not
     /// say.
     pub(super) peak_memory_bytes: u64,

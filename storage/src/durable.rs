@@ -9,8 +9,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "the one module that may sync and rename")]
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -86,11 +87,28 @@ pub(crate) fn create_dir_all(path: &Path) -> Result<()> {
 /// Puts a file with `bytes` at `path`, whole or not at all: written beside it, synced,
 /// and renamed. A file that is there already is replaced.
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_as(path, bytes, 0o666)
+}
+
+/// The same, of what nobody but the owner may read.
+pub(crate) fn write_new_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_as(path, bytes, 0o600)
+}
+
+fn write_as(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".tmp");
     let beside = Path::new(&beside);
+    // What a crash has left there would keep its mode.
+    let _ = fs::remove_file(beside);
     let written = (|| {
-        let mut file = File::create(beside).map_err(|e| Error::io("make the file", beside, e))?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .open(beside)
+            .map_err(|e| Error::io("make the file", beside, e))?;
         file.write_all(bytes).map_err(|e| Error::io("write the file", beside, e))?;
         step("file.written");
         sync_file(&file, beside)?;

@@ -105,6 +105,8 @@ codes! {
     NothingToRollBackTo = "nothing_to_roll_back_to" => Conflict,
     /// The version is being served, also as a canary, or is the one a rollback would go to.
     VersionInUse = "version_in_use" => Conflict,
+    /// None of the keys is erased there.
+    NotErased = "not_erased" => Conflict,
     /// The dataset is not held.
     NotHeld = "not_held" => Conflict,
     /// The token was revoked before; nothing was changed.
@@ -133,6 +135,8 @@ codes! {
     DirectoryUnsafe = "directory_unsafe" => Conflict,
     /// Written by a newer Tidetable than this one.
     UnknownFormat = "unknown_format" => Corrupt,
+    /// The file by which erased keys are known is lost; nothing is served without it.
+    ErasureKeyLost = "erasure_key_lost" => Corrupt,
     /// The operating system refused an operation on a file.
     IoFailed = "io_failed" => Io,
     /// Records were added out of order: a fault in this program.

@@ -80,6 +80,11 @@ impl Layout {
         self.root.join(AUDIT)
     }
 
+    /// What erased keys are known by.
+    pub(crate) fn erasure_key(&self) -> PathBuf {
+        self.root.join("erasure-key")
+    }
+
     pub(crate) fn staging(&self) -> PathBuf {
         self.root.join("staging")
     }
@@ -116,10 +121,34 @@ impl Layout {
         self.datasets().join(dataset.as_str())
     }
 
-    /// A published version.
+    /// A version as it was published.
     pub fn version(&self, dataset: &DatasetName, version: Version) -> PathBuf {
-        self.dataset(dataset).join(version.to_string())
+        self.generation(dataset, version, 0)
     }
+
+    /// A version as it was rewritten for the `generation`-th time, to leave out erased keys.
+    pub fn generation(&self, dataset: &DatasetName, version: Version, generation: u32) -> PathBuf {
+        let name = match generation {
+            0 => version.to_string(),
+            n => format!("{version}.{n}"),
+        };
+        self.dataset(dataset).join(name)
+    }
+}
+
+/// Which version, and how often rewritten, a directory of a dataset is.
+pub fn version_of(name: &str) -> Option<(Version, u32)> {
+    let (version, generation) = match name.split_once('.') {
+        None => (name, 0),
+        Some((version, n)) => (version, n.parse().ok().filter(|n| *n > 0)?),
+    };
+    let version = Version::parse(version).ok()?;
+    // Of several ways to write a number one is ours.
+    let is_ours = match generation {
+        0 => name == version.to_string(),
+        n => name == format!("{version}.{n}"),
+    };
+    is_ours.then_some((version, generation))
 }
 
 /// The name under which a journal of so many bytes is kept when it is cut; the first try,
@@ -251,6 +280,12 @@ mod tests {
         assert_eq!(audit_log_of(&audit_log(17)), Some(17));
         for bad in ["changes-1.journal", "log-.jsonl", "changes-00000000000000000001.journal.tmp"] {
             assert!(folded_of(bad).is_none() && audit_log_of(bad).is_none(), "{bad}");
+        }
+        assert_eq!(version_of("41"), Some((Version(41), 0)));
+        assert_eq!(version_of("41.2"), Some((Version(41), 2)));
+        for bad in ["", "0", "41.", "41.0", "41.01", "041", ".1", "41.1.1", "41.-1", "41.+1", "x.1"]
+        {
+            assert_eq!(version_of(bad), None, "{bad}");
         }
         assert!(is_cut("cut-12") && !is_cut("cut-") && !is_cut("cut-x") && !is_cut("datasets"));
     }

@@ -22,6 +22,7 @@ mod a_stopped_server_finishes_what_it_began;
 mod a_swap_under_load_mixes_nothing;
 mod a_version_that_does_worse_is_rolled_back;
 mod access;
+mod an_erased_key_is_given_by_no_version;
 mod an_unwelcome_body_is_never_read;
 mod an_upload_in_parts_is_one_push;
 mod bad_input_is_refused_and_nothing_is_lost;

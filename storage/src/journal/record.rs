@@ -80,6 +80,9 @@ kinds! {
     (35, 1) = ActivatedTogether,
     (36, 1) = TokenCreated,
     (37, 1) = TokenRevoked,
+    (38, 1) = Erased,
+    (39, 1) = EraseLifted,
+    (40, 1) = VersionRewritten,
 }
 
 impl Record {
@@ -148,10 +151,11 @@ fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
 mod tests {
     use super::*;
     use crate::catalog::Catalog;
+    use crate::erased::Scope;
     use crate::event::{
         Activated, ActivatedTogether, Admitted, CanaryStarted, Created, DatasetDeleted, Deleted,
-        Failed, Idempotency, OfDataset, Published, Rejected, Sealed, SealedPart, Stats,
-        TokenCreated, TokenRevoked, Verdict,
+        EraseLifted, Erased, Failed, Idempotency, OfDataset, Published, Rejected, Sealed,
+        SealedPart, Stats, TokenCreated, TokenRevoked, Verdict, VersionRewritten,
     };
     use crate::names::{DatasetName, Version};
     use crate::token::TokenId;
@@ -332,12 +336,28 @@ mod tests {
             grants: "{\"roles\":[\"pusher\"],\"datasets\":[\"course-*\"]}".to_owned(),
             expires_at: Some(1_707_776_000_000),
         };
+        let scopes = || vec![Scope::Dataset(dataset()), Scope::Everywhere];
+        let keys = || vec![[7; 32], std::array::from_fn(|n| n as u8)];
+        let not_in = vec![(dataset(), Version(2))];
+        let erased = Erased { scopes: scopes(), secret: *b"a secret", keys: keys(), not_in };
+        let rewritten = VersionRewritten {
+            dataset: dataset(),
+            version: Version(1),
+            generation: 1,
+            manifest: [9; 32],
+            stats: Stats { records: 2, content_digest: "ef".repeat(32), ..Stats::default() },
+            removed: 1,
+            erased_to: 38,
+        };
         let later = [
             (33, Event::CanaryStarted(started)),
             (34, Event::CanaryEnded(OfDataset { dataset: dataset() })),
             (35, Event::ActivatedTogether(ActivatedTogether { activations })),
             (36, Event::TokenCreated(token)),
             (37, Event::TokenRevoked(TokenRevoked { id })),
+            (38, Event::Erased(erased)),
+            (39, Event::EraseLifted(EraseLifted { scopes: scopes(), keys: keys() })),
+            (40, Event::VersionRewritten(rewritten)),
         ];
         let later = later.into_iter().map(|(kind, event)| (kind, record_of(event, kind)));
         let chained = checkpoint("{\"datasets\":{},\"seq\":0}", Some(Digest::of(b"chain")));
@@ -384,7 +404,7 @@ mod tests {
             .collect();
         assert_eq!(
             kinds.len(),
-            18,
+            21,
             "rolled_back and rejected are two names of two kinds: {kinds:?}"
         );
     }

@@ -5,11 +5,12 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::thread;
 
-use crate::catalog::{Catalog, Dataset, State};
+use crate::catalog::{Catalog, Dataset, Entry, State};
 use crate::durable;
+use crate::erased::Secret;
 use crate::error::{Code, Error, Result};
 use crate::event::{Cause, Event, Failed};
 use crate::journal::{self, Journal, Record};
@@ -69,6 +70,10 @@ pub(super) fn open(root: &Path, mut options: StoreOptions) -> Result<(Store, Rec
     })?;
     recovery.torn_bytes = torn_bytes;
     step("start.folded");
+    let secret = OnceLock::new();
+    if let Some(name) = catalog.erasures().secret() {
+        let _ = secret.set(Secret::named(&layout, name)?);
+    }
 
     if let Some(bytes) = step::checkpoint_bytes() {
         options.checkpoint_bytes = bytes;
@@ -88,6 +93,9 @@ pub(super) fn open(root: &Path, mut options: StoreOptions) -> Result<(Store, Rec
         writer: Mutex::new(Writer { journal, checkpoint_from }),
         arriving: Mutex::new(()),
         publishing: Mutex::new(()),
+        secret,
+        rewriting: Mutex::new(()),
+        standing_by: Mutex::new(None),
         opener: Arc::new(Opener { cache, closing, open: AtomicU64::new(0) }),
         reaper,
         _lock: lock,
@@ -129,7 +137,7 @@ impl Store {
                 scope.spawn(|| {
                     let claim = || next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     while let Some((name, slot)) = slots.get(claim()) {
-                        if let Err(error) = slot.lease() {
+                        if let Err(error) = slot.open_or_wait() {
                             failed(name, slot.version, &error);
                         }
                     }
@@ -143,8 +151,10 @@ impl Store {
         let catalog = self.catalog();
         let mut unowned = Vec::new();
         for (dataset, version, path) in self.versions.list()? {
-            let state = catalog.entry(&dataset, version).map(|e| e.state);
-            if state.is_ok_and(State::has_files) {
+            let entry = catalog.entry(&dataset, version);
+            // Of one that was rewritten, the files before are nobody's any more.
+            let is_its = |e: &Entry| path == e.place(&self.layout, &dataset, version);
+            if entry.is_ok_and(|e| e.state.has_files() && is_its(e)) {
                 continue;
             }
             if !catalog.was_admitted(&dataset, version) {
