@@ -94,6 +94,10 @@ pub(crate) struct Metrics {
     pub(crate) connections: Connections,
     /// Counted by the thread that delivers them.
     pub(crate) webhooks: crate::webhooks::Counts,
+    /// Counted where handshakes are made and certificates are read.
+    pub(crate) tls: crate::tls::Counts,
+    /// Requests that were refused because too much ran already.
+    pub(crate) shed: crate::http::Shed,
 }
 
 /// What the accept loop counts.
@@ -126,6 +130,8 @@ impl Metrics {
             now: Mutex::default(),
             connections: Connections::default(),
             webhooks: crate::webhooks::Counts::default(),
+            tls: crate::tls::Counts::default(),
+            shed: crate::http::Shed::default(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The outermost layer of the router: what happens to every request whatever its route.
 //!
-//! It gives the request an id, refuses over-long URLs, turns a panic into a 500 and a
+//! It gives the request an id, refuses over-long URLs and what is one too many, turns a panic into a 500 and a
 //! [`Problem`] into its document, counts the request by route and status, and logs it. A
 //! read that succeeds costs one boxed future and one counter here: no id, no clock, no log
 //! line is made for it unless the log level asks.
@@ -23,6 +23,7 @@ use futures_util::FutureExt as _;
 use tower::{Layer, Service};
 
 use super::error::{Fault, Problem};
+use super::places::Places;
 use crate::metrics::Metrics;
 use crate::telemetry::{REQUEST_ID, RequestId};
 
@@ -31,12 +32,20 @@ use crate::telemetry::{REQUEST_ID, RequestId};
 pub(crate) struct Edge {
     metrics: Arc<Metrics>,
     max_uri_bytes: usize,
+    places: Option<Arc<Places>>,
 }
 
 impl Edge {
     /// `max_uri_bytes` bounds path and query together.
     pub(crate) fn new(metrics: Arc<Metrics>, max_uri_bytes: usize) -> Self {
-        Self { metrics, max_uri_bytes }
+        Self { metrics, max_uri_bytes, places: None }
+    }
+
+    /// The same, which refuses what is one too many.
+    #[must_use]
+    pub(crate) fn with_places(mut self, places: &Arc<Places>) -> Self {
+        self.places = Some(Arc::clone(places));
+        self
     }
 }
 
@@ -80,12 +89,24 @@ where
             let response = cross_site().into_response();
             return Box::pin(async move { Ok(seen.after(response, &metrics)) });
         }
+        let place = match self.edge.places.as_ref().map(|places| places.request(&request)) {
+            Some(Err(refused)) => {
+                let response = refused.into_response();
+                return Box::pin(async move { Ok(seen.after(response, &metrics)) });
+            }
+            Some(Ok(place)) => Some(place),
+            None => None,
+        };
         // The router is called inside the guard too: extractors may panic as well.
         let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
         Box::pin(async move {
             let response = match answer.await {
                 Ok(Ok(response)) => response,
                 Err(panic) => after_panic(&*panic, &metrics),
+            };
+            let response = match place {
+                Some(place) => place.answered(response),
+                None => response,
             };
             Ok(seen.after(response, &metrics))
         })

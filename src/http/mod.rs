@@ -21,6 +21,7 @@ mod webhooks;
 mod arm;
 mod asked;
 mod page;
+mod places;
 mod resources;
 
 pub(crate) use profile::profile_json;
@@ -37,6 +38,7 @@ pub(crate) mod keys;
 mod openapi;
 mod plain;
 
+pub(crate) use places::{Class, Places, Shed};
 pub(crate) use resources::time;
 
 use std::sync::Arc;
@@ -54,12 +56,14 @@ const KEY: &str = "/v1/datasets/{dataset}/keys/{key}";
 pub(crate) fn service(app: &AppState) -> Service {
     let lookups = Arc::clone(app);
     let shortcut = move || -> Box<dyn Shortcut> { Box::new(plain::PlainLookups::new(&lookups)) };
-    Service { router: router(app), shortcut: plain::is_allowed().then(|| Arc::new(shortcut) as _) }
+    let shortcut = plain::is_allowed().then(|| Arc::new(shortcut) as _);
+    Service { router: router(app), shortcut, tls: None }
 }
 
 /// Every route there is.
 fn router(app: &AppState) -> Router {
-    let edge = edge::Edge::new(Arc::clone(&app.metrics), app.config.max_uri_bytes.as_usize());
+    let edge = edge::Edge::new(Arc::clone(&app.metrics), app.config.max_uri_bytes.as_usize())
+        .with_places(&app.places);
     Router::new()
         // Reads.
         .route("/v1/datasets/{dataset}/keys/{key}", get(read::get_key))

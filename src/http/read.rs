@@ -18,6 +18,7 @@ use super::etag::ETag;
 use super::extract::{dataset_and_key, parse_query};
 use super::fields::Fields;
 use super::keys::KeyEncoding;
+use super::places::cold;
 use crate::state::AppState;
 
 /// The parameters of a lookup.
@@ -46,7 +47,7 @@ pub(crate) async fn get_key(
     let snapshot = lease(&served, choice.version).await?;
     let version = snapshot.version();
     let began = Instant::now();
-    let found = look_up(snapshot, &key).await?;
+    let found = look_up(&app, snapshot, &key).await?;
     let (took, counted) = (began.elapsed(), counted.arm(choice.arm));
     counted.keys.note(version, &key);
     let value = match found {
@@ -71,13 +72,17 @@ pub(crate) async fn get_key(
 }
 
 /// Looks a key up: on this thread if that waits for no disk, else on another.
-async fn look_up(snapshot: Lease, key: &[u8]) -> Answer<Result<Option<Vec<u8>>, Error>> {
+async fn look_up(
+    app: &AppState,
+    snapshot: Lease,
+    key: &[u8],
+) -> Answer<Result<Option<Vec<u8>>, Error>> {
     let key = Key::new(key)?;
     if snapshot.in_memory(&[key]) {
         return Ok(snapshot.get(key));
     }
     let key = key.as_bytes().to_vec();
-    blocking(move || Ok(snapshot.get(Key::new(&key)?))).await
+    cold(app, move || Ok(snapshot.get(Key::new(&key)?))).await
 }
 
 /// The snapshot that a request reads: taken once, and kept to its end. Files that are not
