@@ -18,5 +18,7 @@ mod server;
 mod state;
 mod sweeper;
 mod telemetry;
+mod tls;
+mod trust;
 mod watches;
 mod webhooks;

@@ -98,6 +98,10 @@ pub(crate) struct Metrics {
     pub(crate) webhooks: crate::webhooks::Counts,
     /// Counted by the thread that writes the audit log.
     pub(crate) audit: crate::audit::Counts,
+    /// Counted where handshakes are made and certificates are read.
+    pub(crate) tls: crate::tls::Counts,
+    /// Requests that were refused because too much ran already.
+    pub(crate) shed: crate::http::Shed,
 }
 
 /// What the accept loop counts.
@@ -132,6 +136,8 @@ impl Metrics {
             access: crate::access::RefusalCounts::default(),
             webhooks: crate::webhooks::Counts::default(),
             audit: crate::audit::Counts::default(),
+            tls: crate::tls::Counts::default(),
+            shed: crate::http::Shed::default(),
         }
     }
 

@@ -14,12 +14,13 @@ use crate::config::ServeConfig;
 use crate::http;
 use crate::looker;
 use crate::metrics::Metrics;
-use crate::pushes::{BuildSettings, Checks, Pushes};
+use crate::pushes::{BuildSettings, Checks, Pushes, Sizes};
 use crate::series;
-use crate::server::{self, Ended, Limits, Listening, Stop};
+use crate::server::{self, Ended, Limits, Listening, Service, Stop};
 use crate::state::{App, AppState, count_dataset};
 use crate::sweeper::Sweeper;
 use crate::telemetry;
+use crate::tls::Tls;
 use crate::watches;
 use crate::webhooks::Webhooks;
 
@@ -30,6 +31,7 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     let stop = Stop::new();
     stop.on_signals()?;
     let metrics = Arc::new(Metrics::new());
+    let tls = Tls::load(&config, &metrics)?;
     // Told also of what the start itself does: a push that the last stop had cut off fails.
     let webhooks = Webhooks::new(config.webhooks.clone(), Arc::clone(&metrics));
     let (store, recovery) = Store::open(&config.data, store_options(&config, &webhooks))?;
@@ -53,7 +55,12 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     let broom = sweeper.broom();
     let (counted, stopping) = (Arc::clone(&metrics), stop.clone());
     let app = Arc::new(App::new(store, pushes, counted, config, stopping, broom, webhooks));
-    println!("tidetable {} listening on http://{}", env!("CARGO_PKG_VERSION"), listening.address());
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    println!(
+        "tidetable {} listening on {scheme}://{}",
+        env!("CARGO_PKG_VERSION"),
+        listening.address()
+    );
     info!(data = %app.config.data.display(), address = %listening.address(), "serving");
     app.audit.start(&app.store)?;
     let opening = open_in_background(&app)?;
@@ -62,7 +69,8 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     app.webhooks.start().context("cannot start the thread that delivers webhooks")?;
     let sampling = series::start(&app)?;
     let watching = watches::start(&app, Box::new(app.webhooks.clone()))?;
-    let service = http::service(&app);
+    let reloading = tls.as_ref().map(|tls| tls.watch(&stop)).transpose()?;
+    let service = Service { tls, ..http::service(&app) };
     let ended = server::serve(listening, &service, &limits, &metrics, &stop)?;
     app.pushes.stop();
     app.rewrites.stop();
@@ -71,6 +79,7 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     sampling.stop();
     watching.stop();
     let _ = opening.join();
+    let _ = reloading.map(JoinHandle::join);
     app.webhooks.stop();
     app.audit.stop();
     match ended {
@@ -120,6 +129,10 @@ fn build_settings(config: &ServeConfig) -> BuildSettings {
     let program = if own.exists() { Some(own) } else { std::env::current_exe().ok() };
     BuildSettings {
         sort_memory: config.sort_memory.0,
+        sizes: Sizes {
+            key: config.max_key_bytes.as_usize(),
+            value: config.max_value_bytes.as_usize(),
+        },
         give_way: config.pushes_give_way.0,
         at_once: config.builds_at_once.0,
         program: program.unwrap_or_else(|| PathBuf::from("tidetable")),

@@ -40,6 +40,7 @@ mod release;
 mod repair;
 mod rollback;
 mod serve;
+mod tls;
 mod token;
 mod verify;
 mod versions;
@@ -139,10 +140,9 @@ const LOCAL: &str = "http://127.0.0.1:7070";
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Global options")]
 struct Global {
-    /// The server to ask
+    /// The server to ask, http:// or https://
     ///
-    /// Plain HTTP: TLS is added by a proxy before the server. A variable that is empty
-    /// counts as not set.
+    /// A variable that is empty counts as not set.
     #[arg(
         long,
         global = true,
@@ -164,6 +164,8 @@ struct Global {
         hide_env_values = true
     )]
     token: Option<TokenText>,
+    #[command(flatten)]
+    tls: tls::TlsArgs,
     /// Print JSON for programs instead of tables for people
     ///
     /// Results are the API's JSON on standard output. Standard error is empty, or holds one
@@ -277,7 +279,7 @@ struct Asked<'a> {
 impl Asked<'_> {
     /// A client of the server that was named.
     fn client(&self) -> Result<Client, Failure> {
-        Client::new(&self.global.server, self.global.token.as_ref())
+        Client::with_tls(&self.global.server, self.global.token.as_ref(), &self.global.tls)
     }
 }
 

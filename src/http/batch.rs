@@ -18,11 +18,11 @@ use tidetable_storage::planted;
 use tidetable_storage::{DatasetName, Key, Lease, Served, Version, dataset_not_found};
 
 use super::arm::{Choice, Reader};
-use super::blocking::blocking;
 use super::error::{Answer, Fault, Problem};
-use super::extract::{Dataset, Json, Query, optional_version};
+use super::extract::{BatchJson, Dataset, Query, optional_version};
 use super::fields::Fields;
 use super::keys::KeyEncoding;
+use super::places::cold;
 use super::read::{lease, stamp};
 use super::versions::NoParameters;
 use crate::access::{Caller, Right};
@@ -69,7 +69,7 @@ pub(crate) async fn batch_get(
     Dataset(dataset): Dataset,
     Query(_): Query<NoParameters>,
     headers: HeaderMap,
-    Json(request): Json<BatchRequest>,
+    BatchJson(request): BatchJson<BatchRequest>,
 ) -> Answer<Response> {
     let reader = Reader::of(&headers)?;
     check_keys(&app, request.keys.len())?;
@@ -90,7 +90,7 @@ pub(crate) async fn batches_get(
     request_id: RequestId,
     Query(_): Query<NoParameters>,
     headers: HeaderMap,
-    Json(request): Json<BatchesRequest>,
+    BatchJson(request): BatchJson<BatchesRequest>,
 ) -> Answer<Response> {
     let reader = Reader::of(&headers)?;
     check_keys(&app, request.requests.iter().map(|r| r.keys.len()).sum())?;
@@ -174,7 +174,7 @@ async fn look_up(
     let results = if batch.in_memory()? {
         batch.results(is_json)
     } else {
-        blocking(move || {
+        cold(app, move || {
             batch.ask_for_all()?;
             batch.results(is_json)
         })

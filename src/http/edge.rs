@@ -1,8 +1,8 @@
 //! The outermost layer of the router: what happens to every request whatever its route.
 //!
-//! It gives the request an id, refuses over-long URLs and whoever may not ask for it, turns a
-//! panic into a 500 and a [`Problem`] into its document, counts the request by route and status,
-//! and logs it; what was denied, and a change that was refused, goes to the audit. A
+//! It gives the request an id, refuses over-long URLs, whoever may not ask for it and what is one
+//! too many, turns a panic into a 500 and a [`Problem`] into its document, counts the request by
+//! route and status, and logs it; what was denied, and a change that was refused, goes to the audit. A
 //! read that succeeds costs one boxed future and one counter here: no id, no clock, no log
 //! line is made for it unless the log level asks.
 //!
@@ -26,6 +26,7 @@ use futures_util::FutureExt as _;
 use tower::{Layer, Service};
 
 use super::error::{Fault, Problem};
+use super::places::Places;
 use crate::access::{Access, Caller, Denied};
 use crate::audit::{ANONYMOUS, Audit, Kind, Line, NotGranted};
 use crate::metrics::Metrics;
@@ -38,17 +39,25 @@ pub(crate) struct Edge {
     access: Arc<Access>,
     max_uri_bytes: usize,
     audit: Option<Audit>,
+    places: Option<Arc<Places>>,
 }
 
 impl Edge {
     /// `max_uri_bytes` bounds path and query together.
     pub(crate) fn new(metrics: Arc<Metrics>, access: Arc<Access>, max_uri_bytes: usize) -> Self {
-        Self { metrics, access, max_uri_bytes, audit: None }
+        Self { metrics, access, max_uri_bytes, audit: None, places: None }
     }
 
     /// The same, telling `audit` what was refused and denied.
+    #[must_use]
     pub(crate) fn with_audit(self, audit: Audit) -> Self {
         Self { audit: Some(audit), ..self }
+    }
+
+    /// The same, which refuses what is one too many.
+    #[must_use]
+    pub(crate) fn with_places(self, places: &Arc<Places>) -> Self {
+        Self { places: Some(Arc::clone(places)), ..self }
     }
 }
 
@@ -109,12 +118,24 @@ where
                 });
             }
         }
+        let place = match self.edge.places.as_ref().map(|places| places.request(&request)) {
+            Some(Err(refused)) => {
+                let response = refused.into_response();
+                return Box::pin(async move { Ok(seen.after(response, &edge)) });
+            }
+            Some(Ok(place)) => Some(place),
+            None => None,
+        };
         // The router is called inside the guard too: extractors may panic as well.
         let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
         Box::pin(async move {
             let response = match answer.await {
                 Ok(Ok(response)) => response,
                 Err(panic) => after_panic(&*panic, &edge.metrics),
+            };
+            let response = match place {
+                Some(place) => place.answered(response),
+                None => response,
             };
             Ok(seen.after(response, &edge))
         })

@@ -100,6 +100,8 @@ faults! {
     CrossSite = "cross_site_request" => FORBIDDEN;
     /// More work than the server takes on at once.
     Overloaded = "overloaded" => SERVICE_UNAVAILABLE, retryable;
+    /// More pushes at the same time than the server takes on.
+    TooManyPushes = "too_many_pushes" => TOO_MANY_REQUESTS, retryable;
     /// The server is stopping.
     Draining = "draining" => SERVICE_UNAVAILABLE, retryable;
     /// A fault in this program.
@@ -128,7 +130,9 @@ impl Problem {
     /// A problem with the request itself; `detail` says what was expected and what came.
     pub(crate) fn new(fault: Fault, detail: impl Into<String>) -> Self {
         let mut problem = Self::raw(fault.status(), fault.code(), fault.retryable(), detail.into());
-        if fault.status() == StatusCode::SERVICE_UNAVAILABLE {
+        if [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS]
+            .contains(&fault.status())
+        {
             problem.0.headers.push((RETRY_AFTER, HeaderValue::from_static("1")));
         }
         problem

@@ -24,6 +24,7 @@ mod webhooks;
 mod arm;
 mod asked;
 mod page;
+mod places;
 mod resources;
 
 #[cfg(test)]
@@ -43,6 +44,7 @@ pub(crate) mod keys;
 mod openapi;
 mod plain;
 
+pub(crate) use places::{Class, Places, Shed};
 pub(crate) use resources::time;
 
 use std::sync::Arc;
@@ -60,14 +62,16 @@ const KEY: &str = "/v1/datasets/{dataset}/keys/{key}";
 pub(crate) fn service(app: &AppState) -> Service {
     let lookups = Arc::clone(app);
     let shortcut = move || -> Box<dyn Shortcut> { Box::new(plain::PlainLookups::new(&lookups)) };
-    Service { router: router(app), shortcut: plain::is_allowed().then(|| Arc::new(shortcut) as _) }
+    let shortcut = plain::is_allowed().then(|| Arc::new(shortcut) as _);
+    Service { router: router(app), shortcut, tls: None }
 }
 
 /// Every route there is.
 fn router(app: &AppState) -> Router {
     let (metrics, access) = (Arc::clone(&app.metrics), Arc::clone(&app.access));
     let edge = edge::Edge::new(metrics, access, app.config.max_uri_bytes.as_usize())
-        .with_audit(app.audit.clone());
+        .with_audit(app.audit.clone())
+        .with_places(&app.places);
     Router::new()
         // Reads.
         .route("/v1/datasets/{dataset}/keys/{key}", get(read::get_key))

@@ -18,14 +18,14 @@ pub(crate) struct PageQuery {
     cursor: Option<String>,
 }
 
-/// `limit` of a page, checked.
-pub(crate) fn limit(given: Option<usize>) -> Answer<usize> {
+/// `limit` of a page of at most `most` items, checked.
+pub(crate) fn limit_up_to(given: Option<usize>, most: usize) -> Answer<usize> {
     match given {
-        None => Ok(DEFAULT),
-        Some(limit @ 1..=MOST) => Ok(limit),
+        None => Ok(DEFAULT.min(most)),
+        Some(limit) if (1..=most).contains(&limit) => Ok(limit),
         Some(other) => Err(Problem::new(
             Fault::InvalidParameter,
-            format!("the parameter limit is {other}; it can be from 1 to {MOST}"),
+            format!("the parameter limit is {other}; it can be from 1 to {most}"),
         )),
     }
 }
@@ -38,7 +38,7 @@ pub(crate) fn page<T>(
     items: impl Iterator<Item = (String, T)>,
     show: impl Fn(T) -> Value,
 ) -> Answer<Value> {
-    let limit = limit(query.limit)?;
+    let limit = limit_up_to(query.limit, MOST)?;
     let after = query.cursor.as_deref().map(decode).transpose()?;
     let mut found_cursor = after.is_none();
     let mut shown = Vec::new();

@@ -20,12 +20,14 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use tidetable_storage::{Datasets, Key, Served, Version, View};
 
 use super::arm::{Choice, Reader};
+use super::error::Problem;
 use super::etag::ETag;
 use super::keys::KeyEncoding;
+use super::places::Place;
 use super::read::{content_type, key_not_found, stamp};
 use super::{KEY, edge};
 use crate::metrics::{Arm, ArmMetrics, Metrics, RouteMetrics};
-use crate::server::{Fetch, Shortcut, Taken};
+use crate::server::{Fetch, Fetching, Shortcut, Taken};
 use crate::state::AppState;
 use crate::telemetry::{FRESH_BYTES, REQUEST_ID, RequestId};
 
@@ -113,12 +115,22 @@ impl Shortcut for PlainLookups {
         }
     }
 
-    fn fetch(&mut self, received: &[u8]) -> Option<Box<dyn Fetch>> {
-        let Parsed::Lookup(lookup) = request::parse(received, self.bounds) else { return None };
-        let key = decoded(&lookup)?.into_owned();
-        let served = Arc::clone(self.app.store.live().glance().get(lookup.dataset)?);
-        let choice = Reader::for_unit(lookup.unit).chooses(&served, None, Some(&key));
-        Some(Box::new(ColdLookup { key, served, choice }))
+    fn fetch(&mut self, received: &[u8], draining: bool, answers: &mut Vec<u8>) -> Fetching {
+        let Parsed::Lookup(lookup) = request::parse(received, self.bounds) else {
+            return Fetching::NotPlain;
+        };
+        let place = match self.app.places.cold() {
+            Ok(place) => place,
+            Err(refused) => {
+                let last = draining && lookup.length == received.len();
+                self.refuse(&refused, last, answers);
+                return Fetching::Refused(lookup.length);
+            }
+        };
+        match self.cold_lookup(&lookup, place) {
+            Some(cold) => Fetching::Begun(Box::new(cold)),
+            None => Fetching::NotPlain,
+        }
     }
 }
 
@@ -127,6 +139,7 @@ struct ColdLookup {
     key: Vec<u8>,
     served: Arc<Served>,
     choice: Choice,
+    _place: Place,
 }
 
 impl Fetch for ColdLookup {
@@ -141,6 +154,30 @@ impl Fetch for ColdLookup {
             // What is wrong with it is found again by the answer; the reader is noted there, too.
             let _ = snapshot.get_unnoticed(key, &mut Vec::new());
         }
+    }
+}
+
+impl PlainLookups {
+    fn cold_lookup(&self, lookup: &Lookup<'_>, place: Place) -> Option<ColdLookup> {
+        let key = decoded(lookup)?.into_owned();
+        let served = Arc::clone(self.app.store.live().glance().get(lookup.dataset)?);
+        let choice = Reader::for_unit(lookup.unit).chooses(&served, None, Some(&key));
+        Some(ColdLookup { key, served, choice, _place: place })
+    }
+
+    /// Adds the answer of a lookup that is one too many of those that wait for the disk.
+    fn refuse(&mut self, refused: &Problem, last: bool, answers: &mut Vec<u8>) {
+        let id = RequestId::fresh();
+        let (status, body) = (refused.status(), refused.text(id.as_str()));
+        let mut response = refused.render(id.as_str());
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, HeaderValue::from_str(id.as_str()).expect("a UUID is ASCII"));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        answers.extend_from_slice(format!("HTTP/1.1 {status}\r\n").as_bytes());
+        answers.extend_from_slice(&lines(headers));
+        End { date: self.date.at(Instant::now()), last }.write(answers);
+        answers.extend_from_slice(body.as_bytes());
+        self.route.count(status);
     }
 }
 

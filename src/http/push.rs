@@ -25,7 +25,7 @@ use super::extract::{Dataset, Params, broken_body, content_length};
 use super::versions::{resource, waits_in_vain};
 use crate::access::Caller;
 use crate::ingest::{Format, RowOptions};
-use crate::pushes::{Synced, receive_part};
+use crate::pushes::{Receipt, Synced, receive_part, room_for_one_more};
 use crate::state::{AppState, count_dataset};
 use crate::telemetry::RequestId;
 
@@ -63,7 +63,8 @@ pub(crate) async fn push(
     // Who waits is told nothing before the version itself is on the disk; but who repeats the
     // request under its key need not wait.
     let synced = if wait && cause.idempotency.is_none() { Synced::No } else { Synced::Yes };
-    let data = Data { body, length: content_length(&headers), expected, synced };
+    let receipt = app.receiving.begin(&dataset, &app.metrics.shed)?;
+    let data = Data { body, length: content_length(&headers), expected, synced, receipt };
     let received = {
         let (app, dataset) = (Arc::clone(&app), dataset.clone());
         async move { Ok((receive(&app, &dataset, push, data, cause).await?, answering)) }
@@ -79,6 +80,7 @@ struct Data {
     length: Option<u64>,
     expected: Expected,
     synced: Synced,
+    receipt: Receipt,
 }
 
 /// Gives a push its number, stores its data and hands it to the queue; or finds the version
@@ -87,7 +89,7 @@ async fn receive(
     app: &AppState,
     dataset: &DatasetName,
     push: Admission,
-    Data { body, length, expected, synced }: Data,
+    Data { body, length, expected, synced, receipt }: Data,
     cause: Cause,
 ) -> Answer<Version> {
     let activate = push.activate;
@@ -97,7 +99,7 @@ async fn receive(
     };
     let push_of = (dataset.clone(), version);
     let expected = (expected, synced);
-    let received = receive_part(app, push_of.clone(), PART, body, length, expected).await;
+    let received = receive_part(app, push_of.clone(), PART, body, length, expected, receipt).await;
     if let Err(problem) = received {
         give_up(app, &push_of, &problem, cause).await?;
         return Err(problem.with("version", version.0));
@@ -189,6 +191,7 @@ pub(crate) async fn admit(
 ) -> Answer<Result<Version, Outcome>> {
     let (app, dataset) = (Arc::clone(app), dataset.clone());
     blocking(move || {
+        room_for_one_more(&app.store.catalog(), &dataset, &cause, &app.config)?;
         app.store.ensure_dataset(&dataset, no_key(&cause))?;
         Ok(app.store.admit(&dataset, &push, cause)?)
     })

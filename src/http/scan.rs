@@ -60,7 +60,7 @@ pub(crate) async fn scan(
     headers: HeaderMap,
 ) -> Answer<Response> {
     let reader = Reader::of(&headers)?;
-    let limit = page::limit(query.limit)?;
+    let limit = page::limit_up_to(query.limit, app.config.max_scan_records.0)?;
     let fields = query.fields.as_deref().map(Fields::parse).transpose()?;
     let given = query.prefix.as_deref().map(|p| query.key_encoding.decode_prefix(p)).transpose()?;
     let longest = app.config.max_uri_bytes.as_usize() / 2;

@@ -96,9 +96,11 @@ pub(crate) async fn put_part(
     let body = Declared::from_headers(&headers)?.check(body);
     let expected = Expected::from_headers(&headers)?;
     let length = content_length(&headers);
+    let receipt = app.receiving.begin(&dataset, &app.metrics.shed)?;
     let push = (dataset, version);
     let expected = (expected, Synced::Yes);
-    let Received(part) = receive_part(&app, push, part.as_str(), body, length, expected).await?;
+    let received = receive_part(&app, push, part.as_str(), body, length, expected, receipt);
+    let Received(part) = received.await?;
     Ok(axum::Json(show_part(&part.sealed)))
 }
 

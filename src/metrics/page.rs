@@ -18,6 +18,7 @@ use super::{
     Arm, ArmTotals, BATCH_BOUNDS, DatasetMetrics, Metrics, PUSH_BOUNDS_S, PushOutcome, Served,
 };
 
+mod limits;
 mod operations;
 mod watches;
 
@@ -41,6 +42,7 @@ impl Collector for Page {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result {
         let mut page = Writer(encoder);
         write_server(&self.0, &mut page)?;
+        limits::write(&self.0, &mut page)?;
         write_requests(&self.0, &mut page)?;
         write_lookups(&self.0, &mut page)?;
         write_pushes(&self.0, &mut page)?;

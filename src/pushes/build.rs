@@ -206,6 +206,7 @@ fn spec(pushes: &Pushes, push: &PushOf) -> Result<BuildSpec, NotBuilt> {
         compression: catalog.dataset(dataset)?.config.compression,
         out: store.layout().build(dataset, *version, attempt),
         sort_memory: pushes.settings.sort_memory,
+        sizes: pushes.settings.sizes,
         gives_way: pushes.settings.give_way,
     })
 }

@@ -16,7 +16,7 @@ use tidetable_storage::{
 };
 
 use super::Phase;
-use super::spec::BuildSpec;
+use super::spec::{BuildSpec, Sizes};
 use crate::ingest::{
     Emit, Gather, Gathered, IngestError, Input, ReadProgress, Sink, read_rows, seem_in_order,
 };
@@ -52,7 +52,7 @@ fn in_order(
     let mut order = Order::default();
     let mut gather = Gather::new(&spec.options);
     let erased_dropped = Cell::new(0);
-    let made = write(builder(spec, samples)?, &erased_dropped, |emit| {
+    let made = write(builder(spec, samples)?, &erased_dropped, spec.sizes, |emit| {
         read(spec, tell, &erased_dropped, &mut |records| {
             order.check(&records)?;
             records.iter().try_for_each(|record| gather.push(record.key, record.value, emit))
@@ -81,7 +81,7 @@ fn by_sorting(spec: &BuildSpec, tell: &mut Tell<'_>) -> Result<Made, IngestError
     tell(Phase::Building, read);
     let mut sorted = sorter.finish()?;
     let builder = builder(spec, sorted.samples())?;
-    let made = write(builder, &erased_dropped, |emit| {
+    let made = write(builder, &erased_dropped, spec.sizes, |emit| {
         let mut gather = Gather::new(&spec.options);
         while let Some(record) = sorted.next()? {
             gather.push(record.key, record.value, emit)?;
@@ -141,15 +141,18 @@ fn builder(spec: &BuildSpec, samples: &[Vec<u8>]) -> Result<Builder, IngestError
     Ok(Builder::create(&spec.out, options, samples)?)
 }
 
-/// Writes what `feed` gives.
+/// Writes what `feed` gives, unless something of it is longer than it may be.
 fn write(
     mut builder: Builder,
     erased_dropped: &Cell<u64>,
+    sizes: Sizes,
     feed: impl FnOnce(&mut Emit<'_>) -> Result<Gathered, IngestError>,
 ) -> Result<Made, IngestError> {
     let gathered = feed(&mut |list| {
-        let mut records = list.iter();
-        Ok(records.try_for_each(|record| builder.add(record.key, record.value))?)
+        list.iter().try_for_each(|record| {
+            sizes.check(record.key, record.value)?;
+            Ok(builder.add(record.key, record.value)?)
+        })
     })?;
     let erased_dropped = erased_dropped.get();
     let finished = builder.finish().map_err(|error| match error.code() {
@@ -162,6 +165,30 @@ fn write(
         _ => error,
     });
     Ok(Made { snapshot: finished?, gathered, erased_dropped })
+}
+
+impl Sizes {
+    fn check(self, key: &[u8], value: &[u8]) -> Result<(), IngestError> {
+        if key.len() <= self.key && value.len() <= self.value {
+            return Ok(());
+        }
+        let named: String = String::from_utf8_lossy(key).chars().take(80).collect();
+        if key.len() > self.key {
+            let text = format!(
+                "the key {named:?}… has {} bytes; the most is {} (max_key_bytes)",
+                key.len(),
+                self.key
+            );
+            return Err(IngestError::new(Code::BadRows, text));
+        }
+        let text = format!(
+            "the value of the key {named:?} has {} bytes; the most is {} (max_value_bytes): keep \
+             fewer fields or rows of it",
+            value.len(),
+            self.value
+        );
+        Err(IngestError::new(Code::ValueTooLarge, text))
+    }
 }
 
 /// Compares records with those before them.

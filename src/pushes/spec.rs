@@ -26,8 +26,25 @@ pub(super) struct BuildSpec {
     pub(super) out: PathBuf,
     /// Bytes of memory for sorting.
     pub(super) sort_memory: u64,
+    /// How long keys and values may be.
+    pub(super) sizes: Sizes,
     /// Whether it gets only what others leave of the processors.
     pub(super) gives_way: bool,
+}
+
+/// How long keys and values may be, in bytes.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Sizes {
+    pub(crate) key: usize,
+    pub(crate) value: usize,
+}
+
+#[cfg(test)]
+impl Sizes {
+    /// What can be stored at all.
+    pub(crate) const MOST: Self =
+        Self { key: tidetable_storage::MAX_KEY_BYTES, value: tidetable_storage::MAX_VALUE_BYTES };
 }
 
 /// One part to read.

@@ -45,6 +45,7 @@ impl Stored {
         let (sort_memory, program) = (1 << 20, "none".into());
         let settings = BuildSettings {
             sort_memory,
+            sizes: crate::pushes::Sizes::MOST,
             give_way: true,
             at_once: 1,
             program,
@@ -106,13 +107,14 @@ impl Stored {
         let make = move || -> Box<dyn Shortcut> {
             Box::new(Counting { inner: PlainLookups::new(&app), answered: Arc::clone(&counted) })
         };
-        let service = Service { router: router(&self.app), shortcut: Some(Arc::new(make)) };
+        let service =
+            Service { router: router(&self.app), shortcut: Some(Arc::new(make)), tls: None };
         Server::start(service, &self.app.metrics, answered)
     }
 
     /// A server without it.
     fn long(&self) -> Server {
-        let service = Service { router: router(&self.app), shortcut: None };
+        let service = Service { router: router(&self.app), shortcut: None, tls: None };
         Server::start(service, &self.app.metrics, Arc::default())
     }
 }
@@ -136,8 +138,8 @@ impl Shortcut for Counting {
         taken
     }
 
-    fn fetch(&mut self, received: &[u8]) -> Option<Box<dyn Fetch>> {
-        self.inner.fetch(received)
+    fn fetch(&mut self, received: &[u8], draining: bool, answers: &mut Vec<u8>) -> Fetching {
+        self.inner.fetch(received, draining, answers)
     }
 }
 
@@ -721,4 +723,27 @@ fn both_ways_understand_any_bytes_alike() {
     });
     outcome.unwrap_or_else(|failure| panic!("{failure}"));
     assert!(short.answered() > 1000, "only {} were plain", short.answered());
+}
+
+#[test]
+fn a_lookup_too_many_that_waits_for_the_disk_is_refused_as_the_router_would() {
+    let stored = Stored::new();
+    let mut lookups = PlainLookups::new(&stored.app);
+    let most = stored.app.config.max_cold_reads.0;
+    let all: Vec<_> = (0..most).map(|_| stored.app.places.cold().unwrap()).collect();
+    let request = b"GET /v1/datasets/recs/keys/ada HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut answers = Vec::new();
+    let fetching = lookups.fetch(&[request, &request[..]].concat(), true, &mut answers);
+    assert!(matches!(fetching, Fetching::Refused(length) if length == request.len()));
+    let answer = String::from_utf8(answers).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{head}");
+    for line in ["retry-after: 1", "content-type: application/problem+json", "x-request-id: "] {
+        assert!(head.contains(&format!("\r\n{line}")), "{line}: {head}");
+    }
+    assert!(head.contains(&format!("\r\ncontent-length: {}\r\n", body.len())), "{head}");
+    assert!(!head.contains("connection: close"), "something follows: {head}");
+    assert!(body.contains("\"code\":\"overloaded\""), "{body}");
+    drop(all);
+    assert!(matches!(lookups.fetch(request, false, &mut Vec::new()), Fetching::Begun(_)));
 }
