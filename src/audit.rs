@@ -35,10 +35,6 @@ const QUEUE: usize = 4096;
 /// How long somebody who reads waits until what was refused before is written.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
 
-/// Whoever asked, for the log: put into the extensions of an answer by whoever knows it.
-#[derive(Clone, Debug)]
-pub(crate) struct Actor(pub(crate) String);
-
 /// The name of whoever asks where nobody has to say who they are.
 pub(crate) const ANONYMOUS: &str = "anonymous";
 

@@ -54,6 +54,15 @@ pub(crate) struct Access {
     refusals: Refusals,
 }
 
+/// What a request gets that is not let in.
+#[derive(Debug)]
+pub(crate) struct Denied {
+    /// Whose request it is, if its token is good.
+    pub(crate) caller: Option<Caller>,
+    /// The answer.
+    pub(crate) problem: Problem,
+}
+
 /// Every token that was not revoked.
 type Known = HashMap<TokenId, KnownToken>;
 
@@ -95,7 +104,7 @@ impl Access {
     }
 
     /// Who asks, which is left with the request for its handler; or why it is refused.
-    pub(crate) fn admit(&self, request: &mut Request) -> Result<Caller, Problem> {
+    pub(crate) fn admit(&self, request: &mut Request) -> Result<Caller, Denied> {
         let caller = if self.is_open() { Caller::everybody() } else { self.decide(request)? };
         request.extensions_mut().insert(caller.clone());
         Ok(caller)
@@ -112,7 +121,7 @@ impl Access {
         caller.is_some_and(|caller| caller.may(Right::Read, dataset))
     }
 
-    fn decide(&self, request: &Request) -> Result<Caller, Problem> {
+    fn decide(&self, request: &Request) -> Result<Caller, Denied> {
         let route = request.extensions().get::<MatchedPath>();
         let need = match route {
             Some(route) => table::need(request.method(), route.as_str()),
@@ -123,7 +132,7 @@ impl Access {
         let refuse = |refused: Refused| {
             let peer = request.extensions().get::<ConnectInfo<_>>().map(|ConnectInfo(peer)| *peer);
             self.refusals.note(&refused, route.map(MatchedPath::as_str), peer);
-            refused.problem()
+            Denied { problem: refused.problem(), caller: refused.caller() }
         };
         let caller = match (need, shown) {
             (Need::Nothing, shown) => return Ok(shown.unwrap_or_else(|_| Caller::nobody())),

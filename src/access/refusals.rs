@@ -31,6 +31,14 @@ pub(super) enum Refused {
 }
 
 impl Refused {
+    /// Whose request it is, if the token is good.
+    pub(super) fn caller(self) -> Option<Caller> {
+        match self {
+            Self::Forbidden { caller, .. } => Some(caller),
+            Self::Absent | Self::Invalid(_) => None,
+        }
+    }
+
     pub(super) fn problem(&self) -> Problem {
         let text = match self {
             Self::Absent => {

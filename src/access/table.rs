@@ -84,6 +84,11 @@ rows! {
     POST "/v1/datasets/{dataset}/canary/promote" OnDataset(Operate);
     POST "/v1/webhooks/test" OnServer(Operate);
 
+    GET "/v1/audit" OnServer(Operate);
+    GET "/v1/erase" OnServer(Administer);
+    POST "/v1/erase" OnEach(Administer) "403 unless it is held on every dataset named, or on all for null";
+    POST "/v1/erase/lift" OnEach(Administer) "the same";
+
     GET "/v1/tokens" OnServer(Administer);
     POST "/v1/tokens" OnServer(Administer);
     DELETE "/v1/tokens/{id}" OnServer(Administer);

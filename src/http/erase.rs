@@ -19,6 +19,7 @@ use super::push::no_key;
 use super::read::key_not_found;
 use super::time;
 use super::versions::NoParameters;
+use crate::access::{Caller, Right};
 use crate::pushes::PushOf;
 use crate::rewrites::Rewrites;
 use crate::state::AppState;
@@ -57,11 +58,12 @@ struct Asked {
 pub(crate) async fn erase(
     State(app): State<AppState>,
     Query(_): Query<NoParameters>,
+    caller: Caller,
     request_id: RequestId,
     headers: HeaderMap,
     Json(request): Json<EraseRequest>,
 ) -> Answer<axum::Json<Value>> {
-    let asked = request.understood(&headers, &request_id)?;
+    let asked = request.understood(&caller, &headers, &request_id)?;
     if asked.keys.is_empty() && !asked.now {
         return Err(malformed("keys is empty: name one at least"));
     }
@@ -93,11 +95,12 @@ pub(crate) async fn erase(
 pub(crate) async fn lift(
     State(app): State<AppState>,
     Query(_): Query<NoParameters>,
+    caller: Caller,
     request_id: RequestId,
     headers: HeaderMap,
     Json(request): Json<EraseRequest>,
 ) -> Answer<axum::Json<Value>> {
-    let asked = request.understood(&headers, &request_id)?;
+    let asked = request.understood(&caller, &headers, &request_id)?;
     if asked.keys.is_empty() || asked.now {
         return Err(malformed("to lift an erasure name its keys; nothing is rewritten for that"));
     }
@@ -174,7 +177,12 @@ fn version_of(catalog: &Catalog, (dataset, version): &PushOf) -> Value {
 }
 
 impl EraseRequest {
-    fn understood(self, headers: &HeaderMap, request_id: &RequestId) -> Answer<Asked> {
+    fn understood(
+        self,
+        caller: &Caller,
+        headers: &HeaderMap,
+        request_id: &RequestId,
+    ) -> Answer<Asked> {
         if self.keys.len() > MOST_KEYS {
             let text = format!("{} keys; the most is {MOST_KEYS}: send several", self.keys.len());
             return Err(Problem::new(Fault::TooManyKeys, text));
@@ -202,12 +210,18 @@ impl EraseRequest {
             return Err(malformed("datasets is empty: name one at least, or null for all"));
         }
         let scopes = match &datasets {
+            None if !caller.may_everywhere(Right::Administer) => {
+                return Err(caller.forbidden(Right::Administer));
+            }
             None => vec![Scope::Everywhere],
-            Some(names) => names.iter().cloned().map(Scope::Dataset).collect(),
+            Some(names) => {
+                names.iter().try_for_each(|name| caller.require(Right::Administer, name))?;
+                names.iter().cloned().map(Scope::Dataset).collect()
+            }
         };
         // A repetition changes nothing, so no idempotency key is needed; what is asked for is
         // not kept, nor a fingerprint of it.
-        let cause = no_key(&cause(headers, request_id, Some(self.reason), &())?);
+        let cause = no_key(&cause(caller, headers, request_id, Some(self.reason), &())?);
         Ok(Asked { keys, scopes, datasets, now: self.now, cause })
     }
 }
@@ -240,8 +254,13 @@ impl Asked {
 
 /// What a lookup of an erased key is told. Whoever may not know that it was erased is told what
 /// is told of any key that is not there.
-pub(crate) fn erased_key(served: &Served, version: Version, choice: &Choice) -> Problem {
-    if !may_know() {
+pub(crate) fn erased_key(
+    served: &Served,
+    version: Version,
+    choice: &Choice,
+    caller: &Caller,
+) -> Problem {
+    if !may_know(caller, served) {
         return key_not_found(served, version, choice);
     }
     choice.on(erased(served).in_version(version))
@@ -253,10 +272,9 @@ pub(crate) fn erased(served: &Served) -> Problem {
     Problem::new(Fault::Erased, text)
 }
 
-/// Whether whoever asks may know that a key was erased: operators may. There is no authentication
-/// yet, so everybody does.
-pub(crate) fn may_know() -> bool {
-    true
+/// Whether whoever asks may know that a key was erased: operators may.
+pub(crate) fn may_know(caller: &Caller, served: &Served) -> bool {
+    caller.may(Right::Operate, &served.name)
 }
 
 fn malformed(text: &str) -> Problem {

@@ -15,6 +15,7 @@ use super::error::{Answer, Problem};
 use super::extract::{dataset_and_key, parse_query};
 use super::fields::Fields;
 use super::keys::KeyEncoding;
+use crate::access::Caller;
 use crate::state::AppState;
 use crate::telemetry::RequestId;
 
@@ -31,6 +32,7 @@ struct KeyHistoryQuery {
 pub(crate) async fn key_history(
     State(app): State<AppState>,
     uri: Uri,
+    caller: Caller,
     request_id: RequestId,
 ) -> Answer<Response> {
     let query: KeyHistoryQuery = parse_query(&uri)?;
@@ -40,7 +42,7 @@ pub(crate) async fn key_history(
     let mut served = app.store.live().get(&dataset)?;
     loop {
         let is_erased = served.is_erased(&key);
-        if is_erased && erase::may_know() {
+        if is_erased && erase::may_know(&caller, &served) {
             return Err(erase::erased(&served));
         }
         let (of, asked) = (Arc::clone(&served), (Arc::clone(&key), query.key_encoding));

@@ -18,6 +18,11 @@ pub(crate) struct PageQuery {
     cursor: Option<String>,
 }
 
+/// `limit` of a page of a list, checked.
+pub(crate) fn limit(given: Option<usize>) -> Answer<usize> {
+    limit_up_to(given, MOST)
+}
+
 /// `limit` of a page of at most `most` items, checked.
 pub(crate) fn limit_up_to(given: Option<usize>, most: usize) -> Answer<usize> {
     match given {
@@ -38,7 +43,7 @@ pub(crate) fn page<T>(
     items: impl Iterator<Item = (String, T)>,
     show: impl Fn(T) -> Value,
 ) -> Answer<Value> {
-    let limit = limit_up_to(query.limit, MOST)?;
+    let limit = limit(query.limit)?;
     let after = query.cursor.as_deref().map(decode).transpose()?;
     let mut found_cursor = after.is_none();
     let mut shown = Vec::new();

@@ -108,6 +108,11 @@ impl<'a> View<'a> {
         self.snapshot.in_memory(keys)
     }
 
+    /// See [`Snapshot::ask_for`].
+    pub fn ask_for(self, keys: &[Key<'_>]) {
+        self.snapshot.ask_for(keys);
+    }
+
     /// See [`Snapshot::scan`].
     ///
     /// # Errors
@@ -192,6 +197,11 @@ impl Lease {
         each: impl FnMut(usize, Option<&[u8]>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         self.view().get_each(keys, each)
+    }
+
+    /// See [`View::ask_for`].
+    pub fn ask_for(&self, keys: &[Key<'_>]) {
+        self.view().ask_for(keys);
     }
 
     /// See [`View::in_memory`].
