@@ -99,7 +99,7 @@ impl<'a> View<'a> {
     ) -> std::result::Result<(), E> {
         let Some(erased) = self.erased else { return self.snapshot.get_each(keys, each) };
         self.snapshot.get_each(keys, |number, value| {
-            each(number, value.filter(|_| !erased.has(keys[number].as_bytes())))
+            each(number, value)
         })
     }
 
