@@ -6,8 +6,8 @@
 //! - what [`Journal::append`] returned for survives power loss (invariant 6);
 //! - after an append whose outcome is unknown, nothing more is appended until a restart
 //!   has read the file anew;
-//! - at start only a tail that is physically short or all zeros is taken for a torn
-//!   append and cut. Anything else that does not fit its checksum stops the start: a
+//! - at start only a tail that is physically short, all zeros, or one append that lacks
+//!   whole sectors is taken for a torn append and cut. Anything else that does not fit its checksum stops the start: a
 //!   journal that lost an activation would serve the wrong version and say nothing.
 //!
 //! A file is `TIDEJRNL`, a format number (u32), then records (see `record.rs`).
@@ -358,7 +358,8 @@ fn scan(path: &Path, each: &mut dyn FnMut(u64, Record) -> Result<()>) -> Result<
                 report.sound_bytes += used as u64;
             }
             Err(fault) => {
-                report.fault = Some(fault);
+                let is_torn = lacks_sectors(rest, report.sound_bytes, report.last_seq);
+                report.fault = Some(if is_torn { JournalFault::Torn } else { fault });
                 break;
             }
         }
@@ -399,6 +400,39 @@ fn next(
         return damaged(format!("record {seq} follows record {last_seq}"));
     }
     Ok((end + TAIL, seq, record))
+}
+
+/// What a disk writes whole, in bytes; several of them in any order.
+const SECTOR: usize = 512;
+/// Zeros in fewer bytes may be what was written.
+const TELLING: usize = 4;
+
+/// Whether `rest`, which begins at `at` in the file, is one append of which some sectors never
+/// reached the disk: they read as zeros, and nothing sound stands behind.
+fn lacks_sectors(rest: &[u8], at: u64, last_seq: u64) -> bool {
+    let is_zero = |bytes: &[u8]| bytes.iter().all(|b| *b == 0);
+    let lacking = |sector: &[u8]| sector.len() >= TELLING && is_zero(sector);
+    let in_first = (SECTOR - at as usize % SECTOR).min(rest.len());
+    let (first, others) = rest.split_at(in_first);
+    let mut others = others.chunks(SECTOR);
+    let Some(len) = rest.len().checked_sub(HEAD + TAIL) else { return false };
+    let head = record::head(len as u32, last_seq + 1);
+    let is_torn = if rest.starts_with(&head) {
+        // That very record, and not a byte more. Of its checksum the end may be lacking.
+        let crc = crc32fast::hash(&rest[HEAD..HEAD + len]).to_le_bytes();
+        let in_last = others.clone().last().map_or(TAIL, <[u8]>::len);
+        let end_of_crc = in_last < TAIL
+            && is_zero(&rest[rest.len() - in_last..])
+            && rest[HEAD + len..].starts_with(&crc[..TAIL - in_last]);
+        others.any(lacking) || end_of_crc
+    } else {
+        // What is lacking is its head, or a piece of that.
+        let next = others.next().filter(|_| in_first < HEAD);
+        let start_of_head =
+            in_first < HEAD && is_zero(first) && rest[in_first..].starts_with(&head[in_first..]);
+        lacking(first) || next.is_some_and(lacking) || start_of_head
+    };
+    is_torn && salvage::salvage(rest, last_seq).records.is_empty()
 }
 
 fn read_whole(path: &Path) -> Result<Vec<u8>> {
