@@ -106,6 +106,12 @@ impl Journal {
             .open(path)
             .map_err(|e| Error::io("open the journal for appending", path, e))?;
         let end = report.sound_bytes;
+        // A process that was killed between a write and its fsync has left records that are in
+        // memory alone, and perhaps the file's name. What this start goes by must be on the disk
+        // before anything is done or told because of it.
+        durable::sync_file(&file, path)?;
+        durable::sync_parent(path)?;
+        step("start.journal_synced");
         file.seek(SeekFrom::Start(end)).map_err(|e| Error::io("seek in the journal", path, e))?;
         let seq = report.last_seq;
         let path = path.to_owned();
@@ -153,27 +159,21 @@ impl Journal {
         bytes.extend_from_slice(&Record::Checkpoint(catalog_json).frame(self.seq));
         // The checkpoint has the number of the last event in it, and the next record
         // follows on: a reader sees no gap.
-        if let Err(error) = durable::write_new(&self.path, &bytes) {
+        let file = match durable::write_new_open(&self.path, &bytes) {
+            Ok(file) => file,
             // A full disk, say: the old file is in its place, and appends go on.
-            if self.is_in_its_place() {
-                return Err(error);
-            }
+            Err(error) if self.is_in_its_place() => return Err(error),
             // Renamed, but the directory was not synced: which of the two files a restart
             // would find is open. Both say the same, but what is appended to the new one
             // could be lost with it.
-            self.suspect = true;
-            return Err(self.unknown().because(error));
-        }
-        step("checkpoint.placed");
-        let reopen = || -> std::io::Result<File> {
-            let mut file = OpenOptions::new().write(true).open(&self.path)?;
-            file.seek(SeekFrom::End(0))?;
-            Ok(file)
+            Err(error) => {
+                self.suspect = true;
+                return Err(self.unknown().because(error));
+            }
         };
-        self.file = reopen().map_err(|e| {
-            self.suspect = true;
-            Error::io("open the journal after a checkpoint", &self.path, e)
-        })?;
+        step("checkpoint.placed");
+        // The very file that was written, at its end: nothing is left that could fail.
+        self.file = file;
         self.end = bytes.len() as u64;
         self.reserved = self.end;
         self.reserve();
