@@ -94,8 +94,9 @@ lint: setup ## clippy, every warning an error
 doc: setup ## the documentation of the code, every warning an error
 	$(TIMED) 'docs' env RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' $(CARGO) doc --release --locked --workspace --no-deps --document-private-items
 
-deny: ## licences, banned crates and sources of every dependency
+deny: ## licences, banned crates, sources and (where RustSec can be reached) advisories of every dependency
 	$(TIMED) 'licences, bans and sources' sh -c '"$$(scripts/cargo-deny)" check licenses bans sources'
+	$(TIMED) 'advisories' scripts/check-advisories
 
 # root, through sudo, mostly has no cargo: it installs what was built before.
 install: $(if $(shell command -v '$(CARGO)' 2>/dev/null),build) ## the binary, its man pages and shell completions, below PREFIX (/usr/local)

@@ -163,7 +163,11 @@ async fn look_up(
     let results = if batch.in_memory()? {
         batch.results(is_json)
     } else {
-        blocking(move || batch.results(is_json)).await
+        blocking(move || {
+            batch.ask_for_all()?;
+            batch.results(is_json)
+        })
+        .await
     };
     let took = began.elapsed();
     let Results { out, hits, misses } = results.inspect_err(|problem| {
@@ -197,6 +201,13 @@ impl Batch {
     fn in_memory(&self) -> Answer<bool> {
         let decoded = self.decoded()?;
         Ok(self.snapshot.in_memory(&keys(&decoded)?))
+    }
+
+    /// Has the disk read for all keys at a time what would else be waited for one by one.
+    fn ask_for_all(&self) -> Answer<()> {
+        let decoded = self.decoded()?;
+        self.snapshot.ask_for(&keys(&decoded)?);
+        Ok(())
     }
 
     fn results(&self, is_json: bool) -> Answer<Results> {

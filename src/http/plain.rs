@@ -106,17 +106,34 @@ impl Shortcut for PlainLookups {
         }
     }
 
-    fn fetch(&mut self, received: &[u8]) -> Option<Fetch> {
+    fn fetch(&mut self, received: &[u8]) -> Option<Box<dyn Fetch>> {
         let Parsed::Lookup(lookup) = request::parse(received, self.bounds) else { return None };
         let key = decoded(&lookup)?.into_owned();
         let served = Arc::clone(self.app.store.live().glance().get(lookup.dataset)?);
         let choice = Reader::for_unit(lookup.unit).chooses(&served, None, Some(&key));
-        Some(Box::new(move || {
-            if let (Some(snapshot), Ok(key)) = (open(&served, &choice), Key::new(&key)) {
-                // What is wrong with it is found again by the answer, and told there.
-                let _ = snapshot.get_into(key, &mut Vec::new());
-            }
-        }))
+        Some(Box::new(ColdLookup { key, served, choice }))
+    }
+}
+
+/// A lookup whose record is not in memory.
+struct ColdLookup {
+    key: Vec<u8>,
+    served: Arc<Served>,
+    choice: Choice,
+}
+
+impl Fetch for ColdLookup {
+    fn ask(&self) {
+        if let (Some(snapshot), Ok(key)) = (open(&self.served, &self.choice), Key::new(&self.key)) {
+            snapshot.ask_for(&[key]);
+        }
+    }
+
+    fn wait(self: Box<Self>) {
+        if let (Some(snapshot), Ok(key)) = (open(&self.served, &self.choice), Key::new(&self.key)) {
+            // What is wrong with it is found again by the answer; the reader is noted there, too.
+            let _ = snapshot.get_unnoticed(key, &mut Vec::new());
+        }
     }
 }
 

@@ -21,6 +21,7 @@
 
 mod body;
 mod connection;
+mod fetches;
 mod listener;
 mod plain;
 mod refusal;
@@ -42,7 +43,8 @@ use crate::metrics::Metrics;
 
 pub(crate) use body::BodyStalled;
 pub(crate) use listener::Listening;
-pub(crate) use plain::{Fetch, Shortcut, Taken};
+pub(crate) use fetches::Fetch;
+pub(crate) use plain::{Shortcut, Taken};
 pub(crate) use stop::Stop;
 
 /// What is served.

@@ -7,8 +7,8 @@
 //! there are. Only what is left over is kept with the connection: a head that has not come
 //! whole, answers that the client does not take.
 //!
-//! What an answer needs from the disk is fetched on a thread for blocking work, while the
-//! worker serves its other connections. At the first bytes that the shortcut does not answer,
+//! What an answer needs from the disk is fetched by another thread ([`super::fetches`]), while
+//! the worker serves its other connections. At the first bytes that the shortcut does not answer,
 //! the connection is handed over with them, and nothing here looks at it again.
 
 use std::future::poll_fn;
@@ -20,8 +20,9 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::sync::oneshot;
 
+use super::fetches::{Fetch, Fetches};
 use super::shared::{Order, Phase, Shared, Working};
 
 /// Bytes taken from the kernel at once.
@@ -47,9 +48,6 @@ pub(crate) enum Taken {
     NotPlain,
 }
 
-/// Work that may wait for the disk.
-pub(crate) type Fetch = Box<dyn FnOnce() + Send>;
-
 /// Answers the plainest requests. Each worker has one of its own.
 pub(crate) trait Shortcut: Send {
     /// Looks at the first request in `received`, and adds its whole answer to `answers`.
@@ -57,7 +55,7 @@ pub(crate) trait Shortcut: Send {
     fn answer(&mut self, received: &[u8], draining: bool, answers: &mut Vec<u8>) -> Taken;
 
     /// What gets from the disk what the answer to the first request in `received` lacks.
-    fn fetch(&mut self, received: &[u8]) -> Option<Fetch>;
+    fn fetch(&mut self, received: &[u8]) -> Option<Box<dyn Fetch>>;
 }
 
 /// What a worker's connections use in turn.
@@ -67,12 +65,13 @@ struct Tools {
     input: Box<[u8]>,
     output: Vec<u8>,
     shortcut: Box<dyn Shortcut>,
+    fetches: Fetches,
 }
 
 impl Desk {
-    pub(super) fn new(shortcut: Box<dyn Shortcut>) -> Self {
+    pub(super) fn new(shortcut: Box<dyn Shortcut>, fetches: Fetches) -> Self {
         let input = vec![0; READ_AT_ONCE].into_boxed_slice();
-        Self(Mutex::new(Tools { input, output: Vec::new(), shortcut }))
+        Self(Mutex::new(Tools { input, output: Vec::new(), shortcut, fetches }))
     }
 }
 
@@ -83,7 +82,7 @@ pub(super) struct Plain<'a> {
     /// Received, and not answered yet.
     unread: Vec<u8>,
     /// What the first request in `unread` waits for.
-    fetching: Option<(JoinHandle<()>, Working)>,
+    fetching: Option<(oneshot::Receiver<()>, Working)>,
     /// That was fetched already: if it lacks something still, it goes the long way.
     fetched: bool,
     /// Answers on their way, and how much of them was sent.
@@ -173,7 +172,7 @@ impl<'a> Plain<'a> {
     /// Answers what is whole in the bytes that are unread and those just received. Whether
     /// there was any.
     fn answer(&mut self, tools: &mut Tools, received: usize, draining: bool) -> bool {
-        let Tools { input, output, shortcut } = tools;
+        let Tools { input, output, shortcut, fetches } = tools;
         let received = &input[..received];
         if !self.unread.is_empty() {
             self.unread.extend_from_slice(received);
@@ -198,7 +197,7 @@ impl<'a> Plain<'a> {
                     let Some(fetch) = shortcut.fetch(&bytes[taken..]) else {
                         break Then::HandOver;
                     };
-                    self.fetching = Some((spawn_blocking(fetch), Working::begin(self.shared)));
+                    self.fetching = Some((fetches.begin(fetch), Working::begin(self.shared)));
                     self.fetched = true;
                     break Then::Answer;
                 }

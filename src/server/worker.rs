@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{self, Common};
+use super::fetches::Fetches;
 use super::listener::Ticket;
 use super::plain::Desk;
 use super::shared::{Order, Shared};
@@ -51,12 +52,16 @@ impl Worker {
             .thread_name(format!("blocking-{number}"))
             .build()?;
         let (arrivals, receiver) = mpsc::unbounded_channel();
+        let desk = match &service.shortcut {
+            Some(make) => Some(Desk::new(make(), Fetches::start(number)?)),
+            None => None,
+        };
         let serving = Serving {
             arrivals: receiver,
             common: Arc::new(Common {
                 router: service.router.clone(),
                 limits: Arc::clone(limits),
-                desk: service.shortcut.as_ref().map(|make| Desk::new(make())),
+                desk,
             }),
             limits: Arc::clone(limits),
             metrics: Arc::clone(metrics),

@@ -25,6 +25,8 @@ use crate::verify::damaged;
 const WARMING: usize = 8;
 /// Fewer records are read before a thread is started.
 const MIN_WARMING: usize = 64;
+/// Reads that such a thread has the disk begin before it waits for the first of them.
+const ASKED_AT_ONCE: usize = 32;
 /// Keys that are looked for at a time. While one record is on its way from memory, those of
 /// the next keys are, too.
 const AT_ONCE: usize = 16;
@@ -139,6 +141,14 @@ impl Records {
         all
     }
 
+    /// Has the disk begin to read what lookups of `keys` lack in memory, and does not wait.
+    pub(crate) fn ask_for(&self, keys: &[Key<'_>]) {
+        let places = keys.iter().flat_map(|key| self.points.find(KeyHash::of(key.as_bytes())));
+        places.filter(|place| !self.tables.in_memory(*place)).for_each(|place| {
+            self.tables.ask_for(place);
+        });
+    }
+
     /// What reads stored values.
     pub(crate) fn decoder(&self) -> &Decoder {
         &self.decoder
@@ -154,22 +164,40 @@ impl Records {
         let hashes = other.recent.hashes().inspect(|hash| self.recent.keep(*hash));
         let places = hashes.flat_map(|hash| self.points.find(hash));
         let cold: Vec<_> = places.filter(|place| !self.tables.in_memory(*place)).collect();
+        if cold.is_empty() {
+            return;
+        }
         let read = |places: &[Place]| {
             // Lookups go first; but where all processors are busy with cold lookups, this is
             // what makes them cheap again, so it must not be starved.
             let _ = rustix::process::nice(19);
             let mut buffer = Vec::new();
-            for place in places {
-                // Damage is for the lookup to find that meets it.
-                let _ = self.tables.entry(*place, &mut buffer);
+            for places in places.chunks(ASKED_AT_ONCE) {
+                places.iter().for_each(|place| self.tables.ask_for(*place));
+                for place in places {
+                    // Damage is for the lookup to find that meets it.
+                    let _ = self.tables.entry(*place, &mut buffer);
+                }
             }
         };
         // A disk answers many reads at a time in hardly more time than one.
         thread::scope(|scope| {
+            // Else what is read here would take the place of what is asked for meanwhile.
+            let told = scope.spawn(|| other.tell_what_is_used());
+            if told.join().is_err() {
+                return;
+            }
             for places in cold.chunks(cold.len().div_ceil(WARMING).max(MIN_WARMING)) {
                 scope.spawn(move || read(places));
             }
         });
+    }
+
+    /// Tells the kernel that what was looked up lately is in use.
+    fn tell_what_is_used(&self) {
+        let _ = rustix::process::nice(19);
+        let places = self.recent.hashes().flat_map(|hash| self.points.find(hash));
+        places.for_each(|place| self.tables.tell_used(place));
     }
 
     /// Notes what of the tables is in memory.

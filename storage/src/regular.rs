@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -41,6 +42,13 @@ pub(crate) fn metadata(path: &Path) -> Result<Metadata> {
 /// it reads no more than was asked for. Advice.
 pub(crate) fn reads_are_random(file: &File) {
     let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::Random);
+}
+
+/// Has the kernel begin to read `length` bytes of `file` at `offset`, and does not wait for
+/// them. Advice.
+pub(crate) fn is_read_soon(file: &File, offset: u64, length: u64) {
+    let length = NonZeroU64::new(length);
+    let _ = rustix::fs::fadvise(file, offset, length, rustix::fs::Advice::WillNeed);
 }
 
 fn missing(path: &Path) -> Error {

@@ -155,6 +155,12 @@ impl Snapshot {
         self.records.in_memory(keys)
     }
 
+    /// Has the disk begin to read what lookups of `keys` lack in memory, and waits for nothing:
+    /// the lookups that follow do. Costs about five microseconds for each that is not in memory.
+    pub fn ask_for(&self, keys: &[Key<'_>]) {
+        self.records.ask_for(keys);
+    }
+
     /// The records whose keys begin with `prefix` (all, if it is empty), in key order; only
     /// those after `after`, if it is given. To go on where an earlier scan ended, give its
     /// last key.

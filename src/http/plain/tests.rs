@@ -135,7 +135,7 @@ impl Shortcut for Counting {
         taken
     }
 
-    fn fetch(&mut self, received: &[u8]) -> Option<Fetch> {
+    fn fetch(&mut self, received: &[u8]) -> Option<Box<dyn Fetch>> {
         self.inner.fetch(received)
     }
 }

@@ -52,9 +52,19 @@ impl Shortcut for Known {
         if received.starts_with(ENDLESS.as_bytes()) { Taken::Partial } else { Taken::NotPlain }
     }
 
-    fn fetch(&mut self, _received: &[u8]) -> Option<Fetch> {
+    fn fetch(&mut self, _received: &[u8]) -> Option<Box<dyn Fetch>> {
         let fetched = Arc::clone(&self.fetched);
-        Some(Box::new(move || fetched.store(true, Relaxed)))
+        Some(Box::new(Fetching(fetched)))
+    }
+}
+
+struct Fetching(Arc<AtomicBool>);
+
+impl Fetch for Fetching {
+    fn ask(&self) {}
+
+    fn wait(self: Box<Self>) {
+        self.0.store(true, Relaxed);
     }
 }
 
