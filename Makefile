@@ -11,7 +11,7 @@ TIMED := @scripts/timed
 .DEFAULT_GOAL := help
 # RocksDB's compiler jobs already take every core; cargo shares them itself.
 .NOTPARALLEL:
-.PHONY: help setup setup-test build demo test test-million test-memory test-prometheus prometheus test-real-data test-console \
+.PHONY: test-torture torture soak help setup setup-test build demo test test-million test-memory test-prometheus prometheus test-real-data test-console \
   bench bench-peers count-instructions ci fmt fmt-check lint doc deny install
 
 help: ## say what there is
@@ -57,6 +57,26 @@ prometheus:
 test-memory: build ## peak memory of a push, and of one with ten times the data (25 GB of disk)
 	tests/memory/run '$(BIN)'
 
+# The same program with named steps to die at and bugs to have: for these checks alone.
+FAULTY := $(TARGET_DIR)/release/tidetable-faults
+BUILD_FAULTY = $(CARGO) build --release --locked --workspace --features faults --bin tidetable-faults
+TORTURE_LEDGER ?= $(TARGET_DIR)/torture.jsonl
+CRASH_LEDGER ?= $(TARGET_DIR)/crash.jsonl
+
+test-torture: setup ## 100 kills under load, and every planted bug found (docs/torture.md)
+	$(BUILD_FAULTY)
+	$(TIMED) 'torture' tests/torture/run ci '$(FAULTY)'
+	$(TIMED) 'deaths, failing calls, power cuts' tests/torture/run crash all '$(FAULTY)' --home '$(TARGET_DIR)'
+
+torture: build ## 1,000 kills, and 1,000 with power cuts, in pieces that go on where they stopped; TORTURE_FLAGS='--kills 5000'
+	$(BUILD_FAULTY)
+	tests/torture/run torture '$(BIN)' --ledger '$(TORTURE_LEDGER)' $(TORTURE_FLAGS)
+	tests/torture/run torture '$(FAULTY)' --faults --ledger '$(TORTURE_LEDGER)' $(TORTURE_FLAGS)
+	tests/torture/run crash all '$(FAULTY)' --long --rounds 5 --pairs 300 --every 3 --home '$(TARGET_DIR)' --ledger '$(CRASH_LEDGER)'
+
+soak: build ## two hours with a swap every 10 s: memory, descriptors and disk stay as they were; SOAK_FLAGS='--seconds 21600'
+	tests/torture/run soak '$(BIN)' --ledger '$(TORTURE_LEDGER)' $(SOAK_FLAGS)
+
 bench: setup ## what each step costs by itself; BENCH_FLAGS=get for those whose name contains it
 	$(CARGO) bench --locked --workspace --bench storage -- $(BENCH_FLAGS)
 
@@ -80,7 +100,7 @@ count-instructions: setup ## instructions of one lookup, compared with benches/i
 	$(BUILD_PEERS)
 	$(TIMED) 'instructions of a lookup' scripts/count-instructions '$(PEERS)' $(COUNT_FLAGS)
 
-ci: fmt-check lint test test-console prometheus count-instructions doc deny ## all that CI runs
+ci: fmt-check lint test test-torture test-console prometheus count-instructions doc deny ## all that CI runs
 
 fmt: ## format the code
 	$(CARGO) fmt --all

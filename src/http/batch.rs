@@ -13,6 +13,8 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+#[cfg(feature = "faults")]
+use tidetable_storage::planted;
 use tidetable_storage::{DatasetName, Key, Lease, Served, Version, dataset_not_found};
 
 use super::arm::{Choice, Reader};
@@ -148,6 +150,11 @@ async fn look_up(
     choice: Choice,
     before: usize,
 ) -> Answer<(Version, Vec<u8>)> {
+    #[cfg(feature = "faults")]
+    if planted::has(planted::Bug::MixedBatch) && choice.version.is_none() && request.keys.len() > 9
+    {
+        return Box::pin(mixed(app, served, request, choice, before)).await;
+    }
     let snapshot = lease(served, choice.version).await?;
     let version = snapshot.version();
     let fields = request.fields.map(Fields::new).transpose()?;
@@ -176,6 +183,29 @@ async fn look_up(
         }
     })?;
     counted.looked_up_many(hits, misses, took);
+    Ok((version, out))
+}
+
+/// That planted bug: the second half waits a moment, and reads what is current by then.
+#[cfg(feature = "faults")]
+async fn mixed(
+    app: &AppState,
+    served: &Arc<Served>,
+    mut request: BatchRequest,
+    choice: Choice,
+    before: usize,
+) -> Answer<(Version, Vec<u8>)> {
+    let keys = request.keys.split_off(request.keys.len() / 2);
+    let (fields, key_encoding) = (request.fields.clone(), request.key_encoding);
+    let second = BatchRequest { keys, fields, version: None, key_encoding };
+    let (version, mut out) = look_up(app, served, request, choice, before).await?;
+    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    let served = app.store.live().get(&served.name)?;
+    let (_, rest) = look_up(app, &served, second, choice, before).await?;
+    let begins = rest.iter().position(|byte| *byte == b'[').expect("every answer has results");
+    out.pop();
+    out.push(b',');
+    out.extend_from_slice(&rest[begins + 1..]);
     Ok((version, out))
 }
 

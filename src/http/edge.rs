@@ -78,7 +78,11 @@ where
         }
         if from_another_site(&request) {
             let response = cross_site().into_response();
-            return Box::pin(async move { Ok(seen.after(response, &metrics)) });
+            return Box::pin(async move {
+                #[cfg(feature = "faults")]
+                read_before_refusal(request).await;
+                Ok(seen.after(response, &metrics))
+            });
         }
         // The router is called inside the guard too: extractors may panic as well.
         let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
@@ -103,6 +107,16 @@ pub(crate) fn logs_reads() -> bool {
 fn from_another_site(request: &Request) -> bool {
     let site = request.headers().get("sec-fetch-site").map(HeaderValue::as_bytes);
     !request.method().is_safe() && matches!(site, Some(b"cross-site" | b"same-site"))
+}
+
+/// A planted bug: the body of a request that is refused is read first.
+#[cfg(feature = "faults")]
+async fn read_before_refusal(request: Request) {
+    use http_body_util::BodyExt as _;
+    use tidetable_storage::planted::{Bug, has};
+    if has(Bug::BodyBeforeRefusal) {
+        let _ = request.into_body().collect().await;
+    }
 }
 
 fn cross_site() -> Problem {

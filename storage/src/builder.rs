@@ -22,6 +22,7 @@ use crate::error::{Code, Error, Result};
 use crate::layout;
 use crate::manifest::{Compression, DictionaryFile, Manifest};
 use crate::names::{Key, MAX_VALUE_BYTES};
+use crate::planted::{self, Bug};
 use crate::profile::Sampler;
 use crate::step::step;
 use crate::values::{Dictionary, Encoder};
@@ -113,6 +114,9 @@ impl Builder {
     pub fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         Key::new(key)?;
         check_value(value)?;
+        if planted::every(Bug::DroppedKeys, 10_000) {
+            return Ok(());
+        }
         if key <= &self.last_key[..] {
             return Err(Error::new(
                 Code::NotAscending,

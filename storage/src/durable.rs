@@ -14,11 +14,17 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::planted::{self, Bug};
 use crate::step::step;
 
 /// Waits until the content of `file`, which is at `path`, is on the disk.
 pub(crate) fn sync_file(file: &File, path: &Path) -> Result<()> {
-    file.sync_all().map_err(|e| Error::io("sync the file to disk", path, e))
+    if planted::has(Bug::SkipFsync) {
+        return Ok(());
+    }
+    file.sync_all().map_err(|e| Error::io("sync the file to disk", path, e))?;
+    planted::synced(file);
+    Ok(())
 }
 
 /// Waits until the names in the directory `path` are on the disk.
@@ -49,6 +55,9 @@ impl<'a> Opened<'a> {
     }
 
     fn sync(&self) -> Result<()> {
+        if planted::has(Bug::SkipFsync) {
+            return Ok(());
+        }
         let synced = self.dir.sync_all();
         synced.map_err(|e| Error::io("sync the directory to disk", self.path, e))
     }

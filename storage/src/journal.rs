@@ -28,6 +28,8 @@ pub(crate) use salvage::Salvaged;
 use crate::durable;
 use crate::error::{Code, Error, Result};
 use crate::layout;
+#[cfg(feature = "faults")]
+use crate::planted::{self, Bug};
 use crate::step::step;
 use record::{HEAD, TAIL, read_head};
 
@@ -52,6 +54,9 @@ pub(crate) struct Journal {
     seq: u64,
     /// Set when it is not known what is on the disk.
     suspect: bool,
+    /// A record that was acknowledged and is not written yet.
+    #[cfg(feature = "faults")]
+    owed: Vec<u8>,
 }
 
 /// What a journal holds, and what is wrong with it.
@@ -115,7 +120,16 @@ impl Journal {
         file.seek(SeekFrom::Start(end)).map_err(|e| Error::io("seek in the journal", path, e))?;
         let seq = report.last_seq;
         let path = path.to_owned();
-        let mut journal = Self { file, path, end, reserved: end, seq, suspect: false };
+        let mut journal = Self {
+            file,
+            path,
+            end,
+            reserved: end,
+            seq,
+            suspect: false,
+            #[cfg(feature = "faults")]
+            owed: Vec::new(),
+        };
         journal.reserve();
         Ok((journal, cut))
     }
@@ -129,6 +143,8 @@ impl Journal {
         self.check()?;
         let seq = self.seq + 1;
         let bytes = record.frame(seq);
+        #[cfg(feature = "faults")]
+        let bytes = self.owe(bytes);
         step("journal.begun");
         if let Err(error) = self.file.write_all(&bytes) {
             let error = Error::io("append to the journal", &self.path, error);
@@ -157,6 +173,8 @@ impl Journal {
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&FORMAT.to_le_bytes());
         bytes.extend_from_slice(&Record::Checkpoint(catalog_json).frame(self.seq));
+        #[cfg(feature = "faults")]
+        self.owed.clear();
         // The checkpoint has the number of the last event in it, and the next record
         // follows on: a reader sees no gap.
         let file = match durable::write_new_open(&self.path, &bytes) {
@@ -209,6 +227,13 @@ impl Journal {
             (Ok(open), Ok(there)) => id(open) == id(there),
             _ => false,
         }
+    }
+
+    /// With that bug, what was owed before takes the place of the record, which is owed now.
+    #[cfg(feature = "faults")]
+    fn owe(&mut self, record: Vec<u8>) -> Vec<u8> {
+        let late = planted::has(Bug::AckBeforeRecord);
+        if late { std::mem::replace(&mut self.owed, record) } else { record }
     }
 
     /// Removes what a failed write may have left behind the last whole record.

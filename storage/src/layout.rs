@@ -25,6 +25,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::names::{DatasetName, Version};
+use crate::planted::{self, Bug};
 
 /// The name of the file that describes a snapshot.
 pub const MANIFEST: &str = "manifest.json";
@@ -79,6 +80,9 @@ impl Layout {
 
     /// Everything of one push that is not published.
     pub fn push(&self, dataset: &DatasetName, version: Version) -> PathBuf {
+        if planted::has(Bug::ReusedStaging) {
+            return self.staging().join(format!("{dataset}.1"));
+        }
         self.staging().join(format!("{dataset}.{version}"))
     }
 

@@ -75,6 +75,7 @@ mod durable;
 mod layout;
 mod lock;
 mod memory;
+pub mod planted;
 mod regular;
 mod rocks;
 mod space;

@@ -21,6 +21,7 @@ use crate::digest::Digest;
 use crate::error::{Code, Error, Kind, Result};
 use crate::manifest::Manifest;
 use crate::names::{DatasetName, Version};
+use crate::planted::{self, Bug};
 use crate::reaper::Task;
 use crate::rocks::BlockCache;
 use crate::snapshot::Snapshot;
@@ -33,19 +34,26 @@ pub type Datasets = HashMap<DatasetName, Arc<Served>>;
 #[derive(Debug, Default)]
 pub struct Live {
     map: ArcSwap<Datasets>,
+    /// What was served before the last swap.
+    #[cfg(feature = "faults")]
+    before: ArcSwap<Datasets>,
 }
 
 impl Live {
     /// What one dataset serves now ([`Code::DatasetNotFound`]). Costs one hash lookup and
     /// one reference count; never waits.
     pub fn get(&self, dataset: &DatasetName) -> Result<Arc<Served>> {
-        self.map.load().get(dataset).cloned().ok_or_else(|| dataset_not_found(dataset))
+        self.glance().get(dataset).cloned().ok_or_else(|| dataset_not_found(dataset))
     }
 
     /// All datasets as they stand, for a look that is over soon: the least that a lookup can
     /// cost, since it counts no reference that other threads count too. Whoever keeps a
     /// snapshot for longer takes a [`Lease`].
     pub fn glance(&self) -> impl Deref<Target = Arc<Datasets>> + use<> {
+        #[cfg(feature = "faults")]
+        if planted::every(Bug::OldValueAfterSwap, 100) {
+            return self.before.load();
+        }
         self.map.load()
     }
 
@@ -71,6 +79,8 @@ impl Live {
     pub(crate) fn change(&self, change: impl FnOnce(&mut Datasets)) {
         let mut datasets = Datasets::clone(&self.map.load());
         change(&mut datasets);
+        #[cfg(feature = "faults")]
+        self.before.store(self.map.load_full());
         self.map.store(Arc::new(datasets));
     }
 }
@@ -343,6 +353,9 @@ impl Slot {
     pub(crate) fn give_up(&self) {
         self.given_up.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
+        if planted::has(Bug::RemovedWhileRead) {
+            planted::empty_tables(&self.dir);
+        }
         // Whoever is opening it now sees the mark when done.
         if !matches!(self.opening.try_lock(), Err(TryLockError::WouldBlock)) {
             self.let_go();

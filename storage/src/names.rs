@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, Error, Result};
+use crate::planted::{self, Bug};
 
 /// The longest key, in bytes.
 pub const MAX_KEY_BYTES: usize = 64 * 1024;
@@ -27,7 +28,7 @@ impl DatasetName {
         let fits = (1..=63).contains(&bytes.len())
             && plain(bytes[0])
             && bytes.iter().all(|&b| plain(b) || b == b'_' || b == b'-');
-        if fits {
+        if fits || (planted::has(Bug::DotDotName) && text == "..") {
             return Ok(Self(text.into()));
         }
         Err(Error::new(

@@ -67,6 +67,7 @@ class Connection:
         self._socket: socket.socket | None = None
         self._rest = b""
         self._started = 0.0
+        self._alive = 0.0
         self._head_only = False
 
     def ask(self, method: str, path: str, body: Any = None, headers: Headers = ()) -> Reply:
@@ -101,6 +102,12 @@ class Connection:
         """When the last request was begun to be sent."""
         return self._started
 
+    @property
+    def alive(self) -> float:
+        """When this connection was last known to be whole: it was made, or brought an answer. What broke
+        it happened after that, and maybe before the request was sent."""
+        return self._alive
+
     def receive(self) -> Reply:
         try:
             return self._receive()
@@ -120,6 +127,7 @@ class Connection:
                 self._socket = socket.create_connection(self.address, timeout=self.timeout)
             except OSError as error:
                 raise Unsent(repr(error)) from error
+            self._alive = time.monotonic()
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self._socket
 
@@ -134,7 +142,7 @@ class Connection:
             name, _, value = line.partition(":")
             headers[name.strip().lower()] = value.strip()
         body = self._body(status, headers)
-        end = time.monotonic()
+        self._alive = end = time.monotonic()
         if headers.get("connection", "").lower() == "close":
             self.close()
         return Reply(status, headers, body, self._started, end)

@@ -67,16 +67,13 @@ class Server:
         of the first start. `extra` are variables of this start alone."""
         if self.process is not None:
             raise RuntimeError("the process before this one was neither killed nor stopped")
-        listen = f"{self.address[0]}:{self.address[1]}"
-        command = [*self.wrapper, str(self.binary), "serve", "--listen", listen, "--data", str(self.data)]
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("TIDETABLE_")}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, *self.arguments],
+                self._command(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=clean | self.environment | (extra or {}),
+                env=self._environment(extra),
             )
         try:
             self.address = self._announced()
@@ -85,6 +82,17 @@ class Server:
         except NotStarted:
             self.kill()
             raise
+
+    def start_and_kill(self, delay: float) -> None:
+        """Starts it and kills it so soon that it may not have come to listening."""
+        command = self._command()
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
+                env=self._environment(None),
+            )
+        time.sleep(delay)
+        self.kill()
 
     def wait_until_ready(self) -> None:
         connection = Connection(self.address, timeout=5.0)
@@ -143,6 +151,15 @@ class Server:
     def last_words(self, lines: int = 12) -> str:
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
+
+    def _command(self) -> list[str]:
+        listen = f"{self.address[0]}:{self.address[1]}"
+        serve = [str(self.binary), "serve", "--listen", listen, "--data", str(self.data)]
+        return [*self.wrapper, *serve, *self.arguments]
+
+    def _environment(self, extra: dict[str, str] | None) -> dict[str, str]:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("TIDETABLE_")}
+        return clean | self.environment | (extra or {})
 
     def _announced(self) -> Address:
         """The address from the line that the server prints when it listens."""

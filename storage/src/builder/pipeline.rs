@@ -23,6 +23,7 @@ use crate::durable;
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::manifest::SstFile;
+use crate::planted;
 use crate::points::KeyHash;
 use crate::regular;
 use crate::rocks::TableWriter;
@@ -216,6 +217,7 @@ impl Tables {
             durable::sync_file(&regular::open(&path)?, &path)?;
             step("table.synced");
             let FileSums { bytes, crc32, blake3 } = FileSums::of(&path, false, &mut |_| {})?;
+            planted::damage(&path);
             Ok(SstFile { name, bytes, crc32, blake3, records, first_key, last_key })
         })?);
         Ok(())

@@ -1,0 +1,76 @@
+"""The planted bugs of storage/src/planted.rs, and the run in which each must be found."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from checker import Plan, Run
+
+
+@dataclass
+class Planted:
+    name: str
+    # By which rules it may show; another one would be a find of its own.
+    rules: set[str]
+    kills: int = 0
+    seconds: float = 5.0
+    faults: str = ""
+    power_cuts: bool = False
+    damage: bool = False
+    datasets: list[str] = field(default_factory=lambda: ["small", "race"])
+    # What operators do, if the bug is in a step that is seldom.
+    steps: dict[str, int] = field(default_factory=dict)
+
+
+BUGS = [
+    Planted("skip-fsync", {"R5", "R4", "R6", "R7", "R9"}, kills=4, power_cuts=True),
+    Planted("swap-before-verify", {"R1", "R7", "R8"}, faults="damaged-tables", datasets=["hurt"]),
+    Planted("ack-before-record", {"R4", "R5", "R6"}, kills=4),
+    Planted("mixed-batch", {"R2", "R7"}),
+    Planted("reused-staging", {"R1", "R3", "R7", "R8"}),
+    Planted(
+        "removed-while-read", {"R7", "R9"}, datasets=["small"], seconds=6.0,
+        steps={"push": 3, "activate": 1, "delete_while_read": 4},
+    ),
+    Planted("dropped-keys", {"R7", "R8"}, datasets=["small", "big"]),
+    Planted("old-value-after-swap", {"R4", "R5"}),
+    Planted("ignored-checksum", {"R1"}, kills=5, damage=True, datasets=["small", "hurt"]),
+    Planted("dot-dot-name", {"I9"}, seconds=1.0),
+    Planted("body-before-refusal", {"N8"}, seconds=1.0),
+    Planted("expect-not-checked", {"V2"}),
+]
+
+UNIVERSES = {"small": 300, "race": 60, "big": 12_500, "brief": 40, "hurt": 1500}
+
+
+def hunt(binary: Path, home: Path, seed: str, only: str | None) -> list[str]:
+    """Runs with each bug; those that were not found."""
+    missed = []
+    for planted in BUGS:
+        if only and planted.name != only:
+            continue
+        began = time.monotonic()
+        universes = {name: UNIVERSES[name] for name in planted.datasets}
+        plan = Plan(
+            binary, home / planted.name, f"{seed}-{planted.name}", planted.kills, planted.seconds,
+            planted=",".join(filter(None, [planted.name, planted.faults])),
+            power_cuts=planted.power_cuts, damage=planted.damage, universes=universes,
+            damage_every=1, shares=dict.fromkeys(universes, 1), patience=5.0, settled_within=8,
+        )
+        if planted.steps:
+            plan.repertoires = {name: [planted.steps] for name in universes}
+        found = Run(plan, say=lambda text: None).run()
+        told = [violation for violation in found.violations if violation.rule in planted.rules]
+        took = time.monotonic() - began
+        if told:
+            others = sorted({v.rule for v in found.violations} - planted.rules)
+            beside = f", and by {others}" if others else ""
+            print(f"{planted.name}: found {len(told)} times in {took:.1f} s{beside}; the first:\n  {told[0]}", flush=True)
+        else:
+            missed.append(planted.name)
+            print(f"{planted.name}: NOT FOUND in {took:.1f} s ({found.counts}); {found.violations[:3]}", flush=True)
+    asked = 1 if only else len(BUGS)
+    print(f"{asked - len(missed)} of {asked} planted bugs were found")
+    return missed
