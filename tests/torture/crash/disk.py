@@ -95,6 +95,10 @@ class Disk:
             directory = child
         return directory, steps[-1]
 
+    def knows(self, path: str) -> bool:
+        """Whether that is a file or directory of this disk."""
+        return path == str(self.top_path) or self.node(path) is not None
+
     def node(self, path: str) -> Node | None:
         place = self.place(path)
         return place[0].entries.get(place[1]) if place else None

@@ -45,21 +45,21 @@ class Follow:
         self.gate: Gate | None = None
 
     def __call__(self, call: Call) -> Fate:
-        fate = LET
         if self.kill_after is not None and self.seen >= self.kill_after and self.gate is not None:
             # That thread has come back from the change, so it was made.
             if call.task == self._last:
                 self.gate.close()
             return LET
-        if not self._changes(call):
+        is_sync = call.name in ("fsync", "fdatasync")
+        # What is about to be synced when the power goes is not.
+        is_lost = is_sync and self.seen + 1 == self.cut_at and self.disk.knows(call.path)
+        if not is_lost and not self._changes(call):
             return LET
         self._last = call.task
-        if call.name in ("fsync", "fdatasync"):
-            fate = DONE
         self.seen += 1
         if self.seen == self.cut_at and self.gate is not None:
             self.gate.close()
-        return fate
+        return DONE if is_sync else LET
 
     def _changes(self, call: Call) -> bool:
         disk, path = self.disk, call.path
