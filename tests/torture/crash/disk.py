@@ -252,7 +252,7 @@ def rest_of(file: File, held: bytes, rest: str, chance: random.Random) -> bytes:
     if not lost or rest == "all":
         return held
     if rest == "any":
-        rest = chance.choice(["none", "all", "zeros", "some", "sectors"])
+        rest = chance.choice(["none", "all", "zeros", "some", "sectors", "not the first"])
     if rest == "none":
         return safe
     if rest == "zeros":
@@ -261,8 +261,10 @@ def rest_of(file: File, held: bytes, rest: str, chance: random.Random) -> bytes:
         return safe + lost[: chance.randrange(len(lost) + 1)]
     # Sectors reach the disk in any order.
     whole = bytearray(held)
-    for start in range(file.synced - file.synced % SECTOR, len(held), SECTOR):
-        if chance.random() < 0.5:
+    starts = range(file.synced - file.synced % SECTOR, len(held), SECTOR)
+    for start in starts:
+        lacks = chance.random() < 0.5 if rest == "sectors" else (start == starts[0]) == (rest == "not the first")
+        if lacks:
             first, end = max(start, file.synced), min(start + SECTOR, len(held))
             whole[first:end] = bytes(end - first)
     return bytes(whole)
@@ -284,6 +286,8 @@ class Cut:
             State("all names, no bytes", everything, "none", 0),
             State("all names, zeros for bytes", everything, "zeros", 0),
             State("all names, some sectors", everything, "sectors", chance.getrandbits(32)),
+            State("all names, the first sector lacks", everything, "not the first", 0),
+            State("all names, only the first sector", everything, "only the first", 0),
             State("all bytes, no names", set(), "all", 0),
         ]
         for _ in range(by_chance):
