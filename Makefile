@@ -71,15 +71,18 @@ test-memory: build ## peak memory of a push, and of one with ten times the data 
 FAULTY := $(TARGET_DIR)/release/tidetable-faults
 BUILD_FAULTY = $(CARGO) build --release --locked --workspace --features faults --bin tidetable-faults
 TORTURE_LEDGER ?= $(TARGET_DIR)/torture.jsonl
+CRASH_LEDGER ?= $(TARGET_DIR)/crash.jsonl
 
 test-torture: setup ## 100 kills under load, and every planted bug found (docs/torture.md)
 	$(BUILD_FAULTY)
 	$(TIMED) 'torture' tests/torture/run ci '$(FAULTY)'
+	$(TIMED) 'deaths, failing calls, power cuts' tests/torture/run crash all '$(FAULTY)' --home '$(TARGET_DIR)'
 
 torture: build ## 1,000 kills, and 1,000 with power cuts, in pieces that go on where they stopped; TORTURE_FLAGS='--kills 5000'
 	$(BUILD_FAULTY)
 	tests/torture/run torture '$(BIN)' --ledger '$(TORTURE_LEDGER)' $(TORTURE_FLAGS)
 	tests/torture/run torture '$(FAULTY)' --faults --ledger '$(TORTURE_LEDGER)' $(TORTURE_FLAGS)
+	tests/torture/run crash all '$(FAULTY)' --long --rounds 5 --pairs 300 --every 3 --home '$(TARGET_DIR)' --ledger '$(CRASH_LEDGER)'
 
 soak: build ## two hours with a swap every 10 s: memory, descriptors and disk stay as they were; SOAK_FLAGS='--seconds 21600'
 	tests/torture/run soak '$(BIN)' --ledger '$(TORTURE_LEDGER)' $(SOAK_FLAGS)

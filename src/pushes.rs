@@ -8,6 +8,7 @@ mod build;
 mod check;
 mod child;
 mod full;
+mod guard;
 mod making;
 mod receive;
 mod receiving;
@@ -28,6 +29,7 @@ use crate::http::error::Problem;
 use crate::metrics::{Metrics, PushOutcome};
 
 pub(crate) use check::Checks;
+pub(crate) use guard::run as run_guard;
 pub(crate) use receive::{Received, Synced, receive_part};
 pub(crate) use receiving::{Receipt, Receiving, room_for_one_more};
 pub(crate) use spec::Sizes;

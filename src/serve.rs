@@ -127,6 +127,11 @@ fn build_settings(config: &ServeConfig) -> BuildSettings {
     // This program even if its file was replaced since it was started.
     let own = PathBuf::from("/proc/self/exe");
     let program = if own.exists() { Some(own) } else { std::env::current_exe().ok() };
+    let checks = Checks {
+        dir: config.checks_dir.clone(),
+        timeout: config.check_timeout.0,
+        guard: program.clone(),
+    };
     BuildSettings {
         sort_memory: config.sort_memory.0,
         sizes: Sizes {
@@ -136,7 +141,7 @@ fn build_settings(config: &ServeConfig) -> BuildSettings {
         give_way: config.pushes_give_way.0,
         at_once: config.builds_at_once.0,
         program: program.unwrap_or_else(|| PathBuf::from("tidetable")),
-        checks: Checks { dir: config.checks_dir.clone(), timeout: config.check_timeout.0 },
+        checks,
     }
 }
 

@@ -81,6 +81,9 @@ pub fn main() -> ExitCode {
     if matches!(cli.command, Command::BuildWorker) {
         return crate::pushes::run_worker();
     }
+    if matches!(cli.command, Command::CheckGuard) {
+        return crate::pushes::run_guard();
+    }
     let json = cli.global.json;
     notes::allow(!json);
     match cli.run() {
@@ -203,6 +206,9 @@ enum Command {
     /// Builds one push for a server, which starts it
     #[command(hide = true)]
     BuildWorker,
+    /// Ends a check when the server that started both is gone
+    #[command(hide = true)]
+    CheckGuard,
 }
 
 impl Cli {
@@ -265,7 +271,9 @@ impl Cli {
             Command::Demo(args) => demo::run(args),
             Command::Completions(args) => completions::run(args),
             Command::Man(args) => man::run(args, &asked),
-            Command::BuildWorker => unreachable!("main() runs it before everything else"),
+            Command::BuildWorker | Command::CheckGuard => {
+                unreachable!("main() runs them before everything else")
+            }
         }
     }
 }

@@ -22,6 +22,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use serde_json::{Value, json};
 use tidetable_storage::{DatasetName, Profile, Store, Verdict, VerifiedSnapshot, Version};
 
+use super::guard;
 use crate::http::profile_json;
 use crate::outbound::{Url, post_json};
 
@@ -40,13 +41,15 @@ pub(crate) struct Checks {
     pub(crate) dir: PathBuf,
     /// How long one may take.
     pub(crate) timeout: Duration,
+    /// The program that has the hidden command `check-guard`: this one.
+    pub(crate) guard: Option<PathBuf>,
 }
 
 impl Checks {
     /// There are none.
     #[cfg(test)]
     pub(crate) fn none() -> Self {
-        Self { dir: PathBuf::new(), timeout: Duration::ZERO }
+        Self { dir: PathBuf::new(), timeout: Duration::ZERO, guard: None }
     }
 
     /// Whether there is a check with this name.
@@ -93,7 +96,9 @@ impl Checks {
             () if !self.has(&name) => {
                 Err(format!("there is no check {name:?} in the directory of the server's checks"))
             }
-            () if program.is_file() => run(&program, &document, self.timeout),
+            () if program.is_file() => {
+                run(&program, &document, self.timeout, self.guard.as_deref())
+            }
             () => post(&address, &document, self.timeout),
         };
         let (passed, why) = match said {
@@ -126,7 +131,12 @@ fn post(address: &Path, document: &Value, timeout: Duration) -> Result<String, S
 }
 
 /// Runs the program; `Err`: why the version is refused.
-fn run(program: &Path, document: &Value, timeout: Duration) -> Result<String, String> {
+fn run(
+    program: &Path,
+    document: &Value,
+    timeout: Duration,
+    guard: Option<&Path>,
+) -> Result<String, String> {
     let mut child = Command::new(program)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -135,6 +145,7 @@ fn run(program: &Path, document: &Value, timeout: Duration) -> Result<String, St
         .process_group(0)
         .spawn()
         .map_err(|e| format!("it cannot be run: {e}"))?;
+    let guard = guard.and_then(|guard| guard::put(guard, Pid::from_child(&child)));
     let mut stdin = child.stdin.take().expect("standard input is piped, as asked above");
     let document = document.to_string();
     // It need not read all of it, or any.
@@ -142,6 +153,11 @@ fn run(program: &Path, document: &Value, timeout: Duration) -> Result<String, St
     let stdout = read(child.stdout.take().expect("standard output is piped, as asked above"));
     let stderr = read(child.stderr.take().expect("standard error is piped, as asked above"));
     let status = wait(&mut child, timeout);
+    if let Some(mut guard) = guard {
+        // It went with the group, or is alone in it.
+        let _ = guard.kill();
+        let _ = guard.wait();
+    }
     let text =
         |said: Receiver<Vec<u8>>| first_line(&said.recv_timeout(HEARD_WITHIN).unwrap_or_default());
     let Some(status) = status else {
@@ -202,7 +218,7 @@ mod tests {
         let path = dir.path().join("check");
         std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        run(&path, &json!({ "version": 7, "pad": "x".repeat(200_000) }), timeout)
+        run(&path, &json!({ "version": 7, "pad": "x".repeat(200_000) }), timeout, None)
     }
 
     #[test]
@@ -217,7 +233,7 @@ mod tests {
         assert_eq!(said(reads, minute), Err("read".to_owned()));
         let floods = "yes | head -c 1000000; exit 1";
         assert_eq!(said(floods, minute), Err("y".to_owned()));
-        assert!(run(Path::new("/no/such"), &json!({}), minute).unwrap_err().contains("run"));
+        assert!(run(Path::new("/no/such"), &json!({}), minute, None).unwrap_err().contains("run"));
     }
 
     /// What a service says that answers one request with this.

@@ -7,7 +7,7 @@
 use std::io::{BufRead, Write};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit};
+use rustix::process::{Resource, Rlimit, Signal};
 use tidetable_storage::{Code, give_way, sha256_of, step};
 
 use super::spec::{BuildSpec, Built, NotBuilt, Said, Took};
@@ -54,8 +54,11 @@ fn parse(line: &str) -> Result<BuildSpec, String> {
     serde_json::from_str(line).map_err(|e| e.to_string())
 }
 
-/// Nothing comes on standard input any more; its end is the server's.
+/// Nothing comes on standard input any more; its end is the server's. The kernel ends this
+/// process as well: where all processors are busy it could write for long into what the next
+/// start tidies up, before it came to see that end.
 fn end_with_the_server() {
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     std::thread::spawn(|| {
         let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
         std::process::exit(3);

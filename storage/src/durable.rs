@@ -30,11 +30,38 @@ pub(crate) fn sync_file(file: &File, path: &Path) -> Result<()> {
 
 /// Waits until the names in the directory `path` are on the disk.
 pub(crate) fn sync_dir(path: &Path) -> Result<()> {
-    if planted::has(Bug::SkipFsync) {
-        return Ok(());
+    Opened::dir(path)?.sync()
+}
+
+/// A directory that was opened before its names change: so that too many open files are an
+/// error while nothing has been changed yet.
+struct Opened<'a> {
+    dir: File,
+    path: &'a Path,
+}
+
+impl<'a> Opened<'a> {
+    fn dir(path: &'a Path) -> Result<Self> {
+        let dir = File::open(path);
+        let dir = dir.map_err(|e| Error::io("open the directory to sync it", path, e))?;
+        Ok(Self { dir, path })
     }
-    let dir = File::open(path).map_err(|e| Error::io("open the directory to sync it", path, e))?;
-    dir.sync_all().map_err(|e| Error::io("sync the directory to disk", path, e))
+
+    fn parent(path: &'a Path) -> Result<Option<Self>> {
+        match path.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => Self::dir(Path::new(".")).map(Some),
+            Some(parent) => Self::dir(parent).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn sync(&self) -> Result<()> {
+        if planted::has(Bug::SkipFsync) {
+            return Ok(());
+        }
+        let synced = self.dir.sync_all();
+        synced.map_err(|e| Error::io("sync the directory to disk", self.path, e))
+    }
 }
 
 /// A name alone: what an error says is told to clients, where it happened is not.
@@ -45,13 +72,15 @@ fn name_of(path: &Path) -> String {
 /// Renames `from` to `to`, replacing a file or an empty directory there, and syncs both
 /// parents.
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
+    let target = Opened::parent(to)?;
+    let source = if from.parent() == to.parent() { None } else { Opened::parent(from)? };
     fs::rename(from, to)
         .map_err(|e| Error::io(&format!("rename {} to this", name_of(from)), to, e))?;
     step("rename.done");
-    sync_parent(to)?;
-    if from.parent() != to.parent() {
+    target.map_or(Ok(()), |dir| dir.sync())?;
+    if let Some(source) = source {
         step("rename.target_synced");
-        sync_parent(from)?;
+        source.sync()?;
     }
     Ok(())
 }
@@ -77,27 +106,40 @@ pub(crate) fn create_dir_all(path: &Path) -> Result<()> {
     match fs::create_dir(path) {
         Ok(()) => {
             step("directory.made");
-            sync_parent(path)
+            let synced = sync_parent(path);
+            if synced.is_err() {
+                // Who finds it later would take its name for one that lasts.
+                let _ = fs::remove_dir(path);
+            }
+            synced
         }
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(e) => Err(Error::io("make the directory", path, e)),
     }
 }
 
+/// What [`write_new`] puts behind the name of a file that is not whole yet.
+pub(crate) const UNFINISHED: &str = ".tmp";
+
 /// Puts a file with `bytes` at `path`, whole or not at all: written beside it, synced,
 /// and renamed. A file that is there already is replaced.
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_new_open(path, bytes).map(drop)
+}
+
+/// The same; the file stays open, to be written on at its end.
+pub(crate) fn write_new_open(path: &Path, bytes: &[u8]) -> Result<File> {
     write_as(path, bytes, 0o666)
 }
 
 /// The same, of what nobody but the owner may read.
 pub(crate) fn write_new_private(path: &Path, bytes: &[u8]) -> Result<()> {
-    write_as(path, bytes, 0o600)
+    write_as(path, bytes, 0o600).map(drop)
 }
 
-fn write_as(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+fn write_as(path: &Path, bytes: &[u8], mode: u32) -> Result<File> {
     let mut beside = path.as_os_str().to_owned();
-    beside.push(".tmp");
+    beside.push(UNFINISHED);
     let beside = Path::new(&beside);
     // What a crash has left there would keep its mode.
     let _ = fs::remove_file(beside);
@@ -113,7 +155,8 @@ fn write_as(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
         step("file.written");
         sync_file(&file, beside)?;
         step("file.synced");
-        rename(beside, path)
+        rename(beside, path)?;
+        Ok(file)
     })();
     if written.is_err() {
         // The error that matters is the one above; a leftover is swept with its directory.
@@ -122,10 +165,22 @@ fn write_as(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     written
 }
 
+/// How often a directory is emptied that somebody still makes files in.
+const TRIES: usize = 1000;
+
 /// Removes the directory `path` with all in it, and syncs its parent. Gone already is
-/// fine, so that a removal that was interrupted can be run again.
+/// fine, so that a removal that was interrupted can be run again. A process that builds may
+/// make a file more while the kernel is ending it: that goes with the rest.
 pub(crate) fn remove_dir_all(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
+    let mut removed = fs::remove_dir_all(path);
+    for _ in 1..TRIES {
+        match &removed {
+            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            _ => break,
+        }
+        removed = fs::remove_dir_all(path);
+    }
+    match removed {
         Ok(()) => {
             step("directory.removed");
             sync_parent(path)
@@ -142,12 +197,9 @@ pub(crate) fn drop_cache(file: &File) {
     let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
 }
 
-fn sync_parent(path: &Path) -> Result<()> {
-    match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => sync_dir(Path::new(".")),
-        Some(parent) => sync_dir(parent),
-        None => Ok(()),
-    }
+/// Waits until the name of `path` is on the disk.
+pub(crate) fn sync_parent(path: &Path) -> Result<()> {
+    Opened::parent(path)?.map_or(Ok(()), |dir| dir.sync())
 }
 
 #[cfg(test)]
@@ -176,6 +228,28 @@ mod tests {
         remove_dir_all(&dir.path().join("a")).unwrap();
         remove_dir_all(&dir.path().join("a")).unwrap();
         assert!(!dir.path().join("a").exists());
+    }
+
+    #[test]
+    fn a_directory_that_somebody_still_fills_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("build");
+        for _ in 0..20 {
+            fs::create_dir(&path).unwrap();
+            std::thread::scope(|scope| {
+                let (begun, has_begun) = std::sync::mpsc::channel();
+                let path = &path;
+                scope.spawn(move || {
+                    // Until the directory is gone.
+                    let made = (0..10_000)
+                        .take_while(|n| fs::create_dir(path.join(format!("{n}"))).is_ok());
+                    made.for_each(|_| drop(begun.send(())));
+                });
+                has_begun.recv().unwrap();
+                remove_dir_all(path).unwrap();
+            });
+            let _ = fs::remove_dir_all(&path);
+        }
     }
 
     #[test]

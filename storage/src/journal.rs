@@ -6,8 +6,8 @@
 //! - what [`Journal::append`] returned for survives power loss (invariant 6);
 //! - after an append whose outcome is unknown, nothing more is appended until a restart
 //!   has read the file anew;
-//! - at start only a tail that is physically short or all zeros is taken for a torn
-//!   append and cut. Anything else that does not fit its checksum stops the start: a
+//! - at start only a tail that is physically short, all zeros, or one append that lacks
+//!   whole sectors is taken for a torn append and cut. Anything else that does not fit its checksum stops the start: a
 //!   journal that lost an activation would serve the wrong version and say nothing.
 //!
 //! - what a checkpoint folds is kept (see `folded.rs`): no change is lost for the audit;
@@ -136,6 +136,12 @@ impl Journal {
             .open(path)
             .map_err(|e| Error::io("open the journal for appending", path, e))?;
         let end = report.sound_bytes;
+        // A process that was killed between a write and its fsync has left records that are in
+        // memory alone, and perhaps the file's name. What this start goes by must be on the disk
+        // before anything is done or told because of it.
+        durable::sync_file(&file, path)?;
+        durable::sync_parent(path)?;
+        step("start.journal_synced");
         file.seek(SeekFrom::Start(end)).map_err(|e| Error::io("seek in the journal", path, e))?;
         let mut journal = Self {
             file,
@@ -200,31 +206,24 @@ impl Journal {
         bytes.extend_from_slice(&checkpoint.frame(self.seq));
         // The checkpoint has the number of the last event in it, and the next record
         // follows on: a reader sees no gap.
-        if let Err(error) = durable::write_new(&self.path, &bytes) {
+        let file = match durable::write_new_open(&self.path, &bytes) {
+            Ok(file) => file,
             // A full disk, say: the old file is in its place, and appends go on.
-            if self.is_in_its_place() {
-                return Err(error);
-            }
+            Err(error) if self.is_in_its_place() => return Err(error),
             // Renamed, but the directory was not synced: which of the two files a restart
             // would find is open. Both say the same, but what is appended to the new one
             // could be lost with it.
-            self.suspect = true;
-            return Err(self.unknown().because(error));
-        }
-        step("checkpoint.placed");
-        let reopen = || -> std::io::Result<File> {
-            let mut file = OpenOptions::new().write(true).open(&self.path)?;
-            file.seek(SeekFrom::End(0))?;
-            Ok(file)
+            Err(error) => {
+                self.suspect = true;
+                return Err(self.unknown().because(error));
+            }
         };
-        let new = reopen().map_err(|e| {
-            self.suspect = true;
-            Error::io("open the journal after a checkpoint", &self.path, e)
-        })?;
+        step("checkpoint.placed");
         // What was kept is not appended to any more: its reserve goes back. Only space is lost
         // if it does not.
         let _ = self.file.set_len(self.end);
-        self.file = new;
+        // The very file that was written, at its end: nothing is left that could fail.
+        self.file = file;
         self.folded = self.seq;
         self.end = bytes.len() as u64;
         self.reserved = self.end;
@@ -442,7 +441,8 @@ fn scan(path: &Path, each: &mut Each<'_>) -> Result<JournalReport> {
                 report.sound_bytes += used as u64;
             }
             Err(fault) => {
-                report.fault = Some(fault);
+                let is_torn = lacks_sectors(rest, report.sound_bytes, report.last_seq);
+                report.fault = Some(if is_torn { JournalFault::Torn } else { fault });
                 break;
             }
         }
@@ -493,6 +493,39 @@ fn next(
         return damaged(format!("record {seq} follows record {last_seq}"));
     }
     Ok((end + TAIL, seq, record))
+}
+
+/// What a disk writes whole, in bytes; several of them in any order.
+const SECTOR: usize = 512;
+/// Zeros in fewer bytes may be what was written.
+const TELLING: usize = 4;
+
+/// Whether `rest`, which begins at `at` in the file, is one append of which some sectors never
+/// reached the disk: they read as zeros, and nothing sound stands behind.
+fn lacks_sectors(rest: &[u8], at: u64, last_seq: u64) -> bool {
+    let is_zero = |bytes: &[u8]| bytes.iter().all(|b| *b == 0);
+    let lacking = |sector: &[u8]| sector.len() >= TELLING && is_zero(sector);
+    let in_first = (SECTOR - at as usize % SECTOR).min(rest.len());
+    let (first, others) = rest.split_at(in_first);
+    let mut others = others.chunks(SECTOR);
+    let Some(len) = rest.len().checked_sub(HEAD + TAIL) else { return false };
+    let head = record::head(len as u32, last_seq + 1);
+    let is_torn = if rest.starts_with(&head) {
+        // That very record, and not a byte more. Of its checksum the end may be lacking.
+        let crc = crc32fast::hash(&rest[HEAD..HEAD + len]).to_le_bytes();
+        let in_last = others.clone().last().map_or(TAIL, <[u8]>::len);
+        let end_of_crc = in_last < TAIL
+            && is_zero(&rest[rest.len() - in_last..])
+            && rest[HEAD + len..].starts_with(&crc[..TAIL - in_last]);
+        others.any(lacking) || end_of_crc
+    } else {
+        // What is lacking is its head, or a piece of that.
+        let next = others.next().filter(|_| in_first < HEAD);
+        let start_of_head =
+            in_first < HEAD && is_zero(first) && rest[in_first..].starts_with(&head[in_first..]);
+        lacking(first) || next.is_some_and(lacking) || start_of_head
+    };
+    is_torn && salvage::salvage(rest, last_seq).records.is_empty()
 }
 
 fn read_whole(path: &Path) -> Result<Vec<u8>> {

@@ -38,7 +38,8 @@ pub(crate) const DICTIONARY: &str = "dictionary";
 pub(crate) const POINTS: &str = "points";
 const DB: &str = "db";
 const DB_TMP: &str = "db.tmp";
-const PARTS: &str = "parts";
+/// Where the received parts of a push lie, in its directory.
+pub(crate) const PARTS: &str = "parts";
 const KEPT: &str = "journal.before-cut-";
 const CUT: &str = "cut-";
 const AUDIT: &str = "audit";

@@ -23,6 +23,8 @@ use crate::step::step;
 use crate::versions::entries;
 
 const SUFFIX: &str = ".part";
+/// What the names of files with bytes begin with.
+const DATA: &str = "data-";
 
 /// A part that has arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +95,7 @@ impl PartWriter {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         loop {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
-            let file_name = format!("data-{count}");
+            let file_name = format!("{DATA}{count}");
             let path = dir.join(&file_name);
             match File::create_new(&path) {
                 Ok(file) => {
@@ -171,7 +173,13 @@ impl WrittenPart {
             xxh3: self.xxh3,
         };
         let json = serde_json::to_vec(&document).expect("a document is plain data");
-        durable::write_new(&place, &json)?;
+        if let Err(error) = durable::write_new(&place, &json) {
+            // It may have been renamed and not synced: then it names these bytes, and after
+            // power loss perhaps the earlier ones. Both stay.
+            let there = read(&place);
+            self.writer.kept = there.is_ok_and(|there| there.file == self.writer.file_name);
+            return Err(error);
+        }
         self.writer.kept = true;
         step("part.arrived");
         if let Some(before) = before {
@@ -198,6 +206,15 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<Part>> {
     }
     parts.sort_by_cached_key(|part| natural(&part.sealed.name));
     Ok(parts)
+}
+
+/// What is among the parts and belongs to none: what was arriving when the process ended.
+pub(crate) fn unowned(dir: &Path) -> Result<Vec<PathBuf>> {
+    let owned: Vec<_> = list(dir)?.into_iter().map(|part| part.path).collect();
+    let of_a_part = |name: &str| name.starts_with(DATA) || name.ends_with(durable::UNFINISHED);
+    let files = entries(dir)?.into_iter();
+    let unowned = files.filter(|(name, path)| of_a_part(name) && !owned.contains(path));
+    Ok(unowned.map(|(_, path)| path).collect())
 }
 
 /// Reads a part from its beginning, and fails at its end if it is not what arrived.
@@ -244,7 +261,7 @@ fn read(path: &Path) -> Result<Document> {
     let json = fs::read(path).map_err(|e| Error::io("read the document of a part", path, e))?;
     let damaged = || Error::new(Code::DataCorrupt, "the document of a part is damaged").at(path);
     let document: Document = serde_json::from_slice(&json).map_err(|e| damaged().because(e))?;
-    let plain = document.file.strip_prefix("data-");
+    let plain = document.file.strip_prefix(DATA);
     if plain.is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit())) {
         Ok(document)
     } else {

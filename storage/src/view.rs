@@ -98,9 +98,7 @@ impl<'a> View<'a> {
         mut each: impl FnMut(usize, Option<&[u8]>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         let Some(erased) = self.erased else { return self.snapshot.get_each(keys, each) };
-        self.snapshot.get_each(keys, |number, value| {
-            each(number, value)
-        })
+        self.snapshot.get_each(keys, |number, value| each(number, value))
     }
 
     /// See [`Snapshot::in_memory`].

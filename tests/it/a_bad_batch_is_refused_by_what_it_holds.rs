@@ -225,6 +225,29 @@ fn fields_are_compared_with_what_is_current_at_the_swap() {
     assert_eq!(told, [json!(true), json!(false)], "{history}");
 }
 
+/// A server that is killed ends its checks too: nobody else would end one that hangs.
+#[test]
+fn a_check_ends_with_its_server() {
+    let checks = crate::harness::scratch();
+    let (path, told) = (checks.path().join("hangs"), checks.path().join("pid"));
+    let script =
+        format!("#!/bin/sh\necho $$ > {0}.new; mv {0}.new {0}; sleep 100000\n", told.display());
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut server = Server::start_with(&["--checks-dir", checks.path().to_str().unwrap()]);
+    server.configure(D, &json!({ "gates": { "check": "hangs" } }));
+    server.push_with(D, "key=k&wait=false", rows(good).as_bytes()).expect(202);
+    crate::harness::eventually("the check runs", || told.exists());
+    let pid = std::fs::read_to_string(&told).unwrap();
+    server.kill();
+    // A zombie is not running, and who adopts it may take its time.
+    let is_running = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+        status.is_ok_and(|stat| !stat.contains(") Z "))
+    };
+    crate::harness::eventually("the check has ended", || !is_running());
+}
+
 /// The operator's own gate sees both profiles, and its word is the reason.
 #[test]
 fn a_check_of_the_operators_may_refuse() {

@@ -1,4 +1,4 @@
-"""The command line: tests/torture/run check | bugs | ci | torture | soak | recheck."""
+"""The command line: tests/torture/run crash | check | bugs | ci | torture | soak | recheck."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import bugs
 import doctored
 import soak as soaking
 from checker import Plan, Run, Verdict, verdict
+from crash.commands import main as crash
 
 ROOT = Path(__file__).resolve().parents[2]
 # Violations that are shown; all are counted.
@@ -23,6 +24,8 @@ SHOWN = 20
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["crash"]:
+        return crash(sys.argv[2:])
     arguments = parser().parse_args()
     return int(arguments.run(arguments))
 

@@ -97,9 +97,7 @@ impl Record {
         };
         let len = u32::try_from(body.len()).expect("a body is far below 4 GiB");
         let mut bytes = Vec::with_capacity(HEAD + body.len() + TAIL);
-        bytes.extend_from_slice(&len.to_le_bytes());
-        bytes.extend_from_slice(&seq.to_le_bytes());
-        bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+        bytes.extend_from_slice(&head(len, seq));
         bytes.extend_from_slice(&body);
         bytes.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
         bytes
@@ -122,6 +120,16 @@ impl Record {
             _ => decode_event(kind, version, body),
         }
     }
+}
+
+/// The head of a record with so long a body.
+pub(super) fn head(len: u32, seq: u64) -> [u8; HEAD] {
+    let mut head = [0; HEAD];
+    head[..4].copy_from_slice(&len.to_le_bytes());
+    head[4..12].copy_from_slice(&seq.to_le_bytes());
+    let crc = crc32fast::hash(&head[..12]);
+    head[12..].copy_from_slice(&crc.to_le_bytes());
+    head
 }
 
 /// The head of a record, if its checksum is right.

@@ -135,6 +135,59 @@ fn zeros_behind_the_end_are_a_torn_append() {
     }
 }
 
+/// An admission whose record is longer by so many bytes.
+fn described(more: usize) -> Record {
+    let Record::Event(cause, event) = record(2) else { unreachable!("it is an event") };
+    let Event::Admitted(admitted) = *event else { unreachable!("it is an admission") };
+    let options = "x".repeat(more);
+    Record::Event(cause, Box::new(Event::Admitted(Admitted { options, ..admitted })))
+}
+
+/// What is found in a journal of these bytes.
+fn check(path: &Path, bytes: &[u8]) -> JournalReport {
+    std::fs::write(path, bytes).unwrap();
+    journal_check(path).unwrap()
+}
+
+/// A disk writes the sectors of one append in any order, and those that it has not written read
+/// as zeros.
+#[test]
+fn an_append_that_lacks_sectors_is_torn() {
+    let (_dir, path) = written(0);
+    let mut journal = open(&path).unwrap().journal;
+    // Records of many sizes, so that their heads stand everywhere in a sector.
+    let mut seen = 0;
+    for size in (0..1200).step_by(7) {
+        let before = std::fs::read(&path).unwrap();
+        let record = described(size);
+        journal.append(&record).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let (start, end) = (before.len(), whole.len());
+        let sectors =
+            (start / 512..=(end - 1) / 512).map(|n| (n * 512).max(start)..((n + 1) * 512).min(end));
+        for sector in sectors {
+            let mut torn = whole.clone();
+            torn[sector.clone()].fill(0);
+            if torn == whole {
+                continue;
+            }
+            let report = check(&path, &torn);
+            assert_eq!(report.fault, Some(JournalFault::Torn), "{size} {start} {sector:?}");
+            assert_eq!(report.sound_bytes as usize, start);
+            // What was acknowledged after it is not given up with it.
+            torn.extend_from_slice(&described(3).frame(report.last_seq + 2));
+            assert!(matches!(check(&path, &torn).fault, Some(JournalFault::Damaged(_))));
+            seen += 1;
+        }
+        // A part of a sector is damage.
+        let mut damaged = whole.clone();
+        damaged[start + HEAD + 9..start + HEAD + 14].fill(0);
+        assert!(check(&path, &damaged).fault != Some(JournalFault::Torn), "{size}");
+        std::fs::write(&path, &whole).unwrap();
+    }
+    assert!(seen > 300, "{seen}");
+}
+
 #[test]
 fn anything_else_behind_the_end_stops_the_start() {
     let (_dir, path) = written(2);

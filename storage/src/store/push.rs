@@ -206,7 +206,14 @@ impl Store {
             duplicates_dropped,
             content_digest: manifest.content_digest.to_string(),
         };
-        let place = self.versions.publish(snapshot, dataset, version)?;
+        let place = match self.versions.publish(snapshot, dataset, version) {
+            Ok(place) => place,
+            Err(error) => {
+                // Renamed, but not synced: what is in the place belongs to nobody.
+                self.clear_away(&self.layout.version(dataset, version));
+                return Err(error);
+            }
+        };
         step("publish.placed");
         let (mut writer, gates, against) =
             match self.gate_published(dataset, version, snapshot, &place, &stats, outside) {

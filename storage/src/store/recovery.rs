@@ -14,10 +14,11 @@ use crate::erased::Secret;
 use crate::error::{Code, Error, Result};
 use crate::event::{Cause, Event, Failed};
 use crate::journal::{self, Journal, Record};
-use crate::layout::Layout;
+use crate::layout::{self, Layout};
 use crate::live::{Live, Opener};
 use crate::lock;
 use crate::names::{DatasetName, Version};
+use crate::parts;
 use crate::private;
 use crate::reaper::Reaper;
 use crate::rocks::BlockCache;
@@ -100,7 +101,9 @@ pub(super) fn open(root: &Path, mut options: StoreOptions) -> Result<(Store, Rec
         reaper,
         _lock: lock,
     };
+    store.keep_names()?;
     store.remove_unowned(&mut recovery)?;
+    store.remove_unfinished(&mut recovery)?;
     step("start.tidied");
     store.end_interrupted(&mut recovery)?;
     step("start.ended_interrupted");
@@ -146,6 +149,25 @@ impl Store {
         });
     }
 
+    /// Makes the names durable that a process may have made and was killed before it had synced
+    /// them: whoever finds a directory from here on takes its name for one that lasts.
+    fn keep_names(&self) -> Result<()> {
+        // That of the data directory itself, where one may look at the directory it is in.
+        let _ = durable::sync_parent(self.layout.root());
+        durable::sync_dir(self.layout.root())?;
+        durable::sync_dir(&self.layout.staging())?;
+        durable::sync_dir(&self.layout.datasets())?;
+        for (_, push) in self.versions.staged()? {
+            durable::sync_dir(&push)?;
+            let parts = push.join(layout::PARTS);
+            if parts.is_dir() {
+                durable::sync_dir(&parts)?;
+            }
+        }
+        step("start.names_synced");
+        Ok(())
+    }
+
     /// Removes version directories and staging that no event owns.
     fn remove_unowned(&self, recovery: &mut Recovery) -> Result<()> {
         let catalog = self.catalog();
@@ -182,6 +204,24 @@ impl Store {
         for path in unowned {
             durable::remove_dir_all(&path)?;
             step("start.removed");
+            recovery.done.push(Recovered::Removed(path));
+        }
+        Ok(())
+    }
+
+    /// Removes files that were being written when the process ended: none of them was of any
+    /// use yet.
+    fn remove_unfinished(&self, recovery: &mut Recovery) -> Result<()> {
+        let mut unfinished = versions::entries(self.layout.root())?;
+        unfinished.retain(|(name, path)| name.ends_with(durable::UNFINISHED) && path.is_file());
+        let mut unfinished: Vec<_> = unfinished.into_iter().map(|(_, path)| path).collect();
+        for (_, path) in self.versions.staged()? {
+            // A part whose document is damaged is told to whoever commits it.
+            unfinished.extend(parts::unowned(&path.join(layout::PARTS)).unwrap_or_default());
+        }
+        for path in unfinished {
+            let removed = std::fs::remove_file(&path);
+            removed.map_err(|e| Error::io("remove an unfinished file", &path, e))?;
             recovery.done.push(Recovered::Removed(path));
         }
         Ok(())

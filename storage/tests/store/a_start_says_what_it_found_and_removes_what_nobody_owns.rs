@@ -3,7 +3,8 @@
 use std::fs;
 
 use tidetable_storage::{
-    Admission, Cause, Code, Failed, Layout, Recovered, SelfActivation, State, StoreOptions, Version,
+    Admission, Cause, Code, Failed, Layout, PartSums, Recovered, SelfActivation, State,
+    StoreOptions, Version,
 };
 
 use crate::support::{
@@ -50,6 +51,35 @@ fn staging_that_nobody_owns_goes_and_parts_stay() {
     let swept = directory.store().sweep_at(tidetable_storage::now() + day + 60_000).unwrap();
     assert_eq!(swept.abandoned, [(a.clone(), receiving)]);
     assert!(!layout.push(&a, receiving).exists());
+}
+
+/// What was being written when a process was killed, and was not renamed into its place.
+#[test]
+fn files_that_were_not_whole_yet_go_and_those_of_others_stay() {
+    let a = dataset("a");
+    let mut directory = Directory::new();
+    let receiving = begin(directory.store(), &a, true);
+    let store = directory.store();
+    let mut part = store.begin_part(&a, receiving, "1").unwrap();
+    part.write(b"rows").unwrap();
+    let mut sums = PartSums::default();
+    sums.update(b"rows");
+    let part = store.receive_part(&a, receiving, part.close(sums)).unwrap();
+    let parts = Layout::new(directory.path()).parts(&a, receiving);
+    let unfinished = [
+        directory.path().join("journal.tmp"),
+        directory.path().join("watches.tmp"),
+        parts.join("2.part.tmp"),
+        parts.join("data-77"),
+    ];
+    unfinished.iter().for_each(|path| fs::write(path, b"half").unwrap());
+    let of_others = directory.path().join("notes.txt");
+    fs::write(&of_others, b"kept").unwrap();
+    let recovery = directory.reopen();
+    let names = ["journal.tmp", "watches.tmp", "2.part.tmp", "data-77"];
+    assert_eq!(removed(&recovery.done), names);
+    assert!(of_others.exists() && !unfinished.iter().any(|path| path.exists()));
+    assert_eq!(directory.store().parts(&a, receiving).unwrap(), [part]);
 }
 
 #[test]

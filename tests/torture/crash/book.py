@@ -18,8 +18,12 @@ class Push:
     state: str = "sent"
     version: int | None = None
     key: str | None = None
+    # It comes in parts: until its commit it waits for them.
+    in_parts: bool = False
     # Parts that were acknowledged, by name.
     parts: dict[str, bytes] = field(default_factory=dict)
+    # A rollback away from it was asked for: it is refused when it is pushed again.
+    may_be_bad: bool = False
     # A deletion, or retention, was asked for.
     may_be_gone: bool = False
     # A deletion was acknowledged.

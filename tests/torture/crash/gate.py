@@ -65,6 +65,7 @@ class Gate:
         self.decide = decide
         self.is_closed = False
         self._processes: set[int] = set()
+        self._tasks: set[int] = set()
         self._failure: BaseException | None = None
         self.place.unlink(missing_ok=True)
         self._listening = socket.socket(socket.AF_UNIX)
@@ -126,7 +127,9 @@ class Gate:
         arguments = struct.unpack_from("6Q", told, 32)
         fate = LET
         try:
-            self._processes.add(process_of(task))
+            if task not in self._tasks:
+                self._tasks.add(task)
+                self._processes.add(process_of(task))
             if not self.is_closed:
                 fate = self.decide(Call(task, name, *paths(task, name, arguments), arguments))
         except (FileNotFoundError, ProcessLookupError):
@@ -140,9 +143,6 @@ class Gate:
             fcntl.ioctl(listener, SEND, bytearray(answer))
         except OSError:
             pass
-
-
-_groups: dict[int, int] = {}
 
 
 def process_of(task: int) -> int:

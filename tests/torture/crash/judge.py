@@ -25,6 +25,8 @@ RUNNING = {"building", "verifying"}
 WITH_FILES = {"ready", "active", "retired", "rejected", "bad"}
 # How long pushes may take to come to their end after a start.
 SETTLED_WITHIN = 30.0
+# And what nobody reads any more until its files are gone.
+GONE_WITHIN = 8.0
 NEXT = 900
 
 
@@ -75,8 +77,9 @@ class Judge:
 
     def settled(self, dataset: Dataset) -> list[dict[str, Any]] | None:
         """The versions, once every push has come to its end; `None` if there is no such dataset."""
-        open_versions = {known.version for known in dataset.pushes.values() if known.state == "open"}
-        unanswered = any(k.state == "open" and k.version is None for k in dataset.pushes.values())
+        in_parts = [known for known in dataset.pushes.values() if known.in_parts and known.state != "done"]
+        open_versions = {known.version for known in in_parts}
+        unanswered = None in open_versions
         end = time.monotonic() + SETTLED_WITHIN
         while True:
             reply = self.connection.ask("GET", f"/v1/datasets/{dataset.name}/versions?limit=100")
@@ -84,7 +87,9 @@ class Judge:
                 return None
             shown: list[dict[str, Any]] = reply.json()["versions"]
             receiving = {v["version"] for v in shown if v["state"] == "receiving"} - open_versions
-            if not any(v["state"] in RUNNING for v in shown) and (unanswered or not receiving):
+            # What is ready and about to be activated has progress still.
+            running = any(v["state"] in RUNNING or v["progress"] for v in shown)
+            if not running and (unanswered or not receiving):
                 return shown
             if time.monotonic() > end:
                 self.wrong.append(f"{dataset.name}: not at their end within {SETTLED_WITHIN} s: {shown}")
@@ -101,26 +106,33 @@ class Judge:
             return
         if number in visible:
             self.wrong.append(f"{dataset.name} has {number} twice: {shown}, {visible[number]}")
-        visible[number] = shown
-        self.whole(dataset, number, shown["version"])
+        if self.whole(dataset, number, shown["version"]):
+            visible[number] = shown
 
-    def whole(self, dataset: Dataset, number: int, version: int) -> None:
-        """Every record of the content is there, bit for bit, and no other: by key and in order."""
+    def whole(self, dataset: Dataset, number: int, version: int) -> bool:
+        """Every record of the content is there, bit for bit, and no other: by key and in order; `False` if
+        retention has deleted it meanwhile."""
         content = self.story.contents.of(dataset.name, number)
         expected = [(key, json.loads(content.value(key))) for key in content.keys()]
         where = f"{dataset.name} version {version} (content {number})"
         path = f"/v1/datasets/{dataset.name}"
         reply = self.connection.ask("GET", f"{path}/scan?limit=1000&version={version}")
+        may_go = dataset.push(number).may_be_gone
+        if may_go and reply.status == 410:
+            return False
         records = [(r["key"], r["value"]) for r in (reply.json() or {}).get("records", [])]
         if reply.status != 200 or records != expected:
             self.wrong.append(f"{where}: a scan gave {str(reply)[:300]}")
         lacking = [f"k{i:06}" for i in range(10, 40) if not content.has(f"k{i:06}")]
         keys = [key for key, _ in expected] + lacking
         reply = self.connection.ask("POST", f"{path}/batch-get", {"keys": keys, "version": version})
+        if may_go and reply.status == 410:
+            return False
         found = (reply.json() or {}).get("results", [])
         given = [(r["key"], r.get("value")) for r in found if r["found"]]
         if reply.status != 200 or given != expected:
             self.wrong.append(f"{where}: a batch gave {str(reply)[:300]}")
+        return True
 
     def push(self, dataset: Dataset, known: Push, visible: dict[str, Any] | None) -> None:
         where = f"{dataset.name} content {known.number}"
@@ -130,10 +142,20 @@ class Judge:
             self.wrong.append(f"{where} was deleted and is there: {visible}")
         if known.version is not None and visible is not None and visible["version"] != known.version:
             self.wrong.append(f"{where} was version {known.version} and is {visible}")
-        if known.state == "open" and known.version is not None and not known.may_be_gone:
+        if self.receives(dataset, known):
             self.parts(dataset, known)
-        if known.key is not None:
+        if known.key is not None and not known.may_be_bad:
             self.once(dataset, known)
+
+    def receives(self, dataset: Dataset, known: Push) -> bool:
+        """Whether it waits for parts, as it must if its commit was never sent."""
+        if not known.in_parts or known.version is None or known.may_be_gone:
+            return False
+        path = f"/v1/datasets/{dataset.name}/versions/{known.version}"
+        state = (self.connection.ask("GET", path).json() or {}).get("state")
+        if known.state == "open" and state != "receiving":
+            self.wrong.append(f"{dataset.name} {known.number} waits for parts no more: {state}")
+        return state == "receiving"
 
     def parts(self, dataset: Dataset, known: Push) -> None:
         """The parts that were acknowledged are there, and can be committed."""
@@ -149,6 +171,8 @@ class Judge:
         files = sorted(path.name for path in staged.iterdir()) if staged.exists() else []
         if len(files) != owned:
             self.wrong.append(f"parts that nobody owns: {files}")
+        if known.state == "sent" and self.story.commit(dataset.name, known.number):
+            self.whole(dataset, known.number, known.version or 0)
 
     def once(self, dataset: Dataset, known: Push) -> None:
         """A push that is repeated under its key makes exactly one version."""
@@ -184,7 +208,7 @@ class Judge:
 
     def leftovers(self) -> None:
         """Nothing is on the disk that no version or running push owns."""
-        end = time.monotonic() + SETTLED_WITHIN
+        end = time.monotonic() + GONE_WITHIN
         while left := self._left():
             if time.monotonic() > end:
                 self.wrong.append(f"left behind: {left}")
@@ -195,7 +219,7 @@ class Judge:
     def _left(self) -> list[str]:
         data = self.server.data
         owned, receiving = set(), set()
-        for name in [d["name"] for d in self.connection.ask("GET", "/v1/datasets").json()["datasets"]]:
+        for name in [d["dataset"] for d in self.connection.ask("GET", "/v1/datasets").json()["datasets"]]:
             reply = self.connection.ask("GET", f"/v1/datasets/{name}/versions?limit=100")
             for version in reply.json()["versions"]:
                 if version["state"] in WITH_FILES:
@@ -221,6 +245,37 @@ class Judge:
                 self.wrong.append(f"{name}: the next push is not current")
                 continue
             self.whole(dataset, NEXT, dataset.push(NEXT).version or 0)
+
+
+class Witness(Judge):
+    """Looks at a running server, and holds it to what it shows from then on."""
+
+    def look(self) -> list[str]:
+        self.story = Story(self.server, self.book)
+        self.connection = Connection(self.server.address, timeout=30.0)
+        for dataset in list(self.book.datasets.values()):
+            shown = self.settled(dataset)
+            if shown is None:
+                dataset.is_gone = dataset.is_there
+            else:
+                dataset.is_there = True
+                self.seen(dataset, shown)
+            for known in dataset.pushes.values():
+                if known.key is not None and known.state != "done":
+                    # A job tries again.
+                    self.story.push(dataset.name, known.number, known.key)
+        return self.wrong
+
+    def seen(self, dataset: Dataset, shown: list[dict[str, Any]]) -> None:
+        current = self.connection.ask("GET", f"/v1/datasets/{dataset.name}").json().get("current")
+        visible = {number_of_label(v["label"]): v for v in shown if v["state"] in WITH_FILES}
+        for number, known in dataset.pushes.items():
+            if number in visible:
+                known.state, known.version = "done", visible[number]["version"]
+            elif known.state == "done":
+                known.is_gone = known.may_be_gone
+        numbers = [number for number, v in visible.items() if v["version"] == current]
+        dataset.current = set(numbers) or {None}
 
 
 def judge(server: Server, book: Book) -> list[str]:

@@ -27,7 +27,7 @@ RECOVERY = re.compile(r"^(start|journal|directory|checkpoint|file|rename|fail)\.
 def named_steps() -> set[str]:
     """Every step that the sources name."""
     sources = [*(ROOT / "storage/src").rglob("*.rs"), *(ROOT / "src").rglob("*.rs")]
-    return {step for path in sources for step in re.findall(r'\bstep\("([a-z_.]+)"\)', path.read_text())}
+    return {step for path in sources for step in re.findall(r'\bstep\("([a-z]+\.[a-z_]+)"\)', path.read_text())}
 
 
 @dataclass(frozen=True)

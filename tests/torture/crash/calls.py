@@ -1,0 +1,216 @@
+"""The N-th system call on the data directory fails: once, or from then on.
+
+A server is started, pushed to in one request and in parts, rolled back and read, while one call of one kind
+fails in it or in a process that it starts. A request must succeed or fail with a clear code; what is served goes
+on being served; the server lives; an fsync that failed is never tried again on that file; after one failure the
+next push works, unless the server said that only a restart settles what happened; and a restart is sound.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import stat
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from client import Connection, Unanswered, Unsent
+from server import NotStarted, Server
+
+from crash.book import Book
+from crash.gate import LET, Call, Fate, Gate
+from crash.judge import judge
+from crash.ledger import Ledger
+from crash.story import Base, CutOff, Scenario, Story, three_versions
+
+# What is made to fail, by the name it is told under.
+KINDS = {
+    "write": ("write", "writev"),
+    "pwrite": ("pwrite64", "pwritev"),
+    "fsync": ("fsync",),
+    "fdatasync": ("fdatasync",),
+    "rename": ("rename", "renameat", "renameat2"),
+    "open": ("openat",),
+    "mkdir": ("mkdir", "mkdirat"),
+    "unlink": ("unlink", "unlinkat", "rmdir"),
+    "mmap": ("mmap",),
+    "ftruncate": ("ftruncate",),
+    "fallocate": ("fallocate",),
+    "link": ("link", "linkat"),
+}
+ERRORS = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC, "EMFILE": errno.EMFILE}
+KIND_OF = {call: kind for kind, calls in KINDS.items() for call in calls}
+
+
+@dataclass(frozen=True)
+class Case:
+    kind: str
+    error: str
+    n: int
+    sticky: bool
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.n} {'and on ' if self.sticky else ''}{self.error}"
+
+
+class Fail:
+    """What a gate decides: it counts, and lets a call fail."""
+
+    def __init__(self, data: Path, case: Case | None) -> None:
+        self.inside = f"{data}/"
+        self.data = str(data)
+        self.case = case
+        self.counts: Counter[str] = Counter()
+        self.failed: list[str] = []
+        self.wrong: list[str] = []
+        self.is_over = False
+        self._suspect: set[tuple[int, int]] = set()
+
+    def __call__(self, call: Call) -> Fate:
+        if not (call.path.startswith(self.inside) or call.path == self.data) or self.is_over:
+            return LET
+        kind = KIND_OF[call.name]
+        self.counts[kind] += 1
+        if kind in ("fsync", "fdatasync"):
+            self._look(call)
+        elif kind == "unlink" and os.path.lexists(call.path):
+            # Another file may get its number.
+            self._suspect.discard(identity(call.path))
+        case = self.case
+        if case is None or kind != case.kind:
+            return LET
+        if self.counts[kind] != case.n and not (case.sticky and self.counts[kind] > case.n):
+            return LET
+        self.failed.append(f"{call.name} {call.path}")
+        if kind in ("fsync", "fdatasync"):
+            self._suspect.add(identity(call.file))
+        return ERRORS[case.error]
+
+    def _look(self, call: Call) -> None:
+        told = os.stat(call.file)
+        # Of a directory a later fsync is about later names.
+        if stat.S_ISREG(told.st_mode) and identity(call.file) in self._suspect:
+            self.wrong.append(f"an fsync that failed was tried again: {call.path}")
+
+
+def identity(path: str) -> tuple[int, int]:
+    told = os.stat(path)
+    return told.st_dev, told.st_ino
+
+
+def read(story: Story, name: str, may_fail: bool) -> None:
+    """What is served is one of what is allowed, bit for bit."""
+    dataset = story.book.of(name)
+    key = "k000001"
+    reply = story.connection.ask("GET", f"/v1/datasets/{name}/keys/{quote(key, safe='')}")
+    expected = {story.contents.of(name, n).expected(key) for n in dataset.current if n is not None}
+    if reply.status == 404 and reply.code() == "key_not_found":
+        good = None in expected
+    elif reply.status == 200:
+        good = reply.body in expected
+    else:
+        good = may_fail and reply.status >= 500 and reply.code() is not None
+    if not good:
+        story.book.wrong.append(f"{name} is not served as before: {reply}")
+
+
+def act(story: Story, was_ready: bool) -> None:
+    """Every kind of change, with reads between."""
+    steps = [
+        lambda: story.push("a", 4, key="once"),
+        lambda: story.push_in_parts("a", 5),
+        lambda: story.move("rollback", "a", 3),
+        lambda: story.push("b", 2),
+    ]
+    for step in steps:
+        read(story, "a", not was_ready)
+        step()
+        read(story, "a", not was_ready)
+        read(story, "b", not was_ready)
+
+
+SCENARIO = Scenario("calls", three_versions, lambda story: None)
+
+
+class Calls:
+    def __init__(self, binary: Path, home: Path, ledger: Ledger, jobs: int) -> None:
+        self.base = Base(SCENARIO, binary, home / "calls-base", ledger.seed)
+        self.home = home
+        self.ledger = ledger
+        self.jobs = jobs
+        self.counts: Counter[str] = Counter()
+
+    def look_ahead(self) -> None:
+        """Counts the calls of a run in which none fails."""
+        fail, wrong = self.play(None, self.home / "calls-ahead")
+        self.counts = fail.counts
+        self.ledger.enter("calls counted", "all", wrong, counts=dict(fail.counts))
+
+    def cases(self, every: int, chance: random.Random) -> Iterator[Case]:
+        """Every so-many-th call of each kind, beginning by chance."""
+        for kind, count in sorted(self.counts.items()):
+            for error in ERRORS:
+                for sticky in (False, True):
+                    start = chance.randrange(every) if count > every else chance.randrange(count)
+                    for n in range(start, count, every):
+                        yield Case(kind, error, n + 1, sticky)
+
+    def run(self, cases: list[Case]) -> None:
+        with ThreadPoolExecutor(self.jobs) as pool:
+            list(pool.map(self.one, cases))
+
+    def one(self, case: Case) -> None:
+        if self.ledger.is_sound(str(case)):
+            return
+        home = self.home / f"calls-{threading.get_ident()}"
+        fail, wrong = self.play(case, home)
+        self.ledger.enter("call failing", str(case), wrong, failed=fail.failed[:3], times=len(fail.failed))
+
+    def play(self, case: Case | None, home: Path) -> tuple[Fail, list[str]]:
+        server, book = self.base.copy(home)
+        fail = Fail(server.data, case)
+        gate = Gate(home, sorted(KIND_OF), fail)
+        server.wrapper = gate.wrapper()
+        try:
+            self.live(server, book, fail)
+        finally:
+            server.kill()
+            gate.join()
+        server.wrapper = []
+        where = f" [{'; '.join(fail.failed[:2])}]"
+        return fail, [text + where for text in fail.wrong + judge(server, book)]
+
+    def live(self, server: Server, book: Book, fail: Fail) -> None:
+        try:
+            server.start(ready=False)
+        except NotStarted as error:
+            if not fail.failed or "panicked" in str(error) or "Error" not in str(error):
+                book.wrong.append(f"it does not start, and does not say why: {error}")
+            return
+        story = Story(server, book, tolerant=True)
+        try:
+            was_ready = is_ready(server) and not fail.failed
+            act(story, was_ready)
+            fail.is_over = fail.case is not None and not fail.case.sticky
+            codes = {code for _, _, code in book.failed}
+            if fail.is_over and "outcome_unknown" not in codes:
+                story.tolerant = False
+                story.push("b", 6)
+        except (CutOff, Unsent, Unanswered) as error:
+            book.wrong.append(f"it went away: {error}: {server.last_words()}")
+
+
+def is_ready(server: Server) -> bool:
+    connection = Connection(server.address, timeout=30)
+    for _ in range(1000):
+        reply = connection.ask("GET", "/readyz")
+        if reply.status == 200:
+            return True
+        threading.Event().wait(0.005)
+    return False
