@@ -21,6 +21,7 @@ mod option_values;
 mod options;
 
 mod chunks;
+mod growth;
 mod in_order;
 mod lines;
 mod reading;
@@ -53,6 +54,7 @@ mod testing;
 pub(crate) use error::IngestError;
 pub(crate) use format::Format;
 pub(crate) use gather::{Emit, Gather, Gathered};
+pub(crate) use growth::GrowthLimits;
 pub(crate) use options::RowOptions;
 pub(crate) use preview::{Preview, preview};
 pub(crate) use probe::seem_in_order;
