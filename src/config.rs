@@ -244,7 +244,7 @@ impl ServeConfig {
     }
 
     /// The defaults alone.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn defaults() -> Self {
         Self::parse(&Given::default()).expect("the defaults are valid, as a test shows")
     }

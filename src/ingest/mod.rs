@@ -51,6 +51,14 @@ mod probe;
 #[cfg(test)]
 mod testing;
 
+/// What fuzz targets use besides.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing {
+    pub(crate) use super::growth::Growth;
+    pub(crate) use super::source::Input;
+    pub(crate) use super::stream::Stream;
+}
+
 pub(crate) use error::IngestError;
 pub(crate) use format::Format;
 pub(crate) use gather::{Emit, Gather, Gathered};
