@@ -11,7 +11,7 @@ TIMED := @scripts/timed
 .DEFAULT_GOAL := help
 # RocksDB's compiler jobs already take every core; cargo shares them itself.
 .NOTPARALLEL:
-.PHONY: help setup setup-test build demo test test-million test-memory test-limits test-prometheus prometheus \
+.PHONY: help setup setup-test build demo test test-hostile hostile fuzz test-million test-memory test-limits test-prometheus prometheus \
   test-conformance conformance test-torture torture soak test-real-data test-console \
   bench bench-peers count-instructions ci fmt fmt-check lint doc deny install
 
@@ -64,6 +64,18 @@ conformance:
 test-limits: build ## slow clients, HTTP/2 floods, overload, stops under load: nobody else is disturbed
 	$(TIMED) 'limits' tests/limits/run '$(BIN)' $(LIMITS_FLAGS)
 
+test-hostile: build hostile ## hostile sources and names against a real server: refused with a reason, serving undisturbed
+
+# With the binary that is there.
+HOSTILE_FLAGS ?=
+hostile:
+	$(TIMED) 'hostile sources and names' tests/hostile/run '$(BIN)' $(HOSTILE_FLAGS)
+
+# The inputs that were kept are replayed by `make test`.
+FUZZ_SECONDS ?= 60
+fuzz: build ## each fuzz target for FUZZ_SECONDS (60), on from where the last run ended; FUZZ_FLAGS='--targets ndjson,csv'
+	scripts/fuzz --seconds $(FUZZ_SECONDS) $(FUZZ_FLAGS)
+
 test-memory: build ## peak memory of a push, and of one with ten times the data (25 GB of disk)
 	tests/memory/run '$(BIN)'
 
@@ -110,7 +122,7 @@ count-instructions: setup ## instructions of one lookup, compared with benches/i
 	$(BUILD_PEERS)
 	$(TIMED) 'instructions of a lookup' scripts/count-instructions '$(PEERS)' $(COUNT_FLAGS)
 
-ci: fmt-check lint test test-torture test-limits test-console prometheus conformance count-instructions doc deny ## all that CI runs
+ci: fmt-check lint test hostile test-torture test-limits test-console prometheus conformance count-instructions doc deny ## all that CI runs
 
 fmt: ## format the code
 	$(CARGO) fmt --all

@@ -142,6 +142,10 @@ settings! {
     check_timeout: Span = "60s", "TIME";
     /// Longest data of one push, as sent, in all its parts
     max_push_bytes: Bytes = "64GiB", "SIZE";
+    /// Most bytes that one compressed byte of a push may become, beyond its first 256 MiB
+    max_decompression_ratio: Count = "200", "N";
+    /// Most bytes that the compressed data of one push may become, in all its parts
+    max_decompressed_bytes: Bytes = "512GiB", "SIZE";
     /// Longest answer of a batch or scan
     max_answer_bytes: Bytes = "32MiB", "SIZE";
     /// Memory for long answers that clients are taking; meanwhile batches and scans are refused
@@ -240,7 +244,7 @@ impl ServeConfig {
     }
 
     /// The defaults alone.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn defaults() -> Self {
         Self::parse(&Given::default()).expect("the defaults are valid, as a test shows")
     }

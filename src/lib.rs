@@ -5,6 +5,8 @@ mod audit;
 mod chance;
 pub mod cli;
 mod config;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod http;
 mod ingest;
 mod looker;

@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 use crate::access;
 use crate::config::ServeConfig;
 use crate::http;
+use crate::ingest::GrowthLimits;
 use crate::looker;
 use crate::metrics::Metrics;
 use crate::pushes::{BuildSettings, Checks, Pushes, Sizes};
@@ -137,6 +138,10 @@ fn build_settings(config: &ServeConfig) -> BuildSettings {
         sizes: Sizes {
             key: config.max_key_bytes.as_usize(),
             value: config.max_value_bytes.as_usize(),
+        },
+        growth: GrowthLimits {
+            ratio: config.max_decompression_ratio.0 as u64,
+            bytes: config.max_decompressed_bytes.0,
         },
         give_way: config.pushes_give_way.0,
         at_once: config.builds_at_once.0,

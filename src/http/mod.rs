@@ -47,6 +47,9 @@ mod plain;
 pub(crate) use places::{Class, Places, Shed};
 pub(crate) use resources::time;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
+
 use std::sync::Arc;
 
 use axum::Router;

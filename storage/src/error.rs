@@ -81,6 +81,10 @@ codes! {
     InvalidSetting = "invalid_setting" => Invalid,
     /// A value of more than 16 MiB.
     ValueTooLarge = "value_too_large" => Refused,
+    /// Data that grows beyond what a push may have when it is decompressed.
+    DecompressionLimit = "decompression_limit" => Refused,
+    /// Data that takes more memory or processor time to build than a build may have.
+    BuildLimit = "build_limit" => Refused,
     /// There is no row in the source.
     NoRows = "no_rows" => Refused,
     /// Rows that cannot be parsed, or lack their key.

@@ -337,8 +337,12 @@ pub(crate) fn read_chained(
 
 /// What can still be read behind the sound part that `report` found.
 pub(crate) fn salvage(path: &Path, report: &JournalReport) -> Result<Salvaged> {
-    let bytes = read_whole(path)?;
-    Ok(salvage::salvage(behind(&bytes, report), report.last_seq))
+    Ok(salvage_bytes(&read_whole(path)?, report))
+}
+
+/// The same of bytes that were read from a journal.
+pub(crate) fn salvage_bytes(bytes: &[u8], report: &JournalReport) -> Salvaged {
+    salvage::salvage(behind(bytes, report), report.last_seq)
 }
 
 /// Puts `records` in the place of everything behind the sound part that `report` found. One
@@ -411,8 +415,12 @@ fn damaged(path: &Path, report: &JournalReport, what: &str) -> Error {
 type Each<'a> = dyn FnMut(u64, Record, &Digest) -> Result<()> + 'a;
 
 fn scan(path: &Path, each: &mut Each<'_>) -> Result<JournalReport> {
-    let bytes = read_whole(path)?;
-    check_magic(path, &bytes)?;
+    scan_bytes(path, &read_whole(path)?, each)
+}
+
+/// The same of bytes that were read from `path`.
+pub(crate) fn scan_bytes(path: &Path, bytes: &[u8], each: &mut Each<'_>) -> Result<JournalReport> {
+    check_magic(path, bytes)?;
     let mut report = JournalReport {
         records: 0,
         last_seq: 0,

@@ -95,6 +95,9 @@ mod error;
 #[cfg(test)]
 mod testing;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
+
 pub use assignment::Assignment;
 pub use audit::{
     AuditHead, AuditLog, AuditReport, Change, ChangeFilter, LogLimits, Moves, is_unsafe, line_of,

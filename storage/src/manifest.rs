@@ -168,7 +168,7 @@ impl Manifest {
         Ok(Digest::of(&bytes))
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
         if bytes.len() as u64 > MAX_MANIFEST_BYTES {
             return Err(unusable(&format!("it is larger than {MAX_MANIFEST_BYTES} bytes")));
         }

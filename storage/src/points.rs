@@ -195,9 +195,14 @@ impl Points {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let mut file = regular::open(path)?;
         let size = file.metadata().map_err(|e| Error::io("read the size of the index", path, e))?;
+        Self::read_from(&mut file, size.len(), path)
+    }
+
+    /// The same of `size` bytes of `file`, which is at `path`.
+    pub(crate) fn read_from(file: &mut impl Read, size: u64, path: &Path) -> Result<Self> {
         let read = |e| Error::io("read the index", path, e);
         let mut head = [0; HEAD_BYTES];
-        if size.len() < HEAD_BYTES as u64 {
+        if size < HEAD_BYTES as u64 {
             return Err(unfit("it is too short").at(path));
         }
         file.read_exact(&mut head).map_err(read)?;
@@ -205,7 +210,7 @@ impl Points {
             u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes of the head"))
         };
         let (count, records, sum) = (number(8), number(16), number(24));
-        let fits = count.checked_mul(BUCKET_BYTES as u64) == Some(size.len() - HEAD_BYTES as u64);
+        let fits = count.checked_mul(BUCKET_BYTES as u64) == Some(size - HEAD_BYTES as u64);
         if head[..8] != MAGIC || !fits || count == 0 {
             return Err(unfit("its head is not that of an index of this size").at(path));
         }
