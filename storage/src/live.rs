@@ -167,7 +167,11 @@ impl Served {
         if let Some(view) = self.view_if_open(slot) {
             return Ok((view.records(), view.profile()));
         }
-        let mut manifest = read_expected(&slot.dir, &slot.digest)?;
+        let mut manifest = match (read_expected(&slot.dir, &slot.digest), slot.replaced_by.get()) {
+            // It was rewritten after this was loaded.
+            (Err(_), Some(next)) => read_expected(&next.dir, &next.digest)?,
+            (read, _) => read?,
+        };
         let profile = manifest.profile.as_mut();
         profile.into_iter().for_each(|profile| profile.leave_out(self.erased.as_deref()));
         Ok((manifest.records, manifest.profile))
@@ -322,6 +326,8 @@ pub(crate) struct Slot {
     /// Held by whoever opens it.
     opening: Mutex<()>,
     given_up: AtomicBool,
+    /// What has the version's files since it was rewritten: for whoever still has this one.
+    replaced_by: OnceLock<Arc<Self>>,
     opened: OnceLock<std::result::Result<Arc<Opened>, Unusable>>,
 }
 
@@ -368,6 +374,7 @@ impl Slot {
             opener: Arc::clone(opener),
             opening: Mutex::new(()),
             given_up: AtomicBool::new(false),
+            replaced_by: OnceLock::new(),
             opened: OnceLock::new(),
         })
     }
@@ -391,10 +398,16 @@ impl Slot {
         self.opened.get().map(|opened| opened.as_ref())
     }
 
+    /// [`Slot::give_up`] of one whose version has other files now.
+    pub(crate) fn give_way_to(&self, next: &Arc<Self>) {
+        let _ = self.replaced_by.set(Arc::clone(next));
+        self.give_up();
+    }
+
     /// The files may go when the last lease does. Never waits: this is called under the
     /// lock, and an opening may take long.
     pub(crate) fn give_up(&self) {
-        self.given_up.store(true, Ordering::Relaxed);
+        self.given_up.store(true, Ordering::Release);
         fence(Ordering::SeqCst);
         if planted::has(Bug::RemovedWhileRead) {
             planted::empty_tables(&self.dir);
@@ -424,7 +437,10 @@ impl Slot {
         if let Some(opened) = self.opened.get() {
             return opened.as_ref().map(Arc::clone).map_err(Unusable::to_error);
         }
-        if self.given_up.load(Ordering::Relaxed) {
+        if self.given_up.load(Ordering::Acquire) {
+            if let Some(next) = self.replaced_by.get() {
+                return next.open_or_wait();
+            }
             let text = format!("version {} was deleted", self.version);
             return Err(Error::new(Code::VersionDeleted, text));
         }

@@ -407,8 +407,10 @@ impl Store {
             kept.insert(*version, slot);
         }
         for (version, slot) in kept_before {
-            if !kept.get(version).is_some_and(|now| Arc::ptr_eq(now, slot)) {
-                slot.give_up();
+            match kept.get(version) {
+                None => slot.give_up(),
+                Some(now) if Arc::ptr_eq(now, slot) => {}
+                Some(rewritten) => slot.give_way_to(rewritten),
             }
         }
         let erased_before = before.as_ref().and_then(|served| served.erased.as_ref());
