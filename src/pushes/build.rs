@@ -22,8 +22,10 @@ pub(super) fn build(pushes: &Pushes, push: &PushOf, cause: &Cause) -> Option<Pus
     match try_build(pushes, push, &cause) {
         Ok(outcome) => outcome,
         Err(NotBuilt { code, detail, problems, peak_memory_bytes }) => {
+            let detail_for_log = (!is_about_rows(&code)).then_some(detail.as_str());
             warn!(
-                %dataset, version = version.0, code, detail, peak_memory_bytes, "a push failed"
+                %dataset, version = version.0, code, detail = detail_for_log, peak_memory_bytes,
+                "a push failed"
             );
             let failed =
                 Failed { dataset: dataset.clone(), version: *version, code, detail, problems };
@@ -31,6 +33,13 @@ pub(super) fn build(pushes: &Pushes, push: &PushOf, cause: &Cause) -> Option<Pus
             Some(PushOutcome::Failed)
         }
     }
+}
+
+/// Whether it is what was sent that is at fault: then the sentence quotes rows and keys. It is
+/// for whoever sent them, and not for the log.
+fn is_about_rows(code: &str) -> bool {
+    let known = Code::ALL.iter().find(|known| known.as_str() == code);
+    known.is_some_and(|known| matches!(known.kind(), Kind::Refused | Kind::Invalid))
 }
 
 /// Ends a push whose building panicked: a fault in this program.
