@@ -11,6 +11,7 @@ mod full;
 mod making;
 mod receive;
 mod receiving;
+pub(crate) mod room;
 mod spec;
 mod worker;
 

@@ -100,7 +100,7 @@ impl Store {
                 format!("version {version} of {dataset} is {state}: it has no files to read");
             Error::new(Code::WrongState, text)
         })?;
-        let dir = self.layout.version(dataset, version);
+        let dir = entry.place(&self.layout, dataset, version);
         Ok(StoredVersion { dataset: dataset.clone(), version, dir, digest })
     }
 
