@@ -4,7 +4,7 @@
 
 use std::ops::ControlFlow;
 
-use tidetable_storage::{Code, Key, ReadBack, Snapshot, Version};
+use tidetable_storage::{Code, Key, ReadBack, Version, View};
 
 use crate::damage::{PAGE, Random, damages, exchange_on_the_disk, files_of, on_the_disk};
 use crate::support::{Directory, Records, assert_reads, dataset, push, records_of};
@@ -18,10 +18,9 @@ fn damage_under_a_reader_is_an_error() {
     let records = records_of(1, 3000);
     push(store, &a, &records);
     let lease = store.live().get(&a).unwrap().current().unwrap();
-    lease.warm().unwrap();
     let stored = store.stored_version(&a, Version(1)).unwrap();
     let mut random = Random::seeded();
-    let files: Vec<_> = files_of(lease.dir())
+    let files: Vec<_> = files_of(&store.layout().version(&a, Version(1)))
         .into_iter()
         .filter(|path| !path.parent().unwrap().ends_with("db") || path.ends_with("points"))
         .collect();
@@ -52,7 +51,7 @@ fn damage_under_a_reader_is_an_error() {
             true => format!("damage {n}: pages {page} and {other} of {}", path.display()),
             false => format!("damage {n}: bit {bit} of page {page} of {}", path.display()),
         };
-        failed += assert_right_or_error(&lease, &records, &what);
+        failed += assert_right_or_error(lease.view(), &records, &what);
         match stored.read(&mut |_| ControlFlow::Continue(())).unwrap() {
             ReadBack::Damaged(damage) => {
                 assert!(path.ends_with(&damage.file), "{what}: {damage:?}");
@@ -64,11 +63,11 @@ fn damage_under_a_reader_is_an_error() {
     }
     println!("{failed} lookups failed; the scrub told the place {located} times");
     assert!(failed > 0 && located > 0, "some of it was met");
-    assert_reads(&lease, &records);
+    assert_reads(lease.view(), &records);
 }
 
 /// How many lookups ended with an error; the others were right.
-fn assert_right_or_error(snapshot: &Snapshot, records: &Records, what: &str) -> usize {
+fn assert_right_or_error(snapshot: View<'_>, records: &Records, what: &str) -> usize {
     let mut failed = 0;
     for (key, value) in records {
         match snapshot.get(Key::new(key).unwrap()) {
