@@ -12,6 +12,7 @@ mod guard;
 mod making;
 mod receive;
 mod receiving;
+pub(crate) mod room;
 mod spec;
 mod worker;
 

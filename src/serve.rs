@@ -15,7 +15,9 @@ use crate::http;
 use crate::ingest::GrowthLimits;
 use crate::looker;
 use crate::metrics::Metrics;
+use crate::open_files;
 use crate::pushes::{BuildSettings, Checks, Pushes, Sizes};
+use crate::scrubber;
 use crate::series;
 use crate::server::{self, Ended, Limits, Listening, Service, Stop};
 use crate::state::{App, AppState, count_dataset};
@@ -35,7 +37,9 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     let tls = Tls::load(&config, &metrics)?;
     // Told also of what the start itself does: a push that the last stop had cut off fails.
     let webhooks = Webhooks::new(config.webhooks.clone(), Arc::clone(&metrics));
-    let (store, recovery) = Store::open(&config.data, store_options(&config, &webhooks))?;
+    let max_files = open_files::for_versions();
+    let (store, recovery) =
+        Store::open(&config.data, store_options(&config, &webhooks, max_files))?;
     let store = Arc::new(store);
     tell(&recovery);
     check_access(&config, &store)?;
@@ -64,6 +68,7 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     );
     info!(data = %app.config.data.display(), address = %listening.address(), "serving");
     app.audit.start(&app.store)?;
+    open_files::compare(&app.store, max_files);
     let opening = open_in_background(&app)?;
     let sweeping = sweeper.start(&app)?;
     let looking = looker::start(&app)?;
@@ -71,6 +76,7 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     let sampling = series::start(&app)?;
     let watching = watches::start(&app, Box::new(app.webhooks.clone()))?;
     let reloading = tls.as_ref().map(|tls| tls.watch(&stop)).transpose()?;
+    let scrubbing = scrubber::start(&app)?;
     let service = Service { tls, ..http::service(&app) };
     let ended = server::serve(listening, &service, &limits, &metrics, &stop)?;
     app.pushes.stop();
@@ -79,6 +85,9 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     looking.stop();
     sampling.stop();
     watching.stop();
+    if let Some(scrubbing) = scrubbing {
+        scrubbing.stop();
+    }
     let _ = opening.join();
     let _ = reloading.map(JoinHandle::join);
     app.webhooks.stop();
@@ -111,7 +120,7 @@ fn check_access(config: &ServeConfig, store: &Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn store_options(config: &ServeConfig, webhooks: &Webhooks) -> StoreOptions {
+fn store_options(config: &ServeConfig, webhooks: &Webhooks, max_files: u64) -> StoreOptions {
     let receiving = u64::try_from(config.part_retention.0.as_millis()).unwrap_or(u64::MAX);
     StoreOptions {
         block_cache_bytes: config.block_cache.as_usize(),
@@ -120,6 +129,7 @@ fn store_options(config: &ServeConfig, webhooks: &Webhooks) -> StoreOptions {
         // could not compare with.
         report: |error| warn!(%error, "the store went on without this"),
         listener: webhooks.listener(),
+        max_files,
         ..StoreOptions::default()
     }
 }

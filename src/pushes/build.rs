@@ -8,6 +8,7 @@ use tidetable_storage::{
 };
 use tracing::{error, info, warn};
 
+use super::room;
 use super::spec::{BuildSpec, Built, NotBuilt, PartSpec};
 use super::{Phase, PushOf, Pushes};
 use super::{child, full};
@@ -203,10 +204,9 @@ fn spec(pushes: &Pushes, push: &PushOf) -> Result<BuildSpec, NotBuilt> {
         let (name, sha256) = (sealed.name.clone(), sealed.sha256.clone());
         parts.push(PartSpec { name, path: part.path.clone(), sha256, xxh3: part.xxh3 });
     }
-    // Compressed parts grow, and sorting may need a copy: an estimate on the low side, so
-    // that nothing is refused that might fit. What does not fit after all fails cleanly.
-    let bytes = entry.parts.iter().map(|p| p.bytes).sum();
-    require_space(store.layout().root(), bytes)?;
+    let sent = entry.parts.iter().map(|part| part.bytes).sum();
+    let needed = room::of_version(catalog.dataset(dataset)?, sent);
+    require_space(store.layout().root(), needed)?;
     let options = options(&entry.options)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let attempt = u64::try_from(now.as_nanos()).unwrap_or_default();

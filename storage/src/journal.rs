@@ -172,8 +172,12 @@ impl Journal {
         let bytes = self.owe(bytes);
         step("journal.begun");
         if let Err(error) = self.file.write_all(&bytes) {
+            let is_read_only = error.kind() == ErrorKind::ReadOnlyFilesystem;
             let error = Error::io("append to the journal", &self.path, error);
-            self.take_back()?;
+            // Nothing was written then, and nothing could be undone.
+            if !(is_read_only && self.is_at_its_end()) {
+                self.take_back()?;
+            }
             return Err(error);
         }
         step("journal.written");
@@ -272,6 +276,12 @@ impl Journal {
     fn owe(&mut self, record: Vec<u8>) -> Vec<u8> {
         let late = planted::has(Bug::AckBeforeRecord);
         if late { std::mem::replace(&mut self.owed, record) } else { record }
+    }
+
+    /// Whether the file ends with its last whole record, and the next one is written there.
+    fn is_at_its_end(&mut self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| metadata.len() == self.end)
+            && self.file.stream_position().is_ok_and(|at| at == self.end)
     }
 
     /// Removes what a failed write may have left behind the last whole record.

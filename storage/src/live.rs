@@ -20,6 +20,8 @@ use crate::assignment::Assignment;
 use crate::digest::Digest;
 use crate::erased::ErasedKeys;
 use crate::error::{Code, Error, Kind, Result};
+use crate::manifest::Manifest;
+use crate::memory;
 use crate::names::{DatasetName, Version};
 use crate::planted::{self, Bug};
 use crate::profile::Profile;
@@ -293,6 +295,7 @@ pub(crate) struct Opened {
     /// `None` only while it is being dropped.
     snapshot: Option<Snapshot>,
     dir: PathBuf,
+    files: u64,
     given_up: AtomicBool,
     opener: Arc<Opener>,
 }
@@ -309,6 +312,7 @@ impl Drop for Opened {
     fn drop(&mut self) {
         let remove = self.given_up.load(Ordering::Acquire).then(|| self.dir.clone());
         self.opener.open.fetch_sub(1, Ordering::Relaxed);
+        self.opener.files.fetch_sub(self.files, Ordering::Relaxed);
         // If the reaper is gone the store is closed: closing here is all that is left.
         let task = Task::Close { snapshot: self.snapshot.take().map(Box::new), remove };
         let _ = self.opener.closing.send(task);
@@ -337,6 +341,26 @@ pub(crate) struct Opener {
     pub(crate) closing: Sender<Task>,
     /// Snapshots that are open, because they are in their slot or somebody reads them.
     pub(crate) open: AtomicU64,
+    /// The files that those have open, and how many they may have.
+    pub(crate) files: AtomicU64,
+    pub(crate) max_files: u64,
+}
+
+impl Opener {
+    /// Counts the files of one more snapshot, if there are as many left.
+    fn claim(&self, files: u64) -> Result<()> {
+        let most = self.max_files;
+        let claim = |open: u64| Some(open + files).filter(|all| *all <= most);
+        let claimed = self.files.fetch_update(Ordering::Relaxed, Ordering::Relaxed, claim);
+        claimed.map(drop).map_err(|open| {
+            let text = format!(
+                "opening this version takes {files} files, and versions have {open} of the {most} \
+                 open that they may have, so that connections have some left; raise the limit of \
+                 open files of the server (LimitNOFILE), or delete versions or datasets"
+            );
+            Error::new(Code::TooManyFiles, text)
+        })
+    }
 }
 
 impl std::fmt::Debug for Opener {
@@ -444,12 +468,13 @@ impl Slot {
             let text = format!("version {} was deleted", self.version);
             return Err(Error::new(Code::VersionDeleted, text));
         }
-        match self.open_and_warm() {
-            Ok(snapshot) => {
+        match self.open() {
+            Ok((snapshot, files)) => {
                 self.opener.open.fetch_add(1, Ordering::Relaxed);
                 let lease = Arc::new(Opened {
                     snapshot: Some(snapshot),
                     dir: self.dir.clone(),
+                    files,
                     given_up: AtomicBool::new(false),
                     opener: Arc::clone(&self.opener),
                 });
@@ -475,8 +500,22 @@ impl Slot {
         Snapshot::open(&self.dir, self.version, &self.digest, &self.opener.cache)
     }
 
-    fn open_and_warm(&self) -> Result<Snapshot> {
-        let snapshot = Snapshot::open(&self.dir, self.version, &self.digest, &self.opener.cache)?;
+    /// The snapshot, and how many files it has open.
+    fn open(&self) -> Result<(Snapshot, u64)> {
+        let manifest = read_expected(&self.dir, &self.digest)?;
+        let files = Snapshot::files_of(&manifest);
+        self.opener.claim(files)?;
+        let opened = self.open_claimed(manifest);
+        if opened.is_err() {
+            self.opener.files.fetch_sub(files, Ordering::Relaxed);
+        }
+        Ok((opened?, files))
+    }
+
+    fn open_claimed(&self, manifest: Manifest) -> Result<Snapshot> {
+        memory::require(Snapshot::memory_of(&manifest))?;
+        let cache = &self.opener.cache;
+        let snapshot = Snapshot::of_manifest(&self.dir, self.version, manifest, cache)?;
         match snapshot.warm() {
             // A damaged block costs its own keys, each of which answers an error; the others
             // are served.

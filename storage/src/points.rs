@@ -30,6 +30,7 @@ use twox_hash::XxHash3_64;
 use crate::durable;
 use crate::error::{Code, Error, Result};
 use crate::regular;
+use crate::space::require_space;
 
 const MAGIC: [u8; 8] = *b"TIDEPTS1";
 const HEAD_BYTES: usize = 32;
@@ -162,6 +163,8 @@ impl Points {
     /// Writes the table to a new file at `path`, durably but for its name.
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
         let write = |e| Error::io("write the index", path, e);
+        let bytes = HEAD_BYTES + self.buckets.len() * BUCKET_BYTES;
+        require_space(path.parent().unwrap_or(path), bytes as u64)?;
         let file = File::create(path).map_err(|e| Error::io("make the index", path, e))?;
         let mut out = BufWriter::with_capacity(1 << 20, file);
         let mut sum = XxHash3_64::new();
@@ -217,7 +220,10 @@ impl Points {
         let mut points = Self::with_room_for(0)?;
         let buckets = usize::try_from(count).expect("the file has that size");
         points.buckets.clear();
-        points.buckets.reserve_exact(buckets);
+        points.buckets.try_reserve_exact(buckets).map_err(|e| {
+            let text = format!("the index of this version takes {} bytes of memory", size.len());
+            Error::new(Code::TooLittleMemory, text).at(path).because(e)
+        })?;
         points.records = records;
         let mut found = XxHash3_64::new();
         let mut bytes = vec![0; STRETCH * BUCKET_BYTES];

@@ -326,7 +326,9 @@ impl Store {
         Ok(Moved { from, to, held, marked_bad })
     }
 
+    /// Not one that is known to be damaged.
     fn open_version(&self, dataset: &DatasetName, version: Version) -> Result<Arc<Opened>> {
+        self.refuse_damaged(dataset, version)?;
         let served = self.live.get(dataset)?;
         let slot = served.kept.get(&version);
         let slot = slot.ok_or_else(|| {
@@ -344,8 +346,10 @@ impl Store {
     }
 
     /// Opens and warms what is to become current, also if it was opened long ago: what is
-    /// looked up has changed since. Looks into it if its gates must be checked again.
+    /// looked up has changed since. Reads all of it back, if that was long ago. Looks into it if
+    /// its gates must be checked again.
     pub(super) fn prepare(&self, dataset: &DatasetName, version: Version) -> Result<Prepared> {
+        self.read_again_if_old(dataset, version)?;
         let next = self.open_version(dataset, version)?;
         if let Some(current) = self.current_if_open(dataset)? {
             next.warm_like(&current);
