@@ -220,7 +220,7 @@ fn spec(pushes: &Pushes, push: &PushOf) -> Result<BuildSpec, NotBuilt> {
         sort_memory: pushes.settings.sort_memory,
         sizes: pushes.settings.sizes,
         growth: pushes.settings.growth,
-        processor_seconds: processor_seconds(bytes),
+        processor_seconds: processor_seconds(sent),
         gives_way: pushes.settings.give_way,
     })
 }

@@ -221,7 +221,7 @@ impl Points {
         let buckets = usize::try_from(count).expect("the file has that size");
         points.buckets.clear();
         points.buckets.try_reserve_exact(buckets).map_err(|e| {
-            let text = format!("the index of this version takes {} bytes of memory", size.len());
+            let text = format!("the index of this version takes {size} bytes of memory");
             Error::new(Code::TooLittleMemory, text).at(path).because(e)
         })?;
         points.records = records;

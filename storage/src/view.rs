@@ -98,7 +98,9 @@ impl<'a> View<'a> {
         mut each: impl FnMut(usize, Option<&[u8]>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         let Some(erased) = self.erased else { return self.snapshot.get_each(keys, each) };
-        self.snapshot.get_each(keys, |number, value| each(number, value))
+        self.snapshot.get_each(keys, |number, value| {
+            each(number, value.filter(|_| !erased.has(keys[number].as_bytes())))
+        })
     }
 
     /// See [`Snapshot::in_memory`].
