@@ -112,14 +112,7 @@ mod tests {
         let all: Vec<_> = noted.iter().take(6).collect();
         assert_eq!(
             all,
-            [
-                ("waited", 1),
-                ("asked", 2),
-                ("asked", 3),
-                ("asked", 4),
-                ("waited", 2),
-                ("waited", 4)
-            ]
+            [("waited", 1), ("asked", 2), ("asked", 3), ("asked", 4), ("waited", 2), ("waited", 4)]
         );
         assert!(held_up.blocking_recv().is_ok());
         assert_eq!(ended.map(|one| one.blocking_recv().is_ok()), [true, false, true]);

@@ -42,8 +42,8 @@ use crate::config::ServeConfig;
 use crate::metrics::Metrics;
 
 pub(crate) use body::BodyStalled;
-pub(crate) use listener::Listening;
 pub(crate) use fetches::Fetch;
+pub(crate) use listener::Listening;
 pub(crate) use plain::{Shortcut, Taken};
 pub(crate) use stop::Stop;
 
