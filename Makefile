@@ -11,7 +11,8 @@ TIMED := @scripts/timed
 .DEFAULT_GOAL := help
 # RocksDB's compiler jobs already take every core; cargo shares them itself.
 .NOTPARALLEL:
-.PHONY: test-torture torture soak help setup setup-test build demo test test-million test-memory test-prometheus prometheus test-real-data test-console \
+.PHONY: help setup setup-test build demo test test-million test-memory test-limits test-prometheus prometheus \
+  test-conformance conformance test-torture torture soak test-real-data test-console \
   bench bench-peers count-instructions ci fmt fmt-check lint doc deny install
 
 help: ## say what there is
@@ -53,6 +54,15 @@ test-prometheus: build prometheus ## alert rules, and every query of the dashboa
 prometheus:
 	@scripts/setup prometheus
 	$(TIMED) 'alert rules and dashboard' tests/prometheus/run '$(BIN)'
+
+test-conformance: build setup-test conformance ## requests made from /openapi.json: no 5xx, and nothing that it does not declare
+
+# With the binary that is there. CONFORMANCE_FLAGS='--examples 2000' for a release.
+conformance:
+	$(TIMED) 'requests made from /openapi.json' tests/conformance/run '$(BIN)' $(CONFORMANCE_FLAGS)
+
+test-limits: build ## slow clients, HTTP/2 floods, overload, stops under load: nobody else is disturbed
+	$(TIMED) 'limits' tests/limits/run '$(BIN)' $(LIMITS_FLAGS)
 
 test-memory: build ## peak memory of a push, and of one with ten times the data (25 GB of disk)
 	tests/memory/run '$(BIN)'
@@ -100,7 +110,7 @@ count-instructions: setup ## instructions of one lookup, compared with benches/i
 	$(BUILD_PEERS)
 	$(TIMED) 'instructions of a lookup' scripts/count-instructions '$(PEERS)' $(COUNT_FLAGS)
 
-ci: fmt-check lint test test-torture test-console prometheus count-instructions doc deny ## all that CI runs
+ci: fmt-check lint test test-torture test-limits test-console prometheus conformance count-instructions doc deny ## all that CI runs
 
 fmt: ## format the code
 	$(CARGO) fmt --all

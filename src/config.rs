@@ -16,6 +16,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
+use tidetable_storage::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
+
+use crate::access;
 
 mod file;
 mod values;
@@ -24,7 +27,14 @@ pub(crate) use values::{Bytes, Count, EnvironmentName, LogFormat, Span, Switch};
 pub(crate) use webhooks::{Secret, Target};
 
 /// Variables that begin like settings and are not settings of the server.
-const OTHER_VARIABLES: [&str; 3] = ["TIDETABLE_SERVER", "TIDETABLE_TOKEN", "TIDETABLE_CONFIG"];
+const OTHER_VARIABLES: [&str; 6] = [
+    "TIDETABLE_SERVER",
+    "TIDETABLE_TOKEN",
+    "TIDETABLE_CONFIG",
+    "TIDETABLE_CA_CERTIFICATE",
+    "TIDETABLE_CLIENT_CERTIFICATE",
+    "TIDETABLE_CLIENT_KEY",
+];
 
 /// And those of a build with faults.
 #[cfg(feature = "faults")]
@@ -101,9 +111,16 @@ settings! {
     data: PathBuf = "tidetable-data", "DIR";
     /// Address and port to listen on; port 0 takes a free one
     listen: SocketAddr = "127.0.0.1:7070", "ADDR";
-    /// Listen on an address that other machines can reach, though there is no TLS and no
-    /// authentication yet: anyone who reaches it can read, push and roll back
+    /// Listen on an address that other machines can reach without TLS, or without tokens:
+    /// whoever is between can read both; whoever reaches a server without tokens may do everything
     insecure: Switch = "false", "BOOL";
+    /// PEM file of the server's certificate, followed by those between it and its root: with it the
+    /// server speaks TLS, and nothing else
+    tls_certificate: PathBuf = "", "FILE";
+    /// PEM file of the certificate's key. Both are read again when they change, and on SIGHUP
+    tls_key: PathBuf = "", "FILE";
+    /// PEM file of certificates: only clients that show one signed by these are let in
+    tls_client_ca: PathBuf = "", "FILE";
     /// What this server is for, up to 32 characters: production, staging. The console shows it
     /// above every page
     environment: EnvironmentName = "none", "NAME";
@@ -127,8 +144,41 @@ settings! {
     max_push_bytes: Bytes = "64GiB", "SIZE";
     /// Longest answer of a batch or scan
     max_answer_bytes: Bytes = "32MiB", "SIZE";
+    /// Memory for long answers that clients are taking; meanwhile batches and scans are refused
+    max_answers_in_memory: Bytes = "1GiB", "SIZE";
     /// Most keys in one batch, over all its datasets
     max_batch_keys: Count = "1000", "N";
+    /// Most records in one page of a scan
+    max_scan_records: Count = "1000", "N";
+    /// Longest JSON body of a batch
+    max_batch_bytes: Bytes = "4MiB", "SIZE";
+    /// Longest JSON body of any other request
+    max_json_bytes: Bytes = "1MiB", "SIZE";
+    /// Longest key that a push may bring, up to 64KiB
+    max_key_bytes: Bytes = "64KiB", "SIZE";
+    /// Longest value that a push may bring, up to 16MiB
+    max_value_bytes: Bytes = "16MiB", "SIZE";
+    /// Bodies of pushes that are received at the same time; more are refused with 503
+    max_bodies: Count = "256", "N";
+    /// The same for one dataset; more are refused with 429
+    max_bodies_per_dataset: Count = "64", "N";
+    /// Pushes of all datasets that were begun and have not all their data yet; more are
+    /// refused with 429
+    max_open_pushes: Count = "1000", "N";
+    /// The same for one dataset
+    max_open_pushes_per_dataset: Count = "100", "N";
+    /// Reads that run at the same time, beside plain lookups in memory, which never wait; more are
+    /// refused with 503, as with the following
+    max_reads: Count = "1000", "N";
+    /// Reads that wait for the disk at the same time
+    max_cold_reads: Count = "1000", "N";
+    /// Requests of pushes that run at the same time, those among them that wait for their build
+    max_push_requests: Count = "1000", "N";
+    /// Operations and looks at datasets and versions that run at the same time
+    max_operations: Count = "500", "N";
+    /// A thread that is this late refuses batches, scans, comparisons and the like with 503, so that
+    /// what it takes is answered in time
+    overload_after: Span = "500ms", "TIME";
     /// Longest path and query of a request, up to 65534 bytes; longer keys can be looked up
     /// in a batch
     max_uri_bytes: Bytes = "65534", "SIZE";
@@ -138,14 +188,23 @@ settings! {
     max_connections: Count = "10000", "N";
     /// Most open connections from one address; high, since most clients come by a proxy
     max_connections_per_address: Count = "10000", "N";
+    /// Requests that run at the same time on one HTTP/2 connection
+    http2_max_streams: Count = "100", "N";
+    /// Requests of one HTTP/2 connection that its client has given up and that were not yet looked
+    /// at; with more the connection is closed
+    http2_max_resets: Count = "20", "N";
+    /// An HTTP/2 client is asked this often whether it is there, and has as long to answer
+    http2_keep_alive: Span = "20s", "TIME";
     /// A connection that has not sent a whole request head this long after it was opened,
-    /// or after the first byte of the head, is closed
+    /// or after the first byte of the head, is closed; with TLS this includes the handshake
     header_timeout: Span = "10s", "TIME";
     /// A connection without a request is closed after this time
     idle_timeout: Span = "60s", "TIME";
     /// A request whose body does not go on for this time fails, and an answer that the
     /// client does not take for this time is cut off
     body_timeout: Span = "30s", "TIME";
+    /// Bytes a second, on average, that a body has to bring while it is waited for; 0: any number
+    min_body_rate: Bytes = "500B", "SIZE";
     /// Time that running requests have to end when the server is told to stop
     drain_timeout: Span = "30s", "TIME";
     /// Time that the parts of a push that was never committed are kept
@@ -186,16 +245,16 @@ impl ServeConfig {
         Self::parse(&Given::default()).expect("the defaults are valid, as a test shows")
     }
 
+    /// Whether connections are encrypted.
+    pub(crate) fn has_tls(&self) -> bool {
+        !self.tls_certificate.as_os_str().is_empty()
+    }
+
     /// What one setting cannot know of the others.
     fn check(&self) -> anyhow::Result<()> {
-        if !self.listen.ip().is_loopback() && !self.insecure.0 {
-            bail!(
-                "listen is {}, which other machines can reach, and this release has neither TLS nor \
-                 authentication: listen on 127.0.0.1 behind a proxy that has both, or add --insecure \
-                 if the network itself is trusted",
-                self.listen
-            );
-        }
+        // Whether there are tokens is seen when the data directory is opened.
+        access::check_address(self.listen, self.insecure.0, self.has_tls(), true)
+            .map_err(anyhow::Error::msg)?;
         let least = |name: &str, bytes: Bytes, least: u64| {
             if bytes.0 >= least {
                 return Ok(());
@@ -205,10 +264,37 @@ impl ServeConfig {
         least("max_header_bytes", self.max_header_bytes, 8 * 1024)?;
         least("max_uri_bytes", self.max_uri_bytes, 256)?;
         least("sort_memory", self.sort_memory, 1024 * 1024)?;
+        least("max_json_bytes", self.max_json_bytes, 1024)?;
+        least("max_batch_bytes", self.max_batch_bytes, 1024)?;
+        let most = |name: &str, bytes: Bytes, most: usize| {
+            if (1..=most as u64).contains(&bytes.0) {
+                return Ok(());
+            }
+            bail!("{name} is {bytes}: expected from 1 to {}", Bytes(most as u64))
+        };
+        most("max_key_bytes", self.max_key_bytes, MAX_KEY_BYTES)?;
+        most("max_value_bytes", self.max_value_bytes, MAX_VALUE_BYTES)?;
+        let named = |path: &PathBuf| !path.as_os_str().is_empty();
+        for (given, other) in [
+            (("tls_certificate", &self.tls_certificate), ("tls_key", &self.tls_key)),
+            (("tls_key", &self.tls_key), ("tls_certificate", &self.tls_certificate)),
+            (("tls_client_ca", &self.tls_client_ca), ("tls_certificate", &self.tls_certificate)),
+        ] {
+            if named(given.1) && !named(other.1) {
+                bail!(
+                    "{} is {}, and there is no {}: TLS takes a certificate and its key",
+                    given.0,
+                    given.1.display(),
+                    other.0
+                );
+            }
+        }
         for (name, span) in [
             ("header_timeout", self.header_timeout),
             ("idle_timeout", self.idle_timeout),
             ("body_timeout", self.body_timeout),
+            ("http2_keep_alive", self.http2_keep_alive),
+            ("overload_after", self.overload_after),
         ] {
             if span.0.is_zero() {
                 bail!("{name} is 0: expected a time such as 30s; there is no waiting for ever");
@@ -405,6 +491,21 @@ mod tests {
             assert!(load(&["--listen", open, "--insecure=false"], &[], "insecure = true").is_err());
         }
         assert!(load(&["--listen", "[::1]:0"], &[], "").is_ok());
+    }
+
+    #[test]
+    fn a_certificate_and_its_key_belong_together() {
+        for (one, other) in [
+            ("--tls-certificate", "tls_key"),
+            ("--tls-key", "tls_certificate"),
+            ("--tls-client-ca", "tls_certificate"),
+        ] {
+            let text = refusal(&[one, "/x.pem"], &[], "");
+            assert!(text.contains(&format!("there is no {other}")), "{text}");
+        }
+        assert!(load(&["--tls-certificate", "/a", "--tls-key", "/b"], &[], "").is_ok());
+        assert!(refusal(&["--max-key-bytes", "65537"], &[], "").contains("from 1 to 64KiB"));
+        assert!(refusal(&["--max-value-bytes", "0"], &[], "").contains("from 1 to 16MiB"));
     }
 
     #[test]

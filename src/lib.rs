@@ -1,5 +1,7 @@
 //! Tidetable: the server and the command line.
 
+mod access;
+mod audit;
 mod chance;
 pub mod cli;
 mod config;
@@ -9,11 +11,14 @@ mod looker;
 mod metrics;
 mod outbound;
 mod pushes;
+mod rewrites;
 mod series;
 mod serve;
 mod server;
 mod state;
 mod sweeper;
 mod telemetry;
+mod tls;
+mod trust;
 mod watches;
 mod webhooks;

@@ -92,8 +92,16 @@ pub(crate) struct Metrics {
     now: Mutex<Now>,
     /// Counted by the server itself.
     pub(crate) connections: Connections,
+    /// Requests that were refused to whoever sent them.
+    pub(crate) access: crate::access::RefusalCounts,
     /// Counted by the thread that delivers them.
     pub(crate) webhooks: crate::webhooks::Counts,
+    /// Counted by the thread that writes the audit log.
+    pub(crate) audit: crate::audit::Counts,
+    /// Counted where handshakes are made and certificates are read.
+    pub(crate) tls: crate::tls::Counts,
+    /// Requests that were refused because too much ran already.
+    pub(crate) shed: crate::http::Shed,
 }
 
 /// What the accept loop counts.
@@ -125,7 +133,11 @@ impl Metrics {
             counts_after: AtomicU64::new(0),
             now: Mutex::default(),
             connections: Connections::default(),
+            access: crate::access::RefusalCounts::default(),
             webhooks: crate::webhooks::Counts::default(),
+            audit: crate::audit::Counts::default(),
+            tls: crate::tls::Counts::default(),
+            shed: crate::http::Shed::default(),
         }
     }
 
@@ -216,6 +228,8 @@ pub(crate) struct DatasetMetrics {
     batches: OnceLock<Box<[BatchCounts; SHARDS]>>,
     pushes: [AtomicU64; PushOutcome::ALL.len()],
     push_times: Mutex<PushTimes>,
+    /// Rows that pushes left out, since their keys are erased.
+    erased_rows: AtomicU64,
     happened: Happenings,
     versions: AtomicU64,
     disk_bytes: AtomicU64,
@@ -293,6 +307,11 @@ impl DatasetMetrics {
         let mut times = self.push_times.lock().unwrap_or_else(PoisonError::into_inner);
         times.buckets[at.unwrap_or(PUSH_BOUNDS_S.len())] += 1;
         times.sum += seconds;
+    }
+
+    /// A push left out so many rows of erased keys.
+    pub(crate) fn left_out(&self, erased_rows: u64) {
+        self.erased_rows.fetch_add(erased_rows, Relaxed);
     }
 
     /// The data of a push did not arrive, so there was nothing to build.

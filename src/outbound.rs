@@ -10,12 +10,13 @@
 
 use std::fmt;
 use std::io::Read as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::tls::RootCerts;
 use ureq::{Agent, Error};
+
+use crate::trust;
 
 /// How much of an answer is read; what is longer is cut.
 pub(crate) const MAX_REPLY_BYTES: u64 = 64 * 1024;
@@ -114,10 +115,9 @@ fn post_trusting(
         config = config.proxy(None);
     }
     if url.0.scheme_str() == Some("https") {
-        let roots = roots.map_or_else(|| system_roots(url), Ok)?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = TlsConfig::builder().root_certs(roots);
-        config = config.tls_config(tls.unversioned_rustls_crypto_provider(provider).build());
+        let roots = roots.map_or_else(trust::system_roots, Ok);
+        let roots = roots.map_err(|why| OutboundError::Tls(url.clone(), why))?;
+        config = config.tls_config(trust::tls(roots, None));
     }
     let agent = config.build().new_agent();
     let mut request = agent.post(url.0.clone()).content_type("application/json");
@@ -132,19 +132,6 @@ fn post_trusting(
     Ok(reply)
 }
 
-/// What the system trusts. Read anew each time: a new certificate takes no restart.
-fn system_roots(url: &Url) -> Result<RootCerts, OutboundError> {
-    let found = rustls_native_certs::load_native_certs();
-    if found.certs.is_empty() {
-        let text = "the system has no certificates to check it against: install ca-certificates, \
-                    or name a file in SSL_CERT_FILE";
-        return Err(OutboundError::Tls(url.clone(), text.to_owned()));
-    }
-    let certs: Vec<Certificate<'static>> =
-        found.certs.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-    Ok(RootCerts::new_with_certs(&certs))
-}
-
 fn explained(url: &Url, error: Error) -> OutboundError {
     let url = url.clone();
     match error {
@@ -153,8 +140,7 @@ fn explained(url: &Url, error: Error) -> OutboundError {
         Error::Tls(_) | Error::Rustls(_) | Error::Pem(_) => {
             OutboundError::Tls(url, error.to_string())
         }
-        // The handshake hands its errors on as those of the socket.
-        Error::Io(error) if is_of_tls(&error) => OutboundError::Tls(url, error.to_string()),
+        Error::Io(error) if trust::is_of_tls(&error) => OutboundError::Tls(url, error.to_string()),
         Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => {
             OutboundError::Timeout(url)
         }
@@ -163,15 +149,13 @@ fn explained(url: &Url, error: Error) -> OutboundError {
     }
 }
 
-fn is_of_tls(error: &std::io::Error) -> bool {
-    error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
     use std::thread::JoinHandle;
+    use ureq::tls::Certificate;
 
     const PATIENCE: Duration = Duration::from_secs(60);
     /// Self-signed for `localhost`, for a hundred years, and known to everybody: made with

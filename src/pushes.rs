@@ -11,6 +11,7 @@ mod full;
 mod guard;
 mod making;
 mod receive;
+mod receiving;
 mod spec;
 mod worker;
 
@@ -30,6 +31,8 @@ use crate::metrics::{Metrics, PushOutcome};
 pub(crate) use check::Checks;
 pub(crate) use guard::run as run_guard;
 pub(crate) use receive::{Received, Synced, receive_part};
+pub(crate) use receiving::{Receipt, Receiving, room_for_one_more};
+pub(crate) use spec::Sizes;
 pub(crate) use worker::run as run_worker;
 
 /// One push.
@@ -70,6 +73,8 @@ pub(crate) enum Phase {
 pub(crate) struct BuildSettings {
     /// Bytes of memory for sorting.
     pub(crate) sort_memory: u64,
+    /// How long keys and values may be.
+    pub(crate) sizes: Sizes,
     /// Whether they get only what others leave of the processors.
     pub(crate) give_way: bool,
     /// Builds at the same time.
@@ -313,6 +318,7 @@ mod tests {
         let (sort_memory, program) = (1 << 20, "none".into());
         let settings = BuildSettings {
             sort_memory,
+            sizes: Sizes::MOST,
             give_way: true,
             at_once: 1,
             program,

@@ -9,30 +9,35 @@ use anyhow::Context as _;
 use tidetable_storage::{Cause, Keep, Recovered, Recovery, Store, StoreOptions};
 use tracing::{error, info, warn};
 
+use crate::access;
 use crate::config::ServeConfig;
 use crate::http;
 use crate::looker;
 use crate::metrics::Metrics;
-use crate::pushes::{BuildSettings, Checks, Pushes};
+use crate::pushes::{BuildSettings, Checks, Pushes, Sizes};
 use crate::series;
-use crate::server::{self, Ended, Limits, Listening, Stop};
+use crate::server::{self, Ended, Limits, Listening, Service, Stop};
 use crate::state::{App, AppState, count_dataset};
 use crate::sweeper::Sweeper;
 use crate::telemetry;
+use crate::tls::Tls;
 use crate::watches;
 use crate::webhooks::Webhooks;
 
 /// Serves until a signal says to stop.
 pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
+    tidetable_storage::make_files_private();
     telemetry::start(config.log_format, &config.log_level)?;
     let stop = Stop::new();
     stop.on_signals()?;
     let metrics = Arc::new(Metrics::new());
+    let tls = Tls::load(&config, &metrics)?;
     // Told also of what the start itself does: a push that the last stop had cut off fails.
     let webhooks = Webhooks::new(config.webhooks.clone(), Arc::clone(&metrics));
     let (store, recovery) = Store::open(&config.data, store_options(&config, &webhooks))?;
     let store = Arc::new(store);
     tell(&recovery);
+    check_access(&config, &store)?;
     // Listening comes after the directory's lock: a second server on the same directory
     // says so instead of taking a port.
     let listening = Listening::bind(config.listen)?;
@@ -50,26 +55,57 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     let broom = sweeper.broom();
     let (counted, stopping) = (Arc::clone(&metrics), stop.clone());
     let app = Arc::new(App::new(store, pushes, counted, config, stopping, broom, webhooks));
-    println!("tidetable {} listening on http://{}", env!("CARGO_PKG_VERSION"), listening.address());
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    println!(
+        "tidetable {} listening on {scheme}://{}",
+        env!("CARGO_PKG_VERSION"),
+        listening.address()
+    );
     info!(data = %app.config.data.display(), address = %listening.address(), "serving");
+    app.audit.start(&app.store)?;
     let opening = open_in_background(&app)?;
     let sweeping = sweeper.start(&app)?;
     let looking = looker::start(&app)?;
     app.webhooks.start().context("cannot start the thread that delivers webhooks")?;
     let sampling = series::start(&app)?;
     let watching = watches::start(&app, Box::new(app.webhooks.clone()))?;
-    let service = http::service(&app);
+    let reloading = tls.as_ref().map(|tls| tls.watch(&stop)).transpose()?;
+    let service = Service { tls, ..http::service(&app) };
     let ended = server::serve(listening, &service, &limits, &metrics, &stop)?;
     app.pushes.stop();
+    app.rewrites.stop();
     sweeping.stop();
     looking.stop();
     sampling.stop();
     watching.stop();
     let _ = opening.join();
+    let _ = reloading.map(JoinHandle::join);
     app.webhooks.stop();
+    app.audit.stop();
     match ended {
         Ended::Drained => info!("stopped; every request was answered"),
         Ended::CutOff(requests) => warn!(requests, "stopped; requests were cut off"),
+    }
+    Ok(())
+}
+
+/// Who may reach this server, and read its files.
+fn check_access(config: &ServeConfig, store: &Store) -> anyhow::Result<()> {
+    let has_tokens = !store.catalog().tokens().never_were();
+    let tls = config.has_tls();
+    access::check_address(config.listen, config.insecure.0, tls, has_tokens)
+        .map_err(anyhow::Error::msg)?;
+    if !has_tokens {
+        warn!(
+            address = %config.listen,
+            "access is open: whoever reaches this address may do everything, until the first token \
+             is made (tidetable token create)"
+        );
+    } else if !config.listen.ip().is_loopback() && !tls {
+        warn!(address = %config.listen, "insecure: tokens and values can be read on their way");
+    }
+    if tidetable_storage::is_readable_by_others(&config.data) {
+        warn!(data = %config.data.display(), "other users of this machine may look into the data directory: chmod 700");
     }
     Ok(())
 }
@@ -98,6 +134,10 @@ fn build_settings(config: &ServeConfig) -> BuildSettings {
     };
     BuildSettings {
         sort_memory: config.sort_memory.0,
+        sizes: Sizes {
+            key: config.max_key_bytes.as_usize(),
+            value: config.max_value_bytes.as_usize(),
+        },
         give_way: config.pushes_give_way.0,
         at_once: config.builds_at_once.0,
         program: program.unwrap_or_else(|| PathBuf::from("tidetable")),

@@ -5,20 +5,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use tidetable_storage::{DatasetName, State, Store};
-use tokio::sync::Semaphore;
 
+use crate::access::Access;
+use crate::audit::Audit;
 use crate::config::ServeConfig;
+use crate::http::Places;
 use crate::metrics::{CanaryServed, Freshness, Metrics, Served};
-use crate::pushes::Pushes;
+use crate::pushes::{Pushes, Receiving};
+use crate::rewrites::Rewrites;
 use crate::series::Series;
 use crate::server::Stop;
 use crate::sweeper::Broom;
 use crate::watches::{self, Watches};
 use crate::webhooks::Webhooks;
-
-/// Bodies of pushes that are received at the same time; others wait. Far more than there are
-/// jobs, and a bound on threads.
-const BODIES_AT_ONCE: usize = 256;
 
 /// The opened parts of a server; cheap to clone.
 pub(crate) type AppState = Arc<App>;
@@ -30,6 +29,8 @@ pub(crate) struct App {
     pub(crate) store: Arc<Store>,
     /// The push path behind the store.
     pub(crate) pushes: Arc<Pushes>,
+    /// Who may ask for what.
+    pub(crate) access: Arc<Access>,
     /// What is counted.
     pub(crate) metrics: Arc<Metrics>,
     /// How each dataset was read, minute by minute.
@@ -42,12 +43,18 @@ pub(crate) struct App {
     pub(crate) stop: Stop,
     /// For requests after which there may be something to give up.
     pub(crate) broom: Broom,
+    /// What was refused and denied, for the audit.
+    pub(crate) audit: Audit,
     /// Whoever wants to be told.
     pub(crate) webhooks: Webhooks,
-    /// Permits to receive a body, which takes two threads.
-    pub(crate) receiving: Semaphore,
+    /// Bodies of pushes that are received.
+    pub(crate) receiving: Receiving,
+    /// What runs, and how much may.
+    pub(crate) places: Arc<Places>,
     /// What is seen of versions that were activated lately.
     pub(crate) watches: Watches,
+    /// Versions that are rewritten without erased keys.
+    pub(crate) rewrites: Rewrites,
     /// Held by the one comparison of versions that runs.
     pub(crate) comparing: tokio::sync::Mutex<()>,
     /// Set once every current version was opened, or could not be.
@@ -65,11 +72,15 @@ impl App {
         webhooks: Webhooks,
     ) -> Self {
         let (comparing, opened) = (tokio::sync::Mutex::default(), AtomicBool::new(false));
-        let receiving = Semaphore::new(BODIES_AT_ONCE);
+        let receiving = Receiving::new(&config);
+        let places = Places::new(&config, &metrics);
         let (series, watches) = (Series::new(), Watches::default());
-        let started = SystemTime::now();
+        let access = Arc::new(Access::new(Arc::clone(&metrics)));
+        access.learn(&store);
+        let (started, audit) = (SystemTime::now(), Audit::new(Arc::clone(&metrics)));
         Self {
             store,
+            access,
             pushes,
             metrics,
             series,
@@ -77,9 +88,12 @@ impl App {
             config,
             stop,
             broom,
+            audit,
             webhooks,
             watches,
             receiving,
+            rewrites: Rewrites::default(),
+            places,
             comparing,
             opened,
         }

@@ -195,7 +195,8 @@ mod tests {
     /// What is printed, or the failure, and the bodies that were sent.
     fn ran(args: &ActivateArgs, replies: Vec<Reply>) -> (Result<(), Failure>, Vec<Value>) {
         let stub = Stub::answering(replies);
-        let global = Global { server: stub.address(), token: None, json: false };
+        let global =
+            Global { server: stub.address(), token: None, tls: Default::default(), json: false };
         let asked = Asked { global: &global, out: Output::captured(false) };
         let ended = run(args, &asked);
         let sent = stub.finish();

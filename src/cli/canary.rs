@@ -165,7 +165,8 @@ mod tests {
 
     fn ran(line: &str, replies: Vec<Reply>) -> (Result<(), Failure>, String, Vec<Value>) {
         let stub = Stub::answering(replies);
-        let global = Global { server: stub.address(), token: None, json: false };
+        let global =
+            Global { server: stub.address(), token: None, tls: Default::default(), json: false };
         let asked = Asked { global: &global, out: Output::captured(false) };
         let result = run(&args(line), &asked);
         let bodies = stub.finish().into_iter().map(|request| {

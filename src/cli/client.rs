@@ -18,7 +18,10 @@ use ureq::{Agent, Body, Error as Broken, SendBody};
 
 use super::exit::{Exit, Failure, Problem, Retry};
 use super::notes;
+use super::tls::TlsArgs;
+use crate::access::TokenText;
 use crate::chance::chance;
+use crate::trust;
 
 /// The longest answer that is read: above any the server gives (32 MiB and its envelope).
 const MAX_ANSWER_BYTES: u64 = 256 << 20;
@@ -77,7 +80,7 @@ impl Patience {
 pub(crate) struct Client {
     agent: Agent,
     base: String,
-    token: Option<String>,
+    token: Option<TokenText>,
     patience: Patience,
 }
 
@@ -113,9 +116,18 @@ impl Answer {
 }
 
 impl Client {
-    /// A client of the server at `address` (`http://HOST:PORT`, with a path if a proxy
-    /// needs one). Sends nothing yet.
-    pub(crate) fn new(address: &str, token: Option<&str>) -> Result<Self, Failure> {
+    /// A client of the server at `address` (`http://HOST:PORT` or `https://HOST:PORT`, with a
+    /// path if a proxy needs one). Sends nothing yet.
+    pub(crate) fn new(address: &str, token: Option<&TokenText>) -> Result<Self, Failure> {
+        Self::with_tls(address, token, &TlsArgs::default())
+    }
+
+    /// The same, which speaks TLS as `tls` says.
+    pub(crate) fn with_tls(
+        address: &str,
+        token: Option<&TokenText>,
+        tls: &TlsArgs,
+    ) -> Result<Self, Failure> {
         let base = base_of(address)?;
         let local = matches!(host_of(&base).as_str(), "localhost" | "127.0.0.1" | "[::1]");
         let mut config = Agent::config_builder()
@@ -130,9 +142,12 @@ impl Client {
             // A proxy of the environment would look for the server on its own machine.
             config = config.proxy(None);
         }
-        let token = token.filter(|token| !token.is_empty()).map(str::to_owned);
-        if token.as_deref().is_some_and(|token| token.bytes().any(|b| !(0x21..=0x7e).contains(&b)))
-        {
+        if base.starts_with("https:") {
+            config = config.tls_config(tls.config()?);
+        }
+        let token = token.filter(|token| !token.reveal().is_empty()).cloned();
+        let is_odd = |token: &TokenText| token.reveal().bytes().any(|b| !b.is_ascii_graphic());
+        if token.as_ref().is_some_and(is_odd) {
             return Err(Failure::usage("the token holds characters that no header can carry"));
         }
         let agent = config.build().new_agent();
@@ -167,6 +182,15 @@ impl Client {
     ) -> Result<Answer, Failure> {
         let body = body.to_string().into_bytes();
         self.persist(|| self.once(Method::POST, path, Some(&body), Some(key)))
+    }
+
+    /// One attempt to POST `body` to `path`, where a second one would do it a second time.
+    pub(crate) fn post_once(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<Answer, Failure> {
+        self.once(Method::POST, path, Some(&body.to_string().into_bytes()), None)
     }
 
     /// PUT `body` to `path`; to repeat a PUT is harmless by itself.
@@ -261,7 +285,9 @@ impl Client {
     fn request(&self, method: Method, path: &str) -> http::request::Builder {
         let request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         match &self.token {
-            Some(token) => request.header(header::AUTHORIZATION, format!("Bearer {token}")),
+            Some(token) => {
+                request.header(header::AUTHORIZATION, format!("Bearer {}", token.reveal()))
+            }
             None => request,
         }
     }
@@ -294,6 +320,8 @@ impl Client {
 
     fn unreachable(&self, error: &Broken) -> Failure {
         let (why, exit) = match error {
+            Broken::Tls(_) | Broken::Rustls(_) | Broken::Pem(_) => return self.untrusted(error),
+            Broken::Io(io) if trust::is_of_tls(io) => return self.untrusted(error),
             Broken::Io(error) => (error.to_string(), Exit::Unreachable),
             Broken::HostNotFound => ("no such host".to_owned(), Exit::Unreachable),
             Broken::Timeout(_) => ("no answer in time".to_owned(), Exit::Unreachable),
@@ -306,6 +334,15 @@ impl Client {
                 "`tidetable serve` starts one on this machine; \
                  --server or TIDETABLE_SERVER names another",
             )
+    }
+
+    /// No secure connection: to ask again changes nothing.
+    fn untrusted(&self, error: &Broken) -> Failure {
+        let text = format!("no secure connection to the server at {}: {error}", self.base);
+        Failure::new(Exit::Unreachable, text).hint(
+            "--ca-certificate names the authority of a certificate that the system does not trust, \
+             --client-certificate your own where the server asks for one",
+        )
     }
 
     /// A request that cannot even be written down: always our address or path.
@@ -322,17 +359,11 @@ fn base_of(address: &str) -> Result<String, Failure> {
         .parse()
         .map_err(|error| Failure::usage(format!("{base:?} is no address: {error}")).hint(like))?;
     match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => {
-            return Err(Failure::usage(format!(
-                "{base}: this tidetable does not speak TLS itself"
-            ))
-            .hint(
-                "reach the server over http within a trusted network, \
-                 or through a local proxy that adds TLS (stunnel, Envoy, `kubectl port-forward`)",
-            ));
+        Some("http" | "https") => {}
+        _ => {
+            let text = format!("{base:?} does not begin with http:// or https://");
+            return Err(Failure::usage(text).hint(like));
         }
-        _ => return Err(Failure::usage(format!("{base:?} does not begin with http://")).hint(like)),
     }
     if uri.host().is_none_or(str::is_empty) || uri.query().is_some() {
         return Err(Failure::usage(format!("{base:?} is no address of a server")).hint(like));
@@ -353,12 +384,20 @@ mod tests {
     fn quick(stub: &Stub, retries: u32) -> Client {
         let patience =
             Patience { retries, first_pause: Duration::from_millis(1), out_of_reach: None };
-        Client::new(&stub.address(), Some("s3cret")).unwrap().with_patience(patience)
+        Client::new(&stub.address(), Some(&TokenText::from("s3cret".to_owned())))
+            .unwrap()
+            .with_patience(patience)
     }
 
     #[test]
     fn addresses_are_checked_before_anything_is_sent() {
-        for good in ["http://127.0.0.1:7070", "http://host", "http://h:1/base/", " http://h "] {
+        for good in [
+            "http://127.0.0.1:7070",
+            "http://host",
+            "https://host:7070",
+            "http://h:1/base/",
+            " http://h ",
+        ] {
             assert!(base_of(good).is_ok(), "{good}");
         }
         for bad in
@@ -367,8 +406,6 @@ mod tests {
             let failure = base_of(bad).unwrap_err();
             assert_eq!(failure.exit, Exit::Usage, "{bad}");
         }
-        let tls = base_of("https://tidetable.example").unwrap_err();
-        assert!(tls.text().contains("TLS"), "{}", tls.text());
     }
 
     #[test]

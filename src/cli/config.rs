@@ -141,7 +141,8 @@ mod tests {
             settings: settings.iter().map(|text| parse_setting(text).unwrap()).collect(),
             create,
         };
-        let global = Global { server: stub.address(), token: None, json: true };
+        let global =
+            Global { server: stub.address(), token: None, tls: Default::default(), json: true };
         let asked = Asked { global: &global, out: Output::captured(true) };
         (run(&args, &asked), asked.out.text())
     }

@@ -289,7 +289,15 @@ impl Problem {
         failure.request_id = self.request_id;
         failure.problems = self.problems;
         if status == 401 {
-            failure.hint = Some("give the token with --token or TIDETABLE_TOKEN".to_owned());
+            failure.hint = Some(
+                "give the token with --token or TIDETABLE_TOKEN; `tidetable token` makes them"
+                    .to_owned(),
+            );
+        }
+        if status == 403 && failure.code.as_deref() == Some("forbidden") {
+            failure.hint = Some(
+                "`tidetable token list`, with an admin's token, shows who may do what".to_owned(),
+            );
         }
         failure
     }

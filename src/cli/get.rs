@@ -63,7 +63,7 @@ pub(crate) enum KeyEncoding {
 }
 
 impl KeyEncoding {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Utf8 => "utf8",
             Self::Base64url => "base64url",
@@ -223,7 +223,8 @@ mod tests {
     }
 
     fn run_with(stub: &Stub, line: &str) -> (Result<(), Failure>, String) {
-        let global = Global { server: stub.address(), token: None, json: false };
+        let global =
+            Global { server: stub.address(), token: None, tls: Default::default(), json: false };
         let asked = Asked { global: &global, out: Output::captured(false) };
         (run(&args(line), &asked), asked.out.text())
     }
@@ -288,7 +289,12 @@ mod tests {
 
     #[test]
     fn a_key_no_dataset_can_hold_is_a_usage_error_before_anything_is_sent() {
-        let global = Global { server: "http://127.0.0.1:9".to_owned(), token: None, json: false };
+        let global = Global {
+            server: "http://127.0.0.1:9".to_owned(),
+            token: None,
+            tls: Default::default(),
+            json: false,
+        };
         let asked = Asked { global: &global, out: Output::captured(false) };
         let mut args = args("a k");
         args.keys = vec![String::new()];

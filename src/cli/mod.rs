@@ -5,8 +5,8 @@
 //! ([`offline`]), prints its result to standard output ([`output`]) and ends with an
 //! exit code ([`exit`]).
 //!
-//! Absent on purpose: no command keeps state between two runs, none asks a question, and
-//! none retries what is not safe to repeat.
+//! Absent on purpose: no command keeps state between two runs, none asks a question but
+//! `erase` on a terminal, and none retries what is not safe to repeat.
 
 mod api;
 mod client;
@@ -19,6 +19,7 @@ mod progress;
 mod rows;
 
 mod activate;
+mod audit;
 mod canary;
 mod completions;
 mod config;
@@ -26,6 +27,7 @@ mod datasets;
 mod delete;
 mod demo;
 mod diff;
+mod erase;
 mod get;
 mod history;
 mod hold;
@@ -38,6 +40,8 @@ mod release;
 mod repair;
 mod rollback;
 mod serve;
+mod tls;
+mod token;
 mod verify;
 mod versions;
 
@@ -55,6 +59,8 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use client::Client;
 use exit::Failure;
 use output::Output;
+
+use crate::access::TokenText;
 
 pub use reference::reference;
 
@@ -137,10 +143,9 @@ const LOCAL: &str = "http://127.0.0.1:7070";
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Global options")]
 struct Global {
-    /// The server to ask
+    /// The server to ask, http:// or https://
     ///
-    /// Plain HTTP: TLS is added by a proxy before the server. A variable that is empty
-    /// counts as not set.
+    /// A variable that is empty counts as not set.
     #[arg(
         long,
         global = true,
@@ -150,10 +155,10 @@ struct Global {
         default_value = LOCAL
     )]
     server: String,
-    /// The token to show to a proxy before the server
+    /// The token to show to the server
     ///
-    /// Sent as `Authorization: Bearer TOKEN`. The server itself does not look at it: it has
-    /// no authentication yet.
+    /// Sent as `Authorization: Bearer TOKEN`. `tidetable token` makes them. The variable keeps it
+    /// out of the list of processes and of the shell's history.
     #[arg(
         long,
         global = true,
@@ -161,7 +166,9 @@ struct Global {
         env = "TIDETABLE_TOKEN",
         hide_env_values = true
     )]
-    token: Option<String>,
+    token: Option<TokenText>,
+    #[command(flatten)]
+    tls: tls::TlsArgs,
     /// Print JSON for programs instead of tables for people
     ///
     /// Results are the API's JSON on standard output. Standard error is empty, or holds one
@@ -178,6 +185,7 @@ enum Command {
     Datasets(datasets::DatasetsArgs),
     Versions(versions::VersionsArgs),
     History(history::HistoryArgs),
+    Audit(audit::AuditArgs),
     Diff(diff::DiffArgs),
     Profile(profile::ProfileArgs),
     Activate(activate::ActivateArgs),
@@ -187,7 +195,9 @@ enum Command {
     Hold(hold::HoldArgs),
     Release(release::ReleaseArgs),
     Delete(delete::DeleteArgs),
+    Erase(erase::EraseArgs),
     Config(config::ConfigArgs),
+    Token(token::TokenArgs),
     Verify(verify::VerifyArgs),
     Repair(repair::RepairArgs),
     Demo(demo::DemoArgs),
@@ -215,8 +225,12 @@ impl Cli {
         let said = |id: &str| source(id) == Some(ValueSource::CommandLine);
         let refused = match &cli.command {
             Command::Serve(_) if said("token") => {
-                "--token is for commands that ask a server. `serve` has no authentication yet and \
-                 would ignore it: listen on this machine only, and let a proxy check tokens"
+                "--token is for commands that ask a server. Those that a server asks for are made by \
+                 `tidetable token create`, and kept in its data directory"
+            }
+            Command::Token(args) if args.is_offline() && (said("server") || said("token")) => {
+                "--data makes the token in the data directory of a stopped server: neither --server \
+                 nor --token goes with it"
             }
             Command::Serve(_) if said("server") => {
                 "--server is for commands that ask a server; --listen says where this one listens"
@@ -239,6 +253,7 @@ impl Cli {
             Command::Datasets(args) => datasets::run(args, &asked),
             Command::Versions(args) => versions::run(args, &asked),
             Command::History(args) => history::run(args, &asked),
+            Command::Audit(args) => audit::run(args, &asked),
             Command::Diff(args) => diff::run(args, &asked),
             Command::Profile(args) => profile::run(args, &asked),
             Command::Activate(args) => activate::run(args, &asked),
@@ -248,7 +263,9 @@ impl Cli {
             Command::Hold(args) => hold::run(args, &asked),
             Command::Release(args) => release::run(args, &asked),
             Command::Delete(args) => delete::run(args, &asked),
+            Command::Erase(args) => erase::run(args, &asked),
             Command::Config(args) => config::run(args, &asked),
+            Command::Token(args) => token::run(args, &asked),
             Command::Verify(args) => verify::run(args, &asked),
             Command::Repair(args) => repair::run(args, &asked),
             Command::Demo(args) => demo::run(args),
@@ -270,7 +287,7 @@ struct Asked<'a> {
 impl Asked<'_> {
     /// A client of the server that was named.
     fn client(&self) -> Result<Client, Failure> {
-        Client::new(&self.global.server, self.global.token.as_deref())
+        Client::with_tls(&self.global.server, self.global.token.as_ref(), &self.global.tls)
     }
 }
 
@@ -306,7 +323,10 @@ mod tests {
         let mut seen = 0;
         let of = |command: &clap::Command| command.get_after_help().map(ToString::to_string);
         let mut texts = vec![EXAMPLES.to_owned()];
-        texts.extend(Cli::command().get_subcommands().filter_map(of));
+        for command in Cli::command().get_subcommands() {
+            texts.extend(of(command));
+            texts.extend(command.get_subcommands().filter_map(of));
+        }
         for line in texts.iter().flat_map(|text| text.lines()) {
             let Some(line) = line.strip_prefix("  tidetable ") else { continue };
             let words = words_of(line);
@@ -351,13 +371,24 @@ mod tests {
             "canary recs --abort --reason y",
             "promote recs --reason y",
             "delete recs 4",
+            "erase recs 4 -7 --reason x",
+            "erase --all-datasets 4 --now --yes --reason x",
+            "erase recs --keys-from - --lift --reason x",
+            "erase --list",
             "config recs retain=5 gates.min_records=10",
             "history recs --key -7",
+            "audit",
+            "audit recs --since 24h --kind denial --actor job --limit 5",
+            "audit --verify --data d",
             "diff recs 1 2 --samples 0",
             "profile recs",
             "profile recs 2 --against 1",
             "verify",
             "repair ./data --cut",
+            "token create ops --role admin --data ./data",
+            "token create recs --role reader --role pusher --dataset a --dataset b* --expires never",
+            "token list --server http://h:1 --token tt_x",
+            "token revoke 1f2e3d4c5b6a7988",
             "completions bash",
             "man --out ./man",
             "--server http://h:1 datasets",
@@ -391,11 +422,27 @@ mod tests {
             "activate recs=4 facts 2",
             "activate recs=4 recs=5",
             "delete recs",
+            "erase recs 4",
+            "erase recs 4 --now --lift --reason x",
+            "erase recs 4 --list",
             "config recs retain",
             "repair",
+            "token",
+            "token create ops",
+            "token create --role admin",
+            "token create ops --role owner",
+            "token create ops --role reader --dataset a*b",
+            "token create ops --role reader --expires soon",
+            "token create ops --role admin --data ./data --server http://h:1",
+            "--token tt_x token create ops --role admin --data ./data",
+            "token revoke ops",
             "completions nosuchshell",
             "versions recs --wat",
             "history recs --key-encoding hex",
+            "audit --since yesterday",
+            "audit recs --verify",
+            "audit --data d",
+            "audit --verify --head x",
             "diff recs 1",
             "diff recs 1 2 --samples 101",
         ];

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use tidetable_storage::{
-    self as storage, Catalog, DatasetName, Digest, JournalReport, Layout, MANIFEST, Manifest,
-    Repair, Version, read_catalog, verify_snapshot,
+    self as storage, AuditHead, AuditReport, Catalog, Code, DatasetName, Digest, JournalReport,
+    Layout, MANIFEST, Manifest, Repair, Store, StoreOptions, Version, read_catalog,
+    verify_snapshot, version_of,
 };
 
 use super::exit::{Exit, Failure};
@@ -56,7 +57,8 @@ pub(crate) fn verify(stored: &Stored, progress: &mut dyn FnMut(u64)) -> Result<W
 pub(crate) fn is_still_owned(dir: &Path, stored: &Stored) -> bool {
     let Some((dataset, version)) = &stored.version else { return true };
     let Ok((catalog, _)) = read_catalog(dir) else { return true };
-    digest_of(&catalog, dataset, *version).is_some()
+    // One that was rewritten meanwhile is another.
+    digest_of(&catalog, dataset, *version) == stored.digest
 }
 
 fn find_journal(dir: &Path) -> Result<PathBuf, Failure> {
@@ -68,12 +70,30 @@ fn find_journal(dir: &Path) -> Result<PathBuf, Failure> {
     Ok(journal)
 }
 
+/// The data directory `dir`, made if it is not there, to change something in it that a server
+/// will find there. It is opened as a start does.
+pub(crate) fn open_to_change(dir: &Path) -> Result<Store, Failure> {
+    storage::make_files_private();
+    match Store::open(dir, StoreOptions::default()) {
+        Ok((store, _)) => Ok(store),
+        Err(error) if error.code() == Code::DirectoryInUse => Err(Failure::from(error)
+            .hint("stop the server first; or ask it, with --server instead of --data")),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// What is wrong with the data directory `dir` and what a cut of its journal does; with
 /// `cut` it is done.
 pub(crate) fn repair(dir: &Path, cut: bool) -> Result<Repair, Failure> {
     find_journal(dir)?;
     let repair = if cut { storage::repair(dir) } else { storage::repair_plan(dir) };
     Ok(repair?)
+}
+
+/// What can be said of the audit of the data directory `dir`, also beside a server that runs.
+pub(crate) fn verify_audit(dir: &Path, noted: &[AuditHead]) -> Result<AuditReport, Failure> {
+    find_journal(dir)?;
+    Ok(storage::verify_audit(dir, noted)?)
 }
 
 /// The snapshots beneath `dir`: itself if it is one, else all versions of a data
@@ -101,13 +121,18 @@ pub(crate) fn contents(dir: &Path) -> Result<Contents, Failure> {
     let mut found = directories(dir)?;
     for (name, dataset) in catalog.datasets() {
         let owned = dataset.versions.iter().filter(|(_, entry)| entry.state.has_files());
-        found.extend(owned.map(|(version, _)| (name.clone(), *version)));
+        found.extend(owned.map(|(version, entry)| (name.clone(), *version, entry.generation)));
     }
-    let stored = |(dataset, version): (DatasetName, Version)| Stored {
-        name: format!("{dataset} {version}"),
-        dir: layout.version(&dataset, version),
-        digest: digest_of(&catalog, &dataset, version),
-        version: Some((dataset, version)),
+    let stored = |(dataset, version, generation): (DatasetName, Version, u32)| {
+        let its = catalog.entry(&dataset, version).map(|entry| entry.generation);
+        let is_its = its.is_ok_and(|its| its == generation);
+        let rewritten = if generation == 0 { String::new() } else { format!(".{generation}") };
+        Stored {
+            name: format!("{dataset} {version}{rewritten}"),
+            dir: layout.generation(&dataset, version, generation),
+            digest: digest_of(&catalog, &dataset, version).filter(|_| is_its),
+            version: Some((dataset, version)),
+        }
     };
     Ok(Contents { journal: Some(journal), snapshots: found.into_iter().map(stored).collect() })
 }
@@ -119,12 +144,12 @@ fn digest_of(catalog: &Catalog, dataset: &DatasetName, version: Version) -> Opti
 }
 
 /// The versions that there are directories of, whoever owns them.
-fn directories(dir: &Path) -> Result<BTreeSet<(DatasetName, Version)>, Failure> {
+fn directories(dir: &Path) -> Result<BTreeSet<(DatasetName, Version, u32)>, Failure> {
     let mut found = BTreeSet::new();
     for dataset in names_in(&dir.join("datasets"))?.iter().flat_map(|n| DatasetName::parse(n)) {
         let versions = names_in(&dir.join("datasets").join(dataset.as_str()))?;
-        let versions = versions.iter().flat_map(|name| Version::parse(name));
-        found.extend(versions.map(|version| (dataset.clone(), version)));
+        let versions = versions.iter().filter_map(|name| version_of(name));
+        found.extend(versions.map(|(version, generation)| (dataset.clone(), version, generation)));
     }
     Ok(found)
 }

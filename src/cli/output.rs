@@ -8,6 +8,7 @@ use std::io::{self, IsTerminal, Write};
 
 use chrono::{DateTime, Utc};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use tidetable_storage::is_unsafe;
 
 use super::api::{Canary, Dataset, Event, Version};
 use super::exit::Failure;
@@ -328,20 +329,20 @@ pub(crate) fn age_of(at: Option<&str>, now: DateTime<Utc>) -> String {
 }
 
 /// A time of the server as a person reads it: `2026-11-23 08:43:45Z`.
-fn second_of(at: &str) -> String {
+pub(crate) fn second_of(at: &str) -> String {
     match DateTime::parse_from_rfc3339(at) {
         Ok(time) => time.with_timezone(&Utc).format("%Y-%m-%d %H:%M:%SZ").to_string(),
         Err(_) => at.to_owned(),
     }
 }
 
-/// Text from outside as it may go to a terminal: no control characters, so that a label
-/// cannot move the cursor or break a row of a table.
+/// Text from outside as it may go to a terminal: no control characters and no marks of
+/// direction, so that a label cannot move the cursor, break a row of a table or turn it around.
 pub(crate) fn printable(text: &str) -> String {
-    if !text.chars().any(char::is_control) {
+    if !text.chars().any(is_unsafe) {
         return text.to_owned();
     }
-    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+    let escaped = |c: char| if is_unsafe(c) { c.escape_default().to_string() } else { c.into() };
     text.chars().map(escaped).collect()
 }
 

@@ -53,7 +53,8 @@ mod tests {
         let dataset = json!({"dataset": "a", "current": 42, "canary": {"version": 43}});
         let moved = json!({"from": 42, "to": 43, "held": false});
         let stub = Stub::answering(vec![Reply::json(200, dataset), Reply::json(200, moved)]);
-        let global = Global { server: stub.address(), token: None, json: false };
+        let global =
+            Global { server: stub.address(), token: None, tls: Default::default(), json: false };
         let asked = Asked { global: &global, out: Output::captured(false) };
         run(&PromoteArgs { dataset: "a".parse().unwrap(), reason: None }, &asked).unwrap();
         assert_eq!(asked.out.text(), "a: 42 → 43; the canary serves everybody now\n");

@@ -31,13 +31,13 @@ pub fn reference() -> String {
         text.push_str(&format!("| {} | {} |\n", exit.code(), cell(meaning)));
     }
     for sub in shown() {
-        section(&mut text, sub);
+        section(&mut text, sub, sub.get_name());
     }
     text
 }
 
-fn section(text: &mut String, command: &Command) {
-    let name = command.get_name();
+/// A command and those beneath it; `name` is what it takes to call it.
+fn section(text: &mut String, command: &Command, name: &str) {
     text.push_str(&format!("\n## tidetable {name}\n\n"));
     paragraphs(text, &about(command));
     let usage = command.clone().disable_help_flag(true).render_usage().to_string();
@@ -51,6 +51,9 @@ fn section(text: &mut String, command: &Command) {
         let lines = examples.lines().filter_map(|line| line.strip_prefix("  "));
         let lines: Vec<&str> = lines.collect();
         text.push_str(&format!("Examples:\n\n```\n{}\n```\n", lines.join("\n")));
+    }
+    for sub in command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help") {
+        section(text, sub, &format!("{name} {}", sub.get_name()));
     }
 }
 

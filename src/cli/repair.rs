@@ -168,7 +168,7 @@ fn standing_text(standing: &Standing) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidetable_storage::JournalReport;
+    use tidetable_storage::{Digest, JournalReport};
 
     fn repair(fault: Option<JournalFault>) -> Repair {
         let of = |version| ("a".parse().unwrap(), Version(version));
@@ -176,6 +176,9 @@ mod tests {
             journal: JournalReport {
                 records: 120,
                 last_seq: 120,
+                folded_seq: 0,
+                chain_before: Digest::of(b""),
+                chain: Digest::of(b""),
                 sound_bytes: 4_000,
                 file_bytes: 4_100,
                 fault,

@@ -192,7 +192,7 @@ mod tests {
     /// Whether it ended well, and what was printed.
     fn verified(dir: &Path, json: bool) -> (Result<(), Failure>, String) {
         let server = String::new();
-        let global = super::super::Global { server, token: None, json };
+        let global = super::super::Global { server, token: None, tls: Default::default(), json };
         let asked = Asked { global: &global, out: Output::captured(json) };
         let result = run(&VerifyArgs { dir: dir.to_owned() }, &asked);
         (result, asked.out.text())

@@ -1,6 +1,8 @@
 // The server's HTTP API, as the console uses it. Addresses are relative, so that the console also
 // works behind a proxy that serves it below a path.
 
+import { token } from "./token.js";
+
 const PATIENCE_MS = 15_000;
 
 /** What the server says when it does not do what was asked (RFC 9457), or why it says nothing. */
@@ -17,8 +19,10 @@ export class Problem extends Error {
 
 async function ask(path, options = {}) {
   let response;
+  const shown = token();
+  const headers = { ...options.headers, ...(shown ? { authorization: `Bearer ${shown}` } : {}) };
   try {
-    response = await fetch(path, { cache: "no-store", credentials: "same-origin", ...options });
+    response = await fetch(path, { cache: "no-store", credentials: "same-origin", ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     const text = error.name === "TimeoutError" ? "The server did not answer in time" : "The server cannot be reached";

@@ -6,6 +6,7 @@ import { announce, draw, h } from "./dom.js";
 import { span } from "./format.js";
 import { overview } from "./overview.js";
 import { datasetPage } from "./dataset.js";
+import { askForToken, keep, token } from "./token.js";
 import { shape } from "./words.js";
 
 const REFRESH_MS = 5_000;
@@ -115,6 +116,7 @@ function redraw() {
 }
 
 function failed(problem) {
+  if (problem.status === 401) return askForToken(Boolean(token()), refresh);
   return h(
     "section",
     { class: "empty" },
@@ -145,7 +147,7 @@ async function refresh() {
     if (reading.signal.aborted || error.name === "AbortError") return;
     if (!(error instanceof api.Problem)) throw error;
     shown.problem = error;
-    if (error.status === 404) shown.data = null;
+    if ([401, 403, 404].includes(error.status)) shown.data = null;
     if (error.status !== 0) reachedAt = Date.now();
   } finally {
     if (!reading.signal.aborted) later();
@@ -164,7 +166,9 @@ async function readServer(signal) {
 
 function later() {
   clearTimeout(timer);
-  if (!paused && !document.hidden) timer = setTimeout(refresh, REFRESH_MS);
+  // Asking again and again without a token is of no use to anybody.
+  const locked = shown?.problem?.status === 401;
+  if (!paused && !document.hidden && !locked) timer = setTimeout(refresh, REFRESH_MS);
 }
 
 // Names that people give to what must not be broken, and to what may be.
@@ -190,6 +194,7 @@ function drawTop() {
       h("span", { class: "release" }, `v${server.version}`),
     );
   }
+  forget.hidden = !token() || shown?.problem?.status === 401;
   drawHealth();
   drawPause();
 }
@@ -234,6 +239,14 @@ function drawHealth() {
       : null,
   );
 }
+
+// What the browser keeps of whoever was here, it forgets.
+const forget = document.getElementById("forget");
+forget.addEventListener("click", () => {
+  keep("");
+  announce("The token is forgotten");
+  refresh();
+});
 
 function drawPause() {
   const button = document.getElementById("pause");

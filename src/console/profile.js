@@ -203,7 +203,8 @@ function numbers(now, was) {
   );
 }
 
-function samples({ samples: list }) {
+function samples({ samples: list, samples_withheld: withheld }) {
+  if (withheld) return h("p", { class: "faint" }, "Samples are shown to those who may read values.");
   if (!list?.length) return null;
   return h(
     "details",

@@ -72,6 +72,9 @@ export const EVENTS = {
   deleted: { word: "Deleted", shape: "empty", tone: "dim" },
   canary_started: { word: "Canary started", shape: "diamond", tone: "canary" },
   canary_ended: { word: "Canary ended", shape: "diamond", tone: "dim" },
+  erased: { word: "Keys erased", shape: "empty", tone: "dim" },
+  erase_lifted: { word: "Erasure lifted", shape: "small", tone: "dim" },
+  version_rewritten: { word: "Rewritten without erased keys", shape: "small", tone: "dim" },
 };
 
 /** What an event is called that this console does not know yet. */

@@ -6,16 +6,16 @@ use sha2::{Digest as _, Sha256};
 use tidetable_storage::{Cause, Idempotency};
 
 use super::error::{Answer, Fault, Problem};
+use crate::access::Caller;
 use crate::telemetry::RequestId;
 
-/// The name of whoever asks. There is no authentication yet.
-const ANONYMOUS: &str = "anonymous";
 const MAX_KEY_BYTES: usize = 255;
 const MAX_REASON_BYTES: usize = 2000;
 
 /// The cause of an operation. `asked` is what makes two requests the same one: the
 /// operation's name and its body, as they were understood.
 pub(crate) fn cause(
+    caller: &Caller,
     headers: &HeaderMap,
     request_id: &RequestId,
     reason: Option<String>,
@@ -29,7 +29,7 @@ pub(crate) fn cause(
         .map(|key| Idempotency { key: key.to_owned(), fingerprint: fingerprint(asked) });
     Ok(Cause {
         at: 0,
-        actor: ANONYMOUS.to_owned(),
+        actor: caller.name().to_owned(),
         request_id: request_id.as_str().to_owned(),
         reason,
         idempotency,

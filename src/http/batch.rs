@@ -18,13 +18,14 @@ use tidetable_storage::planted;
 use tidetable_storage::{DatasetName, Key, Lease, Served, Version, dataset_not_found};
 
 use super::arm::{Choice, Reader};
-use super::blocking::blocking;
 use super::error::{Answer, Fault, Problem};
-use super::extract::{Dataset, Json, Query, optional_version};
+use super::extract::{BatchJson, Dataset, Query, optional_version};
 use super::fields::Fields;
 use super::keys::KeyEncoding;
+use super::places::cold;
 use super::read::{lease, stamp};
 use super::versions::NoParameters;
+use crate::access::{Caller, Right};
 use crate::metrics::ArmMetrics;
 use crate::state::AppState;
 use crate::telemetry::RequestId;
@@ -68,7 +69,7 @@ pub(crate) async fn batch_get(
     Dataset(dataset): Dataset,
     Query(_): Query<NoParameters>,
     headers: HeaderMap,
-    Json(request): Json<BatchRequest>,
+    BatchJson(request): BatchJson<BatchRequest>,
 ) -> Answer<Response> {
     let reader = Reader::of(&headers)?;
     check_keys(&app, request.keys.len())?;
@@ -85,10 +86,11 @@ pub(crate) async fn batch_get(
 /// Looks keys up in several datasets; one that fails has its error in its place.
 pub(crate) async fn batches_get(
     State(app): State<AppState>,
+    caller: Caller,
     request_id: RequestId,
     Query(_): Query<NoParameters>,
     headers: HeaderMap,
-    Json(request): Json<BatchesRequest>,
+    BatchJson(request): BatchJson<BatchesRequest>,
 ) -> Answer<Response> {
     let reader = Reader::of(&headers)?;
     check_keys(&app, request.requests.iter().map(|r| r.keys.len()).sum())?;
@@ -104,7 +106,7 @@ pub(crate) async fn batches_get(
         out.extend_from_slice(&name);
         let before = out.len();
         out.push(b',');
-        if let Err(problem) = answer_one(&app, &datasets, named, &reader, &mut out).await {
+        if let Err(problem) = answer_one(&app, &caller, &datasets, named, &reader, &mut out).await {
             if problem.code() == Fault::AnswerTooLarge.code() {
                 return Err(problem);
             }
@@ -121,6 +123,7 @@ pub(crate) async fn batches_get(
 
 async fn answer_one(
     app: &AppState,
+    caller: &Caller,
     datasets: &tidetable_storage::Datasets,
     named: NamedBatch,
     reader: &Reader<'_>,
@@ -128,6 +131,7 @@ async fn answer_one(
 ) -> Answer<()> {
     let NamedBatch { dataset, keys, fields, version, key_encoding } = named;
     let dataset = DatasetName::parse(&dataset)?;
+    caller.require(Right::Read, &dataset)?;
     let served = datasets.get(&dataset).ok_or_else(|| dataset_not_found(&dataset))?;
     let choice = reader.chooses(served, version, None);
     let request = BatchRequest { keys, fields, version, key_encoding };
@@ -170,7 +174,7 @@ async fn look_up(
     let results = if batch.in_memory()? {
         batch.results(is_json)
     } else {
-        blocking(move || {
+        cold(app, move || {
             batch.ask_for_all()?;
             batch.results(is_json)
         })
@@ -248,7 +252,7 @@ impl Batch {
         }
         let mut out = Vec::with_capacity(512 * decoded.len());
         out.extend_from_slice(format!("{{\"version\":{version},\"results\":[").as_bytes());
-        let mut hits = 0;
+        let (mut hits, mut erased) = (0, 0);
         self.snapshot
             .get_each(&keys(&decoded)?, |number, value| {
                 if number > 0 {
@@ -258,7 +262,11 @@ impl Batch {
                 let key = &self.keys[number];
                 serde_json::to_writer(&mut out, key).expect("a text can be written to memory");
                 match value {
-                    None => out.extend_from_slice(b",\"found\":false}"),
+                    None => {
+                        // That is no miss: nobody could find it.
+                        erased += u64::from(self.snapshot.is_erased(&decoded[number]));
+                        out.extend_from_slice(b",\"found\":false}");
+                    }
                     Some(value) => {
                         hits += 1;
                         out.extend_from_slice(b",\"found\":true,");
@@ -271,7 +279,7 @@ impl Batch {
             })
             .map_err(|problem: Problem| problem.in_version(version))?;
         out.push(b']');
-        Ok(Results { out, hits, misses: decoded.len() as u64 - hits })
+        Ok(Results { out, hits, misses: decoded.len() as u64 - hits - erased })
     }
 
     fn decoded(&self) -> Answer<Vec<Cow<'_, [u8]>>> {

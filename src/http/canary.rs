@@ -13,6 +13,7 @@ use super::operations::{expect, given, operate, refused};
 use super::push::no_key;
 use super::resources::{MovedResource, time};
 use super::versions::NoParameters;
+use crate::access::Caller;
 use crate::metrics::{ArmTotals, DatasetMetrics};
 use crate::state::AppState;
 use crate::telemetry::RequestId;
@@ -35,12 +36,13 @@ pub(crate) async fn put(
     State(app): State<AppState>,
     Dataset(dataset): Dataset,
     Query(_): Query<NoParameters>,
+    caller: Caller,
     request_id: RequestId,
     headers: HeaderMap,
     Json(request): Json<CanaryRequest>,
 ) -> Answer<axum::Json<CanaryAnswer>> {
     let CanaryRequest { version, percent, experiment, reason } = request;
-    let cause = no_key(&cause(&headers, &request_id, reason, &())?);
+    let cause = no_key(&cause(&caller, &headers, &request_id, reason, &())?);
     let start = CanaryStart { version, percent, experiment };
     let name = dataset.clone();
     let change = operate(&app, dataset, cause, move |store, dataset, cause| {
@@ -68,10 +70,11 @@ pub(crate) async fn delete(
     State(app): State<AppState>,
     Dataset(dataset): Dataset,
     Query(query): Query<EndQuery>,
+    caller: Caller,
     request_id: RequestId,
     headers: HeaderMap,
 ) -> Answer<axum::Json<Value>> {
-    let cause = no_key(&cause(&headers, &request_id, query.reason, &())?);
+    let cause = no_key(&cause(&caller, &headers, &request_id, query.reason, &())?);
     let counted = app.metrics.dataset(&dataset);
     operate(&app, dataset, cause, move |store, dataset, cause| {
         let ended = store.end_canary(dataset, cause)?;
@@ -106,11 +109,13 @@ pub(crate) async fn promote(
     State(app): State<AppState>,
     Dataset(dataset): Dataset,
     Query(_): Query<NoParameters>,
+    caller: Caller,
     request_id: RequestId,
     headers: HeaderMap,
     Json(request): Json<PromoteRequest>,
 ) -> Answer<axum::Json<MovedResource>> {
-    let cause = cause(&headers, &request_id, request.reason.clone(), &("promote", &request))?;
+    let cause =
+        cause(&caller, &headers, &request_id, request.reason.clone(), &("promote", &request))?;
     let promotion = Promotion { version: request.version, expect: expect(request.expect_current) };
     operate(&app, dataset, cause, move |store, dataset, cause| {
         let canary = store.catalog().canary(dataset).map(|canary| canary.version);

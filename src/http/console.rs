@@ -45,7 +45,7 @@ files! {
     "index.html" "base.css" "parts.css" "icon.svg" "theme.js" "main.js"
     "actions.js" "api.js" "compare.js" "curves.js" "dataset.js" "dialog.js" "dom.js" "format.js" "history.js"
     "json.js" "keys.js" "overview.js" "profile.js" "pushes.js" "series.js" "settings.js" "spark.js"
-    "timeline.js" "traffic.js" "traffic-table.js" "version.js" "words.js"
+    "timeline.js" "token.js" "traffic.js" "traffic-table.js" "version.js" "words.js"
 }
 
 /// The two routes.

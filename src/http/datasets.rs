@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
-use tidetable_storage::{Code, DatasetConfig, Error, Gates, Happened, Opened};
+use tidetable_storage::{Code, DatasetConfig, Error, Gates, Happened, Lease};
 
 use super::asked::cause;
 use super::blocking::blocking;
@@ -16,16 +16,19 @@ use super::page::{PageQuery, page};
 use super::push::no_key;
 use super::resources::{DatasetResource, EventResource};
 use super::versions::NoParameters;
+use crate::access::{Caller, Right};
 use crate::state::{AppState, count_dataset};
 use crate::telemetry::RequestId;
 
 /// `GET /v1/datasets`, by name.
 pub(crate) async fn list(
     State(app): State<AppState>,
+    caller: Caller,
     Query(query): Query<PageQuery>,
 ) -> Answer<axum::Json<Value>> {
     let catalog = app.store.catalog();
-    let items = catalog.datasets().map(|(name, dataset)| (name.to_string(), (name, dataset)));
+    let seen = catalog.datasets().filter(|(name, _)| caller.may(Right::See, name));
+    let items = seen.map(|(name, dataset)| (name.to_string(), (name, dataset)));
     let show = |(name, dataset)| json!(DatasetResource::of(name, dataset, &app));
     page("datasets", &query, items, show).map(axum::Json)
 }
@@ -46,11 +49,12 @@ pub(crate) async fn put(
     State(app): State<AppState>,
     Dataset(name): Dataset,
     Query(_): Query<NoParameters>,
+    caller: Caller,
     request_id: RequestId,
     headers: HeaderMap,
     Json(body): Json<Map<String, Value>>,
 ) -> Answer<Response> {
-    let cause = no_key(&cause(&headers, &request_id, None, &())?);
+    let cause = no_key(&cause(&caller, &headers, &request_id, None, &())?);
     let made = {
         let (app, name) = (Arc::clone(&app), name.clone());
         // Merged where nobody else can: of two requests at once each keeps its change.
@@ -59,7 +63,7 @@ pub(crate) async fn put(
             let change = |before: Option<&DatasetConfig>| -> Answer<DatasetConfig> {
                 let before = before.cloned().unwrap_or_default();
                 let after = merged(&before, body)?;
-                refuse_unknown_fields(&before.gates, &after.gates, current.as_deref())?;
+                refuse_unknown_fields(&before.gates, &after.gates, current.as_ref())?;
                 refuse_unknown_check(&app, &before.gates, &after.gates)?;
                 Ok(after)
             };
@@ -79,9 +83,9 @@ pub(crate) async fn put(
 
 /// Refuses a gate on a field that the current version does not have: every push would be refused
 /// by it, for a slip of the pen. Gates that were set before stay as they are.
-fn refuse_unknown_fields(before: &Gates, after: &Gates, current: Option<&Opened>) -> Answer<()> {
+fn refuse_unknown_fields(before: &Gates, after: &Gates, current: Option<&Lease>) -> Answer<()> {
     let Some(current) = current else { return Ok(()) };
-    let Some(profile) = current.manifest().profile.as_ref() else { return Ok(()) };
+    let Some(profile) = current.profile() else { return Ok(()) };
     let is_known = |field: &str| {
         profile.fields.contains_key(field) || before.fields_named().any(|known| known == field)
     };
@@ -138,10 +142,11 @@ pub(crate) async fn delete(
     State(app): State<AppState>,
     Dataset(name): Dataset,
     Query(_): Query<NoParameters>,
+    caller: Caller,
     request_id: RequestId,
     headers: HeaderMap,
 ) -> Answer<axum::Json<Value>> {
-    let cause = no_key(&cause(&headers, &request_id, None, &())?);
+    let cause = no_key(&cause(&caller, &headers, &request_id, None, &())?);
     let shown = json!({ "dataset": name, "deleted": true });
     let deleted = name.clone();
     {

@@ -20,6 +20,7 @@ use super::blocking::{aside, ended};
 use super::error::{Answer, Fault, Problem};
 use super::extract::{Dataset, Query};
 use super::read::lease;
+use crate::access::{Caller, Right};
 use crate::state::AppState;
 
 use fields::{ChangedFields, FieldCounts};
@@ -51,6 +52,9 @@ struct DiffResource {
     #[serde(flatten)]
     fields: FieldCounts,
     samples: SampleLists,
+    /// Whoever asks may not read values.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    samples_withheld: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -60,9 +64,16 @@ struct SampleLists {
     changed: Vec<Sample>,
 }
 
+impl SampleLists {
+    fn of([added, removed, changed]: [Vec<Sample>; 3]) -> Self {
+        Self { added, removed, changed }
+    }
+}
+
 /// Compares two kept versions of a dataset.
 pub(crate) async fn diff(
     State(app): State<AppState>,
+    caller: Caller,
     Dataset(dataset): Dataset,
     Query(query): Query<DiffQuery>,
 ) -> Answer<Response> {
@@ -73,6 +84,12 @@ pub(crate) async fn diff(
         let text = format!("the parameter samples is {most}; it can be from 0 to {MOST_SAMPLES}");
         return Err(Problem::new(Fault::InvalidParameter, text));
     }
+    // Samples are values. Who may not read them is told so only if they were asked for.
+    let withheld = !caller.may(Right::Read, &dataset);
+    if withheld && query.samples.is_some_and(|samples| samples > 0) {
+        return Err(caller.forbidden(Right::Read));
+    }
+    let most = if withheld { 0 } else { most };
     let served = app.store.live().get(&dataset)?;
     let versions = (lease(&served, Some(from)).await?, lease(&served, Some(to)).await?);
     // A large comparison reads for minutes: those that wait do not do so all at once.
@@ -82,8 +99,23 @@ pub(crate) async fn diff(
     let is_json = served.is_json;
     let compare = move || compare(&versions, is_json, most, &stopped);
     let (found, fields, samples) = ended(aside(&app, "diff", compare)?).await?;
+    // A large comparison takes minutes, in which a key may have been erased.
+    let served = app.store.live().get(&dataset)?;
+    let samples = samples.map(|samples| samples.in_order(|key| !served.is_erased(key)));
+    let samples = SampleLists::of(samples);
     let Differences { added, removed, changed, equal } = found;
-    let shown = DiffResource { dataset, from, to, added, removed, changed, equal, fields, samples };
+    let shown = DiffResource {
+        dataset,
+        from,
+        to,
+        added,
+        removed,
+        changed,
+        equal,
+        fields,
+        samples,
+        samples_withheld: withheld,
+    };
     let json = serde_json::to_vec(&shown).expect("numbers, texts and stored JSON can be written");
     Ok(json_answer(json))
 }
@@ -110,22 +142,22 @@ fn compare(
     is_json: bool,
     most: usize,
     stopped: &AtomicBool,
-) -> Answer<(Differences, FieldCounts, SampleLists)> {
+) -> Answer<(Differences, FieldCounts, [Samples; 3])> {
     let mut fields = ChangedFields::default();
     let [mut added, mut removed, mut changed] = [(); 3].map(|()| Samples::new(most));
-    let found = differences(from, to, |compared| {
+    let found = differences(from.view(), to.view(), |compared| {
         if stopped.load(Relaxed) {
             return Err(Problem::new(Fault::Internal, "nobody waits for this comparison"));
         }
         match compared {
             Compared::Added { key, value } => {
-                added.offer(|| Sample::new(is_json, key, None, Some(value)));
+                added.offer(key, || Sample::new(is_json, key, None, Some(value)));
             }
             Compared::Removed { key, value } => {
-                removed.offer(|| Sample::new(is_json, key, Some(value), None));
+                removed.offer(key, || Sample::new(is_json, key, Some(value), None));
             }
             Compared::Changed { key, from, to } => {
-                changed.offer(|| Sample::new(is_json, key, Some(from), Some(to)));
+                changed.offer(key, || Sample::new(is_json, key, Some(from), Some(to)));
                 if is_json {
                     fields.note(from, to);
                 }
@@ -134,6 +166,5 @@ fn compare(
         }
         Ok(())
     })?;
-    let [added, removed, changed] = [added, removed, changed].map(Samples::in_order);
-    Ok((found, fields.counts(), SampleLists { added, removed, changed }))
+    Ok((found, fields.counts(), [added, removed, changed]))
 }

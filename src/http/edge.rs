@@ -1,7 +1,8 @@
 //! The outermost layer of the router: what happens to every request whatever its route.
 //!
-//! It gives the request an id, refuses over-long URLs, turns a panic into a 500 and a
-//! [`Problem`] into its document, counts the request by route and status, and logs it. A
+//! It gives the request an id, refuses over-long URLs, whoever may not ask for it and what is one
+//! too many, turns a panic into a 500 and a [`Problem`] into its document, counts the request by
+//! route and status, and logs it; what was denied, and a change that was refused, goes to the audit. A
 //! read that succeeds costs one boxed future and one counter here: no id, no clock, no log
 //! line is made for it unless the log level asks.
 //!
@@ -10,19 +11,24 @@
 use std::any::Any;
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderValue, Method};
+use axum::extract::{ConnectInfo, MatchedPath, Request};
+use axum::http::header::USER_AGENT;
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 use tower::{Layer, Service};
 
 use super::error::{Fault, Problem};
+use super::places::Places;
+use crate::access::{Access, Caller, Denied};
+use crate::audit::{ANONYMOUS, Audit, Kind, Line, NotGranted};
 use crate::metrics::Metrics;
 use crate::telemetry::{REQUEST_ID, RequestId};
 
@@ -30,13 +36,28 @@ use crate::telemetry::{REQUEST_ID, RequestId};
 #[derive(Clone)]
 pub(crate) struct Edge {
     metrics: Arc<Metrics>,
+    access: Arc<Access>,
     max_uri_bytes: usize,
+    audit: Option<Audit>,
+    places: Option<Arc<Places>>,
 }
 
 impl Edge {
     /// `max_uri_bytes` bounds path and query together.
-    pub(crate) fn new(metrics: Arc<Metrics>, max_uri_bytes: usize) -> Self {
-        Self { metrics, max_uri_bytes }
+    pub(crate) fn new(metrics: Arc<Metrics>, access: Arc<Access>, max_uri_bytes: usize) -> Self {
+        Self { metrics, access, max_uri_bytes, audit: None, places: None }
+    }
+
+    /// The same, telling `audit` what was refused and denied.
+    #[must_use]
+    pub(crate) fn with_audit(self, audit: Audit) -> Self {
+        Self { audit: Some(audit), ..self }
+    }
+
+    /// The same, which refuses what is one too many.
+    #[must_use]
+    pub(crate) fn with_places(self, places: &Arc<Places>) -> Self {
+        Self { places: Some(Arc::clone(places)), ..self }
     }
 }
 
@@ -69,29 +90,54 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        let seen = Seen::before(&mut request);
-        let metrics = Arc::clone(&self.edge.metrics);
+        let mut seen = Seen::before(&mut request);
+        let edge = self.edge.clone();
         let uri_bytes = request.uri().path_and_query().map_or(0, |all| all.as_str().len());
         if uri_bytes > self.edge.max_uri_bytes {
-            let response = uri_too_long(self.edge.max_uri_bytes).into_response();
-            return Box::pin(async move { Ok(seen.after(response, &metrics)) });
+            let response = uri_too_long(edge.max_uri_bytes).into_response();
+            return Box::pin(async move { Ok(seen.after(response, &edge)) });
         }
         if from_another_site(&request) {
             let response = cross_site().into_response();
             return Box::pin(async move {
                 #[cfg(feature = "faults")]
                 read_before_refusal(request).await;
-                Ok(seen.after(response, &metrics))
+                Ok(seen.after(response, &edge))
             });
         }
+        // On the matched route, and before anybody has looked at the body.
+        match self.edge.access.admit(&mut request) {
+            Ok(caller) => seen.caller = Some(caller),
+            Err(Denied { caller, problem }) => {
+                seen.caller = caller;
+                let response = problem.into_response();
+                return Box::pin(async move {
+                    #[cfg(feature = "faults")]
+                    read_before_refusal(request).await;
+                    Ok(seen.after(response, &edge))
+                });
+            }
+        }
+        let place = match self.edge.places.as_ref().map(|places| places.request(&request)) {
+            Some(Err(refused)) => {
+                let response = refused.into_response();
+                return Box::pin(async move { Ok(seen.after(response, &edge)) });
+            }
+            Some(Ok(place)) => Some(place),
+            None => None,
+        };
         // The router is called inside the guard too: extractors may panic as well.
         let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
         Box::pin(async move {
             let response = match answer.await {
                 Ok(Ok(response)) => response,
-                Err(panic) => after_panic(&*panic, &metrics),
+                Err(panic) => after_panic(&*panic, &edge.metrics),
             };
-            Ok(seen.after(response, &metrics))
+            let response = match place {
+                Some(place) => place.answered(response),
+                None => response,
+            };
+            Ok(seen.after(response, &edge))
         })
     }
 }
@@ -149,6 +195,11 @@ struct Seen {
     /// Always there for requests that change something; for reads only if sent.
     id: Option<RequestId>,
     began: Option<Instant>,
+    uri: Uri,
+    user_agent: Option<HeaderValue>,
+    peer: Option<IpAddr>,
+    /// Whoever asks, once that is known.
+    caller: Option<Caller>,
 }
 
 impl Seen {
@@ -163,27 +214,66 @@ impl Seen {
             request.extensions_mut().insert(id.clone());
         }
         let timed = !reads || logs_reads();
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         Self {
             route: request.extensions().get::<MatchedPath>().cloned(),
             began: timed.then(Instant::now),
+            uri: request.uri().clone(),
+            user_agent: request.headers().get(USER_AGENT).cloned(),
+            peer: peer.map(|peer| peer.0.ip()),
+            caller: None,
             method,
             id,
         }
     }
 
-    fn after(mut self, response: Response, metrics: &Metrics) -> Response {
-        metrics.request(self.route.as_ref().map(MatchedPath::as_str), response.status());
+    fn after(mut self, response: Response, edge: &Edge) -> Response {
+        edge.metrics.request(self.route.as_ref().map(MatchedPath::as_str), response.status());
+        if let (Some(audit), Some(kind)) = (&edge.audit, self.was_not_granted(response.status())) {
+            self.tell(audit, kind, &response);
+        }
         let mut response = match response.extensions().get::<Problem>() {
             Some(problem) => self.refuse(&problem.clone()),
             None => response,
         };
-        if let Some(began) = self.began {
+        // Of guessed tokens the log has a line now and then, not one for each.
+        let is_guess = response.status() == StatusCode::UNAUTHORIZED;
+        if let Some(began) = self.began.filter(|_| !is_guess) {
             self.log(&response, began);
         }
         if let Some(id) = self.id.and_then(|id| HeaderValue::from_str(id.as_str()).ok()) {
             response.headers_mut().insert(REQUEST_ID, id);
         }
         response
+    }
+
+    /// Whether this is for the audit: a denial of anything, or the refusal of a change. (Lookups
+    /// of many keys are asked for by POST, and change nothing.)
+    fn was_not_granted(&self, status: StatusCode) -> Option<Kind> {
+        let route = self.route.as_ref().map(MatchedPath::as_str);
+        let changes = |route: &str| !self.method.is_safe() && !route.ends_with("batch-get");
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Some(Kind::Denial),
+            _ if status.as_u16() >= 400 && route.is_some_and(changes) => Some(Kind::Refusal),
+            _ => None,
+        }
+    }
+
+    fn tell(&mut self, audit: &Audit, kind: Kind, response: &Response) {
+        let id = self.id.get_or_insert_with(RequestId::fresh);
+        let problem = response.extensions().get::<Problem>();
+        audit.log(Line::of(&NotGranted {
+            kind,
+            actor: self.caller.as_ref().map_or(ANONYMOUS, Caller::name),
+            request_id: id.as_str(),
+            method: self.method.as_str(),
+            route: self.route.as_ref().map(MatchedPath::as_str),
+            path: self.uri.path(),
+            code: problem.map_or("none", Problem::code),
+            status: response.status().as_u16(),
+            address: self.peer,
+            user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
+        }));
     }
 
     fn refuse(&mut self, problem: &Problem) -> Response {
@@ -247,7 +337,7 @@ mod tests {
             .route("/missing", get(|| async { Problem::new(Fault::KeyNotFound, "no such key") }))
             .fallback(error::no_such_route)
             .method_not_allowed_fallback(error::no_such_method)
-            .layer(Edge::new(Arc::clone(metrics), 64))
+            .layer(Edge::new(Arc::clone(metrics), Arc::new(Access::new(Arc::clone(metrics))), 64))
     }
 
     async fn send(metrics: &Arc<Metrics>, request: Builder) -> (Response, Value) {

@@ -46,6 +46,8 @@ macro_rules! faults {
 faults! {
     /// The key is not in the version that was read.
     KeyNotFound = "key_not_found" => NOT_FOUND;
+    /// The key was erased: no version gives it, whatever it holds.
+    Erased = "erased" => GONE;
     /// The version was built without a profile.
     ProfileNotFound = "profile_not_found" => NOT_FOUND;
     /// No route has this path.
@@ -90,10 +92,16 @@ faults! {
     UnsupportedEncoding = "unsupported_encoding" => UNSUPPORTED_MEDIA_TYPE;
     /// A `Content-Type` that is not supported here.
     UnsupportedMediaType = "unsupported_media_type" => UNSUPPORTED_MEDIA_TYPE;
+    /// The request shows no token, or one that is not good.
+    Unauthenticated = "unauthenticated" => UNAUTHORIZED;
+    /// The token is good, and not for this.
+    Forbidden = "forbidden" => FORBIDDEN;
     /// A change that a page of another site made a browser ask for.
     CrossSite = "cross_site_request" => FORBIDDEN;
     /// More work than the server takes on at once.
     Overloaded = "overloaded" => SERVICE_UNAVAILABLE, retryable;
+    /// More pushes at the same time than the server takes on.
+    TooManyPushes = "too_many_pushes" => TOO_MANY_REQUESTS, retryable;
     /// The server is stopping.
     Draining = "draining" => SERVICE_UNAVAILABLE, retryable;
     /// A fault in this program.
@@ -122,7 +130,9 @@ impl Problem {
     /// A problem with the request itself; `detail` says what was expected and what came.
     pub(crate) fn new(fault: Fault, detail: impl Into<String>) -> Self {
         let mut problem = Self::raw(fault.status(), fault.code(), fault.retryable(), detail.into());
-        if fault.status() == StatusCode::SERVICE_UNAVAILABLE {
+        if [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS]
+            .contains(&fault.status())
+        {
             problem.0.headers.push((RETRY_AFTER, HeaderValue::from_static("1")));
         }
         problem

@@ -13,6 +13,7 @@ use super::error::Answer;
 use super::extract::Query;
 use super::resources::time;
 use super::versions::NoParameters;
+use crate::access::{Caller, Right};
 use crate::metrics::{self, Now};
 use crate::state::{App, AppState};
 
@@ -22,8 +23,12 @@ pub(crate) async fn livez(Query(_): Query<NoParameters>) -> axum::Json<Value> {
 }
 
 /// `GET /readyz`: 200 once every current version, and every canary, is open. A damaged one is reported and
-/// not waited for: the other datasets are served.
-pub(crate) async fn readyz(State(app): State<AppState>, Query(_): Query<NoParameters>) -> Response {
+/// not waited for: the other datasets are served. Without a token for it there is one word.
+pub(crate) async fn readyz(
+    State(app): State<AppState>,
+    caller: Caller,
+    Query(_): Query<NoParameters>,
+) -> Response {
     let (status, word) = if app.stop.is_asked() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining")
     } else if !app.is_open() {
@@ -31,7 +36,15 @@ pub(crate) async fn readyz(State(app): State<AppState>, Query(_): Query<NoParame
     } else {
         (StatusCode::OK, "ok")
     };
-    (status, axum::Json(report(&app, word))).into_response()
+    let mut report = report(&app, word);
+    report["access"] = json!(if app.access.is_open() { "open" } else { "tokens" });
+    report["insecure"] = json!(app.config.insecure.0 && !app.config.listen.ip().is_loopback());
+    if !caller.may_everywhere(Right::Monitor)
+        && let Some(members) = report.as_object_mut()
+    {
+        members.retain(|name, _| ["status", "access"].contains(&name.as_str()));
+    }
+    (status, axum::Json(report)).into_response()
 }
 
 fn report(app: &App, word: &str) -> Value {

@@ -1,5 +1,7 @@
 //! `GET …/keys/{key}/history`: the value of one key in every version that is kept.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
@@ -8,10 +10,12 @@ use tidetable_storage::{Key, Served, Version};
 
 use super::batch::{answer_too_large, json_answer, write_value};
 use super::blocking::blocking;
+use super::erase;
 use super::error::{Answer, Problem};
 use super::extract::{dataset_and_key, parse_query};
 use super::fields::Fields;
 use super::keys::KeyEncoding;
+use crate::access::Caller;
 use crate::state::AppState;
 use crate::telemetry::RequestId;
 
@@ -28,43 +32,63 @@ struct KeyHistoryQuery {
 pub(crate) async fn key_history(
     State(app): State<AppState>,
     uri: Uri,
+    caller: Caller,
     request_id: RequestId,
 ) -> Answer<Response> {
     let query: KeyHistoryQuery = parse_query(&uri)?;
     let (dataset, key) = dataset_and_key(&uri, query.key_encoding)?;
     let fields = query.fields.as_deref().map(Fields::parse).transpose()?;
-    let served = app.store.live().get(&dataset)?;
-    let key = key.into_owned();
-    let most = app.config.max_answer_bytes.as_usize();
-    // Versions that nobody has read since the start are opened here.
-    let json = blocking(move || {
-        let mut out = b"{\"key\":".to_vec();
-        let text = query.key_encoding.encode(&key);
-        let text = text.expect("a key can be written as it was read");
-        serde_json::to_writer(&mut out, &text).expect("a text can be written to memory");
-        out.extend_from_slice(b",\"versions\":[");
-        for (number, version) in served.kept_versions().enumerate() {
-            if number > 0 {
-                out.push(b',');
-            }
-            out.extend_from_slice(format!("{{\"version\":{version},").as_bytes());
-            let before = out.len();
-            if let Err(problem) = write_one(&served, version, &key, fields.as_ref(), &mut out) {
-                out.truncate(before);
-                let error = problem.document(request_id.as_str()).to_string();
-                out.extend_from_slice(b"\"error\":");
-                out.extend_from_slice(error.as_bytes());
-            }
-            out.push(b'}');
-            if out.len() > most {
-                return Err(answer_too_large(most));
-            }
+    let key: Arc<[u8]> = key.into();
+    let mut served = app.store.live().get(&dataset)?;
+    loop {
+        let is_erased = served.is_erased(&key);
+        if is_erased && erase::may_know(&caller, &served) {
+            return Err(erase::erased(&served));
         }
-        out.extend_from_slice(b"]}");
-        Ok(out)
-    })
-    .await?;
-    Ok(json_answer(json))
+        let (of, asked) = (Arc::clone(&served), (Arc::clone(&key), query.key_encoding));
+        let (fields, most) = (fields.clone(), app.config.max_answer_bytes.as_usize());
+        let id = request_id.clone();
+        // Versions that nobody has read since the start are opened here. That takes time, in
+        // which the key may be erased.
+        let json = blocking(move || write_all(&of, asked, fields.as_ref(), most, &id)).await?;
+        served = app.store.live().get(&dataset)?;
+        if is_erased || !served.is_erased(&key) {
+            return Ok(json_answer(json));
+        }
+    }
+}
+
+fn write_all(
+    served: &Served,
+    (key, encoding): (Arc<[u8]>, KeyEncoding),
+    fields: Option<&Fields>,
+    most: usize,
+    request_id: &RequestId,
+) -> Answer<Vec<u8>> {
+    let mut out = b"{\"key\":".to_vec();
+    let text = encoding.encode(&key);
+    let text = text.expect("a key can be written as it was read");
+    serde_json::to_writer(&mut out, &text).expect("a text can be written to memory");
+    out.extend_from_slice(b",\"versions\":[");
+    for (number, version) in served.kept_versions().enumerate() {
+        if number > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(format!("{{\"version\":{version},").as_bytes());
+        let before = out.len();
+        if let Err(problem) = write_one(served, version, &key, fields, &mut out) {
+            out.truncate(before);
+            let error = problem.document(request_id.as_str()).to_string();
+            out.extend_from_slice(b"\"error\":");
+            out.extend_from_slice(error.as_bytes());
+        }
+        out.push(b'}');
+        if out.len() > most {
+            return Err(answer_too_large(most));
+        }
+    }
+    out.extend_from_slice(b"]}");
+    Ok(out)
 }
 
 fn write_one(

@@ -1,10 +1,12 @@
 //! HTTP: the whole route table, and thin handlers behind it.
 
+mod audit;
 mod batch;
 mod canary;
 mod console;
 mod datasets;
 mod diff;
+mod erase;
 mod health;
 mod key_history;
 mod operations;
@@ -15,15 +17,20 @@ mod running;
 mod scan;
 mod series;
 mod together;
+mod tokens;
 mod versions;
 mod webhooks;
 
 mod arm;
 mod asked;
 mod page;
+mod places;
 mod resources;
 
+#[cfg(test)]
+pub(crate) use openapi::described_routes;
 pub(crate) use profile::profile_json;
+pub(crate) use tokens::Wanted;
 
 pub(crate) mod blocking;
 pub(crate) mod content_digest;
@@ -37,12 +44,13 @@ pub(crate) mod keys;
 mod openapi;
 mod plain;
 
+pub(crate) use places::{Class, Places, Shed};
 pub(crate) use resources::time;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 
 use crate::server::{Service, Shortcut};
 use crate::state::AppState;
@@ -54,12 +62,16 @@ const KEY: &str = "/v1/datasets/{dataset}/keys/{key}";
 pub(crate) fn service(app: &AppState) -> Service {
     let lookups = Arc::clone(app);
     let shortcut = move || -> Box<dyn Shortcut> { Box::new(plain::PlainLookups::new(&lookups)) };
-    Service { router: router(app), shortcut: plain::is_allowed().then(|| Arc::new(shortcut) as _) }
+    let shortcut = plain::is_allowed().then(|| Arc::new(shortcut) as _);
+    Service { router: router(app), shortcut, tls: None }
 }
 
 /// Every route there is.
 fn router(app: &AppState) -> Router {
-    let edge = edge::Edge::new(Arc::clone(&app.metrics), app.config.max_uri_bytes.as_usize());
+    let (metrics, access) = (Arc::clone(&app.metrics), Arc::clone(&app.access));
+    let edge = edge::Edge::new(metrics, access, app.config.max_uri_bytes.as_usize())
+        .with_audit(app.audit.clone())
+        .with_places(&app.places);
     Router::new()
         // Reads.
         .route("/v1/datasets/{dataset}/keys/{key}", get(read::get_key))
@@ -96,12 +108,18 @@ fn router(app: &AppState) -> Router {
         .route("/v1/datasets/{dataset}/hold", post(operations::hold))
         .route("/v1/datasets/{dataset}/release", post(operations::release))
         .route("/v1/activate", post(together::activate))
+        .route("/v1/erase", get(erase::list).post(erase::erase))
+        .route("/v1/erase/lift", post(erase::lift))
         .route("/v1/webhooks/test", post(webhooks::test))
+        .route("/v1/audit", get(audit::audit))
         .route(
             "/v1/datasets/{dataset}/canary",
             get(canary::get).put(canary::put).delete(canary::delete),
         )
         .route("/v1/datasets/{dataset}/canary/promote", post(canary::promote))
+        // Who may ask for what: src/access/table.rs, for all of these.
+        .route("/v1/tokens", get(tokens::list).post(tokens::create))
+        .route("/v1/tokens/{id}", delete(tokens::revoke))
         // The server itself.
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))

@@ -104,8 +104,17 @@ operations! {
     post "/v1/datasets/{dataset}/release" "operations" "release": "End a hold, and activate the newest ready version whose push had asked for it",
         takes ["Idempotency-Key"], body Some("ReasonRequest"), gives [("200", "It is released")] "Released";
 
+    get "/v1/erase" "operations" "listErasures": "List erasures, newest first, which versions may still hold their keys, and what is being rewritten",
+        takes ["limit", "cursor"], body None, gives [("200", "One page")] "Erasures";
+    post "/v1/erase" "operations" "erase": "Make every version of any age, also those to come, give these keys no more",
+        takes [], body Some("EraseRequest"), gives [("200", "No version gives them; `held_by` says which may still hold their bytes")] "Erased";
+    post "/v1/erase/lift" "operations" "liftErasure": "Let versions that still have these keys give them again",
+        takes [], body Some("EraseRequest"), gives [("200", "They may be given again")] "EraseLifted";
     post "/v1/webhooks/test" "operations" "testWebhooks": "Send a test notice to every receiver of webhooks, and say what came of each",
         takes [], body None, gives [("200", "Each receiver was tried once")] "WebhookTests";
+    get "/v1/audit" "operations" "getAudit": "List what was changed, refused and denied, newest first, a JSON object a line",
+        takes ["audit_since", "audit_until", "audit_dataset", "audit_actor", "audit_kind", "limit", "audit_cursor"], body None,
+        gives [("200", "One page; `Tidetable-Audit-Head` says where both chains stand")] "application/x-ndjson";
     get "/v1/datasets/{dataset}/series" "operations" "getSeries": "Look at how a dataset was read in each minute of the last day, and is read now",
         takes ["minutes"], body None, gives [("200", "One entry for each minute that is over, oldest first, and what happened in them")] "Series";
     get "/v1/series" "operations" "listSeries": "Look at how every dataset is read now, by name",
@@ -121,6 +130,13 @@ operations! {
     post "/v1/datasets/{dataset}/canary/promote" "operations" "promoteCanary": "Make the canary the current version",
         takes ["Idempotency-Key"], body Some("PromoteRequest"), gives [("200", "The swap was made")] "Moved";
 
+    get "/v1/tokens" "access" "listTokens": "List tokens: those that are good, and the last of those that are no more",
+        takes ["limit", "cursor"], body None, gives [("200", "One page; never the text of a token")] "Tokens";
+    post "/v1/tokens" "access" "createToken": "Make a token; its text is told this once",
+        takes [], body Some("TokenRequest"), gives [("201", "It is good from now on")] "MadeToken";
+    delete "/v1/tokens/{id}" "access" "revokeToken": "Revoke a token: from the answer on it is good for nothing",
+        takes [], body None, gives [("200", "It is revoked")] "Token";
+
     get "/livez" "server" "livez": "Whether the process answers",
         takes [], body None, gives [("200", "It does")] "Health";
     get "/readyz" "server" "readyz": "Whether every current version is open; damaged ones are named and not waited for",
@@ -129,6 +145,12 @@ operations! {
         takes [], body None, gives [("200", "Its name and version")] "ServerVersion";
     get "/metrics" "server" "metrics": "What is counted, for Prometheus",
         takes [], body None, gives [("200", "OpenMetrics text")] "application/openmetrics-text";
+}
+
+/// Method and path of every operation.
+#[cfg(test)]
+pub(crate) fn described_routes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    OPERATIONS.iter().map(|operation| (operation.method, operation.path))
 }
 
 /// The two routes. The document is written once; the page needs no network.
@@ -183,17 +205,47 @@ impl Operation {
             }
             responses.insert((*status).to_owned(), response);
         }
-        responses.insert("default".to_owned(), json!({ "$ref": "#/components/responses/Problem" }));
+        for status in self.refusals().into_iter().flatten() {
+            let problem = json!({ "$ref": "#/components/responses/Problem" });
+            responses.entry(*status).or_insert(problem);
+        }
         let mut described = json!({
             "tags": [self.tag], "operationId": self.id, "summary": self.summary,
             "parameters": parameters, "responses": responses,
         });
+        if ["/livez", "/readyz"].contains(&self.path) {
+            described["security"] = json!([]);
+        }
         if let Some(body) = self.body {
             described["requestBody"] = json!({ "content": content(body) });
         }
         described
     }
+
+    /// The statuses of its errors. All that can be answered are named, and no `default`: an answer
+    /// with another status is a fault, of this document or of the server.
+    fn refusals(&self) -> [&'static [&'static str]; 4] {
+        let of = |does: bool, statuses: &'static [&'static str]| if does { statuses } else { &[] };
+        let names = self.path.contains("{dataset}") || self.method == "post";
+        let long = self.tag == "reads";
+        [
+            OF_ALL,
+            of(names, OF_NAMES),
+            of(long, OF_LONG_ANSWERS),
+            of(self.method != "get", OF_CHANGES),
+        ]
+    }
 }
+
+/// Errors of any request: one that is strange, that the caller may not send, or whose path or head is
+/// too long; too many requests; the server's own failing, and its stopping.
+const OF_ALL: &[&str] = &["400", "401", "403", "414", "429", "431", "500", "503"];
+/// Of what names a dataset, a version or a key: it is not there, or not any more.
+const OF_NAMES: &[&str] = &["404", "410"];
+/// Of what gives an answer as long as is asked for.
+const OF_LONG_ANSWERS: &[&str] = &["413"];
+/// Of what has a body, or changes something.
+const OF_CHANGES: &[&str] = &["408", "409", "413", "415", "422", "507"];
 
 /// A schema's name as JSON of that shape, a media type as bytes.
 fn content(shape: &str) -> Value {

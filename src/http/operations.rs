@@ -16,6 +16,7 @@ use super::error::{Answer, Problem};
 use super::extract::{Dataset, Json, Query, optional_version, version};
 use super::resources::MovedResource;
 use super::versions::NoParameters;
+use crate::access::Caller;
 use crate::state::{AppState, count_dataset};
 use crate::telemetry::RequestId;
 
@@ -38,11 +39,13 @@ pub(crate) async fn activate(
     State(app): State<AppState>,
     Dataset(dataset): Dataset,
     Query(_): Query<NoParameters>,
+    caller: Caller,
     request_id: RequestId,
     headers: HeaderMap,
     Json(request): Json<ActivateRequest>,
 ) -> Answer<axum::Json<MovedResource>> {
-    let cause = cause(&headers, &request_id, request.reason.clone(), &("activate", &request))?;
+    let cause =
+        cause(&caller, &headers, &request_id, request.reason.clone(), &("activate", &request))?;
     let activation = Activation {
         version: request.version,
         force: request.force,
@@ -94,11 +97,13 @@ pub(crate) async fn roll_back(
     State(app): State<AppState>,
     Dataset(dataset): Dataset,
     Query(_): Query<NoParameters>,
+    caller: Caller,
     request_id: RequestId,
     headers: HeaderMap,
     Json(request): Json<RollbackRequest>,
 ) -> Answer<axum::Json<MovedResource>> {
-    let cause = cause(&headers, &request_id, request.reason.clone(), &("rollback", &request))?;
+    let cause =
+        cause(&caller, &headers, &request_id, request.reason.clone(), &("rollback", &request))?;
     let rollback =
         Rollback { to: request.to, hold: request.hold, expect: expect(request.expect_current) };
     operate(&app, dataset, cause, move |store, dataset, cause| {
@@ -123,11 +128,12 @@ pub(crate) async fn hold(
     State(app): State<AppState>,
     Dataset(dataset): Dataset,
     Query(_): Query<NoParameters>,
+    caller: Caller,
     request_id: RequestId,
     headers: HeaderMap,
     Json(request): Json<ReasonRequest>,
 ) -> Answer<axum::Json<Value>> {
-    let cause = cause(&headers, &request_id, request.reason.clone(), &("hold", &request))?;
+    let cause = cause(&caller, &headers, &request_id, request.reason.clone(), &("hold", &request))?;
     operate(&app, dataset, cause, |store, dataset, cause| {
         let Held { changed, reason } = store.hold(dataset, cause)?;
         Ok(axum::Json(
@@ -142,11 +148,13 @@ pub(crate) async fn release(
     State(app): State<AppState>,
     Dataset(dataset): Dataset,
     Query(_): Query<NoParameters>,
+    caller: Caller,
     request_id: RequestId,
     headers: HeaderMap,
     Json(request): Json<ReasonRequest>,
 ) -> Answer<axum::Json<Value>> {
-    let cause = cause(&headers, &request_id, request.reason.clone(), &("release", &request))?;
+    let cause =
+        cause(&caller, &headers, &request_id, request.reason.clone(), &("release", &request))?;
     operate(&app, dataset, cause, |store, dataset, cause| {
         let released = store.release(dataset, cause)?;
         let has_canary = store.catalog().dataset(dataset)?.canary.is_some();

@@ -18,14 +18,19 @@ pub(crate) struct PageQuery {
     cursor: Option<String>,
 }
 
-/// `limit` of a page, checked.
+/// `limit` of a page of a list, checked.
 pub(crate) fn limit(given: Option<usize>) -> Answer<usize> {
+    limit_up_to(given, MOST)
+}
+
+/// `limit` of a page of at most `most` items, checked.
+pub(crate) fn limit_up_to(given: Option<usize>, most: usize) -> Answer<usize> {
     match given {
-        None => Ok(DEFAULT),
-        Some(limit @ 1..=MOST) => Ok(limit),
+        None => Ok(DEFAULT.min(most)),
+        Some(limit) if (1..=most).contains(&limit) => Ok(limit),
         Some(other) => Err(Problem::new(
             Fault::InvalidParameter,
-            format!("the parameter limit is {other}; it can be from 1 to {MOST}"),
+            format!("the parameter limit is {other}; it can be from 1 to {most}"),
         )),
     }
 }

@@ -5,7 +5,7 @@
 //! counted and sent is decided where it is for all lookups (`keys.rs`, `read.rs`, `etag.rs`,
 //! `error.rs`), and the bytes are the same, as a test shows. Whatever is not certain here is left
 //! alone, uncounted, and the router sees the request as it came: other routes, other methods,
-//! parameters, errors, versions that are not open, values of no bytes.
+//! parameters, errors, erased keys, versions that are not open, values of no bytes.
 //!
 //! What a lookup needs besides its value is made once for what a dataset serves ([`Ready`]),
 //! and kept by each worker for itself.
@@ -17,15 +17,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use tidetable_storage::{Datasets, Key, Served, Snapshot, Version};
+use tidetable_storage::{Datasets, Key, Served, Version, View};
 
 use super::arm::{Choice, Reader};
+use super::error::Problem;
 use super::etag::ETag;
 use super::keys::KeyEncoding;
+use super::places::Place;
 use super::read::{content_type, key_not_found, stamp};
 use super::{KEY, edge};
 use crate::metrics::{Arm, ArmMetrics, Metrics, RouteMetrics};
-use crate::server::{Fetch, Shortcut, Taken};
+use crate::server::{Fetch, Fetching, Shortcut, Taken};
 use crate::state::AppState;
 use crate::telemetry::{FRESH_BYTES, REQUEST_ID, RequestId};
 
@@ -65,6 +67,9 @@ impl PlainLookups {
         let key = decoded(lookup)?;
         let live = self.app.store.live().glance();
         let served = live.get(lookup.dataset)?;
+        if !self.app.access.may_look_up(lookup.authorization, &served.name) {
+            return None;
+        }
         let choice = Reader::for_unit(lookup.unit).chooses(served, None, Some(&key));
         let snapshot = open(served, &choice)?;
         let key = Key::new(&key).ok()?;
@@ -76,6 +81,10 @@ impl PlainLookups {
         let found = snapshot.get_into(key, &mut self.value).ok()?;
         let took = began.elapsed();
         if found && self.value.is_empty() {
+            return None;
+        }
+        // What is said of that depends on who asks.
+        if !found && snapshot.is_erased(key.as_bytes()) {
             return None;
         }
         let end = End { date: self.date.at(began), last };
@@ -106,12 +115,22 @@ impl Shortcut for PlainLookups {
         }
     }
 
-    fn fetch(&mut self, received: &[u8]) -> Option<Box<dyn Fetch>> {
-        let Parsed::Lookup(lookup) = request::parse(received, self.bounds) else { return None };
-        let key = decoded(&lookup)?.into_owned();
-        let served = Arc::clone(self.app.store.live().glance().get(lookup.dataset)?);
-        let choice = Reader::for_unit(lookup.unit).chooses(&served, None, Some(&key));
-        Some(Box::new(ColdLookup { key, served, choice }))
+    fn fetch(&mut self, received: &[u8], draining: bool, answers: &mut Vec<u8>) -> Fetching {
+        let Parsed::Lookup(lookup) = request::parse(received, self.bounds) else {
+            return Fetching::NotPlain;
+        };
+        let place = match self.app.places.cold() {
+            Ok(place) => place,
+            Err(refused) => {
+                let last = draining && lookup.length == received.len();
+                self.refuse(&refused, last, answers);
+                return Fetching::Refused(lookup.length);
+            }
+        };
+        match self.cold_lookup(&lookup, place) {
+            Some(cold) => Fetching::Begun(Box::new(cold)),
+            None => Fetching::NotPlain,
+        }
     }
 }
 
@@ -120,6 +139,7 @@ struct ColdLookup {
     key: Vec<u8>,
     served: Arc<Served>,
     choice: Choice,
+    _place: Place,
 }
 
 impl Fetch for ColdLookup {
@@ -137,6 +157,30 @@ impl Fetch for ColdLookup {
     }
 }
 
+impl PlainLookups {
+    fn cold_lookup(&self, lookup: &Lookup<'_>, place: Place) -> Option<ColdLookup> {
+        let key = decoded(lookup)?.into_owned();
+        let served = Arc::clone(self.app.store.live().glance().get(lookup.dataset)?);
+        let choice = Reader::for_unit(lookup.unit).chooses(&served, None, Some(&key));
+        Some(ColdLookup { key, served, choice, _place: place })
+    }
+
+    /// Adds the answer of a lookup that is one too many of those that wait for the disk.
+    fn refuse(&mut self, refused: &Problem, last: bool, answers: &mut Vec<u8>) {
+        let id = RequestId::fresh();
+        let (status, body) = (refused.status(), refused.text(id.as_str()));
+        let mut response = refused.render(id.as_str());
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, HeaderValue::from_str(id.as_str()).expect("a UUID is ASCII"));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        answers.extend_from_slice(format!("HTTP/1.1 {status}\r\n").as_bytes());
+        answers.extend_from_slice(&lines(headers));
+        End { date: self.date.at(Instant::now()), last }.write(answers);
+        answers.extend_from_slice(body.as_bytes());
+        self.route.count(status);
+    }
+}
+
 /// The key that a lookup names; `None` if it is none.
 fn decoded<'a>(lookup: &Lookup<'a>) -> Option<Cow<'a, [u8]>> {
     if lookup.key.contains('%') {
@@ -146,9 +190,9 @@ fn decoded<'a>(lookup: &Lookup<'a>) -> Option<Cow<'a, [u8]>> {
 }
 
 /// The snapshot of an arm, if it is open and its files fit.
-fn open<'a>(served: &'a Served, choice: &Choice) -> Option<&'a Snapshot> {
+fn open<'a>(served: &'a Served, choice: &Choice) -> Option<View<'a>> {
     match choice.arm {
-        Arm::Canary => served.canary()?.if_open(),
+        Arm::Canary => served.canary_if_open(),
         _ => served.current_if_open(),
     }
 }

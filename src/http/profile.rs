@@ -6,15 +6,14 @@ use axum::extract::State;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tidetable_storage::{
-    FieldProfile, JsonType, Manifest, Numbers, Profile, SampleRecord, Sizes, Version,
-};
+use tidetable_storage::{FieldProfile, JsonType, Numbers, Profile, SampleRecord, Sizes, Version};
 
 use super::blocking::blocking;
 use super::error::{Answer, Fault, Problem};
 use super::extract::{DatasetVersion, Query};
 use super::keys::KeyText;
 use super::versions::NoParameters;
+use crate::access::{Caller, Right};
 use crate::state::AppState;
 
 /// What a version holds, in outline.
@@ -30,6 +29,9 @@ pub(crate) struct ProfileResource {
     fields: BTreeMap<String, FieldResource>,
     fields_cut: bool,
     samples: Vec<SampleResource>,
+    /// There are samples, and whoever asks may not read values.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    samples_withheld: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -55,25 +57,33 @@ struct SampleResource {
 /// Shows the profile of a kept version.
 pub(crate) async fn profile(
     State(app): State<AppState>,
+    caller: Caller,
     DatasetVersion(dataset, version): DatasetVersion,
     Query(_): Query<NoParameters>,
 ) -> Answer<axum::Json<ProfileResource>> {
     let served = app.store.live().get(&dataset)?;
     let shown = blocking(move || {
-        let manifest = served.manifest(version)?;
-        let profile = manifest.profile.as_ref().ok_or_else(|| {
+        let (records, profile) = served.profile(version)?;
+        let profile = profile.ok_or_else(|| {
             let text = format!("version {version} of {dataset} was built without a profile");
             Problem::new(Fault::ProfileNotFound, text).in_version(version)
         })?;
-        Ok(ProfileResource::of(version, manifest.records, profile))
+        let mut shown = ProfileResource::of(version, records, &profile);
+        if !caller.may(Right::Read, &dataset) {
+            shown.withhold_samples();
+        }
+        Ok(shown)
     });
     shown.await.map(axum::Json)
 }
 
 /// The same as JSON, for whoever else judges a version; `None` if it has no profile.
-pub(crate) fn profile_json(version: Version, manifest: &Manifest) -> Option<Value> {
-    let profile = manifest.profile.as_ref()?;
-    let shown = ProfileResource::of(version, manifest.records, profile);
+pub(crate) fn profile_json(
+    version: Version,
+    records: u64,
+    profile: Option<&Profile>,
+) -> Option<Value> {
+    let shown = ProfileResource::of(version, records, profile?);
     Some(serde_json::to_value(shown).expect("numbers, texts and stored JSON can be written"))
 }
 
@@ -92,7 +102,13 @@ impl ProfileResource {
             fields: profile.fields.iter().map(field).collect(),
             fields_cut: profile.fields_cut,
             samples: profile.samples.iter().map(SampleResource::of).collect(),
+            samples_withheld: false,
         }
+    }
+
+    fn withhold_samples(&mut self) {
+        self.samples_withheld = !self.samples.is_empty();
+        self.samples.clear();
     }
 }
 

@@ -23,8 +23,9 @@ use super::content_encoding::Declared;
 use super::error::{Answer, Problem};
 use super::extract::{Dataset, Params, broken_body, content_length};
 use super::versions::{resource, waits_in_vain};
+use crate::access::Caller;
 use crate::ingest::{Format, RowOptions};
-use crate::pushes::{Synced, receive_part};
+use crate::pushes::{Receipt, Synced, receive_part, room_for_one_more};
 use crate::state::{AppState, count_dataset};
 use crate::telemetry::RequestId;
 
@@ -44,6 +45,7 @@ struct Asked {
 pub(crate) async fn push(
     State(app): State<AppState>,
     Dataset(dataset): Dataset,
+    caller: Caller,
     request_id: RequestId,
     params: Params,
     headers: HeaderMap,
@@ -53,7 +55,7 @@ pub(crate) async fn push(
     let expected = Expected::from_headers(&headers)?;
     let body = Declared::from_headers(&headers)?.check(body);
     let fingerprint = ("push", &push.label, &push.as_of, &push.options, push.activate, wait);
-    let cause = cause(&headers, &request_id, None, &fingerprint)?;
+    let cause = cause(&caller, &headers, &request_id, None, &fingerprint)?;
     let answering = match idempotency_key(&headers)? {
         None => None,
         Some(key) => Some(app.pushes.answer(&dataset, key).ok_or_else(in_progress)?),
@@ -61,7 +63,8 @@ pub(crate) async fn push(
     // Who waits is told nothing before the version itself is on the disk; but who repeats the
     // request under its key need not wait.
     let synced = if wait && cause.idempotency.is_none() { Synced::No } else { Synced::Yes };
-    let data = Data { body, length: content_length(&headers), expected, synced };
+    let receipt = app.receiving.begin(&dataset, &app.metrics.shed)?;
+    let data = Data { body, length: content_length(&headers), expected, synced, receipt };
     let received = {
         let (app, dataset) = (Arc::clone(&app), dataset.clone());
         async move { Ok((receive(&app, &dataset, push, data, cause).await?, answering)) }
@@ -77,6 +80,7 @@ struct Data {
     length: Option<u64>,
     expected: Expected,
     synced: Synced,
+    receipt: Receipt,
 }
 
 /// Gives a push its number, stores its data and hands it to the queue; or finds the version
@@ -85,7 +89,7 @@ async fn receive(
     app: &AppState,
     dataset: &DatasetName,
     push: Admission,
-    Data { body, length, expected, synced }: Data,
+    Data { body, length, expected, synced, receipt }: Data,
     cause: Cause,
 ) -> Answer<Version> {
     let activate = push.activate;
@@ -95,7 +99,7 @@ async fn receive(
     };
     let push_of = (dataset.clone(), version);
     let expected = (expected, synced);
-    let received = receive_part(app, push_of.clone(), PART, body, length, expected).await;
+    let received = receive_part(app, push_of.clone(), PART, body, length, expected, receipt).await;
     if let Err(problem) = received {
         give_up(app, &push_of, &problem, cause).await?;
         return Err(problem.with("version", version.0));
@@ -187,6 +191,7 @@ pub(crate) async fn admit(
 ) -> Answer<Result<Version, Outcome>> {
     let (app, dataset) = (Arc::clone(app), dataset.clone());
     blocking(move || {
+        room_for_one_more(&app.store.catalog(), &dataset, &cause, &app.config)?;
         app.store.ensure_dataset(&dataset, no_key(&cause))?;
         Ok(app.store.admit(&dataset, &push, cause)?)
     })

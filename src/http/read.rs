@@ -13,11 +13,14 @@ use tidetable_storage::{Error, Key, Lease, Served, Version};
 
 use super::arm::{Choice, Reader};
 use super::blocking::blocking;
+use super::erase;
 use super::error::{Answer, Fault, Problem, VERSION_HEADER};
 use super::etag::ETag;
 use super::extract::{dataset_and_key, parse_query};
 use super::fields::Fields;
 use super::keys::KeyEncoding;
+use super::places::cold;
+use crate::access::Caller;
 use crate::state::AppState;
 
 /// The parameters of a lookup.
@@ -33,6 +36,7 @@ struct LookupQuery {
 pub(crate) async fn get_key(
     State(app): State<AppState>,
     uri: Uri,
+    caller: Caller,
     headers: HeaderMap,
 ) -> Answer<Response> {
     let query = if uri.query().is_some() { parse_query(&uri)? } else { LookupQuery::default() };
@@ -46,7 +50,10 @@ pub(crate) async fn get_key(
     let snapshot = lease(&served, choice.version).await?;
     let version = snapshot.version();
     let began = Instant::now();
-    let found = look_up(snapshot, &key).await?;
+    let found = look_up(&app, snapshot, &key).await?;
+    if matches!(found, Ok(None)) && served.is_erased(&key) {
+        return Err(erase::erased_key(&served, version, &choice, &caller));
+    }
     let (took, counted) = (began.elapsed(), counted.arm(choice.arm));
     counted.keys.note(version, &key);
     let value = match found {
@@ -71,13 +78,17 @@ pub(crate) async fn get_key(
 }
 
 /// Looks a key up: on this thread if that waits for no disk, else on another.
-async fn look_up(snapshot: Lease, key: &[u8]) -> Answer<Result<Option<Vec<u8>>, Error>> {
+async fn look_up(
+    app: &AppState,
+    snapshot: Lease,
+    key: &[u8],
+) -> Answer<Result<Option<Vec<u8>>, Error>> {
     let key = Key::new(key)?;
     if snapshot.in_memory(&[key]) {
         return Ok(snapshot.get(key));
     }
     let key = key.as_bytes().to_vec();
-    blocking(move || Ok(snapshot.get(Key::new(&key)?))).await
+    cold(app, move || Ok(snapshot.get(Key::new(&key)?))).await
 }
 
 /// The snapshot that a request reads: taken once, and kept to its end. Files that are not

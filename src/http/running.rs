@@ -8,16 +8,18 @@ use super::error::Answer;
 use super::extract::Query;
 use super::page::{PageQuery, page};
 use super::versions::resource;
+use crate::access::{Caller, Right};
 use crate::state::AppState;
 
 /// Versions whose push has not ended, by dataset, the newest first.
 pub(crate) async fn list(
     State(app): State<AppState>,
+    caller: Caller,
     Query(query): Query<PageQuery>,
 ) -> Answer<axum::Json<Value>> {
     let catalog = app.store.catalog();
     let mut running = Vec::new();
-    for (name, dataset) in catalog.datasets() {
+    for (name, dataset) in catalog.datasets().filter(|(name, _)| caller.may(Right::See, name)) {
         for (version, entry) in dataset.versions.iter().rev() {
             let activating = entry.state == VersionState::Ready
                 && app.pushes.progress(&(name.clone(), *version)).is_some();

@@ -5,7 +5,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use base64::Engine as _;
 use serde::Deserialize;
-use tidetable_storage::{DatasetName, MAX_KEY_BYTES, Snapshot, Version};
+use tidetable_storage::{DatasetName, Lease, MAX_KEY_BYTES, Version};
 use twox_hash::XxHash64;
 
 use super::arm::Reader;
@@ -19,7 +19,7 @@ use super::read::{lease, stamp};
 use crate::state::AppState;
 
 /// The first byte of a cursor.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 /// The parameters of a scan.
 #[derive(Debug, Default, Deserialize)]
@@ -37,8 +37,8 @@ pub(crate) struct ScanQuery {
 /// swap, as long as that version is kept.
 ///
 /// A cursor stands in a URL, and a key may be longer than that. Of a long key it holds the
-/// beginning, and how many records with that beginning the page before has gone past: a
-/// version never changes, so that finds the place again.
+/// beginning, and a hash of the whole: that finds the place again, also if keys before it were
+/// erased meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Cursor {
     /// Of which dataset, in short.
@@ -48,8 +48,8 @@ struct Cursor {
     prefix: usize,
     /// The last key, or its beginning.
     key: Vec<u8>,
-    /// 0 for a whole key; else how many records begin with `key`, up to the last one.
-    passed: u64,
+    /// 0 for a whole key; else the hash of the key that begins with `key`.
+    hash: u64,
 }
 
 /// Reads one page.
@@ -60,7 +60,7 @@ pub(crate) async fn scan(
     headers: HeaderMap,
 ) -> Answer<Response> {
     let reader = Reader::of(&headers)?;
-    let limit = page::limit(query.limit)?;
+    let limit = page::limit_up_to(query.limit, app.config.max_scan_records.0)?;
     let fields = query.fields.as_deref().map(Fields::parse).transpose()?;
     let given = query.prefix.as_deref().map(|p| query.key_encoding.decode_prefix(p)).transpose()?;
     let longest = app.config.max_uri_bytes.as_usize() / 2;
@@ -70,7 +70,7 @@ pub(crate) async fn scan(
         let same_version = version.is_none_or(|version| version == cursor.version);
         // Only a long key's place has to be looked for: a short beginning that many records
         // have was not given here.
-        let is_ours = cursor.passed == 0 || cursor.key.len() == longest;
+        let is_ours = cursor.hash == 0 || cursor.key.len() == longest;
         if !same_version || !is_ours || cursor.dataset != in_short(&dataset) {
             return Err(invalid_cursor());
         }
@@ -104,8 +104,7 @@ pub(crate) async fn scan(
         // Each page has at least one record, so that a scan always goes on.
         let full = out.len() + key.len() + value.len() > most;
         if count == limit || (full && count > 0) {
-            let cursor = Cursor::after(last, prefix.len(), longest, &dataset, &snapshot);
-            next = Some(cursor.map_err(failed)?);
+            next = Some(Cursor::after(last, prefix.len(), longest, &dataset, &snapshot));
             break;
         }
         if full {
@@ -152,40 +151,37 @@ impl Cursor {
         prefix: usize,
         longest: usize,
         dataset: &DatasetName,
-        snapshot: &Snapshot,
-    ) -> tidetable_storage::Result<Self> {
-        let mut passed = 0;
+        snapshot: &Lease,
+    ) -> Self {
+        let mut hash = 0;
         if last.len() > longest {
-            let mut alike = snapshot.scan(&last[..longest], None)?;
-            while let Some((key, _)) = alike.next()? {
-                passed += 1;
-                if *key == *last {
-                    break;
-                }
-            }
+            hash = hash_of(&last);
             last.truncate(longest);
         }
         let (dataset, version) = (in_short(dataset), snapshot.version());
-        Ok(Self { dataset, version, prefix, key: last, passed })
+        Self { dataset, version, prefix, key: last, hash }
     }
 
-    /// The last key of the page before, if the snapshot has it where the cursor says.
-    fn last_key(&self, snapshot: &Snapshot) -> tidetable_storage::Result<Option<Vec<u8>>> {
-        let mut last = self.key.clone();
-        if self.passed > 0 {
+    /// The last key of the page before, if that is known: of a long one, if the snapshot has it.
+    fn last_key(&self, snapshot: &Lease) -> tidetable_storage::Result<Option<Vec<u8>>> {
+        let mut last = Some(self.key.clone());
+        if self.hash > 0 {
             let mut alike = snapshot.scan(&self.key, None)?;
-            for _ in 0..self.passed {
-                let Some((key, _)) = alike.next()? else { return Ok(None) };
-                last = key.to_vec();
-            }
+            last = loop {
+                match alike.next()? {
+                    Some((key, _)) if hash_of(key) == self.hash => break Some(key.to_vec()),
+                    Some(_) => {}
+                    None => break None,
+                }
+            };
         }
-        Ok(Some(last).filter(|last| last.len() >= self.prefix))
+        Ok(last.filter(|last| last.len() >= self.prefix))
     }
 
     fn encode(&self) -> String {
         let mut bytes = vec![FORMAT];
         let prefix = self.prefix as u64;
-        for number in [self.dataset, self.version.0, prefix, self.passed] {
+        for number in [self.dataset, self.version.0, prefix, self.hash] {
             bytes.extend_from_slice(&number.to_be_bytes());
         }
         bytes.extend_from_slice(&self.key);
@@ -201,16 +197,21 @@ impl Cursor {
         let (&format, rest) = bytes.split_first()?;
         let (numbers, key) = rest.split_at_checked(4 * size_of::<u64>())?;
         let (numbers, []) = numbers.as_chunks::<8>() else { return None };
-        let [dataset, version, prefix, passed] = *numbers.first_chunk()?;
-        let [dataset, version, prefix, passed] =
-            [dataset, version, prefix, passed].map(u64::from_be_bytes);
+        let [dataset, version, prefix, hash] = *numbers.first_chunk()?;
+        let [dataset, version, prefix, hash] =
+            [dataset, version, prefix, hash].map(u64::from_be_bytes);
         let prefix = usize::try_from(prefix).ok()?;
         let sound = format == FORMAT && version > 0 && (1..=MAX_KEY_BYTES).contains(&key.len());
         // A whole key is as long as its prefix at least; of a part the snapshot decides.
-        let fits = sound && (passed > 0 || prefix <= key.len());
+        let fits = sound && (hash > 0 || prefix <= key.len());
         let (key, version) = (key.to_vec(), Version(version));
-        fits.then_some(Self { dataset, version, prefix, key, passed })
+        fits.then_some(Self { dataset, version, prefix, key, hash })
     }
+}
+
+/// Never 0.
+fn hash_of(key: &[u8]) -> u64 {
+    XxHash64::oneshot(1, key).max(1)
 }
 
 /// A cursor of one dataset says nothing to another.
@@ -232,9 +233,8 @@ mod tests {
     #[test]
     fn a_cursor_reads_back_and_a_strange_one_is_refused() {
         let key = b"a\xff\0".to_vec();
-        for (prefix, passed) in [(0, 0), (1, 0), (3, 0), (9, 4)] {
-            let cursor =
-                Cursor { dataset: 3, version: Version(7), prefix, key: key.clone(), passed };
+        for (prefix, hash) in [(0, 0), (1, 0), (3, 0), (9, 4)] {
+            let cursor = Cursor { dataset: 3, version: Version(7), prefix, key: key.clone(), hash };
             let text = cursor.encode();
             assert!(
                 text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)),
@@ -242,7 +242,7 @@ mod tests {
             );
             assert_eq!(Cursor::decode(&text).unwrap(), cursor);
         }
-        let sound = Cursor { dataset: 3, version: Version(7), prefix: 1, key, passed: 0 };
+        let sound = Cursor { dataset: 3, version: Version(7), prefix: 1, key, hash: 0 };
         let text = sound.encode();
         for bad in ["", "AA", "!!", "AQAAAAAAAAAHAAAAAWI", &text[..8], &text[..text.len() - 4]] {
             assert_eq!(Cursor::decode(bad).unwrap_err().code(), "invalid_cursor", "{bad}");

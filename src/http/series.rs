@@ -9,6 +9,7 @@ use super::error::{Answer, Fault, Problem};
 use super::extract::{Dataset, Query};
 use super::page::{PageQuery, page};
 use super::resources::{EventResource, time};
+use crate::access::{Caller, Right};
 use crate::metrics::ArmTotals;
 use crate::series::{Columns, MINUTES, Now};
 use crate::state::{App, AppState};
@@ -62,10 +63,12 @@ pub(crate) async fn of_dataset(
 /// `GET /v1/series`: the last minute of every dataset, and the lookups of each of the last sixty.
 pub(crate) async fn of_all(
     State(app): State<AppState>,
+    caller: Caller,
     Query(query): Query<PageQuery>,
 ) -> Answer<axum::Json<Value>> {
     let catalog = app.store.catalog();
-    let names = catalog.datasets().map(|(name, _)| (name.to_string(), name));
+    let seen = catalog.datasets().filter(|(name, _)| caller.may(Right::See, name));
+    let names = seen.map(|(name, _)| (name.to_string(), name));
     let show = |name: &DatasetName| {
         let mut shown = json!(app.series.now(name, counted(&app, name)));
         shown["dataset"] = json!(name);

@@ -14,6 +14,7 @@ use super::extract::{Json, Query, version};
 use super::operations::{expect, given, refused};
 use super::resources::MovedResource;
 use super::versions::NoParameters;
+use crate::access::{Caller, Right};
 use crate::state::{AppState, count_dataset};
 use crate::telemetry::RequestId;
 
@@ -54,13 +55,17 @@ pub(crate) struct TogetherResource {
 pub(crate) async fn activate(
     State(app): State<AppState>,
     Query(_): Query<NoParameters>,
+    caller: Caller,
     request_id: RequestId,
     headers: HeaderMap,
     Json(request): Json<TogetherRequest>,
 ) -> Answer<axum::Json<TogetherResource>> {
     let (names, asked) = parse(&request)?;
+    for name in &names {
+        caller.require(Right::Operate, name).map_err(|problem| problem.of_dataset(name))?;
+    }
     let asked_for = ("activate_together", &request);
-    let cause = cause(&headers, &request_id, request.reason.clone(), &asked_for)?;
+    let cause = cause(&caller, &headers, &request_id, request.reason.clone(), &asked_for)?;
     blocking(move || {
         let activated = swap(&app.store, &names, &asked, cause)?;
         names.iter().for_each(|name| count_dataset(&app.store, &app.metrics, name));

@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tidetable_storage::{
-    Catalog, Dataset as StoredDataset, DatasetName, Entry, Error, Outcome, State as VersionState,
-    Version,
+    Catalog, Dataset as StoredDataset, DatasetName, Entry, Error, Happened, Outcome,
+    State as VersionState, Version,
 };
 
 use super::asked::cause;
@@ -24,6 +24,7 @@ use super::extract::{Dataset, DatasetVersion, DatasetVersionPart, Json, PartName
 use super::page::{PageQuery, page};
 use super::push::{admission, admit, no_key};
 use super::resources::VersionResource;
+use crate::access::{Caller, Right};
 use crate::ingest::RowOptions;
 use crate::pushes::{PushOf, Received, Synced, receive_part};
 use crate::state::{AppState, count_dataset};
@@ -37,6 +38,7 @@ pub(crate) async fn create(
     State(app): State<AppState>,
     Dataset(dataset): Dataset,
     Query(_): Query<NoParameters>,
+    caller: Caller,
     request_id: RequestId,
     headers: HeaderMap,
     Json(mut body): Json<Map<String, Value>>,
@@ -58,7 +60,7 @@ pub(crate) async fn create(
     }
     let options = RowOptions::from_json(Value::Object(body)).map_err(Error::from)?;
     let push = admission(label, as_of, &options, activate, false)?;
-    let cause = cause(&headers, &request_id, None, &("create", asked))?;
+    let cause = cause(&caller, &headers, &request_id, None, &("create", asked))?;
     let version = match admit(&app, &dataset, push, cause).await? {
         Ok(version) | Err(Outcome::Pushed(version)) => version,
         Err(_) => {
@@ -94,9 +96,11 @@ pub(crate) async fn put_part(
     let body = Declared::from_headers(&headers)?.check(body);
     let expected = Expected::from_headers(&headers)?;
     let length = content_length(&headers);
+    let receipt = app.receiving.begin(&dataset, &app.metrics.shed)?;
     let push = (dataset, version);
     let expected = (expected, Synced::Yes);
-    let Received(part) = receive_part(&app, push, part.as_str(), body, length, expected).await?;
+    let received = receive_part(&app, push, part.as_str(), body, length, expected, receipt);
+    let Received(part) = received.await?;
     Ok(axum::Json(show_part(&part.sealed)))
 }
 
@@ -142,12 +146,13 @@ pub(crate) async fn commit(
     State(app): State<AppState>,
     DatasetVersion(dataset, version): DatasetVersion,
     Query(_): Query<NoParameters>,
+    caller: Caller,
     request_id: RequestId,
     headers: HeaderMap,
     Json(request): Json<CommitRequest>,
 ) -> Answer<Response> {
     let asked = ("commit", version, request.activate, &request.parts);
-    let cause = cause(&headers, &request_id, None, &asked)?;
+    let cause = cause(&caller, &headers, &request_id, None, &asked)?;
     let sealed = {
         let (app, dataset) = (Arc::clone(&app), dataset.clone());
         blocking(move || {
@@ -229,10 +234,14 @@ pub(crate) async fn delete(
     State(app): State<AppState>,
     DatasetVersion(dataset, version): DatasetVersion,
     Query(_): Query<NoParameters>,
+    caller: Caller,
     request_id: RequestId,
     headers: HeaderMap,
 ) -> Answer<axum::Json<VersionResource>> {
-    let cause = no_key(&cause(&headers, &request_id, None, &())?);
+    if !caller.may(Right::Operate, &dataset) && !is_own_push(&app, &caller, &dataset, version) {
+        return Err(caller.forbidden(Right::Operate));
+    }
+    let cause = no_key(&cause(&caller, &headers, &request_id, None, &())?);
     {
         let (app, dataset) = (Arc::clone(&app), dataset.clone());
         blocking(move || {
@@ -245,6 +254,16 @@ pub(crate) async fn delete(
     count_dataset(&app.store, &app.metrics, &dataset);
     let catalog = app.store.catalog();
     resource(&app, &catalog, &dataset, version).map(axum::Json)
+}
+
+/// Whether a push runs that was begun under the caller's name. (One that ends just now may be
+/// deleted as a version yet: it is theirs, and nobody reads it.)
+fn is_own_push(app: &AppState, caller: &Caller, name: &DatasetName, version: Version) -> bool {
+    let catalog = app.store.catalog();
+    let Ok(dataset) = catalog.dataset(name) else { return false };
+    let runs = dataset.versions.get(&version).is_some_and(|entry| entry.state.is_pushing());
+    let began = |line: &&Happened| line.event == "admitted" && line.version == Some(version);
+    runs && dataset.history.iter().rev().find(began).is_some_and(|line| line.actor == caller.name())
 }
 
 /// A version as it is shown.

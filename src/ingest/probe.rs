@@ -25,9 +25,13 @@ const PROBES: u64 = 512;
 const WINDOW_BYTES: usize = 16 * 1024;
 
 /// Whether the sources seem to be in the order that sorting gives; if so, some of their
-/// values, from all over the sources. What cannot be looked at so cheaply (compressed
+/// values, from all over the sources, without those of keys that are left out. What cannot be looked at so cheaply (compressed
 /// sources, other formats, standard input) does not seem so.
-pub(crate) fn seem_in_order(inputs: &[Input], options: &RowOptions) -> Option<Vec<Vec<u8>>> {
+pub(crate) fn seem_in_order(
+    inputs: &[Input],
+    options: &RowOptions,
+    is_left_out: &dyn Fn(&[u8]) -> bool,
+) -> Option<Vec<Vec<u8>>> {
     options.check().ok()?;
     let total = inputs.iter().map(Input::bytes).sum::<Option<u64>>()?;
     let mut found = RecordList::default();
@@ -35,7 +39,8 @@ pub(crate) fn seem_in_order(inputs: &[Input], options: &RowOptions) -> Option<Ve
         look_at(input, options, total, &mut found)?;
     }
     let places: Vec<_> = found.iter().map(|row| (row.key, row.rank)).collect();
-    let values = found.iter().map(|row| row.value).filter(|value| !value.is_empty());
+    let used = found.iter().filter(|row| !row.value.is_empty() && !is_left_out(row.key));
+    let values = used.map(|row| row.value);
     places.is_sorted().then(|| values.map(<[u8]>::to_vec).collect())
 }
 
@@ -101,7 +106,8 @@ mod tests {
             std::fs::write(&path, bytes).unwrap();
             Input::file(format!("part {n}"), path)
         });
-        seem_in_order(&inputs.collect::<Vec<_>>(), &RowOptions::from_json(options).unwrap())
+        let options = RowOptions::from_json(options).unwrap();
+        seem_in_order(&inputs.collect::<Vec<_>>(), &options, &|key| key == b"left out")
     }
 
     fn rows(numbers: impl Iterator<Item = u32>) -> Vec<u8> {
@@ -143,7 +149,10 @@ mod tests {
         assert_eq!(look(&[b"k\n1\n"], json!({"key": "k", "format": "csv"})), None);
         assert_eq!(look(&[b"PAR1"], options()), None);
         let stream = Input::reader("it", std::io::empty());
-        assert_eq!(seem_in_order(&[stream], &RowOptions::default()), None);
+        assert_eq!(seem_in_order(&[stream], &RowOptions::default(), &|_| false), None);
+        let rows_of_one = b"{\"k\":\"in\",\"v\":1}\n{\"k\":\"left out\",\"v\":2}\n";
+        let samples = look(&[rows_of_one], json!({"key": "k", "value": "v"})).unwrap();
+        assert_eq!(samples, [b"1"], "the compressor learns nothing from what is left out");
         // Rows that are too long or cannot be used are passed over.
         let odd = [&rows(0..10), &b"x"[..], &b" ".repeat(100_000), b"\n", &rows(10..20)].concat();
         assert!(look(&[&odd], options()).is_some());

@@ -18,6 +18,7 @@ use super::{
     Arm, ArmTotals, BATCH_BOUNDS, DatasetMetrics, Metrics, PUSH_BOUNDS_S, PushOutcome, Served,
 };
 
+mod limits;
 mod operations;
 mod watches;
 
@@ -41,6 +42,7 @@ impl Collector for Page {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result {
         let mut page = Writer(encoder);
         write_server(&self.0, &mut page)?;
+        limits::write(&self.0, &mut page)?;
         write_requests(&self.0, &mut page)?;
         write_lookups(&self.0, &mut page)?;
         write_pushes(&self.0, &mut page)?;
@@ -68,6 +70,8 @@ fn write_server(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
     }
     let webhooks = metrics.webhooks.each().map(|(what, n)| (vec![("outcome", what.to_owned())], n));
     page.counters("webhooks", "Notices by outcome; failed counts attempts", webhooks)?;
+    let audit = metrics.audit.each().map(|(what, n)| (vec![("outcome", what.to_owned())], n));
+    page.counters("audit_lines", "Lines of the audit log by outcome", audit)?;
     page.gauge("journal_bytes", "Length of the journal", metrics.journal_bytes.load(Relaxed))?;
     if let Some(bytes) = resident_bytes() {
         page.gauge("memory_bytes", "Memory of this process in RAM", bytes)?;
@@ -134,6 +138,12 @@ fn write_pushes(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
         })
     });
     page.counters("pushes", "Pushes ended, by dataset and outcome", samples)?;
+    let left_out = all.iter().map(|(name, d)| (dataset_label(name), d.erased_rows.load(Relaxed)));
+    page.counters(
+        "erased_rows",
+        "Rows that pushes left out, since their keys are erased",
+        left_out,
+    )?;
     let mut buckets = [0; PUSH_BOUNDS_S.len() + 1];
     let mut seconds = 0.0;
     for (_, dataset) in &all {

@@ -103,8 +103,14 @@ fn try_build(
         let _ = std::fs::remove_dir_all(store.layout().push(dataset, *version));
         return Ok(Some(PushOutcome::Aborted));
     };
-    let Built { digest, duplicates_dropped, others_dropped, peak_memory_bytes, took } =
-        built.map_err(|not_built| full::told(pushes, push, not_built))?;
+    let Built {
+        digest,
+        duplicates_dropped,
+        others_dropped,
+        erased_dropped,
+        peak_memory_bytes,
+        took,
+    } = built.map_err(|not_built| full::told(pushes, push, not_built))?;
     for (phase, ms) in [
         (PushPhase::Reading, took.reading),
         (PushPhase::Building, took.building),
@@ -113,6 +119,7 @@ fn try_build(
         pushes.metrics.phases.took(phase, Duration::from_millis(ms));
     }
     step("build.told");
+    pushes.metrics.dataset(dataset).left_out(erased_dropped);
     let snapshot = VerifiedSnapshot::vouched(&spec.out, &digest)?;
     step("build.vouched");
     let records = snapshot.manifest().records;
@@ -122,7 +129,7 @@ fn try_build(
         Ok(state) => {
             let state = state.as_str();
             info!(
-                %dataset, version = version.0, records, duplicates_dropped, others_dropped, state,
+                %dataset, version = version.0, records, duplicates_dropped, others_dropped, erased_dropped, state,
                 peak_memory_bytes, reading_ms = took.reading, building_ms = took.building,
                 verifying_ms = took.verifying, "published"
             );
@@ -191,12 +198,15 @@ fn spec(pushes: &Pushes, push: &PushOf) -> Result<BuildSpec, NotBuilt> {
     let options = options(&entry.options)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let attempt = u64::try_from(now.as_nanos()).unwrap_or_default();
+    let served = store.live().get(dataset)?;
     Ok(BuildSpec {
         parts,
         options,
+        erased: served.erased().map(|erased| (**erased).clone()),
         compression: catalog.dataset(dataset)?.config.compression,
         out: store.layout().build(dataset, *version, attempt),
         sort_memory: pushes.settings.sort_memory,
+        sizes: pushes.settings.sizes,
         gives_way: pushes.settings.give_way,
     })
 }

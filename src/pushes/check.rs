@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use serde_json::{Value, json};
-use tidetable_storage::{DatasetName, Manifest, Store, Verdict, VerifiedSnapshot, Version};
+use tidetable_storage::{DatasetName, Profile, Store, Verdict, VerifiedSnapshot, Version};
 
 use super::guard;
 use crate::http::profile_json;
@@ -75,14 +75,20 @@ impl Checks {
             let label = catalog.entry(dataset, version).ok().and_then(|entry| entry.label.clone());
             (found.config.gates.check.clone()?, label, found.current)
         };
+        let served = store.live().get(dataset).ok();
         let current = current.and_then(|current| {
-            let served = store.live().get(dataset).ok()?;
-            let lease = served.version(current).ok()?;
-            Some(shown(current, lease.manifest()))
+            let lease = served.as_ref()?.version(current).ok()?;
+            Some(shown(current, lease.records(), lease.profile()))
         });
+        // It may have been built before a key was erased.
+        let (records, mut profile) =
+            (snapshot.manifest().records, snapshot.manifest().profile.clone());
+        if let (Some(profile), Some(served)) = (&mut profile, &served) {
+            profile.leave_out(served.erased().map(|erased| &**erased));
+        }
         let document = json!({
             "dataset": dataset, "version": version, "label": label,
-            "profile": shown(version, snapshot.manifest()), "current": current,
+            "profile": shown(version, records, profile), "current": current,
         });
         let began = Instant::now();
         let (program, address) = self.paths(&name);
@@ -106,8 +112,8 @@ impl Checks {
     }
 }
 
-fn shown(version: Version, manifest: &Manifest) -> Value {
-    profile_json(version, manifest).unwrap_or(Value::Null)
+fn shown(version: Version, records: u64, profile: Option<Profile>) -> Value {
+    profile_json(version, records, profile.as_ref()).unwrap_or(Value::Null)
 }
 
 /// Asks the service whose address is in the file; `Err`: why the version is refused.

@@ -16,6 +16,7 @@ use tidetable_storage::{
 };
 use tokio::sync::mpsc;
 
+use super::receiving::Receipt;
 use crate::http::blocking::{aside, blocking, ended};
 use crate::http::content_digest::{Digesting, Expected};
 use crate::http::error::{Answer, Fault, Problem};
@@ -42,7 +43,7 @@ pub(crate) enum Synced {
 }
 
 /// Receives a body as the part `name`: written, digested, compared with what the request
-/// announced, fsynced if `synced` says so, and only then there. `most` bounds its bytes.
+/// announced, fsynced if `synced` says so, and only then there. `_receipt` is its place until then.
 pub(crate) async fn receive_part(
     app: &AppState,
     (dataset, version): (DatasetName, Version),
@@ -50,6 +51,7 @@ pub(crate) async fn receive_part(
     body: Body,
     length: Option<u64>,
     (expected, synced): (Expected, Synced),
+    _receipt: Receipt,
 ) -> Answer<Received> {
     let most = app.config.max_push_bytes.0;
     let root = app.store.layout().root().to_owned();
@@ -66,7 +68,6 @@ pub(crate) async fn receive_part(
         })
         .await?
     };
-    let _permit = app.receiving.acquire().await.expect("it is never closed");
     let (to_digests, arriving) = mpsc::channel(CHUNKS);
     let digesting = aside(app, "digest", move || digest(arriving, expected.begin()))?;
     let (to_writer, arriving) = mpsc::channel(CHUNKS);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use tidetable_storage::{Compression, Digest};
+use tidetable_storage::{Compression, Digest, ErasedKeys};
 
 use super::Progress;
 use crate::ingest::RowOptions;
@@ -19,12 +19,32 @@ pub(super) struct BuildSpec {
     pub(super) options: RowOptions,
     /// How records are compressed.
     pub(super) compression: Compression,
+    /// The keys whose rows are left out, if any are. It goes no other way than the pipe that this
+    /// is written to.
+    pub(super) erased: Option<ErasedKeys>,
     /// Where to build: a directory that is not there yet.
     pub(super) out: PathBuf,
     /// Bytes of memory for sorting.
     pub(super) sort_memory: u64,
+    /// How long keys and values may be.
+    pub(super) sizes: Sizes,
     /// Whether it gets only what others leave of the processors.
     pub(super) gives_way: bool,
+}
+
+/// How long keys and values may be, in bytes.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Sizes {
+    pub(crate) key: usize,
+    pub(crate) value: usize,
+}
+
+#[cfg(test)]
+impl Sizes {
+    /// What can be stored at all.
+    pub(crate) const MOST: Self =
+        Self { key: tidetable_storage::MAX_KEY_BYTES, value: tidetable_storage::MAX_VALUE_BYTES };
 }
 
 /// One part to read.
@@ -62,6 +82,8 @@ pub(super) struct Built {
     pub(super) duplicates_dropped: u64,
     /// Rows left out because `on_duplicate` chose another, or beyond `limit`.
     pub(super) others_dropped: u64,
+    /// Rows left out because their keys are erased.
+    pub(super) erased_dropped: u64,
     /// The most memory that the process had resident, in bytes; 0 if the system does not
     /// say.
     pub(super) peak_memory_bytes: u64,

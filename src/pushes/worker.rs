@@ -95,8 +95,9 @@ fn build(spec: &BuildSpec) -> Result<Built, IngestError> {
             }
         }
     });
-    let (unpublished, gathered) = made.map_err(|e| check_parts(spec).err().unwrap_or(e))?;
+    let made = made.map_err(|e| check_parts(spec).err().unwrap_or(e))?;
     step("worker.made");
+    let (unpublished, gathered) = (made.snapshot, made.gathered);
     took.building = lap.end();
     teller.phase(Phase::Verifying, rows);
     let total_bytes = unpublished.manifest().verify_bytes();
@@ -109,6 +110,7 @@ fn build(spec: &BuildSpec) -> Result<Built, IngestError> {
         digest: *verified.digest(),
         duplicates_dropped: gathered.duplicates_dropped,
         others_dropped: gathered.others_dropped,
+        erased_dropped: made.erased_dropped,
         peak_memory_bytes: peak_memory().unwrap_or_default(),
         took,
     })

@@ -15,37 +15,52 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::shared::{Answering, Shared};
 
-/// The body of a request stopped arriving.
+/// How a request's body has to go on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct BodyStalled(Duration);
+pub(crate) struct Pace {
+    /// The longest silence.
+    pub(crate) silence: Duration,
+    /// Bytes a second, on average; 0 for any number.
+    pub(crate) rate: u64,
+}
+
+/// The body of a request stopped arriving, or came too slowly.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BodyStalled(Pace);
 
 impl BodyStalled {
     /// Nothing came for this long.
     #[cfg(test)]
-    pub(crate) fn after(limit: Duration) -> Self {
-        Self(limit)
+    pub(crate) fn after(silence: Duration) -> Self {
+        Self(Pace { silence, rate: 0 })
     }
 }
 
 impl fmt::Display for BodyStalled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "nothing of the body arrived for {:?}; send it again", self.0)
+        let Pace { silence, rate } = self.0;
+        write!(f, "nothing of the body arrived for {silence:?}")?;
+        if rate > 0 {
+            write!(f, ", or less than {rate} bytes a second (min_body_rate)")?;
+        }
+        write!(f, "; send it again")
     }
 }
 
 impl std::error::Error for BodyStalled {}
 
-/// A request's body that fails with [`BodyStalled`] when nothing of it comes for `limit`
-/// while somebody waits for it. Time that the server takes itself does not count.
-pub(super) fn bounded(body: Incoming, limit: Duration, shared: &Arc<Shared>) -> Body {
+/// A request's body that fails with [`BodyStalled`] when it does not keep its pace while
+/// somebody waits for it. Time that the server takes itself does not count.
+pub(super) fn bounded(body: Incoming, pace: Pace, shared: &Arc<Shared>) -> Body {
     if body.is_end_stream() {
         return Body::empty();
     }
     Body::new(Bounded {
         body,
-        limit,
+        pace,
         timer: None,
-        waiting: false,
+        waits_since: None,
+        credit: pace.silence,
         ended: false,
         shared: Arc::clone(shared),
     })
@@ -53,11 +68,28 @@ pub(super) fn bounded(body: Incoming, limit: Duration, shared: &Arc<Shared>) -> 
 
 struct Bounded {
     body: Incoming,
-    limit: Duration,
+    pace: Pace,
     timer: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
+    waits_since: Option<Instant>,
+    /// How long it may be waited for: waiting uses it up, and bytes bring it back.
+    credit: Duration,
     ended: bool,
     shared: Arc<Shared>,
+}
+
+impl Bounded {
+    fn came(&mut self, bytes: usize) {
+        if let Some(since) = self.waits_since.take() {
+            let gained = match self.pace.rate {
+                // An empty frame is no progress.
+                _ if bytes == 0 => Duration::ZERO,
+                0 => self.pace.silence,
+                rate => Duration::from_secs_f64(bytes as f64 / rate as f64),
+            };
+            let left = self.credit.saturating_sub(since.elapsed());
+            self.credit = left.saturating_add(gained).min(self.pace.silence);
+        }
+    }
 }
 
 impl HttpBody for Bounded {
@@ -70,16 +102,22 @@ impl HttpBody for Bounded {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
-            this.waiting = false;
+            let bytes = match &frame {
+                Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+                _ => 0,
+            };
+            this.came(bytes);
             this.ended = frame.is_none() || this.body.is_end_stream();
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(this.limit)));
-        if !std::mem::replace(&mut this.waiting, true) {
-            timer.as_mut().reset(Instant::now() + this.limit);
+        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(this.credit)));
+        if this.waits_since.is_none() {
+            let now = Instant::now();
+            this.waits_since = Some(now);
+            timer.as_mut().reset(now + this.credit);
         }
         ready!(timer.as_mut().poll(cx));
-        Poll::Ready(Some(Err(BodyStalled(this.limit).into())))
+        Poll::Ready(Some(Err(BodyStalled(this.pace).into())))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -10,10 +10,11 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use axum::http::Version;
+use axum::http::header::{CONNECTION, HeaderValue, TRANSFER_ENCODING};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -26,9 +27,14 @@ use tower::Service as _;
 
 use super::Limits;
 use super::body::{Counted, bounded};
+use super::load::{Late, Load};
 use super::plain::{Desk, Plain};
 use super::refusal::Refusing;
+use super::secure::{Secure, Stream};
 use super::shared::{Gone, Order, Phase, Shared, Working};
+use crate::http::error::{Fault, Problem};
+use crate::telemetry::{REQUEST_ID, RequestId};
+use crate::tls::Tls;
 
 /// What an HTTP/2 client says first.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -39,6 +45,8 @@ pub(super) struct Common {
     pub(super) limits: Arc<Limits>,
     /// `None`: hyper has all requests.
     pub(super) desk: Option<Desk>,
+    /// How far this worker is behind.
+    pub(super) load: Load,
 }
 
 /// Serves one connection to its end.
@@ -49,6 +57,36 @@ pub(super) async fn run(
     shared: Arc<Shared>,
 ) {
     let _gone = Gone(Arc::clone(&shared));
+    serve(stream, peer, &common, shared).await;
+}
+
+/// The same for a client that is to speak TLS. Its handshake and the head of its first request
+/// together have the time of a head.
+pub(super) async fn run_secure(
+    tls: Arc<Tls>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    common: Arc<Common>,
+    shared: Arc<Shared>,
+) {
+    let _gone = Gone(Arc::clone(&shared));
+    let accepted = tokio::select! {
+        biased;
+        // In a box: it is needed for a moment, and the connection stays.
+        accepted = Box::pin(Secure::accept(&tls, stream)) => accepted,
+        // Nobody has sent a request here yet.
+        _ = shared.ordered(Some(Order::Last)) => return,
+    };
+    match accepted {
+        Ok(stream) => serve(stream, peer, &common, shared).await,
+        Err(error) => {
+            tls.handshake_failed();
+            tracing::debug!(%peer, %error, "a TLS handshake failed");
+        }
+    }
+}
+
+async fn serve<S: Stream>(stream: S, peer: SocketAddr, common: &Arc<Common>, shared: Arc<Shared>) {
     let (stream, first) = match &common.desk {
         None => (stream, Vec::new()),
         Some(desk) => match Plain::new(stream, &shared).serve(desk).await {
@@ -58,10 +96,10 @@ pub(super) async fn run(
     };
     // In a box, since most connections never come here: without it each would hold the memory
     // that hyper needs.
-    Box::pin(with_hyper(Io { stream, first, shared }, peer, &common)).await;
+    Box::pin(with_hyper(Io { stream, first, shared }, peer, common)).await;
 }
 
-async fn with_hyper(mut io: Io, peer: SocketAddr, common: &Common) {
+async fn with_hyper<S: Stream>(mut io: Io<S>, peer: SocketAddr, common: &Arc<Common>) {
     let shared = Arc::clone(&io.shared);
     let speaks_http2 = tokio::select! {
         biased;
@@ -70,59 +108,85 @@ async fn with_hyper(mut io: Io, peer: SocketAddr, common: &Common) {
             Err(_) => return,
         },
         // Nobody has sent a request here yet.
-        _ = shared.ordered(false) => return,
+        _ = shared.ordered(Some(Order::Last)) => return,
     };
     let limits = &common.limits;
     let service = {
-        let (router, shared) = (common.router.clone(), Arc::clone(&shared));
-        let limit = limits.body;
-        service_fn(move |request| {
-            respond(request, router.clone(), peer, limit, Arc::clone(&shared))
-        })
+        let (common, shared) = (Arc::clone(common), Arc::clone(&shared));
+        service_fn(move |request| respond(request, Arc::clone(&common), peer, Arc::clone(&shared)))
     };
     let ended = if speaks_http2 {
         shared.speaks_http2();
-        drive(http2(limits).serve_connection(TokioIo::new(io), service), &shared).await
+        drive(http2(limits).serve_connection(TokioIo::new(io), service), &shared, None).await
     } else {
         let io = TokioIo::new(Refusing::new(io, &shared));
-        drive(http1(limits).serve_connection(io, service), &shared).await
+        // Of `Last` the answers tell, see below.
+        drive(http1(limits).serve_connection(io, service), &shared, Some(Order::Last)).await
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "a connection broke");
     }
 }
 
-/// Drives a connection, and passes the orders on.
-async fn drive<C: GracefulConnection>(connection: C, shared: &Shared) -> Result<(), C::Error> {
+/// Drives a connection, and passes those orders on that go further than `heard`.
+async fn drive<C: GracefulConnection>(
+    connection: C,
+    shared: &Shared,
+    mut heard: Option<Order>,
+) -> Result<(), C::Error> {
     let mut connection = std::pin::pin!(connection);
-    let mut draining = false;
     loop {
-        tokio::select! {
+        let order = tokio::select! {
             // First the connection: a request that has arrived is served.
             biased;
             ended = connection.as_mut() => return ended,
-            order = shared.ordered(draining) => match order {
-                Order::Drain => connection.as_mut().graceful_shutdown(),
-                Order::Close => return Ok(()),
-            },
+            order = shared.ordered(heard) => order,
+        };
+        if order == Order::Close {
+            return Ok(());
         }
-        draining = true;
+        connection.as_mut().graceful_shutdown();
+        heard = Some(Order::Drain);
     }
 }
 
 async fn respond(
     request: Request<Incoming>,
-    mut router: Router,
+    common: Arc<Common>,
     peer: SocketAddr,
-    body_limit: Duration,
     shared: Arc<Shared>,
 ) -> Result<Response<Counted>, Infallible> {
     let working = Working::begin(&shared);
-    let mut request = request.map(|body| bounded(body, body_limit, &shared));
-    request.extensions_mut().insert(ConnectInfo(peer));
-    let response = router.call(request).await?;
+    let is_http1 = request.version() < Version::HTTP_2;
+    let is_ambiguous = request.headers().contains_key(TRANSFER_ENCODING) && shared.is_ambiguous();
+    let mut request = request.map(|body| bounded(body, common.limits.pace(), &shared));
+    let mut response = if is_ambiguous {
+        drop(request);
+        ambiguous()
+    } else {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        if common.load.is_late() {
+            request.extensions_mut().insert(Late);
+        }
+        common.router.clone().call(request).await?
+    };
+    if is_http1 && (is_ambiguous || shared.is_ending()) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     let answering = working.answer();
     Ok(response.map(|body| Counted::new(body, answering)))
+}
+
+/// Whoever stands between may believe the other length, and take what follows for a request.
+fn ambiguous() -> Response<axum::body::Body> {
+    let text = "this request has both Content-Length and Transfer-Encoding: where its body ends \
+                could be understood in two ways; send one of them";
+    let id = RequestId::fresh();
+    let mut response = Problem::new(Fault::MalformedRequest, text).render(id.as_str());
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
 }
 
 fn http1(limits: &Limits) -> http1::Builder {
@@ -139,25 +203,28 @@ fn http1(limits: &Limits) -> http1::Builder {
 fn http2(limits: &Limits) -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
-        .max_concurrent_streams(100)
+        .max_concurrent_streams(u32::try_from(limits.http2_streams).unwrap_or(u32::MAX))
+        // What a client begins and gives up at once costs work all the same: a flood of it ends
+        // the connection.
+        .max_pending_accept_reset_streams(limits.http2_resets)
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20)
-        .keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(20))
+        .keep_alive_interval(limits.http2_keep_alive)
+        .keep_alive_timeout(limits.http2_keep_alive)
         .timer(TokioTimer::new());
     builder
 }
 
 /// The socket, noting what it does in [`Shared`].
-struct Io {
-    stream: TcpStream,
+struct Io<S> {
+    stream: S,
     /// What was read already, and is still to be given to the parser.
     first: Vec<u8>,
     shared: Arc<Shared>,
 }
 
-impl Io {
+impl<S: Stream> Io<S> {
     /// Reads until it is clear whether the client speaks HTTP/2. An error also if it hung
     /// up before that.
     async fn detect(&mut self) -> io::Result<bool> {
@@ -179,7 +246,7 @@ impl Io {
     }
 }
 
-impl AsyncRead for Io {
+impl<S: Stream> AsyncRead for Io<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -200,7 +267,7 @@ impl AsyncRead for Io {
     }
 }
 
-impl AsyncWrite for Io {
+impl<S: Stream> AsyncWrite for Io<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -226,7 +293,11 @@ impl AsyncWrite for Io {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if S::HOLDS_BACK {
+            self.shared.flushed(&flushed);
+        }
+        flushed
     }
 
     /// Ends sending. Where a body was refused, what still comes of it is thrown away for

@@ -9,22 +9,26 @@
 //!   connection and from the first byte of each later request;
 //! - a connection without a request, a body that does not go on, and an answer that is not
 //!   taken each have a time of their own;
-//! - connections are counted, in all and for each address.
+//! - connections are counted, in all and for each address;
+//! - with TLS ([`secure`]) the handshake counts as part of the first head.
 //!
 //! hyper's own timers are not used: they cost two timer registrations a request, and its
 //! header timeout would also end idle connections. Instead a connection counts its steps,
 //! and each worker looks over its connections a few times within the shortest limit; one
 //! that made no step for longer than its state allows is closed ([`connection`]).
 //!
-//! Stopping: [`Stop::drain`] ends accepting, closes idle connections, lets running requests
-//! end within a time and cuts off the rest; [`Stop::now`] cuts them off at once.
+//! Stopping: [`Stop::drain`] ends accepting, answers what runs and what still comes on open
+//! connections within a moment, closes those, lets running requests end within a time and cuts
+//! off the rest; [`Stop::now`] cuts them off at once.
 
 mod body;
 mod connection;
 mod fetches;
 mod listener;
+mod load;
 mod plain;
 mod refusal;
+mod secure;
 mod shared;
 mod stop;
 mod worker;
@@ -40,12 +44,20 @@ use axum::Router;
 
 use crate::config::ServeConfig;
 use crate::metrics::Metrics;
+use crate::tls::Tls;
 
 pub(crate) use body::BodyStalled;
+use body::Pace;
 pub(crate) use fetches::Fetch;
 pub(crate) use listener::Listening;
-pub(crate) use plain::{Shortcut, Taken};
+pub(crate) use load::Late;
+pub(crate) use plain::{Fetching, Shortcut, Taken};
 pub(crate) use stop::Stop;
+
+/// A client that sends now and then does so within this time, if it is going to before its
+/// connection would be closed for idleness anyway: one that is about to send believes that its
+/// connection is kept.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
 
 /// What is served.
 #[derive(Clone)]
@@ -54,6 +66,8 @@ pub(crate) struct Service {
     pub(crate) router: Router,
     /// Makes, for each worker, what answers the plainest requests before the router would.
     pub(crate) shortcut: Option<MakeShortcut>,
+    /// Who the server is, to clients that speak TLS; without it they speak without.
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 /// Makes the shortcut of a worker.
@@ -70,14 +84,28 @@ pub(crate) struct Limits {
     pub(crate) idle: Duration,
     /// Time in which a body, or the taking of an answer, must go on.
     pub(crate) body: Duration,
+    /// Bytes of a body a second, at least.
+    pub(crate) body_rate: u64,
     /// Time that running requests have after [`Stop::drain`].
     pub(crate) drain: Duration,
+    /// Time after [`Stop::drain`] in which an open connection may bring one more request.
+    pub(crate) last_request: Duration,
     /// Bytes of a request's head.
     pub(crate) header_bytes: usize,
     /// Open connections.
     pub(crate) connections: usize,
     /// Open connections from one address.
     pub(crate) connections_per_address: usize,
+    /// Requests that run at the same time on one HTTP/2 connection.
+    pub(crate) http2_streams: usize,
+    /// Requests of one HTTP/2 connection that were given up and still wait for their turn.
+    pub(crate) http2_resets: usize,
+    /// How often an HTTP/2 client is asked whether it is there, and how long it has to answer.
+    pub(crate) http2_keep_alive: Duration,
+    /// How late a worker may be before it refuses what takes long.
+    pub(crate) overload: Duration,
+    /// Reads that may wait for the disk at the same time.
+    pub(crate) cold_reads: usize,
 }
 
 impl From<&ServeConfig> for Limits {
@@ -87,15 +115,26 @@ impl From<&ServeConfig> for Limits {
             header: config.header_timeout.0,
             idle: config.idle_timeout.0,
             body: config.body_timeout.0,
+            body_rate: config.min_body_rate.0,
             drain: config.drain_timeout.0,
+            last_request: LAST_REQUEST,
             header_bytes: config.max_header_bytes.as_usize(),
             connections: config.max_connections.0,
             connections_per_address: config.max_connections_per_address.0,
+            http2_streams: config.http2_max_streams.0,
+            http2_resets: config.http2_max_resets.0,
+            http2_keep_alive: config.http2_keep_alive.0,
+            overload: config.overload_after.0,
+            cold_reads: config.max_cold_reads.0,
         }
     }
 }
 
 impl Limits {
+    fn pace(&self) -> Pace {
+        Pace { silence: self.body, rate: self.body_rate }
+    }
+
     /// How often a worker looks for connections that are over their time: often enough
     /// that none is more than about a quarter over the shortest.
     fn sweep_every(&self) -> Duration {

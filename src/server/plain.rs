@@ -18,11 +18,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::ReadBuf;
 use tokio::sync::oneshot;
 
 use super::fetches::{Fetch, Fetches};
+use super::secure::Stream;
 use super::shared::{Order, Phase, Shared, Working};
 
 /// Bytes taken from the kernel at once.
@@ -48,6 +48,16 @@ pub(crate) enum Taken {
     NotPlain,
 }
 
+/// What is done about a request whose answer lacks something.
+pub(crate) enum Fetching {
+    /// This gets it.
+    Begun(Box<dyn Fetch>),
+    /// Too much waits already: the first so many bytes were the request, and its refusal was added.
+    Refused(usize),
+    /// Not to be answered here after all: nothing was added.
+    NotPlain,
+}
+
 /// Answers the plainest requests. Each worker has one of its own.
 pub(crate) trait Shortcut: Send {
     /// Looks at the first request in `received`, and adds its whole answer to `answers`.
@@ -55,7 +65,7 @@ pub(crate) trait Shortcut: Send {
     fn answer(&mut self, received: &[u8], draining: bool, answers: &mut Vec<u8>) -> Taken;
 
     /// What gets from the disk what the answer to the first request in `received` lacks.
-    fn fetch(&mut self, received: &[u8]) -> Option<Box<dyn Fetch>>;
+    fn fetch(&mut self, received: &[u8], draining: bool, answers: &mut Vec<u8>) -> Fetching;
 }
 
 /// What a worker's connections use in turn.
@@ -76,8 +86,8 @@ impl Desk {
 }
 
 /// A connection on the short way.
-pub(super) struct Plain<'a> {
-    stream: TcpStream,
+pub(super) struct Plain<'a, S> {
+    stream: S,
     shared: &'a Arc<Shared>,
     /// Received, and not answered yet.
     unread: Vec<u8>,
@@ -103,8 +113,8 @@ enum Then {
     End,
 }
 
-impl<'a> Plain<'a> {
-    pub(super) fn new(stream: TcpStream, shared: &'a Arc<Shared>) -> Self {
+impl<'a, S: Stream> Plain<'a, S> {
+    pub(super) fn new(stream: S, shared: &'a Arc<Shared>) -> Self {
         Self {
             stream,
             shared,
@@ -119,7 +129,7 @@ impl<'a> Plain<'a> {
 
     /// Answers requests until the end of the connection (`None`), or until there is one to
     /// be answered in another way: the connection, and what came on it and was not answered.
-    pub(super) async fn serve(mut self, desk: &Desk) -> Option<(TcpStream, Vec<u8>)> {
+    pub(super) async fn serve(mut self, desk: &Desk) -> Option<(S, Vec<u8>)> {
         let handed_over = poll_fn(|cx| self.poll(cx, desk)).await;
         handed_over.then_some((self.stream, self.unread))
     }
@@ -129,7 +139,7 @@ impl<'a> Plain<'a> {
         if order == Some(Order::Close) {
             return Poll::Ready(false);
         }
-        let draining = order == Some(Order::Drain);
+        let draining = order.is_some();
         // Nobody waits for this lock: tasks of one thread use it, each within one poll.
         let mut tools = desk.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut answered = false;
@@ -155,7 +165,9 @@ impl<'a> Plain<'a> {
                     let mut buffer = ReadBuf::new(&mut tools.input);
                     match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
                         // What has arrived was answered. For half a head the long way waits.
-                        Poll::Pending if draining => return Poll::Ready(!self.unread.is_empty()),
+                        Poll::Pending if order == Some(Order::Drain) => {
+                            return Poll::Ready(!self.unread.is_empty());
+                        }
                         Poll::Pending => return Poll::Pending,
                         Poll::Ready(Err(_)) => return Poll::Ready(false),
                         Poll::Ready(Ok(())) => received = buffer.filled().len(),
@@ -193,14 +205,18 @@ impl<'a> Plain<'a> {
                     self.fetched = false;
                 }
                 Taken::Cold if self.fetched => break Then::HandOver,
-                Taken::Cold => {
-                    let Some(fetch) = shortcut.fetch(&bytes[taken..]) else {
-                        break Then::HandOver;
-                    };
-                    self.fetching = Some((fetches.begin(fetch), Working::begin(self.shared)));
-                    self.fetched = true;
-                    break Then::Answer;
-                }
+                Taken::Cold => match shortcut.fetch(&bytes[taken..], draining, output) {
+                    Fetching::Begun(fetch) => {
+                        self.fetching = Some((fetches.begin(fetch), Working::begin(self.shared)));
+                        self.fetched = true;
+                        break Then::Answer;
+                    }
+                    Fetching::Refused(length) => {
+                        taken += length;
+                        answers += 1;
+                    }
+                    Fetching::NotPlain => break Then::HandOver,
+                },
                 Taken::Partial => break Then::Read,
                 Taken::NotPlain => break Then::HandOver,
             }
@@ -232,6 +248,11 @@ impl<'a> Plain<'a> {
                 count => self.sent += count,
             }
         }
+        if S::HOLDS_BACK {
+            let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+            self.shared.flushed(&flushed);
+            ready!(flushed)?;
+        }
         let mut buffer = std::mem::take(&mut self.unsent);
         self.sent = 0;
         if (output.capacity()..=KEEP_AT_MOST).contains(&buffer.capacity()) {
@@ -258,4 +279,4 @@ fn guarded(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -78,6 +78,24 @@ impl<S: AsyncWrite + Unpin> Refusing<S> {
     }
 }
 
+/// Whether a head has both a `Content-Length` and a `Transfer-Encoding`: hyper goes by the
+/// latter, and hides the former from the request.
+fn is_ambiguous(head: &[u8]) -> bool {
+    let (mut length, mut encoding) = (false, false);
+    for line in head.split(|&byte| byte == b'\n') {
+        match line {
+            [] | [b'\r'] => break,
+            [b'c' | b'C' | b't' | b'T', ..] => {
+                let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
+                length |= name.eq_ignore_ascii_case(b"content-length");
+                encoding |= name.eq_ignore_ascii_case(b"transfer-encoding");
+            }
+            _ => (),
+        }
+    }
+    length && encoding
+}
+
 /// The status of a refusal that hyper wrote by itself: nothing of ours has no content type.
 fn status_of_refusal(bytes: &[u8]) -> Option<u16> {
     let rest = bytes.strip_prefix(b"HTTP/1.")?.get(2..)?;
@@ -169,6 +187,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Refusing<S> {
         let read = &buffer.filled()[before..];
         let room = MOST.saturating_sub(self.head.len());
         self.head.extend_from_slice(&read[..read.len().min(room)]);
+        self.shared.head_is_ambiguous(is_ambiguous(&self.head));
         Poll::Ready(Ok(()))
     }
 }
@@ -233,6 +252,19 @@ mod tests {
             b"",
         ] {
             assert_eq!(status_of_refusal(other), None, "{}", String::from_utf8_lossy(other));
+        }
+    }
+
+    #[test]
+    fn a_body_may_say_its_length_in_one_way_alone() {
+        let both = b"POST / HTTP/1.1\r\ncontent-LENGTH: 5\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert!(is_ambiguous(both));
+        for other in [
+            &b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTE: trailers\r\n\r\n"[..],
+            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nContent-Length: 5\r\n",
+            b"",
+        ] {
+            assert!(!is_ambiguous(other), "{}", String::from_utf8_lossy(other));
         }
     }
 

@@ -24,10 +24,13 @@ const LINGER: Duration = Duration::from_secs(2);
 /// What the sweep wants of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Order {
+    /// Answer what runs and what comes within a moment, and end after it: a client that is just
+    /// sending on a connection it believes to be kept must not find it closed.
+    Last = 1,
     /// End after what is running.
-    Drain = 1,
+    Drain = 2,
     /// End now.
-    Close = 2,
+    Close = 3,
 }
 
 /// Where a connection is when no request runs.
@@ -55,6 +58,8 @@ pub(super) struct Shared {
     blocked: AtomicBool,
     /// A request's body was not read to its end.
     unread: AtomicBool,
+    /// The head that was read last says its body's length in two ways.
+    ambiguous: AtomicBool,
     gone: AtomicBool,
     order: AtomicU8,
     task: AtomicWaker,
@@ -110,6 +115,15 @@ impl Shared {
         self.unread.load(Relaxed)
     }
 
+    /// Whether the head that was read last says its body's length in two ways.
+    pub(super) fn is_ambiguous(&self) -> bool {
+        self.ambiguous.load(Relaxed)
+    }
+
+    pub(super) fn head_is_ambiguous(&self, ambiguous: bool) {
+        self.ambiguous.store(ambiguous, Relaxed);
+    }
+
     /// The client speaks HTTP/2, whose requests have no place of their own in the bytes.
     pub(super) fn speaks_http2(&self) {
         self.http2.store(true, Relaxed);
@@ -129,14 +143,18 @@ impl Shared {
         self.phase.load(Relaxed) == phase as u8
     }
 
-    /// Waits for an order; after it was told to drain, only for the one to close.
-    pub(super) async fn ordered(&self, draining: bool) -> Order {
+    /// Waits for an order that goes further than the one that was `heard` last.
+    pub(super) async fn ordered(&self, heard: Option<Order>) -> Order {
         poll_fn(|cx| match self.latest_order(cx) {
-            Some(Order::Drain) if draining => Poll::Pending,
-            Some(order) => Poll::Ready(order),
-            None => Poll::Pending,
+            Some(order) if Some(order) > heard => Poll::Ready(order),
+            _ => Poll::Pending,
         })
         .await
+    }
+
+    /// Whether the connection is to end: then answers say so.
+    pub(super) fn is_ending(&self) -> bool {
+        self.order.load(Relaxed) > 0
     }
 
     /// The order that holds now; the next one wakes the task.
@@ -144,6 +162,7 @@ impl Shared {
         self.task.register(cx.waker());
         match self.order.load(Relaxed) {
             0 => None,
+            order if order == Order::Last as u8 => Some(Order::Last),
             order if order == Order::Drain as u8 => Some(Order::Drain),
             _ => Some(Order::Close),
         }
@@ -165,6 +184,15 @@ impl Shared {
         };
         if went_on {
             self.step();
+        }
+    }
+
+    /// The result of handing on what an encrypted stream has taken already.
+    pub(super) fn flushed<T>(&self, result: &Poll<io::Result<T>>) {
+        match result {
+            Poll::Pending => self.sent(&Poll::Pending),
+            Poll::Ready(Ok(_)) if self.blocked.load(Relaxed) => self.sent(&Poll::Ready(Ok(0))),
+            Poll::Ready(_) => (),
         }
     }
 }

@@ -48,6 +48,11 @@ impl Stop {
         });
     }
 
+    /// Waits until anyone has asked.
+    pub(crate) async fn asked(&self) {
+        self.reached(Stage::Draining).await;
+    }
+
     /// Waits until stopping has come at least this far.
     pub(super) async fn reached(&self, stage: Stage) {
         let mut stages = self.0.subscribe();

@@ -1,6 +1,6 @@
 //! The server against real sockets: what a client may do, and how long.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,10 +15,12 @@ use axum::routing::{get, post};
 use tokio::sync::watch;
 
 use super::{Ended, Limits, Listening, MakeShortcut, Service, Stop, serve};
+use crate::access::Access;
 use crate::http::edge::Edge;
 use crate::http::error::{Fault, Problem};
 use crate::http::extract::broken_body;
 use crate::metrics::Metrics;
+use crate::tls::Tls;
 
 pub(super) const LONG: Duration = Duration::from_secs(600);
 pub(super) const SHORT: Duration = Duration::from_millis(80);
@@ -31,10 +33,17 @@ pub(super) fn long_limits() -> Limits {
         header: LONG,
         idle: LONG,
         body: LONG,
+        body_rate: 0,
         drain: LONG,
+        last_request: SHORT,
         header_bytes: 32 * 1024,
         connections: 1000,
         connections_per_address: 1000,
+        http2_streams: 100,
+        http2_resets: 20,
+        http2_keep_alive: LONG,
+        overload: LONG,
+        cold_reads: 100,
     }
 }
 
@@ -54,6 +63,14 @@ fn start(limits: Limits) -> Running {
 }
 
 pub(super) fn start_with(limits: Limits, shortcut: Option<MakeShortcut>) -> Running {
+    start_as(limits, shortcut, None)
+}
+
+pub(super) fn start_as(
+    limits: Limits,
+    shortcut: Option<MakeShortcut>,
+    tls: Option<Arc<Tls>>,
+) -> Running {
     let (entered, hanging) = mpsc::channel();
     let gate = watch::Sender::new(false);
     let metrics = Arc::new(Metrics::new());
@@ -68,19 +85,20 @@ pub(super) fn start_with(limits: Limits, shortcut: Option<MakeShortcut>) -> Runn
             }
         }
     };
+    let access = Arc::new(Access::new(Arc::clone(&metrics)));
     let router = Router::new()
         .route("/", get(|| async { "fast" }))
         .route("/hang", get(hang))
         .route("/big", get(|| async { vec![b'x'; 64 << 20] }))
         .route("/take", post(take))
         .route("/refuse", post(|| async { Problem::new(Fault::PayloadTooLarge, "too long") }))
-        .layer(Edge::new(Arc::clone(&metrics), 8192));
+        .layer(Edge::new(Arc::clone(&metrics), access, 8192));
     let listening = Listening::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listening.address();
     let stop = Stop::new();
     let thread = {
         let (stop, metrics) = (stop.clone(), Arc::clone(&metrics));
-        let service = Service { router, shortcut };
+        let service = Service { router, shortcut, tls };
         std::thread::spawn(move || serve(listening, &service, &limits, &metrics, &stop).unwrap())
     };
     Running { address, stop, metrics, hanging, gate, thread }
@@ -108,6 +126,11 @@ impl Running {
         stream
     }
 
+    /// Whether nobody can connect any more.
+    pub(super) fn is_deaf(&self) -> bool {
+        TcpStream::connect(self.address).is_err()
+    }
+
     fn hang(&self) -> TcpStream {
         let stream = self.connect_and_send("GET /hang HTTP/1.1\r\nHost: x\r\n\r\n");
         self.hanging.recv_timeout(PATIENCE).unwrap();
@@ -124,7 +147,7 @@ impl Running {
 }
 
 /// Reads one answer: its head, and as much body as that announces.
-pub(super) fn answer(stream: &mut TcpStream) -> (String, Vec<u8>) {
+pub(super) fn answer(stream: &mut impl Read) -> (String, Vec<u8>) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -143,7 +166,7 @@ pub(super) fn answer(stream: &mut TcpStream) -> (String, Vec<u8>) {
 }
 
 /// Whether the server has closed this connection, waiting for it.
-pub(super) fn is_closed(stream: &mut TcpStream) -> bool {
+pub(super) fn is_closed(stream: &mut impl Read) -> bool {
     match stream.read(&mut [0]) {
         Ok(read) => read == 0,
         Err(error) => error.kind() == ErrorKind::ConnectionReset,
@@ -263,6 +286,37 @@ fn a_body_that_stalls_is_answered_with_408() {
 }
 
 #[test]
+fn a_body_that_trickles_is_answered_with_408_though_it_is_never_silent() {
+    let server = start(Limits { body: SHORT, body_rate: 1 << 30, ..long_limits() });
+    let mut stream = server
+        .connect_and_send("POST /take HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nhel");
+    stream.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+    let mut answer = Vec::new();
+    until("a trickling body is refused", || {
+        let _ = stream.write_all(b"x");
+        let _ = stream.read_to_end(&mut answer);
+        answer.ends_with(b"}")
+    });
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("min_body_rate"), "{answer}");
+}
+
+#[test]
+fn a_body_that_says_its_length_in_two_ways_is_refused_and_nothing_follows() {
+    let server = start(long_limits());
+    let both = "POST /take HTTP/1.1\r\nHost: x\r\nContent-Length: 30\r\n\
+                Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    let mut stream = server.connect_and_send(&(both.to_owned() + REQUEST));
+    let (head, body) = answer(&mut stream);
+    assert!(head.starts_with("http/1.1 400") && head.contains("connection: close"), "{head}");
+    assert!(String::from_utf8(body).unwrap().contains("malformed_request"));
+    assert!(is_closed(&mut stream), "what follows is not taken for a request");
+    let one = "POST /take HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n\
+               2\r\nhi\r\n0\r\n\r\n";
+    assert_eq!(answer(&mut server.connect_and_send(one)).1, b"2 bytes");
+}
+
+#[test]
 fn a_client_that_does_not_read_is_closed() {
     let server = start(Limits { body: SHORT, ..long_limits() });
     let mut stream = server.connect_and_send("GET /big HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -332,11 +386,29 @@ fn draining_lets_a_request_end_and_takes_no_new_ones() {
     server.stop.drain();
     assert!(server.stop.is_asked());
     assert!(is_closed(&mut idle));
-    until("nothing listens", || TcpStream::connect(server.address).is_err());
+    until("nothing listens", || server.is_deaf());
     server.gate.send_replace(true);
     let (head, body) = answer(&mut running);
     assert_eq!(body, b"released");
     assert!(head.contains("connection: close"), "{head}");
+    assert_eq!(server.ended(), Ended::Drained);
+}
+
+#[test]
+fn a_client_that_was_about_to_send_is_answered_and_told_that_it_was_the_last() {
+    let server = start(Limits { last_request: LONG, ..long_limits() });
+    let mut kept = server.connect_and_send(REQUEST);
+    answer(&mut kept);
+    let mut hanging = server.hang();
+    server.stop.drain();
+    until("nothing listens", || server.is_deaf());
+    kept.write_all(REQUEST.as_bytes()).unwrap();
+    let (head, body) = answer(&mut kept);
+    assert_eq!(body, b"fast");
+    assert!(head.contains("connection: close"), "{head}");
+    assert!(is_closed(&mut kept));
+    server.gate.send_replace(true);
+    assert!(answer(&mut hanging).0.contains("connection: close"));
     assert_eq!(server.ended(), Ended::Drained);
 }
 
@@ -382,7 +454,7 @@ fn connections_are_counted_in_all() {
 }
 
 /// `GET /` on stream 1 of an HTTP/2 connection, by hand.
-fn http2_request() -> Vec<u8> {
+pub(super) fn http2_request() -> Vec<u8> {
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     bytes.extend([0, 0, 0, 4, 0, 0, 0, 0, 0]); // SETTINGS, empty
     let head = [0x82, 0x86, 0x84, 0x41, 1, b'x']; // GET, http, /, authority x
@@ -392,7 +464,7 @@ fn http2_request() -> Vec<u8> {
 }
 
 /// The kind and payload of the next frame; `None` at the end.
-fn frame(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
+pub(super) fn frame(stream: &mut impl Read) -> Option<(u8, Vec<u8>)> {
     let mut head = [0; 9];
     stream.read_exact(&mut head).ok()?;
     let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];

@@ -13,16 +13,21 @@ use tokio_util::task::TaskTracker;
 use super::connection::{self, Common};
 use super::fetches::Fetches;
 use super::listener::Ticket;
+use super::load::{Load, PULSE};
 use super::plain::Desk;
 use super::shared::{Order, Shared};
 use super::stop::{Stage, Stop};
 use super::{Limits, Service};
 use crate::metrics::Metrics;
+use crate::tls::Tls;
 
 /// Connections looked at before other tasks get their turn: a sweep must not be felt.
 const SWEEP_AT_ONCE: usize = 256;
 /// How long blocking work that requests left behind may hold up the end of a thread.
 const BLOCKING_GRACE: Duration = Duration::from_secs(1);
+
+/// Threads that may wait for a disk beside those of reads, which so never hold up an operation.
+const OTHER_BLOCKING: usize = 512;
 
 /// A connection on its way to a worker.
 pub(super) struct Arrival {
@@ -50,6 +55,7 @@ impl Worker {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .thread_name(format!("blocking-{number}"))
+            .max_blocking_threads(limits.cold_reads.saturating_add(OTHER_BLOCKING))
             .build()?;
         let (arrivals, receiver) = mpsc::unbounded_channel();
         let desk = match &service.shortcut {
@@ -62,7 +68,9 @@ impl Worker {
                 router: service.router.clone(),
                 limits: Arc::clone(limits),
                 desk,
+                load: Load::new(limits.overload),
             }),
+            tls: service.tls.clone(),
             limits: Arc::clone(limits),
             metrics: Arc::clone(metrics),
             stop: stop.clone(),
@@ -105,6 +113,7 @@ pub(super) fn join(thread: JoinHandle<usize>) -> usize {
 struct Serving {
     arrivals: mpsc::UnboundedReceiver<Arrival>,
     common: Arc<Common>,
+    tls: Option<Arc<Tls>>,
     limits: Arc<Limits>,
     metrics: Arc<Metrics>,
     stop: Stop,
@@ -121,6 +130,7 @@ struct Watched {
 
 impl Serving {
     async fn run(mut self) -> usize {
+        let feeling = tokio::spawn(feel(Arc::clone(&self.common)));
         let mut sweeps = tokio::time::interval(self.limits.sweep_every());
         sweeps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -132,7 +142,9 @@ impl Serving {
                 _ = sweeps.tick() => self.sweep().await,
             }
         }
-        self.end(sweeps).await
+        let cut_off = self.end(sweeps).await;
+        feeling.abort();
+        cut_off
     }
 
     fn begin(&mut self, arrival: Arrival) {
@@ -147,11 +159,24 @@ impl Serving {
         let shared = Arc::<Shared>::default();
         let (steps, since) = (shared.steps(), Instant::now());
         self.connections.push(Watched { shared: Arc::clone(&shared), steps, since });
-        let serve = connection::run(stream, peer, Arc::clone(&self.common), shared);
-        self.tasks.spawn(async move {
-            serve.await;
-            drop(ticket);
-        });
+        let common = Arc::clone(&self.common);
+        match &self.tls {
+            None => {
+                let serve = connection::run(stream, peer, common, shared);
+                self.tasks.spawn(async move {
+                    serve.await;
+                    drop(ticket);
+                });
+            }
+            Some(tls) => {
+                let tls = Arc::clone(tls);
+                let serve = connection::run_secure(tls, stream, peer, common, shared);
+                self.tasks.spawn(async move {
+                    serve.await;
+                    drop(ticket);
+                });
+            }
+        }
     }
 
     /// Closes connections that made no step for longer than they may, and forgets those
@@ -179,16 +204,20 @@ impl Serving {
     /// Lets what runs end, within its time.
     async fn end(mut self, mut sweeps: tokio::time::Interval) -> usize {
         self.tasks.close();
-        for watched in &self.connections {
-            watched.shared.order(Order::Drain);
-        }
+        self.order(Order::Last);
         let tasks = self.tasks.clone();
         let stop = self.stop.clone();
         let limit = tokio::time::sleep(self.limits.drain);
-        tokio::pin!(limit);
+        let patience = tokio::time::sleep(self.limits.last_request.min(self.limits.drain / 2));
+        tokio::pin!(limit, patience);
+        let mut patient = true;
         loop {
             tokio::select! {
                 () = tasks.wait() => return 0,
+                () = &mut patience, if patient => {
+                    patient = false;
+                    self.order(Order::Drain);
+                }
                 () = &mut limit => break,
                 () = stop.reached(Stage::Now) => break,
                 _ = sweeps.tick() => self.sweep().await,
@@ -196,11 +225,23 @@ impl Serving {
         }
         let busy = |watched: &&Watched| watched.shared.is_busy() && !watched.shared.is_gone();
         let cut_off = self.connections.iter().filter(busy).count();
-        for watched in &self.connections {
-            watched.shared.order(Order::Close);
-        }
+        self.order(Order::Close);
         tasks.wait().await;
         cut_off
+    }
+
+    fn order(&self, order: Order) {
+        self.connections.iter().for_each(|watched| watched.shared.order(order));
+    }
+}
+
+/// The pulse of this worker, for ever.
+async fn feel(common: Arc<Common>) {
+    let mut pulse = tokio::time::interval(PULSE);
+    pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        pulse.tick().await;
+        common.load.felt();
     }
 }
 

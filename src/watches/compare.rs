@@ -47,6 +47,10 @@ impl Job {
                 break;
             }
             let Ok(key) = Key::new(key) else { continue };
+            // That neither has it says nothing of the new one.
+            if self.new.is_erased(key.as_bytes()) {
+                continue;
+            }
             let look_up = |version: &Lease| version.get_unnoticed(key, &mut value);
             let found = [&self.before, &self.new].map(look_up);
             // Damage is for the error rate to show.

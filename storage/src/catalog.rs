@@ -3,7 +3,8 @@
 //! It reads no clock and no disk, so the fold of the journal always gives the same state,
 //! and it can be checked without either. `plan.rs` says which event a request leads to, or
 //! why it may not happen; [`Catalog::apply`] is the only thing that changes the state, and
-//! it cannot fail. `canary.rs` does both for canaries; `retention.rs` says what may be given up.
+//! it cannot fail. `canary.rs`, `tokens.rs` and `erasures.rs` do both for canaries, tokens and erased
+//! keys; `retention.rs` says what may be given up.
 //!
 //! Invariants kept here:
 //! - a number is given once: `next_version` only grows, also across the deletion of its
@@ -13,22 +14,28 @@
 //! - what a rollback would go to is never due for deletion (invariant 8).
 
 mod canary;
+mod erasures;
 mod freshness;
 mod plan;
 mod retention;
+mod tokens;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 pub use canary::{Canary, CanaryStart, Promotion};
+pub use erasures::{Erasure, Erasures, Holder};
 pub use plan::{Activation, Admission, Expect, Parked, Rollback};
 pub use retention::Keep;
+pub use tokens::Tokens;
 
 use crate::config::DatasetConfig;
 use crate::error::{Code, Error, Result};
 use crate::event::{Cause, Event, Millis, SealedPart, Stats, Verdict};
 use crate::gates;
+use crate::layout::Layout;
 use crate::names::{DatasetName, Version};
 
 /// How many events of a dataset its history shows.
@@ -44,8 +51,14 @@ const DELETED_SHOWN: usize = 100;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Catalog {
     datasets: BTreeMap<DatasetName, Dataset>,
+    /// Who may ask for something.
+    #[serde(default)]
+    tokens: Tokens,
     /// The sequence number of the last event applied.
     seq: u64,
+    /// Keys that no version gives.
+    #[serde(default, skip_serializing_if = "Erasures::is_empty")]
+    erasures: Erasures,
 }
 
 /// One dataset.
@@ -186,6 +199,9 @@ pub struct Entry {
     pub left_at: Option<Millis>,
     /// BLAKE3 of its manifest, once it is published.
     pub manifest: Option<[u8; 32]>,
+    /// How often its files were replaced, to leave out erased keys.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub generation: u32,
     /// What is in it, once it is published.
     pub stats: Option<Stats>,
     /// What the gates said last.
@@ -324,6 +340,8 @@ impl Catalog {
     /// state, so there is nothing to refuse here.
     pub(crate) fn apply(&mut self, seq: u64, cause: &Cause, event: &Event) {
         self.seq = seq;
+        self.apply_to_tokens(cause, event);
+        self.take_erasures(seq, cause, event);
         // To each of several datasets that swapped together it is a swap like any other.
         if let Event::ActivatedTogether(together) = event {
             for one in &together.activations {
@@ -335,8 +353,8 @@ impl Catalog {
             }
             return;
         }
-        for name in event.datasets() {
-            self.apply_to(name, seq, cause, event);
+        for name in self.told_of(event) {
+            self.apply_to(&name, seq, cause, event);
         }
     }
 
@@ -486,6 +504,16 @@ impl Dataset {
                 }
             }
             Event::ActivatedTogether(_) => unreachable!("Catalog::apply takes it apart"),
+            Event::TokenCreated(_) | Event::TokenRevoked(_) => unreachable!("of no dataset"),
+            // Which keys are erased is known apart from datasets.
+            Event::Erased(_) | Event::EraseLifted(_) => {}
+            Event::VersionRewritten(e) => {
+                if let Some(entry) = self.versions.get_mut(&e.version) {
+                    entry.manifest = Some(e.manifest);
+                    entry.stats = Some(e.stats.clone());
+                    entry.generation = e.generation;
+                }
+            }
             Event::Sealed(_)
             | Event::Failed(_)
             | Event::Published(_)
@@ -578,6 +606,9 @@ impl Dataset {
             Event::Published(e) if !gates::all_passed(&e.gates) => Some(gates::refusal(&e.gates)),
             Event::Rejected(e) => Some(gates::refusal(&e.gates)),
             Event::CanaryStarted(e) => Some(canary::told(e, cause)),
+            Event::Erased(_) | Event::EraseLifted(_) | Event::VersionRewritten(_) => {
+                Some(erasures::told(cause, event))
+            }
             _ => cause.reason.clone(),
         };
         let line = Happened {
@@ -635,6 +666,11 @@ impl Dataset {
 }
 
 impl Entry {
+    /// Where its files are, once it is published.
+    pub fn place(&self, layout: &Layout, dataset: &DatasetName, version: Version) -> PathBuf {
+        layout.generation(dataset, version, self.generation)
+    }
+
     fn admitted(cause: &Cause, e: &crate::event::Admitted) -> Self {
         Self {
             state: State::Receiving,
@@ -649,6 +685,7 @@ impl Entry {
             activated_at: None,
             left_at: None,
             manifest: None,
+            generation: 0,
             stats: None,
             gates: Vec::new(),
             gated_against: None,
@@ -719,6 +756,11 @@ impl Hold {
     fn by(cause: &Cause) -> Self {
         Self { at: cause.at, actor: cause.actor.clone(), reason: cause.reason.clone() }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 #[cfg(test)]

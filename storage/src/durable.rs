@@ -9,8 +9,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "the one module that may sync and rename")]
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -84,6 +85,13 @@ pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Gives the file at `from` the second name `to`, and syncs the directory of that.
+pub(crate) fn link(from: &Path, to: &Path) -> Result<()> {
+    fs::hard_link(from, to)
+        .map_err(|e| Error::io(&format!("link {} to this", name_of(from)), to, e))?;
+    sync_parent(to)
+}
+
 /// Makes the directory `path` and those above it, and syncs each parent in which it made
 /// one. A directory that is there already is fine.
 pub(crate) fn create_dir_all(path: &Path) -> Result<()> {
@@ -121,11 +129,28 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// The same; the file stays open, to be written on at its end.
 pub(crate) fn write_new_open(path: &Path, bytes: &[u8]) -> Result<File> {
+    write_as(path, bytes, 0o666)
+}
+
+/// The same, of what nobody but the owner may read.
+pub(crate) fn write_new_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_as(path, bytes, 0o600).map(drop)
+}
+
+fn write_as(path: &Path, bytes: &[u8], mode: u32) -> Result<File> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(UNFINISHED);
     let beside = Path::new(&beside);
+    // What a crash has left there would keep its mode.
+    let _ = fs::remove_file(beside);
     let written = (|| {
-        let mut file = File::create(beside).map_err(|e| Error::io("make the file", beside, e))?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .open(beside)
+            .map_err(|e| Error::io("make the file", beside, e))?;
         file.write_all(bytes).map_err(|e| Error::io("write the file", beside, e))?;
         step("file.written");
         sync_file(&file, beside)?;

@@ -69,6 +69,8 @@ codes! {
     NoCanary = "no_canary" => NotFound,
     /// The dataset never had, or does not have yet, a readable version of that number.
     VersionNotFound = "version_not_found" => NotFound,
+    /// No token of that id.
+    TokenNotFound = "token_not_found" => NotFound,
     /// That version was deleted; its number is never used again.
     VersionDeleted = "version_deleted" => Gone,
     /// A dataset name, version number, key or part name outside its pattern or size.
@@ -103,8 +105,14 @@ codes! {
     NothingToRollBackTo = "nothing_to_roll_back_to" => Conflict,
     /// The version is being served, also as a canary, or is the one a rollback would go to.
     VersionInUse = "version_in_use" => Conflict,
+    /// None of the keys is erased there.
+    NotErased = "not_erased" => Conflict,
     /// The dataset is not held.
     NotHeld = "not_held" => Conflict,
+    /// The token was revoked before; nothing was changed.
+    AlreadyRevoked = "already_revoked" => Conflict,
+    /// There are as many tokens as there may be.
+    TooManyTokens = "too_many_tokens" => Conflict,
     /// Parts that a commit named have not arrived.
     PartsMissing = "parts_missing" => Conflict,
     /// The request that first used this idempotency key still runs.
@@ -123,8 +131,12 @@ codes! {
     OutcomeUnknown = "outcome_unknown" => Unavailable,
     /// Another process holds the data directory.
     DirectoryInUse = "directory_in_use" => Conflict,
+    /// Everybody on the machine may write into the data directory.
+    DirectoryUnsafe = "directory_unsafe" => Conflict,
     /// Written by a newer Tidetable than this one.
     UnknownFormat = "unknown_format" => Corrupt,
+    /// The file by which erased keys are known is lost; nothing is served without it.
+    ErasureKeyLost = "erasure_key_lost" => Corrupt,
     /// The operating system refused an operation on a file.
     IoFailed = "io_failed" => Io,
     /// Records were added out of order: a fault in this program.

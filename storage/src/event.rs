@@ -7,7 +7,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::erased::Scope;
 use crate::names::{DatasetName, Version};
+use crate::token::TokenId;
 
 /// Milliseconds since 1970-01-01T00:00:00Z, by the wall clock: for people and for
 /// retention. What is served never depends on it; order comes from the journal.
@@ -70,6 +72,16 @@ pub(crate) enum Event {
     CanaryStarted(CanaryStarted),
     /// It is not any more. (One that was promoted is activated.)
     CanaryEnded(OfDataset),
+    /// Somebody may ask for something.
+    TokenCreated(TokenCreated),
+    /// They may not any more.
+    TokenRevoked(TokenRevoked),
+    /// Keys are given no more, by no version of any age.
+    Erased(Erased),
+    /// They may be given again, by versions that have them.
+    EraseLifted(EraseLifted),
+    /// The files of a version were replaced by others, which have no erased keys.
+    VersionRewritten(VersionRewritten),
 }
 
 /// See [`Event::Created`] and [`Event::Configured`].
@@ -260,8 +272,72 @@ pub(crate) struct Deleted {
     pub version: Version,
 }
 
+/// See [`Event::TokenCreated`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TokenCreated {
+    /// Which token.
+    pub id: TokenId,
+    /// Who acts with it.
+    pub name: String,
+    /// BLAKE3 of its secret.
+    pub hash: [u8; 32],
+    /// What it may be used for, as JSON.
+    pub grants: String,
+    /// Until when it is good; `None`: until it is revoked.
+    pub expires_at: Option<Millis>,
+}
+
+/// See [`Event::TokenRevoked`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TokenRevoked {
+    /// Which token.
+    pub id: TokenId,
+}
+
+/// See [`Event::Erased`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Erased {
+    /// Where, each once.
+    pub scopes: Vec<Scope>,
+    /// The name of the secret that the digests were made with.
+    pub secret: [u8; 8],
+    /// The keyed digests of the keys.
+    pub keys: Vec<[u8; 32]>,
+    /// Versions that were looked into and have none of the keys.
+    pub not_in: Vec<(DatasetName, Version)>,
+}
+
+/// See [`Event::EraseLifted`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct EraseLifted {
+    /// Where, each once.
+    pub scopes: Vec<Scope>,
+    /// The keyed digests of the keys.
+    pub keys: Vec<[u8; 32]>,
+}
+
+/// See [`Event::VersionRewritten`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct VersionRewritten {
+    /// Which dataset.
+    pub dataset: DatasetName,
+    /// Which version.
+    pub version: Version,
+    /// How often it was rewritten by now: which of its directories it is.
+    pub generation: u32,
+    /// BLAKE3 of its manifest from here on.
+    pub manifest: [u8; 32],
+    /// What is in it from here on.
+    pub stats: Stats,
+    /// Records that were left out; if none, the files are those before.
+    pub removed: u64,
+    /// The event up to which erased keys were left out.
+    pub erased_to: u64,
+}
+
 impl Event {
-    /// The datasets it happened to.
+    /// The datasets it happened to. What is erased everywhere names none: see
+    /// `Catalog::told_of`.
     pub(crate) fn datasets(&self) -> impl Iterator<Item = &DatasetName> {
         let one = match self {
             Self::Created(e) | Self::Configured(e) => Some(&e.dataset),
@@ -274,9 +350,26 @@ impl Event {
             Self::Held(e) | Self::Released(e) | Self::CanaryEnded(e) => Some(&e.dataset),
             Self::Deleted(e) => Some(&e.dataset),
             Self::CanaryStarted(e) => Some(&e.dataset),
-            Self::Activated(_) | Self::ActivatedTogether(_) => None,
+            Self::VersionRewritten(e) => Some(&e.dataset),
+            Self::Activated(_)
+            | Self::ActivatedTogether(_)
+            | Self::TokenCreated(_)
+            | Self::TokenRevoked(_)
+            | Self::Erased(_)
+            | Self::EraseLifted(_) => None,
         };
-        one.into_iter().chain(self.activations().iter().map(|activated| &activated.dataset))
+        let swapped = self.activations().iter().map(|activated| &activated.dataset);
+        let erased = self.scopes().into_iter().flatten().filter_map(|scope| scope.dataset());
+        one.into_iter().chain(swapped).chain(erased)
+    }
+
+    /// Where it has changed which keys are erased, if it has.
+    pub(crate) fn scopes(&self) -> Option<&[Scope]> {
+        match self {
+            Self::Erased(e) => Some(&e.scopes),
+            Self::EraseLifted(e) => Some(&e.scopes),
+            _ => None,
+        }
     }
 
     /// The swaps it made: none, one, or several at one instant.
@@ -299,13 +392,18 @@ impl Event {
             Self::Activated(e) => Some(e.to),
             Self::Deleted(e) => Some(e.version),
             Self::CanaryStarted(e) => Some(e.version),
-            Self::Created(_)
+            Self::VersionRewritten(e) => Some(e.version),
+            Self::Erased(_)
+            | Self::EraseLifted(_)
+            | Self::Created(_)
             | Self::Configured(_)
             | Self::DatasetDeleted(_)
             | Self::ActivatedTogether(_)
             | Self::Held(_)
             | Self::Released(_)
-            | Self::CanaryEnded(_) => None,
+            | Self::CanaryEnded(_)
+            | Self::TokenCreated(_)
+            | Self::TokenRevoked(_) => None,
         }
     }
 
@@ -327,6 +425,11 @@ impl Event {
             Self::Deleted(_) => "deleted",
             Self::CanaryStarted(_) => "canary_started",
             Self::CanaryEnded(_) => "canary_ended",
+            Self::TokenCreated(_) => "token_created",
+            Self::TokenRevoked(_) => "token_revoked",
+            Self::Erased(_) => "erased",
+            Self::EraseLifted(_) => "erase_lifted",
+            Self::VersionRewritten(_) => "version_rewritten",
         }
     }
 }

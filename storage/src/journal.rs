@@ -10,8 +10,13 @@
 //!   whole sectors is taken for a torn append and cut. Anything else that does not fit its checksum stops the start: a
 //!   journal that lost an activation would serve the wrong version and say nothing.
 //!
+//! - what a checkpoint folds is kept (see `folded.rs`): no change is lost for the audit;
+//! - each event is chained to all before it, so that an event that was taken away or changed
+//!   gives all later ones another chain.
+//!
 //! A file is `TIDEJRNL`, a format number (u32), then records (see `record.rs`).
 
+mod folded;
 mod record;
 mod salvage;
 
@@ -22,9 +27,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FallocateFlags;
 
+pub(crate) use folded::folded_files;
 pub(crate) use record::Record;
 pub(crate) use salvage::Salvaged;
 
+use crate::digest::Digest;
 use crate::durable;
 use crate::error::{Code, Error, Result};
 use crate::layout;
@@ -52,6 +59,10 @@ pub(crate) struct Journal {
     end: u64,
     reserved: u64,
     seq: u64,
+    /// The last event that the checkpoint at the head of the file stands for; 0 without one.
+    folded: u64,
+    /// Of the last event.
+    chain: Digest,
     /// Set when it is not known what is on the disk.
     suspect: bool,
     /// A record that was acknowledged and is not written yet.
@@ -66,6 +77,12 @@ pub struct JournalReport {
     pub records: u64,
     /// The sequence number of the last of them.
     pub last_seq: u64,
+    /// The last event that the checkpoint at its head stands for; 0 without one.
+    pub folded_seq: u64,
+    /// What the chain of events was before the first event that it holds.
+    pub chain_before: Digest,
+    /// The chain of the last record: see [`crate::audit`].
+    pub chain: Digest,
     /// Where the sound part ends, in bytes.
     pub sound_bytes: u64,
     /// The size of the file in bytes.
@@ -83,6 +100,14 @@ pub enum JournalFault {
     Damaged(String),
 }
 
+impl JournalReport {
+    /// Whether no event before those that it holds was ever chained: the first file there is, or
+    /// one whose checkpoint was made by a Tidetable that kept no chain and nothing it folded.
+    pub(crate) fn is_beginning(&self) -> bool {
+        self.chain_before == start_of_chain(self.folded_seq)
+    }
+}
+
 impl Journal {
     /// Opens the journal at `path`, or makes an empty one, and gives every record to
     /// `each` in order. A torn tail is cut, and said in the answer (bytes cut).
@@ -96,7 +121,7 @@ impl Journal {
             durable::write_new(path, &head)?;
             step("start.journal_made");
         }
-        let report = scan(path, &mut each)?;
+        let report = scan(path, &mut |seq, record, _| each(seq, record))?;
         let mut cut = None;
         match &report.fault {
             None => {}
@@ -118,14 +143,14 @@ impl Journal {
         durable::sync_parent(path)?;
         step("start.journal_synced");
         file.seek(SeekFrom::Start(end)).map_err(|e| Error::io("seek in the journal", path, e))?;
-        let seq = report.last_seq;
-        let path = path.to_owned();
         let mut journal = Self {
             file,
-            path,
+            path: path.to_owned(),
             end,
             reserved: end,
-            seq,
+            seq: report.last_seq,
+            folded: report.folded_seq,
+            chain: report.chain,
             suspect: false,
             #[cfg(feature = "faults")]
             owed: Vec::new(),
@@ -161,20 +186,24 @@ impl Journal {
         step("journal.synced");
         self.end += bytes.len() as u64;
         self.seq = seq;
+        self.chain = link(&self.chain, seq, &bytes[HEAD..bytes.len() - TAIL]);
         self.reserve();
         Ok(seq)
     }
 
-    /// Replaces all records by one that says the same. [`Code::OutcomeUnknown`] as for
-    /// [`Journal::append`]; after any other error the journal is as it was.
+    /// Replaces all records by one that says the same; they themselves are kept for the audit.
+    /// [`Code::OutcomeUnknown`] as for [`Journal::append`]; after any other error the journal
+    /// is as it was.
     pub(crate) fn checkpoint(&mut self, catalog_json: String) -> Result<()> {
         self.check()?;
         step("checkpoint.begun");
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend_from_slice(&FORMAT.to_le_bytes());
-        bytes.extend_from_slice(&Record::Checkpoint(catalog_json).frame(self.seq));
         #[cfg(feature = "faults")]
         self.owed.clear();
+        folded::keep(&self.path, self.folded, self.seq)?;
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend_from_slice(&FORMAT.to_le_bytes());
+        let checkpoint = Record::Checkpoint { catalog: catalog_json, chain: Some(self.chain) };
+        bytes.extend_from_slice(&checkpoint.frame(self.seq));
         // The checkpoint has the number of the last event in it, and the next record
         // follows on: a reader sees no gap.
         let file = match durable::write_new_open(&self.path, &bytes) {
@@ -190,13 +219,22 @@ impl Journal {
             }
         };
         step("checkpoint.placed");
+        // What was kept is not appended to any more: its reserve goes back. Only space is lost
+        // if it does not.
+        let _ = self.file.set_len(self.end);
         // The very file that was written, at its end: nothing is left that could fail.
         self.file = file;
+        self.folded = self.seq;
         self.end = bytes.len() as u64;
         self.reserved = self.end;
         self.reserve();
         step("checkpoint.done");
         Ok(())
+    }
+
+    /// The number of the last event, and the chain of all up to it.
+    pub(crate) fn head(&self) -> (u64, Digest) {
+        (self.seq, self.chain)
     }
 
     /// The size of the file, in bytes.
@@ -278,13 +316,21 @@ impl Journal {
 /// Reads a journal without changing it: how far it is sound, and what is wrong behind
 /// that. Fails only if it cannot be read at all, or is no journal.
 pub fn journal_check(path: &Path) -> Result<JournalReport> {
-    scan(path, &mut |_, _| Ok(()))
+    scan(path, &mut |_, _, _| Ok(()))
 }
 
 /// Reads a journal without changing it, and gives every record of its sound part to `each`.
 pub(crate) fn read(
     path: &Path,
     mut each: impl FnMut(u64, Record) -> Result<()>,
+) -> Result<JournalReport> {
+    scan(path, &mut |seq, record, _| each(seq, record))
+}
+
+/// The same, and what the chain is at each record.
+pub(crate) fn read_chained(
+    path: &Path,
+    mut each: impl FnMut(u64, Record, &Digest) -> Result<()>,
 ) -> Result<JournalReport> {
     scan(path, &mut each)
 }
@@ -362,12 +408,17 @@ fn damaged(path: &Path, report: &JournalReport, what: &str) -> Error {
     .at(path)
 }
 
-fn scan(path: &Path, each: &mut dyn FnMut(u64, Record) -> Result<()>) -> Result<JournalReport> {
+type Each<'a> = dyn FnMut(u64, Record, &Digest) -> Result<()> + 'a;
+
+fn scan(path: &Path, each: &mut Each<'_>) -> Result<JournalReport> {
     let bytes = read_whole(path)?;
     check_magic(path, &bytes)?;
     let mut report = JournalReport {
         records: 0,
         last_seq: 0,
+        folded_seq: 0,
+        chain_before: start_of_chain(0),
+        chain: start_of_chain(0),
         sound_bytes: START,
         file_bytes: bytes.len() as u64,
         fault: None,
@@ -376,7 +427,14 @@ fn scan(path: &Path, each: &mut dyn FnMut(u64, Record) -> Result<()>) -> Result<
     while !rest.is_empty() {
         match next(rest, report.records, report.last_seq) {
             Ok((used, seq, record)) => {
-                each(seq, record)?;
+                if let Record::Checkpoint { chain, .. } = &record {
+                    report.folded_seq = seq;
+                    report.chain = chain.unwrap_or_else(|| start_of_chain(seq));
+                    report.chain_before = report.chain;
+                } else {
+                    report.chain = link(&report.chain, seq, &rest[HEAD..used - TAIL]);
+                }
+                each(seq, record, &report.chain)?;
                 rest = &rest[used..];
                 report.records += 1;
                 report.last_seq = seq;
@@ -390,6 +448,16 @@ fn scan(path: &Path, each: &mut dyn FnMut(u64, Record) -> Result<()>) -> Result<
         }
     }
     Ok(report)
+}
+
+/// The chain of an event: BLAKE3 of the chain of the event before it, its number and its body.
+fn link(before: &Digest, seq: u64, body: &[u8]) -> Digest {
+    Digest::of(&[&before.as_bytes()[..], &seq.to_le_bytes(), body].concat())
+}
+
+/// The chain before the first event, or behind a checkpoint of a Tidetable that kept no chain.
+fn start_of_chain(seq: u64) -> Digest {
+    Digest::of(format!("tidetable: the chain of events after {seq}").as_bytes())
 }
 
 /// The first record of `rest`: the bytes it takes, its number, and what it says.
@@ -418,7 +486,7 @@ fn next(
     };
     // A checkpoint at the head of the file carries the number of the last event in it.
     let follows = match record {
-        Record::Checkpoint(_) => records == 0,
+        Record::Checkpoint { .. } => records == 0,
         Record::Event(..) => seq == last_seq + 1,
     };
     if !follows {

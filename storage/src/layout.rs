@@ -5,6 +5,9 @@
 //!   LOCK                               one process per data directory (flock)
 //!   journal                            what happened, and so what is served
 //!   watches                            what watches of new versions have seen so far; may be lost
+//!   audit/
+//!     changes-<first event>.journal    journals that checkpoints have folded, as they were
+//!     log-<first line>.jsonl           what was refused and denied
 //!   staging/<dataset>.<version>/       parts and builds in progress of one push
 //!     parts/                           what was received
 //!     build-<n>/                       one attempt to build; sorted runs beneath it
@@ -39,6 +42,9 @@ const DB_TMP: &str = "db.tmp";
 pub(crate) const PARTS: &str = "parts";
 const KEPT: &str = "journal.before-cut-";
 const CUT: &str = "cut-";
+const AUDIT: &str = "audit";
+const FOLDED: (&str, &str) = ("changes-", ".journal");
+const LOG: (&str, &str) = ("log-", ".jsonl");
 
 /// The paths of one data directory.
 #[derive(Clone, Debug)]
@@ -68,6 +74,16 @@ impl Layout {
 
     pub(crate) fn watches(&self) -> PathBuf {
         self.root.join("watches")
+    }
+
+    /// What is kept for the audit alone.
+    pub(crate) fn audit(&self) -> PathBuf {
+        self.root.join(AUDIT)
+    }
+
+    /// What erased keys are known by.
+    pub(crate) fn erasure_key(&self) -> PathBuf {
+        self.root.join("erasure-key")
     }
 
     pub(crate) fn staging(&self) -> PathBuf {
@@ -106,10 +122,34 @@ impl Layout {
         self.datasets().join(dataset.as_str())
     }
 
-    /// A published version.
+    /// A version as it was published.
     pub fn version(&self, dataset: &DatasetName, version: Version) -> PathBuf {
-        self.dataset(dataset).join(version.to_string())
+        self.generation(dataset, version, 0)
     }
+
+    /// A version as it was rewritten for the `generation`-th time, to leave out erased keys.
+    pub fn generation(&self, dataset: &DatasetName, version: Version, generation: u32) -> PathBuf {
+        let name = match generation {
+            0 => version.to_string(),
+            n => format!("{version}.{n}"),
+        };
+        self.dataset(dataset).join(name)
+    }
+}
+
+/// Which version, and how often rewritten, a directory of a dataset is.
+pub fn version_of(name: &str) -> Option<(Version, u32)> {
+    let (version, generation) = match name.split_once('.') {
+        None => (name, 0),
+        Some((version, n)) => (version, n.parse().ok().filter(|n| *n > 0)?),
+    };
+    let version = Version::parse(version).ok()?;
+    // Of several ways to write a number one is ours.
+    let is_ours = match generation {
+        0 => name == version.to_string(),
+        n => name == format!("{version}.{n}"),
+    };
+    is_ours.then_some((version, generation))
 }
 
 /// The name under which a journal of so many bytes is kept when it is cut; the first try,
@@ -125,6 +165,40 @@ pub(crate) fn kept_journal(bytes: usize, attempt: u32) -> String {
 pub(crate) fn is_kept_journal(name: &str) -> bool {
     let rest = name.strip_prefix(KEPT);
     rest.is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit() || b == b'-'))
+}
+
+/// [`Layout::audit`] of the directory of that journal.
+pub(crate) fn audit_beside(journal: &Path) -> PathBuf {
+    journal.with_file_name(AUDIT)
+}
+
+/// The name of a folded journal whose first event is that one; the first try, or a later one if
+/// another has that name.
+pub(crate) fn folded_journal(first: u64, attempt: u32) -> String {
+    let (before, after) = FOLDED;
+    match attempt {
+        0 | 1 => format!("{before}{first:020}{after}"),
+        n => format!("{before}{first:020}-{n}{after}"),
+    }
+}
+
+/// What [`folded_journal`] made that name of.
+pub(crate) fn folded_of(name: &str) -> Option<(u64, u32)> {
+    let number = name.strip_prefix(FOLDED.0)?.strip_suffix(FOLDED.1)?;
+    let (first, attempt) = number.split_once('-').unwrap_or((number, "1"));
+    let found = (first.parse().ok()?, attempt.parse().ok()?);
+    (folded_journal(found.0, found.1) == name).then_some(found)
+}
+
+/// The name of the file of the audit log that begins with that line.
+pub(crate) fn audit_log(first: u64) -> String {
+    format!("{}{first:020}{}", LOG.0, LOG.1)
+}
+
+/// What [`audit_log`] made that name of.
+pub(crate) fn audit_log_of(name: &str) -> Option<u64> {
+    let first = name.strip_prefix(LOG.0)?.strip_suffix(LOG.1)?.parse().ok()?;
+    (audit_log(first) == name).then_some(first)
 }
 
 /// Whether a directory of that name is where a repair sets things aside.
@@ -201,6 +275,19 @@ mod tests {
             assert!(is_kept_journal(&good), "{good}");
         }
         assert!(!is_kept_journal("journal.before-cut-9.tmp") && !is_kept_journal("journal"));
+        for made in [(1, 1), (u64::MAX, 7)] {
+            assert_eq!(folded_of(&folded_journal(made.0, made.1)), Some(made));
+        }
+        assert_eq!(audit_log_of(&audit_log(17)), Some(17));
+        for bad in ["changes-1.journal", "log-.jsonl", "changes-00000000000000000001.journal.tmp"] {
+            assert!(folded_of(bad).is_none() && audit_log_of(bad).is_none(), "{bad}");
+        }
+        assert_eq!(version_of("41"), Some((Version(41), 0)));
+        assert_eq!(version_of("41.2"), Some((Version(41), 2)));
+        for bad in ["", "0", "41.", "41.0", "41.01", "041", ".1", "41.1.1", "41.-1", "41.+1", "x.1"]
+        {
+            assert_eq!(version_of(bad), None, "{bad}");
+        }
         assert!(is_cut("cut-12") && !is_cut("cut-") && !is_cut("cut-x") && !is_cut("datasets"));
     }
 }

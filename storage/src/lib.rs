@@ -37,12 +37,16 @@ mod versions;
 // The pointer.
 mod event;
 
+mod token;
+
 mod config;
 mod gates;
 
 mod catalog;
 
 mod journal;
+
+mod audit;
 
 mod store;
 
@@ -51,6 +55,9 @@ mod assignment;
 mod live;
 
 mod snapshot;
+
+mod erased;
+mod view;
 
 mod diff;
 mod overlap;
@@ -76,6 +83,7 @@ mod layout;
 mod lock;
 mod memory;
 pub mod planted;
+mod private;
 mod regular;
 mod rocks;
 mod space;
@@ -88,24 +96,31 @@ mod error;
 mod testing;
 
 pub use assignment::Assignment;
+pub use audit::{
+    AuditHead, AuditLog, AuditReport, Change, ChangeFilter, LogLimits, Moves, is_unsafe, line_of,
+    newest_changes, newest_log_lines, verify_audit,
+};
 pub use background::give_way;
 pub use builder::{BuildOptions, Builder};
 pub use catalog::{
-    Activation, Admission, Canary, CanaryStart, Catalog, Dataset, Entry, Expect, Happened, Held,
-    Hold, Keep, Moved, Outcome, Parked, Promotion, Rollback, State, Swap,
+    Activation, Admission, Canary, CanaryStart, Catalog, Dataset, Entry, Erasure, Erasures, Expect,
+    Happened, Held, Hold, Holder, Keep, Moved, Outcome, Parked, Promotion, Rollback, State, Swap,
+    Tokens,
 };
 pub use config::{DatasetConfig, WatchLimits, WatchMode};
 pub use diff::{Compared, Differences, differences};
 pub use digest::Digest;
+pub use erased::{ErasedKeys, Scope};
 pub use error::{Code, Error, Kind, Result};
 pub use event::{Cause, Failed, Idempotency, Millis, SealedPart, Stats, Verdict};
 pub use gates::{Gates, Range, SampleLookup};
 pub use journal::{JournalFault, JournalReport, journal_check};
-pub use layout::{Layout, MANIFEST};
-pub use live::{Datasets, Lease, Live, Opened, Served, ServedCanary, dataset_not_found};
+pub use layout::{Layout, MANIFEST, version_of};
+pub use live::{Datasets, Lease, Live, Served, ServedCanary, dataset_not_found};
 pub use manifest::{Compression, DictionaryFile, Manifest, SstFile};
 pub use names::{DatasetName, Key, MAX_KEY_BYTES, MAX_VALUE_BYTES, Version};
 pub use parts::{Part, PartReader, PartSums, PartWriter, WrittenPart, sha256_of};
+pub use private::{is_readable_by_others, make_files_private};
 pub use profile::{FieldProfile, JsonType, Numbers, Profile, SampleRecord, Sizes};
 pub use record_list::{Record, RecordList};
 pub use rocks::BlockCache;
@@ -116,7 +131,10 @@ pub use space::{RESERVE_BYTES, free_bytes, require_space};
 pub use step::VARIABLES as FAULT_VARIABLES;
 pub use step::{inherited as inherited_by_builders, step};
 pub use store::{
-    CanaryChange, Listener, NotTogether, Recovered, Recovery, Release, Repair, SelfActivation,
-    Standing, Store, StoreOptions, Swept, now, read_catalog, repair, repair_plan,
+    CanaryChange, Erasing, Lifting, Listener, NotTogether, Recovered, Recovery, Release, Repair,
+    RewriteStep, Rewritten, SelfActivation, Standing, Store, StoreOptions, Swept, now,
+    read_catalog, repair, repair_plan,
 };
+pub use token::{NewToken, Token, TokenId, check_token_name};
 pub use verify::{UnpublishedSnapshot, VerifiedSnapshot, verify_snapshot};
+pub use view::View;

@@ -18,14 +18,16 @@ use arc_swap::ArcSwap;
 
 use crate::assignment::Assignment;
 use crate::digest::Digest;
+use crate::erased::ErasedKeys;
 use crate::error::{Code, Error, Kind, Result};
-use crate::manifest::Manifest;
 use crate::names::{DatasetName, Version};
 use crate::planted::{self, Bug};
+use crate::profile::Profile;
 use crate::reaper::Task;
 use crate::rocks::BlockCache;
 use crate::snapshot::Snapshot;
 use crate::verify::read_expected;
+use crate::view::View;
 
 /// All datasets as they stand at one instant.
 pub type Datasets = HashMap<DatasetName, Arc<Served>>;
@@ -102,6 +104,8 @@ pub struct Served {
     pub(crate) current: Option<Arc<Slot>>,
     pub(crate) canary: Option<Arc<ServedCanary>>,
     pub(crate) kept: BTreeMap<Version, Arc<Slot>>,
+    /// The keys that none of them gives, if there are any.
+    pub(crate) erased: Option<Arc<ErasedKeys>>,
     /// The numbers of pushes that run or have failed: given, and nothing to read.
     pub(crate) unpublished: BTreeSet<Version>,
     /// The first version number that was not given when this was made.
@@ -126,14 +130,13 @@ impl Served {
             let text = format!("no version of {} was activated yet", self.name);
             Error::new(Code::NoCurrentVersion, text)
         })?;
-        slot.lease()
+        self.leased(slot)
     }
 
     /// The current snapshot, if it is open and its files fit. It lives as long as what this
     /// was taken from.
-    pub fn current_if_open(&self) -> Option<&Snapshot> {
-        let opened = self.current.as_ref()?.opened.get()?;
-        opened.as_ref().ok().map(|lease| &***lease)
+    pub fn current_if_open(&self) -> Option<View<'_>> {
+        self.view_if_open(self.current.as_ref()?)
     }
 
     /// What a share of the units is served instead of the current version, if anything.
@@ -141,25 +144,52 @@ impl Served {
         self.canary.as_deref()
     }
 
+    /// The canary's snapshot, if there is one that is open and whose files fit.
+    pub fn canary_if_open(&self) -> Option<View<'_>> {
+        self.view_if_open(&self.canary.as_ref()?.slot)
+    }
+
     /// The snapshot of a kept version, as fast as the current one once it is open. The
     /// first read of a version after a start opens its files, which blocks for some
     /// milliseconds.
     pub fn version(&self, version: Version) -> Result<Lease> {
-        self.slot(version)?.lease()
+        self.leased(self.slot(version)?)
     }
 
-    /// What a kept version says of itself. Opens none of its data: to look at an old version is
-    /// not to drive what is served out of memory.
+    /// What a kept version holds, in outline: how many records, and its profile if it has one. Opens
+    /// none of its data: to look at an old version is not to drive what is served out of memory.
     ///
     /// # Errors
     /// [`Code::VersionUnusable`] if its manifest is not what was published, and those of
     /// [`Served::version`] if there is no such version.
-    pub fn manifest(&self, version: Version) -> Result<Manifest> {
+    pub fn profile(&self, version: Version) -> Result<(u64, Option<Profile>)> {
         let slot = self.slot(version)?;
-        match slot.if_open() {
-            Some(Ok(lease)) => Ok(lease.manifest().clone()),
-            _ => read_expected(&slot.dir, &slot.digest),
+        if let Some(view) = self.view_if_open(slot) {
+            return Ok((view.records(), view.profile()));
         }
+        let mut manifest = read_expected(&slot.dir, &slot.digest)?;
+        let profile = manifest.profile.as_mut();
+        profile.into_iter().for_each(|profile| profile.leave_out(self.erased.as_deref()));
+        Ok((manifest.records, manifest.profile))
+    }
+
+    /// Whether `key` is erased: then no version gives it.
+    pub fn is_erased(&self, key: &[u8]) -> bool {
+        self.erased.as_ref().is_some_and(|erased| erased.has(key))
+    }
+
+    /// The keys that are erased, if there are any.
+    pub fn erased(&self) -> Option<&Arc<ErasedKeys>> {
+        self.erased.as_ref()
+    }
+
+    fn leased(&self, slot: &Slot) -> Result<Lease> {
+        Ok(Lease { opened: slot.open_or_wait()?, erased: self.erased.clone() })
+    }
+
+    fn view_if_open<'a>(&'a self, slot: &'a Slot) -> Option<View<'a>> {
+        let opened = slot.opened.get()?.as_ref().ok()?;
+        Some(View::new(opened, self.erased.as_deref()))
     }
 
     fn slot(&self, version: Version) -> Result<&Arc<Slot>> {
@@ -226,23 +256,36 @@ impl ServedCanary {
         self.assignment.takes(unit)
     }
 
-    /// Its snapshot, if it is open and its files fit. It lives as long as what this was taken
-    /// from.
-    pub fn if_open(&self) -> Option<&Snapshot> {
-        self.slot.opened.get()?.as_ref().ok().map(|lease| &***lease)
-    }
-
     pub(crate) fn slot(&self) -> &Arc<Slot> {
         &self.slot
     }
 }
 
-/// A snapshot in use. Reads go through it by [`Deref`]; it keeps the files open.
-pub type Lease = Arc<Opened>;
+/// A snapshot in use, without the keys that are erased; it keeps the files open.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    opened: Arc<Opened>,
+    erased: Option<Arc<ErasedKeys>>,
+}
+
+impl Lease {
+    /// The snapshot as readers see it.
+    pub fn view(&self) -> View<'_> {
+        View::new(&self.opened, self.erased.as_deref())
+    }
+
+    /// Notes what of it is in memory now: see [`Snapshot::look`].
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::look`].
+    pub fn look(&self) -> Result<()> {
+        self.opened.look()
+    }
+}
 
 /// An opened snapshot with a way to the reaper.
 #[derive(Debug)]
-pub struct Opened {
+pub(crate) struct Opened {
     /// `None` only while it is being dropped.
     snapshot: Option<Snapshot>,
     dir: PathBuf,
@@ -274,12 +317,12 @@ pub(crate) struct Slot {
     pub(crate) version: Version,
     as_of: Option<Arc<str>>,
     dir: PathBuf,
-    digest: Digest,
+    pub(crate) digest: Digest,
     opener: Arc<Opener>,
     /// Held by whoever opens it.
     opening: Mutex<()>,
     given_up: AtomicBool,
-    opened: OnceLock<std::result::Result<Lease, Unusable>>,
+    opened: OnceLock<std::result::Result<Arc<Opened>, Unusable>>,
 }
 
 /// What every slot opens snapshots with.
@@ -330,7 +373,7 @@ impl Slot {
     }
 
     /// The snapshot, opened and warmed if it was not yet.
-    pub(crate) fn lease(&self) -> Result<Lease> {
+    pub(crate) fn open_or_wait(&self) -> Result<Arc<Opened>> {
         if let Some(opened) = self.opened.get() {
             return opened.as_ref().map(Arc::clone).map_err(Unusable::to_error);
         }
@@ -344,7 +387,7 @@ impl Slot {
     }
 
     /// What came of opening it, if that was tried.
-    pub(crate) fn if_open(&self) -> Option<std::result::Result<&Lease, &Unusable>> {
+    pub(crate) fn if_open(&self) -> Option<std::result::Result<&Arc<Opened>, &Unusable>> {
         self.opened.get().map(|opened| opened.as_ref())
     }
 
@@ -375,7 +418,7 @@ impl Slot {
     }
 
     /// One opens it, the others wait for that one.
-    fn open_alone(&self) -> Result<Lease> {
+    fn open_alone(&self) -> Result<Arc<Opened>> {
         // A panic while opening leaves nothing half done: the slot is as it was.
         let _alone = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(opened) = self.opened.get() {
@@ -385,7 +428,7 @@ impl Slot {
             let text = format!("version {} was deleted", self.version);
             return Err(Error::new(Code::VersionDeleted, text));
         }
-        match self.open() {
+        match self.open_and_warm() {
             Ok(snapshot) => {
                 self.opener.open.fetch_add(1, Ordering::Relaxed);
                 let lease = Arc::new(Opened {
@@ -408,7 +451,15 @@ impl Slot {
         }
     }
 
-    fn open(&self) -> Result<Snapshot> {
+    /// What is in its place, opened for somebody who reads it whole and apart from its readers:
+    /// nothing is warmed, and nothing is kept.
+    pub(crate) fn open_aside(&self) -> Result<Snapshot> {
+        // Whoever opens it first may have to make `db/`.
+        let _alone = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        Snapshot::open(&self.dir, self.version, &self.digest, &self.opener.cache)
+    }
+
+    fn open_and_warm(&self) -> Result<Snapshot> {
         let snapshot = Snapshot::open(&self.dir, self.version, &self.digest, &self.opener.cache)?;
         match snapshot.warm() {
             // A damaged block costs its own keys, each of which answers an error; the others

@@ -7,7 +7,7 @@
 
 use crate::error::Result;
 use crate::names::Key;
-use crate::snapshot::Snapshot;
+use crate::view::View;
 
 /// Records that are drawn of each version.
 const DRAWN: usize = 10_000;
@@ -28,11 +28,11 @@ pub(crate) struct Overlap {
 }
 
 impl Overlap {
-    /// Compares a version with one before it.
+    /// Compares a version with one before it, without the keys that are erased.
     ///
     /// # Errors
-    /// Those of [`Snapshot::get`], of either.
-    pub(crate) fn of(earlier: &Snapshot, later: &Snapshot) -> Result<Self> {
+    /// Those of [`View::get`], of either.
+    pub(crate) fn of(earlier: View<'_>, later: View<'_>) -> Result<Self> {
         let (mut overlap, mut other) = (Self::default(), Vec::new());
         earlier.sample(DRAWN, &mut |key, value| {
             overlap.from_earlier += 1;
@@ -62,7 +62,12 @@ mod tests {
     use super::*;
     use crate::names::Version;
     use crate::rocks::BlockCache;
+    use crate::snapshot::Snapshot;
     use crate::testing;
+
+    fn all(snapshot: &Snapshot) -> View<'_> {
+        View::new(snapshot, None)
+    }
 
     fn snapshot(dir: &std::path::Path, keys: std::ops::Range<usize>, value: &str) -> Snapshot {
         let records = keys.map(|n| (format!("key:{n:06}"), format!("{{\"n\":{n},{value}}}")));
@@ -77,11 +82,11 @@ mod tests {
         let b = snapshot(&dir.path().join("b"), 250..1100, "\"v\":1");
         let c = snapshot(&dir.path().join("c"), 250..1100, "\"v\":2");
         let counts = |overlap: Overlap| (overlap.removed, overlap.changed, overlap.added);
-        let found = Overlap::of(&a, &b).unwrap();
+        let found = Overlap::of(all(&a), all(&b)).unwrap();
         assert_eq!(counts(found), (250, 0, 100));
         assert!(found.is_exact(1000, 850) && !found.is_exact(1000, 851));
-        assert_eq!(counts(Overlap::of(&a, &c).unwrap()), (250, 750, 100));
-        assert_eq!(counts(Overlap::of(&a, &a).unwrap()), (0, 0, 0));
+        assert_eq!(counts(Overlap::of(all(&a), all(&c)).unwrap()), (250, 750, 100));
+        assert_eq!(counts(Overlap::of(all(&a), all(&a)).unwrap()), (0, 0, 0));
     }
 
     #[test]
@@ -89,7 +94,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let a = snapshot(&dir.path().join("a"), 0..40_000, "\"v\":1");
         let b = snapshot(&dir.path().join("b"), 10_000..50_000, "\"v\":1");
-        let found = Overlap::of(&a, &b).unwrap();
+        let found = Overlap::of(all(&a), all(&b)).unwrap();
         assert_eq!((found.from_earlier, found.from_later, found.changed), (10_000, 10_000, 0));
         for share in [found.removed, found.added] {
             assert!((2300..2700).contains(&share), "{share}");

@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::erased::ErasedKeys;
+
 pub(crate) use sample::Sampler;
 
 /// What is in a version, in outline.
@@ -135,6 +137,13 @@ pub struct SampleRecord {
 }
 
 impl Profile {
+    /// Leaves out the samples whose keys are erased.
+    pub fn leave_out(&mut self, erased: Option<&ErasedKeys>) {
+        if let Some(erased) = erased {
+            self.samples.retain(|sample| !erased.has(&sample.key));
+        }
+    }
+
     /// How many of the objects have the field with a value that is not null.
     pub(crate) fn filled(&self, field: &str) -> u64 {
         self.fields.get(field).map_or(0, FieldProfile::filled)

@@ -168,7 +168,7 @@ impl Reader {
             }
             _ => iterator.seek(prefix),
         }
-        StoredScan { iterator, path: &self.path, started: false }
+        StoredScan { iterator, path: &self.path, started: false, is_at_next: false }
     }
 
     /// Every record, in key order, in large reads and past the cache.
@@ -179,7 +179,7 @@ impl Reader {
         options.set_readahead_size(READ_THROUGH_BYTES);
         let mut iterator = self.db.raw_iterator_opt(options);
         iterator.seek_to_first();
-        StoredScan { iterator, path: &self.path, started: false }
+        StoredScan { iterator, path: &self.path, started: false, is_at_next: false }
     }
 
     /// The tables that lookups are answered from, in key order.
@@ -207,6 +207,8 @@ pub(crate) struct StoredScan<'a> {
     iterator: DBRawIterator<'a>,
     path: &'a Path,
     started: bool,
+    /// The iterator stands at the record that is given next.
+    is_at_next: bool,
 }
 
 impl StoredScan<'_> {
@@ -216,15 +218,30 @@ impl StoredScan<'_> {
     /// [`Code::DataCorrupt`] if the block it lies in is damaged, [`Code::IoFailed`] if it
     /// cannot be read; the scan does not go on after that.
     pub(crate) fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
-        if self.started {
-            self.iterator.next();
-        }
-        self.started = true;
+        self.begin_next();
+        self.is_at_next = false;
         if !self.iterator.valid() {
             let status = self.iterator.status();
             return status.map(|()| None).map_err(|e| damaged("read on", self.path, e));
         }
         Ok(self.iterator.item())
+    }
+
+    /// Passes the next records over whose keys are such; [`StoredScan::next`] gives the first
+    /// that is not.
+    pub(crate) fn pass_over(&mut self, mut is_such: impl FnMut(&[u8]) -> bool) {
+        self.begin_next();
+        while self.iterator.key().is_some_and(&mut is_such) {
+            self.iterator.next();
+        }
+    }
+
+    /// Goes to the next record, unless that was done.
+    fn begin_next(&mut self) {
+        if self.started && !self.is_at_next {
+            self.iterator.next();
+        }
+        (self.started, self.is_at_next) = (true, true);
     }
 }
 

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use crate::assembly;
 use crate::digest::Digest;
+use crate::erased::ErasedKeys;
 use crate::error::{Code, Error, Result};
 use crate::layout;
 use crate::manifest::Manifest;
@@ -169,7 +170,7 @@ impl Snapshot {
     /// None today: damage shows at the record it lies before, in [`Scan::next`].
     pub fn scan(&self, prefix: &[u8], after: Option<&[u8]>) -> Result<Scan<'_>> {
         let stored = self.reader.scan(prefix, after);
-        Ok(Scan { stored, snapshot: self, value: Vec::new() })
+        Ok(Scan::of(stored, self))
     }
 }
 
@@ -188,9 +189,17 @@ impl Snapshot {
         self.records.sample(most, each)
     }
 
+    /// Gives `each` all keys, in order, in large reads and past the cache of scans, as long as it
+    /// wants more.
+    pub(crate) fn walk_keys(&self, mut each: impl FnMut(&[u8]) -> bool) -> Result<()> {
+        let mut stored = self.reader.read_through();
+        while stored.next()?.is_some_and(|(key, _)| each(key)) {}
+        Ok(())
+    }
+
     /// All records, in key order, in large reads and past the cache of scans.
     pub(crate) fn walk(&self) -> Scan<'_> {
-        Scan { stored: self.reader.read_through(), snapshot: self, value: Vec::new() }
+        Scan::of(self.reader.read_through(), self)
     }
 }
 
@@ -199,9 +208,19 @@ pub struct Scan<'a> {
     stored: StoredScan<'a>,
     snapshot: &'a Snapshot,
     value: Vec<u8>,
+    erased: Option<&'a ErasedKeys>,
 }
 
-impl Scan<'_> {
+impl<'a> Scan<'a> {
+    fn of(stored: StoredScan<'a>, snapshot: &'a Snapshot) -> Self {
+        Self { stored, snapshot, value: Vec::new(), erased: None }
+    }
+
+    /// The same, passing these keys over.
+    pub(crate) fn without(self, erased: Option<&'a ErasedKeys>) -> Self {
+        Self { erased, ..self }
+    }
+
     /// The next record (key, value), or `None` at the end. It lives until the next call.
     ///
     /// # Errors
@@ -209,6 +228,9 @@ impl Scan<'_> {
     /// if it cannot be read; the scan does not go on after that.
     #[expect(clippy::should_implement_trait, reason = "the record borrows from the scan")]
     pub fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        if let Some(erased) = self.erased {
+            self.stored.pass_over(|key| erased.has(key));
+        }
         let Some((key, stored)) = self.stored.next()? else { return Ok(None) };
         self.value.clear();
         let decoded =

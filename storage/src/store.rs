@@ -3,7 +3,8 @@
 //! `store/push.rs` is the push path's half (admit, seal, publish, fail), `store/pointer.rs`
 //! the swap (activate, roll back, hold, release), `store/together.rs` that of several datasets
 //! at one instant, `store/canary.rs` a second version beside the current one, `store/recovery.rs`
-//! what a start does with what a crash left, `store/sweep.rs` retention. Reads go by
+//! what a start does with what a crash left, `store/sweep.rs` retention, `store/erase.rs` which keys
+//! are given no more, `store/rewrite.rs` how their bytes leave the disk. Reads go by
 //! [`Store::live`] alone and touch nothing else of this.
 //!
 //! There is one lock, [`Writer`], around "check again, append the record, apply it, swap":
@@ -11,39 +12,46 @@
 //! nothing can fail after the record (invariants 2 and 3).
 
 mod canary;
+mod erase;
 mod examine;
 mod listener;
 mod pointer;
 mod push;
 mod recovery;
 mod repair;
+mod rewrite;
 mod sweep;
 mod together;
+mod tokens;
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use canary::CanaryChange;
+pub use erase::{Erasing, Lifting};
 pub use listener::Listener;
 pub use pointer::Release;
 pub use push::SelfActivation;
 pub use recovery::{Recovered, Recovery};
 pub use repair::{Repair, Standing, read_catalog, repair, repair_plan};
+pub use rewrite::{RewriteStep, Rewritten};
 pub use sweep::Swept;
 pub use together::NotTogether;
 
 use crate::catalog::{Catalog, Keep};
 use crate::config::DatasetConfig;
+use crate::digest::Digest;
 use crate::durable;
+use crate::erased::Secret;
 use crate::error::{Error, Result};
 use crate::event::{Cause, Event, Millis};
 use crate::journal::{Journal, Record};
 use crate::layout::Layout;
-use crate::live::{Live, Opener};
+use crate::live::{Live, Opener, Slot};
 use crate::names::DatasetName;
 use crate::reaper::Reaper;
 use crate::step::step;
@@ -95,6 +103,12 @@ pub struct Store {
     arriving: Mutex<()>,
     /// One publication at a time; see [`Store::publish`].
     publishing: Mutex<()>,
+    /// What digests of erased keys are made with; set by whoever holds `writer`.
+    secret: OnceLock<Secret>,
+    /// One version is rewritten at a time. Taken before `writer`.
+    rewriting: Mutex<()>,
+    /// The slot of a version that is being rewritten, open already, for the map to take.
+    standing_by: Mutex<Option<(DatasetName, Arc<Slot>)>>,
     opener: Arc<Opener>,
     reaper: Reaper,
     /// Held as long as the store is open; the lock goes with the file.
@@ -140,6 +154,12 @@ impl Store {
     /// for nobody.
     pub fn journal_state(&self) -> (u64, bool) {
         (self.journal_bytes.load(Ordering::Relaxed), self.journal_suspect.load(Ordering::Relaxed))
+    }
+
+    /// The number of the last change and the chain of all changes, for the audit. Waits for a
+    /// change that is under way.
+    pub fn changes_head(&self) -> (u64, Digest) {
+        self.writer().journal.head()
     }
 
     /// Snapshots that are open: those of versions that were read since the start and are kept,
@@ -219,10 +239,11 @@ impl Store {
         let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
         catalog.apply(seq, &cause, &event);
         step("commit.applied");
-        self.show(&catalog, &event);
+        let names = catalog.told_of(&event);
+        self.show(&catalog, &names);
         step("commit.shown");
         if let Some(listener) = &self.options.listener {
-            event.datasets().for_each(|name| listener.tell(&catalog, name, seq));
+            names.iter().for_each(|name| listener.tell(&catalog, name, seq));
         }
         Ok(seq)
     }

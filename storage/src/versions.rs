@@ -39,7 +39,18 @@ impl Versions {
         dataset: &DatasetName,
         version: Version,
     ) -> Result<PathBuf> {
-        let place = self.layout.version(dataset, version);
+        self.put(snapshot, dataset, version, 0)
+    }
+
+    /// The same, in the place of a version that is rewritten for the `generation`-th time.
+    pub(crate) fn put(
+        &self,
+        snapshot: &VerifiedSnapshot,
+        dataset: &DatasetName,
+        version: Version,
+        generation: u32,
+    ) -> Result<PathBuf> {
+        let place = self.layout.generation(dataset, version, generation);
         durable::create_dir_all(&self.layout.dataset(dataset))?;
         // A crash between the rename and the journal's record leaves a directory that
         // nobody owns; this push was resumed, and is the number's only owner.
@@ -78,13 +89,13 @@ impl Versions {
     }
 }
 
-/// Every `<dataset>/<version>` beneath a directory.
+/// Every `<dataset>/<version>` and `<dataset>/<version>.<generation>` beneath a directory.
 fn list(dir: &Path) -> Result<Vec<(DatasetName, Version, PathBuf)>> {
     let mut found = Vec::new();
     for (name, path) in entries(dir)? {
         let Ok(dataset) = DatasetName::parse(&name) else { continue };
         for (name, path) in entries(&path)? {
-            if let Ok(version) = Version::parse(&name) {
+            if let Some((version, _)) = layout::version_of(&name) {
                 found.push((dataset.clone(), version, path));
             }
         }

@@ -406,3 +406,45 @@ test("a server that cannot be reached is said to be, with what was seen last", a
   assert.ok(await page.locator("[data-version='3']").isVisible());
   await page.leave();
 });
+
+test("a server that asks for tokens is shown to whoever has one, as long as the tab", async () => {
+  const guarded = await startServer(BINARY);
+  await guarded.push("course-recs", rows(50, 0.1));
+  await guarded.push("course-recs", rows(50, 0.2));
+  const make = async (role, by) =>
+    (
+      await guarded.must(
+        "POST",
+        "v1/tokens",
+        { name: "ada", roles: [role] },
+        by ? { authorization: `Bearer ${by}` } : {},
+      )
+    ).token;
+  const admin = await make("admin");
+  const operator = await make("operator", admin);
+  const page = await open(browser, guarded.address);
+  page.expected = /401|403/;
+  await page.at("#/", "h1:has-text('asks for a token')");
+  await accessible(page, "the question for a token");
+  await page.fill("input[name=token]", "tt_wrong");
+  await page.keyboard.press("Enter");
+  await page.locator("[role=alert]:has-text('not good')").waitFor();
+  assert.equal(await page.inputValue("input[name=token]"), "", "what was typed does not stay");
+  await page.fill("input[name=token]", operator);
+  await page.click("button:has-text('Go on')");
+  await page.locator("[data-dataset=course-recs]").waitFor();
+  assert.ok(!page.url().includes(operator), "an address is no place for it");
+  await page.reload();
+  await page.locator("[data-dataset=course-recs]").waitFor();
+  // An operator sees how versions differ, and no values.
+  await page.at("#/datasets/course-recs/compare/1..2", "text=Samples are shown to those who may read values");
+  // Another tab asks again; and so does this one, once it has forgotten.
+  const other = await page.context().newPage();
+  await other.goto(`${guarded.address}/#/`);
+  await other.locator("h1:has-text('asks for a token')").waitFor();
+  await page.click("button:has-text('Forget token')");
+  await page.locator("h1:has-text('asks for a token')").waitFor();
+  assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+  await page.leave();
+  await guarded.stop();
+});

@@ -157,5 +157,5 @@ fn an_empty_variable_is_not_set_and_a_token_is_not_for_the_server() {
     assert_ne!(empty.status.code(), Some(2), "{}", err(&empty));
     let serve = tidetable(&["serve", "--token", "secret"]).output().unwrap();
     ended(&serve, 2);
-    assert!(err(&serve).contains("would ignore it"), "{}", err(&serve));
+    assert!(err(&serve).contains("tidetable token create"), "{}", err(&serve));
 }

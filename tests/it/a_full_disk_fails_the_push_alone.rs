@@ -16,7 +16,7 @@ use crate::harness::{Server, eventually};
 const D: &str = "recs";
 
 /// Runs a command with a tmpfs of this size on the directory that is named first.
-const ON_A_SMALL_DISK: &str =
+pub(crate) const ON_A_SMALL_DISK: &str =
     r#"mount -t tmpfs -o size=128m,mode=700 small "$1" && shift && exec "$@""#;
 
 #[test]

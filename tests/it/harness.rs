@@ -319,13 +319,14 @@ pub(crate) fn tidetable(arguments: &[&str]) -> Command {
 }
 
 /// Starts a server and reads its address from the first line it prints, which is
-/// `tidetable VERSION listening on http://ADDRESS`. A server that ends instead: its status.
+/// `tidetable VERSION listening on http://ADDRESS`, or `https://`. A server that ends instead: its status.
 pub(crate) fn spawn(mut command: Command) -> Result<(Child, SocketAddr), ExitStatus> {
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut output = BufReader::new(child.stdout.take().expect("stdout is piped"));
     let mut line = String::new();
     output.read_line(&mut line).unwrap();
-    let Some((head, address)) = line.trim_end().split_once(" listening on http://") else {
+    let line = line.trim_end().replace(" https://", " http://");
+    let Some((head, address)) = line.split_once(" listening on http://") else {
         assert!(line.is_empty(), "the first line of stdout is {line:?}");
         return Err(child.wait().unwrap());
     };

@@ -57,7 +57,7 @@ def hunt(binary: Path, home: Path, seed: str, only: str | None) -> list[str]:
             binary, home / planted.name, f"{seed}-{planted.name}", planted.kills, planted.seconds,
             planted=",".join(filter(None, [planted.name, planted.faults])),
             power_cuts=planted.power_cuts, damage=planted.damage, universes=universes,
-            damage_every=1, shares=dict.fromkeys(universes, 1), patience=5.0, settled_within=8,
+            damage_every=1, shares=dict.fromkeys(universes, 1), patience=1.5, settled_within=4, grace=1,
         )
         if planted.steps:
             plan.repertoires = {name: [planted.steps] for name in universes}

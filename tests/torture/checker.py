@@ -81,6 +81,7 @@ class Verdict:
     violations: list[Violation]
     refusals: list[str]
     counts: dict[str, Any]
+    record: Record
 
     def is_clean(self) -> bool:
         return not self.violations and not self.refusals
@@ -287,4 +288,4 @@ def verdict(history: Path) -> Verdict:
     counts["power cuts"] = sum(line["what"] == "cut" for line in record.by_kind["server"])
     counts["bytes cut"] = sum(line.get("bytes", 0) for line in record.by_kind["server"])
     violations = judge(record)
-    return Verdict(violations, refusals(record), counts)
+    return Verdict(violations, refusals(record), counts, record)

@@ -67,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     soak_ = command("soak", soak, "hours with a swap every 10 s; memory, descriptors and disk stay flat")
     soak_.add_argument("binary", type=Path)
     soak_.add_argument("--seconds", type=float, default=7200.0)
+    soak_.add_argument("--piece", type=float, default=300.0, help="seconds that are judged at a time")
     soak_.add_argument("--ledger", type=Path)
 
     recheck_ = commands.add_parser("recheck", help="what the history of an earlier run says")
@@ -137,7 +138,7 @@ def ci(arguments: argparse.Namespace) -> int:
         planted="damaged-tables", power_cuts=True, damage=True,
     )
     found = one(plan)
-    missed = [] if found.violations else doctored.undetected(plan.home / "history")
+    missed = [] if found.violations else doctored.undetected(found.record)
     for damage in missed:
         print(f"a doctored history passed: {damage}")
     missed += bugs.hunt(arguments.binary, directory / "bugs", plan.seed, None)
@@ -173,7 +174,7 @@ def torture(arguments: argparse.Namespace) -> int:
 
 def soak(arguments: argparse.Namespace) -> int:
     directory = home(arguments)
-    found = soaking.soak(arguments.binary, directory, fresh_seed(arguments), arguments.seconds)
+    found = soaking.soak(arguments.binary, directory, fresh_seed(arguments), arguments.seconds, arguments.piece)
     for violation in found["violations"][:SHOWN]:
         print(f"  {violation}")
     clean = not found["violations"]

@@ -78,6 +78,7 @@ class Operator(threading.Thread):
         self.last_seq = 0
         self.versions: list[dict[str, Any]] = []
         self.last_current: int | None = None
+        self.listed: dict[int, list[Any]] = {}
         self.failure: str | None = None
 
     def run(self) -> None:
@@ -382,4 +383,7 @@ class Operator(threading.Thread):
         ]
         self.last_current = self.current() or self.last_current
         brief = [[v["version"], v["label"], v["state"], v["records"]] for v in self.versions]
+        # Only what is new: most of it was written down before.
+        brief = [entry for entry in brief if self.listed.get(entry[0]) != entry]
+        self.listed |= {entry[0]: entry for entry in brief}
         self.around.writer.add("versions", ds=self.dataset, start=began, end=end, list=brief)

@@ -21,6 +21,7 @@ SOAKED = {"push": 8, "roll_back": 1, "activate": 1}
 WARM_UP = 0.2
 # From this length on the slope is judged; shorter, only the means of the beginning and the end.
 LONG = 3600.0
+SHORTEST = 300.0
 MOST_PER_HOUR = 0.01
 MOST_BETWEEN_MEANS = 0.05
 MOST_FILES = 5
@@ -40,7 +41,7 @@ class Sample:
         return f"{self.memory / 1e6:.1f} MB of memory, {self.files} descriptors, {self.disk / 1e6:.1f} MB of disk"
 
 
-def soak(binary: Path, home: Path, seed: str, seconds: float, piece: float = 300.0) -> dict[str, Any]:
+def soak(binary: Path, home: Path, seed: str, seconds: float, piece: float) -> dict[str, Any]:
     """The figures of a soak, with what was wrong under `violations`."""
     plan = Plan(
         binary, home, seed, kills=0, universes={"small": 300, "big": 12_500}, shares={"small": 1, "big": 1},
@@ -106,7 +107,8 @@ def follow(before: Run, plan: Plan, piece: int) -> Run:
 def flat(samples: list[Sample]) -> list[Violation]:
     """What has grown."""
     warm = samples[int(len(samples) * WARM_UP) :]
-    if len(warm) < 4:
+    if len(warm) < 4 or warm[-1].at - warm[0].at < SHORTEST:
+        # Caches still fill: nothing can be said of it.
         return []
     third = max(1, len(warm) // 3)
     first, last = warm[:third], warm[-third:]

@@ -34,6 +34,13 @@ def key_of(index: int) -> str:
     return f"k{index:06}"
 
 
+@lru_cache(maxsize=16)
+def shared_keys(universe: int) -> list[tuple[str, bytes]]:
+    """All keys of a universe, in the order of their bytes; as texts and as bytes."""
+    keys = map(key_of, range(universe))
+    return [(key, key.encode()) for key in keys]
+
+
 def own_keys(dataset: str, number: int) -> list[str]:
     return [f"only:{dataset}:{number}:{i}" for i in range(OWN_KEYS)]
 
@@ -79,9 +86,14 @@ class Content:
     def keys(self) -> list[str]:
         """All its keys, in the order of their bytes."""
         if self._keys is None:
-            count = 0 if self.number >= TINY else self.universe
-            shared = (key_of(index) for index in range(count))
-            self._keys = [key for key in shared if self.has(key)] + sorted(self._own)
+            shared = [] if self.number >= TINY else shared_keys(self.universe)
+            digest, prefix, seed = hashlib.blake2b, self._prefix, self.seed
+            has = [
+                key
+                for key, raw in shared
+                if digest(prefix + raw, digest_size=24, key=seed).digest()[0] % LACKING_ONE_IN
+            ]
+            self._keys = has + sorted(self._own)
         return self._keys
 
     def page(self, prefix: str, after: str | None, limit: int) -> list[str]:
@@ -113,10 +125,14 @@ class Contents:
     def __init__(self, seed: str, universes: dict[str, int]) -> None:
         self.seed = seed
         self.universes = universes
-        self.of = lru_cache(maxsize=64)(self._make)
 
-    def _make(self, dataset: str, number: int) -> Content:
-        return Content(self.seed, dataset, number, self.universes[dataset])
+    def of(self, dataset: str, number: int) -> Content:
+        return _content(self.seed, dataset, number, self.universes[dataset])
+
+
+@lru_cache(maxsize=256)
+def _content(seed: str, dataset: str, number: int, universe: int) -> Content:
+    return Content(seed, dataset, number, universe)
 
 
 def claimed(value: bytes) -> tuple[str, int] | None:

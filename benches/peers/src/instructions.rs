@@ -6,7 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
 use tidetable_storage::{
-    BlockCache, BuildOptions, Builder, Key, Snapshot, UnpublishedSnapshot, Version,
+    BlockCache, BuildOptions, Builder, ErasedKeys, Key, Snapshot, UnpublishedSnapshot, Version,
+    View,
 };
 
 use crate::keys::key;
@@ -35,7 +36,7 @@ pub(crate) fn build(dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Looks keys up, `hit` or `miss`, once so that everything is in memory, and then again in the
+/// Looks keys up, `hit`, `miss`, or `hit_beside_erased` where other keys are erased, once so that everything is in memory, and then again in the
 /// function that callgrind is told to watch. Says how many it looked up.
 pub(crate) fn look_up(dir: &Path, kind: &str) -> anyhow::Result<()> {
     let digest = *UnpublishedSnapshot::find(dir)
@@ -46,27 +47,42 @@ pub(crate) fn look_up(dir: &Path, kind: &str) -> anyhow::Result<()> {
     let mut keys: Vec<Vec<u8>> = Vec::new();
     keys.resize_with(LOOKUPS, || key(random.below(RECORDS)).to_vec());
     let expected = match kind {
-        "hit" => LOOKUPS,
+        "hit" | "hit_beside_erased" => LOOKUPS,
         "miss" => {
             // Between the keys that are there.
             keys.iter_mut().for_each(|key| key.push(b'x'));
             0
         }
-        _ => bail!("lookups are hit or miss, not {kind}"),
+        _ => bail!("lookups are hit, miss or hit_beside_erased, not {kind}"),
     };
     let keys: Vec<Key<'_>> = keys.iter().map(|key| Key::new(key)).collect::<Result<_, _>>()?;
+    let others: ErasedKeys = serde_json::from_str(&erased_keys())?;
+    let view = View::new(&snapshot, (kind == "hit_beside_erased").then_some(&others));
     for key in &keys {
         black_box(snapshot.get(*key)?.map(|value| value.len()));
     }
-    let found = counted_lookups(&snapshot, &keys)?;
+    let found = counted_lookups(view, &keys)?;
     ensure!(found == expected, "{found} of {LOOKUPS} keys were found, not {expected}");
     println!("{LOOKUPS}");
     Ok(())
 }
 
+/// A thousand keys that nobody looks up, as a builder is told of them.
+fn erased_keys() -> String {
+    let digests: String = (0..1000)
+        .map(|n: u32| {
+            format!(
+                "{:032x}",
+                u128::from(n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
+            )
+        })
+        .collect();
+    format!("{{\"secret\":\"{}\",\"as_of\":1,\"digests\":\"{digests}\"}}", "5a".repeat(32))
+}
+
 /// Known to callgrind by its name.
 #[inline(never)]
-fn counted_lookups(snapshot: &Snapshot, keys: &[Key<'_>]) -> anyhow::Result<usize> {
+fn counted_lookups(snapshot: View<'_>, keys: &[Key<'_>]) -> anyhow::Result<usize> {
     let mut found = 0;
     for key in keys {
         if let Some(value) = snapshot.get(*key)? {

@@ -27,7 +27,7 @@ usage: tidetable-peers data DIR RECORDS EDITION FORMS      ndjson,parquet,resp
        tidetable-peers lookups DATA DATASET RECORDS
        tidetable-peers open-loop ADDRESS PATH|PREFIX RATE CONNECTIONS KEYS SKEW SEED
        tidetable-peers instructions build DIR
-       tidetable-peers instructions hit|miss DIR";
+       tidetable-peers instructions hit|miss|hit_beside_erased DIR";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -57,10 +57,17 @@ fn show(is_json: bool, value: &[u8]) -> Box<RawValue> {
 /// A fair sample of what is offered, of a fixed size: Vitter's algorithm R ("Random sampling
 /// with a reservoir", 1985). The numbers drawn are the same each time.
 pub(super) struct Samples {
-    kept: Vec<(u64, Sample)>,
+    kept: Vec<Kept>,
     most: usize,
     offered: u64,
     random: fastrand::Rng,
+}
+
+/// A sample, with the number under which it was offered and the bytes of its key.
+struct Kept {
+    number: u64,
+    key: Vec<u8>,
+    sample: Sample,
 }
 
 impl Samples {
@@ -69,22 +76,25 @@ impl Samples {
     }
 
     /// Offers a record; `make` is called only if it is kept.
-    pub(super) fn offer(&mut self, make: impl FnOnce() -> Sample) {
+    pub(super) fn offer(&mut self, key: &[u8], make: impl FnOnce() -> Sample) {
         self.offered += 1;
+        let number = self.offered;
+        let kept = || Kept { number, key: key.to_vec(), sample: make() };
         if self.kept.len() < self.most {
-            self.kept.push((self.offered, make()));
+            self.kept.push(kept());
             return;
         }
         let drawn = usize::try_from(self.random.u64(..self.offered)).unwrap_or(usize::MAX);
         if let Some(place) = self.kept.get_mut(drawn) {
-            *place = (self.offered, make());
+            *place = kept();
         }
     }
 
-    /// What was kept, in the order in which it was offered.
-    pub(super) fn in_order(mut self) -> Vec<Sample> {
-        self.kept.sort_by_key(|(number, _)| *number);
-        self.kept.into_iter().map(|(_, sample)| sample).collect()
+    /// What was kept and is shown, in the order in which it was offered.
+    pub(super) fn in_order(mut self, is_shown: impl Fn(&[u8]) -> bool) -> Vec<Sample> {
+        self.kept.retain(|kept| is_shown(&kept.key));
+        self.kept.sort_by_key(|kept| kept.number);
+        self.kept.into_iter().map(|kept| kept.sample).collect()
     }
 }
 
@@ -93,14 +103,15 @@ mod tests {
     use super::*;
 
     fn keys(samples: Samples) -> Vec<String> {
-        samples.in_order().into_iter().map(|sample| sample.key.text().to_owned()).collect()
+        samples.in_order(|_| true).into_iter().map(|sample| sample.key.text().to_owned()).collect()
     }
 
     #[test]
     fn a_sample_comes_from_everywhere_in_order() {
         let mut samples = Samples::new(100);
         for n in 0..10_000 {
-            samples.offer(|| Sample::new(true, format!("{n:05}").as_bytes(), None, Some(b"1")));
+            let key = format!("{n:05}");
+            samples.offer(key.as_bytes(), || Sample::new(true, key.as_bytes(), None, Some(b"1")));
         }
         let keys = keys(samples);
         assert!(keys.len() == 100 && keys.is_sorted());
@@ -112,7 +123,7 @@ mod tests {
     fn few_are_all_kept_and_none_if_none_are_wanted() {
         for most in [0, 3] {
             let mut samples = Samples::new(most);
-            (0..3).for_each(|n| samples.offer(|| Sample::new(true, &[b'a' + n], None, None)));
+            (0..3).for_each(|n| samples.offer(b"k", || Sample::new(true, &[b'a' + n], None, None)));
             assert_eq!(keys(samples).len(), most);
         }
     }

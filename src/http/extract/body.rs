@@ -9,14 +9,17 @@ use http_body_util::BodyExt as _;
 use super::super::content_encoding::NotAsDeclared;
 use super::super::error::{Answer, Fault, Problem};
 
-/// Reads a whole body of at most `most` bytes; refuses a longer one before reading it if
+/// Reads a whole body of at most `most` bytes, which `setting` sets; refuses a longer one before reading it if
 /// it announces its length.
-pub(super) async fn collect(headers: &HeaderMap, body: Body, most: usize) -> Answer<Bytes> {
+pub(super) async fn collect(
+    headers: &HeaderMap,
+    body: Body,
+    most: usize,
+    setting: &str,
+) -> Answer<Bytes> {
     let too_large = || {
-        Problem::new(
-            Fault::PayloadTooLarge,
-            format!("the body is longer than the {most} bytes this route takes"),
-        )
+        let text = format!("the body is longer than the {most} bytes this route takes ({setting})");
+        Problem::new(Fault::PayloadTooLarge, text)
     };
     if content_length(headers).is_some_and(|length| length > most as u64) {
         return Err(too_large());

@@ -1,6 +1,6 @@
 //! JSON bodies, each of their fields known by name.
 
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRef, FromRequest, Request};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use serde::Deserialize as _;
@@ -11,28 +11,63 @@ use super::super::content_encoding::Declared;
 use super::super::error::{Answer, Fault, Problem};
 use super::body::collect;
 use super::{known_list, quoted_after, shown};
+use crate::state::AppState;
 
-/// The largest JSON body, in bytes: 1,000 keys of 64 KiB do not fit, 1,000 of 4 KiB do.
-pub(crate) const MAX_JSON_BYTES: usize = 4 * 1024 * 1024;
+/// The largest JSON bodies, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct JsonLimits {
+    /// Of a batch, which names many keys.
+    batch: usize,
+    /// Of everything else.
+    other: usize,
+}
+
+impl FromRef<AppState> for JsonLimits {
+    fn from_ref(app: &AppState) -> Self {
+        let config = &app.config;
+        Self { batch: config.max_batch_bytes.as_usize(), other: config.max_json_bytes.as_usize() }
+    }
+}
 
 /// A JSON body. `T` must be `#[serde(deny_unknown_fields)]`. An empty body is `{}`, so
-/// that operations whose fields are all optional need none. At most [`MAX_JSON_BYTES`].
+/// that operations whose fields are all optional need none.
 ///
 /// A body must say that it is JSON, or say nothing of what it is.
 pub(crate) struct Json<T>(pub(crate) T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+/// The same for a batch, which may be longer.
+pub(crate) struct BatchJson<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T>
+where
+    JsonLimits: FromRef<S>,
+{
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &S) -> Answer<Self> {
-        let (parts, body) = request.into_parts();
-        refuse_encoding(&parts.headers)?;
-        let bytes = collect(&parts.headers, body, MAX_JSON_BYTES).await?;
-        if !bytes.is_empty() {
-            require_json(&parts.headers)?;
-        }
-        parse_json(&bytes).map(Self)
+    async fn from_request(request: Request, state: &S) -> Answer<Self> {
+        read(request, JsonLimits::from_ref(state).other, "max_json_bytes").await.map(Self)
     }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for BatchJson<T>
+where
+    JsonLimits: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Answer<Self> {
+        read(request, JsonLimits::from_ref(state).batch, "max_batch_bytes").await.map(Self)
+    }
+}
+
+async fn read<T: DeserializeOwned>(request: Request, most: usize, setting: &str) -> Answer<T> {
+    let (parts, body) = request.into_parts();
+    refuse_encoding(&parts.headers)?;
+    let bytes = collect(&parts.headers, body, most, setting).await?;
+    if !bytes.is_empty() {
+        require_json(&parts.headers)?;
+    }
+    parse_json(&bytes)
 }
 
 /// Parses a body that was read already, with the same errors as [`Json`].
@@ -120,13 +155,13 @@ mod tests {
         reason: Option<String>,
     }
 
+    const LIMITS: JsonLimits = JsonLimits { batch: 400_000, other: 200_000 };
+
     fn router() -> Router {
-        Router::new().route(
-            "/roll",
-            post(
-                |Json(roll): Json<Roll>| async move { format!("{:?} {:?}", roll.to, roll.reason) },
-            ),
-        )
+        let roll =
+            |Json(roll): Json<Roll>| async move { format!("{:?} {:?}", roll.to, roll.reason) };
+        let batch = |BatchJson(roll): BatchJson<Roll>| async move { format!("{:?}", roll.to) };
+        Router::new().route("/roll", post(roll)).route("/batch", post(batch)).with_state(LIMITS)
     }
 
     async fn send(request: Builder, body: impl Into<Body>) -> (u16, String) {
@@ -172,9 +207,15 @@ mod tests {
         assert_eq!(send(plain, "{}").await.0, 200);
         let packed = Request::post("/roll").header(CONTENT_ENCODING, "gzip");
         assert_eq!(send(packed, "{}").await.0, 415);
-        let (status, text) = send(Request::post("/roll"), vec![b' '; MAX_JSON_BYTES + 1]).await;
-        assert_eq!(status, 413, "{text}");
-        let announced = Request::post("/roll").header(CONTENT_LENGTH, MAX_JSON_BYTES + 1);
-        assert_eq!(send(announced, "{}").await.0, 413);
+        for (path, most, setting) in
+            [("/roll", LIMITS.other, "max_json_bytes"), ("/batch", LIMITS.batch, "max_batch_bytes")]
+        {
+            let body = |bytes: usize| [b"{}".as_slice(), &vec![b' '; bytes - 2]].concat();
+            assert_eq!(send(Request::post(path), body(most)).await.0, 200);
+            let (status, text) = send(Request::post(path), body(most + 1)).await;
+            assert!(status == 413 && text.contains(setting), "{text}");
+            let announced = Request::post(path).header(CONTENT_LENGTH, most + 1);
+            assert_eq!(send(announced, "{}").await.0, 413);
+        }
     }
 }

@@ -22,7 +22,7 @@ const MOST_HEADERS: usize = 32;
 const MOST_BYTES: usize = 8 * 1024;
 /// Headers that change, or may come to change, what the answer is or where the request ends.
 /// So do those whose names begin with [`CHANGING_PREFIXES`].
-const CHANGING: [&str; 15] = [
+const CHANGING: [&str; 14] = [
     "content-length",
     "transfer-encoding",
     "expect",
@@ -32,7 +32,6 @@ const CHANGING: [&str; 15] = [
     "range",
     "x-request-id",
     "request-id",
-    "authorization",
     "idempotency-key",
     "http2-settings",
     "keep-alive",
@@ -78,6 +77,8 @@ pub(super) struct Lookup<'a> {
     pub(super) known: Option<&'a [u8]>,
     /// `Tidetable-Unit`.
     pub(super) unit: Option<&'a [u8]>,
+    /// `Authorization`.
+    pub(super) authorization: Option<&'a [u8]>,
     /// Bytes of the whole request.
     pub(super) length: usize,
 }
@@ -108,8 +109,8 @@ fn lookup<'a>(request: &Request<'_, 'a>, head: &'a [u8], bounds: Bounds) -> Opti
     if request.version != Some(1) || !is_strict || !is_key {
         return None;
     }
-    let Asked { known, unit } = check_headers(request.headers)?;
-    Some(Lookup { dataset, key, known, unit, length: head.len() })
+    let Asked { known, unit, authorization } = check_headers(request.headers)?;
+    Some(Lookup { dataset, key, known, unit, authorization, length: head.len() })
 }
 
 /// What a segment of a path may consist of (RFC 3986, `pchar`).
@@ -133,11 +134,12 @@ const IS_IN_KEY: [bool; 256] = {
 struct Asked<'a> {
     known: Option<&'a [u8]>,
     unit: Option<&'a [u8]>,
+    authorization: Option<&'a [u8]>,
 }
 
 /// `None` if a header asks for something else.
 fn check_headers<'a>(headers: &[Header<'a>]) -> Option<Asked<'a>> {
-    let (mut hosts, mut known, mut unit) = (0, None, None);
+    let (mut hosts, mut known, mut unit, mut authorization) = (0, None, None, None);
     for Header { name, value } in headers {
         if name.eq_ignore_ascii_case("host") {
             hosts += 1;
@@ -153,11 +155,15 @@ fn check_headers<'a>(headers: &[Header<'a>]) -> Option<Asked<'a>> {
             if !is_unit(value) || unit.replace(*value).is_some() {
                 return None;
             }
+        } else if name.eq_ignore_ascii_case("authorization") {
+            if authorization.replace(*value).is_some() {
+                return None;
+            }
         } else if is_changing(name) {
             return None;
         }
     }
-    (hosts == 1).then_some(Asked { known, unit })
+    (hosts == 1).then_some(Asked { known, unit, authorization })
 }
 
 fn is_changing(name: &str) -> bool {

@@ -11,10 +11,11 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use tidetable_storage::{
     Admission, BuildOptions, Builder, CanaryStart, Cause, Compression, DatasetConfig, DatasetName,
-    PartSums, Store, StoreOptions,
+    NewToken, PartSums, Store, StoreOptions,
 };
 
 use super::*;
+use crate::access::TokenText;
 use crate::config::ServeConfig;
 use crate::http::router;
 use crate::pushes::{BuildSettings, Checks, Pushes};
@@ -44,6 +45,7 @@ impl Stored {
         let (sort_memory, program) = (1 << 20, "none".into());
         let settings = BuildSettings {
             sort_memory,
+            sizes: crate::pushes::Sizes::MOST,
             give_way: true,
             at_once: 1,
             program,
@@ -105,13 +107,14 @@ impl Stored {
         let make = move || -> Box<dyn Shortcut> {
             Box::new(Counting { inner: PlainLookups::new(&app), answered: Arc::clone(&counted) })
         };
-        let service = Service { router: router(&self.app), shortcut: Some(Arc::new(make)) };
+        let service =
+            Service { router: router(&self.app), shortcut: Some(Arc::new(make)), tls: None };
         Server::start(service, &self.app.metrics, answered)
     }
 
     /// A server without it.
     fn long(&self) -> Server {
-        let service = Service { router: router(&self.app), shortcut: None };
+        let service = Service { router: router(&self.app), shortcut: None, tls: None };
         Server::start(service, &self.app.metrics, Arc::default())
     }
 }
@@ -135,8 +138,8 @@ impl Shortcut for Counting {
         taken
     }
 
-    fn fetch(&mut self, received: &[u8]) -> Option<Box<dyn Fetch>> {
-        self.inner.fetch(received)
+    fn fetch(&mut self, received: &[u8], draining: bool, answers: &mut Vec<u8>) -> Fetching {
+        self.inner.fetch(received, draining, answers)
     }
 }
 
@@ -346,6 +349,52 @@ fn both_ways_send_the_same_bytes() {
         .collect();
     let all = on_one.iter().copied().chain([LAST]);
     assert_eq!(short.talk(all.clone()), long.talk(all));
+}
+
+/// A token of the server's store, as it is sent.
+fn token(stored: &Stored, grants: &str) -> String {
+    let (id, text, hash) = TokenText::generate().unwrap();
+    let (name, grants) = ("ada".to_owned(), grants.to_owned());
+    let new = NewToken { id, name, hash, grants, expires_at: None };
+    stored.app.store.create_token(&new, Cause::default()).unwrap();
+    stored.app.access.learn(&stored.app.store);
+    format!("Authorization: Bearer {}", text.reveal())
+}
+
+#[test]
+fn both_ways_let_in_the_same() {
+    let stored = Stored::new();
+    let (short, long) = (stored.short(), stored.long());
+    // Before there is a token, whatever is sent for one means nothing.
+    let nonsense = "Authorization: Basic x";
+    assert_eq!(short.talk([&with(nonsense), LAST]), long.talk([&with(nonsense), LAST]));
+    assert_eq!(short.answered(), 1, "the last of each closes, and goes the long way");
+    let reader = token(&stored, r#"{"roles":["reader"],"datasets":["recs","tr*"]}"#);
+    let elsewhere = token(&stored, r#"{"roles":["reader"],"datasets":["texts"]}"#);
+    let pusher = token(&stored, r#"{"roles":["pusher"],"datasets":["*"]}"#);
+    let lookups =
+        ["recs/keys/ada", "recs/keys/nobody", "tried/keys/k1", "texts/keys/a", "none/keys/a"];
+    let mut let_in = 0;
+    for shown in [&reader, &elsewhere, &pusher, nonsense, "X: y", "Authorization:"] {
+        for lookup in lookups {
+            let head = format!("GET /v1/datasets/{lookup} HTTP/1.1\r\nHost: x\r\n{shown}\r\n");
+            let last = format!("{head}Connection: close\r\n\r\n");
+            let whole = format!("{head}\r\n{head}\r\n{last}");
+            let (by_short, by_long) = (short.talk([&whole]), long.talk([&whole]));
+            assert_eq!(by_short, by_long, "{lookup} with {shown}");
+            let statuses = by_long.matches("HTTP/1.1 ").count();
+            assert_eq!(statuses, 3, "{by_long}");
+            let refused = by_long.matches("HTTP/1.1 40").count();
+            let is_in = refused == 0 || by_long.contains("key_not_found");
+            let_in += u64::from(is_in && !by_long.contains("dataset_not_found"));
+        }
+    }
+    assert_eq!(let_in, 4, "three lookups of the reader, and one elsewhere");
+    assert_eq!(short.answered(), 1 + 2 * let_in);
+    let twice = with(&format!("{reader}\r\n{reader}"));
+    let last = format!("{}Connection: close\r\n\r\n", &twice[..twice.len() - 2]);
+    assert_eq!(short.talk([&last]), long.talk([&last]));
+    assert!(long.talk([&last]).contains("unauthenticated"));
 }
 
 #[test]
@@ -674,4 +723,27 @@ fn both_ways_understand_any_bytes_alike() {
     });
     outcome.unwrap_or_else(|failure| panic!("{failure}"));
     assert!(short.answered() > 1000, "only {} were plain", short.answered());
+}
+
+#[test]
+fn a_lookup_too_many_that_waits_for_the_disk_is_refused_as_the_router_would() {
+    let stored = Stored::new();
+    let mut lookups = PlainLookups::new(&stored.app);
+    let most = stored.app.config.max_cold_reads.0;
+    let all: Vec<_> = (0..most).map(|_| stored.app.places.cold().unwrap()).collect();
+    let request = b"GET /v1/datasets/recs/keys/ada HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut answers = Vec::new();
+    let fetching = lookups.fetch(&[request, &request[..]].concat(), true, &mut answers);
+    assert!(matches!(fetching, Fetching::Refused(length) if length == request.len()));
+    let answer = String::from_utf8(answers).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{head}");
+    for line in ["retry-after: 1", "content-type: application/problem+json", "x-request-id: "] {
+        assert!(head.contains(&format!("\r\n{line}")), "{line}: {head}");
+    }
+    assert!(head.contains(&format!("\r\ncontent-length: {}\r\n", body.len())), "{head}");
+    assert!(!head.contains("connection: close"), "something follows: {head}");
+    assert!(body.contains("\"code\":\"overloaded\""), "{body}");
+    drop(all);
+    assert!(matches!(lookups.fetch(request, false, &mut Vec::new()), Fetching::Begun(_)));
 }

@@ -3,6 +3,7 @@
 
 use std::fmt::Result;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::{Writer, dataset_and, dataset_label};
 use crate::metrics::{Metrics, PUSH_BOUNDS_S};
@@ -10,6 +11,7 @@ use crate::metrics::{Metrics, PUSH_BOUNDS_S};
 pub(super) fn write(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
     write_phases(metrics, page)?;
     write_happened(metrics, page)?;
+    write_refusals(metrics, page)?;
     write_now(metrics, page)
 }
 
@@ -38,6 +40,20 @@ fn write_happened(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
             .map(|(by, count)| (dataset_and(name, "by", by), count))
     });
     page.counters("rollbacks", "Rollbacks, by dataset and who did it", rollbacks)
+}
+
+fn write_refusals(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
+    let counts = &metrics.access;
+    let counts = [
+        ("absent", &counts.absent),
+        ("invalid", &counts.invalid),
+        ("forbidden", &counts.forbidden),
+    ];
+    let counts =
+        counts.map(|(token, count)| (vec![("token", token.to_owned())], count.load(Relaxed)));
+    let help =
+        "Requests refused for their token: there is none, it is not good, it is not for this";
+    page.counters("access_refusals", help, counts)
 }
 
 fn write_now(metrics: &Metrics, page: &mut Writer<'_>) -> Result {

@@ -11,12 +11,14 @@ use super::super::tests::{
 use super::super::{Ended, Limits};
 use super::*;
 
-const PLAIN: &str = "GET /plain HTTP/1.1\r\n\r\n";
+pub(in super::super) const PLAIN: &str = "GET /plain HTTP/1.1\r\n\r\n";
 const BIG: &str = "GET /big/plain HTTP/1.1\r\n\r\n";
 /// Answered once something was fetched.
 const COLD: &str = "GET /cold/plain HTTP/1.1\r\n\r\n";
 /// Never answered, whatever is fetched.
 const COLDEST: &str = "GET /coldest/plain HTTP/1.1\r\n\r\n";
+/// Refused while others are fetched.
+const BUSY: &str = "GET /busy/plain HTTP/1.1\r\n\r\n";
 const PANIC: &str = "GET /panic/plain HTTP/1.1\r\n\r\n";
 const BIG_BYTES: usize = 64 << 20;
 
@@ -25,16 +27,17 @@ const ENDLESS: &str = "~";
 
 /// Knows these requests, and answers some of them.
 #[derive(Default)]
-struct Known {
+pub(in super::super) struct Known {
     fetched: Arc<AtomicBool>,
 }
 
 impl Shortcut for Known {
     fn answer(&mut self, received: &[u8], draining: bool, answers: &mut Vec<u8>) -> Taken {
-        for request in [PLAIN, BIG, COLD, COLDEST, PANIC] {
+        for request in [PLAIN, BIG, COLD, COLDEST, BUSY, PANIC] {
             if received.starts_with(request.as_bytes()) {
                 assert_ne!(request, PANIC, "on purpose");
-                if request == COLDEST || request == COLD && !self.fetched.load(Relaxed) {
+                let lacks = request == COLD && !self.fetched.load(Relaxed);
+                if lacks || request == COLDEST || request == BUSY {
                     return Taken::Cold;
                 }
                 let last = draining && received.len() == request.len();
@@ -52,15 +55,18 @@ impl Shortcut for Known {
         if received.starts_with(ENDLESS.as_bytes()) { Taken::Partial } else { Taken::NotPlain }
     }
 
-    fn fetch(&mut self, _received: &[u8]) -> Option<Box<dyn Fetch>> {
-        let fetched = Arc::clone(&self.fetched);
-        Some(Box::new(Fetching(fetched)))
+    fn fetch(&mut self, received: &[u8], _draining: bool, answers: &mut Vec<u8>) -> Fetching {
+        if received.starts_with(BUSY.as_bytes()) {
+            answers.extend_from_slice(b"HTTP/1.1 503 Busy\r\ncontent-length: 4\r\n\r\nbusy");
+            return Fetching::Refused(BUSY.len());
+        }
+        Fetching::Begun(Box::new(Noting(Arc::clone(&self.fetched))))
     }
 }
 
-struct Fetching(Arc<AtomicBool>);
+struct Noting(Arc<AtomicBool>);
 
-impl Fetch for Fetching {
+impl Fetch for Noting {
     fn ask(&self) {}
 
     fn wait(self: Box<Self>) {
@@ -97,6 +103,15 @@ fn what_an_answer_lacks_is_fetched_and_the_connection_stays_on_the_short_way() {
     // What lacks something also then goes the long way, which has no route for it.
     stream.write_all(COLDEST.as_bytes()).unwrap();
     assert!(answer(&mut stream).0.starts_with("http/1.1 404"));
+}
+
+#[test]
+fn what_cannot_be_fetched_now_is_refused_and_the_connection_stays_on_the_short_way() {
+    let server = start(long_limits());
+    let mut stream = server.connect_and_send(&[PLAIN, BUSY, PLAIN].concat());
+    for body in [&b"plain"[..], b"busy", b"plain"] {
+        assert_eq!(answer(&mut stream).1, body);
+    }
 }
 
 #[test]
@@ -179,6 +194,21 @@ fn draining_closes_the_idle_and_lets_the_others_end() {
 }
 
 #[test]
+fn a_client_that_was_about_to_send_gets_its_last_answer() {
+    let server =
+        start(Limits { threads: 1, last_request: super::super::tests::LONG, ..long_limits() });
+    let mut kept = server.connect_and_send(PLAIN);
+    answer(&mut kept);
+    server.stop.drain();
+    until("nothing listens", || server.is_deaf());
+    kept.write_all(PLAIN.as_bytes()).unwrap();
+    let (head, body) = answer(&mut kept);
+    assert!(head.contains("connection: close") && body == b"plain", "{head}");
+    assert!(is_closed(&mut kept));
+    assert_eq!(server.ended(), Ended::Drained);
+}
+
+#[test]
 fn stopping_now_cuts_off_what_is_not_taken() {
     let server = start(long_limits());
     let mut slow = server.connect_and_send(BIG);
@@ -193,6 +223,6 @@ fn stopping_now_cuts_off_what_is_not_taken() {
 
 #[test]
 fn a_waiting_connection_is_small() {
-    let waiting = size_of::<Plain<'static>>();
+    let waiting = size_of::<Plain<'static, tokio::net::TcpStream>>();
     assert!(waiting <= 128, "{waiting} bytes, without any buffer");
 }

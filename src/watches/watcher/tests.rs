@@ -55,7 +55,14 @@ impl World {
         let (store, metrics) = (Arc::new(store), Arc::new(Metrics::new()));
         let (sort_memory, program) = (1 << 20, "none".into());
         let checks = Checks::none();
-        let settings = BuildSettings { sort_memory, give_way: true, at_once: 1, program, checks };
+        let settings = BuildSettings {
+            sort_memory,
+            sizes: crate::pushes::Sizes::MOST,
+            give_way: true,
+            at_once: 1,
+            program,
+            checks,
+        };
         let pushes = Pushes::new(Arc::clone(&store), Arc::clone(&metrics), settings);
         let (config, broom) = (ServeConfig::defaults(), Sweeper::new().broom());
         let webhooks = Webhooks::new(Vec::new(), Arc::clone(&metrics));

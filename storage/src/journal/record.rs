@@ -13,6 +13,7 @@ use bincode::Options;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::digest::Digest;
 use crate::event::{Cause, Event};
 
 /// Bytes before the body.
@@ -27,8 +28,12 @@ pub(super) const MAX_BODY: u32 = 1 << 30;
 pub(crate) enum Record {
     /// Something that happened.
     Event(Box<Cause>, Box<Event>),
-    /// The whole catalogue up to here, as JSON: nothing before it needs to be kept.
-    Checkpoint(String),
+    /// The whole catalogue up to here, as JSON: nothing before it is needed to serve.
+    Checkpoint {
+        catalog: String,
+        /// The chain of the last event in it, for the audit; versions before this one kept none.
+        chain: Option<Digest>,
+    },
 }
 
 const CHECKPOINT: u16 = 1;
@@ -73,6 +78,11 @@ kinds! {
     (33, 1) = CanaryStarted,
     (34, 1) = CanaryEnded,
     (35, 1) = ActivatedTogether,
+    (36, 1) = TokenCreated,
+    (37, 1) = TokenRevoked,
+    (38, 1) = Erased,
+    (39, 1) = EraseLifted,
+    (40, 1) = VersionRewritten,
 }
 
 impl Record {
@@ -80,7 +90,10 @@ impl Record {
     pub(super) fn frame(&self, seq: u64) -> Vec<u8> {
         let body = match self {
             Self::Event(cause, event) => encode_event(cause, event),
-            Self::Checkpoint(json) => encode((CHECKPOINT, 1u16, json)),
+            Self::Checkpoint { catalog, chain: None } => encode((CHECKPOINT, 1u16, catalog)),
+            Self::Checkpoint { catalog, chain: Some(chain) } => {
+                encode((CHECKPOINT, 2u16, catalog, chain.as_bytes()))
+            }
         };
         let len = u32::try_from(body.len()).expect("a body is far below 4 GiB");
         let mut bytes = Vec::with_capacity(HEAD + body.len() + TAIL);
@@ -95,11 +108,17 @@ impl Record {
         let head = body.get(..4).ok_or("the body is shorter than its kind")?;
         let kind = u16::from_le_bytes([head[0], head[1]]);
         let version = u16::from_le_bytes([head[2], head[3]]);
-        if (kind, version) == (CHECKPOINT, 1) {
-            let (_, _, json): (u16, u16, String) = decode(body)?;
-            return Ok(Self::Checkpoint(json));
+        match (kind, version) {
+            (CHECKPOINT, 1) => {
+                let (_, _, catalog): (u16, u16, String) = decode(body)?;
+                Ok(Self::Checkpoint { catalog, chain: None })
+            }
+            (CHECKPOINT, 2) => {
+                let (_, _, catalog, chain): (u16, u16, String, [u8; 32]) = decode(body)?;
+                Ok(Self::Checkpoint { catalog, chain: Some(Digest::from_bytes(chain)) })
+            }
+            _ => decode_event(kind, version, body),
         }
-        decode_event(kind, version, body)
     }
 }
 
@@ -140,11 +159,14 @@ fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
 mod tests {
     use super::*;
     use crate::catalog::Catalog;
+    use crate::erased::Scope;
     use crate::event::{
         Activated, ActivatedTogether, Admitted, CanaryStarted, Created, DatasetDeleted, Deleted,
-        Failed, Idempotency, OfDataset, Published, Rejected, Sealed, SealedPart, Stats, Verdict,
+        EraseLifted, Erased, Failed, Idempotency, OfDataset, Published, Rejected, Sealed,
+        SealedPart, Stats, TokenCreated, TokenRevoked, Verdict, VersionRewritten,
     };
     use crate::names::{DatasetName, Version};
+    use crate::token::TokenId;
 
     /// One record of every kind, in hex, as format 1 writes it; each must be read for ever.
     /// A new kind, or a new version of one, adds a line. None is ever changed.
@@ -282,10 +304,14 @@ mod tests {
         Record::Event(Box::new(cause), Box::new(event))
     }
 
+    fn checkpoint(catalog: &str, chain: Option<Digest>) -> Record {
+        Record::Checkpoint { catalog: catalog.to_owned(), chain }
+    }
+
     fn one_of_every_record() -> Vec<Record> {
         let events = one_of_every_kind().into_iter().zip(1..);
         let events = events.map(|(event, n)| record_of(event, n));
-        let checkpoint = Record::Checkpoint("{\"datasets\":{},\"seq\":0}".to_owned());
+        let checkpoint = checkpoint("{\"datasets\":{},\"seq\":0}", None);
         events.chain([checkpoint]).collect()
     }
 
@@ -310,12 +336,40 @@ mod tests {
             percent: 12.5,
             experiment: "recs-nov".to_owned(),
         };
+        let id = TokenId::new([0x1f, 0x2e, 0x3d, 0x4c, 0x5b, 0x6a, 0x79, 0x88]);
+        let token = TokenCreated {
+            id,
+            name: "airflow".to_owned(),
+            hash: std::array::from_fn(|n| n as u8),
+            grants: "{\"roles\":[\"pusher\"],\"datasets\":[\"course-*\"]}".to_owned(),
+            expires_at: Some(1_707_776_000_000),
+        };
+        let scopes = || vec![Scope::Dataset(dataset()), Scope::Everywhere];
+        let keys = || vec![[7; 32], std::array::from_fn(|n| n as u8)];
+        let not_in = vec![(dataset(), Version(2))];
+        let erased = Erased { scopes: scopes(), secret: *b"a secret", keys: keys(), not_in };
+        let rewritten = VersionRewritten {
+            dataset: dataset(),
+            version: Version(1),
+            generation: 1,
+            manifest: [9; 32],
+            stats: Stats { records: 2, content_digest: "ef".repeat(32), ..Stats::default() },
+            removed: 1,
+            erased_to: 38,
+        };
         let later = [
             (33, Event::CanaryStarted(started)),
             (34, Event::CanaryEnded(OfDataset { dataset: dataset() })),
             (35, Event::ActivatedTogether(ActivatedTogether { activations })),
+            (36, Event::TokenCreated(token)),
+            (37, Event::TokenRevoked(TokenRevoked { id })),
+            (38, Event::Erased(erased)),
+            (39, Event::EraseLifted(EraseLifted { scopes: scopes(), keys: keys() })),
+            (40, Event::VersionRewritten(rewritten)),
         ];
-        later.into_iter().map(|(kind, event)| (kind, record_of(event, kind))).collect()
+        let later = later.into_iter().map(|(kind, event)| (kind, record_of(event, kind)));
+        let chained = checkpoint("{\"datasets\":{},\"seq\":0}", Some(Digest::of(b"chain")));
+        later.chain([(1, chained)]).collect()
     }
 
     fn numbered_records() -> Vec<(u64, Record)> {
@@ -358,7 +412,7 @@ mod tests {
             .collect();
         assert_eq!(
             kinds.len(),
-            16,
+            21,
             "rolled_back and rejected are two names of two kinds: {kinds:?}"
         );
     }
@@ -395,7 +449,7 @@ mod tests {
 
     #[test]
     fn a_newer_kind_is_named_not_guessed() {
-        let mut bytes = Record::Checkpoint("{}".to_owned()).frame(1);
+        let mut bytes = checkpoint("{}", None).frame(1);
         bytes[HEAD] = 99;
         let text = Record::decode(&bytes[HEAD..bytes.len() - TAIL]).unwrap_err();
         assert!(text.contains("kind 99"), "{text}");

@@ -155,7 +155,8 @@ mod tests {
         assert_eq!(read(&found), [1, 2]);
         assert!((5..=6).contains(&found.lost), "3 to 7, of which one has its head: {}", found.lost);
         // A head that is left of it names a number that bytes alone would not.
-        let mut checkpoint = Record::Checkpoint("{}".to_owned()).frame(7000);
+        let catalog = "{}".to_owned();
+        let mut checkpoint = Record::Checkpoint { catalog, chain: None }.frame(7000);
         checkpoint[HEAD + 3] ^= 1;
         assert!(salvage(&checkpoint, 0).lost >= 7000);
         assert_eq!(salvage(&[], 5).lost, 0);

@@ -210,7 +210,7 @@ fn a_record_left_out_or_said_twice_stops_the_start() {
     let head = [MAGIC.as_slice(), &FORMAT.to_le_bytes()].concat();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("journal");
-    let checkpoint = || Record::Checkpoint("{}".to_owned());
+    let checkpoint = || Record::Checkpoint { catalog: "{}".to_owned(), chain: None };
     for frames in [
         vec![record(2).frame(2)],
         vec![record(1).frame(1), record(3).frame(3)],
@@ -248,24 +248,113 @@ fn what_a_newer_program_wrote_is_refused_by_name() {
     assert!(error.detail().contains("kind 99") && error.detail().contains("newer"), "{error}");
 }
 
+/// The catalogue of the checkpoint that a journal begins with.
+fn checkpoint_of(opened: &Opened) -> (u64, &str) {
+    match &opened.read[0] {
+        (seq, Record::Checkpoint { catalog, chain: Some(_) }) => (*seq, catalog),
+        other => panic!("no checkpoint: {other:?}"),
+    }
+}
+
 #[test]
 fn a_checkpoint_stands_for_all_before_it_and_numbers_go_on() {
     let (_dir, path) = written(3);
     let mut journal = open(&path).unwrap().journal;
     journal.checkpoint("{\"a\":1}".to_owned()).unwrap();
     assert_eq!(journal.bytes(), std::fs::metadata(&path).unwrap().len());
-    let checkpoint = || (3, Record::Checkpoint("{\"a\":1}".to_owned()));
-    assert_eq!(open(&path).unwrap().read, [checkpoint()]);
+    assert_eq!(checkpoint_of(&open(&path).unwrap()), (3, "{\"a\":1}"));
     assert_eq!(journal.append(&record(4)).unwrap(), 4, "to the new file");
     let mut opened = open(&path).unwrap();
-    assert_eq!(opened.read, [checkpoint(), (4, record(4))]);
+    assert_eq!(checkpoint_of(&opened).0, 3);
+    assert_eq!(opened.read[1..], [(4, record(4))]);
     assert_eq!(opened.journal.append(&record(5)).unwrap(), 5);
     opened.journal.checkpoint("{}".to_owned()).unwrap();
     drop(opened);
     let mut opened = open(&path).unwrap();
-    assert_eq!(opened.read, [(5, Record::Checkpoint("{}".to_owned()))]);
+    assert_eq!((checkpoint_of(&opened), opened.read.len()), ((5, "{}"), 1));
     assert_eq!(opened.journal.append(&record(6)).unwrap(), 6, "right after a checkpoint");
     assert_eq!(open(&path).unwrap().read.len(), 2);
+}
+
+#[test]
+fn what_a_checkpoint_folds_is_kept_and_the_chain_goes_on() {
+    let (_whole, whole) = written(6);
+    let (dir, path) = written(3);
+    let mut journal = open(&path).unwrap().journal;
+    journal.checkpoint("{}".to_owned()).unwrap();
+    journal.append(&record(4)).unwrap();
+    journal.append(&record(5)).unwrap();
+    journal.checkpoint("{}".to_owned()).unwrap();
+    journal.append(&record(6)).unwrap();
+    assert_eq!(journal.head(), open(&whole).unwrap().journal.head());
+    assert_eq!(open(&path).unwrap().journal.head(), journal.head());
+    let kept: Vec<(u64, PathBuf)> = folded_files(&path).unwrap();
+    let mut read = Vec::new();
+    for (first, file) in &kept {
+        let report = read_chained(file, |seq, record, _| {
+            read.push((seq, record));
+            Ok(())
+        });
+        assert_eq!(report.unwrap().folded_seq + 1, *first);
+    }
+    read.retain(|(_, record)| matches!(record, Record::Event(..)));
+    assert_eq!(read, records(5));
+    assert_eq!(kept.iter().map(|(first, _)| *first).collect::<Vec<_>>(), [1, 4]);
+    drop(dir);
+}
+
+/// A crash between keeping the file and putting the new one in its place; then more is appended,
+/// and the next checkpoint comes.
+#[test]
+fn a_checkpoint_that_was_cut_short_keeps_nothing_twice() {
+    let (_dir, path) = written(3);
+    for attempt in 1..=3 {
+        folded::keep(&path, 0, 2 + attempt).unwrap();
+        let mut journal = open(&path).unwrap().journal;
+        journal.append(&record(3 + attempt)).unwrap();
+    }
+    // A copy of the directory has two files where there was one with two names.
+    let kept = folded_files(&path).unwrap();
+    let bytes = std::fs::read(&kept[0].1).unwrap();
+    std::fs::remove_file(&kept[0].1).unwrap();
+    std::fs::write(&kept[0].1, &bytes[..bytes.len() - 9]).unwrap();
+    let mut journal = open(&path).unwrap().journal;
+    journal.checkpoint("{}".to_owned()).unwrap();
+    let kept = folded_files(&path).unwrap();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    let mut read = Vec::new();
+    super::read(&kept[0].1, |seq, record| {
+        read.push((seq, record));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(read, records(6));
+}
+
+/// Kept by a checkpoint that did not come to its end, before a repair has cut the journal.
+#[test]
+fn what_was_kept_and_says_something_else_is_never_replaced() {
+    let (_dir, path) = written(3);
+    let (_other, other) = written(2);
+    folded::keep(&path, 0, 3).unwrap();
+    let shorter = std::fs::read(&other).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, shorter).unwrap();
+    let mut journal = open(&path).unwrap().journal;
+    journal.append(&record(4)).unwrap();
+    journal.checkpoint("{}".to_owned()).unwrap();
+    let kept = folded_files(&path).unwrap();
+    assert_eq!(kept.iter().map(|(first, _)| *first).collect::<Vec<_>>(), [1, 1]);
+}
+
+#[test]
+fn a_checkpoint_does_not_fold_what_cannot_be_kept() {
+    let (dir, path) = written(3);
+    std::fs::write(dir.path().join("audit"), "in the way").unwrap();
+    let mut journal = open(&path).unwrap().journal;
+    assert_eq!(journal.checkpoint("{}".to_owned()).unwrap_err().code(), Code::IoFailed);
+    assert_eq!(journal.append(&record(4)).unwrap(), 4);
+    assert_eq!(open(&path).unwrap().read, records(4));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::live::Lease;
 use crate::names::{DatasetName, Key, Version};
 use crate::overlap::Overlap;
 use crate::snapshot::Snapshot;
+use crate::view::View;
 
 use super::Store;
 
@@ -35,7 +36,10 @@ impl Store {
             let dataset = catalog.dataset(dataset)?;
             (dataset.config.gates.clone(), dataset.current)
         };
-        let current = match against.map(|version| self.live.get(dataset)?.version(version)) {
+        let served = self.live.get(dataset)?;
+        // What is erased is asked of neither.
+        let snapshot = View::new(snapshot, served.erased().map(|erased| &**erased));
+        let current = match against.map(|version| served.version(version)) {
             None => None,
             Some(Ok(current)) => Some(current),
             Some(Err(error)) => {
@@ -47,11 +51,11 @@ impl Store {
             let examining = scope.spawn(|| {
                 // Lookups go first. It does not give way to all: somebody may wait for it.
                 let _ = rustix::process::nice(19);
-                self.verdicts(&gates, snapshot, current.as_ref())
+                self.verdicts(&gates, snapshot, current.as_ref().map(Lease::view))
             });
             examining.join().unwrap_or_else(|_| {
                 let text = "looking into the version panicked: this is a fault in the program, please report it";
-                Err(Error::new(Code::IoFailed, text).at(snapshot.dir()))
+                Err(Error::new(Code::IoFailed, text))
             })
         })?;
         Ok(Examined { against, verdicts })
@@ -60,29 +64,29 @@ impl Store {
     fn verdicts(
         &self,
         gates: &Gates,
-        new: &Snapshot,
-        current: Option<&Lease>,
+        new: View<'_>,
+        current: Option<View<'_>>,
     ) -> Result<Vec<Verdict>> {
         let mut verdicts = lookups(gates, new)?;
         if let Some(current) = current
             && gates::need_overlap(gates)
         {
-            let records = (current.manifest().records, new.manifest().records);
+            let records = (current.records(), new.records());
             match Overlap::of(current, new) {
                 Ok(overlap) => verdicts.extend(gates::overlap(gates, &overlap, records)),
                 Err(error) => (self.options.report)(&error),
             }
         }
-        if let Some(profile) = &new.manifest().profile {
-            let before = current.and_then(|current| current.manifest().profile.as_ref());
-            verdicts.extend(gates::fields(gates, profile, before));
+        if let Some(profile) = new.profile() {
+            let before = current.and_then(View::profile);
+            verdicts.extend(gates::fields(gates, &profile, before.as_ref()));
         }
         Ok(verdicts)
     }
 }
 
 /// What the gates say that look certain keys up.
-fn lookups(gates: &Gates, snapshot: &Snapshot) -> Result<Vec<Verdict>> {
+fn lookups(gates: &Gates, snapshot: View<'_>) -> Result<Vec<Verdict>> {
     let mut verdicts = Vec::new();
     let mut value = Vec::new();
     let mut find = |key: &str| {
@@ -92,7 +96,8 @@ fn lookups(gates: &Gates, snapshot: &Snapshot) -> Result<Vec<Verdict>> {
     if let Some(required) = gates.required_keys.as_deref().filter(|keys| !keys.is_empty()) {
         let mut missing = Vec::new();
         for key in required {
-            if find(key)?.is_none() {
+            // What is erased is missed by nobody.
+            if find(key)?.is_none() && !snapshot.is_erased(key.as_bytes()) {
                 missing.push(key.as_str());
             }
         }
@@ -100,7 +105,7 @@ fn lookups(gates: &Gates, snapshot: &Snapshot) -> Result<Vec<Verdict>> {
     }
     if let Some(all) = gates.sample_lookups.as_deref().filter(|lookups| !lookups.is_empty()) {
         let mut wrong = Vec::new();
-        for lookup in all {
+        for lookup in all.iter().filter(|lookup| !snapshot.is_erased(lookup.key.as_bytes())) {
             wrong.extend(gates::wrong_value(lookup, find(&lookup.key)?.as_deref()));
         }
         verdicts.push(gates::sample_lookups(all.len(), &wrong));

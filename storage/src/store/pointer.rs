@@ -6,7 +6,7 @@
 //! same steps; its target stayed open, so it swaps at once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use crate::assignment::Assignment;
 use crate::catalog::{Activation, Catalog, Expect, Held, Moved, Outcome, Rollback, State, Swap};
@@ -14,7 +14,7 @@ use crate::digest::Digest;
 use crate::error::{Code, Error, Kind, Result};
 use crate::event::{Cause, Event, Rejected};
 use crate::gates;
-use crate::live::{Datasets, Lease, Served, ServedCanary, Slot};
+use crate::live::{Datasets, Opened, Served, ServedCanary, Slot};
 use crate::names::{DatasetName, Version};
 use crate::step::step;
 
@@ -326,18 +326,18 @@ impl Store {
         Ok(Moved { from, to, held, marked_bad })
     }
 
-    fn open_version(&self, dataset: &DatasetName, version: Version) -> Result<Lease> {
+    fn open_version(&self, dataset: &DatasetName, version: Version) -> Result<Arc<Opened>> {
         let served = self.live.get(dataset)?;
         let slot = served.kept.get(&version);
         let slot = slot.ok_or_else(|| {
             let text = format!("version {version} of {dataset} has no files to serve");
             Error::new(Code::WrongState, text)
         })?;
-        slot.lease()
+        slot.open_or_wait()
     }
 
     /// What serves now, if that takes no opening: nobody waits here for what is being left.
-    fn current_if_open(&self, dataset: &DatasetName) -> Result<Option<Lease>> {
+    fn current_if_open(&self, dataset: &DatasetName) -> Result<Option<Arc<Opened>>> {
         let served = self.live.get(dataset)?;
         let opened = served.current.as_ref().and_then(|slot| slot.if_open());
         Ok(opened.and_then(std::result::Result::ok).cloned())
@@ -354,7 +354,7 @@ impl Store {
     }
 
     /// Looks into a version if its gates must be checked again.
-    fn look_into(&self, dataset: &DatasetName, next: &Lease) -> Result<Prepared> {
+    fn look_into(&self, dataset: &DatasetName, next: &Opened) -> Result<Prepared> {
         let version = next.version();
         let is_due = {
             let catalog = self.catalog();
@@ -364,10 +364,10 @@ impl Store {
         Ok(Prepared { version, examined })
     }
 
-    /// Shows readers what an event changed.
-    pub(super) fn show(&self, catalog: &Catalog, event: &Event) {
+    /// Shows readers these datasets, which an event has changed.
+    pub(super) fn show(&self, catalog: &Catalog, names: &[DatasetName]) {
         self.live.change(|datasets| {
-            event.datasets().for_each(|name| self.show_dataset(datasets, catalog, name));
+            names.iter().for_each(|name| self.show_dataset(datasets, catalog, name));
         });
     }
 
@@ -395,19 +395,24 @@ impl Store {
                 unpublished.insert(*version);
             }
             let Some(digest) = entry.manifest.filter(|_| entry.state.has_files()) else { continue };
+            let digest = Digest::from_bytes(digest);
             let open = before.as_ref().and_then(|served| served.kept.get(version)).cloned();
-            let slot = open.unwrap_or_else(|| {
-                let dir = self.layout.version(name, *version);
-                let digest = Digest::from_bytes(digest);
-                Slot::new(*version, entry.as_of.as_deref(), dir, digest, &self.opener)
+            // One that was rewritten has another manifest, and another place.
+            let slot = open.filter(|slot| slot.digest == digest).unwrap_or_else(|| {
+                self.standing_by(name, &digest).unwrap_or_else(|| {
+                    let dir = entry.place(&self.layout, name, *version);
+                    Slot::new(*version, entry.as_of.as_deref(), dir, digest, &self.opener)
+                })
             });
             kept.insert(*version, slot);
         }
         for (version, slot) in kept_before {
-            if !kept.contains_key(version) {
+            if !kept.get(version).is_some_and(|now| Arc::ptr_eq(now, slot)) {
                 slot.give_up();
             }
         }
+        let erased_before = before.as_ref().and_then(|served| served.erased.as_ref());
+        let erased = self.erased_of(catalog, name, erased_before);
         let canary = dataset.canary.as_ref().and_then(|canary| {
             let assignment = Assignment::new(&canary.experiment, canary.percent).ok()?;
             Some(ServedCanary::new(kept.get(&canary.version)?, assignment))
@@ -419,6 +424,7 @@ impl Store {
             current: dataset.current.and_then(|v| kept.get(&v)).map(Arc::clone),
             canary,
             kept,
+            erased,
             unpublished,
             next_version: dataset.next_version(),
         };
@@ -426,8 +432,17 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The slot of a version that was rewritten, if it is open already.
+    fn standing_by(&self, name: &DatasetName, digest: &Digest) -> Option<Arc<Slot>> {
+        let standing_by = self.standing_by.lock().unwrap_or_else(PoisonError::into_inner);
+        let (dataset, slot) = standing_by.as_ref()?;
+        (dataset == name && slot.digest == *digest).then(|| Arc::clone(slot))
+    }
+}
+
 /// Warms a version that serves already: a rollback must not wait for that.
-fn warm_later(next: Lease, left: Option<Lease>) {
+fn warm_later(next: Arc<Opened>, left: Option<Arc<Opened>>) {
     let warm = move || left.iter().for_each(|left| next.warm_like(left));
     // Without a thread for it, the lookups themselves read in what they need.
     let _ = std::thread::Builder::new().name("warm".to_owned()).spawn(warm);

@@ -20,7 +20,7 @@ use super::pointer::other_request;
 use super::{Store, Writer};
 
 /// How long a deletion waits for files that nobody reads any more to be removed.
-const FILES_GO_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const FILES_GO_WITHIN: Duration = Duration::from_secs(10);
 
 /// What came of a version that became ready.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,19 +5,21 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::thread;
 
-use crate::catalog::{Catalog, Dataset, State};
+use crate::catalog::{Catalog, Dataset, Entry, State};
 use crate::durable;
+use crate::erased::Secret;
 use crate::error::{Code, Error, Result};
 use crate::event::{Cause, Event, Failed};
-use crate::journal::{Journal, Record};
+use crate::journal::{self, Journal, Record};
 use crate::layout::{self, Layout};
 use crate::live::{Live, Opener};
 use crate::lock;
 use crate::names::{DatasetName, Version};
 use crate::parts;
+use crate::private;
 use crate::reaper::Reaper;
 use crate::rocks::BlockCache;
 use crate::step::{self, step};
@@ -53,6 +55,7 @@ pub enum Recovered {
 pub(super) fn open(root: &Path, mut options: StoreOptions) -> Result<(Store, Recovery)> {
     let layout = Layout::new(root);
     durable::create_dir_all(root)?;
+    private::refuse_world_writable(root)?;
     let lock = lock::take(&layout)?;
     durable::create_dir_all(&layout.staging())?;
     durable::create_dir_all(&layout.datasets())?;
@@ -68,6 +71,10 @@ pub(super) fn open(root: &Path, mut options: StoreOptions) -> Result<(Store, Rec
     })?;
     recovery.torn_bytes = torn_bytes;
     step("start.folded");
+    let secret = OnceLock::new();
+    if let Some(name) = catalog.erasures().secret() {
+        let _ = secret.set(Secret::named(&layout, name)?);
+    }
 
     if let Some(bytes) = step::checkpoint_bytes() {
         options.checkpoint_bytes = bytes;
@@ -87,6 +94,9 @@ pub(super) fn open(root: &Path, mut options: StoreOptions) -> Result<(Store, Rec
         writer: Mutex::new(Writer { journal, checkpoint_from }),
         arriving: Mutex::new(()),
         publishing: Mutex::new(()),
+        secret,
+        rewriting: Mutex::new(()),
+        standing_by: Mutex::new(None),
         opener: Arc::new(Opener { cache, closing, open: AtomicU64::new(0) }),
         reaper,
         _lock: lock,
@@ -130,7 +140,7 @@ impl Store {
                 scope.spawn(|| {
                     let claim = || next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     while let Some((name, slot)) = slots.get(claim()) {
-                        if let Err(error) = slot.lease() {
+                        if let Err(error) = slot.open_or_wait() {
                             failed(name, slot.version, &error);
                         }
                     }
@@ -163,8 +173,10 @@ impl Store {
         let catalog = self.catalog();
         let mut unowned = Vec::new();
         for (dataset, version, path) in self.versions.list()? {
-            let state = catalog.entry(&dataset, version).map(|e| e.state);
-            if state.is_ok_and(State::has_files) {
+            let entry = catalog.entry(&dataset, version);
+            // Of one that was rewritten, the files before are nobody's any more.
+            let is_its = |e: &Entry| path == e.place(&self.layout, &dataset, version);
+            if entry.is_ok_and(|e| e.state.has_files() && is_its(e)) {
                 continue;
             }
             if !catalog.was_admitted(&dataset, version) {
@@ -271,7 +283,7 @@ pub(super) fn by_the_server() -> Cause {
 pub(super) fn fold(catalog: &mut Catalog, journal: &Path, seq: u64, record: Record) -> Result<()> {
     match record {
         Record::Event(cause, event) => catalog.apply(seq, &cause, &event),
-        Record::Checkpoint(json) => {
+        Record::Checkpoint { catalog: json, .. } => {
             *catalog = serde_json::from_str(&json).map_err(|e| {
                 let text = "the checkpoint in the journal is not one this Tidetable can read";
                 Error::new(Code::UnknownFormat, text).at(journal).because(e)
@@ -282,16 +294,21 @@ pub(super) fn fold(catalog: &mut Catalog, journal: &Path, seq: u64, record: Reco
 }
 
 fn refuse_data_without_journal(layout: &Layout, versions: &Versions) -> Result<()> {
-    let journal = layout.journal();
-    let there = journal.try_exists().map_err(|e| Error::io("look for the journal", &journal, e))?;
+    let path = layout.journal();
+    let there = path.try_exists().map_err(|e| Error::io("look for the journal", &path, e))?;
     let pushed = || versions.staged().map(|staged| staged.iter().any(|(push, _)| push.is_some()));
-    if there || (versions.list()?.is_empty() && !pushed()?) {
+    if there {
         return Ok(());
     }
-    let text = "there are versions or parts of them in the data directory but no journal: it was lost. Starting \
-                anew would remove them, so nothing was done. Restore the journal from a backup, \
+    // Numbers of changes would come again, too, which those that were kept for the audit have.
+    let kept = journal::folded_files(&path)?;
+    if versions.list()?.is_empty() && !pushed()? && kept.is_empty() {
+        return Ok(());
+    }
+    let text = "there are versions, parts of them, or earlier changes in the data directory but no journal: it was lost. \
+                Starting anew would remove them, so nothing was done. Restore the journal from a backup, \
                 or move the directory away";
-    Err(Error::new(Code::JournalCorrupt, text).at(journal))
+    Err(Error::new(Code::JournalCorrupt, text).at(path))
 }
 
 fn older_journal(dataset: &DatasetName, version: Version, path: &Path) -> Error {

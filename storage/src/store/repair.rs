@@ -15,7 +15,7 @@ mod given;
 
 use std::path::{Path, PathBuf};
 
-use crate::catalog::{Catalog, State};
+use crate::catalog::{Catalog, Entry, State};
 use crate::config::DatasetConfig;
 use crate::durable;
 use crate::error::Result;
@@ -149,6 +149,7 @@ impl Plan {
             salvaged = journal::salvage(&plan.layout.journal(), &plan.repair.journal)?;
             plan.repair.lost_records = salvaged.lost;
         }
+        plan.keep_what_protects(&salvaged);
         let there = Directories::find(&plan.layout)?;
         let behind = there.numbers().any(|(d, v)| !plan.catalog.was_admitted(d, v));
         // Without either, what nobody owns was left by a crash, as a start expects it.
@@ -161,6 +162,19 @@ impl Plan {
         }
         plan.stand(&salvaged);
         Ok(plan)
+    }
+
+    /// What can still be read of who was let in, who no longer is, and what was erased, holds on: a
+    /// token that was revoked must not be good again, and no erased key be given.
+    fn keep_what_protects(&mut self, salvaged: &Salvaged) {
+        for (_, record) in &salvaged.records {
+            let Record::Event(cause, event) = record else { continue };
+            let is_of_tokens = matches!(**event, Event::TokenCreated(_) | Event::TokenRevoked(_));
+            if is_of_tokens || event.scopes().is_some() {
+                self.catalog.apply(self.catalog.seq() + 1, cause, event);
+                self.records.push(Record::Event(cause.clone(), event.clone()));
+            }
+        }
     }
 
     /// No number that was or may have been given comes again.
@@ -225,7 +239,7 @@ impl Plan {
                     failing.push(push);
                 } else if entry.state.has_files()
                     && dataset.current != Some(version)
-                    && !is_whole(&self.layout.version(name, version))
+                    && !is_whole(&entry.place(&self.layout, name, version))
                 {
                     gone.push(push);
                 }
@@ -262,8 +276,11 @@ impl Plan {
     fn set_aside(&mut self, there: Directories) {
         let state = |d: &DatasetName, v| self.catalog.entry(d, v).ok().map(|entry| entry.state);
         for (dataset, version, path) in there.versions {
-            if !state(&dataset, version).is_some_and(State::has_files) {
-                let to = self.aside.join(dataset.as_str()).join(version.to_string());
+            let entry = self.catalog.entry(&dataset, version).ok();
+            let is_its = |e: &Entry| path == e.place(&self.layout, &dataset, version);
+            if !entry.is_some_and(|e| e.state.has_files() && is_its(e)) {
+                let name = path.file_name().unwrap_or_default();
+                let to = self.aside.join(dataset.as_str()).join(name);
                 self.repair.set_aside.push((path, to));
             }
         }
@@ -284,9 +301,10 @@ impl Plan {
                     .iter()
                     .find(|swap| swap.dataset == *name)
                     .map(|swap| swap.to),
-                Record::Checkpoint(_) => None,
+                Record::Checkpoint { .. } => None,
             });
-            let missing = |v| !is_whole(&self.layout.version(name, v));
+            let place = |v| dataset.versions.get(&v).map(|e| e.place(&self.layout, name, v));
+            let missing = |v| !place(v).is_some_and(|place| is_whole(&place));
             self.repair.standing.push(Standing {
                 dataset: name.clone(),
                 current: dataset.current,

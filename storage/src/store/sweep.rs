@@ -57,6 +57,14 @@ impl Store {
         Ok(swept)
     }
 
+    /// A checkpoint, worth it or not.
+    #[cfg(test)]
+    pub(crate) fn checkpoint_now(&self) {
+        let mut writer = self.writer();
+        let json = serde_json::to_string(&*self.catalog()).unwrap();
+        writer.journal.checkpoint(json).unwrap();
+    }
+
     /// A checkpoint only saves space and the time of the next start: a failure, on a full
     /// disk for instance, is reported and stops nothing.
     pub(super) fn checkpoint_if_large(&self) {

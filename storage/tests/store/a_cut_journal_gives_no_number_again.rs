@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tidetable_storage::{
     Activation, Admission, Cause, Code, DatasetConfig, DatasetName, Failed, JournalFault, Layout,
-    Manifest, Repair, State, Store, StoreOptions, Version, repair, repair_plan,
+    Manifest, NewToken, Repair, State, Store, StoreOptions, TokenId, Version, repair, repair_plan,
 };
 
 use crate::support::{
@@ -412,4 +412,31 @@ fn what_a_cut_common_activation_had_made_current_is_told_of_each() {
     let told: Vec<_> = standing.iter().map(|s| (s.dataset.as_str(), s.current, s.cut)).collect();
     let of = |name| (name, Some(Version(2)), Some(Version(1)));
     assert_eq!(told, [of("a"), of("b")]);
+}
+
+#[test]
+fn what_can_still_be_read_of_tokens_holds_on_after_a_cut() {
+    let id = |n: u8| TokenId::new([n; 8]);
+    let mut directory = Directory::new();
+    let store = directory.store();
+    let make = |n: u8| {
+        let (name, grants) = (format!("token-{n}"), "{}".to_owned());
+        let new = NewToken { id: id(n), name, hash: [n; 32], grants, expires_at: None };
+        store.create_token(&new, Cause::default()).unwrap();
+    };
+    make(1);
+    let before = fs::read(journal_of(directory.path())).unwrap().len();
+    push_versions(store, &dataset("a"), 1);
+    make(2);
+    store.revoke_token(id(1), because("leaked")).unwrap();
+    let tokens = store.catalog().tokens().clone();
+    directory.close();
+    let mut journal = fs::read(journal_of(directory.path())).unwrap();
+    journal[before + 20] ^= 1;
+    fs::write(journal_of(directory.path()), journal).unwrap();
+    repair(directory.path()).unwrap();
+    directory.open();
+    assert_eq!(directory.store().catalog().tokens(), &tokens, "one was revoked and stays so");
+    assert_eq!(directory.reopen().torn_bytes, None);
+    assert_eq!(directory.store().catalog().tokens(), &tokens);
 }

@@ -23,7 +23,7 @@ fn across_swap_delete_and_sweep() {
     let swept = store.sweep().unwrap();
     assert_eq!(swept.deleted, [(a.clone(), Version(1)), (a.clone(), Version(2))]);
     assert_eq!(code(store.live().get(&a).unwrap().version(Version(1))), Code::VersionDeleted);
-    assert_reads(&lease, &records_of(1, 40));
+    assert_reads(lease.view(), &records_of(1, 40));
     assert_eq!(store.open_snapshots(), 3, "the third, the fourth, and the one that is read");
 
     let place = |version| store.layout().version(&a, Version(version));
@@ -49,10 +49,10 @@ fn across_the_deletion_of_its_dataset_and_a_new_one_of_that_name() {
     let lease = served.current().unwrap();
     store.delete_dataset(&a, Cause::default()).unwrap();
     assert_eq!(code(store.live().get(&a)), Code::DatasetNotFound);
-    assert_reads(&lease, &records_of(2, 40));
+    assert_reads(lease.view(), &records_of(2, 40));
     let version = push(store, &a, &records_of(3, 40));
     assert_eq!(version, Version(3), "numbers go on");
-    assert_reads(&lease, &records_of(2, 40));
+    assert_reads(lease.view(), &records_of(2, 40));
     assert_eq!(code(store.live().get(&a).unwrap().version(Version(2))), Code::VersionDeleted);
     let place = store.layout().version(&a, Version(2));
     drop(lease);

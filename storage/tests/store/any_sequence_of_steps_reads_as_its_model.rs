@@ -411,7 +411,7 @@ impl Run {
                     let entry = store.catalog().entry(&a, Version(version)).unwrap().state;
                     assert_eq!(entry, m.state, "version {version}");
                     let lease = served.version(Version(version)).unwrap();
-                    assert_reads(&lease, &m.records);
+                    assert_reads(lease.view(), &m.records);
                 }
                 known => {
                     let gone = code(served.version(Version(version)));

@@ -10,6 +10,7 @@ mod a_damaged_version_is_an_error_never_a_wrong_value;
 mod a_listener_is_told_what_was_committed;
 mod a_reader_keeps_its_version_as_long_as_it_reads;
 mod a_start_says_what_it_found_and_removes_what_nobody_owns;
+mod an_erased_key_is_given_by_no_version;
 mod any_sequence_of_steps_reads_as_its_model;
 mod one_process_has_a_directory;
 mod races_of_steps_have_one_winner;

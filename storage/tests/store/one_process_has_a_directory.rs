@@ -23,7 +23,7 @@ fn closing_does_not_wait_for_a_reader() {
     push_versions(directory.store(), &a, 1);
     let lease = directory.store().live().get(&a).unwrap().current().unwrap();
     directory.close();
-    assert_reads(&lease, &records_of(1, 40));
+    assert_reads(lease.view(), &records_of(1, 40));
     directory.open();
-    assert_reads(&lease, &records_of(1, 40));
+    assert_reads(lease.view(), &records_of(1, 40));
 }

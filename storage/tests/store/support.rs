@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tidetable_storage::{
     Activation, Admission, BuildOptions, Builder, Cause, Code, Compression, DatasetConfig,
     DatasetName, Expect, Key, MIN_SORT_BYTES, Moved, PartSums, Recovery, Result, Rollback,
-    SelfActivation, Snapshot, Sorter, State, Store, StoreOptions, VerifiedSnapshot, Version,
+    SelfActivation, Sorter, State, Store, StoreOptions, VerifiedSnapshot, Version, View,
 };
 
 /// The records of a version, as they were pushed.
@@ -191,8 +191,13 @@ pub(crate) fn keep_few(store: &Store, dataset: &DatasetName, retain: u32) {
 }
 
 /// Every way to read says exactly these records.
-pub(crate) fn assert_reads(snapshot: &Snapshot, records: &Records) {
-    assert_eq!(snapshot.manifest().records, records.len() as u64);
+pub(crate) fn assert_reads(snapshot: View<'_>, records: &Records) {
+    assert_eq!(snapshot.records(), records.len() as u64);
+    assert_gives(snapshot, records);
+}
+
+/// The same, whatever else the files hold.
+pub(crate) fn assert_gives(snapshot: View<'_>, records: &Records) {
     let absent: [&[u8]; 4] = [b"\0", b"absent", b"key:", &[0xff; 40]];
     for (key, value) in records {
         let found = snapshot.get(Key::new(key).unwrap()).unwrap();
@@ -224,7 +229,7 @@ pub(crate) fn assert_version(
 ) {
     let lease = store.live().get(dataset).unwrap().version(Version(version)).unwrap();
     assert_eq!(lease.version(), Version(version));
-    assert_reads(&lease, records);
+    assert_reads(lease.view(), records);
 }
 
 /// The code of what must be an error.

@@ -32,7 +32,7 @@ impl Given {
                     let swaps = event.activations().iter();
                     swaps.for_each(|swap| given.note(&swap.dataset, swap.to.0));
                 }
-                Record::Checkpoint(json) => match serde_json::from_str(json) {
+                Record::Checkpoint { catalog, .. } => match serde_json::from_str(catalog) {
                     Ok(catalog) => known(&mut given, &catalog),
                     Err(_) => given.lost = given.lost.saturating_add(*seq),
                 },

@@ -1,0 +1,195 @@
+//! What was refused and denied, on its way to the log of the audit. (What was changed stands in
+//! the journal; `http/audit.rs` shows both.)
+//!
+//! - No request waits for it: a line goes into a queue, and where that is full it is counted.
+//! - The log has a bounded size, so a flood must not push out what came before: each kind of
+//!   line has its allowance (`allowance.rs`). What is beyond that is counted, and the count is
+//!   written.
+//! - If the disk fails, requests go on and the lines are counted as lost; changes are the
+//!   journal's, and that refuses what it cannot write.
+//!
+//! A line holds the matched route and never the URL, the code of the refusal and never its
+//! sentence: those may quote keys, values, or a token put in the wrong place.
+
+mod allowance;
+mod counts;
+mod line;
+mod writer;
+
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tidetable_storage::{Digest, Store};
+
+pub(crate) use counts::Counts;
+pub(crate) use line::{Kind, Line, NotGranted};
+use writer::Writer;
+
+use crate::metrics::Metrics;
+
+/// Lines that wait to be written.
+const QUEUE: usize = 4096;
+/// How long somebody who reads waits until what was refused before is written.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
+
+/// The name of whoever asks where nobody has to say who they are.
+pub(crate) const ANONYMOUS: &str = "anonymous";
+
+#[derive(Debug)]
+enum Asked {
+    Write(Box<Line>),
+    /// Tells when all lines before it are written.
+    Tell(SyncSender<()>),
+    Stop,
+}
+
+/// Where lines are sent, and the thread that writes them; cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Audit(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    queue: SyncSender<Asked>,
+    /// Until the thread has it.
+    asked: Mutex<Option<Receiver<Asked>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    metrics: Arc<Metrics>,
+    /// The last line that is written, and its chain.
+    head: Mutex<Option<(u64, Digest)>>,
+    reading: tokio::sync::Mutex<()>,
+}
+
+impl Audit {
+    /// Takes lines; they are written once it is started.
+    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
+        let (queue, asked) = sync_channel(QUEUE);
+        Self(Arc::new(Shared {
+            queue,
+            asked: Mutex::new(Some(asked)),
+            thread: Mutex::default(),
+            metrics,
+            head: Mutex::default(),
+            reading: tokio::sync::Mutex::default(),
+        }))
+    }
+
+    /// Starts the thread that writes into the directory of `store`.
+    pub(crate) fn start(&self, store: &Arc<Store>) -> anyhow::Result<()> {
+        let asked = locked(&self.0.asked).take().context("the audit log is written already")?;
+        let writer = Writer::new(Arc::clone(store), Arc::clone(&self.0.metrics));
+        let audit = self.clone();
+        let thread = thread::Builder::new()
+            .name("audit".to_owned())
+            .spawn(move || run(writer, &asked, &audit))
+            .context("cannot start the thread that writes the audit log")?;
+        *locked(&self.0.thread) = Some(thread);
+        Ok(())
+    }
+
+    /// Ends the thread once all that was logged is on the disk.
+    pub(crate) fn stop(&self) {
+        if let Some(thread) = locked(&self.0.thread).take() {
+            let _ = self.0.queue.send(Asked::Stop);
+            let _ = thread.join();
+        }
+    }
+
+    /// Puts a line into the log, soon.
+    pub(crate) fn log(&self, line: Line) {
+        let kind = line.kind();
+        // Gone: the server has stopped, and what is refused now is refused by nobody.
+        if let Err(TrySendError::Full(_)) = self.0.queue.try_send(Asked::Write(Box::new(line))) {
+            self.0.metrics.audit.left_out(kind);
+        }
+    }
+
+    /// The last line and its chain, once all that was logged before is written. Waits for that:
+    /// nothing for a thread that serves.
+    pub(crate) fn head(&self) -> Option<(u64, Digest)> {
+        let (tell, told) = sync_channel(1);
+        if self.0.queue.try_send(Asked::Tell(tell)).is_ok() {
+            let _ = told.recv_timeout(WRITTEN_WITHIN);
+        }
+        *locked(&self.0.head)
+    }
+
+    /// Held by the one who reads: files are read whole, and one reader at a time bounds the
+    /// memory.
+    pub(crate) async fn reading(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.reading.lock().await
+    }
+
+    fn show(&self, head: Option<(u64, Digest)>) {
+        *locked(&self.0.head) = head;
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn run(mut writer: Writer, asked: &Receiver<Asked>, audit: &Audit) {
+    writer.began();
+    audit.show(writer.head());
+    loop {
+        match asked.recv_timeout(writer::SYNC_EVERY) {
+            Ok(Asked::Write(line)) => writer.write(&line),
+            Ok(Asked::Tell(tell)) => {
+                audit.show(writer.head());
+                // Whoever asked may have gone.
+                let _ = tell.send(());
+            }
+            Ok(Asked::Stop) => break,
+            Err(_) => {}
+        }
+        writer.tidy();
+    }
+    writer.ends();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidetable_storage::{StoreOptions, newest_log_lines, verify_audit};
+
+    fn denial(actor: &str) -> Line {
+        Line::denial_for_tests(actor)
+    }
+
+    #[test]
+    fn a_flood_is_counted_and_leaves_the_other_kind_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(dir.path(), StoreOptions::default()).unwrap().0);
+        let metrics = Arc::new(Metrics::new());
+        let audit = Audit::new(Arc::clone(&metrics));
+        audit.start(&store).unwrap();
+        for n in 0..3000 {
+            audit.log(denial(&format!("guesser-{n}")));
+            if n % 1000 == 0 {
+                audit.head().unwrap();
+            }
+        }
+        audit.log(Line::refusal_for_tests("job"));
+        audit.head().unwrap();
+        audit.stop();
+        let (mut lines, mut denials, mut refusals, mut left_out) = (0, 0, 0, 0);
+        newest_log_lines(store.layout(), u64::MAX, |_, line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            lines += 1;
+            denials += u64::from(line["kind"] == "denial");
+            refusals += u64::from(line["kind"] == "refusal");
+            left_out += line["denials"].as_u64().unwrap_or_default();
+            true
+        })
+        .unwrap();
+        assert_eq!(refusals, 1);
+        assert!((1000..1500).contains(&denials), "{denials}");
+        assert_eq!(denials + left_out, 3000, "of {lines} lines");
+        let report = verify_audit(dir.path(), &[]).unwrap();
+        assert_eq!(report.findings, [""; 0]);
+        assert_eq!(report.lines, (1, lines));
+    }
+}

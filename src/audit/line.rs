@@ -1,0 +1,179 @@
+//! One line of the log, as it is written: a number before it and the chain behind it are the
+//! log's.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+use tidetable_storage::{DatasetName, Digest, now};
+
+use crate::http::time;
+
+/// The most that is kept of a user agent, in characters.
+const MOST_AGENT: usize = 120;
+
+/// What a line tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    /// Nobody may have that without another token: 401 and 403.
+    Denial,
+    /// A change that was asked for and not made.
+    Refusal,
+    /// What the server itself notes.
+    Note,
+}
+
+/// A line.
+#[derive(Debug, Serialize)]
+pub(crate) struct Line {
+    at: String,
+    kind: Kind,
+    actor: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+    action: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dataset: Option<DatasetName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<String>,
+    /// The last change, and the chain of all changes up to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    change: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changes_chain: Option<Digest>,
+    /// Lines that were left out since the last note.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    denials: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusals: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'static str>,
+}
+
+/// A request that was not granted, as the edge saw it.
+pub(crate) struct NotGranted<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) actor: &'a str,
+    pub(crate) request_id: &'a str,
+    pub(crate) method: &'a str,
+    /// The route that it matched.
+    pub(crate) route: Option<&'a str>,
+    pub(crate) path: &'a str,
+    pub(crate) code: &'static str,
+    pub(crate) status: u16,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) user_agent: Option<&'a [u8]>,
+}
+
+impl Line {
+    pub(crate) fn of(seen: &NotGranted<'_>) -> Self {
+        let agent = seen.user_agent.map(String::from_utf8_lossy);
+        Self {
+            at: time(now()),
+            kind: seen.kind,
+            actor: seen.actor.to_owned(),
+            request_id: Some(seen.request_id.to_owned()),
+            action: format!("{} {}", seen.method, seen.route.unwrap_or("(no route)")),
+            dataset: dataset_of(seen.route, seen.path),
+            outcome: Some(seen.code),
+            status: Some(seen.status),
+            address: seen.address,
+            user_agent: agent.map(|agent| agent.chars().take(MOST_AGENT).collect()),
+            ..Self::note("")
+        }
+    }
+
+    fn note(action: &str) -> Self {
+        Self {
+            at: time(now()),
+            kind: Kind::Note,
+            actor: "tidetable".to_owned(),
+            request_id: None,
+            action: action.to_owned(),
+            dataset: None,
+            outcome: None,
+            status: None,
+            address: None,
+            user_agent: None,
+            change: None,
+            changes_chain: None,
+            denials: None,
+            refusals: None,
+            version: None,
+        }
+    }
+
+    /// Where the changes stand now: `started`, `stopped`, or `changes` while it runs.
+    pub(super) fn noting(action: &str, (change, chain): (u64, Digest)) -> Self {
+        let version = (action == "started").then_some(env!("CARGO_PKG_VERSION"));
+        Self { change: Some(change), changes_chain: Some(chain), version, ..Self::note(action) }
+    }
+
+    /// How many lines there was no place for.
+    pub(super) fn left_out(denials: u64, refusals: u64) -> Self {
+        Self { denials: Some(denials), refusals: Some(refusals), ..Self::note("left_out") }
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+}
+
+/// The dataset that the path names, if it is a name: anything else is no dataset, and may be
+/// anything.
+fn dataset_of(route: Option<&str>, path: &str) -> Option<DatasetName> {
+    let at = route?.split('/').position(|segment| segment == "{dataset}")?;
+    DatasetName::parse(path.split('/').nth(at)?).ok()
+}
+
+#[cfg(test)]
+impl Line {
+    pub(super) fn denial_for_tests(actor: &str) -> Self {
+        let actor = actor.to_owned();
+        Self { kind: Kind::Denial, actor, ..Self::note("GET /v1/datasets/{dataset}") }
+    }
+
+    pub(super) fn refusal_for_tests(actor: &str) -> Self {
+        Self { kind: Kind::Refusal, ..Self::denial_for_tests(actor) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_a_name_is_taken_from_a_path() {
+        let of = |path| dataset_of(Some("/v1/datasets/{dataset}/keys/{key}"), path);
+        let named = |name| DatasetName::parse(name).ok();
+        assert_eq!(of("/v1/datasets/recs/keys/secret"), named("recs"));
+        assert_eq!(of("/v1/datasets/My%20Secret/keys/x"), None);
+        assert_eq!(dataset_of(Some("/v1/activate"), "/v1/activate"), None);
+        assert_eq!(dataset_of(None, "/v1/datasets/recs"), None);
+    }
+
+    #[test]
+    fn a_line_holds_the_route_and_a_short_agent() {
+        let line = Line::of(&NotGranted {
+            kind: Kind::Denial,
+            actor: "job",
+            request_id: "r-1",
+            method: "GET",
+            route: Some("/v1/datasets/{dataset}/keys/{key}"),
+            path: "/v1/datasets/recs/keys/secret",
+            code: "forbidden",
+            status: 403,
+            address: Some([127, 0, 0, 1].into()),
+            user_agent: Some(&[b'x'; 1000]),
+        });
+        let line = tidetable_storage::line_of(&line);
+        assert!(!line.contains("secret") && line.len() < 500, "{line}");
+        assert!(line.contains(r#""action":"GET /v1/datasets/{dataset}/keys/{key}""#), "{line}");
+    }
+}

@@ -1,0 +1,371 @@
+//! `tidetable erase`: keys that no version gives any more.
+
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tidetable_storage::DatasetName;
+
+use super::Asked;
+use super::api::new_key;
+use super::client::Client;
+use super::exit::{Exit, Failure};
+use super::get::KeyEncoding;
+use super::notes;
+use super::output::grouped;
+
+/// Keys of one request.
+const AT_ONCE: usize = 1000;
+/// How often the server is asked how far it is.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Erase keys: no version of any age gives them any more
+///
+/// From the answer on a read of the keys finds nothing, in no version, also after a restart, a
+/// rollback, or a push that contains them: their rows are left out. Their bytes leave the disk
+/// with the versions that hold them, as those are given up; with --now these versions are
+/// rewritten at once, which takes the time of a build of each, and the command waits for it. A
+/// repetition is harmless. On a terminal it asks first, unless --yes is given. What a reason says
+/// is kept for ever: name no key in it. Keys on a command line stand in the history of the shell;
+/// --keys-from reads them from a file.
+#[derive(Args, Debug)]
+#[command(
+    override_usage = "tidetable erase [OPTIONS] <DATASET|--all-datasets> [KEY]... --reason <TEXT>\n       \
+                      tidetable erase --list",
+    after_help = "\
+Examples:
+  tidetable erase course-recs 42 --reason 'request 1177'
+  tidetable erase course-recs 42 43 --now --yes --reason 'request 1177'
+  tidetable erase --all-datasets --keys-from keys.txt --reason 'request 1178'
+  tidetable erase course-recs --now --reason 'request 1177'    rewrite what holds erased keys
+  tidetable erase course-recs 42 --lift --reason 'it was another learner'
+  tidetable erase --list                                 what is erased, and what still holds it"
+)]
+pub(crate) struct EraseArgs {
+    /// The dataset, and the keys; with --all-datasets only keys
+    #[arg(value_name = "DATASET KEY", allow_negative_numbers = true, hide = true)]
+    words: Vec<String>,
+    /// Erase in every dataset, also in those that are made later
+    #[arg(long)]
+    all_datasets: bool,
+    /// Read keys from this file, one a line; - is standard input
+    #[arg(long, value_name = "FILE")]
+    keys_from: Option<PathBuf>,
+    /// How the keys are written
+    #[arg(long, value_name = "ENCODING", value_enum, default_value_t)]
+    key_encoding: KeyEncoding,
+    /// Why; kept for ever, so it must not name a key
+    #[arg(long, value_name = "TEXT", required_unless_present = "list")]
+    reason: Option<String>,
+    /// Rewrite the versions that hold erased keys, and wait until their bytes have left the disk
+    #[arg(long, conflicts_with = "lift")]
+    now: bool,
+    /// Lift the erasure: versions that still have the keys give them again
+    #[arg(long)]
+    lift: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// List erasures: when, by whom and why, and which versions may still hold the keys
+    #[arg(long, conflicts_with_all = ["words", "all_datasets", "keys_from", "reason", "now", "lift"])]
+    list: bool,
+}
+
+/// An answer of the server.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Done {
+    erased: u64,
+    already: u64,
+    lifted: u64,
+    still_erased: u64,
+    held_by: Vec<Of>,
+    rewriting: Vec<Of>,
+    named_in_settings: Vec<String>,
+}
+
+/// A version.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Of {
+    dataset: String,
+    version: u64,
+    phase: String,
+    done: u64,
+    total: u64,
+    code: String,
+    detail: String,
+}
+
+/// How the server stands.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Standing {
+    erasures: Vec<Erasure>,
+    rewriting: Vec<Of>,
+    failed: Vec<Of>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Erasure {
+    seq: u64,
+    dataset: Option<String>,
+    keys: u64,
+    erased_at: String,
+    actor: String,
+    reason: Option<String>,
+    held_by: Vec<Of>,
+    gone_at: Option<String>,
+}
+
+pub(crate) fn run(args: &EraseArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+    let client = asked.client()?;
+    if args.list {
+        let answer = client.get("/v1/erase?limit=1000")?;
+        let standing: Standing = answer.json()?;
+        return asked.out.either(answer.text(), || listed(&standing));
+    }
+    let (dataset, keys) = args.understood()?;
+    let place = dataset.as_ref().map_or("all datasets", |name| name.as_str());
+    if !args.yes && !confirmed(args, keys.len(), place)? {
+        return Err(Failure::new(Exit::Failed, "nothing was changed"));
+    }
+    let path = if args.lift { "/v1/erase/lift" } else { "/v1/erase" };
+    let mut sum = Done::default();
+    let mut answers = Vec::new();
+    let chunks: Vec<&[String]> =
+        if keys.is_empty() { vec![&[]] } else { keys.chunks(AT_ONCE).collect() };
+    for (number, chunk) in chunks.iter().enumerate() {
+        let mut body = json!({
+            "keys": chunk, "key_encoding": args.key_encoding.name(), "reason": args.reason,
+            "datasets": dataset.as_ref().map(|name| [name]),
+        });
+        if args.now && number + 1 == chunks.len() {
+            body["now"] = json!(true);
+        }
+        let answer = client.post(path, &body, &new_key()).map_err(|f| f.about(place, None))?;
+        let done: Done = answer.json()?;
+        sum = Done {
+            erased: sum.erased + done.erased,
+            already: sum.already + done.already,
+            lifted: sum.lifted + done.lifted,
+            still_erased: sum.still_erased + done.still_erased,
+            ..done
+        };
+        answers.push(answer.json::<Value>()?);
+    }
+    let failed = if args.now { wait(&client, &sum.rewriting)? } else { Vec::new() };
+    let answer = if answers.len() == 1 { answers.swap_remove(0) } else { Value::Array(answers) };
+    asked.out.either(answer.to_string(), || told(args, place, &sum, failed.len()))?;
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let mut failure = Failure::new(
+        Exit::Failed,
+        "the keys are erased, but versions that may hold them could not be rewritten",
+    );
+    failure.code = failed.first().map(|of| of.code.clone());
+    failure.problems =
+        failed.iter().map(|of| format!("{} {}: {}", of.dataset, of.version, of.detail)).collect();
+    Err(failure.hint("nothing gives the keys; mend the cause, and say the same again with --now"))
+}
+
+impl EraseArgs {
+    /// The dataset, if it is one, and the keys.
+    fn understood(&self) -> Result<(Option<DatasetName>, Vec<String>), Failure> {
+        let mut words = self.words.iter();
+        let dataset = match self.all_datasets {
+            true => None,
+            false => {
+                let missing = || Failure::usage("name a dataset and its keys, or --all-datasets");
+                Some(DatasetName::parse(words.next().ok_or_else(missing)?)?)
+            }
+        };
+        let mut keys: Vec<String> = words.cloned().collect();
+        if let Some(path) = &self.keys_from {
+            let text = read(path)?;
+            keys.extend(text.lines().filter(|line| !line.is_empty()).map(str::to_owned));
+        }
+        if keys.is_empty() && !self.now {
+            return Err(Failure::usage("name the keys, on the command line or by --keys-from"));
+        }
+        Ok((dataset, keys))
+    }
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = match path.to_str() {
+        Some("-") => io::stdin().lock().read_to_string(&mut text).map(drop),
+        _ => std::fs::read_to_string(path).map(|read| text = read),
+    };
+    read.map_err(|error| Failure::io("read the keys in", path.display(), &error))?;
+    Ok(text)
+}
+
+/// Asks on a terminal; where nobody can answer, what was said is meant.
+fn confirmed(args: &EraseArgs, keys: usize, place: &str) -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() || !notes::are_allowed() {
+        return Ok(true);
+    }
+    let keys = grouped(keys as u64);
+    let question = match (args.lift, args.now) {
+        (true, _) => format!("Give {keys} keys of {place} again, where versions have them?"),
+        (false, false) => format!("Erase {keys} keys from {place}?"),
+        (false, true) => format!("Erase {keys} keys from {place}, and rewrite what holds them?"),
+    };
+    let mut answer = String::new();
+    write!(io::stderr(), "{question} [y/N] ")?;
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// Waits until these are rewritten; what could not be.
+fn wait(client: &Client, rewriting: &[Of]) -> Result<Vec<Of>, Failure> {
+    let is_ours =
+        |of: &Of| rewriting.iter().any(|r| r.dataset == of.dataset && r.version == of.version);
+    let mut said = (String::new(), 0, String::new());
+    loop {
+        let standing: Standing = client.get("/v1/erase?limit=1")?.json()?;
+        let Some(first) = standing.rewriting.iter().find(|of| is_ours(of)) else {
+            return Ok(standing.failed.into_iter().filter(is_ours).collect());
+        };
+        let now = (first.dataset.clone(), first.version, first.phase.clone());
+        if now != said {
+            let size = if first.total > 0 {
+                format!(" ({})", grouped(first.total))
+            } else {
+                String::new()
+            };
+            notes::say(format_args!("{} {}: {}{size}", first.dataset, first.version, first.phase));
+            said = now;
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+}
+
+fn told(args: &EraseArgs, place: &str, done: &Done, failed: usize) -> String {
+    let keys = |n: u64| if n == 1 { "1 key".to_owned() } else { format!("{} keys", grouped(n)) };
+    if args.lift {
+        let mut text = format!("{place}: {} may be given again", keys(done.lifted));
+        if done.still_erased > 0 {
+            text.push_str(&format!("; {} still erased in all datasets", keys(done.still_erased)));
+        }
+        return text;
+    }
+    let mut text = format!("{place}: {} erased", keys(done.erased));
+    if done.already > 0 {
+        text.push_str(&format!("; {} had been already", keys(done.already)));
+    }
+    match (args.now, done.held_by.len()) {
+        (_, 0) => text.push_str("\nno version holds them"),
+        (true, _) if failed > 0 => {}
+        (true, n) => text.push_str(&format!(
+            "\n{} rewritten: their bytes are gone from its files",
+            if n == 1 { "1 version was".to_owned() } else { format!("{n} versions were") }
+        )),
+        (false, _) => {
+            let versions = done.held_by.iter().map(|of| format!("{} {}", of.dataset, of.version));
+            let versions = versions.collect::<Vec<_>>().join(", ");
+            text.push_str(&format!(
+                "\nbytes of them may be on the disk until these are given up, or rewritten (--now): {versions}"
+            ));
+        }
+    }
+    for name in &done.named_in_settings {
+        text.push_str(&format!("\nthe gates of {name} name such a key: `tidetable config {name}`"));
+    }
+    text
+}
+
+fn listed(standing: &Standing) -> String {
+    if standing.erasures.is_empty() {
+        return "no key is erased".to_owned();
+    }
+    let mut text = String::new();
+    for erasure in &standing.erasures {
+        let place = erasure.dataset.as_deref().unwrap_or("all datasets");
+        let reason = erasure.reason.as_deref().unwrap_or_default();
+        let held_by = erasure.held_by.iter().map(|of| format!("{} {}", of.dataset, of.version));
+        let held_by = held_by.collect::<Vec<_>>().join(", ");
+        let state = match &erasure.gone_at {
+            Some(at) => format!("gone from the disk since {at}"),
+            None => format!("may be held by {held_by}"),
+        };
+        text.push_str(&format!(
+            "{:>6}  {place}  {} keys  {}  {}  {reason}\n        {state}\n",
+            erasure.seq, erasure.keys, erasure.erased_at, erasure.actor
+        ));
+    }
+    for of in &standing.rewriting {
+        text.push_str(&format!(
+            "{} {} is being rewritten: {} {} of {}\n",
+            of.dataset,
+            of.version,
+            of.phase,
+            grouped(of.done),
+            grouped(of.total)
+        ));
+    }
+    for of in &standing.failed {
+        text.push_str(&format!("{} {} was not rewritten: {}\n", of.dataset, of.version, of.detail));
+    }
+    text.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        erase: EraseArgs,
+    }
+
+    fn args(line: &str) -> EraseArgs {
+        let words = ["erase"].into_iter().chain(line.split_whitespace());
+        Line::try_parse_from(words).unwrap().erase
+    }
+
+    #[test]
+    fn the_first_word_is_the_dataset_unless_all_are_meant() {
+        let understood = |line: &str| {
+            args(line).understood().map(|(name, keys)| (name.map(|name| name.to_string()), keys))
+        };
+        let (name, keys) = understood("recs 42 -7 --reason x").unwrap();
+        assert_eq!((name.as_deref(), keys), (Some("recs"), vec!["42".to_owned(), "-7".to_owned()]));
+        let (name, keys) = understood("--all-datasets 42 --reason x").unwrap();
+        assert_eq!((name, keys), (None, vec!["42".to_owned()]));
+        assert!(understood("recs --now --reason x").unwrap().1.is_empty());
+        for bad in
+            ["recs --reason x", "--reason x", "Recs 42 --reason x", "--all-datasets --reason x"]
+        {
+            assert_eq!(understood(bad).unwrap_err().exit, Exit::Usage, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_answer_says_what_still_holds_the_keys() {
+        let of = |version| Of { dataset: "recs".to_owned(), version, ..Of::default() };
+        let done = Done { erased: 2, already: 1, held_by: vec![of(3), of(4)], ..Done::default() };
+        let text = told(&args("recs 1 2 3 --reason x"), "recs", &done, 0);
+        assert!(text.starts_with("recs: 2 keys erased; 1 key had been already\n"), "{text}");
+        assert!(text.ends_with("recs 3, recs 4"), "{text}");
+        let text = told(&args("recs 1 2 3 --now --reason x"), "recs", &done, 0);
+        assert!(
+            text.ends_with("2 versions were rewritten: their bytes are gone from its files"),
+            "{text}"
+        );
+        let lifted = Done { lifted: 1, still_erased: 1, ..Done::default() };
+        let text = told(&args("recs 1 --lift --reason x"), "recs", &lifted, 0);
+        assert_eq!(text, "recs: 1 key may be given again; 1 key still erased in all datasets");
+    }
+}

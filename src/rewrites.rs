@@ -1,0 +1,144 @@
+//! Versions that are rewritten without erased keys, one after the other: on a thread that is
+//! there as long as there is something to do, and gives way to lookups if pushes do.
+//!
+//! What waits is lost with the process: `GET /v1/erase` goes on to name the versions that may
+//! hold erased keys, and whoever asked asks again.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use tidetable_storage::{Cause, RewriteStep};
+use tracing::{info, warn};
+
+use crate::http::error::{Answer, Fault, Problem};
+use crate::pushes::PushOf;
+use crate::state::{AppState, count_dataset};
+
+/// What is rewritten, and what could not be.
+#[derive(Debug, Default)]
+pub(crate) struct Rewrites(Mutex<Queue>);
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<(PushOf, Cause)>,
+    running: Option<(PushOf, RewriteStep)>,
+    /// Why the last try of each came to nothing.
+    failed: BTreeMap<PushOf, Problem>,
+    has_thread: bool,
+    stopping: bool,
+}
+
+/// How things stand.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Standing {
+    /// The one that is being rewritten first; without a step, it waits.
+    pub(crate) rewriting: Vec<(PushOf, Option<RewriteStep>)>,
+    pub(crate) failed: Vec<(PushOf, Problem)>,
+}
+
+impl Rewrites {
+    /// Asks for these to be rewritten; answers at once.
+    pub(crate) fn ask(app: &AppState, versions: Vec<PushOf>, cause: &Cause) -> Answer<()> {
+        let mut queue = app.rewrites.queue();
+        for version in versions {
+            queue.failed.remove(&version);
+            // What is being rewritten may have been begun before the last key was erased.
+            if !queue.waiting.iter().any(|(waiting, _)| *waiting == version) {
+                queue.waiting.push_back((version, cause.clone()));
+            }
+        }
+        if queue.has_thread || queue.waiting.is_empty() {
+            return Ok(());
+        }
+        let (own, work) = (Arc::clone(app), || "rewrites".to_owned());
+        let spawned = thread::Builder::new().name(work()).spawn(move || run(&own));
+        spawned.map_err(|error| {
+            queue.waiting.clear();
+            Problem::new(Fault::Internal, "the system gives no thread for rewriting: ask again")
+                .because(error)
+        })?;
+        queue.has_thread = true;
+        Ok(())
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        let queue = self.queue();
+        let running = queue.running.iter().map(|(version, step)| (version.clone(), Some(*step)));
+        let waiting = queue.waiting.iter().map(|(version, _)| (version.clone(), None));
+        let failed = queue.failed.iter().map(|(version, why)| (version.clone(), why.clone()));
+        Standing { rewriting: running.chain(waiting).collect(), failed: failed.collect() }
+    }
+
+    /// What runs ends soon, and is as if it had not been begun.
+    pub(crate) fn stop(&self) {
+        let mut queue = self.queue();
+        queue.stopping = true;
+        queue.waiting.clear();
+    }
+
+    fn next(&self) -> Option<(PushOf, Cause)> {
+        let mut queue = self.queue();
+        let next = queue.waiting.pop_front();
+        match &next {
+            Some((version, _)) => {
+                queue.running = Some((version.clone(), RewriteStep::Looking(0, 0)));
+            }
+            None => queue.has_thread = false,
+        }
+        next
+    }
+
+    fn goes_on(&self, step: RewriteStep) -> bool {
+        let mut queue = self.queue();
+        if let Some((_, shown)) = &mut queue.running {
+            *shown = step;
+        }
+        !queue.stopping
+    }
+
+    fn ended(&self, version: &PushOf, failed: Option<Problem>) {
+        let mut queue = self.queue();
+        queue.running = None;
+        if let Some(why) = failed {
+            queue.failed.insert(version.clone(), why);
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn run(app: &AppState) {
+    while let Some((version, cause)) = app.rewrites.next() {
+        let failed = rewrite(app, &version, cause);
+        app.rewrites.ended(&version, failed);
+    }
+}
+
+fn rewrite(app: &AppState, of: &PushOf, cause: Cause) -> Option<Problem> {
+    let (dataset, version) = of;
+    let gives_way = app.config.pushes_give_way.0;
+    let mut goes_on = |step| app.rewrites.goes_on(step);
+    let rewrite = || app.store.rewrite(dataset, *version, gives_way, cause, &mut goes_on);
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(rewrite));
+    let failed = match done {
+        Ok(Ok(Some(rewritten))) => {
+            let removed = rewritten.removed;
+            info!(%dataset, version = version.0, removed, "rewritten without erased keys");
+            None
+        }
+        Ok(Ok(None)) => None,
+        Ok(Err(error)) => {
+            warn!(%dataset, version = version.0, %error, "not rewritten: it may hold erased keys");
+            Some(Problem::from(error))
+        }
+        Err(_) => {
+            app.metrics.panicked();
+            Some(Problem::new(Fault::Internal, "the server failed in a way it should not"))
+        }
+    };
+    count_dataset(&app.store, &app.metrics, dataset);
+    failed
+}

@@ -1,0 +1,101 @@
+//! What is one too many is refused at once, with what to do and when, and leaves nothing behind;
+//! everything else goes on.
+
+use std::io::{BufReader, Write};
+use std::net::TcpStream;
+
+use serde_json::json;
+
+use crate::harness::{Server, eventually};
+use crate::http::connect;
+
+const D: &str = "recs";
+
+/// A push whose body does not end, once the server receives it.
+fn hanging_push(server: &Server, dataset: &str) -> BufReader<TcpStream> {
+    let versions = || {
+        let reply = server.get_path(&format!("/v1/datasets/{dataset}/versions"));
+        if reply.status == 404 { 0 } else { reply.json()["versions"].as_array().unwrap().len() }
+    };
+    let before = versions();
+    let mut connection = connect(server.address()).unwrap();
+    let head = format!(
+        "POST /v1/datasets/{dataset}/push?key=k&format=ndjson HTTP/1.1\r\nhost: x\r\n\
+         content-length: 1000\r\n\r\n{{\"k\":1"
+    );
+    connection.get_mut().write_all(head.as_bytes()).unwrap();
+    eventually("the push has begun", || versions() == before + 1);
+    connection
+}
+
+#[test]
+fn bodies_of_one_dataset_and_of_all() {
+    let server = Server::start_with(&["--max-bodies=3", "--max-bodies-per-dataset=2"]);
+    let _two = [hanging_push(&server, D), hanging_push(&server, D)];
+    let refused = server.push(D, "{\"k\":1}\n");
+    refused.problem(429, "too_many_pushes");
+    let refused = server.push(D, "{\"k\":1}\n").expect(429);
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    // It was refused before it had a number.
+    assert_eq!(server.dataset(&format!("{D}/versions"))["versions"].as_array().unwrap().len(), 2);
+    let other = hanging_push(&server, "other");
+    server.push("third", "{\"k\":1}\n").problem(503, "overloaded");
+    server.get_path("/v1/datasets/third").expect(404);
+    drop(other);
+    eventually("its place is free again", || server.push("third", "{\"k\":1}\n").status == 201);
+    let page = server.get_path("/metrics").expect(200).text();
+    assert!(page.contains("tidetable_shed_total{class=\"body\"} "), "{page}");
+}
+
+#[test]
+fn pushes_that_were_begun_and_not_committed() {
+    let server = Server::start_with(&["--max-open-pushes=3", "--max-open-pushes-per-dataset=2"]);
+    let path = |dataset: &str| format!("/v1/datasets/{dataset}/versions");
+    let create = |dataset: &str, id: &str| {
+        let headers = [("content-type", "application/json"), ("idempotency-key", id)];
+        server.send("POST", &path(dataset), &headers, b"{\"format\":\"ndjson\",\"key\":[\"k\"]}")
+    };
+    create(D, "a").expect(201);
+    create(D, "b").expect(201);
+    create(D, "c").problem(429, "too_many_pushes");
+    assert_eq!(create(D, "b").expect(201).json()["version"], 2, "which is none more");
+    create("other", "a").expect(201);
+    create("third", "a").problem(429, "too_many_pushes");
+    server.send("DELETE", &format!("{}/1", path(D)), &[], b"").expect(200);
+    create(D, "c").expect(201);
+}
+
+#[test]
+fn sizes_are_settings() {
+    let server = Server::start_with(&[
+        "--max-key-bytes=10",
+        "--max-value-bytes=100",
+        "--max-scan-records=2",
+        "--max-json-bytes=1KiB",
+        "--max-batch-bytes=2KiB",
+    ]);
+    let rows: String = (0..5).map(|n| format!("{{\"k\":\"key-{n}\"}}\n")).collect();
+    server.pushed(D, &rows);
+    let long = server.push(D, "{\"k\":\"key-4567890\"}\n").problem(422, "bad_rows");
+    assert!(long["detail"].as_str().unwrap().contains("max_key_bytes"), "{long}");
+    let large = format!("{{\"k\":\"a\",\"v\":\"{}\"}}\n", "x".repeat(100));
+    let large = server.push(D, &large).problem(422, "value_too_large");
+    assert!(large["detail"].as_str().unwrap().contains("max_value_bytes"), "{large}");
+
+    let scan = |query: &str| server.get_path(&format!("/v1/datasets/{D}/scan?{query}"));
+    scan("limit=3").problem(400, "invalid_parameter");
+    for query in ["limit=2", ""] {
+        let page = scan(query).expect(200).json();
+        assert_eq!(page["records"].as_array().unwrap().len(), 2, "{page}");
+        assert!(page["next"].is_string(), "{page}");
+    }
+
+    let keys = |count: usize| json!({ "keys": vec!["key-1"; count] });
+    server.post(&format!("/v1/datasets/{D}/batch-get"), &keys(200)).expect(200);
+    let batch = server.post(&format!("/v1/datasets/{D}/batch-get"), &keys(300));
+    assert!(batch.problem(413, "payload_too_large").to_string().contains("max_batch_bytes"));
+    let reason = json!({ "reason": "x".repeat(1100) });
+    let operation = server.operate(D, "hold", &reason);
+    assert!(operation.problem(413, "payload_too_large").to_string().contains("max_json_bytes"));
+    assert_eq!(server.get(D, "key-1").expect(200).version(), 1);
+}
