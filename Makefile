@@ -11,8 +11,8 @@ TIMED := @scripts/timed
 .DEFAULT_GOAL := help
 # RocksDB's compiler jobs already take every core; cargo shares them itself.
 .NOTPARALLEL:
-.PHONY: help setup setup-test build demo test test-million test-memory test-limits test-prometheus prometheus \
-  test-conformance conformance test-torture torture soak test-real-data test-console \
+.PHONY: help setup setup-test build demo test test-million test-memory test-limits test-space space test-hostile hostile fuzz \
+  test-prometheus prometheus test-conformance conformance test-torture torture soak test-real-data test-console \
   bench bench-peers count-instructions ci fmt fmt-check lint doc deny install
 
 help: ## say what there is
@@ -64,6 +64,25 @@ conformance:
 test-limits: build ## slow clients, HTTP/2 floods, overload, stops under load: nobody else is disturbed
 	$(TIMED) 'limits' tests/limits/run '$(BIN)' $(LIMITS_FLAGS)
 
+test-hostile: build hostile ## hostile sources and names against a real server: refused with a reason, serving undisturbed
+
+# With the binary that is there.
+HOSTILE_FLAGS ?=
+hostile:
+	$(TIMED) 'hostile sources and names' tests/hostile/run '$(BIN)' $(HOSTILE_FLAGS)
+
+# The inputs that were kept are replayed by `make test`.
+FUZZ_SECONDS ?= 60
+fuzz: build ## each fuzz target for FUZZ_SECONDS (60), on from where the last run ended; FUZZ_FLAGS='--targets ndjson,csv'
+	scripts/fuzz --seconds $(FUZZ_SECONDS) $(FUZZ_FLAGS)
+
+test-space: build ## full disks, no inodes, few open files, many datasets: small
+	$(TIMED) 'space' tests/torture/space/run ci '$(BIN)'
+
+SPACE_FLAGS ?= --levels 200 --datasets 2000
+space: build ## the same, large: 200 levels, 2,000 datasets of three versions (20 minutes)
+	@for what in fill inodes read-only files many; do tests/torture/space/run $$what '$(BIN)' $(SPACE_FLAGS) || exit 1; done
+
 test-memory: build ## peak memory of a push, and of one with ten times the data (25 GB of disk)
 	tests/memory/run '$(BIN)'
 
@@ -110,7 +129,7 @@ count-instructions: setup ## instructions of one lookup, compared with benches/i
 	$(BUILD_PEERS)
 	$(TIMED) 'instructions of a lookup' scripts/count-instructions '$(PEERS)' $(COUNT_FLAGS)
 
-ci: fmt-check lint test test-torture test-limits test-console prometheus conformance count-instructions doc deny ## all that CI runs
+ci: fmt-check lint test test-torture hostile test-limits test-space test-console prometheus conformance count-instructions doc deny ## all that CI runs
 
 fmt: ## format the code
 	$(CARGO) fmt --all

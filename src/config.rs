@@ -23,7 +23,7 @@ use crate::access;
 mod file;
 mod values;
 mod webhooks;
-pub(crate) use values::{Bytes, Count, EnvironmentName, LogFormat, Span, Switch};
+pub(crate) use values::{Bytes, Count, EnvironmentName, LogFormat, Rate, Span, Switch};
 pub(crate) use webhooks::{Secret, Target};
 
 /// Variables that begin like settings and are not settings of the server.
@@ -140,8 +140,15 @@ settings! {
     checks_dir: PathBuf = "", "DIR";
     /// Time that such a program may take; after it the version is refused
     check_timeout: Span = "60s", "TIME";
+    /// How full the disk may be, of a hundred, when a push begins; 100: as full as it gets, but
+    /// for 64 MiB that pushes always leave alone
+    max_disk_percent: Count = "95", "N";
     /// Longest data of one push, as sent, in all its parts
     max_push_bytes: Bytes = "64GiB", "SIZE";
+    /// Most bytes that one compressed byte of a push may become, beyond its first 256 MiB
+    max_decompression_ratio: Count = "200", "N";
+    /// Most bytes that the compressed data of one push may become, in all its parts
+    max_decompressed_bytes: Bytes = "512GiB", "SIZE";
     /// Longest answer of a batch or scan
     max_answer_bytes: Bytes = "32MiB", "SIZE";
     /// Memory for long answers that clients are taking; meanwhile batches and scans are refused
@@ -209,6 +216,11 @@ settings! {
     drain_timeout: Span = "30s", "TIME";
     /// Time that the parts of a push that was never committed are kept
     part_retention: Span = "24h", "TIME";
+    /// How often every version that is kept is read again, for damage that has come to the
+    /// disk meanwhile; 0: never
+    scrub_interval: Span = "24h", "TIME";
+    /// How fast that reads, at most
+    scrub_rate: Rate = "20MiB/s", "RATE";
     /// Form of the log: text or json
     log_format: LogFormat = "text", "FORMAT";
     /// What is logged: error, warn, info, debug or trace; RUST_LOG goes before it
@@ -240,7 +252,7 @@ impl ServeConfig {
     }
 
     /// The defaults alone.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn defaults() -> Self {
         Self::parse(&Given::default()).expect("the defaults are valid, as a test shows")
     }
@@ -261,6 +273,9 @@ impl ServeConfig {
             }
             bail!("{name} is {bytes}: expected at least {}", Bytes(least))
         };
+        if self.max_disk_percent.0 > 100 {
+            bail!("max_disk_percent is {}: expected 1 to 100", self.max_disk_percent.0);
+        }
         least("max_header_bytes", self.max_header_bytes, 8 * 1024)?;
         least("max_uri_bytes", self.max_uri_bytes, 256)?;
         least("sort_memory", self.sort_memory, 1024 * 1024)?;

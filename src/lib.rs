@@ -5,13 +5,17 @@ mod audit;
 mod chance;
 pub mod cli;
 mod config;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod http;
 mod ingest;
 mod looker;
 mod metrics;
+mod open_files;
 mod outbound;
 mod pushes;
 mod rewrites;
+mod scrubber;
 mod series;
 mod serve;
 mod server;

@@ -12,6 +12,7 @@ mod guard;
 mod making;
 mod receive;
 mod receiving;
+pub(crate) mod room;
 mod spec;
 mod worker;
 
@@ -26,6 +27,7 @@ use tidetable_storage::{Cause, DatasetName, State, Store, Version};
 use tokio::sync::watch;
 
 use crate::http::error::Problem;
+use crate::ingest::GrowthLimits;
 use crate::metrics::{Metrics, PushOutcome};
 
 pub(crate) use check::Checks;
@@ -75,6 +77,8 @@ pub(crate) struct BuildSettings {
     pub(crate) sort_memory: u64,
     /// How long keys and values may be.
     pub(crate) sizes: Sizes,
+    /// How far compressed parts may grow.
+    pub(crate) growth: GrowthLimits,
     /// Whether they get only what others leave of the processors.
     pub(crate) give_way: bool,
     /// Builds at the same time.
@@ -319,6 +323,7 @@ mod tests {
         let settings = BuildSettings {
             sort_memory,
             sizes: Sizes::MOST,
+            growth: GrowthLimits::default(),
             give_way: true,
             at_once: 1,
             program,

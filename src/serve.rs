@@ -12,9 +12,12 @@ use tracing::{error, info, warn};
 use crate::access;
 use crate::config::ServeConfig;
 use crate::http;
+use crate::ingest::GrowthLimits;
 use crate::looker;
 use crate::metrics::Metrics;
+use crate::open_files;
 use crate::pushes::{BuildSettings, Checks, Pushes, Sizes};
+use crate::scrubber;
 use crate::series;
 use crate::server::{self, Ended, Limits, Listening, Service, Stop};
 use crate::state::{App, AppState, count_dataset};
@@ -34,7 +37,9 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     let tls = Tls::load(&config, &metrics)?;
     // Told also of what the start itself does: a push that the last stop had cut off fails.
     let webhooks = Webhooks::new(config.webhooks.clone(), Arc::clone(&metrics));
-    let (store, recovery) = Store::open(&config.data, store_options(&config, &webhooks))?;
+    let max_files = open_files::for_versions();
+    let (store, recovery) =
+        Store::open(&config.data, store_options(&config, &webhooks, max_files))?;
     let store = Arc::new(store);
     tell(&recovery);
     check_access(&config, &store)?;
@@ -63,6 +68,7 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     );
     info!(data = %app.config.data.display(), address = %listening.address(), "serving");
     app.audit.start(&app.store)?;
+    open_files::compare(&app.store, max_files);
     let opening = open_in_background(&app)?;
     let sweeping = sweeper.start(&app)?;
     let looking = looker::start(&app)?;
@@ -70,6 +76,7 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     let sampling = series::start(&app)?;
     let watching = watches::start(&app, Box::new(app.webhooks.clone()))?;
     let reloading = tls.as_ref().map(|tls| tls.watch(&stop)).transpose()?;
+    let scrubbing = scrubber::start(&app)?;
     let service = Service { tls, ..http::service(&app) };
     let ended = server::serve(listening, &service, &limits, &metrics, &stop)?;
     app.pushes.stop();
@@ -78,6 +85,9 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     looking.stop();
     sampling.stop();
     watching.stop();
+    if let Some(scrubbing) = scrubbing {
+        scrubbing.stop();
+    }
     let _ = opening.join();
     let _ = reloading.map(JoinHandle::join);
     app.webhooks.stop();
@@ -110,7 +120,7 @@ fn check_access(config: &ServeConfig, store: &Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn store_options(config: &ServeConfig, webhooks: &Webhooks) -> StoreOptions {
+fn store_options(config: &ServeConfig, webhooks: &Webhooks, max_files: u64) -> StoreOptions {
     let receiving = u64::try_from(config.part_retention.0.as_millis()).unwrap_or(u64::MAX);
     StoreOptions {
         block_cache_bytes: config.block_cache.as_usize(),
@@ -119,6 +129,7 @@ fn store_options(config: &ServeConfig, webhooks: &Webhooks) -> StoreOptions {
         // could not compare with.
         report: |error| warn!(%error, "the store went on without this"),
         listener: webhooks.listener(),
+        max_files,
         ..StoreOptions::default()
     }
 }
@@ -137,6 +148,10 @@ fn build_settings(config: &ServeConfig) -> BuildSettings {
         sizes: Sizes {
             key: config.max_key_bytes.as_usize(),
             value: config.max_value_bytes.as_usize(),
+        },
+        growth: GrowthLimits {
+            ratio: config.max_decompression_ratio.0 as u64,
+            bytes: config.max_decompressed_bytes.0,
         },
         give_way: config.pushes_give_way.0,
         at_once: config.builds_at_once.0,

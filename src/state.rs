@@ -13,6 +13,7 @@ use crate::http::Places;
 use crate::metrics::{CanaryServed, Freshness, Metrics, Served};
 use crate::pushes::{Pushes, Receiving};
 use crate::rewrites::Rewrites;
+use crate::scrubber::Scrubs;
 use crate::series::Series;
 use crate::server::Stop;
 use crate::sweeper::Broom;
@@ -55,6 +56,8 @@ pub(crate) struct App {
     pub(crate) watches: Watches,
     /// Versions that are rewritten without erased keys.
     pub(crate) rewrites: Rewrites,
+    /// What reading versions again counts, and who has asked for it.
+    pub(crate) scrubs: Scrubs,
     /// Held by the one comparison of versions that runs.
     pub(crate) comparing: tokio::sync::Mutex<()>,
     /// Set once every current version was opened, or could not be.
@@ -74,7 +77,7 @@ impl App {
         let (comparing, opened) = (tokio::sync::Mutex::default(), AtomicBool::new(false));
         let receiving = Receiving::new(&config);
         let places = Places::new(&config, &metrics);
-        let (series, watches) = (Series::new(), Watches::default());
+        let (series, watches, scrubs) = (Series::new(), Watches::default(), Scrubs::default());
         let access = Arc::new(Access::new(Arc::clone(&metrics)));
         access.learn(&store);
         let (started, audit) = (SystemTime::now(), Audit::new(Arc::clone(&metrics)));
@@ -91,6 +94,7 @@ impl App {
             audit,
             webhooks,
             watches,
+            scrubs,
             receiving,
             rewrites: Rewrites::default(),
             places,

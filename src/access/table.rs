@@ -73,6 +73,7 @@ rows! {
     GET "/v1/datasets/{dataset}/diff" OnDataset(See) "samples for readers alone";
     GET "/v1/datasets/{dataset}/series" OnDataset(See);
     GET "/v1/series" OnEach(See) "lists the datasets that it is held on";
+    POST "/v1/datasets/{dataset}/versions/{version}/verify" OnDataset(Operate);
     POST "/v1/datasets/{dataset}/activate" OnDataset(Operate);
     POST "/v1/activate" OnEach(Operate) "403 unless it is held on every dataset named";
     POST "/v1/datasets/{dataset}/rollback" OnDataset(Operate);

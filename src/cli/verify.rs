@@ -1,10 +1,13 @@
-//! `tidetable verify`: is every byte on the disk still what was pushed?
+//! `tidetable verify`: is every byte on the disk still what was pushed? Of a directory, which
+//! it reads itself, or of a dataset, whose server reads it (`verify/served.rs`).
+
+mod served;
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
-use tidetable_storage::{JournalFault, JournalReport};
+use tidetable_storage::{DatasetName, JournalFault, JournalReport, Version};
 
 use super::Asked;
 use super::exit::{Exit, Failure};
@@ -12,7 +15,11 @@ use super::offline::{self, Contents, Stored, Whole};
 use super::output::{Output, bytes, grouped};
 use super::progress::Progress;
 
-/// Re-read every byte of a data directory, or of one snapshot
+/// Re-read every byte of a data directory, of one snapshot, or of a dataset that a server has
+///
+/// A word that is the name of a dataset, and of no directory here, is that dataset: its server
+/// reads its versions, or the one that is named, compares them with what was published, and
+/// remembers what it finds. A version that is damaged is not activated until it is sound again.
 ///
 /// Reads the journal of a data directory and all versions that it owns from the disk, and
 /// compares them with their checksums and each version with what was pushed; changes
@@ -24,19 +31,41 @@ use super::progress::Progress;
 Examples:
   tidetable verify
   tidetable verify /var/lib/tidetable
-  tidetable verify /var/lib/tidetable/datasets/course-recs/43")]
+  tidetable verify /var/lib/tidetable/datasets/course-recs/43
+  tidetable verify course-recs                           every version that its server keeps
+  tidetable verify course-recs 43")]
 pub(crate) struct VerifyArgs {
-    /// A data directory, or the directory of one version
+    /// A data directory, the directory of one version, or a dataset
     #[arg(
-        value_name = "DIR",
+        value_name = "DIR|DATASET",
         env = "TIDETABLE_DATA",
         hide_env_values = true,
         default_value = "tidetable-data"
     )]
     dir: PathBuf,
+    /// Of a dataset, this version alone
+    version: Option<Version>,
+}
+
+impl VerifyArgs {
+    /// The dataset that is meant, if it is no directory.
+    fn dataset(&self) -> Result<Option<DatasetName>, Failure> {
+        let name = self.dir.to_str().and_then(|text| DatasetName::parse(text).ok());
+        match (name, self.version) {
+            (None, Some(_)) => {
+                let text = format!("{} is no name of a dataset", self.dir.display());
+                Err(Failure::usage(text).hint("a version is one of a dataset: name both"))
+            }
+            (Some(name), Some(_)) => Ok(Some(name)),
+            (name, None) => Ok(name.filter(|_| !self.dir.exists())),
+        }
+    }
 }
 
 pub(crate) fn run(args: &VerifyArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+    if let Some(dataset) = args.dataset()? {
+        return served::run(&dataset, args.version, asked);
+    }
     let Contents { journal, snapshots } = offline::contents(&args.dir)?;
     let mut check =
         Check { dir: &args.dir, out: &asked.out, damaged: Vec::new(), sound: 0, read: 0 };
@@ -194,7 +223,7 @@ mod tests {
         let server = String::new();
         let global = super::super::Global { server, token: None, tls: Default::default(), json };
         let asked = Asked { global: &global, out: Output::captured(json) };
-        let result = run(&VerifyArgs { dir: dir.to_owned() }, &asked);
+        let result = run(&VerifyArgs { dir: dir.to_owned(), version: None }, &asked);
         (result, asked.out.text())
     }
 
@@ -252,6 +281,22 @@ mod tests {
         let (result, text) = verified(dir.path(), false);
         result.unwrap();
         assert!(text.contains("a 7: no event of the journal owns it"), "{text}");
+    }
+
+    #[test]
+    fn a_word_is_a_directory_if_there_is_one_and_a_dataset_with_a_version() {
+        let dir = tempfile::tempdir().unwrap();
+        let means = |word: &str, version: Option<u64>| {
+            let version = version.map(Version);
+            let asked = VerifyArgs { dir: word.into(), version }.dataset();
+            asked.map(|name| name.map(|name| name.to_string())).map_err(|failure| failure.exit)
+        };
+        let there = dir.path().to_str().unwrap();
+        assert_eq!(means(there, None), Ok(None));
+        assert_eq!(means("no-such-directory", None), Ok(Some("no-such-directory".to_owned())));
+        assert_eq!(means("src", None), Ok(None), "it is a directory here");
+        assert_eq!(means("src", Some(3)), Ok(Some("src".to_owned())));
+        assert_eq!(means(there, Some(3)), Err(Exit::Usage));
     }
 
     #[test]

@@ -57,6 +57,20 @@ impl Bytes {
     }
 }
 
+/// Bytes in a second: `20MiB/s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rate(pub(crate) u64);
+
+impl FromStr for Rate {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        let size = text.strip_suffix("/s").unwrap_or(text);
+        let rate = size.trim_end().parse().ok().filter(|Bytes(bytes)| *bytes > 0);
+        rate.map(|Bytes(bytes)| Self(bytes)).ok_or("expected bytes in a second, such as 20MiB/s")
+    }
+}
+
 /// A time: `500ms`, `30s`, `5m`, `24h`, `7d`; a bare number is seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Span(pub(crate) Duration);
@@ -221,6 +235,9 @@ mod tests {
         for bad in ["", " x", "a\nb", "x".repeat(33).as_str()] {
             assert!(named(bad).is_err(), "{bad:?}");
         }
+        assert_eq!("20MiB/s".parse(), Ok(Rate(20 << 20)));
+        assert_eq!("1MB".parse(), Ok(Rate(1_000_000)));
+        assert!(["0", "0B/s", "fast", "1/h"].iter().all(|bad| bad.parse::<Rate>().is_err()));
         assert!("auto".parse::<Count>().unwrap().0 >= 1);
         assert!("JSON".parse::<LogFormat>().is_err());
     }

@@ -204,6 +204,8 @@ function drawHealth() {
   const element = document.getElementById("health");
   const fault = ready && ready.status !== "ok";
   const unusable = ready?.unusable ?? [];
+  const damaged = ready?.damaged ?? [];
+  const names = (list) => list.map((one) => `${one.dataset} ${one.version}`).join(", ");
   draw(
     element,
     fault
@@ -217,8 +219,12 @@ function drawHealth() {
             ready.accepts_changes === false
               ? "Takes no changes until a restart"
               : unusable.length
-                ? `Unusable: ${unusable.map((u) => `${u.dataset} ${u.version}`).join(", ")}`
-                : `Server is ${ready.status}`,
+                ? `Unusable: ${names(unusable)}`
+                : damaged.length
+                  ? `Damaged on the disk: ${names(damaged)}`
+                  : ready.accepts_pushes === false
+                    ? "Takes no pushes: the disk is full"
+                    : `Server is ${ready.status}`,
           ),
         )
       : null,

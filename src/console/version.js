@@ -68,6 +68,7 @@ export function versionSection(page) {
         ),
       ),
       version.progress ? runningPushes([version], { named: false }) : null,
+      version.damaged ? h("p", { class: "version-why" }, `Damaged on the disk, in ${version.damaged.file}`) : null,
       version.reason || version.detail ? h("p", { class: "version-why" }, version.reason ?? version.detail) : null,
       facts(version),
       version.problems.length

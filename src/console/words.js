@@ -35,6 +35,7 @@ export const glyph = (name) => h("path", { d: SHAPES[name] ?? SHAPES.small, "fil
 
 /** States of a dataset, the most pressing first. */
 export const DATASET_STATES = {
+  damaged: { word: "Damaged", shape: "triangle", tone: "bad" },
   rolled_back: { word: "Rolled back", shape: "back", tone: "bad" },
   held: { word: "Held", shape: "bars", tone: "held" },
   stale: { word: "Stale", shape: "clock", tone: "warn" },

@@ -126,7 +126,13 @@ pub(crate) async fn list(
         format!("{}-{dataset}", erasure.seq)
     };
     let items = catalog.erasures().iter().map(|erasure| (at(erasure), erasure));
-    let mut shown = page("erasures", &query, items, |erasure| erasure_of(&catalog, erasure))?;
+    let digests = catalog.erasures().digests();
+    let show = |erasure: &Erasure| {
+        let keys = digests.get(&(erasure.seq, &erasure.scope)).into_iter().flatten();
+        let keys = keys.map(|digest| digest.to_string()[..SHOWN_DIGITS].to_owned());
+        erasure_of(&catalog, erasure, keys.collect())
+    };
+    let mut shown = page("erasures", &query, items, show)?;
     let rewriting = standing.rewriting.iter().map(|(of, step)| {
         let mut shown = version_of(&catalog, of);
         let (phase, done, total) = told(*step);
@@ -155,9 +161,7 @@ fn told(step: Option<RewriteStep>) -> (&'static str, u64, u64) {
     }
 }
 
-fn erasure_of(catalog: &Catalog, erasure: &Erasure) -> Value {
-    let digests = catalog.erasures().digests_of(erasure);
-    let digests = digests.map(|digest| digest.to_string()[..SHOWN_DIGITS].to_owned());
+fn erasure_of(catalog: &Catalog, erasure: &Erasure, key_hashes: Vec<String>) -> Value {
     let held_by = erasure.held_by.iter().map(|holder| {
         let mut shown = version_of(catalog, &(holder.dataset.clone(), holder.version));
         shown["in_parts"] = json!(holder.in_parts);
@@ -165,7 +169,7 @@ fn erasure_of(catalog: &Catalog, erasure: &Erasure) -> Value {
     });
     json!({
         "seq": erasure.seq, "dataset": erasure.scope.dataset(), "keys": erasure.keys,
-        "key_hashes": digests.collect::<Vec<_>>(), "erased_at": time(erasure.at),
+        "key_hashes": key_hashes, "erased_at": time(erasure.at),
         "actor": erasure.actor, "request_id": erasure.request_id, "reason": erasure.reason,
         "held_by": held_by.collect::<Vec<_>>(), "gone_at": erasure.gone_at.map(time),
     })

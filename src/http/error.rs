@@ -299,6 +299,7 @@ fn outcome(code: Code) -> (StatusCode, bool) {
         // The request is well-formed; it is the key's earlier use that forbids it.
         (Code::IdempotencyKeyReused, _) => (StatusCode::UNPROCESSABLE_ENTITY, false),
         (Code::InProgress, _) => (StatusCode::CONFLICT, true),
+        (Code::DecompressionLimit, _) => (StatusCode::PAYLOAD_TOO_LARGE, false),
         // Another version, or a rollback, would be served: the dataset is down, not broken.
         (Code::VersionUnusable, _) => (StatusCode::SERVICE_UNAVAILABLE, false),
         (_, Kind::NotFound) => (StatusCode::NOT_FOUND, false),

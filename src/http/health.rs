@@ -12,9 +12,11 @@ use super::blocking::blocking;
 use super::error::Answer;
 use super::extract::Query;
 use super::resources::time;
+use super::verify::DamageResource;
 use super::versions::NoParameters;
 use crate::access::{Caller, Right};
 use crate::metrics::{self, Now};
+use crate::pushes::room;
 use crate::state::{App, AppState};
 
 /// `GET /livez`: the process answers.
@@ -28,7 +30,7 @@ pub(crate) async fn readyz(
     State(app): State<AppState>,
     caller: Caller,
     Query(_): Query<NoParameters>,
-) -> Response {
+) -> Answer<Response> {
     let (status, word) = if app.stop.is_asked() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining")
     } else if !app.is_open() {
@@ -36,7 +38,9 @@ pub(crate) async fn readyz(
     } else {
         (StatusCode::OK, "ok")
     };
-    let mut report = report(&app, word);
+    // A file system may take its time to say how it is.
+    let of_report = AppState::clone(&app);
+    let mut report = blocking(move || Ok(report(&of_report, word))).await?;
     report["access"] = json!(if app.access.is_open() { "open" } else { "tokens" });
     report["insecure"] = json!(app.config.insecure.0 && !app.config.listen.ip().is_loopback());
     if !caller.may_everywhere(Right::Monitor)
@@ -44,7 +48,7 @@ pub(crate) async fn readyz(
     {
         members.retain(|name, _| ["status", "access"].contains(&name.as_str()));
     }
-    (status, axum::Json(report)).into_response()
+    Ok((status, axum::Json(report)).into_response())
 }
 
 fn report(app: &App, word: &str) -> Value {
@@ -60,13 +64,21 @@ fn report(app: &App, word: &str) -> Value {
             }));
         }
     }
+    let damaged = app.store.damaged().into_iter().map(|(dataset, version, finding)| {
+        json!({ "dataset": dataset, "version": version, "damage": DamageResource::of(&finding) })
+    });
+    let damaged: Vec<Value> = damaged.collect();
     let (_, suspect) = app.store.journal_state();
-    let degraded = !unusable.is_empty() || suspect;
+    let refused = room::require(app).err();
+    let degraded = !unusable.is_empty() || !damaged.is_empty() || suspect || refused.is_some();
     json!({
         "status": if degraded && word == "ok" { "degraded" } else { word },
         "datasets": datasets.len(),
         "unusable": unusable,
+        "damaged": damaged,
         "accepts_changes": !suspect,
+        "accepts_pushes": !suspect && refused.is_none(),
+        "pushes_refused": refused.map(|why| json!({ "code": why.code().as_str(), "detail": why.detail() })),
     })
 }
 
@@ -96,7 +108,8 @@ pub(crate) async fn metrics(
 ) -> Answer<Response> {
     let is_ready = app.is_open() && !app.stop.is_asked();
     let page = blocking(move || {
-        app.metrics.is_now(Now::look(&app.store, is_ready));
+        let now = Now::look(&app.store, is_ready).taking_pushes(room::require(&app).is_ok());
+        app.metrics.is_now(now.scrubbed(&app.scrubs, app.config.scrub_interval.0));
         Ok(app.metrics.render())
     });
     let mut response = page.await?.into_response();

@@ -18,6 +18,7 @@ mod scan;
 mod series;
 mod together;
 mod tokens;
+mod verify;
 mod versions;
 mod webhooks;
 
@@ -46,6 +47,9 @@ mod plain;
 
 pub(crate) use places::{Class, Places, Shed};
 pub(crate) use resources::time;
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 
 use std::sync::Arc;
 
@@ -92,6 +96,7 @@ fn router(app: &AppState) -> Router {
         .route("/v1/datasets/{dataset}/versions/{version}/parts", get(versions::list_parts))
         .route("/v1/datasets/{dataset}/versions/{version}/parts/{part}", put(versions::put_part))
         .route("/v1/datasets/{dataset}/versions/{version}/commit", post(versions::commit))
+        .route("/v1/datasets/{dataset}/versions/{version}/verify", post(verify::verify))
         // Operations.
         .route("/v1/datasets", get(datasets::list))
         .route(

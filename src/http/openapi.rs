@@ -76,6 +76,8 @@ operations! {
         takes [], body None, gives [("200", "Its profile")] "Profile";
     get "/v1/datasets/{dataset}/versions/{version}/parts" "pushes" "listParts": "List the parts that have arrived, in the order of their rows",
         takes ["limit", "cursor"], body None, gives [("200", "One page")] "Parts";
+    post "/v1/datasets/{dataset}/versions/{version}/verify" "operations" "verifyVersion": "Read every byte of a version on the disk again, and say whether it is what was published",
+        takes ["wait_read"], body None, gives [("200", "It was read; `sound` says what was found"), ("202", "It is being read still: ask again")] "Verified";
     put "/v1/datasets/{dataset}/versions/{version}/parts/{part}" "pushes" "putPart": "Send one part; the same part again takes its place",
         takes ["Content-Digest"], body Some("*/*"), gives [("200", "It is on the disk")] "Part";
     post "/v1/datasets/{dataset}/versions/{version}/commit" "pushes" "commitVersion": "All parts are there: build, verify, gate, activate",

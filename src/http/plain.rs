@@ -31,6 +31,8 @@ use crate::server::{Fetch, Fetching, Shortcut, Taken};
 use crate::state::AppState;
 use crate::telemetry::{FRESH_BYTES, REQUEST_ID, RequestId};
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
 mod request;
 
 use request::{Bounds, Lookup, Parsed};

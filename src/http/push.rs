@@ -25,7 +25,7 @@ use super::extract::{Dataset, Params, broken_body, content_length};
 use super::versions::{resource, waits_in_vain};
 use crate::access::Caller;
 use crate::ingest::{Format, RowOptions};
-use crate::pushes::{Receipt, Synced, receive_part, room_for_one_more};
+use crate::pushes::{Receipt, Synced, receive_part, room, room_for_one_more};
 use crate::state::{AppState, count_dataset};
 use crate::telemetry::RequestId;
 
@@ -192,6 +192,12 @@ pub(crate) async fn admit(
     let (app, dataset) = (Arc::clone(app), dataset.clone());
     blocking(move || {
         room_for_one_more(&app.store.catalog(), &dataset, &cause, &app.config)?;
+        // A repetition is told what came of the first, however full the disk is by now.
+        let key = cause.idempotency.as_ref();
+        let before = key.map(|key| app.store.catalog().replay(&dataset, key));
+        if !matches!(before, Some(Ok(Some(_)) | Err(_))) {
+            room::require(&app)?;
+        }
         app.store.ensure_dataset(&dataset, no_key(&cause))?;
         Ok(app.store.admit(&dataset, &push, cause)?)
     })

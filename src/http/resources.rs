@@ -4,12 +4,13 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tidetable_storage::{
-    Dataset, DatasetConfig, DatasetName, Entry, Happened, Hold, Millis, Moved, State, Verdict,
-    Version, WatchLimits, now,
+    Dataset, DatasetConfig, DatasetName, Entry, Finding, Happened, Hold, Millis, Moved, State,
+    Verdict, Version, WatchLimits, now,
 };
 
 use super::canary::CanaryResource;
 use super::error::Problem;
+use super::verify::DamageResource;
 use crate::pushes::{Phase, Progress};
 use crate::state::App;
 use crate::watches::Watch;
@@ -26,6 +27,7 @@ pub(crate) struct DatasetResource {
     stale: bool,
     last_push_at: Option<String>,
     watch: Option<WatchResource>,
+    damaged: Vec<Version>,
     config: DatasetConfig,
     versions: usize,
     records: Option<u64>,
@@ -52,16 +54,19 @@ impl DatasetResource {
         let current = dataset.current.and_then(|v| dataset.versions.get(&v));
         let stats = current.and_then(|entry| entry.stats.as_ref());
         let kept = |entry: &&Entry| entry.state != State::Deleted;
+        let damaged = app.store.damaged_versions(name, dataset);
+        let is_damaged = dataset.current.is_some_and(|current| damaged.contains(&current));
         Self {
             dataset: name.clone(),
             current: dataset.current,
-            state: state(dataset, is_stale),
+            state: state(dataset, is_stale, is_damaged),
             held: dataset.hold.is_some(),
             hold: dataset.hold.as_ref().map(HoldResource::of),
             canary: canary.map(|canary| CanaryResource::of(canary, &app.metrics.dataset(name))),
             stale: is_stale,
             last_push_at: dataset.last_push_at().map(time),
             watch: watch.map(|watch| WatchResource::of(&watch, limits)),
+            damaged,
             config: dataset.config.clone(),
             versions: dataset.versions.values().filter(kept).count(),
             records: stats.map(|s| s.records),
@@ -74,10 +79,11 @@ impl DatasetResource {
 }
 
 /// How a dataset is, in one word: what most needs somebody to look.
-fn state(dataset: &Dataset, is_stale: bool) -> &'static str {
+fn state(dataset: &Dataset, is_stale: bool, is_damaged: bool) -> &'static str {
     let is_held = dataset.hold.is_some();
     let was_rolled_back = dataset.last_swap.as_ref().is_some_and(|swap| swap.rollback);
     match dataset.current {
+        _ if is_damaged => "damaged",
         _ if is_held && was_rolled_back => "rolled_back",
         _ if is_stale => "stale",
         None => "empty",
@@ -144,6 +150,8 @@ pub(crate) struct VersionResource {
     progress: Option<Progress>,
     held: bool,
     activate: bool,
+    read_at: Option<String>,
+    damaged: Option<DamageResource>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
 }
@@ -186,8 +194,19 @@ impl VersionResource {
             progress,
             held: dataset.hold.is_some(),
             activate: entry.activate,
+            read_at: entry.ready_at.map(time),
+            damaged: None,
             detail: None,
         }
+    }
+
+    /// With what reading it again has found, if that was done.
+    pub(crate) fn read_again(mut self, finding: Option<&Finding>) -> Self {
+        if let Some(finding) = finding {
+            self.read_at = Some(time(finding.at));
+            self.damaged = DamageResource::of(finding);
+        }
+        self
     }
 
     /// With why it is not at its end, though nothing works at it any more.

@@ -214,6 +214,12 @@ fn hash_of(key: &[u8]) -> u64 {
     XxHash64::oneshot(1, key).max(1)
 }
 
+/// Decodes a cursor, and makes nothing of it.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn decode_cursor(text: &str) -> Answer<()> {
+    Cursor::decode(text).map(drop)
+}
+
 /// A cursor of one dataset says nothing to another.
 fn in_short(dataset: &DatasetName) -> u64 {
     XxHash64::oneshot(0, dataset.as_str().as_bytes())

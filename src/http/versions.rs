@@ -193,7 +193,9 @@ pub(crate) async fn list(
     let items = dataset.versions.iter().rev().map(|(v, entry)| (v.to_string(), (*v, entry)));
     let show = |(version, entry)| {
         let progress = app.pushes.progress(&(name.clone(), version));
-        json!(VersionResource::of(&name, dataset, version, entry, progress))
+        let finding = app.store.finding(&name, version, entry);
+        let shown = VersionResource::of(&name, dataset, version, entry, progress);
+        json!(shown.read_again(finding.as_ref()))
     };
     page("versions", &query, items, show).map(axum::Json)
 }
@@ -277,7 +279,9 @@ pub(crate) fn resource(
     let entry = catalog.entry(name, version)?;
     let push = (name.clone(), version);
     let progress = app.pushes.progress(&push);
+    let finding = app.store.finding(name, version, entry);
     let shown = VersionResource::of(name, dataset, version, entry, progress);
+    let shown = shown.read_again(finding.as_ref());
     Ok(match waits_in_vain(app, dataset, entry, &push) {
         Some(why) => shown.stuck(&why),
         None => shown,

@@ -120,6 +120,7 @@ mod tests {
     use std::io;
 
     use super::*;
+    use crate::ingest::growth::{Growth, GrowthLimits};
     use crate::ingest::source::Input;
 
     /// Gives `step` bytes at a time, and fails at the end if it is to.
@@ -142,7 +143,8 @@ mod tests {
     }
 
     fn chunks(slow: Slow, eager: bool) -> Vec<Result<Vec<u8>>> {
-        let stream = Stream::open(Input::reader("it", slow)).unwrap();
+        let stream =
+            Stream::open(Input::reader("it", slow), &Growth::new(GrowthLimits::default())).unwrap();
         let mut chunks = Chunks::new(stream, eager);
         std::iter::from_fn(|| chunks.next().map(|chunk| chunk.map(|chunk| chunk.bytes))).collect()
     }

@@ -21,6 +21,7 @@ mod option_values;
 mod options;
 
 mod chunks;
+mod growth;
 mod in_order;
 mod lines;
 mod reading;
@@ -50,9 +51,18 @@ mod probe;
 #[cfg(test)]
 mod testing;
 
+/// What fuzz targets use besides.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing {
+    pub(crate) use super::growth::Growth;
+    pub(crate) use super::source::Input;
+    pub(crate) use super::stream::Stream;
+}
+
 pub(crate) use error::IngestError;
 pub(crate) use format::Format;
 pub(crate) use gather::{Emit, Gather, Gathered};
+pub(crate) use growth::GrowthLimits;
 pub(crate) use options::RowOptions;
 pub(crate) use preview::{Preview, preview};
 pub(crate) use probe::seem_in_order;

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use tidetable_storage::{Code, MAX_KEY_BYTES, MAX_VALUE_BYTES, RecordList};
 
+use crate::ingest::GrowthLimits;
 use crate::ingest::testing::{assert_fails, input, read, records, served};
 
 fn rows(text: &str, options: serde_json::Value) -> crate::ingest::error::Result<Vec<String>> {
@@ -121,8 +122,13 @@ fn the_sink_gets_nothing_after_a_bad_row() {
     };
     let text = "{\"k\":1}\n{}\n{\"k\":2}\n";
     let inputs = vec![input("a.ndjson", text)];
-    let outcome =
-        crate::ingest::read_rows(inputs, &options(json!({"key": "k"})), &mut sink, &mut |_| {});
+    let outcome = crate::ingest::read_rows(
+        inputs,
+        &options(json!({"key": "k"})),
+        GrowthLimits::default(),
+        &mut sink,
+        &mut |_| {},
+    );
     assert!(outcome.is_err());
     assert_eq!(rows, 1);
 }
@@ -250,8 +256,10 @@ fn progress_is_told_and_reaches_the_end() {
     let inputs = crate::ingest::expand_sources(&[file.path().display().to_string()]).unwrap();
     let mut told = Vec::new();
     let options = crate::ingest::testing::options(json!({"key": "k"}));
+    let limits = GrowthLimits::default();
     let report =
-        crate::ingest::read_rows(inputs, &options, &mut |_| Ok(()), &mut |p| told.push(p)).unwrap();
+        crate::ingest::read_rows(inputs, &options, limits, &mut |_| Ok(()), &mut |p| told.push(p))
+            .unwrap();
     let bytes = text.len() as u64;
     assert_eq!((report.rows, report.bytes), (100_000, bytes));
     assert!(

@@ -27,6 +27,7 @@ use parquet::file::metadata::ParquetMetaData;
 use tidetable_storage::{Code, Error};
 
 use super::error::{IngestError, Result};
+use super::growth::FREE_BYTES;
 use super::in_order::{in_order, threads};
 use super::option_values::Nan;
 use super::parquet_cells::{Batch, Leaf};
@@ -40,11 +41,9 @@ const BATCH_ROWS: usize = 1_024;
 /// …or fewer, if that many would be expected to take more than this.
 const BATCH_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Up to here rows may grow on their way out of a file…
-const FREE_BYTES: u64 = 1 << 30;
-/// …and beyond that, this many times the size of the file. Repeated values take next to
-/// nothing in Parquet, so rows of real files grow a hundred times; those of a file made to
-/// fill disks, millions of times.
+/// Beyond [`FREE_BYTES`] rows may come to this many times the size of their file. Repeated values
+/// take next to nothing in Parquet, so rows of real files grow a hundred times; those of a file
+/// made to fill disks, millions of times.
 const MAX_GROWTH: u64 = 10_000;
 
 /// Reads all rows of a source; how many of its bytes were used.
@@ -69,7 +68,8 @@ pub(crate) fn read(mut stream: Stream, reading: &mut Reading<'_, '_>) -> Result<
             grown += rows.bytes();
             if grown > FREE_BYTES && grown / MAX_GROWTH > bytes {
                 let what = format!("its rows take more than {MAX_GROWTH} times its {bytes} bytes");
-                return Err(unreadable(format!("{name}: {what}"), reading));
+                let too_much = unreadable(format!("{name}: {what}"), reading);
+                return Err(IngestError { code: Code::DecompressionLimit, ..too_much });
             }
             let its_rows = rows.len();
             rows.consumed = share(bytes, before + its_rows, claimed);
@@ -200,6 +200,13 @@ impl Table {
         let claimed = self.metadata.metadata().file_metadata().num_rows();
         let claimed =
             u64::try_from(claimed).map_err(|_| format!("its footer claims {claimed} rows"))?;
+        let groups = self.metadata.metadata().row_groups();
+        let in_groups = groups.iter().try_fold(0u64, |sum, group| {
+            u64::try_from(group.num_rows()).ok().and_then(|rows| sum.checked_add(rows))
+        });
+        if in_groups != Some(claimed) {
+            return Err(format!("its footer claims {claimed} rows, its row groups have others"));
+        }
         let batch = batch_rows(self.metadata.metadata());
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file, self.metadata)
             .with_projection(mask)

@@ -4,6 +4,7 @@ use tidetable_storage::{Record, RecordList};
 
 use super::error::Result;
 use super::gather::Gather;
+use super::growth::GrowthLimits;
 use super::options::RowOptions;
 use super::reading::{ReadReport, read_some_rows};
 use super::source::Input;
@@ -28,7 +29,7 @@ pub(crate) fn preview(inputs: Vec<Input>, options: &RowOptions, rows: u64) -> Re
     let mut report = read_some_rows(
         inputs,
         options,
-        Some(most),
+        (Some(most), GrowthLimits::default()),
         &mut |records| {
             let owned = |r: Record<'_>| (r.key.to_vec(), r.rank.to_vec(), r.value.to_vec());
             sorted.extend(records.iter().map(owned));

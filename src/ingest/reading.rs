@@ -4,6 +4,7 @@ use tidetable_storage::{Code, RecordList};
 
 use super::error::{Fault, IngestError, MOST_PROBLEMS, Result};
 use super::format::Format;
+use super::growth::{Growth, GrowthLimits};
 use super::lines::Lines;
 use super::options::RowOptions;
 use super::row::{RowRecord, Shape};
@@ -53,22 +54,24 @@ pub(crate) type Sink<'a> = dyn FnMut(RecordList) -> Result<()> + 'a;
 ///   can be neither guessed nor was given,
 /// - `bad_rows` (or `value_too_large`) if any row cannot be used: reading goes on to name
 ///   up to five such rows, but from the first on the sink gets nothing more,
+/// - `decompression_limit` if what is compressed grows beyond `limits`,
 /// - `no_rows` if there is none at all,
 /// - `io_failed` if the operating system fails, and whatever `sink` fails with.
 pub(crate) fn read_rows(
     inputs: Vec<Input>,
     options: &RowOptions,
+    limits: GrowthLimits,
     sink: &mut Sink<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<ReadReport> {
-    read_some_rows(inputs, options, None, sink, progress)
+    read_some_rows(inputs, options, (None, limits), sink, progress)
 }
 
 /// As [`read_rows`], but at most `most` rows.
 pub(crate) fn read_some_rows(
     inputs: Vec<Input>,
     options: &RowOptions,
-    most: Option<u64>,
+    (most, limits): (Option<u64>, GrowthLimits),
     sink: &mut Sink<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<ReadReport> {
@@ -88,13 +91,14 @@ pub(crate) fn read_some_rows(
         problems: Vec::new(),
         unseen: Unseen::of(options),
     };
+    let growth = Growth::new(limits);
     let mut format = None;
     for input in inputs {
         if !reading.wants_more() {
             break;
         }
         let stored = input.bytes();
-        let stream = Stream::open(input).map_err(|error| reading.with_problems(error))?;
+        let stream = Stream::open(input, &growth).map_err(|error| reading.with_problems(error))?;
         let its_format = reading.format_of(&stream, format)?;
         format = its_format.or(format);
         let used = its_format.map_or(Ok(0), |format| reading.read(stream, format))?;

@@ -13,13 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tidetable_storage::{Code, Error, PartReader};
 
 use super::error::{IngestError, Result};
+use super::growth::{Bounded, Growth};
 use super::source::{Input, Origin};
 
-/// Up to here anything may be decompressed.
-const FREE_BYTES: u64 = 1 << 30;
-/// Beyond that, how many bytes one compressed byte may become. Batch outputs reach 5 to
-/// 50; a file made to fill disks reaches a million.
-const MAX_RATIO: u64 = 1_000;
 /// Enough to recognise a compression or a format, and to skip some white space.
 const HEAD_BYTES: u64 = 512;
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -50,9 +46,10 @@ enum Compression {
 }
 
 impl Stream {
-    /// Opens a source. Fails with `io_failed`, or with `bad_rows` if it begins as something
-    /// that is not read here (another compression, UTF-16).
-    pub(crate) fn open(input: Input) -> Result<Self> {
+    /// Opens a source; `growth` is what others of the same reading have come to. Fails with
+    /// `io_failed`, or with `bad_rows` if it begins as something that is not read here (another
+    /// compression, UTF-16).
+    pub(crate) fn open(input: Input, growth: &Growth) -> Result<Self> {
         let name = input.name;
         let (raw, file): (Box<dyn Read + Send>, _) = match input.origin {
             Origin::Reader(reader) => (reader, None),
@@ -74,8 +71,8 @@ impl Stream {
         let counted = Counted {
             reader: BufReader::with_capacity(BUFFER_BYTES, raw),
             consumed: Arc::clone(&consumed),
+            growth: growth.clone(),
         };
-        let bounded = |reader| Bounded { reader, out: 0, consumed: Arc::clone(&consumed) };
         if compression == Compression::None {
             return Ok(Self {
                 name,
@@ -94,8 +91,8 @@ impl Stream {
                     .map_err(|error| failed(error, compression))?,
             ),
         };
-        let (head, plain) =
-            peek(Box::new(bounded(plain))).map_err(|error| failed(error, compression))?;
+        let (head, plain) = peek(Box::new(Bounded::new(plain, growth)))
+            .map_err(|error| failed(error, compression))?;
         if compression_of(&head, &name)? != Compression::None {
             return Err(unreadable(format!(
                 "{name} is compressed twice: only one layer is undone"
@@ -131,7 +128,10 @@ fn read_failed(name: &str, compression: Compression, at: u64, error: io::Error) 
         return Error::io("read a source", name, error).into();
     }
     let what = match (compression, error.kind()) {
-        (_, io::ErrorKind::QuotaExceeded) => error.to_string(),
+        (_, io::ErrorKind::QuotaExceeded) => {
+            let too_much = unreadable(format!("{name}: {error}, near byte {at} of the file"));
+            return IngestError { code: Code::DecompressionLimit, ..too_much };
+        }
         (Compression::Gzip, io::ErrorKind::UnexpectedEof) => "the gzip data is cut off".to_owned(),
         (_, io::ErrorKind::UnexpectedEof) => "the zstd data is cut off".to_owned(),
         (Compression::Gzip, _) => format!("the gzip data is damaged ({error})"),
@@ -198,12 +198,20 @@ fn peek(mut reader: Box<dyn Read + Send>) -> io::Result<(Vec<u8>, Box<dyn Read +
 struct Counted<R> {
     reader: BufReader<R>,
     consumed: Arc<AtomicU64>,
+    growth: Growth,
+}
+
+impl<R> Counted<R> {
+    fn count(&self, bytes: usize) {
+        self.consumed.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.growth.used(bytes as u64);
+    }
 }
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let count = self.reader.read(out)?;
-        self.consumed.fetch_add(count as u64, Ordering::Relaxed);
+        self.count(count);
         Ok(count)
     }
 }
@@ -214,33 +222,8 @@ impl<R: Read> BufRead for Counted<R> {
     }
 
     fn consume(&mut self, count: usize) {
-        self.consumed.fetch_add(count as u64, Ordering::Relaxed);
+        self.count(count);
         self.reader.consume(count);
-    }
-}
-
-/// Stops decompressing what grows beyond [`MAX_RATIO`].
-struct Bounded<R> {
-    reader: R,
-    out: u64,
-    consumed: Arc<AtomicU64>,
-}
-
-impl<R: Read> Read for Bounded<R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let count = self.reader.read(out)?;
-        self.out += count as u64;
-        if self.out > FREE_BYTES && self.out / MAX_RATIO > self.consumed.load(Ordering::Relaxed) {
-            return Err(io::Error::new(
-                io::ErrorKind::QuotaExceeded,
-                format!(
-                    "it grows more than {MAX_RATIO} times when decompressed, {} bytes so far: push \
-                     it in a plainer form if that is really its content",
-                    self.out
-                ),
-            ));
-        }
-        Ok(count)
     }
 }
 
@@ -248,6 +231,7 @@ impl<R: Read> Read for Bounded<R> {
 mod tests {
     use std::io::Write;
 
+    use super::super::growth::GrowthLimits;
     use super::*;
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -260,8 +244,12 @@ mod tests {
         zstd::encode_all(bytes, 1).unwrap()
     }
 
+    fn growth() -> Growth {
+        Growth::new(GrowthLimits::default())
+    }
+
     fn read(bytes: Vec<u8>) -> Result<Vec<u8>> {
-        let mut stream = Stream::open(Input::reader("it", Cursor::new(bytes)))?;
+        let mut stream = Stream::open(Input::reader("it", Cursor::new(bytes)), &growth())?;
         let mut out = Vec::new();
         match stream.reader.read_to_end(&mut out) {
             Ok(_) => Ok(out),
@@ -333,18 +321,19 @@ mod tests {
         assert!(error.detail.contains(&place), "{} ≠ {place}", error.detail);
     }
 
-    /// 1.5 GiB of one byte in 50 kB: more than 1,000 times beyond the first GiB.
+    /// 300 MiB of one byte in 10 kB.
     #[test]
     fn a_bomb_is_stopped_by_its_ratio() {
         let mut encoder = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
         let block = vec![b' '; 1 << 20];
-        for _ in 0..1_100 {
+        for _ in 0..300 {
             encoder.write_all(&block).unwrap();
         }
         let bomb = encoder.finish().unwrap();
-        let mut stream = Stream::open(Input::reader("bomb", Cursor::new(bomb))).unwrap();
+        let mut stream = Stream::open(Input::reader("bomb", Cursor::new(bomb)), &growth()).unwrap();
         let error = io::copy(&mut stream.reader, &mut io::sink()).unwrap_err();
         let error = stream.failed(error);
-        assert!(error.detail.contains("more than 1000 times"), "{}", error.detail);
+        assert_eq!(error.code, Code::DecompressionLimit);
+        assert!(error.detail.contains("more than 200 times"), "{}", error.detail);
     }
 }

@@ -6,6 +6,7 @@ use tidetable_storage::{Record, RecordList};
 
 use super::error::{IngestError, Result};
 use super::gather::Gather;
+use super::growth::GrowthLimits;
 use super::options::RowOptions;
 use super::reading::{ReadReport, read_rows};
 use super::source::Input;
@@ -33,6 +34,7 @@ pub(crate) fn read(
     let report = read_rows(
         inputs,
         &options(json),
+        GrowthLimits::default(),
         &mut |list| {
             let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
             records.extend(list.iter().map(|record| text(record.key) + "=" + &text(record.value)));
@@ -52,7 +54,7 @@ pub(crate) fn served(inputs: Vec<Input>, json: serde_json::Value) -> Result<Vec<
         sorted.extend(records.iter().map(owned));
         Ok(())
     };
-    read_rows(inputs, &options, &mut sink, &mut |_| {})?;
+    read_rows(inputs, &options, GrowthLimits::default(), &mut sink, &mut |_| {})?;
     sorted.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
     let mut out = Vec::new();
     let mut emit = |list: RecordList| {

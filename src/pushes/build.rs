@@ -8,6 +8,7 @@ use tidetable_storage::{
 };
 use tracing::{error, info, warn};
 
+use super::room;
 use super::spec::{BuildSpec, Built, NotBuilt, PartSpec};
 use super::{Phase, PushOf, Pushes};
 use super::{child, full};
@@ -21,14 +22,25 @@ pub(super) fn build(pushes: &Pushes, push: &PushOf, cause: &Cause) -> Option<Pus
     let cause = Cause { idempotency: None, at: 0, ..cause.clone() };
     match try_build(pushes, push, &cause) {
         Ok(outcome) => outcome,
-        Err(NotBuilt { code, detail, problems }) => {
-            warn!(%dataset, version = version.0, code, detail, "a push failed");
+        Err(NotBuilt { code, detail, problems, peak_memory_bytes }) => {
+            let detail_for_log = (!is_about_rows(&code)).then_some(detail.as_str());
+            warn!(
+                %dataset, version = version.0, code, detail = detail_for_log, peak_memory_bytes,
+                "a push failed"
+            );
             let failed =
                 Failed { dataset: dataset.clone(), version: *version, code, detail, problems };
             fail(pushes, push, failed, cause);
             Some(PushOutcome::Failed)
         }
     }
+}
+
+/// Whether it is what was sent that is at fault: then the sentence quotes rows and keys. It is
+/// for whoever sent them, and not for the log.
+fn is_about_rows(code: &str) -> bool {
+    let known = Code::ALL.iter().find(|known| known.as_str() == code);
+    known.is_some_and(|known| matches!(known.kind(), Kind::Refused | Kind::Invalid))
 }
 
 /// Ends a push whose building panicked: a fault in this program.
@@ -192,9 +204,9 @@ fn spec(pushes: &Pushes, push: &PushOf) -> Result<BuildSpec, NotBuilt> {
         let (name, sha256) = (sealed.name.clone(), sealed.sha256.clone());
         parts.push(PartSpec { name, path: part.path.clone(), sha256, xxh3: part.xxh3 });
     }
-    // Compressed parts grow, and sorting may need a copy: an estimate on the low side, so
-    // that nothing is refused that might fit. What does not fit after all fails cleanly.
-    require_space(store.layout().root(), entry.parts.iter().map(|p| p.bytes).sum())?;
+    let sent = entry.parts.iter().map(|part| part.bytes).sum();
+    let needed = room::of_version(catalog.dataset(dataset)?, sent);
+    require_space(store.layout().root(), needed)?;
     let options = options(&entry.options)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let attempt = u64::try_from(now.as_nanos()).unwrap_or_default();
@@ -207,8 +219,18 @@ fn spec(pushes: &Pushes, push: &PushOf) -> Result<BuildSpec, NotBuilt> {
         out: store.layout().build(dataset, *version, attempt),
         sort_memory: pushes.settings.sort_memory,
         sizes: pushes.settings.sizes,
+        growth: pushes.settings.growth,
+        processor_seconds: processor_seconds(sent),
         gives_way: pushes.settings.give_way,
     })
+}
+
+/// Far more than any build of so many bytes takes, compressed as well as they may be: this ends
+/// those that would never end by themselves.
+fn processor_seconds(bytes: u64) -> u64 {
+    const LEAST: u64 = 600;
+    const A_MEBIBYTE: u64 = 30;
+    LEAST.saturating_add((bytes >> 20).saturating_mul(A_MEBIBYTE))
 }
 
 fn options(json: &str) -> Result<RowOptions, NotBuilt> {
@@ -223,6 +245,6 @@ impl From<Error> for NotBuilt {
         // Clients are told less.
         warn!(%error, "a push cannot be built");
         let code = error.code().as_str().to_owned();
-        Self { code, detail: error.told(), problems: Vec::new() }
+        Self::new(code, error.told())
     }
 }

@@ -6,12 +6,17 @@ use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 
-use tidetable_storage::{give_way, inherited_by_builders};
+use tidetable_storage::{Code, give_way, inherited_by_builders};
 use tracing::warn;
 
 use super::Progress;
 use super::spec::{BuildSpec, Built, NotBuilt, Said};
 
+/// Ended before it was done, and why is not known, or no fault of the data.
+const DIED: &str = "build_died";
+const SIGABRT: i32 = 6;
+const SIGXCPU: i32 = 24;
+const SIGXFSZ: i32 = 25;
 /// How much of what a dying builder wrote to standard error is kept.
 const STDERR_KEPT: u64 = 4096;
 
@@ -26,7 +31,7 @@ pub(super) fn build(
         Ok(child) => child,
         Err(error) => {
             let detail = format!("the process that builds could not be started: {error}");
-            return Some(Err(died(detail)));
+            return Some(Err(NotBuilt::new(DIED, detail)));
         }
     };
     let stderr = child.stderr.take().map(keep);
@@ -50,7 +55,7 @@ pub(super) fn build(
         warn!(stderr, "what the process that builds wrote to standard error");
     }
     // Only of one that said nothing it matters how it ended.
-    Some(said.unwrap_or_else(|| Err(died(how_it_ended(reaping.and_then(status))))))
+    Some(said.unwrap_or_else(|| Err(ended(reaping.and_then(status), &stderr))))
 }
 
 fn start(program: &Path, spec: &BuildSpec) -> std::io::Result<Child> {
@@ -117,8 +122,31 @@ fn keep(stderr: ChildStderr) -> JoinHandle<String> {
     })
 }
 
-fn died(detail: String) -> NotBuilt {
-    NotBuilt { code: "build_died".to_owned(), detail, problems: Vec::new() }
+/// What is wrong with a build that said nothing before it ended.
+fn ended(status: Option<ExitStatus>, stderr: &str) -> NotBuilt {
+    let Some(limit) = reached(status, stderr) else {
+        return NotBuilt::new(DIED, how_it_ended(status));
+    };
+    let detail = format!(
+        "to build this takes more {limit} than one push may have: a row or value far larger than the \
+         others, or data that was made to do so. The served version is untouched"
+    );
+    NotBuilt::new(Code::BuildLimit.as_str(), detail)
+}
+
+/// The limit of its own that a build came to, if it did: then its data is at fault, and not the
+/// machine or this program.
+fn reached(status: Option<ExitStatus>, stderr: &str) -> Option<&'static str> {
+    let signal = status?.signal()?;
+    let said = |texts: &[&str]| texts.iter().any(|text| stderr.contains(text));
+    match signal {
+        // What Rust and C++ say when the system gives no more.
+        SIGABRT if said(&["memory allocation of ", "bad_alloc"]) => Some("memory"),
+        SIGABRT if said(&["overflowed its stack"]) => Some("stack, so deep is it nested,"),
+        SIGXCPU => Some("processor time"),
+        SIGXFSZ => Some("disk space in one file"),
+        _ => None,
+    }
 }
 
 fn how_it_ended(status: Option<ExitStatus>) -> String {
@@ -138,4 +166,68 @@ fn how_it_ended(status: Option<ExitStatus>) -> String {
         "the process that builds {how} before it was done{hint}. The served version is untouched; \
          the server's log has the last words of that process"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use tidetable_storage::Compression;
+
+    use super::super::Sizes;
+    use super::*;
+    use crate::ingest::{GrowthLimits, RowOptions};
+
+    /// What comes of a build by a shell script.
+    fn built_by(script: &str) -> Result<Built, NotBuilt> {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("builder");
+        fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let spec = BuildSpec {
+            parts: Vec::new(),
+            options: RowOptions::default(),
+            compression: Compression::None,
+            out: dir.path().join("out"),
+            sort_memory: 1 << 20,
+            erased: None,
+            sizes: Sizes::MOST,
+            growth: GrowthLimits::default(),
+            processor_seconds: 1,
+            gives_way: false,
+        };
+        build(&program, &spec, |_| true).expect("nobody ended it")
+    }
+
+    #[test]
+    fn a_limit_of_its_own_is_the_fault_of_the_data_any_other_end_is_not() {
+        for (script, code, says) in [
+            ("read line; kill -9 $$", "build_died", "signal 9"),
+            ("read line; kill -6 $$", "build_died", "signal 6"),
+            ("read line; exit 101", "build_died", "exit code 101"),
+            ("read line; echo nonsense; echo '{\"progress\"'", "build_died", "exit code 0"),
+            (
+                "read line; echo 'memory allocation of 77 bytes failed' >&2; kill -6 $$",
+                "build_limit",
+                "more memory",
+            ),
+            (
+                "read line; echo \"thread 'main' (7) has overflowed its stack\" >&2; kill -6 $$",
+                "build_limit",
+                "so deep",
+            ),
+            (
+                "read line; echo \"what():  std::bad_alloc\" >&2; kill -6 $$",
+                "build_limit",
+                "more memory",
+            ),
+            ("read line; ulimit -S -t 1; while :; do :; done", "build_limit", "processor time"),
+            ("read line; kill -25 $$", "build_limit", "disk space"),
+        ] {
+            let not_built = built_by(script).unwrap_err();
+            assert_eq!(not_built.code, code, "{script}: {}", not_built.detail);
+            assert!(not_built.detail.contains(says), "{script}: {}", not_built.detail);
+        }
+    }
 }

@@ -129,7 +129,7 @@ fn read(
         Some(_) => &mut without_erased,
         None => sink,
     };
-    read_rows(inputs(spec), &spec.options, sink, &mut |read| {
+    read_rows(inputs(spec), &spec.options, spec.growth, sink, &mut |read| {
         last = read;
         tell(Phase::Reading, read);
     })?;

@@ -23,6 +23,8 @@ use crate::http::error::{Answer, Fault, Problem};
 use crate::http::extract::broken_body;
 use crate::state::AppState;
 
+use super::room;
+
 /// Chunks on their way to the disk: enough to keep both sides busy, and a bound on memory.
 const CHUNKS: usize = 16;
 /// How often free space is looked at while a body of unknown length comes in, in bytes.
@@ -63,7 +65,8 @@ pub(crate) async fn receive_part(
         let name = name.to_owned();
         // Both ask the file system, which may take its time.
         blocking(move || {
-            length.map_or(Ok(()), |length| require_space(&root, length))?;
+            let needed = |length| room::of_push(&store, &dataset, length);
+            length.map_or(Ok(()), |length| require_space(&root, needed(length)))?;
             Ok(store.begin_part(&dataset, version, &name)?)
         })
         .await?

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tidetable_storage::{Compression, Digest, ErasedKeys};
 
 use super::Progress;
-use crate::ingest::RowOptions;
+use crate::ingest::{GrowthLimits, RowOptions};
 
 /// What is to be built: the one line that the builder reads. Its standard input stays open
 /// as long as the server lives.
@@ -28,6 +28,10 @@ pub(super) struct BuildSpec {
     pub(super) sort_memory: u64,
     /// How long keys and values may be.
     pub(super) sizes: Sizes,
+    /// How far compressed parts may grow.
+    pub(super) growth: GrowthLimits,
+    /// Seconds of processor time that the process may take.
+    pub(super) processor_seconds: u64,
     /// Whether it gets only what others leave of the processors.
     pub(super) gives_way: bool,
 }
@@ -108,4 +112,14 @@ pub(super) struct NotBuilt {
     pub(super) detail: String,
     /// The first few places in the source.
     pub(super) problems: Vec<String>,
+    /// The most memory that the process had resident, in bytes; 0 if that is not known.
+    #[serde(default)]
+    pub(super) peak_memory_bytes: u64,
+}
+
+impl NotBuilt {
+    pub(super) fn new(code: impl Into<String>, detail: impl Into<String>) -> Self {
+        let (code, detail) = (code.into(), detail.into());
+        Self { code, detail, problems: Vec::new(), peak_memory_bytes: 0 }
+    }
 }

@@ -16,6 +16,8 @@ use crate::ingest::IngestError;
 
 /// Memory beyond the sorter's: RocksDB's writer, a batch of Parquet, the largest value.
 const MEMORY_BESIDES_SORTING: u64 = 1536 << 20;
+/// No file of a build comes near.
+const LARGEST_FILE: u64 = 1 << 40;
 /// How often progress is said.
 const SAY_EVERY: Duration = Duration::from_millis(200);
 
@@ -43,7 +45,9 @@ pub(crate) fn run() -> std::process::ExitCode {
             // For the log of the server, which keeps it from clients.
             error.whole.iter().for_each(|whole| eprintln!("{whole}"));
             let code = error.code.as_str().to_owned();
-            Said::Failed(NotBuilt { code, detail: error.detail, problems: error.problems })
+            let peak_memory_bytes = peak_memory().unwrap_or_default();
+            let (detail, problems) = (error.detail, error.problems);
+            Said::Failed(NotBuilt { code, detail, problems, peak_memory_bytes })
         }
     };
     say(&said);
@@ -72,9 +76,22 @@ fn limit_itself(spec: &BuildSpec) {
     } else {
         let _ = rustix::process::nice(NICENESS);
     }
-    let bytes = spec.sort_memory.saturating_mul(2).saturating_add(MEMORY_BESIDES_SORTING);
-    let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
-    let _ = rustix::process::setrlimit(Resource::Data, limit);
+    let memory = spec.sort_memory.saturating_mul(2).saturating_add(MEMORY_BESIDES_SORTING);
+    let seconds = spec.processor_seconds;
+    for (resource, limit, most) in [
+        (Resource::Data, memory, memory),
+        // The first ends it by a signal that says why, the second by one that does not.
+        (Resource::Cpu, seconds, seconds.saturating_add(10)),
+        (Resource::Fsize, LARGEST_FILE, LARGEST_FILE),
+        // A core would hold what was pushed, and nobody would remove it.
+        (Resource::Core, 0, 0),
+    ] {
+        let limit = Rlimit { current: Some(limit), maximum: Some(most) };
+        let _ = rustix::process::setrlimit(resource, limit);
+    }
+    // Where the machine itself has too little memory, the kernel takes that of somebody: of
+    // this one, and not of the server.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
 }
 
 fn build(spec: &BuildSpec) -> Result<Built, IngestError> {

@@ -23,14 +23,23 @@ pub(crate) enum Kind {
     Stale,
     /// The watch saw the new version do worse than the one before.
     Alarm,
+    /// The files of a version are not as they were published.
+    Damaged,
     /// Somebody tries whether it arrives; not among [`Kind::ALL`].
     Test,
 }
 
 impl Kind {
     /// Everything that a receiver may ask for.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Rejected, Self::Failed, Self::Activated, Self::RolledBack, Self::Stale, Self::Alarm];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Rejected,
+        Self::Failed,
+        Self::Activated,
+        Self::RolledBack,
+        Self::Stale,
+        Self::Alarm,
+        Self::Damaged,
+    ];
 
     /// The word for it: for those of the journal, as the history has it.
     pub(crate) fn as_str(self) -> &'static str {
@@ -41,6 +50,7 @@ impl Kind {
             Self::RolledBack => "rolled_back",
             Self::Stale => "stale",
             Self::Alarm => "alarm",
+            Self::Damaged => "damaged",
             Self::Test => "test",
         }
     }
@@ -89,6 +99,14 @@ impl Notice {
     /// The watch saw `version` do worse than the one before it.
     pub(crate) fn alarm(dataset: &DatasetName, version: Version, reason: String) -> Self {
         Self::by_the_watch(Kind::Alarm, dataset, Some(version), reason)
+    }
+
+    /// The files of `version` are not as they were published.
+    pub(crate) fn damaged(dataset: &DatasetName, version: Version, reason: String) -> Self {
+        Self {
+            actor: "tidetable".to_owned(),
+            ..Self::by_the_watch(Kind::Damaged, dataset, Some(version), reason)
+        }
     }
 
     /// Somebody tries whether it arrives.

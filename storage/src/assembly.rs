@@ -12,14 +12,17 @@
 //!
 //! `db/` can be moved away at any time: it is made again.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Read;
+use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, FileSums};
+use crate::direct::{self, Pace};
 use crate::durable;
 use crate::error::{Code, Error, Result};
 use crate::layout;
@@ -72,6 +75,52 @@ pub(crate) fn open(dir: &Path, manifest: &Manifest, cache: Option<&BlockCache>) 
         check_file(dir, live, file)?;
     }
     Ok(reader)
+}
+
+/// Every file in `db/` is, byte for byte and as the disk has it, what was sealed; `Break` if
+/// `pace` ended the reading. The tables that are links of listed files were read as those.
+///
+/// # Errors
+/// [`Code::VersionUnusable`] naming the file that does not fit.
+pub(crate) fn scrub(
+    dir: &Path,
+    manifest: &Manifest,
+    pace: &mut Pace<'_>,
+) -> Result<ControlFlow<()>> {
+    let db = layout::db(dir);
+    let seal = Seal::read(&db)?;
+    seal.check_names(&db)?;
+    let (found, listed) = (seal.tables.len(), manifest.files.len());
+    if found != listed {
+        return Err(unfit(&format!("it has {found} tables, the manifest lists {listed}")).at(db));
+    }
+    let mut unread = HashSet::new();
+    for file in &manifest.files {
+        unread.insert(identity(&dir.join(&file.name))?);
+    }
+    for table in &seal.tables {
+        let path = db.join(table);
+        if unread.remove(&identity(&path)?) {
+            continue;
+        }
+        let Some(sums) = direct::sums(&path, pace)? else { return Ok(ControlFlow::Break(())) };
+        if !manifest.files.iter().any(|file| file.sums() == sums) {
+            return Err(unfit("its bytes are not those of any file of the version").at(path));
+        }
+    }
+    for file in &seal.files {
+        let path = db.join(&file.name);
+        let Some(sums) = direct::sums(&path, pace)? else { return Ok(ControlFlow::Break(())) };
+        if sums.blake3 != file.blake3 {
+            return Err(unfit("this file is not as it was made").at(path));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// What tells whether two names are of one file.
+fn identity(path: &Path) -> Result<(u64, u64)> {
+    regular::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 fn fill(dir: &Path, tmp: &Path, manifest: &Manifest, each: EachRecord<'_>) -> Result<()> {
@@ -178,6 +227,18 @@ impl Seal {
 
     /// The sealed files are there, unchanged, and no others.
     fn check(&self, db: &Path) -> Result<()> {
+        self.check_names(db)?;
+        for file in &self.files {
+            let path = db.join(&file.name);
+            if FileSums::of(&path, false, &mut |_| {})?.blake3 != file.blake3 {
+                return Err(unfit("this file is not as it was made").at(path));
+            }
+        }
+        Ok(())
+    }
+
+    /// No file is there that is not sealed, and no table is missing.
+    fn check_names(&self, db: &Path) -> Result<()> {
         if !self.files.iter().any(|file| file.name == layout::POINTS) {
             return Err(unfit("it has no index of keys").at(db));
         }
@@ -190,16 +251,7 @@ impl Seal {
                 return Err(unfit("this file does not belong here").at(path));
             }
         }
-        for table in &self.tables {
-            regular::metadata(&db.join(table))?;
-        }
-        for file in &self.files {
-            let path = db.join(&file.name);
-            if FileSums::of(&path, false, &mut |_| {})?.blake3 != file.blake3 {
-                return Err(unfit("this file is not as it was made").at(path));
-            }
-        }
-        Ok(())
+        self.tables.iter().try_for_each(|table| regular::metadata(&db.join(table)).map(drop))
     }
 }
 
@@ -215,8 +267,7 @@ fn check_file(dir: &Path, live: &LiveFile, file: &SstFile) -> Result<()> {
     if !fits {
         return Err(unfit(&format!("it is not what the manifest says of {}", file.name)).at(path));
     }
-    let (served, listed) = (regular::metadata(&path)?, regular::metadata(&listed)?);
-    if (served.dev(), served.ino()) == (listed.dev(), listed.ino()) {
+    if identity(&path)? == identity(&listed)? {
         return Ok(());
     }
     // A copy, made by a backup that does not know links, may be served if its bytes are

@@ -243,7 +243,9 @@ mod tests {
                     // Until the directory is gone.
                     let made = (0..10_000)
                         .take_while(|n| fs::create_dir(path.join(format!("{n}"))).is_ok());
-                    made.for_each(|_| drop(begun.send(())));
+                    made.for_each(|_| {
+                        let _ = begun.send(());
+                    });
                 });
                 has_begun.recv().unwrap();
                 remove_dir_all(path).unwrap();

@@ -28,7 +28,7 @@ pub enum Kind {
     Conflict,
     /// Stored data is damaged. It is never served; an operator must act.
     Corrupt,
-    /// The disk is full. Nothing was changed.
+    /// The disk takes no more. Nothing was changed.
     Full,
     /// Not now: retry later.
     Unavailable,
@@ -81,6 +81,10 @@ codes! {
     InvalidSetting = "invalid_setting" => Invalid,
     /// A value of more than 16 MiB.
     ValueTooLarge = "value_too_large" => Refused,
+    /// Data that grows beyond what a push may have when it is decompressed.
+    DecompressionLimit = "decompression_limit" => Refused,
+    /// Data that takes more memory or processor time to build than a build may have.
+    BuildLimit = "build_limit" => Refused,
     /// There is no row in the source.
     NoRows = "no_rows" => Refused,
     /// Rows that cannot be parsed, or lack their key.
@@ -127,6 +131,12 @@ codes! {
     JournalCorrupt = "journal_corrupt" => Corrupt,
     /// The disk is full.
     DiskFull = "disk_full" => Full,
+    /// The file system of the data directory is mounted read-only.
+    DiskReadOnly = "disk_read_only" => Full,
+    /// Opening the version would leave too few files for connections.
+    TooManyFiles = "too_many_files" => Unavailable,
+    /// Opening the version would take more memory than there is.
+    TooLittleMemory = "too_little_memory" => Unavailable,
     /// Whether a record of the journal is on the disk is unknown until a restart.
     OutcomeUnknown = "outcome_unknown" => Unavailable,
     /// Another process holds the data directory.
@@ -167,6 +177,7 @@ impl Error {
     pub fn io(doing: &str, path: impl AsRef<Path>, error: io::Error) -> Self {
         let code = match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::DiskFull,
+            io::ErrorKind::ReadOnlyFilesystem => Code::DiskReadOnly,
             _ => Code::IoFailed,
         };
         Self::new(code, format!("cannot {doing}")).at(path).because(error)
@@ -232,6 +243,11 @@ impl Error {
             text.push_str(&format!(": {source}"));
         }
         text
+    }
+
+    /// The number of the system's error that caused it, if one did.
+    pub(crate) fn os_error(&self) -> Option<i32> {
+        self.0.source.as_ref()?.downcast_ref::<io::Error>()?.raw_os_error()
     }
 
     /// Where it happened, if at a file.

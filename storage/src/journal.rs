@@ -172,8 +172,12 @@ impl Journal {
         let bytes = self.owe(bytes);
         step("journal.begun");
         if let Err(error) = self.file.write_all(&bytes) {
+            let is_read_only = error.kind() == ErrorKind::ReadOnlyFilesystem;
             let error = Error::io("append to the journal", &self.path, error);
-            self.take_back()?;
+            // Nothing was written then, and nothing could be undone.
+            if !(is_read_only && self.is_at_its_end()) {
+                self.take_back()?;
+            }
             return Err(error);
         }
         step("journal.written");
@@ -274,6 +278,12 @@ impl Journal {
         if late { std::mem::replace(&mut self.owed, record) } else { record }
     }
 
+    /// Whether the file ends with its last whole record, and the next one is written there.
+    fn is_at_its_end(&mut self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| metadata.len() == self.end)
+            && self.file.stream_position().is_ok_and(|at| at == self.end)
+    }
+
     /// Removes what a failed write may have left behind the last whole record.
     fn take_back(&mut self) -> Result<()> {
         let undone = self
@@ -337,8 +347,12 @@ pub(crate) fn read_chained(
 
 /// What can still be read behind the sound part that `report` found.
 pub(crate) fn salvage(path: &Path, report: &JournalReport) -> Result<Salvaged> {
-    let bytes = read_whole(path)?;
-    Ok(salvage::salvage(behind(&bytes, report), report.last_seq))
+    Ok(salvage_bytes(&read_whole(path)?, report))
+}
+
+/// The same of bytes that were read from a journal.
+pub(crate) fn salvage_bytes(bytes: &[u8], report: &JournalReport) -> Salvaged {
+    salvage::salvage(behind(bytes, report), report.last_seq)
 }
 
 /// Puts `records` in the place of everything behind the sound part that `report` found. One
@@ -411,8 +425,12 @@ fn damaged(path: &Path, report: &JournalReport, what: &str) -> Error {
 type Each<'a> = dyn FnMut(u64, Record, &Digest) -> Result<()> + 'a;
 
 fn scan(path: &Path, each: &mut Each<'_>) -> Result<JournalReport> {
-    let bytes = read_whole(path)?;
-    check_magic(path, &bytes)?;
+    scan_bytes(path, &read_whole(path)?, each)
+}
+
+/// The same of bytes that were read from `path`.
+pub(crate) fn scan_bytes(path: &Path, bytes: &[u8], each: &mut Each<'_>) -> Result<JournalReport> {
+    check_magic(path, bytes)?;
     let mut report = JournalReport {
         records: 0,
         last_seq: 0,

@@ -4,6 +4,7 @@
 //! DATA/
 //!   LOCK                               one process per data directory (flock)
 //!   journal                            what happened, and so what is served
+//!   scrubs                             when versions were read back last; may be lost
 //!   watches                            what watches of new versions have seen so far; may be lost
 //!   audit/
 //!     changes-<first event>.journal    journals that checkpoints have folded, as they were
@@ -84,6 +85,10 @@ impl Layout {
     /// What erased keys are known by.
     pub(crate) fn erasure_key(&self) -> PathBuf {
         self.root.join("erasure-key")
+    }
+
+    pub(crate) fn scrubs(&self) -> PathBuf {
+        self.root.join("scrubs")
     }
 
     pub(crate) fn staging(&self) -> PathBuf {

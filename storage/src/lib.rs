@@ -29,6 +29,7 @@ mod manifest;
 mod values;
 
 mod assembly;
+mod scrub;
 mod verify;
 mod walk;
 
@@ -78,6 +79,7 @@ mod reaper;
 mod names;
 
 mod background;
+mod direct;
 mod durable;
 mod layout;
 mod lock;
@@ -94,6 +96,9 @@ mod error;
 
 #[cfg(test)]
 mod testing;
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 
 pub use assignment::Assignment;
 pub use audit::{
@@ -124,15 +129,16 @@ pub use private::{is_readable_by_others, make_files_private};
 pub use profile::{FieldProfile, JsonType, Numbers, Profile, SampleRecord, Sizes};
 pub use record_list::{Record, RecordList};
 pub use rocks::BlockCache;
+pub use scrub::{Damage, ReadBack, StoredVersion};
 pub use snapshot::{Scan, Snapshot};
 pub use sorter::{MIN_SORT_BYTES, Sorted, Sorter};
-pub use space::{RESERVE_BYTES, free_bytes, require_space};
+pub use space::{RESERVE_BYTES, free_bytes, require_room_for_pushes, require_space};
 #[cfg(feature = "faults")]
 pub use step::VARIABLES as FAULT_VARIABLES;
 pub use step::{inherited as inherited_by_builders, step};
 pub use store::{
-    CanaryChange, Erasing, Lifting, Listener, NotTogether, Recovered, Recovery, Release, Repair,
-    RewriteStep, Rewritten, SelfActivation, Standing, Store, StoreOptions, Swept, now,
+    CanaryChange, Erasing, Finding, Lifting, Listener, NotTogether, Recovered, Recovery, Release,
+    Repair, RewriteStep, Rewritten, SelfActivation, Standing, Store, StoreOptions, Swept, now,
     read_catalog, repair, repair_plan,
 };
 pub use token::{NewToken, Token, TokenId, check_token_name};

@@ -20,6 +20,8 @@ use crate::assignment::Assignment;
 use crate::digest::Digest;
 use crate::erased::ErasedKeys;
 use crate::error::{Code, Error, Kind, Result};
+use crate::manifest::Manifest;
+use crate::memory;
 use crate::names::{DatasetName, Version};
 use crate::planted::{self, Bug};
 use crate::profile::Profile;
@@ -167,7 +169,11 @@ impl Served {
         if let Some(view) = self.view_if_open(slot) {
             return Ok((view.records(), view.profile()));
         }
-        let mut manifest = read_expected(&slot.dir, &slot.digest)?;
+        let mut manifest = match (read_expected(&slot.dir, &slot.digest), slot.replaced_by.get()) {
+            // It was rewritten after this was loaded.
+            (Err(_), Some(next)) => read_expected(&next.dir, &next.digest)?,
+            (read, _) => read?,
+        };
         let profile = manifest.profile.as_mut();
         profile.into_iter().for_each(|profile| profile.leave_out(self.erased.as_deref()));
         Ok((manifest.records, manifest.profile))
@@ -289,6 +295,7 @@ pub(crate) struct Opened {
     /// `None` only while it is being dropped.
     snapshot: Option<Snapshot>,
     dir: PathBuf,
+    files: u64,
     given_up: AtomicBool,
     opener: Arc<Opener>,
 }
@@ -305,6 +312,7 @@ impl Drop for Opened {
     fn drop(&mut self) {
         let remove = self.given_up.load(Ordering::Acquire).then(|| self.dir.clone());
         self.opener.open.fetch_sub(1, Ordering::Relaxed);
+        self.opener.files.fetch_sub(self.files, Ordering::Relaxed);
         // If the reaper is gone the store is closed: closing here is all that is left.
         let task = Task::Close { snapshot: self.snapshot.take().map(Box::new), remove };
         let _ = self.opener.closing.send(task);
@@ -322,6 +330,8 @@ pub(crate) struct Slot {
     /// Held by whoever opens it.
     opening: Mutex<()>,
     given_up: AtomicBool,
+    /// What has the version's files since it was rewritten: for whoever still has this one.
+    replaced_by: OnceLock<Arc<Self>>,
     opened: OnceLock<std::result::Result<Arc<Opened>, Unusable>>,
 }
 
@@ -331,6 +341,26 @@ pub(crate) struct Opener {
     pub(crate) closing: Sender<Task>,
     /// Snapshots that are open, because they are in their slot or somebody reads them.
     pub(crate) open: AtomicU64,
+    /// The files that those have open, and how many they may have.
+    pub(crate) files: AtomicU64,
+    pub(crate) max_files: u64,
+}
+
+impl Opener {
+    /// Counts the files of one more snapshot, if there are as many left.
+    fn claim(&self, files: u64) -> Result<()> {
+        let most = self.max_files;
+        let claim = |open: u64| Some(open + files).filter(|all| *all <= most);
+        let claimed = self.files.fetch_update(Ordering::Relaxed, Ordering::Relaxed, claim);
+        claimed.map(drop).map_err(|open| {
+            let text = format!(
+                "opening this version takes {files} files, and versions have {open} of the {most} \
+                 open that they may have, so that connections have some left; raise the limit of \
+                 open files of the server (LimitNOFILE), or delete versions or datasets"
+            );
+            Error::new(Code::TooManyFiles, text)
+        })
+    }
 }
 
 impl std::fmt::Debug for Opener {
@@ -368,6 +398,7 @@ impl Slot {
             opener: Arc::clone(opener),
             opening: Mutex::new(()),
             given_up: AtomicBool::new(false),
+            replaced_by: OnceLock::new(),
             opened: OnceLock::new(),
         })
     }
@@ -391,10 +422,16 @@ impl Slot {
         self.opened.get().map(|opened| opened.as_ref())
     }
 
+    /// [`Slot::give_up`] of one whose version has other files now.
+    pub(crate) fn give_way_to(&self, next: &Arc<Self>) {
+        let _ = self.replaced_by.set(Arc::clone(next));
+        self.give_up();
+    }
+
     /// The files may go when the last lease does. Never waits: this is called under the
     /// lock, and an opening may take long.
     pub(crate) fn give_up(&self) {
-        self.given_up.store(true, Ordering::Relaxed);
+        self.given_up.store(true, Ordering::Release);
         fence(Ordering::SeqCst);
         if planted::has(Bug::RemovedWhileRead) {
             planted::empty_tables(&self.dir);
@@ -424,16 +461,20 @@ impl Slot {
         if let Some(opened) = self.opened.get() {
             return opened.as_ref().map(Arc::clone).map_err(Unusable::to_error);
         }
-        if self.given_up.load(Ordering::Relaxed) {
+        if self.given_up.load(Ordering::Acquire) {
+            if let Some(next) = self.replaced_by.get() {
+                return next.open_or_wait();
+            }
             let text = format!("version {} was deleted", self.version);
             return Err(Error::new(Code::VersionDeleted, text));
         }
-        match self.open_and_warm() {
-            Ok(snapshot) => {
+        match self.open() {
+            Ok((snapshot, files)) => {
                 self.opener.open.fetch_add(1, Ordering::Relaxed);
                 let lease = Arc::new(Opened {
                     snapshot: Some(snapshot),
                     dir: self.dir.clone(),
+                    files,
                     given_up: AtomicBool::new(false),
                     opener: Arc::clone(&self.opener),
                 });
@@ -459,8 +500,22 @@ impl Slot {
         Snapshot::open(&self.dir, self.version, &self.digest, &self.opener.cache)
     }
 
-    fn open_and_warm(&self) -> Result<Snapshot> {
-        let snapshot = Snapshot::open(&self.dir, self.version, &self.digest, &self.opener.cache)?;
+    /// The snapshot, and how many files it has open.
+    fn open(&self) -> Result<(Snapshot, u64)> {
+        let manifest = read_expected(&self.dir, &self.digest)?;
+        let files = Snapshot::files_of(&manifest);
+        self.opener.claim(files)?;
+        let opened = self.open_claimed(manifest);
+        if opened.is_err() {
+            self.opener.files.fetch_sub(files, Ordering::Relaxed);
+        }
+        Ok((opened?, files))
+    }
+
+    fn open_claimed(&self, manifest: Manifest) -> Result<Snapshot> {
+        memory::require(Snapshot::memory_of(&manifest))?;
+        let cache = &self.opener.cache;
+        let snapshot = Snapshot::of_manifest(&self.dir, self.version, manifest, cache)?;
         match snapshot.warm() {
             // A damaged block costs its own keys, each of which answers an error; the others
             // are served.

@@ -119,14 +119,18 @@ impl Manifest {
     /// [`Code::VersionUnusable`] if it is missing, no regular file, or contradicts itself;
     /// [`Code::UnknownFormat`] if a later release wrote it.
     pub fn read(dir: &Path) -> Result<(Self, Digest)> {
+        let bytes = Self::bytes_in(dir)?;
+        let manifest = Self::parse(&bytes).map_err(|e| e.at(layout::manifest(dir)))?;
+        Ok((manifest, Digest::of(&bytes)))
+    }
+
+    /// The bytes of the manifest in `dir`; of one that is too large, no more than tell that.
+    pub(crate) fn bytes_in(dir: &Path) -> Result<Vec<u8>> {
         let path = layout::manifest(dir);
         let mut bytes = Vec::new();
-        regular::open(&path)?
-            .take(MAX_MANIFEST_BYTES + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|e| Error::io("read the manifest", &path, e))?;
-        let manifest = Self::parse(&bytes).map_err(|e| e.at(&path))?;
-        Ok((manifest, Digest::of(&bytes)))
+        let read = regular::open(&path)?.take(MAX_MANIFEST_BYTES + 1).read_to_end(&mut bytes);
+        read.map_err(|e| Error::io("read the manifest", &path, e))?;
+        Ok(bytes)
     }
 
     /// The size of the data files on disk, in bytes.
@@ -168,7 +172,7 @@ impl Manifest {
         Ok(Digest::of(&bytes))
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
         if bytes.len() as u64 > MAX_MANIFEST_BYTES {
             return Err(unusable(&format!("it is larger than {MAX_MANIFEST_BYTES} bytes")));
         }

@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use crate::error::{Code, Error, Result};
+use crate::mapping::PAGE;
+
 /// The least of what the machine has and of what the control groups allow that this process
 /// is in, whichever version of them the system has; in bytes. What cannot be found out does
 /// not count.
@@ -11,6 +14,42 @@ pub(crate) fn limit() -> u64 {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let groups = groups.lines().filter_map(|line| least_of(Path::new("/sys/fs/cgroup"), line));
     machine.into_iter().chain(groups).min().unwrap_or(u64::MAX)
+}
+
+/// What is not looked at for less than so many bytes: opening a small version must stay cheap.
+const SMALL: u64 = 32 << 20;
+
+/// Refuses work that needs so much memory, if this process would come too close to its limit:
+/// the kernel would end it, and with it everything that is served.
+///
+/// # Errors
+/// [`Code::TooLittleMemory`], naming what is needed and what there is.
+pub(crate) fn require(needed: u64) -> Result<()> {
+    if needed < SMALL {
+        return Ok(());
+    }
+    fits(needed, resident(), limit())
+}
+
+fn fits(needed: u64, used: u64, limit: u64) -> Result<()> {
+    // A tenth is for all that is not counted beforehand.
+    let most = limit - limit / 10;
+    if used.saturating_add(needed) <= most {
+        return Ok(());
+    }
+    let text = format!(
+        "opening this version takes about {needed} bytes of memory; the server uses {used} and may \
+         use {most}. Raise its limit of memory, delete datasets or versions, or split the dataset"
+    );
+    Err(Error::new(Code::TooLittleMemory, text))
+}
+
+/// Memory of this process that is no page of a file, in bytes; 0 if the system does not say.
+fn resident() -> u64 {
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let mut pages = statm.split_whitespace().skip(1).map(|n| n.parse::<u64>().unwrap_or(0));
+    let (all, of_files) = (pages.next().unwrap_or(0), pages.next().unwrap_or(0));
+    all.saturating_sub(of_files) * PAGE as u64
 }
 
 fn total(meminfo: &str) -> Option<u64> {
@@ -66,6 +105,16 @@ mod tests {
         assert_eq!(least_of(Path::new("/nowhere"), "0::/"), None);
         assert_eq!(least_of(Path::new("/nowhere"), "odd"), None);
         assert_eq!(total("MemTotal:       24576 kB\nMemFree: 1 kB\n"), Some(24576 * 1024));
+    }
+
+    #[test]
+    fn what_would_come_too_close_to_the_limit_is_refused() {
+        assert!(fits(400, 500, 1000).is_ok());
+        let error = fits(401, 500, 1000).unwrap_err();
+        assert_eq!(error.code(), Code::TooLittleMemory);
+        assert!(error.detail().contains("takes about 401") && error.detail().contains("use 900"));
+        assert!(fits(u64::MAX, 1, u64::MAX).is_err());
+        assert!(resident() > 1 << 16 && require(SMALL).is_ok());
     }
 
     #[test]

@@ -30,6 +30,7 @@ use twox_hash::XxHash3_64;
 use crate::durable;
 use crate::error::{Code, Error, Result};
 use crate::regular;
+use crate::space::require_space;
 
 const MAGIC: [u8; 8] = *b"TIDEPTS1";
 const HEAD_BYTES: usize = 32;
@@ -162,6 +163,8 @@ impl Points {
     /// Writes the table to a new file at `path`, durably but for its name.
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
         let write = |e| Error::io("write the index", path, e);
+        let bytes = HEAD_BYTES + self.buckets.len() * BUCKET_BYTES;
+        require_space(path.parent().unwrap_or(path), bytes as u64)?;
         let file = File::create(path).map_err(|e| Error::io("make the index", path, e))?;
         let mut out = BufWriter::with_capacity(1 << 20, file);
         let mut sum = XxHash3_64::new();
@@ -195,9 +198,14 @@ impl Points {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let mut file = regular::open(path)?;
         let size = file.metadata().map_err(|e| Error::io("read the size of the index", path, e))?;
+        Self::read_from(&mut file, size.len(), path)
+    }
+
+    /// The same of `size` bytes of `file`, which is at `path`.
+    pub(crate) fn read_from(file: &mut impl Read, size: u64, path: &Path) -> Result<Self> {
         let read = |e| Error::io("read the index", path, e);
         let mut head = [0; HEAD_BYTES];
-        if size.len() < HEAD_BYTES as u64 {
+        if size < HEAD_BYTES as u64 {
             return Err(unfit("it is too short").at(path));
         }
         file.read_exact(&mut head).map_err(read)?;
@@ -205,14 +213,17 @@ impl Points {
             u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes of the head"))
         };
         let (count, records, sum) = (number(8), number(16), number(24));
-        let fits = count.checked_mul(BUCKET_BYTES as u64) == Some(size.len() - HEAD_BYTES as u64);
+        let fits = count.checked_mul(BUCKET_BYTES as u64) == Some(size - HEAD_BYTES as u64);
         if head[..8] != MAGIC || !fits || count == 0 {
             return Err(unfit("its head is not that of an index of this size").at(path));
         }
         let mut points = Self::with_room_for(0)?;
         let buckets = usize::try_from(count).expect("the file has that size");
         points.buckets.clear();
-        points.buckets.reserve_exact(buckets);
+        points.buckets.try_reserve_exact(buckets).map_err(|e| {
+            let text = format!("the index of this version takes {size} bytes of memory");
+            Error::new(Code::TooLittleMemory, text).at(path).because(e)
+        })?;
         points.records = records;
         let mut found = XxHash3_64::new();
         let mut bytes = vec![0; STRETCH * BUCKET_BYTES];

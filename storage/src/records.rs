@@ -218,8 +218,12 @@ impl Records {
         let decoded = if entry.key == key.as_bytes() {
             self.decoder.decode(hash, entry.stored, value).map(|()| true)
         } else {
-            // Another key with the same mark, or this one, damaged.
-            Decoder::check(KeyHash::of(entry.key), entry.stored).map(|_| false)
+            // Another key with the same mark, or this one, damaged. A whole record that stands in
+            // the place of another one is damage too: pages of a file may have been exchanged.
+            let other = KeyHash::of(entry.key);
+            let is_its_place = self.points.find(other).any(|its| its == place);
+            let checked = Decoder::check(other, entry.stored).map(|_| false);
+            if is_its_place { checked } else { Err(Damaged) }
         };
         decoded.map_err(|Damaged| self.tables.damaged(place))
     }

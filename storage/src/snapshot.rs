@@ -50,7 +50,16 @@ impl Snapshot {
     /// not what was published. Damage inside a block of records is found by the lookup
     /// that needs it, and by [`crate::verify_snapshot`].
     pub fn open(dir: &Path, version: Version, digest: &Digest, cache: &BlockCache) -> Result<Self> {
-        let manifest = read_expected(dir, digest)?;
+        Self::of_manifest(dir, version, read_expected(dir, digest)?, cache)
+    }
+
+    /// The same, of a version whose manifest was read.
+    pub(crate) fn of_manifest(
+        dir: &Path,
+        version: Version,
+        manifest: Manifest,
+        cache: &BlockCache,
+    ) -> Result<Self> {
         check_sizes(dir, &manifest)?;
         if std::fs::symlink_metadata(layout::db(dir)).is_err() {
             assembly::assemble(dir, &manifest, &mut |_, _| Ok(()))?;
@@ -58,6 +67,18 @@ impl Snapshot {
         let reader = assembly::open(dir, &manifest, Some(cache))?;
         let records = Records::open(dir, &manifest)?;
         Ok(Self { dir: dir.to_owned(), version, manifest, reader, records })
+    }
+
+    /// How many files a snapshot keeps open: each data file twice, for RocksDB and for lookups of
+    /// single keys, and some while it is opened.
+    pub(crate) fn files_of(manifest: &Manifest) -> u64 {
+        2 * manifest.files.len() as u64 + 4
+    }
+
+    /// About how much memory it takes besides the pages of its files: the index of keys, and
+    /// RocksDB's of its blocks.
+    pub(crate) fn memory_of(manifest: &Manifest) -> u64 {
+        manifest.records.saturating_mul(9).saturating_add(manifest.bytes() / 400)
     }
 
     /// Prepares for serving: reads the data into memory, up to 1 GiB of it and to a quarter

@@ -4,7 +4,8 @@
 //! the swap (activate, roll back, hold, release), `store/together.rs` that of several datasets
 //! at one instant, `store/canary.rs` a second version beside the current one, `store/recovery.rs`
 //! what a start does with what a crash left, `store/sweep.rs` retention, `store/erase.rs` which keys
-//! are given no more, `store/rewrite.rs` how their bytes leave the disk. Reads go by
+//! are given no more, `store/rewrite.rs` how their bytes leave the disk, `store/scrub.rs` what
+//! reading versions again has found. Reads go by
 //! [`Store::live`] alone and touch nothing else of this.
 //!
 //! There is one lock, [`Writer`], around "check again, append the record, apply it, swap":
@@ -20,6 +21,7 @@ mod push;
 mod recovery;
 mod repair;
 mod rewrite;
+mod scrub;
 mod sweep;
 mod together;
 mod tokens;
@@ -39,6 +41,7 @@ pub use push::SelfActivation;
 pub use recovery::{Recovered, Recovery};
 pub use repair::{Repair, Standing, read_catalog, repair, repair_plan};
 pub use rewrite::{RewriteStep, Rewritten};
+pub use scrub::Finding;
 pub use sweep::Swept;
 pub use together::NotTogether;
 
@@ -56,6 +59,7 @@ use crate::names::DatasetName;
 use crate::reaper::Reaper;
 use crate::step::step;
 use crate::versions::Versions;
+use scrub::Findings;
 
 /// How a data directory is opened.
 #[derive(Clone, Debug)]
@@ -66,6 +70,11 @@ pub struct StoreOptions {
     pub keep: Keep,
     /// From which size on the journal is replaced by a checkpoint, in bytes.
     pub checkpoint_bytes: u64,
+    /// How long after all of a version was read back it is activated without being read again,
+    /// in milliseconds.
+    pub trusted_for: Millis,
+    /// How many files all open versions together may have open.
+    pub max_files: u64,
     /// What to do with a failure that concerns no request: a directory that could not be
     /// removed, say.
     pub report: fn(&Error),
@@ -79,6 +88,8 @@ impl Default for StoreOptions {
             block_cache_bytes: 64 << 20,
             keep: Keep::default(),
             checkpoint_bytes: 16 << 20,
+            trusted_for: 10 * 60 * 1000,
+            max_files: u64::MAX,
             report: |_| {},
             listener: None,
         }
@@ -110,6 +121,7 @@ pub struct Store {
     /// The slot of a version that is being rewritten, open already, for the map to take.
     standing_by: Mutex<Option<(DatasetName, Arc<Slot>)>>,
     opener: Arc<Opener>,
+    findings: Findings,
     reaper: Reaper,
     /// Held as long as the store is open; the lock goes with the file.
     _lock: File,

@@ -24,6 +24,13 @@ const RECORDS_A_RESTART: usize = 16;
 /// Kind of compression and checksum, behind each block.
 const TRAILER_BYTES: usize = 5;
 
+/// What stands between the last record of a block of so many and the next block: the bytes of
+/// its list of records, and of all. No block is without a record.
+pub(crate) fn end_of_block(records: usize) -> Option<(usize, usize)> {
+    let list = 4 * records.div_ceil(RECORDS_A_RESTART) + 4;
+    (records > 0).then_some((list, list + TRAILER_BYTES))
+}
+
 /// A walk through one SST.
 pub(crate) struct Walk {
     path: PathBuf,
@@ -54,9 +61,8 @@ impl Walk {
             self.records_of_block += 1;
             return Ok(self.step(length));
         }
-        let restarts = self.records_of_block.div_ceil(RECORDS_A_RESTART);
-        let next = self.at + 4 * restarts + 4 + TRAILER_BYTES;
-        let Some(length) = is_it(next).filter(|_| restarts > 0) else {
+        let next = end_of_block(self.records_of_block).map(|(_, length)| self.at + length);
+        let Some((next, length)) = next.and_then(|next| Some((next, is_it(next)?))) else {
             let text = "RocksDB wrote a table in a form that no index can be made of: this is a fault in the program, please report it";
             return Err(Error::new(Code::IoFailed, text).at(&self.path));
         };

@@ -7,6 +7,7 @@
 //! crc32 of all that follows, in hex.
 
 use std::io::Read;
+use std::path::Path;
 
 use crate::durable;
 use crate::error::{Code, Error, Result};
@@ -24,9 +25,7 @@ impl Store {
     /// # Errors
     /// [`Code::IoFailed`]: then what was kept before still is.
     pub fn keep_watches(&self, text: &str) -> Result<()> {
-        let crc32 = crc32fast::hash(text.as_bytes());
-        let file = format!("{MAGIC}{crc32:08x}\n{text}");
-        durable::write_new(&self.layout().watches(), file.as_bytes())
+        keep(&self.layout().watches(), MAGIC, text)
     }
 
     /// What was kept last; `None` if nothing was.
@@ -34,26 +33,36 @@ impl Store {
     /// # Errors
     /// [`Code::DataCorrupt`] if it is damaged, [`Code::IoFailed`] if it cannot be read.
     pub fn kept_watches(&self) -> Result<Option<String>> {
-        let path = self.layout().watches();
-        if std::fs::symlink_metadata(&path).is_err() {
-            return Ok(None);
-        }
-        let mut file = Vec::new();
-        let opened = regular::open(&path).map_err(|error| error.recoded(Code::DataCorrupt))?;
-        let read = opened.take(MOST_BYTES).read_to_end(&mut file);
-        read.map_err(|e| Error::io("read what watches have seen", &path, e))?;
-        let damaged = || {
-            let text = "what watches have seen is damaged, or of another format";
-            Error::new(Code::DataCorrupt, text).at(&path)
-        };
-        let file = String::from_utf8(file).map_err(|_| damaged())?;
-        let (head, text) = file.split_once('\n').ok_or_else(damaged)?;
-        let crc32 = head.strip_prefix(MAGIC).and_then(|hex| u32::from_str_radix(hex, 16).ok());
-        if crc32 != Some(crc32fast::hash(text.as_bytes())) {
-            return Err(damaged());
-        }
-        Ok(Some(text.to_owned()))
+        kept(&self.layout().watches(), MAGIC)
     }
+}
+
+/// Puts a file of this kind at `path`, whole: `magic`, the crc32 of `text` in hex, and `text`.
+pub(crate) fn keep(path: &Path, magic: &str, text: &str) -> Result<()> {
+    let crc32 = crc32fast::hash(text.as_bytes());
+    durable::write_new(path, format!("{magic}{crc32:08x}\n{text}").as_bytes())
+}
+
+/// The text in the file of this kind at `path`; `None` if there is none.
+pub(crate) fn kept(path: &Path, magic: &str) -> Result<Option<String>> {
+    if std::fs::symlink_metadata(path).is_err() {
+        return Ok(None);
+    }
+    let mut file = Vec::new();
+    let opened = regular::open(path).map_err(|error| error.recoded(Code::DataCorrupt))?;
+    let read = opened.take(MOST_BYTES).read_to_end(&mut file);
+    read.map_err(|e| Error::io("read what was noted", path, e))?;
+    let damaged = || {
+        let text = "what was noted is damaged, or of another format";
+        Error::new(Code::DataCorrupt, text).at(path)
+    };
+    let file = String::from_utf8(file).map_err(|_| damaged())?;
+    let (head, text) = file.split_once('\n').ok_or_else(damaged)?;
+    let crc32 = head.strip_prefix(magic).and_then(|hex| u32::from_str_radix(hex, 16).ok());
+    if crc32 != Some(crc32fast::hash(text.as_bytes())) {
+        return Err(damaged());
+    }
+    Ok(Some(text.to_owned()))
 }
 
 #[cfg(test)]

@@ -68,6 +68,23 @@ fn a_full_disk_fails_the_push_alone() {
     assert_eq!(small["current"], true, "{small}");
 }
 
+/// Every disk that tests run on is more than a hundredth full.
+#[test]
+fn a_disk_that_is_too_full_takes_no_new_push() {
+    let server = Server::start_with(&["--max-disk-percent", "1"]);
+    let problem = server.push(D, &rows(D, 1, 10)).problem(507, "disk_full");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("above 1 %") && detail.contains("max_disk_percent"), "{problem}");
+    server
+        .post(&format!("/v1/datasets/{D}/versions"), &json!({ "key": ["k"] }))
+        .problem(507, "disk_full");
+    server.get_path(&format!("/v1/datasets/{D}")).problem(404, "dataset_not_found");
+    let ready = server.get_path("/readyz").expect(200).json();
+    assert_eq!((&ready["accepts_pushes"], &ready["status"]), (&json!(false), &json!("degraded")));
+    assert_eq!(ready["pushes_refused"]["code"], "disk_full", "{ready}");
+    assert!(server.get_path("/metrics").text().contains("tidetable_accepts_pushes 0"));
+}
+
 /// Rows that no compressor makes small: about 540 bytes each.
 pub(crate) fn noise(seed: u64, rows: usize) -> String {
     let mut random = Random::new(seed);

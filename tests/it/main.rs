@@ -11,6 +11,7 @@ mod a_canary_serves_a_share_of_the_units;
 mod a_client_may_go_away_at_any_moment;
 mod a_command_ends_as_it_says;
 mod a_damaged_file_is_never_served;
+mod a_damaged_version_is_found_and_not_activated;
 mod a_full_disk_fails_the_push_alone;
 mod a_gate_is_asked_again_before_the_swap;
 mod a_killed_server_loses_nothing;

@@ -54,8 +54,8 @@ fn tree(dir: &Path) -> Vec<(String, u64)> {
             if metadata.is_dir() {
                 open.push(entry.path());
             }
-            // RocksDB writes its own logs when it likes, and the server says what it is asked.
-            let is_log = ["db", "stderr"]
+            // RocksDB writes its own logs when it likes, and the server logs what it refuses.
+            let is_log = ["db", "stderr", "audit"]
                 .iter()
                 .any(|name| entry.path().components().any(|part| part.as_os_str() == *name));
             if !is_log {

@@ -18,6 +18,7 @@ use super::*;
 use crate::access::TokenText;
 use crate::config::ServeConfig;
 use crate::http::router;
+use crate::ingest::GrowthLimits;
 use crate::pushes::{BuildSettings, Checks, Pushes};
 use crate::server::{Ended, Limits, Listening, Service, Stop, serve};
 use crate::state::App;
@@ -46,6 +47,7 @@ impl Stored {
         let settings = BuildSettings {
             sort_memory,
             sizes: crate::pushes::Sizes::MOST,
+            growth: GrowthLimits::default(),
             give_way: true,
             at_once: 1,
             program,

@@ -67,6 +67,22 @@ fn write_now(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
     page.gauge("ready", "1 while /readyz answers 200", u64::from(now.is_ready))?;
     let help = "0 once the journal takes nothing more until a restart";
     page.gauge("accepts_changes", help, u64::from(now.accepts_changes))?;
+    let help =
+        "0 while no push may begin: the disk is too full, read-only, or nothing may be changed";
+    page.gauge("accepts_pushes", help, u64::from(now.accepts_pushes))?;
     let unusable = now.unusable.iter().map(|(name, is)| (dataset_label(name), u64::from(*is)));
-    page.gauges("unusable", "1 while the current version cannot be served", unusable)
+    page.gauges("unusable", "1 while the current version cannot be served", unusable)?;
+    let damaged = now.damaged.iter().map(|(name, count)| (dataset_label(name), *count));
+    let help = "Versions that are kept and damaged on the disk";
+    page.gauges("damaged_versions", help, damaged)?;
+    if let Some(at) = now.read_longest_ago {
+        let help = "When the version was read again that was read longest ago";
+        page.gauge("scrub_oldest_timestamp_seconds", help, at)?;
+    }
+    let help = "How often every version is read again; 0: never";
+    page.gauge("scrub_interval_seconds", help, now.scrub_interval)?;
+    page.counters("scrub_bytes", "Bytes of versions read again", [(Vec::new(), now.scrubbed.0)])?;
+    let outcomes = [("sound", now.scrubbed.1), ("damaged", now.scrubbed.2)];
+    let outcomes = outcomes.map(|(what, n)| (vec![("outcome", what.to_owned())], n));
+    page.counters("scrubs", "Versions read again, by what was found", outcomes)
 }

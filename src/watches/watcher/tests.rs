@@ -12,6 +12,7 @@ use tidetable_storage::{
 
 use super::*;
 use crate::config::ServeConfig;
+use crate::ingest::GrowthLimits;
 use crate::metrics::Metrics;
 use crate::pushes::{BuildSettings, Checks, Pushes};
 use crate::server::Stop;
@@ -58,6 +59,7 @@ impl World {
         let settings = BuildSettings {
             sort_memory,
             sizes: crate::pushes::Sizes::MOST,
+            growth: GrowthLimits::default(),
             give_way: true,
             at_once: 1,
             program,

@@ -27,6 +27,7 @@ use crate::planted;
 use crate::points::KeyHash;
 use crate::regular;
 use crate::rocks::TableWriter;
+use crate::space::Room;
 use crate::step::step;
 use crate::values::Encoder;
 
@@ -68,7 +69,9 @@ impl Pipeline {
             stored.push(compressed);
         }
         let (to_digest, batches) = sync_channel(WAITING);
-        let tables = Tables { dir: dir.to_owned(), file_bytes, open: None, closing: Vec::new() };
+        let (dir_of_tables, room) = (dir.to_owned(), Room::within(dir));
+        let tables =
+            Tables { dir: dir_of_tables, room, file_bytes, open: None, closing: Vec::new() };
         Ok(Self {
             to_digest: Some(to_digest),
             to_compress,
@@ -165,6 +168,7 @@ fn compress(
 /// The SSTs.
 struct Tables {
     dir: PathBuf,
+    room: Room,
     file_bytes: u64,
     open: Option<Table>,
     /// Closed ones, in order.
@@ -197,6 +201,7 @@ impl Tables {
             Some(table) => table,
             none => none.insert(Table::create(&self.dir, self.closing.len() + 1, key)?),
         };
+        self.room.take((key.len() + stored.len()) as u64)?;
         table.writer.put(key, stored)?;
         table.records += 1;
         table.last_key.clear();

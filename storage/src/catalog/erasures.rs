@@ -71,10 +71,13 @@ impl Erasures {
         self.list.iter().rev()
     }
 
-    /// The digests of the keys of one erasure that are still erased.
-    pub fn digests_of<'a>(&'a self, erasure: &'a Erasure) -> impl Iterator<Item = &'a Digest> {
-        let keys = self.keys.get(&erasure.scope).into_iter().flatten();
-        keys.filter(|(_, seq)| **seq == erasure.seq).map(|(digest, _)| digest)
+    /// The digests of the keys that are still erased, by the event and scope of their erasure.
+    pub fn digests(&self) -> BTreeMap<(u64, &Scope), Vec<&Digest>> {
+        let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (scope, keys) in &self.keys {
+            keys.iter().for_each(|(key, seq)| found.entry((*seq, scope)).or_default().push(key));
+        }
+        found
     }
 
     /// The versions that may hold bytes of keys erased up to now, each once.

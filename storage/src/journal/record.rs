@@ -87,7 +87,7 @@ kinds! {
 
 impl Record {
     /// The bytes of the record with that sequence number.
-    pub(super) fn frame(&self, seq: u64) -> Vec<u8> {
+    pub(crate) fn frame(&self, seq: u64) -> Vec<u8> {
         let body = match self {
             Self::Event(cause, event) => encode_event(cause, event),
             Self::Checkpoint { catalog, chain: None } => encode((CHECKPOINT, 1u16, catalog)),

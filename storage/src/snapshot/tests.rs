@@ -147,6 +147,36 @@ fn damage_after_opening_is_an_error_for_its_keys_alone() {
     assert_eq!(snapshot.get_many(&keys).unwrap_err().code(), Code::DataCorrupt);
 }
 
+/// Each of the two is whole, and would be taken for a key of the same mark.
+#[test]
+fn records_that_stand_in_each_others_places_are_not_not_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let record = |n: usize| (format!("key:{n:04}"), format!("value {n:04}"));
+    let records: Vec<_> = (0..200).map(record).collect();
+    let verified = build_as(dir.path(), records.iter().cloned(), 1 << 20, Compression::None)
+        .verify(&mut |_| {})
+        .unwrap();
+    let path = dir.path().join("000001.sst");
+    let mut bytes = fs::read(&path).unwrap();
+    let at = |bytes: &[u8], n: usize| {
+        let key = record(n).0;
+        bytes.windows(key.len()).position(|part| part == key.as_bytes()).unwrap()
+    };
+    // Neighbours of one length; their keys stand at the same place in each.
+    let (one, two) = (at(&bytes, 5), at(&bytes, 6));
+    let length = two - one;
+    (0..length).for_each(|i| bytes.swap(one - 3 + i, two - 3 + i));
+    fs::write(&path, &bytes).unwrap();
+    let snapshot = open(dir.path(), verified.digest()).unwrap();
+    for (n, (key, value)) in records.iter().enumerate() {
+        match snapshot.get(Key::new(key.as_bytes()).unwrap()) {
+            Ok(found) => assert_eq!(found.as_deref(), Some(value.as_bytes()), "{key}"),
+            Err(error) => assert!(n == 5 || n == 6, "{key}: {error}"),
+        }
+        assert_eq!(snapshot.get(Key::new(key.as_bytes()).unwrap()).is_err(), n == 5 || n == 6);
+    }
+}
+
 #[test]
 fn any_change_of_the_manifest_makes_the_version_unusable() {
     let dir = tempfile::tempdir().unwrap();

@@ -18,6 +18,7 @@ use super::order;
 use crate::error::{Code, Error, Result};
 use crate::names::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use crate::record_list::{HEAD_BYTES, Record, head, lengths};
+use crate::space::Room;
 
 /// The checksum before each block.
 const BLOCK_HEAD: usize = 8;
@@ -58,6 +59,7 @@ impl Drop for TemporaryFile {
 /// Writes a run.
 pub(super) struct RunWriter {
     out: File,
+    room: Room,
     file: TemporaryFile,
     /// The block that is being filled, with room for its head.
     block: Vec<u8>,
@@ -76,6 +78,7 @@ impl RunWriter {
         block.resize(BLOCK_HEAD, 0);
         Ok(Self {
             out,
+            room: Room::within(path.parent().unwrap_or(path)),
             file: TemporaryFile(path.to_owned()),
             block,
             blocks: 0,
@@ -129,6 +132,7 @@ impl RunWriter {
     fn end_block(&mut self) -> Result<()> {
         let (head, payload) = self.block.split_at_mut(BLOCK_HEAD);
         head.copy_from_slice(&checksum(self.blocks, payload));
+        self.room.take(self.block.len() as u64)?;
         let written = self.out.write_all(&self.block);
         written.map_err(|e| Error::io("write the sorted run", &self.file.0, e))?;
         self.blocks += 1;

@@ -15,6 +15,10 @@ use crate::names::{DatasetName, Key, Version};
 
 use super::{Store, Writer};
 
+/// Lookups that are worth it to tell which versions hold the keys: a second at worst, if nothing is in
+/// memory. Beyond that all of them may.
+const MOST_LOOKUPS: usize = 10_000;
+
 /// What came of an erasure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Erasing {
@@ -116,11 +120,16 @@ impl Store {
         let covered =
             datasets.values().filter(|s| scopes.iter().any(|scope| scope.covers(&s.name)));
         let slots = covered.flat_map(|served| served.kept.values().map(move |slot| (served, slot)));
+        let slots: Vec<_> = slots.collect();
+        if slots.len().saturating_mul(keys.len()) > MOST_LOOKUPS {
+            return Vec::new();
+        }
         let mut value = Vec::new();
         let mut has_none = |snapshot: &crate::snapshot::Snapshot| {
             // A damaged record may be that of the key.
             keys.iter().all(|key| snapshot.get_unnoticed(*key, &mut value).is_ok_and(|has| !has))
         };
+        let slots = slots.into_iter();
         slots
             .filter(|(_, slot)| slot.if_open().is_some_and(|open| open.is_ok_and(|s| has_none(s))))
             .map(|(served, slot)| (served.name.clone(), slot.version))

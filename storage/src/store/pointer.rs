@@ -326,7 +326,9 @@ impl Store {
         Ok(Moved { from, to, held, marked_bad })
     }
 
+    /// Not one that is known to be damaged.
     fn open_version(&self, dataset: &DatasetName, version: Version) -> Result<Arc<Opened>> {
+        self.refuse_damaged(dataset, version)?;
         let served = self.live.get(dataset)?;
         let slot = served.kept.get(&version);
         let slot = slot.ok_or_else(|| {
@@ -344,8 +346,10 @@ impl Store {
     }
 
     /// Opens and warms what is to become current, also if it was opened long ago: what is
-    /// looked up has changed since. Looks into it if its gates must be checked again.
+    /// looked up has changed since. Reads all of it back, if that was long ago. Looks into it if
+    /// its gates must be checked again.
     pub(super) fn prepare(&self, dataset: &DatasetName, version: Version) -> Result<Prepared> {
+        self.read_again_if_old(dataset, version)?;
         let next = self.open_version(dataset, version)?;
         if let Some(current) = self.current_if_open(dataset)? {
             next.warm_like(&current);
@@ -407,8 +411,10 @@ impl Store {
             kept.insert(*version, slot);
         }
         for (version, slot) in kept_before {
-            if !kept.get(version).is_some_and(|now| Arc::ptr_eq(now, slot)) {
-                slot.give_up();
+            match kept.get(version) {
+                None => slot.give_up(),
+                Some(now) if Arc::ptr_eq(now, slot) => {}
+                Some(rewritten) => slot.give_way_to(rewritten),
             }
         }
         let erased_before = before.as_ref().and_then(|served| served.erased.as_ref());

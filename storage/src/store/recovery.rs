@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::thread;
 
+use crate::builder::BuildOptions;
 use crate::catalog::{Catalog, Dataset, Entry, State};
 use crate::durable;
 use crate::erased::Secret;
@@ -25,6 +26,7 @@ use crate::rocks::BlockCache;
 use crate::step::{self, step};
 use crate::versions::{self, Versions};
 
+use super::scrub::Findings;
 use super::{Store, StoreOptions, Writer};
 
 /// What was found at start.
@@ -82,7 +84,8 @@ pub(super) fn open(root: &Path, mut options: StoreOptions) -> Result<(Store, Rec
     let (report, checkpoint_from) = (options.report, options.checkpoint_bytes);
     let (reaper, closing) = Reaper::start(move |error| report(&error))
         .map_err(|e| Error::io("start the reaper's thread", root, e))?;
-    let cache = BlockCache::new(options.block_cache_bytes);
+    let (cache, max_files) = (BlockCache::new(options.block_cache_bytes), options.max_files);
+    let findings = Findings::kept(&layout, report);
     let store = Store {
         layout,
         options,
@@ -97,7 +100,14 @@ pub(super) fn open(root: &Path, mut options: StoreOptions) -> Result<(Store, Rec
         secret,
         rewriting: Mutex::new(()),
         standing_by: Mutex::new(None),
-        opener: Arc::new(Opener { cache, closing, open: AtomicU64::new(0) }),
+        findings,
+        opener: Arc::new(Opener {
+            cache,
+            closing,
+            open: AtomicU64::new(0),
+            files: AtomicU64::new(0),
+            max_files,
+        }),
         reaper,
         _lock: lock,
     };
@@ -166,6 +176,21 @@ impl Store {
         }
         step("start.names_synced");
         Ok(())
+    }
+
+    /// About how many files [`Store::open_current`] opens, as far as the catalogue knows.
+    pub fn files_to_serve(&self) -> u64 {
+        let catalog = self.catalog();
+        let of_dataset = |dataset: &Dataset| {
+            let canary = dataset.canary.as_ref().map(|canary| canary.version);
+            let opened = [dataset.current, canary, dataset.rollback_target()];
+            let files = opened.iter().flatten().filter_map(|version| {
+                let bytes = dataset.versions.get(version)?.stats.as_ref()?.bytes;
+                Some(2 * bytes.div_ceil(BuildOptions::default().file_bytes) + 4)
+            });
+            files.sum::<u64>()
+        };
+        catalog.datasets().map(|(_, dataset)| of_dataset(dataset)).sum()
     }
 
     /// Removes version directories and staging that no event owns.

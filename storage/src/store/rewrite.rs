@@ -72,7 +72,7 @@ enum Made {
     /// There is no erased key in the version.
     Clear,
     /// A snapshot without so many records.
-    Without(u64, VerifiedSnapshot),
+    Without(u64, Box<VerifiedSnapshot>),
     /// It was told not to go on.
     Stopped,
 }
@@ -175,7 +175,7 @@ impl Store {
         let verified = unpublished.verify(&mut |done| {
             stopped = stopped || !goes_on(RewriteStep::Verifying(done, bytes));
         })?;
-        Ok(if stopped { Made::Stopped } else { Made::Without(removed, verified) })
+        Ok(if stopped { Made::Stopped } else { Made::Without(removed, Box::new(verified)) })
     }
 
     /// Gives all records but the erased ones to a builder in staging.
@@ -224,7 +224,7 @@ impl Store {
         let place = self.versions.put(&snapshot, dataset, version, task.generation)?;
         let (as_of, digest) = (task.as_of.as_deref(), *snapshot.digest());
         let slot = Slot::new(version, as_of, place, digest, &self.opener);
-        let done = self.record(task, removed, Some((&snapshot, &slot)), cause);
+        let done = self.record(task, removed, Some((&*snapshot, &slot)), cause);
         *self.standing_by.lock().unwrap_or_else(PoisonError::into_inner) = None;
         match &done {
             Ok(Some(_)) => {}

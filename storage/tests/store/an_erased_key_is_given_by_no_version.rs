@@ -481,3 +481,22 @@ fn a_cut_journal_keeps_what_can_be_read_of_erasures_behind_the_damage() {
     directory.open();
     assert_none_gives(directory.store(), "a", &[1], &[GONE]);
 }
+
+#[test]
+fn a_request_that_began_before_a_rewriting_and_opens_the_version_after_it_reads_it() {
+    let a = dataset("a");
+    let mut directory = Directory::new();
+    push_versions(directory.store(), &a, 2);
+    // Nothing is open after a start.
+    directory.reopen();
+    let store = directory.store();
+    let began = store.live().get(&a).unwrap();
+    erase(store, &here("a"), &[GONE]);
+    for version in [1, 2] {
+        assert_eq!(rewrite(store, version), Some(Rewritten { removed: 1 }));
+        let (records, profile) = began.profile(Version(version)).unwrap();
+        assert!(records == 39 && profile.is_some());
+        let lease = began.version(Version(version)).unwrap();
+        assert_gives(lease.view(), &without(records_of(version, 40), &[GONE]));
+    }
+}

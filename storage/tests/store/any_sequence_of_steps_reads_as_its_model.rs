@@ -1,13 +1,16 @@
-//! Random steps, the store closed and opened between any two of them, against a model that
-//! is a map of maps. `TIDETABLE_MODEL_CASES` runs more than the few of every day.
+//! Random steps, the store closed and opened, or killed and found as it was left, between any two
+//! of them, against a model that is a map of maps. `TIDETABLE_MODEL_CASES` runs more than the few
+//! of every day.
 
 use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tidetable_storage::{
-    Activation, CanaryStart, Cause, Code, DatasetConfig, Expect, Gates, Key, Promotion, Rollback,
-    SelfActivation, Served, ServedCanary, State, Version,
+    Activation, CanaryStart, Cause, Code, DatasetConfig, Expect, Gates, Key, Layout, Promotion,
+    Recovered, Recovery, Rollback, SelfActivation, Served, ServedCanary, State, Version,
 };
 
 use crate::support::{
@@ -46,6 +49,23 @@ enum Step {
     Sweep,
 }
 
+/// What comes between two steps.
+#[derive(Clone, Copy, Debug)]
+enum Restart {
+    No,
+    Clean,
+    /// The directory as a kill leaves it; each bit, something that lies about in it.
+    Killed(u8),
+}
+
+fn restarts() -> impl Strategy<Value = Restart> {
+    prop_oneof![
+        4 => Just(Restart::No),
+        3 => Just(Restart::Clean),
+        3 => any::<u8>().prop_map(Restart::Killed),
+    ]
+}
+
 fn records() -> impl Strategy<Value = Vec<(Vec<u8>, Vec<u8>)>> {
     // Keys of a small alphabet, so that versions share some and one is the prefix of another.
     let key = prop::collection::vec(prop_oneof![Just(0u8), Just(b'a'), Just(0xff)], 1..6);
@@ -57,10 +77,10 @@ fn records() -> impl Strategy<Value = Vec<(Vec<u8>, Vec<u8>)>> {
     map.prop_map(|map| map.into_iter().collect::<Vec<_>>()).prop_shuffle()
 }
 
-fn steps() -> impl Strategy<Value = Vec<(Step, bool)>> {
+fn steps() -> impl Strategy<Value = Vec<(Step, Restart)>> {
     let pick = 0..5usize;
     let step = prop_oneof![
-        6 => (records(), any::<bool>(), prop_oneof![Just(1u64), Just(4096), Just(1 << 20)])
+        6 => (records(), any::<bool>(), prop_oneof![1 => Just(1u64), 6 => Just(4096), 3 => Just(1 << 20)])
             .prop_map(|(records, activate, file_bytes)| Step::Push { records, activate, file_bytes }),
         1 => Just(Step::Open),
         1 => Just(Step::SealOldest),
@@ -79,7 +99,7 @@ fn steps() -> impl Strategy<Value = Vec<(Step, bool)>> {
         1 => (1..4u32).prop_map(Step::Retain),
         2 => Just(Step::Sweep),
     ];
-    prop::collection::vec((step, any::<bool>()), 1..20)
+    prop::collection::vec((step, restarts()), 1..20)
 }
 
 /// What a person who knows the rules expects of one dataset.
@@ -168,7 +188,10 @@ struct Run {
 
 impl Run {
     fn new() -> Self {
-        let directory = Directory::new();
+        // No power is lost here: in memory, if there is a file system in it, nothing waits for a disk.
+        let memory = Path::new("/dev/shm");
+        let directory =
+            if memory.is_dir() { Directory::within("/dev/shm") } else { Directory::new() };
         push_versions(directory.store(), &dataset("other"), 2);
         Self { directory, model: Model { retain: 3, ..Model::default() }, other: 2 }
     }
@@ -442,6 +465,22 @@ impl Run {
     fn reopen(&mut self) {
         let recovery = self.directory.reopen();
         assert!(recovery.done.is_empty(), "nothing was interrupted: {:?}", recovery.done);
+        self.check_unfinished(&recovery);
+    }
+
+    /// What is committed is there after a kill at this moment, and nothing else is.
+    fn kill(&mut self, remains: u8) {
+        let numbers = self.model.next;
+        let building = self.model.versions.iter().find(|(_, m)| m.state == State::Building);
+        let building = building.map(|(version, _)| *version);
+        let recovery = self.directory.kill(|dir| leave(dir, remains, building, numbers));
+        let removed = |done: &Recovered| matches!(done, Recovered::Removed(_));
+        assert!(recovery.done.iter().all(removed), "{:?}", recovery.done);
+        assert_eq!(recovery.torn_bytes.is_some(), remains & 3 != 0, "{remains:08b}");
+        self.check_unfinished(&recovery);
+    }
+
+    fn check_unfinished(&self, recovery: &Recovery) {
         let building: Vec<u64> = self
             .model
             .versions
@@ -454,24 +493,81 @@ impl Run {
     }
 }
 
+/// What a kill may leave behind in a data directory.
+fn leave(dir: &Path, remains: u8, building: Option<u64>, numbers: u64) {
+    let bit = |n: u8| remains >> n & 1 == 1;
+    let a = Layout::new(dir).version(&dataset("a"), Version(1)).with_file_name("");
+    let put = |path: &Path| {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, b"left behind").unwrap();
+    };
+    // An append that was cut short: some of its head, or room that the file system gave.
+    let torn: &[u8] = match (bit(0), bit(1)) {
+        (true, _) => &[9, 0, 0, 0, 7],
+        (false, true) => &[0; 100],
+        (false, false) => &[],
+    };
+    let mut journal = std::fs::File::options().append(true).open(dir.join("journal")).unwrap();
+    journal.write_all(torn).unwrap();
+    if bit(2) {
+        // What is put in place by a rename.
+        put(&dir.join("journal.tmp"));
+        put(&dir.join("scrubs.tmp"));
+        put(&dir.join("watches"));
+    }
+    if bit(3) {
+        put(&dir.join("scrubs"));
+        put(&dir.join(format!("staging/a.{}/parts/1", numbers + 5)));
+        put(&dir.join("staging/unknown/x"));
+    }
+    if let Some(version) = building.filter(|_| bit(4)) {
+        // Renamed into its place; its record never came.
+        put(&a.join(version.to_string()).join("000001.sst"));
+        put(&dir.join(format!("staging/a.{version}/build-9/000001.sst")));
+    }
+    let places = std::fs::read_dir(&a).into_iter().flatten();
+    for place in places.map(|entry| entry.unwrap().path()).filter(|place| place.join("db").is_dir())
+    {
+        if bit(5) {
+            put(&place.join("db.tmp/000009.sst"));
+        }
+        if bit(6) {
+            // RocksDB's own files are made again.
+            std::fs::remove_dir_all(place.join("db")).unwrap();
+        }
+    }
+}
+
 #[test]
 fn with_restarts_between_any_two() {
     let cases = std::env::var("TIDETABLE_MODEL_CASES").ok().and_then(|n| n.parse().ok());
+    let cases: u32 = cases.unwrap_or(200);
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u32).min(8);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| some_sequences(cases.div_ceil(threads)));
+        }
+    });
+}
+
+fn some_sequences(cases: u32) {
     let config = ProptestConfig {
-        cases: cases.unwrap_or(40),
+        cases,
         max_shrink_iters: 200,
         failure_persistence: None,
         ..ProptestConfig::default()
     };
     let run = TestRunner::new(config).run(&steps(), |steps| {
         let mut run = Run::new();
-        for (step, reopen) in &steps {
+        for (step, restart) in &steps {
             run.step(step);
             run.check();
-            if *reopen {
-                run.reopen();
-                run.check();
+            match restart {
+                Restart::No => continue,
+                Restart::Clean => run.reopen(),
+                Restart::Killed(remains) => run.kill(*remains),
             }
+            run.check();
         }
         Ok(())
     });

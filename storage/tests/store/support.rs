@@ -24,8 +24,18 @@ pub(crate) struct Directory {
 impl Directory {
     /// An empty one, open.
     pub(crate) fn new() -> Self {
+        Self::of(tempfile::tempdir().unwrap())
+    }
+
+    /// The same, in a directory beneath this one.
+    pub(crate) fn within(dir: &str) -> Self {
+        std::fs::create_dir_all(dir).unwrap();
+        Self::of(tempfile::tempdir_in(dir).unwrap())
+    }
+
+    fn of(dir: TempDir) -> Self {
         let mut made = Self {
-            dir: tempfile::tempdir().unwrap(),
+            dir,
             options: StoreOptions { block_cache_bytes: 1 << 20, ..StoreOptions::default() },
             store: None,
         };
@@ -54,6 +64,16 @@ impl Directory {
 
     pub(crate) fn open(&mut self) -> Recovery {
         self.try_open().unwrap()
+    }
+
+    /// What a kill at this moment leaves is opened, with what else `leave` leaves there.
+    pub(crate) fn kill(&mut self, leave: impl FnOnce(&Path)) -> Recovery {
+        let left = tempfile::tempdir_in(self.path().parent().unwrap()).unwrap();
+        copy_into(self.path(), left.path());
+        self.close();
+        self.dir = left;
+        leave(self.path());
+        self.open()
     }
 
     pub(crate) fn reopen(&mut self) -> Recovery {
@@ -248,14 +268,18 @@ pub(crate) fn copy(from: &Path) -> TempDir {
 }
 
 fn copy_into(from: &Path, to: &Path) {
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
+    // What was given up may be removed at this very moment.
+    let Ok(entries) = std::fs::read_dir(from) else { return };
+    for entry in entries {
+        let Ok(entry) = entry else { return };
+        let Ok(kind) = entry.file_type() else { continue };
         let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
+        if kind.is_dir() {
             std::fs::create_dir(&to).unwrap();
             copy_into(&entry.path(), &to);
         } else {
-            std::fs::copy(entry.path(), &to).unwrap();
+            let copied = std::fs::copy(entry.path(), &to);
+            assert!(copied.is_ok() || !entry.path().exists(), "{copied:?}");
         }
     }
 }

@@ -1,0 +1,76 @@
+//! `POST …/versions/{v}/verify`: is every byte of a version on the disk still what was
+//! published?
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tidetable_storage::Finding;
+
+use super::error::{Answer, Fault, Problem};
+use super::extract::{DatasetVersion, Query};
+use super::resources::time;
+use crate::scrubber::{Verified, Verifying};
+use crate::state::AppState;
+
+/// How long a request waits, unless it says how long, in seconds.
+const WAIT: u64 = 30;
+const MAX_WAIT: u64 = 300;
+
+/// The parameters of a verification.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct VerifyQuery {
+    wait: Option<u64>,
+}
+
+/// What is wrong with the files of a version.
+#[derive(Debug, Serialize)]
+pub(crate) struct DamageResource {
+    file: String,
+    offset: Option<u64>,
+    since: String,
+    detail: String,
+}
+
+impl DamageResource {
+    pub(crate) fn of(finding: &Finding) -> Option<Self> {
+        let damage = finding.damage.clone()?;
+        let since = time(finding.damaged_since.unwrap_or(finding.at));
+        Some(Self { file: damage.file, offset: damage.offset, since, detail: damage.detail })
+    }
+}
+
+/// Reads all of a version again. It is read to its end whoever goes away; who asks meanwhile
+/// waits for the same reading, and 202 says that it is not at its end yet: ask again.
+pub(crate) async fn verify(
+    State(app): State<AppState>,
+    DatasetVersion(dataset, version): DatasetVersion,
+    Query(query): Query<VerifyQuery>,
+) -> Answer<Response> {
+    let wait = query.wait.unwrap_or(WAIT);
+    if wait > MAX_WAIT {
+        let text = format!("the parameter wait is {wait}; it can be up to {MAX_WAIT} seconds");
+        return Err(Problem::new(Fault::InvalidParameter, text));
+    }
+    let stored = app.store.stored_version(&dataset, version)?;
+    let running = Verifying::begin(&app, stored)?;
+    let Some(ended) = running.ended_within(Duration::from_secs(wait)).await else {
+        let read = running.bytes.load(Relaxed);
+        let body = json!({
+            "dataset": dataset, "version": version, "sound": null, "bytes": read,
+            "read_at": null, "damaged": null,
+        });
+        return Ok((StatusCode::ACCEPTED, axum::Json(body)).into_response());
+    };
+    let Verified { finding, bytes } = ended?;
+    let body = json!({
+        "dataset": dataset, "version": version, "sound": finding.damage.is_none(), "bytes": bytes,
+        "read_at": time(finding.at), "damaged": DamageResource::of(&finding),
+    });
+    Ok(axum::Json(body).into_response())
+}

@@ -1,0 +1,255 @@
+//! What reading published versions again has found: when each was read last, and which are
+//! damaged.
+//!
+//! - A version that is known to be damaged is not activated, by whatever way (`open_version`).
+//!   One that serves goes on: its damaged records are errors, the others are right.
+//! - A version that was not read for a while is read before it is activated. A rollback is not
+//!   held up by that.
+//! - None of this stands in the journal: it says how a disk is, not what was decided. It is kept in
+//!   a file of its own; without that, all versions are read again soon.
+//!
+//! A finding is of one content: a version that was rewritten since is one that was not read.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::{Dataset, Entry};
+use crate::digest::Digest;
+use crate::error::{Code, Error, Result};
+use crate::event::Millis;
+use crate::layout::Layout;
+use crate::names::{DatasetName, Version};
+use crate::scrub::{Damage, ReadBack, StoredVersion, refused};
+use crate::watch_file;
+
+use super::{Store, now};
+
+/// What the file begins with.
+const MAGIC: &str = "tidetable scrubs 1 ";
+
+/// What was found of one version when all of it was read last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// When that was.
+    pub at: Millis,
+    /// What is damaged, if anything is.
+    pub damage: Option<Damage>,
+    /// Since when that is known.
+    pub damaged_since: Option<Millis>,
+    /// The content that was read.
+    manifest: Digest,
+}
+
+/// The findings of a data directory. Its lock is held for moments, within no other.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    of: Mutex<BTreeMap<(DatasetName, Version), Finding>>,
+    /// Something was found since they were kept.
+    is_new: AtomicBool,
+}
+
+/// One line of the file.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    dataset: DatasetName,
+    version: Version,
+    #[serde(flatten)]
+    finding: Finding,
+}
+
+impl Findings {
+    /// What was kept last; nothing if that cannot be read.
+    pub(super) fn kept(layout: &Layout, report: fn(&Error)) -> Self {
+        let path = layout.scrubs();
+        let read = || -> Result<Vec<Line>> {
+            let Some(text) = watch_file::kept(&path, MAGIC)? else { return Ok(Vec::new()) };
+            serde_json::from_str(&text).map_err(|e| {
+                let text = "what was found of versions is of another format";
+                Error::new(Code::DataCorrupt, text).at(&path).because(e)
+            })
+        };
+        let lines = read().unwrap_or_else(|error| {
+            report(&error);
+            Vec::new()
+        });
+        let found = lines.into_iter().map(|line| ((line.dataset, line.version), line.finding));
+        Self { of: Mutex::new(found.collect()), is_new: AtomicBool::new(false) }
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<(DatasetName, Version), Finding>> {
+        self.of.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store {
+    /// A version that is kept, to be read again.
+    ///
+    /// # Errors
+    /// [`Code::VersionNotFound`], [`Code::VersionDeleted`], or [`Code::WrongState`] if it has no
+    /// files (yet).
+    pub fn stored_version(&self, dataset: &DatasetName, version: Version) -> Result<StoredVersion> {
+        let catalog = self.catalog();
+        let entry = catalog.entry(dataset, version)?;
+        let digest = content(entry).ok_or_else(|| {
+            let state = entry.state.as_str();
+            let text =
+                format!("version {version} of {dataset} is {state}: it has no files to read");
+            Error::new(Code::WrongState, text)
+        })?;
+        let dir = entry.place(&self.layout, dataset, version);
+        Ok(StoredVersion { dataset: dataset.clone(), version, dir, digest })
+    }
+
+    /// Takes note of what came of reading a version. `None` if nothing did: it was stopped, or
+    /// the version was given up meanwhile, and its files with it.
+    pub fn note_read_back(&self, stored: &StoredVersion, came: ReadBack) -> Option<Finding> {
+        let damage = match came {
+            ReadBack::Stopped => return None,
+            ReadBack::Sound(_) => None,
+            ReadBack::Damaged(damage) => Some(damage),
+        };
+        // Its record comes before its files go, so what is owned still was there all the time.
+        if !self.is_owned(&stored.dataset, stored.version, &stored.digest) {
+            return None;
+        }
+        let at = now();
+        let mut findings = self.findings.all();
+        let place = (stored.dataset.clone(), stored.version);
+        let before = findings.get(&place).filter(|f| f.manifest == stored.digest);
+        let since = before.and_then(|finding| finding.damaged_since).unwrap_or(at);
+        let damaged_since = damage.is_some().then_some(since);
+        let finding = Finding { at, damage, damaged_since, manifest: stored.digest };
+        findings.insert(place, finding.clone());
+        drop(findings);
+        self.findings.is_new.store(true, Ordering::Release);
+        Some(finding)
+    }
+
+    /// What was found of a version when it was read last, if it was read since it was made.
+    /// `entry` is what the catalogue says of it.
+    pub fn finding(
+        &self,
+        dataset: &DatasetName,
+        version: Version,
+        entry: &Entry,
+    ) -> Option<Finding> {
+        let digest = content(entry)?;
+        let found = self.findings.all().get(&(dataset.clone(), version)).cloned();
+        found.filter(|finding| finding.manifest == digest)
+    }
+
+    /// Whether that version is known to be damaged.
+    pub fn is_damaged(&self, dataset: &DatasetName, version: Version) -> bool {
+        self.refuse_damaged(dataset, version).is_err()
+    }
+
+    /// The versions of a dataset that are known to be damaged; `of` is what the catalogue says of it.
+    pub fn damaged_versions(&self, dataset: &DatasetName, of: &Dataset) -> Vec<Version> {
+        let is_damaged = |(version, entry): &(&Version, &Entry)| {
+            let finding = self.finding(dataset, **version, entry);
+            finding.is_some_and(|finding| finding.damage.is_some())
+        };
+        of.versions.iter().filter(is_damaged).map(|(version, _)| *version).collect()
+    }
+
+    /// Every kept version that is known to be damaged.
+    pub fn damaged(&self) -> Vec<(DatasetName, Version, Finding)> {
+        let all: Vec<_> = {
+            let findings = self.findings.all();
+            let damaged = findings.iter().filter(|(_, finding)| finding.damage.is_some());
+            damaged.map(|((d, v), finding)| (d.clone(), *v, finding.clone())).collect()
+        };
+        let owned = |(d, v, f): &(DatasetName, Version, Finding)| self.is_owned(d, *v, &f.manifest);
+        all.into_iter().filter(owned).collect()
+    }
+
+    /// Every kept version and when it was read back last, at the latest when it was made; the
+    /// one that was read longest ago first.
+    pub fn by_last_reading(&self) -> Vec<((DatasetName, Version), Millis)> {
+        let read: BTreeMap<_, _> = {
+            let findings = self.findings.all();
+            findings.iter().map(|(of, f)| (of.clone(), (f.manifest, f.at))).collect()
+        };
+        let catalog = self.catalog();
+        let kept = catalog.datasets().flat_map(|(name, dataset)| {
+            dataset.versions.iter().filter_map(move |(version, entry)| {
+                Some(((name.clone(), *version), content(entry)?, entry.ready_at))
+            })
+        });
+        let at = kept.map(|(of, digest, made)| {
+            let found = read.get(&of).filter(|(manifest, _)| *manifest == digest);
+            (of, found.map(|(_, at)| *at).max(made).unwrap_or_default())
+        });
+        let mut all: Vec<_> = at.collect();
+        drop(catalog);
+        all.sort_by_key(|(_, at)| *at);
+        all
+    }
+
+    /// Keeps what was found, for the next start. Does nothing if nothing was since.
+    ///
+    /// # Errors
+    /// [`Code::IoFailed`] and the like: then what was kept before still is.
+    pub fn keep_findings(&self) -> Result<()> {
+        if !self.findings.is_new.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let all: Vec<_> = self.findings.all().clone().into_iter().collect();
+        let lines: Vec<Line> = all
+            .into_iter()
+            .filter(|((d, v), finding)| self.is_owned(d, *v, &finding.manifest))
+            .map(|((dataset, version), finding)| Line { dataset, version, finding })
+            .collect();
+        let text = serde_json::to_string(&lines).expect("findings are plain data");
+        let kept = watch_file::keep(&self.layout.scrubs(), MAGIC, &text);
+        if kept.is_err() {
+            self.findings.is_new.store(true, Ordering::Release);
+        }
+        kept
+    }
+
+    /// [`Code::VersionUnusable`] for a version that is known to be damaged.
+    pub(super) fn refuse_damaged(&self, dataset: &DatasetName, version: Version) -> Result<()> {
+        let catalog = self.catalog();
+        let entry = catalog.entry(dataset, version).ok();
+        let finding = entry.and_then(|entry| self.finding(dataset, version, entry));
+        match finding.and_then(|finding| finding.damage) {
+            None => Ok(()),
+            Some(damage) => Err(refused(dataset, version, &damage)),
+        }
+    }
+
+    /// Reads all of a version that is to be activated, unless that was done a short while ago.
+    pub(super) fn read_again_if_old(&self, dataset: &DatasetName, version: Version) -> Result<()> {
+        let stored = self.stored_version(dataset, version)?;
+        let read_at = {
+            let catalog = self.catalog();
+            let entry = catalog.entry(dataset, version)?;
+            let found = self.finding(dataset, version, entry).map(|finding| finding.at);
+            found.max(entry.ready_at).unwrap_or_default()
+        };
+        if now().saturating_sub(read_at) < self.options.trusted_for {
+            return Ok(());
+        }
+        let came = stored.read(&mut |_| ControlFlow::Continue(()))?;
+        match self.note_read_back(&stored, came).and_then(|finding| finding.damage) {
+            None => Ok(()),
+            Some(damage) => Err(refused(dataset, version, &damage)),
+        }
+    }
+
+    /// Whether that version is kept, with that content.
+    fn is_owned(&self, dataset: &DatasetName, version: Version, digest: &Digest) -> bool {
+        let catalog = self.catalog();
+        catalog.entry(dataset, version).ok().and_then(content) == Some(*digest)
+    }
+}
+
+/// The digest of the manifest of a version that has files.
+fn content(entry: &Entry) -> Option<Digest> {
+    entry.manifest.filter(|_| entry.state.has_files()).map(Digest::from_bytes)
+}

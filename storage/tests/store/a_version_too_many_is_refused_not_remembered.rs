@@ -1,0 +1,33 @@
+//! Versions may have so many files open: one that does not fit in is refused by name, what
+//! serves goes on, and as soon as there is room it opens.
+
+use tidetable_storage::{Cause, Code, StoreOptions};
+
+use crate::support::{
+    Directory, activate, assert_version, code, current, dataset, push, push_ready, records_of,
+};
+
+/// What a version of one data file has open.
+const OF_ONE: u64 = 6;
+
+#[test]
+fn a_version_too_many_is_refused_not_remembered() {
+    let (a, b) = (dataset("a"), dataset("b"));
+    let mut directory = Directory::new();
+    push(directory.store(), &a, &records_of(1, 20));
+    push(directory.store(), &b, &records_of(1, 20));
+    push_ready(directory.store(), &a, &records_of(2, 20));
+    directory.options = StoreOptions { max_files: OF_ONE, ..directory.options.clone() };
+    directory.reopen();
+    let store = directory.store();
+    assert_eq!(store.files_to_serve(), 2 * OF_ONE);
+    assert_version(store, &a, 1, &records_of(1, 20));
+    let refused = store.live().get(&b).unwrap().current().unwrap_err();
+    assert_eq!(refused.code(), Code::TooManyFiles);
+    assert!(refused.detail().contains("6 files") && refused.detail().contains("LimitNOFILE"));
+    assert_eq!(code(activate(store, &a, 2)), Code::TooManyFiles);
+    assert_eq!(current(store, &a), Some(1), "the one before serves on");
+    assert_version(store, &a, 1, &records_of(1, 20));
+    store.delete_dataset(&a, Cause::default()).unwrap();
+    assert_version(store, &b, 1, &records_of(1, 20));
+}
