@@ -190,7 +190,7 @@ class Calls:
         try:
             server.start(ready=False)
         except NotStarted as error:
-            if not fail.failed or "panicked" in str(error) or "Error" not in str(error):
+            if not fail.failed or "panicked" in str(error) or "error: " not in str(error):
                 book.wrong.append(f"it does not start, and does not say why: {error}")
             return
         story = Story(server, book, tolerant=True)

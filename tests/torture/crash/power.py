@@ -45,10 +45,10 @@ class Follow:
         self.gate: Gate | None = None
 
     def __call__(self, call: Call) -> Fate:
-        if self.kill_after is not None and self.seen >= self.kill_after and self.gate is not None:
-            # That thread has come back from the change, so it was made.
-            if call.task == self._last:
-                self.gate.close()
+        is_due = self.kill_after is not None and self.seen >= self.kill_after
+        if is_due and call.task == self._last and self.gate is not None:
+            # That thread has come back from the last change, so it was made.
+            self.gate.close()
             return LET
         is_sync = call.name in ("fsync", "fdatasync")
         # What is about to be synced when the power goes is not.

@@ -90,6 +90,9 @@ class Story:
             dataset.current = {number}
         elif shown["state"] == "ready" and shown.get("held"):
             dataset.current.discard(number)
+        elif self.tolerant and shown["state"] == "ready" and shown.get("code"):
+            # A restart activates it, or somebody.
+            self.book.failed.append((f"activate {name} {number}", 200, shown["code"]))
         elif not self.book.failed and not (was_done and shown["state"] in ("retired", "bad")):
             self.book.wrong.append(f"push {name} {number}: {shown}")
         return shown["state"] == "active"
