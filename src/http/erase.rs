@@ -130,7 +130,7 @@ pub(crate) async fn list(
     let show = |erasure: &Erasure| {
         let keys = digests.get(&(erasure.seq, &erasure.scope)).into_iter().flatten();
         let keys = keys.map(|digest| digest.to_string()[..SHOWN_DIGITS].to_owned());
-        erasure_of(&catalog, erasure, keys.collect())
+        erasure_of(&catalog, erasure, &keys.collect::<Vec<_>>())
     };
     let mut shown = page("erasures", &query, items, show)?;
     let rewriting = standing.rewriting.iter().map(|(of, step)| {
@@ -161,7 +161,7 @@ fn told(step: Option<RewriteStep>) -> (&'static str, u64, u64) {
     }
 }
 
-fn erasure_of(catalog: &Catalog, erasure: &Erasure, key_hashes: Vec<String>) -> Value {
+fn erasure_of(catalog: &Catalog, erasure: &Erasure, key_hashes: &[String]) -> Value {
     let held_by = erasure.held_by.iter().map(|holder| {
         let mut shown = version_of(catalog, &(holder.dataset.clone(), holder.version));
         shown["in_parts"] = json!(holder.in_parts);

@@ -31,11 +31,16 @@ const MOST_SECONDS: u64 = 100 * 366 * 24 * 3600;
 pub(crate) struct TokenRequest {
     name: String,
     roles: Vec<Role>,
-    #[serde(default)]
-    datasets: Option<Vec<Pattern>>,
+    /// Left out: all. Not `null`, which somebody may mean to be none.
+    #[serde(default = "everywhere")]
+    datasets: Vec<Pattern>,
     /// Left out: the default; `null`: never.
     #[serde(default, deserialize_with = "given")]
     expires_in_seconds: Option<Option<u64>>,
+}
+
+fn everywhere() -> Vec<Pattern> {
+    vec![Pattern::all()]
 }
 
 fn given<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<u64>>, D::Error> {
@@ -152,7 +157,6 @@ pub(crate) async fn create(
 ) -> Answer<Response> {
     let invalid = |text: String| Problem::from(Error::new(Code::InvalidSetting, text));
     let TokenRequest { name, roles, datasets, expires_in_seconds } = request;
-    let datasets = datasets.unwrap_or_else(|| vec![Pattern::all()]);
     let grants = Grants::new(roles, datasets).map_err(invalid)?;
     let wanted = Wanted::new(name, grants, expires_in_seconds).map_err(invalid)?;
     if app.access.is_open() {

@@ -78,7 +78,7 @@ impl Checks {
         let served = store.live().get(dataset).ok();
         let current = current.and_then(|current| {
             let lease = served.as_ref()?.version(current).ok()?;
-            Some(shown(current, lease.records(), lease.profile()))
+            Some(shown(current, lease.records(), lease.profile().as_ref()))
         });
         // It may have been built before a key was erased.
         let (records, mut profile) =
@@ -88,7 +88,7 @@ impl Checks {
         }
         let document = json!({
             "dataset": dataset, "version": version, "label": label,
-            "profile": shown(version, records, profile), "current": current,
+            "profile": shown(version, records, profile.as_ref()), "current": current,
         });
         let began = Instant::now();
         let (program, address) = self.paths(&name);
@@ -112,8 +112,8 @@ impl Checks {
     }
 }
 
-fn shown(version: Version, records: u64, profile: Option<Profile>) -> Value {
-    profile_json(version, records, profile.as_ref()).unwrap_or(Value::Null)
+fn shown(version: Version, records: u64, profile: Option<&Profile>) -> Value {
+    profile_json(version, records, profile).unwrap_or(Value::Null)
 }
 
 /// Asks the service whose address is in the file; `Err`: why the version is refused.
