@@ -194,5 +194,11 @@ fn dataset_of(path: &str) -> Option<DatasetName> {
     DatasetName::parse(&decoded).ok()
 }
 
+/// Whether the value of an `Authorization` header holds what could be a token.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn holds_a_token(authorization: &[u8]) -> bool {
+    token::shown_in(authorization).is_some()
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,16 @@
 //! What fuzz targets do with requests, or pieces of them.
 
+use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use serde_json::Value;
 use tidetable_storage::{DatasetName, MAX_KEY_BYTES, Version};
 
+use super::audit::AuditQuery;
 use super::batch::{BatchRequest, BatchesRequest};
 use super::canary::CanaryRequest;
 use super::content_digest::Expected;
 use super::content_encoding::Declared;
+use super::erase::EraseRequest;
 use super::etag::ETag;
 use super::extract::{Params, PartName, dataset_and_key, parse_json, parse_query};
 use super::keys::KeyEncoding;
@@ -15,7 +18,9 @@ use super::operations::{ActivateRequest, RollbackRequest};
 use super::page::PageQuery;
 use super::scan::{ScanQuery, decode_cursor};
 use super::together::TogetherRequest;
+use super::tokens::TokenRequest;
 use super::versions::CommitRequest;
+use crate::access::holds_a_token;
 use crate::ingest::RowOptions;
 
 pub use super::plain::fuzzing::request;
@@ -52,6 +57,7 @@ pub fn names(data: &[u8]) {
     if let Ok(uri) = format!("/?{text}").parse::<Uri>() {
         let _ = parse_query::<ScanQuery>(&uri);
         let _ = parse_query::<PageQuery>(&uri);
+        let _ = parse_query::<AuditQuery>(&uri);
     }
     if let Ok(mut params) = Params::parse(text) {
         let given = RowOptions::NAMES.map(|name| (name, params.take_all(name)));
@@ -81,6 +87,8 @@ pub fn bodies(data: &[u8]) {
         parse_json::<CanaryRequest>(data).map(drop),
         parse_json::<TogetherRequest>(data).map(drop),
         parse_json::<CommitRequest>(data).map(drop),
+        parse_json::<EraseRequest>(data).map(drop),
+        parse_json::<TokenRequest>(data).map(drop),
         parse_json::<tidetable_storage::DatasetConfig>(data).map(drop),
     ];
     for problem in known.into_iter().filter_map(Result::err) {
@@ -105,6 +113,11 @@ pub fn headers(data: &[u8]) {
         {
             headers.append(name, value);
         }
+    }
+    for value in headers.get_all(AUTHORIZATION) {
+        // Of one secret there is one text, in ASCII, behind the scheme.
+        let is_one = holds_a_token(value.as_bytes());
+        assert!(!is_one || value.to_str().is_ok_and(|text| text.contains("tt_")));
     }
     let _ = Expected::from_headers(&headers);
     let _ = Declared::from_headers(&headers);

@@ -292,5 +292,8 @@ mod tests {
                 assert!(held.is_ok(), "{name} does not hold for {}", path.display());
             }
         }
+        let dir = &Sound::get().dir;
+        fs::remove_dir_all(dir).unwrap();
+        fs::remove_dir_all(dir.with_extension("changed")).unwrap();
     }
 }
