@@ -12,7 +12,7 @@ TIMED := @scripts/timed
 # RocksDB's compiler jobs already take every core; cargo shares them itself.
 .NOTPARALLEL:
 .PHONY: help setup setup-test build demo test test-million test-memory test-limits test-space space test-hostile hostile fuzz \
-  test-prometheus prometheus test-conformance conformance test-torture torture soak test-real-data test-console \
+  test-prometheus prometheus test-conformance conformance test-torture test-crash torture soak test-real-data test-console \
   bench bench-peers count-instructions ci fmt fmt-check lint doc deny install
 
 help: ## say what there is
@@ -95,6 +95,9 @@ CRASH_LEDGER ?= $(TARGET_DIR)/crash.jsonl
 test-torture: setup ## 100 kills under load, and every planted bug found (docs/torture.md)
 	$(BUILD_FAULTY)
 	$(TIMED) 'torture' tests/torture/run ci '$(FAULTY)'
+
+test-crash: setup ## deaths at named steps, failing calls, power cuts (docs/crash.md); 10 minutes, and not yet part of CI
+	$(BUILD_FAULTY)
 	$(TIMED) 'deaths, failing calls, power cuts' tests/torture/run crash all '$(FAULTY)' --home '$(TARGET_DIR)'
 
 torture: build ## 1,000 kills, and 1,000 with power cuts, in pieces that go on where they stopped; TORTURE_FLAGS='--kills 5000'

@@ -77,6 +77,7 @@ impl Records {
         self.find(KeyHash::of(key.as_bytes()), key, value)
     }
 
+    #[inline]
     fn find(&self, hash: KeyHash, key: Key<'_>, value: &mut Vec<u8>) -> Result<bool> {
         for place in self.points.find(hash) {
             if self.get_at(place, hash, key, value)? {
