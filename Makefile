@@ -96,7 +96,7 @@ test-torture: setup ## 100 kills under load, and every planted bug found (docs/t
 	$(BUILD_FAULTY)
 	$(TIMED) 'torture' tests/torture/run ci '$(FAULTY)'
 
-test-crash: setup ## deaths at named steps, failing calls, power cuts (docs/crash.md); 10 minutes, and not yet part of CI
+test-crash: setup ## deaths at named steps, failing calls, power cuts (docs/crash.md); 10 minutes, so not part of CI
 	$(BUILD_FAULTY)
 	$(TIMED) 'deaths, failing calls, power cuts' tests/torture/run crash all '$(FAULTY)' --home '$(TARGET_DIR)'
 
