@@ -228,7 +228,7 @@ impl Operation {
     /// with another status is a fault, of this document or of the server.
     fn refusals(&self) -> [&'static [&'static str]; 4] {
         let of = |does: bool, statuses: &'static [&'static str]| if does { statuses } else { &[] };
-        let names = self.path.contains("{dataset}") || self.method == "post";
+        let names = self.path.contains('{') || self.method == "post";
         let long = self.tag == "reads";
         [
             OF_ALL,
@@ -242,7 +242,7 @@ impl Operation {
 /// Errors of any request: one that is strange, that the caller may not send, or whose path or head is
 /// too long; too many requests; the server's own failing, and its stopping.
 const OF_ALL: &[&str] = &["400", "401", "403", "414", "429", "431", "500", "503"];
-/// Of what names a dataset, a version or a key: it is not there, or not any more.
+/// Of what names a dataset, a version, a key or a token: it is not there, or not any more.
 const OF_NAMES: &[&str] = &["404", "410"];
 /// Of what gives an answer as long as is asked for.
 const OF_LONG_ANSWERS: &[&str] = &["413"];

@@ -36,11 +36,13 @@ SERVED = 2
 ROWS = b'{"k":"ada","n":1,"course":"ml"}\n{"k":"bob","n":2,"course":"db"}\n'
 LEAST_REQUESTS = 300
 ROLES = ["admin", "operator", "pusher", "reader", "monitor"]
+# It finds the tokens that are listed, and revokes its own.
+LEFT_OUT = "revokeToken"
 # Beside those of an admin: whoever may do less is answered alike, whatever is sent.
 EXAMPLES_OF_OTHERS = 5
 LEAST_REQUESTS_OF_OTHERS = 100
 # Their success takes a state that requests which are made up do not lead to; tests/it sees it.
-NOT_REACHED = {"/v1/activate", "/v1/datasets/{dataset}/canary/promote", "/v1/erase/lift"}
+NOT_REACHED = {"/v1/activate", "/v1/datasets/{dataset}/canary/promote", "/v1/erase/lift", "/v1/tokens/{id}"}
 # What is about a push that is open: its version instead of one that is there.
 OF_A_PUSH = {"putPart": 3, "listParts": 3, "commitVersion": 4}
 
@@ -178,7 +180,7 @@ def run(
         command = [
             options.schemathesis, "--config-file", configuration(what, caller, directory), "run",
             openapi, "--url", server.url, "--checks", ",".join(checks), "--phases", phases,
-            "--max-examples", str(examples), "--seed", str(options.seed), "--request-timeout", "60",
+            "--exclude-operation-id", LEFT_OUT, "--max-examples", str(examples), "--seed", str(options.seed), "--request-timeout", "60",
             "--continue-on-failure", "--warnings", "off", "--suppress-health-check", "all",
         ]
         for name, value in caller.headers().items():
