@@ -19,6 +19,8 @@ class Planted:
     faults: str = ""
     power_cuts: bool = False
     damage: bool = False
+    # Bits that damage changes in each table.
+    places: int = 12
     datasets: list[str] = field(default_factory=lambda: ["small", "race"])
     # What operators do, if the bug is in a step that is seldom.
     steps: dict[str, int] = field(default_factory=dict)
@@ -36,7 +38,8 @@ BUGS = [
     ),
     Planted("dropped-keys", {"R7", "R8"}, datasets=["small", "big"]),
     Planted("old-value-after-swap", {"R4", "R5"}),
-    Planted("ignored-checksum", {"R1"}, kills=5, damage=True, datasets=["small", "hurt"]),
+    # A version that was damaged may be replaced before one of its few bad values is read: many are made.
+    Planted("ignored-checksum", {"R1"}, kills=6, damage=True, places=400, datasets=["small", "hurt"]),
     Planted("dot-dot-name", {"I9"}, seconds=1.0),
     Planted("body-before-refusal", {"N8"}, seconds=1.0),
     Planted("expect-not-checked", {"V2"}),
@@ -57,7 +60,7 @@ def hunt(binary: Path, home: Path, seed: str, only: str | None) -> list[str]:
             binary, home / planted.name, f"{seed}-{planted.name}", planted.kills, planted.seconds,
             planted=",".join(filter(None, [planted.name, planted.faults])),
             power_cuts=planted.power_cuts, damage=planted.damage, universes=universes,
-            damage_every=1, shares=dict.fromkeys(universes, 1), patience=1.5, settled_within=4, grace=1,
+            damage_every=1, damage_places=planted.places, shares=dict.fromkeys(universes, 1), patience=1.5, settled_within=4, grace=1,
         )
         if planted.steps:
             plan.repertoires = {name: [planted.steps] for name in universes}

@@ -50,6 +50,8 @@ class Plan:
     # After some kills bytes of a version's files are changed.
     damage: bool = False
     damage_every: int = 5
+    # How many bits of each of its tables.
+    damage_places: int = 12
     universes: dict[str, int] = field(
         default_factory=lambda: {"small": 300, "race": 60, "big": 12_500, "brief": 40, "hurt": 1500}
     )
@@ -231,7 +233,10 @@ class Run:
     def damage(self) -> None:
         operator = next((o for o in self.operators if o.dataset == "hurt"), None)
         version = operator.last_current if operator else None
-        if version and faults.damage(self.server.data / "datasets" / "hurt" / str(version), self.random):
+        if version is None:
+            return
+        stored = self.server.data / "datasets" / "hurt" / str(version)
+        if faults.damage(stored, self.random, self.plan.damage_places):
             self.writer.add("damage", ds="hurt", version=version, at=time.monotonic())
 
     def end(self) -> None:

@@ -45,7 +45,7 @@ class PowerCut:
         return told.st_size - left
 
 
-def damage(version: Path, chance: random.Random, places: int = 12) -> bool:
+def damage(version: Path, chance: random.Random, places: int) -> bool:
     """Changes some bits in the tables of a stored version, keeping their sizes."""
     tables = sorted(version.glob("*.sst"))
     for table in tables:
