@@ -14,6 +14,7 @@ mod metrics;
 mod open_files;
 mod outbound;
 mod pushes;
+mod remote;
 mod rewrites;
 mod scrubber;
 mod series;
