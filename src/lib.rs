@@ -8,6 +8,7 @@ mod config;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod http;
+mod imports;
 mod ingest;
 mod looker;
 mod metrics;

@@ -5,6 +5,7 @@
 //! are replaced by the same bytes, a second commit changes nothing. So a job that is run
 //! again with its `--idempotency-key` goes on where it was cut off.
 
+mod import;
 mod outcome;
 mod parts;
 mod settle;
@@ -54,6 +55,7 @@ Examples:
   tidetable push stats unload/ --format redshift --columns learner_id,score --key learner_id
   tidetable push course-recs s3://lake/recs/2026-11-25/ --key learner_id
   tidetable push grades s3://lake/unload/grades_manifest --format redshift --columns id,grade --key id
+  tidetable push course-recs 2026-11-25/ --from lake --key learner_id
   tidetable push course-recs recs.csv --key learner_id --dry-run
   tidetable push course-recs - --format ndjson --key learner_id --no-activate")]
 pub(crate) struct PushArgs {
@@ -65,6 +67,10 @@ pub(crate) struct PushArgs {
     sources: Vec<String>,
     #[command(flatten)]
     how: SourceOptions,
+    /// The server fetches the data by itself: SOURCE is a path beneath the source of this name in
+    /// its settings, which has the credentials
+    #[arg(long, value_name = "NAME", conflicts_with = "dry_run", help_heading = "Sources")]
+    from: Option<String>,
     #[command(flatten)]
     rows: RowOptions,
 
@@ -114,6 +120,9 @@ pub(crate) struct PushArgs {
 pub(crate) fn run(args: &PushArgs, asked: &Asked<'_>) -> Result<(), Failure> {
     if args.dry_run {
         return dry_run(args, &asked.out);
+    }
+    if let Some(name) = &args.from {
+        return import::run(args, name, asked);
     }
     let sources = rows::sources(&args.sources, &args.how)?;
     let mut body = rows::body(&args.rows, &sources)?;
