@@ -342,15 +342,11 @@ class Multi(unittest.TestCase):
         with self.assertRaises(KeyError):
             answers["other"]
 
-    def test_many_keys_ask_every_dataset_first_and_pin_its_version(self) -> None:
+    def test_more_keys_than_one_instant_answers_are_refused(self) -> None:
         driven = Driven(self.reply)
-        wanted = {"a": [f"a{n}" for n in range(1200)], "b": [f"b{n}" for n in range(900)]}
-        answers = self.multi(driven, wanted)
-        self.assertEqual((list(answers["a"]), list(answers["b"])), (wanted["a"], wanted["b"]))
-        first, *later = [body["requests"] for body in driven.bodies()]
-        self.assertEqual({one["dataset"]: one.get("version") for one in first}, {"a": None, "b": None})
-        self.assertTrue(all(one["version"] == 3 for body in later for one in body))
-        self.assertTrue(all(sum(len(one["keys"]) for one in body) <= 1000 for body in [first, *later]))
+        with self.assertRaises(InvalidArgument):
+            self.multi(driven, {"a": list(range(600)), "b": list(range(600))})
+        self.assertEqual((driven.asked, self.multi(driven, {"a": []})["a"]), ([], {}))
 
 
 class Cached(unittest.TestCase):

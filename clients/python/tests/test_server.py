@@ -107,11 +107,11 @@ class Reads(WithServer):
         self.assertEqual({key: json.loads(value) for key, value in raw.items()}, found)
 
     def test_several_datasets_at_one_instant(self) -> None:
-        self.publish(people(1, 1500))
+        self.publish(people(1, 900))
         other = f"{self.name}-b"
         self.client.publish(people(7, 20), other, key="id")
-        answers = self.client.multi({self.name: range(1500), other: [1, 2, 99], "absent": [1]}, fields={other: ["edition"]})
-        self.assertEqual(len(answers[self.name]), 1500)
+        answers = self.client.multi({self.name: range(950), other: [1, 2, 99], "absent": [1]}, fields={other: ["edition"]})
+        self.assertEqual(len(answers[self.name]), 900)
         self.assertEqual(answers[other], {1: {"edition": 7}, 2: {"edition": 7}})
         self.assertEqual(answers.errors["absent"].code, "dataset_not_found")
 
@@ -350,8 +350,8 @@ class Tasks(WithServer):
                 self.assertEqual((await snapshot.get(1, "edition"), snapshot.version), ({"edition": 1}, 1))
                 session = await client.begin(name, key="id", format="ndjson")
                 # In pieces, and more of them than are written at once.
-                row = b'{"id":%d,"name":"x","edition":2,"pad":"' + b"x" * 500 + b'"}\n'
-                await session.put_part("a", lambda: [row % n for n in range(3000)])
+                row = b'{"id":%d,"name":"n%d","edition":2,"pad":"' + b"x" * 500 + b'"}\n'
+                await session.put_part("a", lambda: [row % (n, n) for n in range(3000)])
                 self.assertEqual((await session.commit(["a"], activate=False)).records, 3000)
                 self.assertEqual((await client.activate(name, 2, expect_current=1)).from_version, 1)
                 self.assertEqual((await client.rollback(name, hold=False)).to_version, 1)

@@ -241,11 +241,11 @@ class Threads(Both, unittest.TestCase):
         self.assertEqual((error.status, error.code, error.detail, error.request_id, error.version), (404, "x", "why", "r", 3))
 
     def test_where_a_server_cannot_be_is_refused(self) -> None:
-        for url in ("ftp://h", "http://", "http://u:secret@h", "http://h:port", "http://h/?q", "http://h\r\nX: y/"):
+        for url in ("ftp://h", "host:7070", "http://", "http://u:secret@h", "http://h:port", "http://h/?q", "http://h\r\nX: y/"):
             with self.subTest(url=url), self.assertRaises(InvalidArgument) as raised:
                 Client(url)
             self.assertNotIn("secret", str(raised.exception))
-        self.assertEqual(Client("[::1]:7070")._core.address.authority, "[::1]:7070")
+        self.assertEqual(Client("http://[::1]:7070")._core.address.authority, "[::1]:7070")
 
 
 class Tasks(Both, unittest.TestCase):

@@ -167,7 +167,7 @@ class Client:
         *,
         unit: Optional[str] = None,
     ) -> Answers:
-        """Keys of several datasets as they stood at one instant: `answers["recs"]["42"]`.
+        """Keys of several datasets as they stood at one instant: `answers["recs"]["42"]`. At most 1,000 keys in all.
 
         One dataset that fails does not fail the others: its error is raised when it is looked at, and is in `answers.errors`.
         """

@@ -39,17 +39,12 @@ class Answers(Mapping[str, Found]):
     """What was found in each of several datasets. One that failed raises its error when it is looked at;
     `errors` has them all."""
 
-    def __init__(self) -> None:
-        self._found: Dict[str, Found] = {}
+    def __init__(self, found: Mapping[str, Found]) -> None:
+        self._found: Dict[str, Found] = dict(found)
         self.errors: Dict[str, ApiError] = {}
 
     def put(self, dataset: str, found: Found) -> None:
         self._found[dataset] = found
-
-    def add(self, dataset: str, found: Found) -> None:
-        """More keys of the same version."""
-        self._found[dataset].update(found)
-        self._found[dataset].version = found.version
 
     def fail(self, dataset: str, error: ApiError) -> None:
         self.errors[dataset] = error

@@ -307,74 +307,30 @@ def multi(
     versions: Mapping[str, int],
     unit: Optional[str],
 ) -> Call[Answers]:
-    """Keys of several datasets, as they stood at one instant."""
+    """Keys of several datasets, as they stood at one instant: so it is one request, and no more keys than one may have."""
     wanted = {dataset: list(dict.fromkeys(keys)) for dataset, keys in requests.items()}
-    answers = Answers()
-    deadline = core.deadline()
-    for again in (False, True):
-        try:
-            yield from _multi(core, wanted, fields, dict(versions), unit, deadline, answers)
-            return answers
-        except _Gone as gone:
-            if again:
-                raise gone.error from None
-            answers = Answers()
-    return answers
-
-
-def _multi(
-    core: Core,
-    wanted: Mapping[str, List[Key]],
-    fields: Mapping[str, Fields],
-    versions: Dict[str, int],
-    unit: Optional[str],
-    deadline: float,
-    answers: Answers,
-) -> Call[None]:
-    """The first request has keys of every dataset, and so says the version of each; later ones ask for these."""
-    given = frozenset(versions)
+    count = sum(map(len, wanted.values()))
+    if count > CHUNK_KEYS:
+        raise InvalidArgument(f"{count} keys of several datasets: one instant answers at most {CHUNK_KEYS}")
+    answers = Answers({dataset: Found(None) for dataset in wanted})
+    asked = {dataset: keys for dataset, keys in wanted.items() if keys}
+    if not asked:
+        return answers
+    body = [_one_of_many(dataset, keys, fields.get(dataset), versions.get(dataset)) for dataset, keys in asked.items()]
     headers = (JSON,) + unit_headers(core, unit)
-    room = CHUNK_KEYS
-    left = {dataset: list(keys) for dataset, keys in wanted.items() if keys}
-    for dataset, keys in wanted.items():
-        answers.put(dataset, Found(None))
-    if len(left) > CHUNK_KEYS:
-        raise InvalidArgument(f"{len(left)} datasets in one call: at most {CHUNK_KEYS}")
-    while left:
-        share = _share(left, room)
-        body = [_one_of_many(dataset, keys, fields.get(dataset), versions.get(dataset)) for dataset, keys in share.items()]
-        request = Request("POST", "/v1/batch-get", compact({"requests": body}), headers, True, deadline)
-        try:
-            answer = yield from ask(core, request, json_answer(core))
-        except ApiError as error:
-            if error.code != "answer_too_large" or sum(map(len, share.values())) <= len(left):
-                raise
-            room = max(sum(map(len, share.values())) // 2, len(left))
-            continue
-        told = answer.get("answers")
-        if not isinstance(told, list) or len(told) != len(share):
+    request = Request("POST", "/v1/batch-get", compact({"requests": body}), headers, True, core.deadline())
+    read_answer = json_answer(core)
+
+    def read(response: Response) -> List[Any]:
+        told = read_answer(response).get("answers")
+        if not isinstance(told, list) or len(told) != len(asked):
             raise BrokenConnection("the answer is no answer to a batch of several datasets")
-        for (dataset, keys), one in zip(share.items(), told):
-            _take_answer(core, dataset, keys, one, versions, given, answers)
-            left[dataset] = left[dataset][len(keys) :]
-        left = {dataset: keys for dataset, keys in left.items() if keys and dataset not in answers.errors}
+        for (dataset, keys), one in zip(asked.items(), told):
+            _take_answer(core, dataset, keys, one, versions.get(dataset), answers)
+        return told
 
-
-def _share(left: Mapping[str, List[Key]], room: int) -> Dict[str, List[Key]]:
-    """One key of each dataset at least, and as many of each, in order, as there is room for."""
-    spare = max(room - len(left), 0)
-    bytes_left = CHUNK_BYTES
-    share: Dict[str, List[Key]] = {}
-    for dataset, keys in left.items():
-        taken = 0
-        for key in keys[: spare + 1]:
-            bytes_left -= _size(key)
-            if taken and bytes_left < 0:
-                break
-            taken += 1
-        share[dataset] = keys[:taken]
-        spare -= taken - 1
-    return share
+    yield from ask(core, request, read)
+    return answers
 
 
 def _one_of_many(dataset: str, keys: List[Key], fields: Fields, version: Optional[int]) -> Dict[str, Any]:
@@ -391,32 +347,21 @@ def _one_of_many(dataset: str, keys: List[Key], fields: Fields, version: Optiona
 
 
 def _take_answer(
-    core: Core,
-    dataset: str,
-    keys: List[Key],
-    one: Any,
-    versions: Dict[str, int],
-    given: "frozenset[str]",
-    answers: Answers,
+    core: Core, dataset: str, keys: List[Key], one: Any, pinned: Optional[int], answers: Answers
 ) -> None:
     if not isinstance(one, dict) or one.get("dataset") != dataset:
         raise BrokenConnection("the answer is not in the order of what was asked")
     problem = one.get("error")
     if isinstance(problem, dict):
         status = problem.get("status")
-        error = api_error(problem, status if isinstance(status, int) else 500)
-        if isinstance(error, NotFound) and error.code in GONE and dataset in versions and dataset not in given:
-            raise _Gone(error)
-        answers.fail(dataset, error)
+        answers.fail(dataset, api_error(problem, status if isinstance(status, int) else 500))
         return
     found = results(one, keys)
-    version = found.version
-    if version is None or versions.get(dataset, version) != version:
+    if found.version is None or (pinned is not None and found.version != pinned):
         raise BrokenConnection(f"another version of {dataset} answered than was asked for")
-    versions[dataset] = version
-    if dataset not in given and core.cache is not None:
-        core.cache.saw(dataset, version)
-    answers.add(dataset, found)
+    if pinned is None and core.cache is not None:
+        core.cache.saw(dataset, found.version)
+    answers.put(dataset, found)
 
 
 class Page(NamedTuple):

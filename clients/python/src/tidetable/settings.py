@@ -76,9 +76,8 @@ class Address:
 
     @classmethod
     def parse(cls, base_url: str) -> Address:
-        text = base_url if "://" in base_url else f"http://{base_url}"
         try:
-            url = urlsplit(text)
+            url = urlsplit(base_url)
             port = url.port
         except ValueError as error:
             raise InvalidArgument(f"the server's URL cannot be read: {error}") from None
