@@ -20,15 +20,16 @@ BINARY = os.environ.get("TEST_SERVER_BINARY", "")
 class Server:
     """One real server on a free port, with a directory of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, scheme: str = "http", **settings: str) -> None:
         self.home = tempfile.mkdtemp(prefix="tidetable-python-")
         self.log = open(os.path.join(self.home, "log"), "wb")
         with socket.socket() as chooser:
             chooser.bind(("127.0.0.1", 0))
             self.port = chooser.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{scheme}://127.0.0.1:{self.port}"
         command = [BINARY, "serve", "--data", os.path.join(self.home, "data"), "--listen", f"127.0.0.1:{self.port}"]
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
+        named = {f"TIDETABLE_{name.upper()}": setting for name, setting in settings.items()}
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, env={**os.environ, **named})
         self._wait()
 
     def _wait(self) -> None:

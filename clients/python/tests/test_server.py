@@ -1,10 +1,15 @@
 """Both clients against a real server."""
 
 import asyncio
+import contextlib
 import datetime
+import io
 import json
+import os
 import pathlib
 import pickle
+import shutil
+import subprocess
 import tempfile
 import threading
 import unittest
@@ -14,6 +19,7 @@ from tidetable import (
     AsyncClient,
     Client,
     Conflict,
+    ConnectError,
     GateRefused,
     InvalidArgument,
     InvalidRequest,
@@ -23,7 +29,7 @@ from tidetable import (
     Record,
 )
 
-from .harness import client_of, server, stop_server
+from .harness import Server, client_of, server, stop_server
 
 
 def setUpModule() -> None:
@@ -332,6 +338,48 @@ class Operations(WithServer):
         self.client.publish(people(1), other, key="id", activate=False)
         moved = self.client.activate_together({self.name: 1, other: 1})
         self.assertEqual([one.to_version for one in moved], [1, 1])
+
+
+class Secured(unittest.TestCase):
+    """TLS, with a certificate of the test's own."""
+
+    def test_both_clients_over_tls(self) -> None:
+        openssl = shutil.which("openssl")
+        if openssl is None:
+            self.skipTest("there is no openssl to make a certificate with")
+        with tempfile.TemporaryDirectory() as home:
+            certificate, key = f"{home}/certificate.pem", f"{home}/key.pem"
+            made = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+                    "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
+            subprocess.run(made, check=True, capture_output=True)
+            os.chmod(key, 0o600)
+            secured = Server("https", tls_certificate=certificate, tls_key=key)
+            self.addCleanup(secured.stop)
+            with Client(secured.url, ca_file=certificate) as client:
+                client.publish(people(1, 2000), "d", key="id")
+                self.assertEqual(client.get("d", 3, "id"), {"id": 3})
+                self.assertEqual(len(client.get_many("d", range(3000))), 2000)
+
+            async def run() -> None:
+                async with AsyncClient(secured.url, ca_file=certificate) as client:
+                    self.assertEqual(await client.get("d", 3, "id"), {"id": 3})
+                    self.assertEqual(len(await client.get_many("d", range(3000))), 2000)
+                    await client.publish(people(2, 2000), "d", key="id")
+
+            asyncio.run(run())
+            with Client(secured.url) as client, self.assertRaises(ConnectError):
+                client.get("d", 3)
+
+
+class Readme(unittest.TestCase):
+    def test_the_start_does_what_it_says(self) -> None:
+        text = pathlib.Path(__file__).parent.parent.joinpath("README.md").read_text(encoding="utf-8")
+        code = text.split("```python\n")[1].split("```")[0]
+        said = [line.split("# ")[1] for line in code.splitlines() if "# " in line]
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(code.replace("http://127.0.0.1:7070", server().url), {})
+        self.assertEqual(printed.getvalue().splitlines(), said)
 
 
 class Tasks(WithServer):

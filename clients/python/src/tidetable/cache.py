@@ -8,7 +8,9 @@ entries does not.
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections import OrderedDict
 from typing import Dict, NamedTuple, Optional, Tuple
 
@@ -45,6 +47,7 @@ class Cache:
         # The version that the newest answer of each dataset came from.
         self._seen: Dict[str, int] = {}
         self.renew_lock()
+        _caches.add(self)
 
     def renew_lock(self) -> None:
         """After a fork: another thread may have held it."""
@@ -101,3 +104,15 @@ class Cache:
         kept = self._entries.pop(place, None)
         if kept is not None:
             self._bytes -= kept.size() + len(place[2])
+
+
+_caches: weakref.WeakSet[Cache] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for cache in list(_caches):
+        cache.renew_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

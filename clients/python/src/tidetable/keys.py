@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import operator
 from typing import List, NamedTuple, Sequence, Tuple, Union
 from urllib.parse import quote
 
@@ -26,8 +27,9 @@ def key_bytes(key: Key) -> bytes:
             raise InvalidArgument(f"the key {key[:40]!r} is no text: it has half of a surrogate pair") from None
     elif isinstance(key, bytes):
         raw = key
-    elif isinstance(key, int) and not isinstance(key, bool):
-        raw = b"%d" % key
+    elif hasattr(type(key), "__index__") and not isinstance(key, bool):
+        # Also the whole numbers of numpy, as they come out of a DataFrame.
+        raw = b"%d" % operator.index(key)
     else:
         raise InvalidArgument(f"a key is a str, bytes or int, not {type(key).__name__}")
     if not 1 <= len(raw) <= MAX_KEY_BYTES:
