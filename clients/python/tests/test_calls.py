@@ -262,9 +262,11 @@ class Batches(unittest.TestCase):
         self.assertEqual([body["fields"] for body in driven.bodies()], [["x"]] * 3)
 
     def test_chunks_are_of_no_more_bytes_than_a_request_may_have(self) -> None:
-        chunks = reads.chunks(["x" * 60_000 + str(n) for n in range(100)])
-        self.assertGreater(len(chunks), 5)
-        self.assertEqual(sum(map(len, chunks)), 100)
+        driven = Driven(lambda request: batch(request, 9))
+        keys = ["x" * 60_000 + str(n) for n in range(100)]
+        self.assertEqual(list(driven.get_many(keys)), keys)
+        self.assertGreater(len(driven.asked), 1)
+        self.assertTrue(all(len(request.body) <= reads.CHUNK_BYTES for request in driven.asked))  # type: ignore[arg-type]
 
     def test_a_version_that_goes_meanwhile_begins_the_call_anew_once(self) -> None:
         versions = iter([1, None, 2, 2])
@@ -366,6 +368,12 @@ class Cached(unittest.TestCase):
         driven.now += 1e6
         self.assertEqual(driven.get(version=1).value, 1)
         self.assertEqual(driven.get().value, 2)
+
+    def test_other_fields_another_unit_and_the_key_as_bytes(self) -> None:
+        driven = Driven(lambda request: value(b'"%d"' % len(driven.asked)), cache=CachePolicy(ttl=600))
+        asked = [dict(), dict(fields="a"), dict(fields=["a", "b"]), dict(unit="u")]
+        self.assertEqual([driven.get(**one).value for one in asked + asked], ["1", "2", "3", "4"] * 2)
+        self.assertEqual(driven.get(b"k").value, "1")
 
     def test_absent_keys_are_not_kept(self) -> None:
         driven = Driven([problem(404, "key_not_found"), value(b"1")], cache=CachePolicy(ttl=600))

@@ -68,6 +68,7 @@ class Answers(unittest.TestCase):
     def test_an_answer_whose_end_is_not_certain_is_refused(self) -> None:
         heads: List[bytes] = [
             OK + b"\r\nall of it until the end",
+            OK + b"\r\n",
             OK + b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
             OK + b"content-length: 4\r\ncontent-length: 5\r\n\r\nhello",
             OK + b"content-length: -1\r\n\r\n",
@@ -75,6 +76,7 @@ class Answers(unittest.TestCase):
             OK + b"content-length: 99999999999999\r\n\r\n",
             OK + b"transfer-encoding: gzip\r\n\r\n",
             OK + b"transfer-encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n",
+            OK + b"transfer-encoding: chunked\r\n\r\n5\r\nhello!!0\r\n\r\n",
             OK + b"transfer-encoding: chunked\r\n\r\n5\r\nhelloworld\r\n0\r\n\r\n",
             OK + b"content-length: 5\r\n\r\nhello and more",
             OK + b"no colon\r\ncontent-length: 0\r\n\r\n",

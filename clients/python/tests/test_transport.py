@@ -237,6 +237,7 @@ class Threads(Both, unittest.TestCase):
     def test_a_client_and_an_error_go_through_pickle(self) -> None:
         client = pickle.loads(pickle.dumps(Client("http://h:1", token="t", pool_size=3)))
         self.assertEqual((client.settings.token, client.settings.pool_size), ("t", 3))
+        self.assertNotIn("secret", repr(Client("http://h:1", token="tt_secret").settings))
         error = pickle.loads(pickle.dumps(ApiError(404, "x", "why", "r", {"version": 3})))
         self.assertEqual((error.status, error.code, error.detail, error.request_id, error.version), (404, "x", "why", "r", 3))
 

@@ -37,6 +37,7 @@ class Work(NamedTuple):
 Effect = Union[Request, Pause, Work]
 Call = Generator[Effect, Any, T]
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 JSON: Tuple[str, bytes] = ("Content-Type", b"application/json")
 
 
@@ -156,7 +157,7 @@ def json_answer(core: Core) -> Callable[[Response], Any]:
 
 def compact(value: Any) -> bytes:
     """JSON to send."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    return _ENCODER.encode(value).encode("utf-8")
 
 
 def idempotency_key(given: Optional[str]) -> bytes:

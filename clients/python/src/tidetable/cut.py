@@ -12,6 +12,7 @@ import json
 from typing import List, Optional, Sequence, Tuple, Union
 
 BORDER = b'},{"key":'
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 _HEAD = b'{"version":'
 _RESULTS = b',"results":[{"key":'
 _FOUND = b',"found":true,"value":'
@@ -33,7 +34,7 @@ def cut_values(body: Union[bytes, bytearray], keys: Sequence[str]) -> Optional[T
         return None
     values: List[Optional[bytes]] = []
     for piece, key in zip(pieces, keys):
-        name = json.dumps(key, ensure_ascii=False).encode("utf-8")
+        name = _ENCODER.encode(key).encode("utf-8")
         if piece.startswith(name + _FOUND) and not piece.endswith(_ENCODED):
             values.append(piece[len(name) + len(_FOUND) :])
         elif piece == name + _ABSENT:

@@ -58,20 +58,24 @@ def from_base64url(text: str) -> bytes:
 class BatchKeys(NamedTuple):
     """The keys of one batch, as they are sent."""
 
-    keys: List[str]
+    keys: Sequence[str]
     encoding: str
 
     @classmethod
     def of(cls, keys: Sequence[Key]) -> BatchKeys:
         """As text where all of them are, else all in base64url."""
-        texts: List[str] = []
-        for key in keys:
-            if type(key) is str:
-                if not key or len(key) * 4 > MAX_KEY_BYTES or not key.isascii():
-                    key_bytes(key)
-                texts.append(key)
-            elif isinstance(key, bytes):
-                return cls([base64url(key_bytes(one)) for one in keys], "base64url")
-            else:
-                texts.append(key_bytes(key).decode("utf-8"))
-        return cls(texts, "utf8")
+        if _are_plain(keys):
+            return cls(keys, "utf8")  # type: ignore[arg-type]
+        if any(isinstance(key, bytes) for key in keys):
+            return cls([base64url(key_bytes(key)) for key in keys], "base64url")
+        return cls([key_bytes(key).decode("utf-8") for key in keys], "utf8")
+
+
+def _are_plain(keys: Sequence[Key]) -> bool:
+    """Whether all are ASCII texts of a good length, found out without looking at each in Python."""
+    try:
+        joined = "".join(keys)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    lengths = list(map(len, keys))  # type: ignore[arg-type]
+    return joined.isascii() and min(lengths) > 0 and max(lengths) <= MAX_KEY_BYTES

@@ -191,8 +191,8 @@ def _batches(
     path = f"{dataset_path(dataset)}/batch-get"
     pinned = version
     found = Found(None)
-    waiting = chunks(keys)
-    waiting.reverse()
+    # The next one is the last of these.
+    waiting = [keys[begin : begin + CHUNK_KEYS] for begin in range(0, len(keys), CHUNK_KEYS)][::-1]
     while waiting:
         chunk = waiting.pop()
         sent = BatchKeys.of(chunk)
@@ -203,7 +203,11 @@ def _batches(
             body["version"] = pinned
         if sent.encoding != "utf8":
             body["key_encoding"] = sent.encoding
-        request = Request("POST", path, compact(body), headers, True, deadline)
+        text = compact(body)
+        if len(text) > CHUNK_BYTES and len(chunk) > 1:
+            waiting.extend(_halves(chunk))
+            continue
+        request = Request("POST", path, text, headers, True, deadline)
         try:
             answered = yield from ask(core, request, _batch_reader(core, chunk, sent, raw))
         except NotFound as error:
@@ -213,39 +217,24 @@ def _batches(
         except ApiError as error:
             if error.code != "answer_too_large" or len(chunk) == 1:
                 raise
-            half = len(chunk) // 2
-            waiting.append(chunk[half:])
-            waiting.append(chunk[:half])
+            waiting.extend(_halves(chunk))
             continue
         if pinned is not None and answered.version != pinned:
             raise BrokenConnection(f"version {pinned} was asked for, and version {answered.version} answered")
         pinned = answered.version
         if version is None and core.cache is not None and pinned is not None:
             core.cache.saw(dataset, pinned)
+        if not found and not waiting:
+            return answered
         found.update(answered)
         found.version = pinned
     return found
 
 
-def chunks(keys: List[Key]) -> List[List[Key]]:
-    """At most 1,000 keys each, and no more bytes than a request may have."""
-    if len(keys) <= CHUNK_KEYS and sum(map(_size, keys)) <= CHUNK_BYTES:
-        return [keys]
-    made: List[List[Key]] = [[]]
-    room = CHUNK_BYTES
-    for key in keys:
-        size = _size(key)
-        if len(made[-1]) == CHUNK_KEYS or (size > room and made[-1]):
-            made.append([])
-            room = CHUNK_BYTES
-        made[-1].append(key)
-        room -= size
-    return made
-
-
-def _size(key: Key) -> int:
-    # JSON writes a control character as six bytes; others are at most four for each character.
-    return len(key) * 6 + 3 if isinstance(key, (str, bytes)) else 24
+def _halves(chunk: List[Key]) -> Tuple[List[Key], List[Key]]:
+    """The second half, and the first, which is asked for next."""
+    half = len(chunk) // 2
+    return chunk[half:], chunk[:half]
 
 
 def _batch_reader(core: Core, keys: Sequence[Key], sent: BatchKeys, raw: bool) -> Callable[[Response], Found]:
@@ -271,10 +260,8 @@ def results(answer: Mapping[str, Any], keys: Sequence[Key], raw: bool = False) -
             raise BrokenConnection(f"{len(keys)} keys were asked for, and {len(given)} answered")
         found.update({key: one["value"] for key, one in zip(keys, given) if one["found"]})
         # The encoding is that of the dataset: all values have it or none.
-        if any("encoding" in one for one in given):
-            for key, one in zip(keys, given):
-                if one["found"]:
-                    found[key] = decoded(one)
+        if "encoding" in next((one for one in given if one["found"]), ()):
+            found.update({key: decoded(one) for key, one in zip(keys, given) if one["found"]})
     except (KeyError, TypeError, AttributeError) as error:
         raise BrokenConnection(f"the answer is no answer to a batch: {error!r}") from error
     if raw:
