@@ -16,11 +16,13 @@ from tidetable import (
     GateRefused,
     InvalidArgument,
     NotFound,
+    PushOptions,
     Settings,
     Unavailable,
+    batches,
+    lookups,
     operations,
     push_calls,
-    reads,
 )
 from tidetable.calls import Call, Core, Pause, Work
 from tidetable.http1 import Request, Response
@@ -62,12 +64,12 @@ class Driven:
     def get(self, key: Union[str, bytes, int] = "k", **more: Any) -> Any:
         given = dict(fields=None, version=None, unit=None, raw=False)
         given.update(more)
-        return self.run(reads.get_entry(self.core, "d", key, **given))
+        return self.run(lookups.get_entry(self.core, "d", key, **given))
 
     def get_many(self, keys: List[Any], **more: Any) -> Any:
         given = dict(fields=None, version=None, unit=None, raw=False)
         given.update(more)
-        return self.run(reads.get_many(self.core, "d", keys, **given))
+        return self.run(batches.get_many(self.core, "d", keys, **given))
 
     def bodies(self) -> List[Dict[str, Any]]:
         return [json.loads(request.body) for request in self.asked]  # type: ignore[arg-type]
@@ -203,6 +205,13 @@ class Retries(unittest.TestCase):
             driven.get()
         self.assertEqual(driven.pauses, [])
 
+    def test_a_push_without_a_timeout_does_not_wait_for_ever(self) -> None:
+        for seconds, pauses in (("600", [600.3]), ("601", [])):
+            driven = Driven([problem(503, "x", retry_after=seconds), problem(400, "y")])
+            with self.assertRaises(ApiError):
+                driven.run(push_calls.begin(driven.core, "d", PushOptions(), None, None))
+            self.assertEqual(driven.pauses, pauses)
+
     def test_retry_after_is_seconds_or_a_date(self) -> None:
         now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
         self.assertEqual(retry_after("Fri, 02 Jan 2026 03:04:15 GMT", now), 10.0)
@@ -266,7 +275,7 @@ class Batches(unittest.TestCase):
         keys = ["x" * 60_000 + str(n) for n in range(100)]
         self.assertEqual(list(driven.get_many(keys)), keys)
         self.assertGreater(len(driven.asked), 1)
-        self.assertTrue(all(len(request.body) <= reads.CHUNK_BYTES for request in driven.asked))  # type: ignore[arg-type]
+        self.assertTrue(all(len(request.body) <= batches.CHUNK_BYTES for request in driven.asked))  # type: ignore[arg-type]
 
     def test_a_version_that_goes_meanwhile_begins_the_call_anew_once(self) -> None:
         versions = iter([1, None, 2, 2])
@@ -322,7 +331,7 @@ class Batches(unittest.TestCase):
 
 class Multi(unittest.TestCase):
     def multi(self, driven: Driven, requests: Dict[str, List[Any]]) -> Any:
-        return driven.run(reads.multi(driven.core, requests, {}, {}, None))
+        return driven.run(batches.multi(driven.core, requests, {}, {}, None))
 
     def reply(self, request: Request) -> Response:
         answers = []

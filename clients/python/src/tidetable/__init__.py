@@ -7,8 +7,8 @@
         recs = client.get("course-recs", 42)
 """
 
-from .aio import AsyncClient, AsyncScan, AsyncSnapshot
-from .client import Client, Scan, Snapshot
+from .aio import AsyncClient
+from .client import Client
 from .errors import (
     ActivationFailed,
     ApiError,
@@ -36,6 +36,7 @@ from .push import AsyncPushSession, PushSession
 from .push_options import PushOptions
 from .resources import Dataset, Diff, Event, Held, Moved, Part, Released, Version
 from .settings import CachePolicy, Settings
+from .views import AsyncScan, AsyncSnapshot, Scan, Snapshot
 
 __version__ = "0.1.0"
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import ssl
 from types import TracebackType
-from typing import Any, AsyncIterator, Iterable, List, Mapping, Optional, Sequence, Type, TypeVar, Union
+from typing import Any, Iterable, List, Mapping, Optional, Sequence, Type, TypeVar, Union
 
-from . import operations, push_calls, reads
+from . import batches, lookups, operations, push_calls
 from .aio_transport import AsyncTransport
 from .calls import Call, Core, Pause
-from .found import Answers, Entry, Found, Record
+from .found import Answers, Entry, Found
 from .http1 import Request
 from .keys import Key
 from .publish import RowData, publish_call
+from .paths import Fields
 from .push import AsyncPushSession, ends
 from .push_options import PushOptions
-from .reads import Fields
 from .resources import Dataset, Diff, Event, Held, Moved, Released, Version
+from .scans import PAGE_RECORDS
 from .settings import CachePolicy, Loads, Settings
+from .views import AsyncScan, AsyncSnapshot
 
 T = TypeVar("T")
 
@@ -118,7 +120,7 @@ class AsyncClient:
         unit: Optional[str] = None,
         raw: bool = False,
     ) -> Any:
-        entry = await self._run(reads.get_entry(self._core, dataset, key, fields, version, unit, raw))
+        entry = await self._run(lookups.get_entry(self._core, dataset, key, fields, version, unit, raw))
         return None if entry is None else entry.value
 
     async def get_entry(
@@ -131,7 +133,7 @@ class AsyncClient:
         unit: Optional[str] = None,
         raw: bool = False,
     ) -> Optional[Entry]:
-        return await self._run(reads.get_entry(self._core, dataset, key, fields, version, unit, raw))
+        return await self._run(lookups.get_entry(self._core, dataset, key, fields, version, unit, raw))
 
     async def get_many(
         self,
@@ -143,7 +145,7 @@ class AsyncClient:
         unit: Optional[str] = None,
         raw: bool = False,
     ) -> Found:
-        return await self._run(reads.get_many(self._core, dataset, keys, fields, version, unit, raw))
+        return await self._run(batches.get_many(self._core, dataset, keys, fields, version, unit, raw))
 
     async def multi(
         self,
@@ -153,7 +155,7 @@ class AsyncClient:
         *,
         unit: Optional[str] = None,
     ) -> Answers:
-        return await self._run(reads.multi(self._core, requests, fields or {}, versions or {}, unit))
+        return await self._run(batches.multi(self._core, requests, fields or {}, versions or {}, unit))
 
     def scan(
         self,
@@ -164,7 +166,7 @@ class AsyncClient:
         version: Optional[int] = None,
         *,
         unit: Optional[str] = None,
-        page_size: int = reads.PAGE_RECORDS,
+        page_size: int = PAGE_RECORDS,
     ) -> AsyncScan:
         """`async for key, value in client.scan(…)`."""
         return AsyncScan(self, dataset, prefix, limit, fields, version, unit, page_size)
@@ -307,68 +309,3 @@ class AsyncClient:
 
     async def delete_dataset(self, dataset: str) -> None:
         await self._run(operations.delete(self._core, dataset, None))
-
-
-class AsyncScan(AsyncIterator[Record]):
-    """The records of a scan. `version` is None until the first page is there."""
-
-    def __init__(
-        self,
-        client: AsyncClient,
-        dataset: str,
-        prefix: Union[str, bytes],
-        limit: Optional[int],
-        fields: Fields,
-        version: Optional[int],
-        unit: Optional[str],
-        page_size: int,
-    ) -> None:
-        self.version: Optional[int] = None
-        self._records = self._all(client, (dataset, prefix, fields, version, unit), limit, page_size)
-
-    def __aiter__(self) -> AsyncScan:
-        return self
-
-    async def __anext__(self) -> Record:
-        return await self._records.__anext__()
-
-    async def _all(self, client: AsyncClient, what: Any, limit: Optional[int], size: int) -> AsyncIterator[Record]:
-        dataset, prefix, fields, version, unit = what
-        cursor: Optional[str] = None
-        left = limit
-        while left is None or left > 0:
-            records = reads.page_size(size, left)
-            call = reads.scan_page(client._core, dataset, prefix, records, fields, version, unit, cursor)
-            page = await client._run(call)
-            reads.same_version(self.version, page)
-            self.version = page.version
-            for record in page.records:
-                yield record
-            left = None if left is None else left - len(page.records)
-            cursor = page.next
-            if cursor is None:
-                return
-
-
-class AsyncSnapshot:
-    """Reads of one version."""
-
-    def __init__(self, client: AsyncClient, dataset: str, version: int) -> None:
-        self.dataset = dataset
-        self.version = version
-        self._client = client
-
-    async def get(self, key: Key, fields: Fields = None, *, raw: bool = False) -> Any:
-        return await self._client.get(self.dataset, key, fields, self.version, raw=raw)
-
-    async def get_entry(self, key: Key, fields: Fields = None, *, raw: bool = False) -> Optional[Entry]:
-        return await self._client.get_entry(self.dataset, key, fields, self.version, raw=raw)
-
-    async def get_many(self, keys: Iterable[Key], fields: Fields = None, *, raw: bool = False) -> Found:
-        return await self._client.get_many(self.dataset, keys, fields, self.version, raw=raw)
-
-    def scan(self, prefix: Union[str, bytes] = "", limit: Optional[int] = None, fields: Fields = None) -> AsyncScan:
-        return self._client.scan(self.dataset, prefix, limit, fields, self.version)
-
-    def __repr__(self) -> str:
-        return f"AsyncSnapshot({self.dataset!r}, version={self.version})"

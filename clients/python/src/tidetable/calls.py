@@ -37,6 +37,9 @@ class Work(NamedTuple):
 Effect = Union[Request, Pause, Work]
 Call = Generator[Effect, Any, T]
 
+# Of a push without a timeout: more than so many seconds are not waited.
+LONGEST_RETRY_AFTER = 600.0
+
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 JSON: Tuple[str, bytes] = ("Content-Type", b"application/json")
 
@@ -116,7 +119,11 @@ def ask(
         if tried >= policy.tries or (patience is None and not core.budget.take()):
             raise failure
         pause = after + policy.pause(tried, core.draw)
-        if request.deadline is not None and core.clock() + pause >= request.deadline:
+        if request.deadline is None:
+            late = after > LONGEST_RETRY_AFTER
+        else:
+            late = core.clock() + pause >= request.deadline
+        if late:
             raise failure
         yield Pause(pause)
 

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Any, Iterable, Iterator, List, Mapping, Optional, Sequence, Type, TypeVar, Union
+from typing import Any, Iterable, List, Mapping, Optional, Sequence, Type, TypeVar, Union
 
 import ssl
 
-from . import operations, push_calls, reads
+from . import batches, lookups, operations, push_calls
 from .calls import Call, Core, Pause
-from .found import Answers, Entry, Found, Record
+from .found import Answers, Entry, Found
 from .http1 import Request
 from .keys import Key
+from .paths import Fields
 from .push import PushSession, ends
 from .push_options import PushOptions
 from .publish import RowData, publish_call
-from .reads import Fields
 from .resources import Dataset, Diff, Event, Held, Moved, Released, Version
+from .scans import PAGE_RECORDS
 from .settings import CachePolicy, Loads, Settings
 from .transport import SocketTransport
+from .views import Scan, Snapshot
 
 T = TypeVar("T")
 
@@ -130,7 +132,7 @@ class Client:
         (A stored JSON null is None too: `get_entry` tells them apart.) `fields` keeps these fields of an object, or of the objects in
         an array; `version` reads a kept version; `raw` gives the stored bytes.
         """
-        entry = self._run(reads.get_entry(self._core, dataset, key, fields, version, unit, raw))
+        entry = self._run(lookups.get_entry(self._core, dataset, key, fields, version, unit, raw))
         return None if entry is None else entry.value
 
     def get_entry(
@@ -144,7 +146,7 @@ class Client:
         raw: bool = False,
     ) -> Optional[Entry]:
         """The value with its version, ETag and the instant it describes; None if the key is not there."""
-        return self._run(reads.get_entry(self._core, dataset, key, fields, version, unit, raw))
+        return self._run(lookups.get_entry(self._core, dataset, key, fields, version, unit, raw))
 
     def get_many(
         self,
@@ -157,7 +159,7 @@ class Client:
         raw: bool = False,
     ) -> Found:
         """A dict of the keys that are there, all of one version (`.version`), however many they are."""
-        return self._run(reads.get_many(self._core, dataset, keys, fields, version, unit, raw))
+        return self._run(batches.get_many(self._core, dataset, keys, fields, version, unit, raw))
 
     def multi(
         self,
@@ -171,7 +173,7 @@ class Client:
 
         One dataset that fails does not fail the others: its error is raised when it is looked at, and is in `answers.errors`.
         """
-        return self._run(reads.multi(self._core, requests, fields or {}, versions or {}, unit))
+        return self._run(batches.multi(self._core, requests, fields or {}, versions or {}, unit))
 
     def scan(
         self,
@@ -182,7 +184,7 @@ class Client:
         version: Optional[int] = None,
         *,
         unit: Optional[str] = None,
-        page_size: int = reads.PAGE_RECORDS,
+        page_size: int = PAGE_RECORDS,
     ) -> Scan:
         """The records whose keys begin with `prefix`, in the order of their keys, all of one version.
 
@@ -361,72 +363,3 @@ class Client:
     def delete_dataset(self, dataset: str) -> None:
         """Deletes a dataset with all its versions."""
         self._run(operations.delete(self._core, dataset, None))
-
-
-class Scan(Iterator[Record]):
-    """The records of a scan, one after the other. `version` is None until the first page is there."""
-
-    def __init__(
-        self,
-        client: Client,
-        dataset: str,
-        prefix: Union[str, bytes],
-        limit: Optional[int],
-        fields: Fields,
-        version: Optional[int],
-        unit: Optional[str],
-        page_size: int,
-    ) -> None:
-        self.version: Optional[int] = None
-        self._pages = _pages(client, self, (dataset, prefix, fields, version, unit), limit, page_size)
-        self._records: Iterator[Record] = iter(())
-
-    def __iter__(self) -> Scan:
-        return self
-
-    def __next__(self) -> Record:
-        while True:
-            for record in self._records:
-                return record
-            self._records = iter(next(self._pages))
-
-
-def _pages(client: Client, scan: Scan, what: Any, limit: Optional[int], page_size: int) -> Iterator[List[Record]]:
-    dataset, prefix, fields, version, unit = what
-    cursor: Optional[str] = None
-    left = limit
-    while left is None or left > 0:
-        size = reads.page_size(page_size, left)
-        call = reads.scan_page(client._core, dataset, prefix, size, fields, version, unit, cursor)
-        page = client._run(call)
-        reads.same_version(scan.version, page)
-        scan.version = page.version
-        yield page.records
-        left = None if left is None else left - len(page.records)
-        cursor = page.next
-        if cursor is None:
-            return
-
-
-class Snapshot:
-    """Reads of one version."""
-
-    def __init__(self, client: Client, dataset: str, version: int) -> None:
-        self.dataset = dataset
-        self.version = version
-        self._client = client
-
-    def get(self, key: Key, fields: Fields = None, *, raw: bool = False) -> Any:
-        return self._client.get(self.dataset, key, fields, self.version, raw=raw)
-
-    def get_entry(self, key: Key, fields: Fields = None, *, raw: bool = False) -> Optional[Entry]:
-        return self._client.get_entry(self.dataset, key, fields, self.version, raw=raw)
-
-    def get_many(self, keys: Iterable[Key], fields: Fields = None, *, raw: bool = False) -> Found:
-        return self._client.get_many(self.dataset, keys, fields, self.version, raw=raw)
-
-    def scan(self, prefix: Union[str, bytes] = "", limit: Optional[int] = None, fields: Fields = None) -> Scan:
-        return self._client.scan(self.dataset, prefix, limit, fields, self.version)
-
-    def __repr__(self) -> str:
-        return f"Snapshot({self.dataset!r}, version={self.version})"

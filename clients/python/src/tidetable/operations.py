@@ -12,7 +12,8 @@ from urllib.parse import quote
 from .calls import JSON, Call, Core, ask, compact, idempotency_key, json_answer
 from .errors import NotFound
 from .http1 import Request
-from .push_calls import ask_in_progress, dataset_path, version_path
+from .paths import dataset_path, version_path
+from .push_calls import ask_in_progress
 from .resources import Dataset, Diff, Event, Held, Moved, Released, Resource, Version
 
 R = TypeVar("R", bound=Resource)

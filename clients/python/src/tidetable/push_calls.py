@@ -21,6 +21,7 @@ from .errors import (
     ServerError,
 )
 from .http1 import Body, Buffer, Request, Response
+from .paths import dataset_path, version_path
 from .push_options import PushOptions
 from .resources import Part, Version
 
@@ -31,15 +32,6 @@ READ_BYTES = 256 * 1024
 WAIT_SECONDS = 20
 # A version that is ready may be activated in the next moment: so often it is asked about again.
 LAST_WORDS = 5
-
-
-def dataset_path(dataset: str) -> str:
-    """The server says what a name may be; here it only has to stay one segment."""
-    return f"/v1/datasets/{quote(dataset, safe='')}"
-
-
-def version_path(dataset: str, version: int) -> str:
-    return f"{dataset_path(dataset)}/versions/{int(version)}"
 
 
 def begin(core: Core, dataset: str, options: PushOptions, key: Optional[str], deadline: Optional[float]) -> Call[Version]:
