@@ -88,11 +88,11 @@ class _Source:
         self._sha: Optional[str] = None
         self.body: Union[bytes, Body]
         if isinstance(data, (bytes, bytearray, memoryview)):
-            whole = memoryview(data).cast("B") if isinstance(data, memoryview) else data
+            whole = memoryview(data).cast("B")
             self._sha = _sha256(hashlib.sha256(whole).digest())
             if self.announced is None:
                 self.announced = self._sha
-            self.body = Body(lambda: [whole], len(whole), True)
+            self.body = Body(lambda: _pieces(whole), len(whole), True)
         elif isinstance(data, str):
             raise InvalidArgument("the data of a part is bytes, a pathlib.Path, or an iterable of bytes; a str is none")
         elif isinstance(data, os.PathLike):
@@ -116,6 +116,12 @@ class _Source:
         if self._sha is not None:
             return self._sha
         return self.announced
+
+
+def _pieces(whole: memoryview) -> Iterator[memoryview]:
+    """Between two of them it is looked whether the server has answered already."""
+    for begin in range(0, len(whole), READ_BYTES):
+        yield whole[begin : begin + READ_BYTES]
 
 
 def _file(path: "os.PathLike[str]") -> Iterator[bytes]:
