@@ -25,8 +25,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Sequence
+from typing import Any, Callable
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
@@ -35,7 +36,7 @@ from tidetable import Client  # noqa: E402
 SUBJECTS = "algebra anatomy art bayes biology botany chemistry databases ecology ethics finance genetics greek history law logic".split()
 
 
-def value(number: int) -> List[Dict[str, Any]]:
+def value(number: int) -> list[dict[str, Any]]:
     draw = random.Random(number)
     score = 9000 + draw.randrange(1000)
     items = []
@@ -57,7 +58,7 @@ def free_port() -> int:
         return port
 
 
-def started(command: List[str], port: int, core: int, home: str) -> "subprocess.Popen[bytes]":
+def started(command: list[str], port: int, core: int, home: str) -> "subprocess.Popen[bytes]":
     with open(Path(home, "log"), "ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=home)
     os.sched_setaffinity(process.pid, {core})
@@ -75,21 +76,20 @@ def started(command: List[str], port: int, core: int, home: str) -> "subprocess.
 Reader = Callable[[Sequence[str]], Any]
 
 
-def readers(tidetable: str, redis_port: int) -> Dict[str, Reader]:
+def readers(tidetable: str, redis_port: int) -> dict[str, Reader]:
     import redis
 
-    made: Dict[str, Reader] = {}
+    made: dict[str, Reader] = {}
     client = Client(tidetable)
     made["tidetable"] = lambda keys: client.get_many("recs", keys)
     made["tidetable raw"] = lambda keys: client.get_many("recs", keys, raw=True)
     from redis._parsers import _RESP2Parser
 
     # Chosen by hand, for redis-py takes hiredis by itself where it is installed.
-    parsers: Dict[str, Any] = {"redis-py": _RESP2Parser}
+    parsers: dict[str, Any] = {"redis-py": _RESP2Parser}
     try:
-        from redis._parsers import _HiredisParser
-
         import hiredis  # noqa: F401
+        from redis._parsers import _HiredisParser
 
         parsers["redis-py + hiredis"] = _HiredisParser
     except ImportError:
@@ -111,7 +111,7 @@ def readers(tidetable: str, redis_port: int) -> Dict[str, Reader]:
     return made
 
 
-def decoded(answer: Any) -> List[Any]:
+def decoded(answer: Any) -> list[Any]:
     values = list(answer.values()) if isinstance(answer, dict) else list(answer)
     return [json.loads(one) if isinstance(one, bytes) else one for one in values]
 
@@ -140,13 +140,25 @@ def main() -> None:
     given = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
     home = tempfile.mkdtemp(prefix="tidetable-bench-")
-    processes: List["subprocess.Popen[bytes]"] = []
+    processes: list["subprocess.Popen[bytes]"] = []
     try:
         ports = free_port(), free_port()
         binary = os.path.realpath(given.tidetable)
         serve = [binary, "serve", "--data", f"{home}/data", "--listen", f"127.0.0.1:{ports[0]}"]
         processes.append(started(serve, ports[0], cores[0], home))
-        redis_command = [given.redis, "--port", str(ports[1]), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", home]
+        redis_command = [
+            given.redis,
+            "--port",
+            str(ports[1]),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--dir",
+            home,
+        ]
         processes.append(started(redis_command, ports[1], cores[0], home))
         measure(f"http://127.0.0.1:{ports[0]}", ports[1], cores[-1], given)
     finally:
@@ -183,7 +195,7 @@ def measure(tidetable: str, redis_port: int, core: int, given: argparse.Namespac
         wrong = [name for name, answer in answers.items() if answer != first]
         if wrong:
             raise SystemExit(f"other values than those of redis-py come from {', '.join(wrong)}")
-    rates: Dict[str, List[float]] = {name: [] for name in made}
+    rates: dict[str, list[float]] = {name: [] for name in made}
     for turn in range(given.rounds):
         order = list(made)
         random.Random(turn).shuffle(order)
@@ -193,7 +205,7 @@ def measure(tidetable: str, redis_port: int, core: int, given: argparse.Namespac
     show(medians, rates, given)
 
 
-def rate(read: Reader, batches: List[List[str]], seconds: float) -> float:
+def rate(read: Reader, batches: list[list[str]], seconds: float) -> float:
     """Keys a second."""
     for batch in batches[:20]:
         read(batch)
@@ -209,7 +221,7 @@ def rate(read: Reader, batches: List[List[str]], seconds: float) -> float:
             return count / passed
 
 
-def show(medians: Dict[str, float], rates: Dict[str, List[float]], given: argparse.Namespace) -> None:
+def show(medians: dict[str, float], rates: dict[str, list[float]], given: argparse.Namespace) -> None:
     print(f"\n{'reader':36}{'keys/s':>10}   lowest and highest of {given.rounds} rounds")
     for name, median in sorted(medians.items(), key=lambda pair: -pair[1]):
         print(f"{name:36}{median:10,.0f}   {min(rates[name]):,.0f} .. {max(rates[name]):,.0f}")

@@ -10,7 +10,7 @@ import base64
 import json
 import sys
 import traceback
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Optional
 
 from tidetable import (
     ApiError,
@@ -23,7 +23,7 @@ from tidetable import (
 )
 
 NEEDS = ["bigint", "bytes_keys", "connect_timeout", "surrogates", "cache", "cache_version", "unit", "user_agent"]
-Call = Dict[str, Any]
+Call = dict[str, Any]
 
 
 class Waiting:
@@ -40,7 +40,7 @@ class Waiting:
     def scan(self, *args: Any, **more: Any) -> Any:
         scan = self._client.scan(*args, **more)
 
-        async def all_of_it() -> List[Any]:
+        async def all_of_it() -> list[Any]:
             return [record async for record in scan]
 
         records = self._loop.run_until_complete(all_of_it())
@@ -70,7 +70,13 @@ class Adapter:
             answer: Call = getattr(self, f"_{call['call']}")(call)
             return answer
         except ApiError as error:
-            told = {"kind": "http", "code": error.code, "status": error.status, "detail": error.detail, "request_id": error.request_id}
+            told = {
+                "kind": "http",
+                "code": error.code,
+                "status": error.status,
+                "detail": error.detail,
+                "request_id": error.request_id,
+            }
         except DeadlineExceeded:
             told = {"kind": "timeout", "code": None, "status": None}
         except TransportError:
@@ -111,13 +117,19 @@ class Adapter:
         in_base64 = call.get("keys_base64")
         keys = call["keys"] if in_base64 is None else [base64.b64decode(key) for key in in_base64]
         found = self._client.get_many(call["dataset"], keys, call.get("fields"), call.get("version"))
-        return {"values": [[shown(key, in_base64 is not None), value] for key, value in found.items()], "version": found.version}
+        return {
+            "values": [[shown(key, in_base64 is not None), value] for key, value in found.items()],
+            "version": found.version,
+        }
 
     def _scan(self, call: Call) -> Call:
         given = (call["dataset"], call.get("prefix") or "", call.get("limit"), call.get("fields"), call.get("version"))
         scan = self._client.scan(*given)
         scan, records = scan if isinstance(scan, tuple) else (scan, list(scan))
-        told = [[key if isinstance(key, str) else {"base64": base64.b64encode(key).decode()}, value] for key, value in records]
+        told = [
+            [key if isinstance(key, str) else {"base64": base64.b64encode(key).decode()}, value]
+            for key, value in records
+        ]
         return {"records": told, "version": scan.version}
 
     def _multi(self, call: Call) -> Call:
@@ -125,14 +137,16 @@ class Adapter:
         fields = {one["dataset"]: one.get("fields") for one in call["requests"]}
         versions = {one["dataset"]: one["version"] for one in call["requests"] if one.get("version") is not None}
         answers = self._client.multi(requests, fields, versions)
-        told: List[Call] = []
+        told: list[Call] = []
         for dataset in requests:
             error: Optional[ApiError] = answers.errors.get(dataset)
             if error is not None:
                 told.append({"dataset": dataset, "error": {"code": error.code, "status": error.status}})
             else:
                 found = answers[dataset]
-                told.append({"dataset": dataset, "version": found.version, "values": [list(pair) for pair in found.items()]})
+                told.append(
+                    {"dataset": dataset, "version": found.version, "values": [list(pair) for pair in found.items()]}
+                )
         return {"answers": told}
 
     def _describe(self, call: Call) -> Call:

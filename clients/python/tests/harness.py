@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 import unittest
-from typing import Callable, List, Optional
+from typing import Callable, Optional
 
 from tidetable import Client
 
@@ -82,8 +82,8 @@ class Scripted:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.accepted = 0
-        self.requests: List[bytes] = []
-        self._open: List[socket.socket] = []
+        self.requests: list[bytes] = []
+        self._open: list[socket.socket] = []
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import unittest
 from datetime import datetime, timezone
-from typing import Any, Callable, Dict, List, Optional, Union
+from typing import Any, Callable, Optional, Union
 
 from tidetable import (
     ApiError,
@@ -35,13 +35,13 @@ Reply = Union[Response, Exception]
 class Driven:
     """Answers the requests of a call from a list or a function, and notes what was asked. Pauses move its clock."""
 
-    def __init__(self, replies: Union[List[Reply], Callable[[Request], Reply]], **settings: Any) -> None:
+    def __init__(self, replies: Union[list[Reply], Callable[[Request], Reply]], **settings: Any) -> None:
         self.core = Core(Settings("http://h:7070", **settings))
         self.now = 1000.0
         self.core.clock = lambda: self.now
         self.core.draw = lambda: 1.0
-        self.asked: List[Request] = []
-        self.pauses: List[float] = []
+        self.asked: list[Request] = []
+        self.pauses: list[float] = []
         self._replies = replies
 
     def run(self, call: Call[Any]) -> Any:
@@ -66,12 +66,12 @@ class Driven:
         given.update(more)
         return self.run(lookups.get_entry(self.core, "d", key, **given))
 
-    def get_many(self, keys: List[Any], **more: Any) -> Any:
+    def get_many(self, keys: list[Any], **more: Any) -> Any:
         given = dict(fields=None, version=None, unit=None, raw=False)
         given.update(more)
         return self.run(batches.get_many(self.core, "d", keys, **given))
 
-    def bodies(self) -> List[Dict[str, Any]]:
+    def bodies(self) -> list[dict[str, Any]]:
         return [json.loads(request.body) for request in self.asked]  # type: ignore[arg-type]
 
     def header(self, number: int, name: str) -> Optional[bytes]:
@@ -84,8 +84,13 @@ def value(body: bytes, version: int = 1, etag: str = '"e"', status: int = 200) -
 
 
 def problem(status: int, code: str, **headers: str) -> Response:
-    told = {"content-type": "application/problem+json", **{name.replace("_", "-"): text for name, text in headers.items()}}
-    return Response(status, told, json.dumps({"code": code, "status": status, "detail": "so", "request_id": "r"}).encode())
+    told = {
+        "content-type": "application/problem+json",
+        **{name.replace("_", "-"): text for name, text in headers.items()},
+    }
+    return Response(
+        status, told, json.dumps({"code": code, "status": status, "detail": "so", "request_id": "r"}).encode()
+    )
 
 
 def batch(request: Request, version: int = 1, absent: Any = ()) -> Response:
@@ -114,10 +119,15 @@ class Gets(unittest.TestCase):
         ):
             with self.subTest(code=code), self.assertRaises(kind) as raised:
                 Driven([problem(status, code)]).get()
-            self.assertEqual((raised.exception.status, raised.exception.code, raised.exception.request_id), (status, code, "r"))
+            self.assertEqual(
+                (raised.exception.status, raised.exception.code, raised.exception.request_id), (status, code, "r")
+            )
 
     def test_an_error_without_a_problem_document_has_no_code(self) -> None:
-        for body, headers in ((b"<h1>no</h1>", {"content-type": "text/html"}), (b"{", {"content-type": "application/problem+json"})):
+        for body, headers in (
+            (b"<h1>no</h1>", {"content-type": "text/html"}),
+            (b"{", {"content-type": "application/problem+json"}),
+        ):
             with self.assertRaises(ApiError) as raised:
                 Driven([Response(404, headers, body)]).get()
             self.assertIsNone(raised.exception.code)
@@ -287,7 +297,11 @@ class Batches(unittest.TestCase):
         driven = Driven(reply)
         found = driven.get_many([str(n) for n in range(1500)])
         self.assertEqual((len(found), found.version), (1500, 2))
-        driven = Driven(lambda request: batch(request) if "version" not in json.loads(request.body) else problem(404, "version_not_found"))  # type: ignore[arg-type]
+        driven = Driven(
+            lambda request: (
+                batch(request) if "version" not in json.loads(request.body) else problem(404, "version_not_found")
+            )
+        )  # type: ignore[arg-type]
         with self.assertRaises(NotFound):
             driven.get_many([str(n) for n in range(1500)])
         self.assertEqual(len(driven.asked), 4)
@@ -313,8 +327,15 @@ class Batches(unittest.TestCase):
             Driven(lambda request: problem(413, "answer_too_large")).get_many(["a", "b"])
 
     def test_what_has_not_the_shape_of_a_batch_is_no_answer(self) -> None:
-        for body in (b"[]", b"{}", b'{"version":1,"results":[]}', b'{"version":"1","results":[{"found":false}]}',
-                     b'{"version":1,"results":[{"found":true}]}', b'{"version":1,"results":[3]}', b'{"version":1,"results":null}'):
+        for body in (
+            b"[]",
+            b"{}",
+            b'{"version":1,"results":[]}',
+            b'{"version":"1","results":[{"found":false}]}',
+            b'{"version":1,"results":[{"found":true}]}',
+            b'{"version":1,"results":[3]}',
+            b'{"version":1,"results":null}',
+        ):
             with self.subTest(body=body), self.assertRaises(BrokenConnection):
                 Driven([Response(200, {}, body)] * 3).get_many(["a"])
 
@@ -330,14 +351,16 @@ class Batches(unittest.TestCase):
 
 
 class Multi(unittest.TestCase):
-    def multi(self, driven: Driven, requests: Dict[str, List[Any]]) -> Any:
+    def multi(self, driven: Driven, requests: dict[str, list[Any]]) -> Any:
         return driven.run(batches.multi(driven.core, requests, {}, {}, None))
 
     def reply(self, request: Request) -> Response:
         answers = []
         for one in json.loads(request.body)["requests"]:  # type: ignore[arg-type]
             if one["dataset"] == "gone":
-                answers.append({"dataset": "gone", "error": {"code": "dataset_not_found", "status": 404, "detail": "no"}})
+                answers.append(
+                    {"dataset": "gone", "error": {"code": "dataset_not_found", "status": 404, "detail": "no"}}
+                )
             else:
                 results = [{"key": key, "found": True, "value": key} for key in one["keys"]]
                 answers.append({"dataset": one["dataset"], "version": 3, "results": results})
@@ -362,7 +385,9 @@ class Multi(unittest.TestCase):
 
 class Cached(unittest.TestCase):
     def test_fresh_is_given_unasked_and_then_validated(self) -> None:
-        driven = Driven([value(b"[1]", 1), value(b"", 2, status=304), value(b"[3]", 3, '"f"')], cache=CachePolicy(ttl=5))
+        driven = Driven(
+            [value(b"[1]", 1), value(b"", 2, status=304), value(b"[3]", 3, '"f"')], cache=CachePolicy(ttl=5)
+        )
         driven.get().value.append("changed by the caller")
         self.assertEqual(driven.get().value, [1])
         driven.now += 6
@@ -391,7 +416,7 @@ class Cached(unittest.TestCase):
 
     def test_with_the_mode_version_any_answer_of_another_version_ends_what_is_kept(self) -> None:
         for answered in ("get", "get_many", "absent"):
-            replies: List[Reply] = [value(b"1", 1), value(b"2", 2, '"f"')]
+            replies: list[Reply] = [value(b"1", 1), value(b"2", 2, '"f"')]
             other = {
                 "get": value(b"9", 2),
                 "get_many": Response(200, {}, b'{"version":2,"results":[{"key":"other","found":false}]}'),
@@ -413,7 +438,9 @@ class Cached(unittest.TestCase):
         self.assertEqual(driven.get().value, 2)
 
     def test_the_least_used_are_given_up(self) -> None:
-        driven = Driven(lambda request: value(b'"%s"' % request.path[-1].encode()), cache=CachePolicy(ttl=600, max_entries=2))
+        driven = Driven(
+            lambda request: value(b'"%s"' % request.path[-1].encode()), cache=CachePolicy(ttl=600, max_entries=2)
+        )
         for key in ("a", "b", "a", "c", "a"):
             driven.get(key)
         self.assertEqual([request.path[-1] for request in driven.asked], ["a", "b", "c"])

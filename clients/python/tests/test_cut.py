@@ -3,12 +3,12 @@
 import json
 import random
 import unittest
-from typing import Any, List, Tuple
+from typing import Any
 
 from tidetable.cut import BORDER, cut_values
 
 
-def body(records: List[Tuple[str, Any]], version: int = 7) -> bytes:
+def body(records: list[tuple[str, Any]], version: int = 7) -> bytes:
     """As the server writes it; None is absent."""
     results = []
     for key, value in records:
@@ -19,7 +19,7 @@ def body(records: List[Tuple[str, Any]], version: int = 7) -> bytes:
 
 
 class Cut(unittest.TestCase):
-    def check(self, records: List[Tuple[str, Any]]) -> None:
+    def check(self, records: list[tuple[str, Any]]) -> None:
         cut = cut_values(body(records), [key for key, _ in records])
         assert cut is not None
         self.assertEqual(cut, (7, [None if value is None else value.encode() for _, value in records]))
@@ -64,7 +64,9 @@ class Cut(unittest.TestCase):
             return '{"key":' + made(depth - 1) + ',"value":' + made(depth - 1) + "}"
 
         for _ in range(3000):
-            records: List[Tuple[str, Any]] = [(name, draw.choice([None, made(3), made(1)])) for name in "abc"[: draw.randrange(1, 4)]]
+            records: list[tuple[str, Any]] = [
+                (name, draw.choice([None, made(3), made(1)])) for name in "abc"[: draw.randrange(1, 4)]
+            ]
             found = cut_values(body(records), [key for key, _ in records])
             assert found is not None
             self.assertEqual(found[1], [None if value is None else value.encode() for _, value in records])

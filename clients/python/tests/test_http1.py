@@ -1,7 +1,6 @@
 """Answers as bytes: whole ones, in any pieces, and what is none."""
 
 import unittest
-from typing import List
 
 from tidetable.errors import BrokenConnection
 from tidetable.http1 import BUFFER_BYTES, AnswerReader, Body, Request, Response
@@ -32,9 +31,12 @@ class Answers(unittest.TestCase):
     def test_an_answer_is_the_same_in_pieces_of_any_size(self) -> None:
         body = bytes(range(256)) * 4
         plain = OK + b"Content-Length: 1024\r\nTidetable-Version: 3\r\n\r\n" + body
-        chunked = OK + b"transfer-encoding: Chunked\r\n\r\n" + b"".join(
-            b"%X;ext=1\r\n%s\r\n" % (len(piece), piece) for piece in (body[:1], body[1:700], body[700:])
-        ) + b"0\r\ntrailer: x\r\n\r\n"
+        chunked = (
+            OK
+            + b"transfer-encoding: Chunked\r\n\r\n"
+            + b"".join(b"%X;ext=1\r\n%s\r\n" % (len(piece), piece) for piece in (body[:1], body[1:700], body[700:]))
+            + b"0\r\ntrailer: x\r\n\r\n"
+        )
         for data in (plain, chunked, b"HTTP/1.1 100 Continue\r\n\r\n" + plain):
             for size in (1, 2, 3, 7, 100, 1 << 30):
                 with self.subTest(size=size, data=data[:60]):
@@ -50,7 +52,7 @@ class Answers(unittest.TestCase):
 
     def test_answers_without_a_body(self) -> None:
         for data, method in (
-            (b"HTTP/1.1 304 Not Modified\r\netag: \"a\"\r\n\r\n", "GET"),
+            (b'HTTP/1.1 304 Not Modified\r\netag: "a"\r\n\r\n', "GET"),
             (b"HTTP/1.1 204 No Content\r\n\r\n", "DELETE"),
             (OK + b"content-length: 7\r\n\r\n", "HEAD"),
             (OK + b"content-length: 0\r\n\r\n", "GET"),
@@ -66,7 +68,7 @@ class Answers(unittest.TestCase):
                     read(data[:end])
 
     def test_an_answer_whose_end_is_not_certain_is_refused(self) -> None:
-        heads: List[bytes] = [
+        heads: list[bytes] = [
             OK + b"\r\nall of it until the end",
             OK + b"\r\n",
             OK + b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -136,7 +138,9 @@ class Requests(unittest.TestCase):
                 list(Request("PUT", "/", Body(lambda chunks=chunks: chunks, 3, True)).framed())  # type: ignore[misc]
 
     def test_the_prefix_of_the_base_url_stands_before_the_path(self) -> None:
-        self.assertTrue(Request("GET", "/v1/x").head("/tide", b"Host: h\r\n").startswith(b"GET /tide/v1/x HTTP/1.1\r\nHost: h\r\n"))
+        self.assertTrue(
+            Request("GET", "/v1/x").head("/tide", b"Host: h\r\n").startswith(b"GET /tide/v1/x HTTP/1.1\r\nHost: h\r\n")
+        )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ import pathlib
 import tempfile
 import unittest
 import uuid
-from typing import Any, Dict, Iterator, List
+from collections.abc import Iterator
+from typing import Any
 from unittest import mock
 
 from tidetable import InvalidArgument, PushOptions, ndjson, rows
@@ -21,9 +22,9 @@ def have(*libraries: str) -> bool:
     return all(importlib.util.find_spec(library) is not None for library in libraries)
 
 
-def parts(data: Any, options: PushOptions = KEY) -> List[Any]:
+def parts(data: Any, options: PushOptions = KEY) -> list[Any]:
     source = rows.source_of(data, options)
-    made: List[Any] = []
+    made: list[Any] = []
     while True:
         part = source.next_part()
         if part is None:
@@ -31,7 +32,7 @@ def parts(data: Any, options: PushOptions = KEY) -> List[Any]:
         made.append(part)
 
 
-def lines(data: Any, options: PushOptions = KEY) -> List[str]:
+def lines(data: Any, options: PushOptions = KEY) -> list[str]:
     return b"".join(parts(data, options)).decode().splitlines()
 
 
@@ -79,7 +80,7 @@ class Dicts(unittest.TestCase):
     def test_rows_are_taken_as_they_are_sent(self) -> None:
         taken = 0
 
-        def endless() -> Iterator[Dict[str, Any]]:
+        def endless() -> Iterator[dict[str, Any]]:
             nonlocal taken
             while True:
                 taken += 1
@@ -118,10 +119,28 @@ class Other(unittest.TestCase):
         self.assertEqual(rows.source_of(b"k\n1\n", PushOptions(format="csv")).next_part(), b"k\n1\n")
 
     def test_options_are_those_of_the_server(self) -> None:
-        options = PushOptions.given(None, ["a", "b"], {"collect": True, "types": {"x": "number"}, "order_by": ("s:desc",),
-                                    "as_of": datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc), "activate": False})
-        self.assertEqual(options.body(), {"key": ["a", "b"], "collect": True, "types": {"x": "number"}, "order_by": ["s:desc"],
-                                          "as_of": "2026-01-01T00:00:00Z", "activate": False})
+        options = PushOptions.given(
+            None,
+            ["a", "b"],
+            {
+                "collect": True,
+                "types": {"x": "number"},
+                "order_by": ("s:desc",),
+                "as_of": datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc),
+                "activate": False,
+            },
+        )
+        self.assertEqual(
+            options.body(),
+            {
+                "key": ["a", "b"],
+                "collect": True,
+                "types": {"x": "number"},
+                "order_by": ["s:desc"],
+                "as_of": "2026-01-01T00:00:00Z",
+                "activate": False,
+            },
+        )
         with self.assertRaises(InvalidArgument) as raised:
             PushOptions.given(None, "k", {"colect": True})
         self.assertIn("'colect'", str(raised.exception))
@@ -182,12 +201,23 @@ class PandasWithoutArrow(unittest.TestCase):
     def test_it_goes_as_rows(self) -> None:
         import pandas
 
-        frame = pandas.DataFrame({"k": [1, 2], "x": [0.5, float("nan")], "t": ["a", None],
-                                  "at": [pandas.Timestamp("2026-01-02T03:04:05.123456789"), pandas.NaT]})
+        frame = pandas.DataFrame(
+            {
+                "k": [1, 2],
+                "x": [0.5, float("nan")],
+                "t": ["a", None],
+                "at": [pandas.Timestamp("2026-01-02T03:04:05.123456789"), pandas.NaT],
+            }
+        )
         with mock.patch.object(rows, "_pyarrow", lambda: None):
             made = [json.loads(line) for line in lines(frame)]
-        self.assertEqual(made, [{"k": 1, "x": 0.5, "t": "a", "at": "2026-01-02T03:04:05.123456789Z"},
-                                {"k": 2, "x": None, "t": None, "at": None}])
+        self.assertEqual(
+            made,
+            [
+                {"k": 1, "x": 0.5, "t": "a", "at": "2026-01-02T03:04:05.123456789Z"},
+                {"k": 2, "x": None, "t": None, "at": None},
+            ],
+        )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import threading
 import unittest
-from typing import Any, Dict, List
+from typing import Any
 
 from tidetable import (
     AsyncClient,
@@ -40,7 +40,7 @@ def tearDownModule() -> None:
     stop_server()
 
 
-def people(edition: int, count: int = 5) -> List[Dict[str, Any]]:
+def people(edition: int, count: int = 5) -> list[dict[str, Any]]:
     return [{"id": n, "name": f"n{n}", "edition": edition} for n in range(count)]
 
 
@@ -116,7 +116,9 @@ class Reads(WithServer):
         self.publish(people(1, 900))
         other = f"{self.name}-b"
         self.client.publish(people(7, 20), other, key="id")
-        answers = self.client.multi({self.name: range(950), other: [1, 2, 99], "absent": [1]}, fields={other: ["edition"]})
+        answers = self.client.multi(
+            {self.name: range(950), other: [1, 2, 99], "absent": [1]}, fields={other: ["edition"]}
+        )
         self.assertEqual(len(answers[self.name]), 900)
         self.assertEqual(answers[other], {1: {"edition": 7}, 2: {"edition": 7}})
         self.assertEqual(answers.errors["absent"].code, "dataset_not_found")
@@ -149,7 +151,7 @@ class Reads(WithServer):
 
     def test_threads_see_whole_versions_while_they_are_swapped(self) -> None:
         self.publish(people(1, 1200))
-        wrong: List[Any] = []
+        wrong: list[Any] = []
         stop = threading.Event()
 
         def reader() -> None:
@@ -220,7 +222,7 @@ class Pushes(WithServer):
         self.assertEqual(self.publish(people(1)).version, 3)
 
     def test_two_runs_of_one_job_at_the_same_time_are_one_version(self) -> None:
-        versions: List[int] = []
+        versions: list[int] = []
 
         def run() -> None:
             with client_of(server().url) as client:
@@ -294,11 +296,19 @@ class Pushes(WithServer):
             self.skipTest("pandas, Polars or PyArrow is not there")
         at = datetime.datetime(2026, 1, 2, 3, 4, 5, 120_000)
         rows = [{"id": n, "x": n / 4, "t": "ü", "at": at} for n in range(500)]
-        datas: List[Any] = [rows, pandas.DataFrame(rows), polars.DataFrame(rows), pyarrow.Table.from_pylist(rows),
-                            pyarrow.Table.from_pylist(rows).to_reader(), pandas.DataFrame(rows).set_index("id").reset_index()]
+        datas: list[Any] = [
+            rows,
+            pandas.DataFrame(rows),
+            polars.DataFrame(rows),
+            pyarrow.Table.from_pylist(rows),
+            pyarrow.Table.from_pylist(rows).to_reader(),
+            pandas.DataFrame(rows).set_index("id").reset_index(),
+        ]
         digests = {self.publish(data).content_digest for data in datas}
         self.assertEqual(len(digests), 1)
-        self.assertEqual(self.client.get(self.name, 3), {"id": 3, "x": 0.75, "t": "ü", "at": "2026-01-02T03:04:05.120Z"})
+        self.assertEqual(
+            self.client.get(self.name, 3), {"id": 3, "x": 0.75, "t": "ü", "at": "2026-01-02T03:04:05.120Z"}
+        )
 
 
 class Operations(WithServer):
@@ -349,8 +359,26 @@ class Secured(unittest.TestCase):
             self.skipTest("there is no openssl to make a certificate with")
         with tempfile.TemporaryDirectory() as home:
             certificate, key = f"{home}/certificate.pem", f"{home}/key.pem"
-            made = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-                    "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
+            made = [
+                openssl,
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-nodes",
+                "-days",
+                "2",
+                "-subj",
+                "/CN=localhost",
+                "-addext",
+                "subjectAltName=IP:127.0.0.1",
+                "-keyout",
+                key,
+                "-out",
+                certificate,
+            ]
             subprocess.run(made, check=True, capture_output=True)
             os.chmod(key, 0o600)
             secured = Server("https", tls_certificate=certificate, tls_key=key)

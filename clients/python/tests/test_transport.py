@@ -8,15 +8,25 @@ import struct
 import threading
 import time
 import unittest
-from typing import Any, Callable, List
+from typing import Any, Callable
 
-from tidetable import ApiError, AsyncClient, BrokenConnection, Client, ClientClosed, ConnectError, DeadlineExceeded, InvalidArgument, Unauthorized
+from tidetable import (
+    ApiError,
+    AsyncClient,
+    BrokenConnection,
+    Client,
+    ClientClosed,
+    ConnectError,
+    DeadlineExceeded,
+    InvalidArgument,
+    Unauthorized,
+)
 
 from .harness import Script, Scripted, answer, problem, value
 
 
 def scripted(test: unittest.TestCase, make: Callable[[Scripted], Script]) -> Scripted:
-    held: List[Scripted] = []
+    held: list[Scripted] = []
 
     def script(connection: socket.socket, number: int) -> None:
         make(held[0])(connection, number)
@@ -64,7 +74,12 @@ class Both:
         self.call(server.url + "/tide/", lambda c: c.get("d", "k"), token="tt_secret", unit="u")
         head = server.requests[0].decode()
         self.assertTrue(head.startswith("GET /tide/v1/datasets/d/keys/k HTTP/1.1\r\n"))  # type: ignore[attr-defined]
-        for line in ("Authorization: Bearer tt_secret", "User-Agent: tidetable-client-python/0.1.0", "Tidetable-Unit: u", f"Host: {server.url[7:]}"):
+        for line in (
+            "Authorization: Bearer tt_secret",
+            "User-Agent: tidetable-client-python/0.1.0",
+            "Tidetable-Unit: u",
+            f"Host: {server.url[7:]}",
+        ):
             self.assertIn(line + "\r\n", head)  # type: ignore[attr-defined]
 
     def test_a_connection_closed_while_idle_is_not_used(self) -> None:
@@ -86,6 +101,7 @@ class Both:
     def test_a_read_whose_connection_breaks_is_asked_again(self) -> None:
         whole = value(b'{"x":1}')
         for cut in (b"", whole[:10], whole[:-1]):
+
             def of(server: Scripted, cut: bytes = cut) -> Script:
                 def script(connection: socket.socket, number: int) -> None:
                     server.read_request(connection)
@@ -133,7 +149,9 @@ class Both:
                 while b"\r\n\r\n" not in text:
                     text += connection.recv(1000)
                 if text.startswith(b"POST"):
-                    connection.sendall(answer(201, b'{"dataset":"d","version":1,"state":"receiving"}', "connection: close"))
+                    connection.sendall(
+                        answer(201, b'{"dataset":"d","version":1,"state":"receiving"}', "connection: close")
+                    )
                     return
                 connection.sendall(problem(401, "unauthenticated", "connection: close"))
                 # Not read any further: the client has to look up from sending.
@@ -239,10 +257,20 @@ class Threads(Both, unittest.TestCase):
         self.assertEqual((client.settings.token, client.settings.pool_size), ("t", 3))
         self.assertNotIn("secret", repr(Client("http://h:1", token="tt_secret").settings))
         error = pickle.loads(pickle.dumps(ApiError(404, "x", "why", "r", {"version": 3})))
-        self.assertEqual((error.status, error.code, error.detail, error.request_id, error.version), (404, "x", "why", "r", 3))
+        self.assertEqual(
+            (error.status, error.code, error.detail, error.request_id, error.version), (404, "x", "why", "r", 3)
+        )
 
     def test_where_a_server_cannot_be_is_refused(self) -> None:
-        for url in ("ftp://h", "host:7070", "http://", "http://u:secret@h", "http://h:port", "http://h/?q", "http://h\r\nX: y/"):
+        for url in (
+            "ftp://h",
+            "host:7070",
+            "http://",
+            "http://u:secret@h",
+            "http://h:port",
+            "http://h/?q",
+            "http://h\r\nX: y/",
+        ):
             with self.subTest(url=url), self.assertRaises(InvalidArgument) as raised:
                 Client(url)
             self.assertNotIn("secret", str(raised.exception))
@@ -301,7 +329,12 @@ class Tasks(Both, unittest.TestCase):
                     await asyncio.sleep(0.005)
                 for task in tasks:
                     task.cancel()
-                self.assertTrue(all(isinstance(one, asyncio.CancelledError) for one in await asyncio.gather(*tasks, return_exceptions=True)))
+                self.assertTrue(
+                    all(
+                        isinstance(one, asyncio.CancelledError)
+                        for one in await asyncio.gather(*tasks, return_exceptions=True)
+                    )
+                )
                 calm.set()
                 self.assertEqual(await client.get("d", "k"), 1)
 

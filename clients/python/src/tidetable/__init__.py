@@ -1,10 +1,10 @@
 """Tidetable for Python: look up what batch jobs pushed, and push it.
 
-    from tidetable import Client
+from tidetable import Client
 
-    with Client("http://tidetable:7070") as client:
-        client.publish(rows, "course-recs", key="learner_id", collect=True)
-        recs = client.get("course-recs", 42)
+with Client("http://tidetable:7070") as client:
+    client.publish(rows, "course-recs", key="learner_id", collect=True)
+    recs = client.get("course-recs", 42)
 """
 
 from .aio import AsyncClient

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Iterable, List, Mapping, Optional, Sequence, Type, TypeVar, Union
+from typing import Any, Optional, TypeVar, Union
 
 from . import batches, lookups, operations, push_calls
 from .aio_transport import AsyncTransport
@@ -13,8 +14,8 @@ from .calls import Call, Core, Pause
 from .found import Answers, Entry, Found
 from .http1 import Request
 from .keys import Key
-from .publish import RowData, publish_call
 from .paths import Fields
+from .publish import RowData, publish_call
 from .push import AsyncPushSession, ends
 from .push_options import PushOptions
 from .resources import Dataset, Diff, Event, Held, Moved, Released, Version
@@ -51,7 +52,17 @@ class AsyncClient:
     ) -> None:
         self._open(
             Settings(
-                base_url, token, connect_timeout, total_timeout, pool_size, max_tries, unit, cache, loads, ca_file, ssl_context
+                base_url,
+                token,
+                connect_timeout,
+                total_timeout,
+                pool_size,
+                max_tries,
+                unit,
+                cache,
+                loads,
+                ca_file,
+                ssl_context,
             )
         )
 
@@ -78,7 +89,7 @@ class AsyncClient:
         return self
 
     async def __aexit__(
-        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         await self.close()
 
@@ -217,13 +228,13 @@ class AsyncClient:
 
     # Operations
 
-    async def datasets(self) -> List[Dataset]:
+    async def datasets(self) -> list[Dataset]:
         return await self._run(operations.datasets(self._core))
 
     async def dataset(self, dataset: str) -> Dataset:
         return await self._run(operations.dataset(self._core, dataset))
 
-    async def versions(self, dataset: str, limit: Optional[int] = None) -> List[Version]:
+    async def versions(self, dataset: str, limit: Optional[int] = None) -> list[Version]:
         return await self._run(operations.versions(self._core, dataset, limit))
 
     async def version(self, dataset: str, version: int) -> Version:
@@ -257,7 +268,7 @@ class AsyncClient:
         reason: Optional[str] = None,
         idempotency_key: Optional[str] = None,
         timeout: Optional[float] = 600.0,
-    ) -> List[Moved]:
+    ) -> list[Moved]:
         return await self._run(
             operations.activate_together(self._core, versions, force, reason, idempotency_key, ends(timeout))
         )
@@ -295,7 +306,7 @@ class AsyncClient:
     ) -> Diff:
         return await self._run(operations.diff(self._core, dataset, from_version, to_version, samples, ends(timeout)))
 
-    async def history(self, dataset: str, limit: Optional[int] = None) -> List[Event]:
+    async def history(self, dataset: str, limit: Optional[int] = None) -> list[Event]:
         return await self._run(operations.history(self._core, dataset, limit))
 
     async def config(self, dataset: str) -> Mapping[str, Any]:

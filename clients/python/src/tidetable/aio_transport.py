@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from typing import Any, Deque, List, Optional, cast
+from typing import Any, Optional, cast
 
 from .errors import BrokenConnection, ClientClosed, ConnectError, DeadlineExceeded, TidetableError
 from .http1 import AnswerReader, Body, Request, Response
@@ -33,9 +33,9 @@ class AsyncTransport:
 
     def _begin_anew(self, loop: Optional[asyncio.AbstractEventLoop]) -> None:
         self._loop = loop
-        self._idle: List[_Connection] = []
+        self._idle: list[_Connection] = []
         self._free = self._settings.pool_size
-        self._queue: Deque[asyncio.Future[None]] = deque()
+        self._queue: deque[asyncio.Future[None]] = deque()
 
     async def send(self, request: Request) -> Response:
         if self._closed:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Callable, Optional
 
 from .calls import JSON, Call, Core, ask, compact, json_answer
 from .cut import cut_values
@@ -60,8 +61,8 @@ class _Gone(Exception):
 def batch(
     core: Core,
     dataset: str,
-    keys: List[Key],
-    names: Optional[Tuple[str, ...]],
+    keys: list[Key],
+    names: Optional[tuple[str, ...]],
     version: Optional[int],
     unit: Optional[str],
     raw: bool,
@@ -76,7 +77,7 @@ def batch(
     while waiting:
         chunk = waiting.pop()
         sent = BatchKeys.of(chunk)
-        body: Dict[str, Any] = {"keys": sent.keys}
+        body: dict[str, Any] = {"keys": sent.keys}
         if names is not None:
             body["fields"] = names
         if pinned is not None:
@@ -111,7 +112,7 @@ def batch(
     return found
 
 
-def _halves(chunk: List[Key]) -> Tuple[List[Key], List[Key]]:
+def _halves(chunk: list[Key]) -> tuple[list[Key], list[Key]]:
     """The second half, and the first, which is asked for next."""
     half = len(chunk) // 2
     return chunk[half:], chunk[:half]
@@ -188,7 +189,7 @@ def multi(
     request = Request("POST", "/v1/batch-get", compact({"requests": body}), headers, True, core.deadline())
     read_answer = json_answer(core)
 
-    def read(response: Response) -> List[Any]:
+    def read(response: Response) -> list[Any]:
         told = read_answer(response).get("answers")
         if not isinstance(told, list) or len(told) != len(asked):
             raise BrokenConnection("the answer is no answer to a batch of several datasets")
@@ -200,9 +201,9 @@ def multi(
     return answers
 
 
-def _one_of_many(dataset: str, keys: List[Key], fields: Fields, version: Optional[int]) -> Dict[str, Any]:
+def _one_of_many(dataset: str, keys: list[Key], fields: Fields, version: Optional[int]) -> dict[str, Any]:
     sent = BatchKeys.of(keys)
-    one: Dict[str, Any] = {"dataset": dataset, "keys": sent.keys}
+    one: dict[str, Any] = {"dataset": dataset, "keys": sent.keys}
     names = field_names(fields)
     if names is not None:
         one["fields"] = names
@@ -213,9 +214,7 @@ def _one_of_many(dataset: str, keys: List[Key], fields: Fields, version: Optiona
     return one
 
 
-def _take_answer(
-    core: Core, dataset: str, keys: List[Key], one: Any, pinned: Optional[int], answers: Answers
-) -> None:
+def _take_answer(core: Core, dataset: str, keys: list[Key], one: Any, pinned: Optional[int], answers: Answers) -> None:
     if not isinstance(one, dict) or one.get("dataset") != dataset:
         raise BrokenConnection("the answer is not in the order of what was asked")
     problem = one.get("error")

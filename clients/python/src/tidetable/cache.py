@@ -12,12 +12,12 @@ import os
 import threading
 import weakref
 from collections import OrderedDict
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional
 
 from .settings import CachePolicy
 
 # Dataset, version or None, key, fields, unit.
-Place = Tuple[str, Optional[int], bytes, Optional[Tuple[str, ...]], Optional[str]]
+Place = tuple[str, Optional[int], bytes, Optional[tuple[str, ...]], Optional[str]]
 
 # What an entry costs besides its key and value, roughly.
 ENTRY_BYTES = 400
@@ -45,7 +45,7 @@ class Cache:
         self._entries: OrderedDict[Place, Kept] = OrderedDict()
         self._bytes = 0
         # The version that the newest answer of each dataset came from.
-        self._seen: Dict[str, int] = {}
+        self._seen: dict[str, int] = {}
         self.renew_lock()
         _caches.add(self)
 
@@ -53,7 +53,7 @@ class Cache:
         """After a fork: another thread may have held it."""
         self._lock = threading.Lock()
 
-    def get(self, place: Place, now: float) -> Tuple[Optional[Kept], bool]:
+    def get(self, place: Place, now: float) -> tuple[Optional[Kept], bool]:
         """The entry, and whether it may be given unasked."""
         with self._lock:
             kept = self._entries.get(place)

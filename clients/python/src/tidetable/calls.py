@@ -11,7 +11,8 @@ import json
 import random
 import time
 import uuid
-from typing import Any, Callable, Generator, NamedTuple, Optional, Tuple, TypeVar, Union
+from collections.abc import Generator
+from typing import Any, Callable, NamedTuple, Optional, TypeVar, Union
 
 from .cache import Cache
 from .errors import ApiError, BrokenConnection, ConnectError, TransportError, api_error
@@ -41,7 +42,7 @@ Call = Generator[Effect, Any, T]
 LONGEST_RETRY_AFTER = 600.0
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
-JSON: Tuple[str, bytes] = ("Content-Type", b"application/json")
+JSON: tuple[str, bytes] = ("Content-Type", b"application/json")
 
 
 class Core:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from types import TracebackType
-from typing import Any, Iterable, List, Mapping, Optional, Sequence, Type, TypeVar, Union
-
 import ssl
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Optional, TypeVar, Union
 
 from . import batches, lookups, operations, push_calls
 from .calls import Call, Core, Pause
@@ -14,9 +14,9 @@ from .found import Answers, Entry, Found
 from .http1 import Request
 from .keys import Key
 from .paths import Fields
+from .publish import RowData, publish_call
 from .push import PushSession, ends
 from .push_options import PushOptions
-from .publish import RowData, publish_call
 from .resources import Dataset, Diff, Event, Held, Moved, Released, Version
 from .scans import PAGE_RECORDS
 from .settings import CachePolicy, Loads, Settings
@@ -57,7 +57,17 @@ class Client:
     ) -> None:
         self._open(
             Settings(
-                base_url, token, connect_timeout, total_timeout, pool_size, max_tries, unit, cache, loads, ca_file, ssl_context
+                base_url,
+                token,
+                connect_timeout,
+                total_timeout,
+                pool_size,
+                max_tries,
+                unit,
+                cache,
+                loads,
+                ca_file,
+                ssl_context,
             )
         )
 
@@ -84,7 +94,7 @@ class Client:
         return self
 
     def __exit__(
-        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         self.close()
 
@@ -252,7 +262,7 @@ class Client:
 
     # Operations
 
-    def datasets(self) -> List[Dataset]:
+    def datasets(self) -> list[Dataset]:
         """All datasets, by name."""
         return self._run(operations.datasets(self._core))
 
@@ -260,7 +270,7 @@ class Client:
         """One dataset as it stands."""
         return self._run(operations.dataset(self._core, dataset))
 
-    def versions(self, dataset: str, limit: Optional[int] = None) -> List[Version]:
+    def versions(self, dataset: str, limit: Optional[int] = None) -> list[Version]:
         """The versions of a dataset, newest first."""
         return self._run(operations.versions(self._core, dataset, limit))
 
@@ -298,7 +308,7 @@ class Client:
         reason: Optional[str] = None,
         idempotency_key: Optional[str] = None,
         timeout: Optional[float] = 600.0,
-    ) -> List[Moved]:
+    ) -> list[Moved]:
         """Makes versions of several datasets current at one instant: all of them or none."""
         return self._run(
             operations.activate_together(self._core, versions, force, reason, idempotency_key, ends(timeout))
@@ -344,7 +354,7 @@ class Client:
         """How two kept versions differ. Both are read whole."""
         return self._run(operations.diff(self._core, dataset, from_version, to_version, samples, ends(timeout)))
 
-    def history(self, dataset: str, limit: Optional[int] = None) -> List[Event]:
+    def history(self, dataset: str, limit: Optional[int] = None) -> list[Event]:
         """What happened to a dataset, newest first."""
         return self._run(operations.history(self._core, dataset, limit))
 

@@ -10,7 +10,8 @@ Each piece has to begin with the key it answers.
 from __future__ import annotations
 
 import json
-from typing import List, Optional, Sequence, Tuple, Union
+from collections.abc import Sequence
+from typing import Optional, Union
 
 BORDER = b'},{"key":'
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
@@ -23,7 +24,7 @@ _ABSENT = b',"found":false'
 _ENCODED = b',"encoding":"base64"'
 
 
-def cut_values(body: Union[bytes, bytearray], keys: Sequence[str]) -> Optional[Tuple[int, List[Optional[bytes]]]]:
+def cut_values(body: Union[bytes, bytearray], keys: Sequence[str]) -> Optional[tuple[int, list[Optional[bytes]]]]:
     """The version, and the bytes of each value or None if its key is absent. None if it is not written as above, or values are no JSON."""
     begin = body.find(_RESULTS, 0, 64)
     if begin < 0 or not body.startswith(_HEAD) or not body.endswith(b"}]}"):
@@ -38,7 +39,7 @@ def cut_values(body: Union[bytes, bytearray], keys: Sequence[str]) -> Optional[T
         if walked is None or len(walked) != len(keys):
             return None
         pieces = walked
-    values: List[Optional[bytes]] = []
+    values: list[Optional[bytes]] = []
     for piece, key in zip(pieces, keys):
         name = _ENCODER.encode(key).encode("utf-8")
         if piece.startswith(name + _FOUND) and not piece.endswith(_ENCODED):
@@ -50,12 +51,12 @@ def cut_values(body: Union[bytes, bytearray], keys: Sequence[str]) -> Optional[T
     return int(version), values
 
 
-def _walk(results: bytes) -> Optional[List[bytes]]:
+def _walk(results: bytes) -> Optional[list[bytes]]:
     """The pieces between borders, by where each key and value ends."""
     try:
         text = results.decode("utf-8")
         found, absent, border = _FOUND.decode(), _ABSENT.decode(), BORDER.decode()
-        pieces: List[bytes] = []
+        pieces: list[bytes] = []
         begin = 0
         while True:
             _, end = _DECODER.raw_decode(text, begin)

@@ -25,7 +25,8 @@ No text of an error has a token in it.
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Type
+from collections.abc import Mapping
+from typing import Any, Optional
 
 
 class TidetableError(Exception):
@@ -76,14 +77,14 @@ class ApiError(TidetableError):
         self.code = code
         self.detail = detail
         self.request_id = request_id
-        self.problem: Dict[str, Any] = dict(problem or {})
+        self.problem: dict[str, Any] = dict(problem or {})
 
     def __str__(self) -> str:
         told = f" (request {self.request_id})" if self.request_id else ""
         code = f" {self.code}" if self.code else ""
         return f"{self.status}{code}: {self.detail}{told}"
 
-    def __reduce__(self) -> Tuple[Any, ...]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.status, self.code, self.detail, self.request_id, self.problem)
 
     @property
@@ -98,13 +99,13 @@ class ApiError(TidetableError):
         return version if isinstance(version, int) else None
 
     @property
-    def problems(self) -> List[str]:
+    def problems(self) -> list[str]:
         """What is wrong with the rows of a push, one text each."""
         found = self.problem.get("problems")
         return [str(text) for text in found] if isinstance(found, list) else []
 
     @property
-    def gates(self) -> List[Dict[str, Any]]:
+    def gates(self) -> list[dict[str, Any]]:
         """The gates that did not pass: `gate`, `limit`, `observed`, `detail`."""
         found = self.problem.get("gates")
         gates = found if isinstance(found, list) else []
@@ -155,8 +156,8 @@ class ServerError(ApiError):
     """The server failed."""
 
 
-_BY_CODE: Dict[str, Type[ApiError]] = {"gate_refused": GateRefused, "erased": Erased}
-_BY_STATUS: Dict[int, Type[ApiError]] = {
+_BY_CODE: dict[str, type[ApiError]] = {"gate_refused": GateRefused, "erased": Erased}
+_BY_STATUS: dict[int, type[ApiError]] = {
     400: InvalidRequest,
     401: Unauthorized,
     403: Forbidden,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Union
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, Optional, Union
 
 from .errors import ApiError
 from .keys import Key
@@ -24,7 +25,7 @@ class Record(NamedTuple):
     value: Any
 
 
-class Found(Dict[Key, Any]):
+class Found(dict[Key, Any]):
     """A dict of the keys that were found, in the order asked, all of `version`.
 
     `version` is None if there was nothing to ask.
@@ -40,8 +41,8 @@ class Answers(Mapping[str, Found]):
     `errors` has them all."""
 
     def __init__(self, found: Mapping[str, Found]) -> None:
-        self._found: Dict[str, Found] = dict(found)
-        self.errors: Dict[str, ApiError] = {}
+        self._found: dict[str, Found] = dict(found)
+        self.errors: dict[str, ApiError] = {}
 
     def put(self, dataset: str, found: Found) -> None:
         self._found[dataset] = found

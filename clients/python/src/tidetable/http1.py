@@ -7,7 +7,8 @@ certainly a whole answer is none: a length that does not come true, an answer wi
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Iterable, Iterator, List, Optional, Tuple, Union
+from collections.abc import Iterable, Iterator
+from typing import Callable, Optional, Union
 
 from .errors import BrokenConnection
 
@@ -49,7 +50,7 @@ class Request:
         method: str,
         path: str,
         body: Union[None, bytes, Body] = None,
-        headers: Tuple[Tuple[str, bytes], ...] = (),
+        headers: tuple[tuple[str, bytes], ...] = (),
         idempotent: bool = True,
         deadline: Optional[float] = None,
         patience: float = 60.0,
@@ -108,7 +109,7 @@ class Response:
 
     __slots__ = ("status", "headers", "body")
 
-    def __init__(self, status: int, headers: Dict[str, str], body: Union[bytes, bytearray]) -> None:
+    def __init__(self, status: int, headers: dict[str, str], body: Union[bytes, bytearray]) -> None:
         self.status = status
         self.headers = headers
         self.body = body
@@ -281,13 +282,13 @@ def _chunk_size(line: bytes) -> int:
     return int(digits, 16)
 
 
-def _parse_head(head: bytes) -> Tuple[int, Dict[str, str], bool]:
+def _parse_head(head: bytes) -> tuple[int, dict[str, str], bool]:
     """Status, headers, and whether the connection may be used again."""
     lines = head.decode("latin-1").split("\r\n")
     status_line = lines[0]
     if not (status_line.startswith(("HTTP/1.1 ", "HTTP/1.0 ")) and status_line[9:12].isdigit()):
         raise BrokenConnection("what came is no answer of HTTP/1.1")
-    headers: Dict[str, str] = {}
+    headers: dict[str, str] = {}
     for line in lines[1:]:
         name, colon, value = line.partition(":")
         if not colon or not name or name != name.strip():
@@ -299,12 +300,12 @@ def _parse_head(head: bytes) -> Tuple[int, Dict[str, str], bool]:
     connection = headers.get("connection")
     keep = status_line[7] == "1"
     if connection is not None:
-        words: List[str] = [word.strip() for word in connection.lower().split(",")]
+        words: list[str] = [word.strip() for word in connection.lower().split(",")]
         keep = "close" not in words and (keep or "keep-alive" in words)
     return int(status_line[9:12]), headers, keep
 
 
-def _length(headers: Dict[str, str]) -> int:
+def _length(headers: dict[str, str]) -> int:
     text = headers.get("content-length")
     if text is None:
         raise BrokenConnection("the answer does not say its length")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import operator
-from typing import List, NamedTuple, Sequence, Tuple, Union
+from collections.abc import Sequence
+from typing import NamedTuple, Union
 from urllib.parse import quote
 
 from .errors import InvalidArgument
@@ -37,7 +38,7 @@ def key_bytes(key: Key) -> bytes:
     return raw
 
 
-def path_key(key: Key) -> Tuple[str, str]:
+def path_key(key: Key) -> tuple[str, str]:
     """The segment of a path, and the value of `key_encoding`, empty if none is needed."""
     raw = key_bytes(key)
     if isinstance(key, bytes) or raw in (b".", b".."):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Optional, Tuple
+from typing import Optional
 
 from .batches import batch
 from .cache import Kept
@@ -24,7 +24,7 @@ def get_entry(
     deadline = core.deadline()
     if len(segment) > MAX_PATH_KEY or (names and any("," in name for name in names)):
         return (yield from _entry_of_batch(core, dataset, key, names, version, unit, raw, deadline))
-    query: List[str] = []
+    query: list[str] = []
     if encoding:
         query.append(f"key_encoding={encoding}")
     if names:
@@ -44,7 +44,7 @@ def get_entry(
             headers += (("If-None-Match", kept.etag.encode("latin-1")),)
     before = kept
 
-    def read(response: Response) -> Tuple[Optional[Entry], Optional[Kept]]:
+    def read(response: Response) -> tuple[Optional[Entry], Optional[Kept]]:
         status = response.status
         if status == 200:
             now = _kept(core, response)
@@ -104,7 +104,7 @@ def _entry_of_batch(
     core: Core,
     dataset: str,
     key: Key,
-    names: Optional[Tuple[str, ...]],
+    names: Optional[tuple[str, ...]],
     version: Optional[int],
     unit: Optional[str],
     raw: bool,

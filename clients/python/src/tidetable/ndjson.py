@@ -13,7 +13,8 @@ import math
 import re
 import secrets
 import uuid
-from typing import Any, Iterable, Iterator, List, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from .errors import InvalidArgument
 
@@ -26,7 +27,7 @@ _MARKED = re.compile(rf'"{_MARK}:([-+0-9.eE]+)"')
 
 def ndjson_parts(rows: Iterable[Any], nan_is_null: bool) -> Iterator[bytes]:
     """Whole lines, about `PART_BYTES` at a time."""
-    lines: List[bytes] = []
+    lines: list[bytes] = []
     size = 0
     for number, row in enumerate(rows, 1):
         line = _line(row, number, nan_is_null)

@@ -6,7 +6,8 @@ Every change is sent with an idempotency key, so that one whose answer was lost 
 from __future__ import annotations
 
 import enum
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, TypeVar, Union
+from collections.abc import Mapping
+from typing import Any, Optional, TypeVar, Union
 from urllib.parse import quote
 
 from .calls import JSON, Call, Core, ask, compact, idempotency_key, json_answer
@@ -39,9 +40,9 @@ def current_of(dataset: Dataset) -> int:
     return dataset.current
 
 
-def _listed(core: Core, path: str, member: str, kind: Type[R], limit: Optional[int]) -> Call[List[R]]:
+def _listed(core: Core, path: str, member: str, kind: type[R], limit: Optional[int]) -> Call[list[R]]:
     """All pages of a list, or as much as the limit says."""
-    found: List[R] = []
+    found: list[R] = []
     cursor = ""
     while limit is None or len(found) < limit:
         size = 1000 if limit is None else min(limit - len(found), 1000)
@@ -54,7 +55,7 @@ def _listed(core: Core, path: str, member: str, kind: Type[R], limit: Optional[i
     return found
 
 
-def datasets(core: Core) -> Call[List[Dataset]]:
+def datasets(core: Core) -> Call[list[Dataset]]:
     return (yield from _listed(core, "/v1/datasets", "datasets", Dataset, None))
 
 
@@ -63,11 +64,11 @@ def dataset(core: Core, name: str) -> Call[Dataset]:
     return Dataset.of((yield from ask(core, request, json_answer(core))))
 
 
-def versions(core: Core, name: str, limit: Optional[int]) -> Call[List[Version]]:
+def versions(core: Core, name: str, limit: Optional[int]) -> Call[list[Version]]:
     return (yield from _listed(core, f"{dataset_path(name)}/versions", "versions", Version, limit))
 
 
-def history(core: Core, name: str, limit: Optional[int]) -> Call[List[Event]]:
+def history(core: Core, name: str, limit: Optional[int]) -> Call[list[Event]]:
     return (yield from _listed(core, f"{dataset_path(name)}/history", "events", Event, limit))
 
 
@@ -78,12 +79,12 @@ def _change(
     key: Optional[str],
     deadline: Optional[float],
     expected: Expected = UNSAID,
-) -> Call[Dict[str, Any]]:
+) -> Call[dict[str, Any]]:
     given = {name: value for name, value in body.items() if value is not None}
     if not isinstance(expected, Unsaid):
         # None is said: nothing is to be current.
         given["expect_current"] = expected
-    headers: Tuple[Tuple[str, bytes], ...] = (JSON, ("Idempotency-Key", idempotency_key(key)))
+    headers: tuple[tuple[str, bytes], ...] = (JSON, ("Idempotency-Key", idempotency_key(key)))
     request = Request("POST", path, compact(given), headers, True, deadline, CHANGE_PATIENCE)
     return (yield from ask_in_progress(core, request))
 
@@ -123,7 +124,7 @@ def activate_together(
     reason: Optional[str],
     key: Optional[str],
     deadline: Optional[float],
-) -> Call[List[Moved]]:
+) -> Call[list[Moved]]:
     activations = [{"dataset": name, "version": int(version)} for name, version in wanted.items()]
     body = {"activations": activations, "force": force or None, "reason": reason}
     answer = yield from _change(core, "/v1/activate", body, key, deadline)

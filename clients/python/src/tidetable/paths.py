@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Optional, Sequence, Tuple, Union
+from collections.abc import Sequence
+from typing import Optional, Union
 from urllib.parse import quote
 
 from .calls import Core
@@ -21,7 +22,7 @@ def version_path(dataset: str, version: int) -> str:
     return f"{dataset_path(dataset)}/versions/{int(version)}"
 
 
-def field_names(fields: Fields) -> Optional[Tuple[str, ...]]:
+def field_names(fields: Fields) -> Optional[tuple[str, ...]]:
     """Names of fields; one text is one name."""
     if fields is None:
         return None
@@ -31,7 +32,7 @@ def field_names(fields: Fields) -> Optional[Tuple[str, ...]]:
     return names
 
 
-def unit_headers(core: Core, unit: Optional[str]) -> Tuple[Tuple[str, bytes], ...]:
+def unit_headers(core: Core, unit: Optional[str]) -> tuple[tuple[str, bytes], ...]:
     unit = core.settings.unit if unit is None else unit
     return () if unit is None else (("Tidetable-Unit", header_value("unit", unit)),)
 

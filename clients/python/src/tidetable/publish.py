@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
-from typing import Any, List, Optional
+from typing import Any, Optional
 
 from . import push_calls
 from .calls import Call, Core, Work
@@ -61,9 +61,9 @@ def publish_call(
     return (yield from push_calls.settle(core, dataset, number, deadline))
 
 
-def _put_parts(core: Core, dataset: str, number: int, source: Source, deadline: Optional[float]) -> Call[List[str]]:
+def _put_parts(core: Core, dataset: str, number: int, source: Source, deadline: Optional[float]) -> Call[list[str]]:
     attempt = secrets.token_hex(4)
-    names: List[str] = []
+    names: list[str] = []
     while True:
         part: Any = yield Work(source.next_part)
         if part is None:

@@ -12,8 +12,9 @@ and the driver commits exactly those of the tasks that count; parts of tasks tha
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Type
+from collections.abc import Sequence
 from types import TracebackType
+from typing import TYPE_CHECKING, Any, Optional
 
 from . import push_calls
 from .push_calls import PartData
@@ -53,7 +54,7 @@ class PushSession:
             push_calls.put_part(self._core(), self.dataset, self.version, name, data, digest, ends(timeout))
         )
 
-    def parts(self) -> List[Part]:
+    def parts(self) -> list[Part]:
         """What has arrived."""
         return self._opened()._run(push_calls.parts(self._core(), self.dataset, self.version, None))
 
@@ -95,17 +96,17 @@ class PushSession:
         return self
 
     def __exit__(
-        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         self.close()
 
     def __repr__(self) -> str:
         return f"PushSession({self.dataset!r}, version={self.version})"
 
-    def __getstate__(self) -> Dict[str, Any]:
+    def __getstate__(self) -> dict[str, Any]:
         return {"settings": self._settings, "begun": self.begun}
 
-    def __setstate__(self, state: Dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self.begun = state["begun"]
         self.dataset = self.begun.dataset
         self.version = self.begun.version
@@ -141,7 +142,7 @@ class AsyncPushSession:
             push_calls.put_part(core, self.dataset, self.version, name, data, digest, ends(timeout))
         )
 
-    async def parts(self) -> List[Part]:
+    async def parts(self) -> list[Part]:
         return await self._client._run(push_calls.parts(self._client._core, self.dataset, self.version, None))
 
     async def commit(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Callable, Optional, Union
 from urllib.parse import quote
 
 from .calls import JSON, Call, Core, Pause, ask, compact, idempotency_key, json_answer
@@ -34,7 +35,9 @@ WAIT_SECONDS = 20
 LAST_WORDS = 5
 
 
-def begin(core: Core, dataset: str, options: PushOptions, key: Optional[str], deadline: Optional[float]) -> Call[Version]:
+def begin(
+    core: Core, dataset: str, options: PushOptions, key: Optional[str], deadline: Optional[float]
+) -> Call[Version]:
     """Begins a push, or finds the one that was begun with this idempotency key."""
     headers = (JSON, ("Idempotency-Key", idempotency_key(key)))
     request = Request("POST", f"{dataset_path(dataset)}/versions", compact(options.body()), headers, deadline=deadline)
@@ -42,12 +45,12 @@ def begin(core: Core, dataset: str, options: PushOptions, key: Optional[str], de
     return Version.of(answer)
 
 
-def ask_in_progress(core: Core, request: Request) -> Call[Dict[str, object]]:
+def ask_in_progress(core: Core, request: Request) -> Call[dict[str, object]]:
     """Asks; while the first request with this idempotency key still runs, asks again."""
     tried = 0
     while True:
         try:
-            answer: Dict[str, object] = yield from ask(core, request, json_answer(core), core.changes)
+            answer: dict[str, object] = yield from ask(core, request, json_answer(core), core.changes)
             return answer
         except Conflict as error:
             tried += 1
@@ -63,7 +66,7 @@ def put_part(
 ) -> Call[Part]:
     """Sends one part. It is on the server's disk when this is done, and its digest was compared."""
     source = _Source(data, digest)
-    headers: Tuple[Tuple[str, bytes], ...] = (("Content-Type", b"application/octet-stream"),)
+    headers: tuple[tuple[str, bytes], ...] = (("Content-Type", b"application/octet-stream"),)
     if source.announced is not None:
         headers += (("Content-Digest", source.announced.encode("ascii")),)
     path = f"{version_path(dataset, version)}/parts/{quote(name, safe='')}"
@@ -159,7 +162,7 @@ def commit(
     deadline: Optional[float],
 ) -> Call[Version]:
     """Closes the push. The same commit again is harmless, so it needs no key."""
-    body: Dict[str, object] = {}
+    body: dict[str, object] = {}
     if parts is not None:
         body["parts"] = list(parts)
     if activate is not None:
@@ -179,9 +182,9 @@ def abort(core: Core, dataset: str, version: int, deadline: Optional[float]) -> 
             raise
 
 
-def parts(core: Core, dataset: str, version: int, deadline: Optional[float]) -> Call[List[Part]]:
+def parts(core: Core, dataset: str, version: int, deadline: Optional[float]) -> Call[list[Part]]:
     """What has arrived, or what the commit named."""
-    found: List[Part] = []
+    found: list[Part] = []
     cursor = ""
     while True:
         path = f"{version_path(dataset, version)}/parts?limit=1000{cursor}"
@@ -231,12 +234,22 @@ def checked(version: Version) -> Version:
     if version.state in ("active", "retired") or (version.state == "ready" and version.code is None):
         return version
     if version.state == "ready":
-        raise ActivationFailed(503, version.code or "version_unusable", f"{name} is ready, and not current: {why}", None, told)
+        raise ActivationFailed(
+            503, version.code or "version_unusable", f"{name} is ready, and not current: {why}", None, told
+        )
     if version.state == "rejected":
         raise GateRefused(422, version.code or "gate_refused", f"{name} was rejected: {why}", None, told)
     if version.state == "failed":
         code = version.code or "failed"
-        refused = code in ("no_rows", "bad_rows", "duplicate_keys", "value_too_large", "build_limit", "snapshot_refused", "decompression_limit")
+        refused = code in (
+            "no_rows",
+            "bad_rows",
+            "duplicate_keys",
+            "value_too_large",
+            "build_limit",
+            "snapshot_refused",
+            "decompression_limit",
+        )
         if refused:
             raise PushRefused(422, code, f"{name} failed: {why}", None, told)
         raise ServerError(507 if code.startswith("disk_") else 500, code, f"{name} failed: {why}", None, told)

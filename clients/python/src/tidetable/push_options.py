@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timezone
-from typing import Any, Dict, Mapping, Optional, Sequence, Union
+from typing import Any, Optional, Union
 
 from .errors import InvalidArgument
 
@@ -50,9 +51,9 @@ class PushOptions:
             changed["key"] = key
         return replace(options or cls(), **changed)
 
-    def body(self) -> Dict[str, Any]:
+    def body(self) -> dict[str, Any]:
         """The body of `POST …/versions`."""
-        body: Dict[str, Any] = {}
+        body: dict[str, Any] = {}
         for one in fields(self):
             value = getattr(self, one.name)
             if one.name == "more" or value is None or value is False and one.name == "collect":

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Dict, List, Mapping, Optional, Type, TypeVar
+from typing import Any, Optional, TypeVar
 
 R = TypeVar("R", bound="Resource")
 
@@ -15,10 +16,10 @@ R = TypeVar("R", bound="Resource")
 class Resource:
     """One JSON object of the server."""
 
-    raw: Dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    raw: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def of(cls: Type[R], raw: Mapping[str, Any]) -> R:
+    def of(cls: type[R], raw: Mapping[str, Any]) -> R:
         """Takes the members that the class names; the others stay in `raw`."""
         known = {}
         for one in fields(cls):
@@ -55,9 +56,9 @@ class Version(Resource):
     code: Optional[str] = None
     reason: Optional[str] = None
     detail: Optional[str] = None
-    problems: List[str] = field(default_factory=list)
-    gates: List[Dict[str, Any]] = field(default_factory=list)
-    progress: Optional[Dict[str, Any]] = None
+    problems: list[str] = field(default_factory=list)
+    gates: list[dict[str, Any]] = field(default_factory=list)
+    progress: Optional[dict[str, Any]] = None
 
     def __int__(self) -> int:
         return self.version
@@ -88,7 +89,7 @@ class Dataset(Resource):
     activated_at: Optional[str] = None
     as_of: Optional[str] = None
     created_at: Optional[str] = None
-    config: Dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -118,9 +119,9 @@ class Released(Resource):
 
     dataset: str = ""
     held: bool = False
-    activated: Optional[Dict[str, Any]] = None
+    activated: Optional[dict[str, Any]] = None
     detail: Optional[str] = None
-    passed_over: List[Any] = field(default_factory=list)
+    passed_over: list[Any] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -134,9 +135,9 @@ class Diff(Resource):
     removed: int = 0
     changed: int = 0
     equal: int = 0
-    fields: Dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, Any] = field(default_factory=dict)
     fields_exact: bool = True
-    samples: Dict[str, Any] = field(default_factory=dict)
+    samples: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, List, Mapping, Optional, Sequence, Union
+from typing import Any, Callable, Optional, Union
 
 from .errors import InvalidArgument
 from .ndjson import ndjson_parts
@@ -112,7 +113,7 @@ def _pandas(frame: Any, options: PushOptions) -> Source:
     return Source("parquet", _parquet_parts(schema, batches))
 
 
-def _pandas_rows(frame: Any, names: List[str]) -> Iterator[Mapping[str, Any]]:
+def _pandas_rows(frame: Any, names: list[str]) -> Iterator[Mapping[str, Any]]:
     for begin in range(0, len(frame), SLICE_ROWS):
         piece = frame.iloc[begin : begin + SLICE_ROWS]
         columns = [piece.iloc[:, at].tolist() for at in range(len(names))]
@@ -150,7 +151,7 @@ def _parquet_parts(schema: Any, batches: Callable[[], Iterable[Any]]) -> Iterato
     """Batches gathered into Parquet files of `PART_BYTES` before they are compressed."""
     import pyarrow.parquet
 
-    gathered: List[Any] = []
+    gathered: list[Any] = []
     size = 0
     for batch in batches():
         for piece in _pieces(batch):
@@ -171,7 +172,7 @@ def _pieces(batch: Any) -> Iterator[Any]:
         yield batch.slice(begin, rows)
 
 
-def _parquet_file(pyarrow: Any, schema: Any, batches: List[Any]) -> bytes:
+def _parquet_file(pyarrow: Any, schema: Any, batches: list[Any]) -> bytes:
     file = io.BytesIO()
     with pyarrow.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         writer.write_table(pyarrow.Table.from_batches(batches, schema))

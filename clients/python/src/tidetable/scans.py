@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping, NamedTuple, Optional, Union
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Optional, Union
 from urllib.parse import quote
 
 from .batches import decoded, version_number
@@ -19,7 +20,7 @@ PAGE_RECORDS = 1000
 class Page(NamedTuple):
     """One page of a scan."""
 
-    records: List[Record]
+    records: list[Record]
     version: int
     next: Optional[str]
 

@@ -14,7 +14,7 @@ import ssl
 import threading
 import time
 import weakref
-from typing import List, Optional
+from typing import Optional
 
 from .errors import BrokenConnection, ClientClosed, ConnectError, DeadlineExceeded
 from .http1 import AnswerReader, Body, Request, Response
@@ -36,7 +36,7 @@ class SocketTransport:
     def _begin_anew(self) -> None:
         self._lock = threading.Lock()
         self._places = threading.BoundedSemaphore(self._settings.pool_size)
-        self._idle: List[_Connection] = []
+        self._idle: list[_Connection] = []
 
     def send(self, request: Request) -> Response:
         """The whole answer, whatever its status. Raises what `errors.py` says of transport and deadline."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, AsyncIterator, Iterable, Iterator, List, Optional, Union
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 from . import scans
 from .found import Entry, Found, Record
@@ -42,7 +43,7 @@ class Scan(Iterator[Record]):
             self._records = iter(next(self._pages))
 
 
-def _pages(client: Client, scan: Scan, what: Any, limit: Optional[int], page_size: int) -> Iterator[List[Record]]:
+def _pages(client: Client, scan: Scan, what: Any, limit: Optional[int], page_size: int) -> Iterator[list[Record]]:
     dataset, prefix, fields, version, unit = what
     cursor: Optional[str] = None
     left = limit
