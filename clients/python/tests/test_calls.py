@@ -19,6 +19,7 @@ from tidetable import (
     PushOptions,
     Settings,
     Unavailable,
+    Version,
     batches,
     lookups,
     operations,
@@ -62,20 +63,26 @@ class Driven:
             return done.value
 
     def get(self, key: Union[str, bytes, int] = "k", **more: Any) -> Any:
-        given = dict(fields=None, version=None, unit=None, raw=False)
+        given: dict[str, Any] = dict(fields=None, version=None, unit=None, raw=False)
         given.update(more)
         return self.run(lookups.get_entry(self.core, "d", key, **given))
 
     def get_many(self, keys: list[Any], **more: Any) -> Any:
-        given = dict(fields=None, version=None, unit=None, raw=False)
+        given: dict[str, Any] = dict(fields=None, version=None, unit=None, raw=False)
         given.update(more)
         return self.run(batches.get_many(self.core, "d", keys, **given))
 
     def bodies(self) -> list[dict[str, Any]]:
-        return [json.loads(request.body) for request in self.asked]  # type: ignore[arg-type]
+        return [sent(request) for request in self.asked]
 
     def header(self, number: int, name: str) -> Optional[bytes]:
         return dict(self.asked[number].headers).get(name)
+
+
+def sent(request: Request) -> Any:
+    """The JSON of a request."""
+    assert isinstance(request.body, bytes)
+    return json.loads(request.body)
 
 
 def value(body: bytes, version: int = 1, etag: str = '"e"', status: int = 200) -> Response:
@@ -95,7 +102,7 @@ def problem(status: int, code: str, **headers: str) -> Response:
 
 def batch(request: Request, version: int = 1, absent: Any = ()) -> Response:
     """Every key has its own text for its value, but those that are absent."""
-    keys = json.loads(request.body)["keys"]  # type: ignore[arg-type]
+    keys = sent(request)["keys"]
     results = [{"key": k, "found": False} if k in absent else {"key": k, "found": True, "value": k} for k in keys]
     return Response(200, {}, json.dumps({"version": version, "results": results}).encode())
 
@@ -298,10 +305,8 @@ class Batches(unittest.TestCase):
         found = driven.get_many([str(n) for n in range(1500)])
         self.assertEqual((len(found), found.version), (1500, 2))
         driven = Driven(
-            lambda request: (
-                batch(request) if "version" not in json.loads(request.body) else problem(404, "version_not_found")
-            )
-        )  # type: ignore[arg-type]
+            lambda request: batch(request) if "version" not in sent(request) else problem(404, "version_not_found")
+        )
         with self.assertRaises(NotFound):
             driven.get_many([str(n) for n in range(1500)])
         self.assertEqual(len(driven.asked), 4)
@@ -317,7 +322,7 @@ class Batches(unittest.TestCase):
 
     def test_an_answer_too_large_is_asked_for_in_halves(self) -> None:
         def reply(request: Request) -> Reply:
-            keys = json.loads(request.body)["keys"]  # type: ignore[arg-type]
+            keys = sent(request)["keys"]
             return batch(request, 2) if len(keys) <= 3 else problem(413, "answer_too_large")
 
         driven = Driven(reply)
@@ -355,8 +360,8 @@ class Multi(unittest.TestCase):
         return driven.run(batches.multi(driven.core, requests, {}, {}, None))
 
     def reply(self, request: Request) -> Response:
-        answers = []
-        for one in json.loads(request.body)["requests"]:  # type: ignore[arg-type]
+        answers: list[dict[str, Any]] = []
+        for one in sent(request)["requests"]:
             if one["dataset"] == "gone":
                 answers.append(
                     {"dataset": "gone", "error": {"code": "dataset_not_found", "status": 404, "detail": "no"}}
@@ -405,7 +410,7 @@ class Cached(unittest.TestCase):
 
     def test_other_fields_another_unit_and_the_key_as_bytes(self) -> None:
         driven = Driven(lambda request: value(b'"%d"' % len(driven.asked)), cache=CachePolicy(ttl=600))
-        asked = [dict(), dict(fields="a"), dict(fields=["a", "b"]), dict(unit="u")]
+        asked: list[dict[str, Any]] = [dict(), dict(fields="a"), dict(fields=["a", "b"]), dict(unit="u")]
         self.assertEqual([driven.get(**one).value for one in asked + asked], ["1", "2", "3", "4"] * 2)
         self.assertEqual(driven.get(b"k").value, "1")
 
@@ -453,7 +458,7 @@ class Cached(unittest.TestCase):
 class Pushes(unittest.TestCase):
     def test_how_a_version_ends(self) -> None:
         def ended(**raw: Any) -> Any:
-            return push_calls.checked(push_calls.Version.of(dict({"dataset": "d", "version": 3}, **raw)))
+            return push_calls.checked(Version.of(dict({"dataset": "d", "version": 3}, **raw)))
 
         self.assertEqual(ended(state="active").version, 3)
         self.assertTrue(ended(state="ready", held=True).held)
@@ -486,14 +491,15 @@ class Pushes(unittest.TestCase):
 
         right = push_calls._sha256(hashlib.sha256(b"hi").digest())
 
-        def sent(request: Request) -> Response:
-            b"".join(request.framed())  # type: ignore[arg-type]
+        def arrived(request: Request) -> Response:
+            for _ in request.framed():
+                pass
             return told("sha-256=:AAAA:") if len(driven.asked) == 1 else told(right)
 
-        driven = Driven(sent)
+        driven = Driven(arrived)
         part = driven.run(push_calls.put_part(driven.core, "d", 1, "1", lambda: [b"h", b"i"], None, None))
         self.assertEqual((part.digest, len(driven.asked)), (right, 2))
-        driven = Driven(sent)
+        driven = Driven(arrived)
         with self.assertRaises(BrokenConnection):
             driven.run(push_calls.put_part(driven.core, "d", 1, "1", iter([b"h", b"i"]), None, None))
         self.assertEqual(len(driven.asked), 1)

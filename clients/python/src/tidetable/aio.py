@@ -108,7 +108,8 @@ class AsyncClient:
                     if isinstance(effect, Request):
                         result: Any = await self._transport.send(effect)
                     elif isinstance(effect, Pause):
-                        result = await asyncio.sleep(effect.seconds)
+                        await asyncio.sleep(effect.seconds)
+                        result = None
                     else:
                         result = await asyncio.get_running_loop().run_in_executor(None, effect.function)
                 except BaseException as failure:

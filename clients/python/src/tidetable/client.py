@@ -114,7 +114,8 @@ class Client:
                     if isinstance(effect, Request):
                         result: Any = send(effect)
                     elif isinstance(effect, Pause):
-                        result = time.sleep(effect.seconds)
+                        time.sleep(effect.seconds)
+                        result = None
                     else:
                         result = effect.function()
                 except BaseException as failure:
