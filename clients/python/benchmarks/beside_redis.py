@@ -1,10 +1,11 @@
 """Batches of 100 keys from Tidetable with this client, and from Redis with redis-py, taking turns in one run.
 
-    beside_redis.py TIDETABLE [--records 200000] [--batch 100] [--rounds 7] [--seconds 2] [--json FILE]
+    beside_redis.py TIDETABLE [--records 200000] [--batch 100] [--rounds 40] [--seconds 0.3] [--json FILE]
 
 Both hold the same records: JSON of about 430 bytes, ten recommendations for each learner. Both servers run on the first
-processor this may use, the client on the last. Each round asks every reader for the same random keys for a while, in another order each
-time; what is shown is the median of the rounds, and ratios of medians.
+processor this may use, the client on the last. Each round asks every reader for the same random keys for a short while, in another order each
+time, so that whatever else the machine does disturbs all alike; what is shown is the median of the rounds, and ratios of medians. Beside it
+stands the processor time that a key takes the client: that of the server is what `make bench-peers` measures.
 
 redis-py gives the stored bytes; `get_many` gives decoded JSON. So there are readers of either kind, and like is
 compared with like: decoded with decoded (`json.loads` on each value of redis-py), undecoded with undecoded (`raw=True`). What
@@ -134,8 +135,8 @@ def main() -> None:
     parser.add_argument("--redis", default=shutil.which("redis-server") or "redis-server")
     parser.add_argument("--records", type=int, default=200_000)
     parser.add_argument("--batch", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--seconds", type=float, default=0.3)
     parser.add_argument("--json")
     given = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
@@ -196,20 +197,24 @@ def measure(tidetable: str, redis_port: int, core: int, given: argparse.Namespac
         if wrong:
             raise SystemExit(f"other values than those of redis-py come from {', '.join(wrong)}")
     rates: dict[str, list[float]] = {name: [] for name in made}
+    costs: dict[str, list[float]] = {name: [] for name in made}
     for turn in range(given.rounds):
         order = list(made)
         random.Random(turn).shuffle(order)
         for name in order:
-            rates[name].append(rate(made[name], batches, given.seconds))
+            keys_per_second, cost = rate(made[name], batches, given.seconds)
+            rates[name].append(keys_per_second)
+            costs[name].append(cost)
     medians = {name: statistics.median(found) for name, found in rates.items()}
-    show(medians, rates, given)
+    show(medians, {name: statistics.median(found) for name, found in costs.items()}, rates, given)
 
 
-def rate(read: Reader, batches: list[list[str]], seconds: float) -> float:
-    """Keys a second."""
-    for batch in batches[:20]:
+def rate(read: Reader, batches: list[list[str]], seconds: float) -> tuple[float, float]:
+    """Keys a second, and microseconds of the client's processor time for a key."""
+    for batch in batches[:5]:
         read(batch)
     count = turn = 0
+    worked = time.process_time()
     begin = time.perf_counter()
     while True:
         batch = batches[turn % len(batches)]
@@ -218,22 +223,29 @@ def rate(read: Reader, batches: list[list[str]], seconds: float) -> float:
         turn += 1
         passed = time.perf_counter() - begin
         if passed >= seconds:
-            return count / passed
+            return count / passed, (time.process_time() - worked) / count * 1e6
 
 
-def show(medians: dict[str, float], rates: dict[str, list[float]], given: argparse.Namespace) -> None:
-    print(f"\n{'reader':36}{'keys/s':>10}   lowest and highest of {given.rounds} rounds")
+def show(
+    medians: dict[str, float], costs: dict[str, float], rates: dict[str, list[float]], given: argparse.Namespace
+) -> None:
+    print(f"\n{'reader':32}{'keys/s':>9}{'client us/key':>15}   lowest and highest of {given.rounds} rounds")
     for name, median in sorted(medians.items(), key=lambda pair: -pair[1]):
-        print(f"{name:36}{median:10,.0f}   {min(rates[name]):,.0f} .. {max(rates[name]):,.0f}")
+        spread = f"{min(rates[name]):,.0f} .. {max(rates[name]):,.0f}"
+        print(f"{name:32}{median:9,.0f}{costs[name]:15.2f}   {spread}")
     print()
     ratios = []
     for ours, theirs, what in PAIRS:
         if ours in medians and theirs in medians:
             ratio = medians[ours] / medians[theirs]
             ratios.append({"ours": ours, "theirs": theirs, "what": what, "ratio": ratio})
-            print(f"{ratio:5.2f}  {ours} / {theirs}  ({what})")
+            print(
+                f"{ratio:5.2f}  {ours} / {theirs}  ({what}; processor time of the client {costs[ours] / costs[theirs]:.2f})"
+            )
     if given.json:
-        Path(given.json).write_text(json.dumps({"medians": medians, "rates": rates, "ratios": ratios}, indent=1))
+        Path(given.json).write_text(
+            json.dumps({"medians": medians, "client_us_per_key": costs, "rates": rates, "ratios": ratios}, indent=1)
+        )
 
 
 if __name__ == "__main__":
