@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
@@ -128,6 +129,11 @@ class Scripted:
         self._listener.close()
         for connection in self._open:
             connection.close()
+
+
+def reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
 
 
 def answer(status: int, body: bytes = b"", *headers: str, kind: str = "application/json") -> bytes:

@@ -3,17 +3,20 @@
 import asyncio
 import contextlib
 import datetime
+import http.client
 import io
 import json
 import os
 import pathlib
 import pickle
 import shutil
+import socket
 import subprocess
 import tempfile
 import threading
 import unittest
 from typing import Any
+from unittest import mock
 
 from tidetable import (
     AsyncClient,
@@ -27,9 +30,10 @@ from tidetable import (
     PushOptions,
     PushRefused,
     Record,
+    ndjson,
 )
 
-from .harness import Server, client_of, server, stop_server
+from .harness import Scripted, Server, answer, client_of, reset, server, stop_server
 
 
 def setUpModule() -> None:
@@ -348,6 +352,61 @@ class Operations(WithServer):
         self.client.publish(people(1), other, key="id", activate=False)
         moved = self.client.activate_together({self.name: 1, other: 1})
         self.assertEqual([one.to_version for one in moved], [1, 1])
+
+
+class Broken(WithServer):
+    """A push whose connection breaks once, at each of its requests in turn."""
+
+    def test_it_makes_one_version_of_all_rows(self) -> None:
+        upstream = server()
+        for lost in (False, True):
+            number = 0
+            while True:
+                name = f"{self.name[-40:]}-{'lost' if lost else 'refused'}-{number}"
+                proxy = breaking(upstream, number, lost)
+                with client_of(proxy.url) as client, mock.patch.object(ndjson, "PART_BYTES", 700):
+                    version = client.publish(people(1, 50), name, key="id")
+                proxy.close()
+                self.assertEqual((version.version, version.state, version.records), (1, "active", 50), (lost, number))
+                self.assertEqual(len(self.client.versions(name)), 1)
+                if len(proxy.requests) <= number:
+                    break
+                number += 1
+            self.assertGreater(number, 5)
+
+
+def breaking(upstream: Server, wrong: int, lost: bool) -> Scripted:
+    """A proxy that resets the connection of one request: before the server has it, or when it has answered."""
+    held: list[Scripted] = []
+
+    def script(connection: socket.socket, number: int) -> None:
+        while True:
+            request = held[0].read_request(connection)
+            if not request:
+                return
+            is_wrong = len(held[0].requests) == wrong + 1
+            if not is_wrong or lost:
+                answered = forwarded(upstream, request)
+                if not is_wrong:
+                    connection.sendall(answered)
+                    continue
+            reset(connection)
+            return
+
+    held.append(Scripted(script))
+    return held[0]
+
+
+def forwarded(upstream: Server, request: bytes) -> bytes:
+    head, _, body = request.partition(b"\r\n\r\n")
+    method, target, _ = head.split(b"\r\n")[0].decode().split(" ")
+    headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
+    asked = http.client.HTTPConnection("127.0.0.1", upstream.port, timeout=60)
+    asked.request(method, target, body, headers)
+    told = asked.getresponse()
+    text = told.read()
+    asked.close()
+    return answer(told.status, text, kind=told.headers.get("Content-Type", ""))
 
 
 class Secured(unittest.TestCase):

@@ -4,7 +4,6 @@ import asyncio
 import os
 import pickle
 import socket
-import struct
 import threading
 import time
 import unittest
@@ -22,7 +21,7 @@ from tidetable import (
     Unauthorized,
 )
 
-from .harness import Script, Scripted, answer, problem, value
+from .harness import Script, Scripted, answer, problem, reset, value
 
 
 def scripted(test: unittest.TestCase, make: Callable[[Scripted], Script]) -> Scripted:
@@ -51,11 +50,6 @@ def replying(*replies: bytes) -> Callable[[Scripted], Script]:
         return script
 
     return of
-
-
-def reset(connection: socket.socket) -> None:
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.close()
 
 
 class Both:
