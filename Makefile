@@ -12,7 +12,7 @@ TIMED := @scripts/timed
 # RocksDB's compiler jobs already take every core; cargo shares them itself.
 .NOTPARALLEL:
 .PHONY: help setup setup-test build demo test test-million test-memory test-limits test-space space test-hostile hostile fuzz \
-  test-prometheus prometheus test-conformance conformance test-torture test-crash torture soak test-real-data test-console \
+  test-prometheus prometheus test-conformance conformance test-python python bench-python test-torture test-crash torture soak test-real-data test-console \
   bench bench-peers count-instructions ci fmt fmt-check lint doc deny install
 
 help: ## say what there is
@@ -60,6 +60,15 @@ test-conformance: build setup-test conformance ## requests made from /openapi.js
 # With the binary that is there. CONFORMANCE_FLAGS='--examples 2000' for a release.
 conformance:
 	$(TIMED) 'requests made from /openapi.json' tests/conformance/run '$(BIN)' $(CONFORMANCE_FLAGS)
+
+test-python: build python ## the Python client: style, types, and its tests against a real server
+
+# With the binary that is there.
+python:
+	$(TIMED) 'Python client' env TARGET_DIR='$(TARGET_DIR)' clients/python/check '$(BIN)'
+
+bench-python: build ## the Python client beside redis-py, in one run (4 minutes); BENCH_FLAGS='--rounds 3'
+	TARGET_DIR='$(TARGET_DIR)' clients/python/benchmarks/run '$(BIN)' $(BENCH_FLAGS)
 
 test-limits: build ## slow clients, HTTP/2 floods, overload, stops under load: nobody else is disturbed
 	$(TIMED) 'limits' tests/limits/run '$(BIN)' $(LIMITS_FLAGS)
@@ -132,7 +141,7 @@ count-instructions: setup ## instructions of one lookup, compared with benches/i
 	$(BUILD_PEERS)
 	$(TIMED) 'instructions of a lookup' scripts/count-instructions '$(PEERS)' $(COUNT_FLAGS)
 
-ci: fmt-check lint test test-torture hostile test-limits test-space test-console prometheus conformance count-instructions doc deny ## all that CI runs
+ci: fmt-check lint test test-torture hostile test-limits test-space test-console prometheus conformance python count-instructions doc deny ## all that CI runs
 
 fmt: ## format the code
 	$(CARGO) fmt --all
