@@ -61,11 +61,8 @@ class Client:
 
     def get(self, dataset: str, key: str | bytes, fields: list[str] | None = None, version: int | None = None) -> Entry:
         deadline = self.begin()
-        target, raw = key_target(dataset, key)
-        query = read_query(fields, version)
-        if not isinstance(key, str) or "key_encoding" in target:
-            query = {"key_encoding": "base64url", **query}
-            target = target.replace("?key_encoding", "")
+        target, raw, as_base64 = key_target(dataset, key)
+        query = {**({"key_encoding": "base64url"} if as_base64 else {}), **read_query(fields, version)}
         entry = self.cache and self.cache.entries.get(caching.name(dataset, raw, fields, version))
         if self.cache and entry and self.cache.fresh(entry, version is not None):
             return Entry(entry.found, entry.value, entry.version)
@@ -254,22 +251,22 @@ class Client:
         return said
 
 
-def key_target(dataset: str, key: str | bytes) -> tuple[str, bytes]:
-    """The path of a key, and its bytes; `?key_encoding` at its end if it goes as base64url."""
+def key_target(dataset: str, key: str | bytes) -> tuple[str, bytes, bool]:
+    """The path of a key, its bytes, and whether it goes as base64url."""
     raw = key_bytes(key)
     if not raw and not wrong("empty_key_is_absent"):
         raise Usage("a key is empty")
     path = f"/v1/datasets/{segment(dataset)}/keys/"
     if isinstance(key, bytes) and wrong("bytes_as_text"):
-        return path + urllib.parse.quote(raw.decode(errors="replace"), safe=""), raw
+        return path + urllib.parse.quote(raw.decode(errors="replace"), safe=""), raw, False
     if isinstance(key, bytes) or (key in (".", "..") and not wrong("dots_in_the_path")):
-        return path + base64.urlsafe_b64encode(raw).decode().rstrip("=") + "?key_encoding", raw
+        return path + base64.urlsafe_b64encode(raw).decode().rstrip("="), raw, True
     if wrong("keys_not_encoded"):
-        return path + "".join(c if c > " " else f"%{ord(c):02X}" for c in str(key)), raw
+        return path + "".join(c if c > " " else f"%{ord(c):02X}" for c in str(key)), raw, False
     if wrong("space_is_plus"):
-        return path + urllib.parse.quote_plus(raw), raw
+        return path + urllib.parse.quote_plus(raw), raw, False
     once = urllib.parse.quote(raw, safe="")
-    return path + (urllib.parse.quote(once, safe="") if wrong("keys_encoded_twice") else once), raw
+    return path + (urllib.parse.quote(once, safe="") if wrong("keys_encoded_twice") else once), raw, False
 
 
 def key_bytes(key: str | bytes) -> bytes:
