@@ -14,6 +14,8 @@ class Fault(Exception):
     status: int | None = None
     detail: str | None = None
     request_id: str | None = None
+    # The version that an answer was read from, also one that is an error.
+    version: int | None = None
 
 
 class Usage(Fault):

@@ -7,7 +7,7 @@ import random
 import time
 from typing import Callable
 
-from errors import Broken, Fault, Refused, TimedOut, Usage
+from errors import Broken, Fault, Refused, Usage
 from wire import Deadline
 from wrongs import wrong
 
@@ -63,6 +63,8 @@ def told(retry_after: str | None) -> float:
         return 0.0
     if wrong("retry_after_must_be_read"):
         return float(int(retry_after))
+    if wrong("retry_after_overflows"):
+        return float(int.from_bytes(int(retry_after).to_bytes(8, "big"), "big"))
     if retry_after.isascii() and retry_after.isdigit():
         return float(retry_after)
     if wrong("retry_after_date_ignored"):
@@ -97,5 +99,3 @@ def tried(ask: Callable[[Deadline], Answer], check: Callable[[Answer], Answer], 
             if not budget.take():
                 raise
             time.sleep(pause)
-        except TimedOut:
-            raise
