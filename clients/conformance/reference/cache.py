@@ -23,7 +23,7 @@ def name(dataset: str, key: bytes, fields: list[str] | None, version: int | None
     if wrong("cache_by_key_alone"):
         return ("", key)
     if wrong("cache_key_joined"):
-        return (dataset, key.decode(errors="replace") + ":" + ",".join(fields or []), version)
+        return (dataset, ":".join([key.decode(errors="replace"), *(fields or [])]), version)
     return (dataset, key, tuple(fields) if fields is not None else None, version)
 
 

@@ -10,10 +10,13 @@ import threading
 from pathlib import Path
 from typing import IO, Any
 
+from .server import environment
+
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 # The script may have to build its client first.
 STARTS = 300
 ANSWERS = 20
+FOR_ADAPTERS = ("TIDETABLE_CLIENT_BINARIES", "TIDETABLE_PYTHON")
 # What a script exits with if its tools are not there.
 NO_TOOLS = 77
 
@@ -29,8 +32,8 @@ class Lost(Exception):
 class Adapter:
     """Started once for each run; started again if it was lost."""
 
-    def __init__(self, command: list[str], log: Path) -> None:
-        self.command, self.log = command, log
+    def __init__(self, command: list[str], log: Path, patience: float = ANSWERS) -> None:
+        self.command, self.log, self.patience = command, log, patience
         self.numbers = 0
         self.process: subprocess.Popen[bytes] | None = None
         self.said: queue.Queue[bytes | None] = queue.Queue()
@@ -43,9 +46,10 @@ class Adapter:
         command = [str(path) if path.exists() else self.command[0], *self.command[1:]]
         if "/" in self.command[0] and not path.exists():
             raise Missing(f"there is no {self.command[0]}")
+        kept = {name: os.environ[name] for name in FOR_ADAPTERS if name in os.environ}
         log = open(self.log, "ab")
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=ROOT,
-                                        env={**os.environ, "PYTHONUNBUFFERED": "1"})
+                                        env=environment(**kept))
         log.close()
         self.said = queue.Queue()
         assert self.process.stdout is not None
@@ -58,8 +62,9 @@ class Adapter:
             raise
         self.needs = set(hello.get("needs", []))
 
-    def call(self, wanted: dict[str, Any], patience: float = ANSWERS) -> dict[str, Any]:
+    def call(self, wanted: dict[str, Any], patience: float | None = None) -> dict[str, Any]:
         """Makes one call; the answer without its id."""
+        patience = patience or self.patience
         if self.process is None:
             self.start()
         assert self.process is not None and self.process.stdin is not None

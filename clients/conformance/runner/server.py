@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import subprocess
 import urllib.parse
@@ -18,6 +19,11 @@ SETTINGS = ("--max-answer-bytes", "256KiB", "--log-format", "json", "--pushes-gi
 ROLES = {"$reader": ["reader"], "$pusher": ["pusher"], "$operator": ["reader", "operator"]}
 
 
+def environment(**more: str) -> dict[str, str]:
+    """That of whoever runs the suite, without what would tell server or client something about Tidetable."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("TIDETABLE_")} | more
+
+
 class Wrong(Exception):
     """The suite itself cannot go on: the server did not do what it was told."""
 
@@ -29,7 +35,7 @@ class Server:
         self.log = home / "server.log"
         command = [str(binary), "serve", "--listen", "127.0.0.1:0", "--data", str(home / "data"), *SETTINGS]
         with open(self.log, "w") as log:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment())
         assert self.process.stdout is not None
         said = self.process.stdout.readline().decode()
         found = re.search(r"http://127\.0\.0\.1:(\d+)", said)
