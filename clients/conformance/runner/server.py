@@ -15,7 +15,7 @@ from typing import Any
 PATIENCE = 60
 HERE = Path(__file__).resolve().parent.parent
 # Small, so that few records make an answer too large.
-SETTINGS = ("--max-answer-bytes", "256KiB", "--log-format", "json", "--pushes-give-way=false")
+SETTINGS = ("--max-answer-bytes", "256KiB", "--log-format", "json", "--pushes-give-way=false", "--builds-at-once", "2")
 ROLES = {"$reader": ["reader"], "$pusher": ["pusher"], "$operator": ["reader", "operator"]}
 
 

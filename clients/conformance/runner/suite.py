@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from .cases import Case, fixtures
 from .proxy import Proxy, Silent, refused_port
 from .server import Server, Wrong
 
+# Pushes that are under way ahead of the cases that need them.
+PUSHES_AT_ONCE = 2
 OPTIONS = {"total_timeout": 10.0, "connect_timeout": 2.0, "token": "$reader", "cache": None, "max_tries": 3, "unit": None}
 
 
@@ -31,16 +34,30 @@ class Result:
 
 
 class Ground:
-    """A server with the fixtures on it, and a port that says nothing."""
+    """A server with the fixtures on it, and a port that says nothing. What single cases need is pushed ahead of them."""
 
-    def __init__(self, binary: Path, home: Path) -> None:
+    def __init__(self, binary: Path, home: Path, cases: list[Case]) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self.server, self.silent = Server(binary, home), Silent()
-        for name, versions in fixtures().items():
+        self.pushing = ThreadPoolExecutor(PUSHES_AT_ONCE)
+        try:
+            list(self.pushing.map(lambda one: self.push(dict([one])), fixtures().items()))
+        except BaseException:
+            self.stop()
+            raise
+        self.ready = {case.name: self.pushing.submit(self.push, case.get("datasets", {})) for case in cases}
+
+    def push(self, datasets: dict[str, list[dict[str, Any]]]) -> None:
+        for name, versions in datasets.items():
             for version in versions:
                 self.server.push(name, version)
 
+    def prepare(self, case: Case) -> None:
+        """Waits until what the case needs is there."""
+        self.ready[case.name].result()
+
     def stop(self) -> None:
+        self.pushing.shutdown(cancel_futures=True)
         self.server.stop()
         self.silent.close()
 
@@ -49,16 +66,14 @@ class Suite:
     """An adapter on its ground."""
 
     def __init__(self, ground: Ground, adapter: Adapter) -> None:
-        self.server, self.silent, self.adapter = ground.server, ground.silent, adapter
+        self.ground, self.server, self.silent, self.adapter = ground, ground.server, ground.silent, adapter
 
     def run(self, case: Case) -> Result:
         lacks = sorted(set(case.get("needs", [])) - self.adapter.needs)
         if lacks:
             return Result(case, lacks=lacks)
+        self.ground.prepare(case)
         started = time.monotonic()
-        for name, versions in case.get("datasets", {}).items():
-            for version in versions:
-                self.server.push(name, version)
         attempt = Attempt(self, case)
         try:
             wrong = attempt.run()
