@@ -1,5 +1,5 @@
 /** Requests over `fetch`: one deadline for a whole call, retries, and a whole answer or an error. */
-import { answerError, ApiError, ConnectionError, TidetableError, TimeoutError, UsageError } from "./errors.js";
+import { answerError, ApiError, ConnectionError, TimeoutError, UsageError } from "./errors.js";
 import { AGAIN, Budget, waitMs } from "./retries.js";
 
 /** A whole answer: 200, or 304 without a value. */
@@ -126,7 +126,6 @@ export class Transport {
       try {
         return await this.#once(call, request, fits, (told) => { retryAfter = told; });
       } catch (fault) {
-        if (!(fault instanceof TidetableError)) throw fault;
         const again = fault instanceof ConnectionError || (fault instanceof ApiError && AGAIN.has(fault.status));
         if (!again || tries >= this.#options.maxTries) throw fault;
         const wait = waitMs(tries, retryAfter);
