@@ -89,6 +89,8 @@ class Attempt:
         self.suite, self.case = suite, case
         self.proxy = Proxy(suite.server.port, suite.server.operate)
         self.proxy.open(case.get("faults", []))
+        # Whether the client refused to be opened; then there is none to call.
+        self.refused = False
         self.base_url, self.options = case.get("base_url", "$proxy"), {**OPTIONS, **case.get("options", {})}
 
     def run(self) -> list[str]:
@@ -121,7 +123,9 @@ class Attempt:
             url = url.replace(name, f"http://127.0.0.1:{port}")
         if "$refused" in url:
             url = url.replace("$refused", f"http://127.0.0.1:{refused_port()}")
-        return self.suite.adapter.call({"call": "open", "base_url": url, "options": {**self.options, "token": token}})
+        opened = self.suite.adapter.call({"call": "open", "base_url": url, "options": {**self.options, "token": token}})
+        self.refused = "error" in opened
+        return opened
 
     def step(self, step: dict[str, Any]) -> list[str]:
         """Does one step, and says what is wrong with what came of it."""
@@ -131,7 +135,7 @@ class Attempt:
             self.proxy.close_idle()
         elif "call" not in step:
             self.suite.server.operate(step)
-        else:
+        elif step["call"] == "open" or not self.refused:
             asked = {name: value for name, value in step.items() if name not in ("expect", "expect_any")}
             got = self.open(step) if step["call"] == "open" else self.suite.adapter.call(asked)
             choices = step.get("expect_any") or [step["expect"]]
