@@ -123,7 +123,9 @@ class Client:
                 pinned = version is not None and not wrong("pinned_begins_anew")
                 if fault.status == 404 and wrong("any_404_is_absent"):
                     return [], None
-                if fault.code not in GONE or pinned or not again or wrong("no_new_beginning") or len(keys) <= CHUNK:
+                gone = fault.code in GONE and not (fault.status == 404 and wrong("only_410_begins_anew"))
+                gone = gone or (fault.status == 404 and wrong("any_404_begins_anew"))
+                if not gone or pinned or not again or wrong("no_new_beginning") or len(keys) <= CHUNK:
                     raise
                 again = wrong("begins_anew_for_ever")
 
