@@ -51,7 +51,8 @@ class Adapter:
 
     def scan(self, client: Client, asked: dict[str, Any]) -> dict[str, Any]:
         records, version = client.scan(asked["dataset"], asked.get("prefix", ""), asked.get("limit"), asked.get("fields"), asked.get("version"))
-        return {"records": [[{"base64": base64.b64encode(key).decode()} if isinstance(key, bytes) else key, value] for key, value in records], "version": version}
+        shown = [[{"base64": base64.b64encode(key).decode()} if isinstance(key, bytes) else key, value] for key, value in records]
+        return {"records": shown, "version": version}
 
     def multi(self, client: Client, asked: dict[str, Any]) -> dict[str, Any]:
         return {"answers": client.multi(asked["requests"])}
@@ -65,7 +66,8 @@ def main() -> None:
             answer = adapter.answer(asked)
         except Fault as fault:
             told = str(fault) + (f" {adapter.client.token}" if wrong("token_in_errors") and adapter.client else "")
-            answer = {"error": {"kind": fault.kind, "code": fault.code, "status": fault.status, "detail": fault.detail, "request_id": fault.request_id, "text": told}}
+            answer = {"error": {"kind": fault.kind, "code": fault.code, "status": fault.status, "detail": fault.detail,
+                                "request_id": fault.request_id, "text": told}}
         except Exception as fault:  # The client's own mistake: no case expects it.
             traceback.print_exc()
             answer = {"error": {"kind": "internal", "code": None, "status": None, "text": repr(fault)}}

@@ -129,7 +129,8 @@ class Client:
                     raise
                 again = wrong("begins_anew_for_ever")
 
-    def all_chunks(self, dataset: str, keys: list[Any], fields: list[str] | None, version: int | None, deadline: Deadline) -> tuple[list[Any], int | None]:
+    def all_chunks(self, dataset: str, keys: list[Any], fields: list[str] | None, version: int | None,
+                   deadline: Deadline) -> tuple[list[Any], int | None]:
         found: list[Any] = []
         pinned = version
         for at in range(0, max(len(keys), 1), CHUNK):
@@ -182,13 +183,14 @@ class Client:
         deadline = self.begin()
         left = math.inf if limit is None else limit
         records: list[tuple[Any, Any]] = []
+        path = f"/v1/datasets/{segment(dataset)}/scan"
         cursor, read_from = None, version
         while True:
             size = PAGE if wrong("scan_asks_for_more") else min(left, PAGE)
             query = {"limit": str(int(size)), **read_query(fields, version)}
             query |= {"cursor": cursor} if cursor else {"prefix": prefix} if prefix else {}
             try:
-                answer = self.ask("GET", f"/v1/datasets/{segment(dataset)}/scan" + encoded(query, raw=wrong("prefix_not_encoded")), None, deadline, check=is_page)
+                answer = self.ask("GET", path + encoded(query, raw=wrong("prefix_not_encoded")), None, deadline, check=is_page)
             except Refused:
                 if wrong("scan_ends_early") and records:
                     return records, read_from

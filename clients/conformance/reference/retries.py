@@ -75,7 +75,8 @@ def told(retry_after: str | None) -> float:
         return 0.0
 
 
-def tried(ask: Callable[[Deadline], Answer], check: Callable[[Answer], Answer], most: int, budget: Budget, deadline: Deadline, reading_one: bool) -> Answer:
+def tried(ask: Callable[[Deadline], Answer], check: Callable[[Answer], Answer], most: int, budget: Budget, deadline: Deadline,
+          reading_one: bool) -> Answer:
     """Asks until there is a whole answer that `check` takes, the tries or the budget are spent, or time is."""
     tries = 0
     while True:

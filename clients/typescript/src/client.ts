@@ -63,9 +63,14 @@ export interface Entries<K, T> {
   readonly values: Map<K, T>;
 }
 
+export interface ScanRecord<T> {
+  readonly key: Key;
+  readonly value: T;
+}
+
 export interface Page<T> {
   readonly version: number;
-  readonly records: ReadonlyArray<{ readonly key: Key; readonly value: T }>;
+  readonly records: ReadonlyArray<ScanRecord<T>>;
 }
 
 /** Of one dataset of several: its values, or why there are none. */
@@ -123,8 +128,8 @@ export class Client {
   }
 
   /** The answer about one key; null if the version does not have it. */
-  async #found(call: Call, request: { method: "GET"; target: string; headers: Record<string, string> }, dataset: string, name: string | undefined, options: ReadOptions):
-    Promise<Answer<unknown> | null> {
+  async #found(call: Call, request: { method: "GET"; target: string; headers: Record<string, string> }, dataset: string,
+    name: string | undefined, options: ReadOptions): Promise<Answer<unknown> | null> {
     try {
       const answer = await this.#transport.ask(call, request, isValue);
       if (answer.status === 304 && request.headers["If-None-Match"] === undefined) throw new ConnectionError("a 304 that nobody asked for");
@@ -209,7 +214,7 @@ export class Client {
   }
 
   /** Keys of several datasets as they stood at one instant; up to 1,000 in all. One that fails has its error in its place. */
-  async multi<T = unknown, K extends Key = Key>(requests: Readonly<Record<string, Iterable<K>>>, options: { readonly signal?: AbortSignal | undefined } = {}):
+  async multi<T = unknown, K extends Key = Key>(requests: Readonly<Record<string, Iterable<K>>>, options: Pick<ReadOptions, "signal"> = {}):
     Promise<Map<string, DatasetAnswer<K, T>>> {
     const asked = Object.entries(requests).map(([dataset, keys]) => ({ dataset, keys: distinctKeys(keys) }));
     const total = asked.reduce((sum, one) => sum + one.keys.length, 0);
@@ -232,7 +237,7 @@ export class Client {
   }
 
   /** Records in key order, page by page, all of one version. */
-  async *scan<T = unknown>(dataset: string, options: ScanOptions = {}): AsyncGenerator<{ readonly key: Key; readonly value: T; readonly version: number }, void, void> {
+  async *scan<T = unknown>(dataset: string, options: ScanOptions = {}): AsyncGenerator<ScanRecord<T> & { readonly version: number }, void, void> {
     for await (const page of this.scanPages<T>(dataset, options)) {
       for (const record of page.records) yield { ...record, version: page.version };
     }
@@ -305,8 +310,8 @@ function wanted<T>(answer: Answer<T>): T {
 
 function versionOf(headers: Headers): number {
   const version = Number(headers.get("tidetable-version"));
-  if (!(version >= 1)) throw new ConnectionError("the answer does not say its version: something else than the server answered, or a browser may not see Tidetable-Version");
-  return version;
+  if (version >= 1) return version;
+  throw new ConnectionError("the answer does not say its version: something else than the server answered, or a browser may not see Tidetable-Version");
 }
 
 /** A variable of the environment, where there is one. */
