@@ -36,7 +36,8 @@ class Adapter:
             raise Usage("there is no client")
         if call == "describe":
             return {"text": repr(self.client)}
-        return getattr(self, call)(self.client, asked)
+        answer: dict[str, Any] = getattr(self, call)(self.client, asked)
+        return answer
 
     def get(self, client: Client, asked: dict[str, Any]) -> dict[str, Any]:
         key = base64.b64decode(asked["key_base64"]) if asked.get("key_base64") is not None else asked["key"]

@@ -60,7 +60,7 @@ class Client:
         deadline = self.begin()
         target, raw, as_base64 = key_target(dataset, key)
         query = {**({"key_encoding": "base64url"} if as_base64 else {}), **read_query(fields, version)}
-        entry = self.cache and self.cache.entries.get(caching.name(dataset, raw, fields, version))
+        entry = self.cache.entries.get(caching.name(dataset, raw, fields, version)) if self.cache else None
         if self.cache and entry and self.cache.fresh(entry, version is not None):
             return Entry(entry.found, entry.value, entry.version)
         etag = {} if not entry or entry.etag is None or wrong("cache_without_etag") else {"If-None-Match": entry.etag}
