@@ -204,11 +204,13 @@ def _float(value: float) -> str:
                 break
         except OverflowError:  # Rounded beyond the largest single.
             continue
-    return _shortest(repr(float(text)))
+    return _shortest(repr(float(text)), least=-6, most=13)
 
 
-def _shortest(text: str) -> str:
-    """Python's shortest digits in the notation of the server."""
+def _shortest(text: str, least: int = -5, most: int = 16) -> str:
+    """Python's shortest digits in the notation of the server: without an exponent where the point stands
+    at least and at most so many places from the first digit. Singles and doubles differ in that.
+    """
     names = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
     if text in names:
         return names[text]
@@ -223,14 +225,14 @@ def _shortest(text: str) -> str:
     minus = "-" if sign else ""
     if figures == "0":
         return minus + "0.0"
-    if 0 < point <= 16:
+    if 0 < point <= most:
         if point >= len(figures):
             return f"{minus}{figures.ljust(point, '0')}.0"
         return f"{minus}{figures[:point]}.{figures[point:]}"
-    if -5 < point <= 0:
+    if least < point <= 0:
         return f"{minus}0.{'0' * -point}{figures}"
     mantissa = figures[0] + ("." + figures[1:] if len(figures) > 1 else "")
-    return f"{minus}{mantissa}e{point - 1}"
+    return f"{minus}{mantissa}e{point - 1:+d}"
 
 
 def _fraction(micros: int) -> str:
