@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -122,13 +124,17 @@ class Airflow:
         return dict(rows)
 
     def stop(self) -> None:
+        # Each with what it started: they are sessions of their own.
         for process in self.processes:
             process.terminate()
         for process in self.processes:
             try:
                 process.wait(timeout=30)
             except subprocess.TimeoutExpired:
-                process.kill()
+                pass
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(timeout=30)
 
 
 def free_port() -> int:
