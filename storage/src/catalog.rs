@@ -506,7 +506,7 @@ impl Dataset {
             Event::ActivatedTogether(_) => unreachable!("Catalog::apply takes it apart"),
             Event::TokenCreated(_) | Event::TokenRevoked(_) => unreachable!("of no dataset"),
             // Which keys are erased is known apart from datasets.
-            Event::Erased(_) | Event::EraseLifted(_) => {}
+            Event::Erased(_) | Event::EraseLifted(_) | Event::HoldsErased(_) => {}
             Event::VersionRewritten(e) => {
                 if let Some(entry) = self.versions.get_mut(&e.version) {
                     entry.manifest = Some(e.manifest);
@@ -606,7 +606,10 @@ impl Dataset {
             Event::Published(e) if !gates::all_passed(&e.gates) => Some(gates::refusal(&e.gates)),
             Event::Rejected(e) => Some(gates::refusal(&e.gates)),
             Event::CanaryStarted(e) => Some(canary::told(e, cause)),
-            Event::Erased(_) | Event::EraseLifted(_) | Event::VersionRewritten(_) => {
+            Event::Erased(_)
+            | Event::EraseLifted(_)
+            | Event::VersionRewritten(_)
+            | Event::HoldsErased(_) => {
                 Some(erasures::told(cause, event))
             }
             _ => cause.reason.clone(),
