@@ -126,6 +126,7 @@ fn asked(mut params: Params, headers: &HeaderMap) -> Answer<Asked> {
     let activate = params.take_parsed("activate")?.unwrap_or(true);
     let wait = params.take_parsed("wait")?.unwrap_or(true);
     let mut pairs = Vec::new();
+    refuse_snapshot(&params)?;
     for name in RowOptions::NAMES {
         if RowOptions::LISTS.contains(&name) {
             pairs.extend(params.take_all(name).into_iter().map(|value| (name, value)));
@@ -138,18 +139,34 @@ fn asked(mut params: Params, headers: &HeaderMap) -> Answer<Asked> {
     if options.format.is_none() {
         options.format = format_of(headers);
     }
-    Ok(Asked { push: admission(label, as_of, &options, activate, true)?, wait })
+    Ok(Asked { push: admission(label, as_of, checked(&options)?, activate, true)?, wait })
+}
+
+/// A snapshot has several files, and a request one body.
+fn refuse_snapshot(params: &Params) -> Answer<()> {
+    if params.peek("format") != Some("snapshot") {
+        return Ok(());
+    }
+    let text = "a snapshot is pushed in parts, one for each of its files: POST …/versions with \
+                {\"format\":\"snapshot\"}, PUT …/parts/manifest.json and the others, POST …/commit; \
+                `tidetable push DATASET DIR` does that";
+    Err(Error::new(Code::InvalidSetting, text).into())
+}
+
+/// Row options that can be meant, as they are kept.
+pub(crate) fn checked(options: &RowOptions) -> Answer<String> {
+    options.check().map_err(Error::from)?;
+    Ok(serde_json::to_string(options).expect("row options are plain data"))
 }
 
 /// What a push says at its beginning, checked.
 pub(crate) fn admission(
     label: Option<String>,
     as_of: Option<String>,
-    options: &RowOptions,
+    options: String,
     activate: bool,
     whole: bool,
 ) -> Answer<Admission> {
-    options.check().map_err(Error::from)?;
     let invalid = |text: String| Problem::from(Error::new(Code::InvalidSetting, text));
     if label.as_ref().is_some_and(|l| l.len() > MAX_LABEL_BYTES || l.chars().any(char::is_control))
     {
@@ -164,7 +181,6 @@ pub(crate) fn admission(
             "as_of is no RFC 3339 time; it looks like 2016-05-04T03:00:00Z ('+' is %2B in a query)";
         return Err(invalid(text.to_owned()));
     }
-    let options = serde_json::to_string(options).expect("row options are plain data");
     Ok(Admission { label, as_of, options, activate, whole })
 }
 
