@@ -8,6 +8,7 @@
 mod outcome;
 mod parts;
 mod settle;
+mod snapshot;
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -31,7 +32,9 @@ use parts::Part;
 /// The server builds, verifies and gates the version, then swaps it in whole: no reader
 /// sees half of it. The dataset is made by its first push. SOURCE may be files,
 /// directories, globs, or - for standard input; gzip and zstd are recognised. Of a directory
-/// or glob, names that begin with . or _ are left out.
+/// or glob, names that begin with . or _ are left out. A directory that `tidetable build` or
+/// `tidetable pull` has made is a snapshot: it is pushed whole, without row options, and the
+/// server parses nothing.
 ///
 /// A server that cannot be reached when the push begins ends it after some 5 seconds (exit
 /// code 6). If it cannot be reached for a while later, the push waits and goes on. If the
@@ -46,7 +49,8 @@ Examples:
   tidetable push stats stats.parquet --key learner_id,course_id --label run-2026-11-23
   tidetable push stats unload/ --format redshift --columns learner_id,score --key learner_id
   tidetable push course-recs recs.csv --key learner_id --dry-run
-  tidetable push course-recs - --format ndjson --key learner_id --no-activate")]
+  tidetable push course-recs - --format ndjson --key learner_id --no-activate
+  tidetable push course-recs course-recs.snapshot        what `build` or `pull` has made")]
 pub(crate) struct PushArgs {
     /// The dataset; made if it is not there
     dataset: DatasetName,
@@ -100,13 +104,21 @@ pub(crate) struct PushArgs {
 }
 
 pub(crate) fn run(args: &PushArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+    let snapshot = snapshot::files(&args.sources, &args.rows)?;
     if args.dry_run {
-        return dry_run(args, &asked.out);
+        return match snapshot {
+            None => dry_run(args, &asked.out),
+            Some(_) => Err(Failure::usage("--dry-run shows rows, and a snapshot has none to show")),
+        };
     }
-    let sources = rows::sources(&args.sources)?;
-    let mut body = rows::body(&args.rows, &sources)?;
+    let (mut body, parts) = match snapshot {
+        Some(parts) => (Map::from_iter([("format".to_owned(), json!("snapshot"))]), parts),
+        None => {
+            let sources = rows::sources(&args.sources)?;
+            (rows::body(&args.rows, &sources)?, parts::name(sources)?)
+        }
+    };
     body.extend(args.version_fields());
-    let parts = parts::name(sources)?;
     let client = asked.client()?.with_patience(Patience::job(args.retries));
     let push = Push {
         client: &client,

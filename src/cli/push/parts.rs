@@ -28,6 +28,8 @@ use crate::cli::rows::{Origin, Source};
 pub(crate) struct Part {
     pub(crate) name: String,
     source: Source,
+    /// Its digest is announced, so that the server keeps nothing else.
+    is_announced: bool,
 }
 
 /// Names the parts after their files, so that the server's messages name the files:
@@ -46,7 +48,7 @@ pub(crate) fn name(sources: Vec<Source>) -> Result<Vec<Part>, Failure> {
     let unique = counts.values().all(|&count| count == 1);
     let named = |(i, source): (usize, Source)| {
         let name = if unique { plain[i].clone() } else { format!("{}-{}", i + 1, plain[i]) };
-        Part { name, source }
+        Part { name, source, is_announced: false }
     };
     Ok(sources.into_iter().enumerate().map(named).collect())
 }
@@ -77,9 +79,13 @@ impl Push<'_> {
         let mut total = 0;
         for (i, part) in parts.iter().enumerate() {
             let bytes = part.bytes()?;
-            if let (Some(stored), Origin::File(path)) = (there.get(&part.name), &part.source.origin)
-                && Some(stored.bytes) == bytes
-                && stored.digest == digest_of(path)?
+            let stored = there.get(&part.name).filter(|stored| Some(stored.bytes) == bytes);
+            let digest = match &part.source.origin {
+                Origin::File(path) if part.is_announced || stored.is_some() => Some(digest_of(path)?),
+                _ => None,
+            };
+            if let Some(stored) = stored
+                && Some(&stored.digest) == digest.as_ref()
             {
                 notes::say(format_args!("{} is there already", part.source.name));
                 total += stored.bytes;
@@ -90,7 +96,8 @@ impl Push<'_> {
                 n => format!("sending {} ({} of {n})", part.source.name, i + 1),
             };
             let mut progress = Progress::begin(what, bytes);
-            let sent = self.send_part(version, part, bytes, &mut progress);
+            let announced = digest.as_deref().filter(|_| part.is_announced);
+            let sent = self.send_part(version, part, (bytes, announced), &mut progress);
             progress.end();
             total += sent?;
         }
@@ -101,13 +108,13 @@ impl Push<'_> {
         &self,
         version: u64,
         part: &Part,
-        bytes: Option<u64>,
+        (bytes, announced): (Option<u64>, Option<&str>),
         progress: &mut Progress,
     ) -> Result<u64, Failure> {
         let path = format!("{}/parts/{}", version_path(self.dataset, version), encoded(&part.name));
         self.client.persist(|| {
             let mut reader = part.open(bytes, progress)?;
-            let answer = self.client.put_stream(&path, &mut reader, bytes);
+            let answer = self.client.put_stream(&path, &mut reader, bytes, announced);
             let read = reader.finish();
             let stored = match answer {
                 Ok(answer) => {
@@ -182,6 +189,11 @@ fn difference(committed: &[api::Part], parts: &[Part]) -> Result<Option<String>,
 }
 
 impl Part {
+    /// A file that is sent under that name with its digest.
+    pub(super) fn announced(name: &str, source: Source) -> Self {
+        Self { name: name.to_owned(), source, is_announced: true }
+    }
+
     /// How many bytes it has, if it is a file.
     fn bytes(&self) -> Result<Option<u64>, Failure> {
         let Origin::File(path) = &self.source.origin else { return Ok(None) };
