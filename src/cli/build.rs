@@ -20,7 +20,7 @@ use super::output::{bytes, duration, grouped};
 use super::progress::Progress;
 use super::rows::RowOptions;
 use crate::config::Bytes;
-use crate::ingest::{self, GrowthLimits, Gathered, IngestError, Input, Origin};
+use crate::ingest::{self, Gathered, GrowthLimits, IngestError, Input, Origin};
 use crate::pushes::{self, Job, Phase, Sizes};
 use pieces::PieceOf;
 
@@ -167,8 +167,9 @@ struct Build<'a> {
 
 impl Build<'_> {
     fn run(&self) -> Result<Built, Failure> {
-        let options = serde_json::to_string(&self.args.rows)
-            .map_err(|e| Failure::new(Exit::Failed, format!("cannot write the row options: {e}")))?;
+        let options = serde_json::to_string(&self.args.rows).map_err(|e| {
+            Failure::new(Exit::Failed, format!("cannot write the row options: {e}"))
+        })?;
         let made = match (self.make(), self.share) {
             (Err(error), Some(share)) if error.code == Code::NoRows => {
                 let dir = self.place.dir();
@@ -245,8 +246,7 @@ impl Build<'_> {
             let text = "with --split-at sources are read twice, which standard input cannot be";
             return Err(IngestError::setting(text));
         }
-        let samples =
-            ingest::common_samples(inputs, &self.args.rows, GrowthLimits::default())?;
+        let samples = ingest::common_samples(inputs, &self.args.rows, GrowthLimits::default())?;
         Ok(Some(Builder::dictionary_of(compression, &samples)))
     }
 }
@@ -278,7 +278,9 @@ impl BuildArgs {
 
 /// The flags of row options that were given.
 pub(super) fn given_row_options(rows: &RowOptions) -> Vec<String> {
-    let Ok(serde_json::Value::Object(given)) = serde_json::to_value(rows) else { return Vec::new() };
+    let Ok(serde_json::Value::Object(given)) = serde_json::to_value(rows) else {
+        return Vec::new();
+    };
     given.keys().map(|name| format!("--{}", name.replace('_', "-"))).collect()
 }
 

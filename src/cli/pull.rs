@@ -11,9 +11,7 @@ use std::time::Instant;
 use clap::Args;
 use serde::Deserialize;
 use serde_json::json;
-use tidetable_storage::{
-    Beside, DatasetName, Digest, Version, is_snapshot_file, verify_snapshot,
-};
+use tidetable_storage::{Beside, DatasetName, Digest, Version, is_snapshot_file, verify_snapshot};
 
 use super::Asked;
 use super::api::{self, version_path};
@@ -86,7 +84,8 @@ pub(crate) fn run(args: &PullArgs, asked: &Asked<'_>) -> Result<(), Failure> {
 
     let place = Beside::begin(&args.out)?;
     // What another version, or another content of this one, has left is of no use.
-    let state = json!({ "dataset": name, "version": version, "digest": listing.digest }).to_string();
+    let state =
+        json!({ "dataset": name, "version": version, "digest": listing.digest }).to_string();
     if place.state().as_deref() != Some(&state) {
         place.anew(&state)?;
     }
@@ -151,7 +150,9 @@ impl Pull<'_> {
             let mut at = |length| progress.at(done + length);
             let fetched = self.client.persist(|| self.fetch(file, &mut at));
             fetched.map_err(|failure| match failure.exit {
-                Exit::Unreachable => failure.hint("what has arrived is kept: run it again to go on"),
+                Exit::Unreachable => {
+                    failure.hint("what has arrived is kept: run it again to go on")
+                }
                 _ => failure,
             })?;
             done += file.bytes;

@@ -73,7 +73,16 @@ pub(crate) fn common_samples(
         Some(found) => take(&found),
         None => {
             let most = (Some(FIRST), limits);
-            let read = read_some_rows(inputs, options, most, &mut |rows| { take(&rows); Ok(()) }, &mut |_| {});
+            let read = read_some_rows(
+                inputs,
+                options,
+                most,
+                &mut |rows| {
+                    take(&rows);
+                    Ok(())
+                },
+                &mut |_| {},
+            );
             match read {
                 Err(error) if error.code != Code::NoRows => return Err(error),
                 _ => {}

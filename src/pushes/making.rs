@@ -14,7 +14,7 @@ use std::cell::Cell;
 use std::path::Path;
 
 use tidetable_storage::{
-    BuildOptions, Builder, Code, Compression, Error, ErasedKeys, RecordList, Share, Sorter,
+    BuildOptions, Builder, Code, Compression, ErasedKeys, Error, RecordList, Share, Sorter,
     UnpublishedSnapshot,
 };
 

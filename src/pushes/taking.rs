@@ -80,7 +80,10 @@ mod tests {
             sha256: String::new(),
             xxh3: 0,
         };
-        take_in(&spec(vec![part("manifest.json"), part("000001.sst")], dir.path(), sizes), &mut |_, _| {})
+        take_in(
+            &spec(vec![part("manifest.json"), part("000001.sst")], dir.path(), sizes),
+            &mut |_, _| {},
+        )
     }
 
     fn spec(parts: Vec<PartSpec>, dir: &Path, sizes: Sizes) -> BuildSpec {

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, Signal};
 use tidetable_storage::{Code, give_way, sha256_of, step};
 
-use super::spec::{BuildSpec, Built, NotBuilt, Said, Took};
 use super::making::{self, Job};
+use super::spec::{BuildSpec, Built, NotBuilt, Said, Took};
 use super::{Phase, Progress, taking};
 use crate::ingest::{IngestError, Input};
 

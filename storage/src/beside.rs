@@ -84,7 +84,8 @@ impl Beside {
             if name == LOCK {
                 continue;
             }
-            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            let removed =
+                if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
             removed.map_err(|e| Error::io("remove what an earlier attempt left", &path, e))?;
         }
         durable::write_new(&self.tmp.join(STATE), state.as_bytes())
@@ -118,7 +119,8 @@ fn refuse_if_filled(out: &Path) -> Result<()> {
         Err(e) => Err(Error::io("look at the place for it", out, e)),
         Ok(found) if found.is_dir() && entries(out)?.is_empty() => Ok(()),
         Ok(found) => {
-            let what = if found.is_dir() { "a directory with something in it" } else { "no directory" };
+            let what =
+                if found.is_dir() { "a directory with something in it" } else { "no directory" };
             let text = format!("this is {what}: name one that is not there yet, or is empty");
             Err(Error::new(Code::InvalidSetting, text).at(out))
         }

@@ -609,9 +609,7 @@ impl Dataset {
             Event::Erased(_)
             | Event::EraseLifted(_)
             | Event::VersionRewritten(_)
-            | Event::HoldsErased(_) => {
-                Some(erasures::told(cause, event))
-            }
+            | Event::HoldsErased(_) => Some(erasures::told(cause, event)),
             _ => cause.reason.clone(),
         };
         let line = Happened {

@@ -76,7 +76,8 @@ fn refused(lists: &str, came: &str, names: &[&str]) -> Error {
         n => format!(" and {n} more"),
     };
     let names = names[..names.len().min(TOLD)].join(", ");
-    let text = format!("{MANIFEST} {lists} {names}{more}, which {came}: push all files of one snapshot");
+    let text =
+        format!("{MANIFEST} {lists} {names}{more}, which {came}: push all files of one snapshot");
     Error::new(Code::SnapshotRefused, text)
 }
 

@@ -56,11 +56,13 @@ impl Pieces {
             let piece = Piece::read(dir)?;
             let number = piece.share.number;
             if let Some((before, _)) = found.insert(number, (dir, piece)) {
-                let text = format!("{} and {} are both piece {number}", before.display(), dir.display());
+                let text =
+                    format!("{} and {} are both piece {number}", before.display(), dir.display());
                 return Err(refused(&text));
             }
         }
-        let Some((first, of)) = found.first_key_value().map(|(_, (dir, piece))| (dir.as_path(), piece.clone()))
+        let Some((first, of)) =
+            found.first_key_value().map(|(_, (dir, piece))| (dir.as_path(), piece.clone()))
         else {
             return Err(Error::new(Code::InvalidSetting, "no piece was named: name all of them"));
         };
@@ -98,10 +100,14 @@ impl Pieces {
             }
         }
         if list.is_empty() {
-            return Err(Error::new(Code::NoRows, "no piece has a record: there is nothing to merge"));
+            return Err(Error::new(
+                Code::NoRows,
+                "no piece has a record: there is nothing to merge",
+            ));
         }
         let is_linkable = list.iter().all(|(_, manifest)| {
-            (manifest.compression, manifest.dictionary) == (list[0].1.compression, list[0].1.dictionary)
+            (manifest.compression, manifest.dictionary)
+                == (list[0].1.compression, list[0].1.dictionary)
         });
         Ok(Self { list, is_linkable })
     }
@@ -116,7 +122,8 @@ impl Pieces {
     /// # Errors
     /// [`Code::SnapshotRefused`] naming the file, if one is not what its piece says.
     pub fn merge(&self, out: &Path, progress: &mut dyn FnMut(u64)) -> Result<Merged> {
-        let made = if self.is_linkable { self.link(out, progress) } else { self.rewrite(out, progress) };
+        let made =
+            if self.is_linkable { self.link(out, progress) } else { self.rewrite(out, progress) };
         made.map_err(|e| e.damage_as(Code::SnapshotRefused))
     }
 
@@ -126,7 +133,8 @@ impl Pieces {
         for (dir, manifest) in &self.list {
             for file in &manifest.files {
                 let name = layout::sst_name(files.len() + 1);
-                files_copied += usize::from(!link_or_copy(&dir.join(&file.name), &out.join(&name))?);
+                files_copied +=
+                    usize::from(!link_or_copy(&dir.join(&file.name), &out.join(&name))?);
                 files.push(crate::SstFile { name, ..file.clone() });
             }
         }
@@ -157,7 +165,9 @@ impl Pieces {
         for (number, (dir, manifest)) in self.list.iter().enumerate() {
             let aside = out.with_file_name(format!("piece-{}", number + 1));
             let mut told = |bytes| progress(before + bytes);
-            each_record(dir, manifest, &aside, &mut told, &mut |key, value| builder.add(key, value))?;
+            each_record(dir, manifest, &aside, &mut told, &mut |key, value| {
+                builder.add(key, value)
+            })?;
             before += manifest.verify_bytes();
         }
         let snapshot = builder.finish()?.verify(&mut |_| {})?;
@@ -244,9 +254,8 @@ fn link_or_copy(from: &Path, to: &Path) -> Result<bool> {
 }
 
 fn check_alike((first, of): (&Path, &Piece), (dir, piece): (&Path, &Piece)) -> Result<()> {
-    let differ = |what: &str| {
-        Err(refused(&format!("{} and {} {what}", first.display(), dir.display())))
-    };
+    let differ =
+        |what: &str| Err(refused(&format!("{} and {} {what}", first.display(), dir.display())));
     if piece.share.of != of.share.of {
         return differ(&format!("are of {} and {} pieces", of.share.of, piece.share.of));
     }

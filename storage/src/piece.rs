@@ -105,9 +105,11 @@ impl Share {
 /// [`Code::NotAscending`] if it has keys that are not of the piece: a fault in this program.
 pub fn make_piece(snapshot: &VerifiedSnapshot, share: &Share, options: &str) -> Result<()> {
     let (dir, manifest) = (snapshot.dir(), snapshot.manifest());
-    let ends = [manifest.files.first().map(|f| &f.first_key), manifest.files.last().map(|f| &f.last_key)];
+    let ends =
+        [manifest.files.first().map(|f| &f.first_key), manifest.files.last().map(|f| &f.last_key)];
     if ends.into_iter().flatten().any(|key| !share.has(key)) {
-        let text = "a piece has a key of another one: this is a fault in the program, please report it";
+        let text =
+            "a piece has a key of another one: this is a fault in the program, please report it";
         return Err(Error::new(Code::NotAscending, text).at(dir));
     }
     write(dir, share, options, Some(manifest.clone()))?;
@@ -160,7 +162,8 @@ impl Piece {
     pub(crate) fn read(dir: &Path) -> Result<Self> {
         let path = path_of(dir);
         let refused = |why: &str| {
-            Error::new(Code::SnapshotRefused, format!("this is no piece of a snapshot: {why}")).at(dir)
+            Error::new(Code::SnapshotRefused, format!("this is no piece of a snapshot: {why}"))
+                .at(dir)
         };
         if std::fs::symlink_metadata(&path).is_err() {
             let why = "it has no piece.json. `tidetable build --part` makes pieces";
@@ -172,7 +175,8 @@ impl Piece {
         let piece: Self = serde_json::from_slice(&bytes)
             .map_err(|e| refused("piece.json cannot be parsed").because(e))?;
         if piece.format != FORMAT {
-            let text = format!("piece.json has format {}; this release reads {FORMAT}", piece.format);
+            let text =
+                format!("piece.json has format {}; this release reads {FORMAT}", piece.format);
             return Err(Error::new(Code::UnknownFormat, text).at(&path));
         }
         piece.share.check().map_err(|e| refused(e.detail()))?;
@@ -180,7 +184,8 @@ impl Piece {
             // As strictly as that of a snapshot.
             let json = serde_json::to_vec(manifest).map_err(|e| refused("").because(e))?;
             Manifest::parse(&json).map_err(|e| refused(e.detail()))?;
-            let ends = [&manifest.files[0].first_key, &manifest.files[manifest.files.len() - 1].last_key];
+            let ends =
+                [&manifest.files[0].first_key, &manifest.files[manifest.files.len() - 1].last_key];
             if ends.into_iter().any(|key| !piece.share.has(key)) {
                 return Err(refused("it has keys of another piece"));
             }
@@ -203,11 +208,12 @@ mod tests {
     fn every_key_is_of_exactly_one_piece() {
         let cuts = ["b", "m", "mm"];
         for key in ["a", "az", "b", "b0", "lzz", "m", "ma", "mm", "z", "\u{ff}"] {
-            let of: Vec<u32> =
-                (1..=4).filter(|n| share(*n, &cuts).has(key.as_bytes())).collect();
+            let of: Vec<u32> = (1..=4).filter(|n| share(*n, &cuts).has(key.as_bytes())).collect();
             assert_eq!(of.len(), 1, "{key}: {of:?}");
         }
-        assert!(share(1, &cuts).has(b"a") && share(2, &cuts).has(b"b") && share(4, &cuts).has(b"z"));
+        assert!(
+            share(1, &cuts).has(b"a") && share(2, &cuts).has(b"b") && share(4, &cuts).has(b"z")
+        );
         assert!(Share { number: 3, of: 4, cuts: None }.has(b"any"));
     }
 

@@ -122,13 +122,11 @@ pub(crate) fn ingest(db: &Path, tables: &[PathBuf]) -> Result<()> {
     // The files are the snapshot's own: RocksDB must not write a sequence number into them.
     how.set_allow_global_seqno(false);
     how.set_allow_blocking_flush(false);
-    opened
-        .ingest_external_file_opts(&how, tables.to_vec())
-        .map_err(|e| {
-            // It refuses tables that are damaged, overlap, or are of another kind.
-            let code = code(&e, Code::VersionUnusable);
-            Error::new(code, "cannot take the tables into the database").at(db).because(e)
-        })
+    opened.ingest_external_file_opts(&how, tables.to_vec()).map_err(|e| {
+        // It refuses tables that are damaged, overlap, or are of another kind.
+        let code = code(&e, Code::VersionUnusable);
+        Error::new(code, "cannot take the tables into the database").at(db).because(e)
+    })
 }
 
 /// A file of an opened database, as RocksDB describes it.

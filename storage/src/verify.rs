@@ -425,7 +425,8 @@ fn content_of(
             records += 1;
             // No key is empty, so the first comes after nothing.
             if Key::new(key).is_err() || key <= &last[..] {
-                let text = format!("the key of record {records} does not come after the one before");
+                let text =
+                    format!("the key of record {records} does not come after the one before");
                 return Err(damaged(&text).at(dir));
             }
             last.clear();

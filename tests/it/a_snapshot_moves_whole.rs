@@ -59,7 +59,10 @@ fn names(dir: &Path) -> Vec<String> {
 fn open(server: &Server) -> u64 {
     let body = json!({ "format": "snapshot", "label": "night" });
     let opened = server.post(&format!("/v1/datasets/{D}/versions"), &body).expect(201).json();
-    assert_eq!((&opened["state"], &opened["source"]), (&json!("receiving"), &json!({"format": "snapshot"})));
+    assert_eq!(
+        (&opened["state"], &opened["source"]),
+        (&json!("receiving"), &json!({"format": "snapshot"}))
+    );
     opened["version"].as_u64().unwrap()
 }
 
@@ -89,11 +92,17 @@ fn what_is_built_apart_is_what_a_push_builds_and_is_served_alike() {
     let again = ["build", D, text(&source), "--key", "k", "--out", text(&dir)];
     ends(None, &again, 2, "something in it");
 
-    let said = done(Some(&server), &["push", D, text(&dir), "--label", "apart", "--as-of", "2026-11-26T00:00:00Z"]);
+    let said = done(
+        Some(&server),
+        &["push", D, text(&dir), "--label", "apart", "--as-of", "2026-11-26T00:00:00Z"],
+    );
     assert!(said.contains("recs 2 is current (was 1): 500 records"), "{said}");
     let version = server.dataset(&format!("{D}/versions/2"));
     assert_eq!(version["content_digest"], pushed["content_digest"]);
-    assert_eq!((&version["label"], &version["as_of"]), (&json!("apart"), &json!("2026-11-26T00:00:00Z")));
+    assert_eq!(
+        (&version["label"], &version["as_of"]),
+        (&json!("apart"), &json!("2026-11-26T00:00:00Z"))
+    );
     let wanted: Vec<usize> = (0..500).collect();
     let keys: Vec<String> = wanted.iter().map(|&i| key(i)).collect();
     let batch = server.batch(D, &keys).expect(200).json();
@@ -137,7 +146,12 @@ fn a_version_is_taken_away_and_pushed_elsewhere() {
     }
     let old = home.path().join("old");
     done(Some(&here), &["pull", D, "--version", "1", "--out", text(&old)]);
-    ends(Some(&here), &["pull", D, "--version", "9", "--out", text(&home.path().join("x"))], 4, "version");
+    ends(
+        Some(&here),
+        &["pull", D, "--version", "9", "--out", text(&home.path().join("x"))],
+        4,
+        "version",
+    );
     ends(Some(&here), &["pull", "nobody", "--out", text(&home.path().join("x"))], 4, "nobody");
     assert_eq!(names(home.path()), ["old", "out"]);
 
@@ -194,9 +208,12 @@ fn a_file_is_given_whole_or_by_the_range() {
     assert_eq!(tag, format!("\"{}\"", of(2, "blake3").as_str().unwrap()));
     let ask = |headers: &[(&str, &str)]| server.send("GET", &path, headers, b"");
     let wanted = |range: &str| ask(&[("range", range)]);
-    for (range, from, to) in
-        [("bytes=0-0", 0, 1), ("bytes=4095-4096", 4095, 4097), ("bytes=5000-", 5000, bytes), ("bytes=-3", bytes - 3, bytes)]
-    {
+    for (range, from, to) in [
+        ("bytes=0-0", 0, 1),
+        ("bytes=4095-4096", 4095, 4097),
+        ("bytes=5000-", 5000, bytes),
+        ("bytes=-3", bytes - 3, bytes),
+    ] {
         let part = wanted(range).expect(206);
         assert!(part.body == whole.body[from as usize..to as usize], "{range}");
         let said = format!("bytes {from}-{}/{bytes}", to - 1);
@@ -235,7 +252,8 @@ fn what_is_not_a_snapshot_to_its_last_byte_leaves_nothing_behind() {
     server.pushed(D, &rows(D, 1, 10));
     let dir = built(home.path());
     let file = |name: &str| fs::read(dir.join(name)).unwrap();
-    let (manifest, dictionary, table) = (file("manifest.json"), file("dictionary"), file("000001.sst"));
+    let (manifest, dictionary, table) =
+        (file("manifest.json"), file("dictionary"), file("000001.sst"));
     let lying = |from: &str, to: &str| {
         let text = String::from_utf8(manifest.clone()).unwrap();
         assert!(text.contains(from), "{from}: {text}");
@@ -245,15 +263,80 @@ fn what_is_not_a_snapshot_to_its_last_byte_leaves_nothing_behind() {
     flipped[table.len() / 2] ^= 1;
     let cases: Vec<(&str, Vec<(&str, Vec<u8>)>, &str)> = vec![
         ("no manifest", vec![("000001.sst", table.clone())], "manifest.json did not arrive"),
-        ("no table", vec![("manifest.json", manifest.clone()), ("dictionary", dictionary.clone())], "000001.sst, which did not arrive"),
-        ("a table too many", vec![("manifest.json", manifest.clone()), ("dictionary", dictionary.clone()), ("000001.sst", table.clone()), ("000002.sst", table.clone())], "does not list 000002.sst"),
-        ("a short table", vec![("manifest.json", manifest.clone()), ("dictionary", dictionary.clone()), ("000001.sst", table[..table.len() - 1].to_vec())], "expected"),
-        ("a bit", vec![("manifest.json", manifest.clone()), ("dictionary", dictionary.clone()), ("000001.sst", flipped)], "crc32"),
-        ("another dictionary", vec![("manifest.json", manifest.clone()), ("dictionary", vec![1; dictionary.len()]), ("000001.sst", table.clone())], "crc32"),
-        ("a path", vec![("manifest.json", lying("\"000001.sst\"", "\"../001.sst\"")), ("dictionary", dictionary.clone()), ("000001.sst", table.clone())], "expected the name 000001.sst"),
-        ("another count", vec![("manifest.json", lying("\"records\": 500", "\"records\": 501")), ("dictionary", dictionary.clone()), ("000001.sst", table.clone())], "501"),
-        ("nonsense", vec![("manifest.json", b"[[[[".to_vec()), ("000001.sst", table.clone())], "cannot be parsed"),
-        ("another format", vec![("manifest.json", lying("\"format\": 2", "\"format\": 9")), ("dictionary", dictionary.clone()), ("000001.sst", table.clone())], "format 9"),
+        (
+            "no table",
+            vec![("manifest.json", manifest.clone()), ("dictionary", dictionary.clone())],
+            "000001.sst, which did not arrive",
+        ),
+        (
+            "a table too many",
+            vec![
+                ("manifest.json", manifest.clone()),
+                ("dictionary", dictionary.clone()),
+                ("000001.sst", table.clone()),
+                ("000002.sst", table.clone()),
+            ],
+            "does not list 000002.sst",
+        ),
+        (
+            "a short table",
+            vec![
+                ("manifest.json", manifest.clone()),
+                ("dictionary", dictionary.clone()),
+                ("000001.sst", table[..table.len() - 1].to_vec()),
+            ],
+            "expected",
+        ),
+        (
+            "a bit",
+            vec![
+                ("manifest.json", manifest.clone()),
+                ("dictionary", dictionary.clone()),
+                ("000001.sst", flipped),
+            ],
+            "crc32",
+        ),
+        (
+            "another dictionary",
+            vec![
+                ("manifest.json", manifest.clone()),
+                ("dictionary", vec![1; dictionary.len()]),
+                ("000001.sst", table.clone()),
+            ],
+            "crc32",
+        ),
+        (
+            "a path",
+            vec![
+                ("manifest.json", lying("\"000001.sst\"", "\"../001.sst\"")),
+                ("dictionary", dictionary.clone()),
+                ("000001.sst", table.clone()),
+            ],
+            "expected the name 000001.sst",
+        ),
+        (
+            "another count",
+            vec![
+                ("manifest.json", lying("\"records\": 500", "\"records\": 501")),
+                ("dictionary", dictionary.clone()),
+                ("000001.sst", table.clone()),
+            ],
+            "501",
+        ),
+        (
+            "nonsense",
+            vec![("manifest.json", b"[[[[".to_vec()), ("000001.sst", table.clone())],
+            "cannot be parsed",
+        ),
+        (
+            "another format",
+            vec![
+                ("manifest.json", lying("\"format\": 2", "\"format\": 9")),
+                ("dictionary", dictionary.clone()),
+                ("000001.sst", table.clone()),
+            ],
+            "format 9",
+        ),
     ];
     for (what, parts, says) in cases {
         let version = open(&server);
@@ -276,7 +359,9 @@ fn what_is_not_a_snapshot_to_its_last_byte_leaves_nothing_behind() {
         put(&server, version, bad, b"x").problem(400, "invalid_name");
     }
     let path = format!("/v1/datasets/{D}/versions/{version}/parts/000001.sst");
-    server.send("PUT", &path, &[("content-encoding", "gzip")], b"\x1f\x8b\x08x").problem(415, "unsupported_encoding");
+    server
+        .send("PUT", &path, &[("content-encoding", "gzip")], b"\x1f\x8b\x08x")
+        .problem(415, "unsupported_encoding");
     assert_eq!(server.dataset(&format!("{D}/versions/{version}/parts"))["parts"], json!([]));
 }
 
@@ -286,13 +371,17 @@ fn row_options_and_one_request_are_refused_with_what_to_do() {
     let server = Server::start();
     let begin = |body: Value| server.post(&format!("/v1/datasets/{D}/versions"), &body);
     for (name, value) in [("key", json!(["k"])), ("collect", json!(true)), ("limit", json!(3))] {
-        let refused = begin(json!({ "format": "snapshot", name: value })).problem(400, "invalid_setting");
+        let refused =
+            begin(json!({ "format": "snapshot", name: value })).problem(400, "invalid_setting");
         assert!(refused["detail"].as_str().unwrap().starts_with(name), "{refused}");
     }
     begin(json!({ "format": "snapshot", "wat": 1 })).problem(400, "unknown_field");
     begin(json!({ "format": "snapshot", "as_of": "yesterday" })).problem(400, "invalid_setting");
     let refused = server.push_with(D, "format=snapshot", b"x").problem(400, "invalid_setting");
-    assert!(refused["detail"].as_str().unwrap().contains("tidetable push DATASET DIR"), "{refused}");
+    assert!(
+        refused["detail"].as_str().unwrap().contains("tidetable push DATASET DIR"),
+        "{refused}"
+    );
     server.get_path(&format!("/v1/datasets/{D}")).problem(404, "dataset_not_found");
     let dir = built(home.path());
     ends(Some(&server), &["push", D, text(&dir), "--key", "k"], 2, "--key");
@@ -437,13 +526,19 @@ fn pieces_of_several_processes_are_one_snapshot() {
     let apart = |like: &[&str], tag: &str| {
         let mut dirs = Vec::new();
         for (n, source) in ["low.ndjson", "high.ndjson", "none.ndjson"].iter().enumerate() {
-            let (part, dir, source) = (format!("{}/3", n + 1), at(&format!("{tag}{n}")), at(source));
-            done(None, &[&["build", D, &source, "--key", "k", "--part", &part, "--out", &dir], like].concat());
+            let (part, dir, source) =
+                (format!("{}/3", n + 1), at(&format!("{tag}{n}")), at(source));
+            done(
+                None,
+                &[&["build", D, &source, "--key", "k", "--part", &part, "--out", &dir], like]
+                    .concat(),
+            );
             dirs.push(dir);
         }
         let out = at(&format!("{tag}-merged"));
         let dirs: Vec<&str> = dirs.iter().map(String::as_str).collect();
-        let said = done(None, &[&["build", "--merge"][..], &dirs, &["--out", &out, "--json"]].concat());
+        let said =
+            done(None, &[&["build", "--merge"][..], &dirs, &["--out", &out, "--json"]].concat());
         assert_eq!(digest(Path::new(&out)), digest(&whole), "{tag}");
         serde_json::from_str::<Value>(&said).unwrap()["files_kept"].as_u64().unwrap()
     };

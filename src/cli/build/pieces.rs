@@ -62,7 +62,8 @@ pub(super) fn merge(dirs: &[PathBuf], out: &Path, asked: &Asked<'_>) -> Result<(
     let pieces = Pieces::find(dirs).map_err(refused)?;
     let place = Beside::begin(out)?;
     place.anew("merge")?;
-    let mut progress = Progress::begin(format!("merging {} pieces", dirs.len()), Some(pieces.bytes()));
+    let mut progress =
+        Progress::begin(format!("merging {} pieces", dirs.len()), Some(pieces.bytes()));
     let merged = pieces.merge(&place.dir(), &mut |bytes| progress.at(bytes));
     progress.end();
     let merged = match merged {
@@ -130,7 +131,8 @@ mod tests {
             let keys: Vec<_> = keys.iter().map(|&key| key.to_owned()).collect();
             PieceOf { number: 2, of: 3 }.share(&keys).map(|share| share.cuts)
         };
-        let cuts = |keys: &[&str]| Some(keys.iter().map(|k| CutKey(k.as_bytes().to_vec())).collect());
+        let cuts =
+            |keys: &[&str]| Some(keys.iter().map(|k| CutKey(k.as_bytes().to_vec())).collect());
         assert_eq!(share(&["b", "m"]).unwrap(), cuts(&["b", "m"]));
         assert_eq!(share(&[&format!("@{}", file.display())]).unwrap(), cuts(&["b, c", "m"]));
         assert_eq!(share(&[]).unwrap(), None);

@@ -81,7 +81,9 @@ impl Push<'_> {
             let bytes = part.bytes()?;
             let stored = there.get(&part.name).filter(|stored| Some(stored.bytes) == bytes);
             let digest = match &part.source.origin {
-                Origin::File(path) if part.is_announced || stored.is_some() => Some(digest_of(path)?),
+                Origin::File(path) if part.is_announced || stored.is_some() => {
+                    Some(digest_of(path)?)
+                }
                 _ => None,
             };
             if let Some(stored) = stored

@@ -163,8 +163,8 @@ mod tests {
     use crate::erased::Scope;
     use crate::event::{
         Activated, ActivatedTogether, Admitted, CanaryStarted, Created, DatasetDeleted, Deleted,
-        EraseLifted, Erased, Failed, HoldsErased, Idempotency, OfDataset, Published, Rejected, Sealed,
-        SealedPart, Stats, TokenCreated, TokenRevoked, Verdict, VersionRewritten,
+        EraseLifted, Erased, Failed, HoldsErased, Idempotency, OfDataset, Published, Rejected,
+        Sealed, SealedPart, Stats, TokenCreated, TokenRevoked, Verdict, VersionRewritten,
     };
     use crate::names::{DatasetName, Version};
     use crate::token::TokenId;

@@ -147,5 +147,8 @@ fn pieces_that_were_cut_by_their_sources_must_not_overlap() {
     let merged = work(400..1000, 0..400).unwrap().merge(&out, &mut |_| {}).unwrap();
     assert_eq!(merged.snapshot.manifest().content_digest, whole(1000));
     let error = work(399..1000, 0..400).unwrap_err();
-    assert!(error.to_string().contains("overlap") && error.to_string().contains("key:000399"), "{error}");
+    assert!(
+        error.to_string().contains("overlap") && error.to_string().contains("key:000399"),
+        "{error}"
+    );
 }
