@@ -41,6 +41,7 @@ mod reference;
 mod release;
 mod repair;
 mod rollback;
+mod run;
 mod serve;
 mod tls;
 mod token;
@@ -185,6 +186,7 @@ enum Command {
     Push(Box<push::PushArgs>),
     Build(Box<build::BuildArgs>),
     Pull(pull::PullArgs),
+    Run(run::RunArgs),
     Get(get::GetArgs),
     Datasets(datasets::DatasetsArgs),
     Versions(versions::VersionsArgs),
@@ -255,6 +257,7 @@ impl Cli {
             Command::Push(args) => push::run(args, &asked),
             Command::Build(args) => build::run(args, &asked),
             Command::Pull(args) => pull::run(args, &asked),
+            Command::Run(args) => run::run(args, &asked),
             Command::Get(args) => get::run(args, &asked),
             Command::Datasets(args) => datasets::run(args, &asked),
             Command::Versions(args) => versions::run(args, &asked),
@@ -372,6 +375,9 @@ mod tests {
             "build --merge p1 p2 p3 --out dir",
             "pull recs --out dir",
             "pull recs --version 3 --out dir",
+            "run job.yaml --dry-run --show 5 --set A=b --set B=",
+            "run job.yaml --retries 0 --server-timeout 5m",
+            "run --schema",
             "get recs 1 2 3 --fields a,b --version 4",
             "get recs --json 1",
             "get recs -7 -1.5",
@@ -428,6 +434,11 @@ mod tests {
             "push Recs a.csv --key id",
             "push ../x a.csv --key id",
             "push recs a.csv --key id --server-timeout soon",
+            "run",
+            "run job.yaml --set A",
+            "run job.yaml --set 1=2",
+            "run job.yaml --show 5",
+            "run job.yaml --schema",
             "get recs",
             "get recs --nope",
             "serve --token x",
