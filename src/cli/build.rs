@@ -18,7 +18,7 @@ use super::exit::{Exit, Failure};
 use super::notes;
 use super::output::{bytes, duration, grouped};
 use super::progress::Progress;
-use super::rows::RowOptions;
+use super::rows::{RowOptions, SourceOptions};
 use crate::config::Bytes;
 use crate::ingest::{self, Gathered, GrowthLimits, IngestError, Input, Origin};
 use crate::pushes::{self, Job, Phase, Sizes};
@@ -55,9 +55,11 @@ pub(crate) struct BuildArgs {
     /// The dataset that it is for
     #[arg(required_unless_present = "merge")]
     dataset: Option<DatasetName>,
-    /// Files, directories, globs, or - for standard input
+    /// Files, directories, globs, addresses of a store, or - for standard input: as for push
     #[arg(value_name = "SOURCE", required_unless_present = "merge")]
     sources: Vec<String>,
+    #[command(flatten)]
+    how: SourceOptions,
     #[command(flatten)]
     rows: RowOptions,
 
@@ -127,7 +129,7 @@ pub(crate) fn run(args: &BuildArgs, asked: &Asked<'_>) -> Result<(), Failure> {
     }
     args.rows.check()?;
     if let Some(number) = args.cuts {
-        return cuts::print(&args.sources, &args.rows, number, &asked.out);
+        return cuts::print((&args.sources, &args.how), &args.rows, number, &asked.out);
     }
     let (Some(out), Some(dataset)) = (args.out.as_deref(), &args.dataset) else {
         return Err(Failure::usage("a build needs DATASET, SOURCE and --out"));
@@ -193,7 +195,7 @@ impl Build<'_> {
 
     fn make(&self) -> Result<pushes::Made, IngestError> {
         let args = self.args;
-        let inputs = || ingest::expand_sources(&args.sources);
+        let inputs = || ingest::expand_sources(&args.sources, &args.how);
         let dictionary = self.dictionary(&inputs)?;
         let out = self.place.dir();
         let job = Job {

@@ -139,7 +139,7 @@ fn asked(mut params: Params, headers: &HeaderMap) -> Answer<Asked> {
     if options.format.is_none() {
         options.format = format_of(headers);
     }
-    Ok(Asked { push: admission(label, as_of, checked(&options)?, activate, true)?, wait })
+    Ok(Asked { push: admission(label, as_of, &options, activate, true)?, wait })
 }
 
 /// A snapshot has several files, and a request one body.
@@ -153,14 +153,21 @@ fn refuse_snapshot(params: &Params) -> Answer<()> {
     Err(Error::new(Code::InvalidSetting, text).into())
 }
 
-/// Row options that can be meant, as they are kept.
-pub(crate) fn checked(options: &RowOptions) -> Answer<String> {
-    options.check().map_err(Error::from)?;
-    Ok(serde_json::to_string(options).expect("row options are plain data"))
-}
-
 /// What a push says at its beginning, checked.
 pub(crate) fn admission(
+    label: Option<String>,
+    as_of: Option<String>,
+    options: &RowOptions,
+    activate: bool,
+    whole: bool,
+) -> Answer<Admission> {
+    options.check().map_err(Error::from)?;
+    let options = serde_json::to_string(options).expect("row options are plain data");
+    admission_as(label, as_of, options, activate, whole)
+}
+
+/// The same, of a push whose data is read as these options say, which were checked.
+pub(crate) fn admission_as(
     label: Option<String>,
     as_of: Option<String>,
     options: String,
@@ -193,6 +200,10 @@ fn format_of(headers: &HeaderMap) -> Option<Format> {
         "text/csv" => Some(Format::Csv),
         "text/tab-separated-values" => Some(Format::Tsv),
         "application/vnd.apache.parquet" => Some(Format::Parquet),
+        "application/avro" | "application/vnd.apache.avro" => Some(Format::Avro),
+        "application/vnd.apache.arrow.file" | "application/vnd.apache.arrow.stream" => {
+            Some(Format::Arrow)
+        }
         _ => None,
     }
 }

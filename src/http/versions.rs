@@ -22,7 +22,7 @@ use super::error::{Answer, Fault, Problem};
 use super::extract::content_length;
 use super::extract::{Dataset, DatasetVersion, DatasetVersionPart, Json, PartName, Query};
 use super::page::{PageQuery, page};
-use super::push::{admission, admit, checked, no_key};
+use super::push::{admission, admission_as, admit, no_key};
 use super::resources::VersionResource;
 use crate::access::{Caller, Right};
 use crate::ingest::RowOptions;
@@ -46,24 +46,13 @@ pub(crate) async fn create(
     let asked = body.clone();
     let label = take_text(&mut body, "label")?;
     let as_of = take_text(&mut body, "as_of")?;
-    let activate = match body.remove("activate") {
-        None | Some(Value::Null) => true,
-        Some(Value::Bool(activate)) => activate,
-        Some(_) => return Err(malformed("activate is true or false")),
-    };
-    if let Some(name) = body.keys().find(|name| !RowOptions::NAMES.contains(&name.as_str())) {
-        let known = RowOptions::NAMES.join(", ");
-        let name: String = name.chars().take(80).collect();
-        let text =
-            format!("{name:?} is not a field of this body; it has label, as_of, activate, {known}");
-        return Err(Problem::new(Fault::UnknownField, text));
-    }
+    let activate = take_flag(&mut body, "activate")?.unwrap_or(true);
     let push = if is_of_snapshot(&body) {
         refuse_row_options(&body)?;
-        admission(label, as_of, SNAPSHOT.to_owned(), activate, false)?
+        admission_as(label, as_of, SNAPSHOT.to_owned(), activate, false)?
     } else {
-        let options = RowOptions::from_json(Value::Object(body)).map_err(Error::from)?;
-        admission(label, as_of, checked(&options)?, activate, false)?
+        let options = row_options(body, "label, as_of, activate")?;
+        admission(label, as_of, &options, activate, false)?
     };
     let cause = cause(&caller, &headers, &request_id, None, &("create", asked))?;
     let version = match admit(&app, &dataset, push, cause).await? {
@@ -86,6 +75,7 @@ fn is_of_snapshot(body: &Map<String, Value>) -> bool {
 /// A snapshot has records already: whoever says how rows become some expects something else.
 fn refuse_row_options(body: &Map<String, Value>) -> Answer<()> {
     let Some(name) = body.keys().find(|name| *name != "format") else { return Ok(()) };
+    refuse_unknown(body, "label, as_of, activate")?;
     let text = format!(
         "{name} says how rows become records, and a snapshot has records already: leave it out, or \
          push rows in another format"
@@ -93,7 +83,30 @@ fn refuse_row_options(body: &Map<String, Value>) -> Answer<()> {
     Err(Error::new(Code::InvalidSetting, text).into())
 }
 
-fn take_text(body: &mut Map<String, Value>, name: &str) -> Answer<Option<String>> {
+/// What is left of a body, which has `besides` too, as row options.
+pub(super) fn row_options(body: Map<String, Value>, besides: &str) -> Answer<RowOptions> {
+    refuse_unknown(&body, besides)?;
+    Ok(RowOptions::from_json(Value::Object(body)).map_err(Error::from)?)
+}
+
+fn refuse_unknown(body: &Map<String, Value>, besides: &str) -> Answer<()> {
+    let is_unknown = |name: &&String| !RowOptions::NAMES.contains(&name.as_str());
+    let Some(name) = body.keys().find(is_unknown) else { return Ok(()) };
+    let known = RowOptions::NAMES.join(", ");
+    let name: String = name.chars().take(80).collect();
+    let text = format!("{name:?} is not a field of this body; it has {besides}, {known}");
+    Err(Problem::new(Fault::UnknownField, text))
+}
+
+pub(super) fn take_flag(body: &mut Map<String, Value>, name: &str) -> Answer<Option<bool>> {
+    match body.remove(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Bool(flag)) => Ok(Some(flag)),
+        Some(_) => Err(malformed(&format!("{name} is true or false"))),
+    }
+}
+
+pub(super) fn take_text(body: &mut Map<String, Value>, name: &str) -> Answer<Option<String>> {
     match body.remove(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
@@ -101,7 +114,7 @@ fn take_text(body: &mut Map<String, Value>, name: &str) -> Answer<Option<String>
     }
 }
 
-fn malformed(text: &str) -> Problem {
+pub(super) fn malformed(text: &str) -> Problem {
     Problem::new(Fault::MalformedBody, text)
 }
 

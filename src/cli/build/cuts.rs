@@ -12,21 +12,21 @@ use super::of_rows;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
-use crate::ingest::{self, GrowthLimits, RowOptions, read_rows};
+use crate::ingest::{self, GrowthLimits, RowOptions, SourceOptions, read_rows};
 
 /// Keys that are kept: each piece is then as large as another to within a few percent.
 const KEPT: usize = 20_000;
 
 /// Prints the first key of each of so many pieces but the first.
 pub(super) fn print(
-    sources: &[String],
+    (sources, how): (&[String], &SourceOptions),
     rows: &RowOptions,
     number: u32,
     out: &Output,
 ) -> Result<(), Failure> {
     let mut sample = Sample::default();
     let mut progress = Progress::begin("reading keys", None);
-    let inputs = ingest::expand_sources(sources)?;
+    let inputs = ingest::expand_sources(sources, how)?;
     let read = read_rows(
         inputs,
         rows,
