@@ -21,15 +21,21 @@ pub(crate) fn require(app: &App) -> Result<(), Error> {
     require_room_for_pushes(app.store.layout().root(), most)
 }
 
-/// What a part takes of so many bytes: those, and the version that they become.
+/// What a push takes that sends so many bytes: those, and the version that they become.
+pub(crate) fn of_push(store: &Store, dataset: &DatasetName, sent: u64) -> u64 {
+    let catalog = store.catalog();
+    let version = catalog.dataset(dataset).map_or(sent, |dataset| of_version(dataset, sent));
+    sent.saturating_add(version)
+}
+
+/// The same, of a part of a push: the files of a snapshot are those of the version.
 pub(crate) fn of_part(store: &Store, dataset: &DatasetName, version: Version, sent: u64) -> u64 {
     let catalog = store.catalog();
-    // Its files are those of the version.
     if catalog.entry(dataset, version).is_ok_and(|entry| is_snapshot(&entry.options)) {
         return sent.saturating_add(beside_snapshot(sent));
     }
-    let version = catalog.dataset(dataset).map_or(sent, |dataset| of_version(dataset, sent));
-    sent.saturating_add(version)
+    drop(catalog);
+    of_push(store, dataset, sent)
 }
 
 /// What a version takes besides the files of its snapshot, which have so many bytes: RocksDB's own, and
