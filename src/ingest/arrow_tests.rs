@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use arrow::array::{
     Array as _, ArrayRef, BinaryArray, Date64Array, DictionaryArray, FixedSizeBinaryArray,
     FixedSizeListArray, Int32Array, Int64Array, LargeStringArray, StringArray, StringViewArray,
@@ -58,6 +60,10 @@ fn files_and_streams_give_their_rows_in_order_however_large_a_batch_is() {
     assert_eq!(read_rows(&packed).unwrap(), expected);
 }
 
+fn extension(name: &str) -> HashMap<String, String> {
+    HashMap::from([("ARROW:extension:name".to_owned(), name.to_owned())])
+}
+
 #[test]
 fn types_that_parquet_has_not_become_json_too() {
     let text = |text: &str| Arc::new(StringArray::from(vec![text, text])) as ArrayRef;
@@ -81,9 +87,8 @@ fn types_that_parquet_has_not_become_json_too() {
             Arc::new(Date64Array::from(vec![Some(86_400_000), None])),
         ),
         (
-            Field::new("id", DataType::FixedSizeBinary(16), false).with_metadata(
-                [("ARROW:extension:name".to_owned(), "arrow.uuid".to_owned())].into(),
-            ),
+            Field::new("id", DataType::FixedSizeBinary(16), false)
+                .with_metadata(extension("arrow.uuid")),
             Arc::new(ids),
         ),
         (
@@ -91,9 +96,7 @@ fn types_that_parquet_has_not_become_json_too() {
             Arc::new(BinaryArray::from(vec![&b"\xff"[..], b""])),
         ),
         (
-            Field::new("json", DataType::Utf8, false).with_metadata(
-                [("ARROW:extension:name".to_owned(), "arrow.json".to_owned())].into(),
-            ),
+            Field::new("json", DataType::Utf8, false).with_metadata(extension("arrow.json")),
             text("[1, 2]"),
         ),
     ];
