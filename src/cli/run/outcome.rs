@@ -234,6 +234,7 @@ impl Ended<'_> {
             }
             failure.problems.extend(details(one));
         }
+        failure.problems.extend(together.into_iter().flat_map(details));
         let only = match (&failed[..], together) {
             ([(_, one)], None) => Some(*one),
             ([], together) => together,
