@@ -8,6 +8,7 @@ mod datasets;
 mod diff;
 mod erase;
 mod health;
+mod import;
 mod key_history;
 mod operations;
 mod profile;
@@ -30,7 +31,9 @@ mod resources;
 
 #[cfg(test)]
 pub(crate) use openapi::described_routes;
+pub(crate) use openapi::schema_of;
 pub(crate) use profile::profile_json;
+pub(crate) use push::MAX_LABEL_BYTES;
 pub(crate) use tokens::Wanted;
 
 pub(crate) mod blocking;
@@ -87,6 +90,7 @@ fn router(app: &AppState) -> Router {
         .route("/v1/datasets/{dataset}/scan", get(scan::scan))
         // Pushes.
         .route("/v1/datasets/{dataset}/push", post(push::push))
+        .route("/v1/datasets/{dataset}/import", post(import::import))
         .route("/v1/datasets/{dataset}/versions", get(versions::list).post(versions::create))
         .route(
             "/v1/datasets/{dataset}/versions/{version}",

@@ -64,6 +64,8 @@ operations! {
     post "/v1/datasets/{dataset}/push" "pushes" "push": "Push a whole version in one request: build, verify, gate, activate",
         takes ["label", "as_of", "activate", "wait_for_end", "Idempotency-Key", "Content-Digest"], body Some("*/*"),
         gives [("201", "The version is there"), ("202", "The version waits: the dataset is held, or wait=false")] "Version";
+    post "/v1/datasets/{dataset}/import" "pushes" "import": "Push what lies in a source that the server's settings name: the server fetches it",
+        takes ["Idempotency-Key"], body Some("ImportRequest"), gives [("202", "It is being fetched")] "Version";
     get "/v1/datasets/{dataset}/versions" "pushes" "listVersions": "List versions, newest first",
         takes ["limit", "cursor"], body None, gives [("200", "One page")] "Versions";
     post "/v1/datasets/{dataset}/versions" "pushes" "createVersion": "Begin a push whose data comes in parts",
@@ -166,9 +168,17 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new().route("/openapi.json", get(answer)).merge(page)
 }
 
+/// The shape of a body or an answer, by its name.
+pub(crate) fn schema_of(name: &str) -> Value {
+    components()["components"]["schemas"][name].take()
+}
+
+fn components() -> Value {
+    serde_json::from_str(COMPONENTS).expect("openapi.json is JSON, as a test shows")
+}
+
 fn document() -> Value {
-    let mut document: Value =
-        serde_json::from_str(COMPONENTS).expect("openapi.json is JSON, as a test shows");
+    let mut document = components();
     document["info"]["version"] = json!(env!("CARGO_PKG_VERSION"));
     let codes = Code::ALL.iter().map(|code| code.as_str());
     let codes: Vec<&str> = codes.chain(Fault::ALL.iter().map(|fault| fault.code())).collect();

@@ -32,7 +32,7 @@ use crate::telemetry::RequestId;
 /// The name of the only part of such a push; messages about rows name it.
 const PART: &str = "body";
 /// The longest label, in bytes.
-const MAX_LABEL_BYTES: usize = 256;
+pub(crate) const MAX_LABEL_BYTES: usize = 256;
 
 /// What the query says, besides how rows become records.
 struct Asked {
@@ -177,6 +177,10 @@ fn format_of(headers: &HeaderMap) -> Option<Format> {
         "text/csv" => Some(Format::Csv),
         "text/tab-separated-values" => Some(Format::Tsv),
         "application/vnd.apache.parquet" => Some(Format::Parquet),
+        "application/avro" | "application/vnd.apache.avro" => Some(Format::Avro),
+        "application/vnd.apache.arrow.file" | "application/vnd.apache.arrow.stream" => {
+            Some(Format::Arrow)
+        }
         _ => None,
     }
 }
