@@ -9,6 +9,7 @@ mod import;
 mod outcome;
 pub(super) mod parts;
 mod settle;
+mod snapshot;
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -32,7 +33,9 @@ use parts::Part;
 /// The server builds, verifies and gates the version, then swaps it in whole: no reader
 /// sees half of it. The dataset is made by its first push. SOURCE may be files,
 /// directories, globs, or - for standard input; gzip and zstd are recognised. Of a directory
-/// or glob, names that begin with . or _ are left out.
+/// or glob, names that begin with . or _ are left out. A directory that `tidetable build` or
+/// `tidetable pull` has made is a snapshot: it is pushed whole, without row options, and the
+/// server parses nothing.
 ///
 /// SOURCE may also lie in a store: s3://bucket/file.csv, s3://bucket/prefix/ for all beneath it,
 /// a glob; the same with gs:// and az://container/; and single files at http:// and https://.
@@ -57,7 +60,8 @@ Examples:
   tidetable push grades s3://lake/unload/grades_manifest --format redshift --columns id,grade --key id
   tidetable push course-recs 2026-11-25/ --from lake --key learner_id
   tidetable push course-recs recs.csv --key learner_id --dry-run
-  tidetable push course-recs - --format ndjson --key learner_id --no-activate")]
+  tidetable push course-recs - --format ndjson --key learner_id --no-activate
+  tidetable push course-recs course-recs.snapshot        what `build` or `pull` has made")]
 pub(crate) struct PushArgs {
     /// The dataset; made if it is not there
     dataset: DatasetName,
@@ -118,16 +122,28 @@ pub(crate) struct PushArgs {
 }
 
 pub(crate) fn run(args: &PushArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+    let snapshot = match args.from {
+        None => snapshot::files(&args.sources, &args.rows)?,
+        // Its paths are the server's.
+        Some(_) => None,
+    };
     if args.dry_run {
-        return dry_run(args, &asked.out);
+        return match snapshot {
+            None => dry_run(args, &asked.out),
+            Some(_) => Err(Failure::usage("--dry-run shows rows, and a snapshot has none to show")),
+        };
     }
     if let Some(name) = &args.from {
         return import::run(args, name, asked);
     }
-    let sources = rows::sources(&args.sources, &args.how)?;
-    let mut body = rows::body(&args.rows, &sources)?;
+    let (mut body, parts) = match snapshot {
+        Some(parts) => (Map::from_iter([("format".to_owned(), json!("snapshot"))]), parts),
+        None => {
+            let sources = rows::sources(&args.sources, &args.how)?;
+            (rows::body(&args.rows, &sources)?, parts::name(sources)?)
+        }
+    };
     body.extend(args.version_fields());
-    let parts = parts::name(sources)?;
     let client = asked.client()?.with_patience(Patience::job(args.retries));
     let key = args.idempotency_key.clone().unwrap_or_else(new_key);
     let push = Push {

@@ -30,7 +30,7 @@ use super::interrupt::Interrupt;
 use super::notes;
 use super::push::parts::{self, Part};
 use super::push::{FIRST_ANSWER, Push, Settled, parse_duration};
-use super::rows;
+use super::rows::{self, SourceOptions};
 use job::{Job, Wanted, as_keys};
 use outcome::{Became, Ended, Outcome};
 
@@ -126,7 +126,8 @@ struct Prepared<'a> {
 
 /// Finds the sources of a dataset, and says what the push will.
 fn prepare<'a>(job: &Job, wanted: &'a Wanted) -> Result<Prepared<'a>, Failure> {
-    let sources = rows::sources(&wanted.sources).map_err(|f| job.at(wanted.sources_at, f))?;
+    let sources = rows::sources(&wanted.sources, &SourceOptions::default())
+        .map_err(|f| job.at(wanted.sources_at, f))?;
     let mut body = rows::body(&wanted.rows, &sources).map_err(|mut failure| {
         failure.message = as_keys(&failure.message);
         job.at(wanted.at, failure)

@@ -328,7 +328,7 @@ impl Dataset {
             Event::ActivatedTogether(_) => unreachable!("Catalog::apply takes it apart"),
             Event::TokenCreated(_) | Event::TokenRevoked(_) => unreachable!("of no dataset"),
             // Which keys are erased is known apart from datasets.
-            Event::Erased(_) | Event::EraseLifted(_) => {}
+            Event::Erased(_) | Event::EraseLifted(_) | Event::HoldsErased(_) => {}
             Event::VersionRewritten(e) => {
                 if let Some(entry) = self.versions.get_mut(&e.version) {
                     entry.manifest = Some(e.manifest);

@@ -83,6 +83,22 @@ impl TableWriter {
     }
 }
 
+#[cfg(test)]
+impl TableWriter {
+    /// One that writes as RocksDB does by itself.
+    pub(crate) fn foreign(path: &Path) -> Result<Self> {
+        static OPTIONS: OnceLock<Options> = OnceLock::new();
+        let writer = SstFileWriter::create(OPTIONS.get_or_init(Options::default));
+        writer.open(path).map_err(|e| failed("make the table", path, e))?;
+        Ok(Self { writer, path: path.to_owned() })
+    }
+
+    /// Says that there is no such record any more, which no table of ours does.
+    pub(crate) fn delete(&mut self, key: &[u8]) {
+        self.writer.delete(key).unwrap();
+    }
+}
+
 /// Makes a RocksDB database in the empty directory `db` out of `tables`, which are sorted
 /// and disjoint and lie on the same file system. They are renamed into `db`; their
 /// content is not touched. Leaves log and option files of RocksDB's in `db`; the caller
@@ -106,9 +122,11 @@ pub(crate) fn ingest(db: &Path, tables: &[PathBuf]) -> Result<()> {
     // The files are the snapshot's own: RocksDB must not write a sequence number into them.
     how.set_allow_global_seqno(false);
     how.set_allow_blocking_flush(false);
-    opened
-        .ingest_external_file_opts(&how, tables.to_vec())
-        .map_err(|e| failed("take the tables into the database", db, e))
+    opened.ingest_external_file_opts(&how, tables.to_vec()).map_err(|e| {
+        // It refuses tables that are damaged, overlap, or are of another kind.
+        let code = code(&e, Code::VersionUnusable);
+        Error::new(code, "cannot take the tables into the database").at(db).because(e)
+    })
 }
 
 /// A file of an opened database, as RocksDB describes it.

@@ -12,7 +12,7 @@ use crate::cli::client::{Client, Patience};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::notes;
 use crate::cli::output::{grouped, printable};
-use crate::cli::rows::{self, Preview};
+use crate::cli::rows::{self, Preview, SourceOptions};
 
 /// What would be done with one dataset.
 struct Plan<'a> {
@@ -37,7 +37,8 @@ pub(super) fn run(job: &Job, show: u16, asked: &Asked<'_>) -> Result<(), Failure
     let mut plans: Vec<Plan<'_>> = Vec::new();
     for wanted in &job.datasets {
         let sources = prepare(job, wanted)?.parts.len();
-        let preview = rows::preview(&wanted.rows, &wanted.sources, show.into())
+        let how = SourceOptions::default();
+        let preview = rows::preview(&wanted.rows, (&wanted.sources, &how), show.into())
             .map_err(|failure| job.at(wanted.sources_at, failure));
         let now = match plans.last().map(|plan| &plan.now) {
             Some(Now::Unknown(why)) => Now::Unknown(why.clone()),

@@ -492,7 +492,8 @@ datasets:
         std::fs::write(home.join("x.csv"), "").unwrap();
         std::fs::write(home.join("y*.csv"), "").unwrap();
         let found = |source: &str| {
-            let sources = crate::cli::rows::sources(&[within(&home, source)]).unwrap();
+            let sources =
+                crate::cli::rows::sources(&[within(&home, source)], &Default::default()).unwrap();
             sources
                 .into_iter()
                 .map(|s| s.name.rsplit('/').next().unwrap().to_owned())

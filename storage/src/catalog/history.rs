@@ -48,9 +48,10 @@ impl Dataset {
             Event::Published(e) if !gates::all_passed(&e.gates) => Some(gates::refusal(&e.gates)),
             Event::Rejected(e) => Some(gates::refusal(&e.gates)),
             Event::CanaryStarted(e) => Some(canary::told(e, cause)),
-            Event::Erased(_) | Event::EraseLifted(_) | Event::VersionRewritten(_) => {
-                Some(erasures::told(cause, event))
-            }
+            Event::Erased(_)
+            | Event::EraseLifted(_)
+            | Event::VersionRewritten(_)
+            | Event::HoldsErased(_) => Some(erasures::told(cause, event)),
             _ => cause.reason.clone(),
         };
         let line = Happened {
