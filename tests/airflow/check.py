@@ -81,7 +81,8 @@ class Airflow:
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         self.call("db", "migrate")
-        commands = (["api-server"], ["scheduler"], ["dag-processor"], ["triggerer"])
+        # Without servers of logs, which would take ports of their own on all addresses.
+        commands = (["api-server"], ["scheduler", "--skip-serve-logs"], ["dag-processor"], ["triggerer", "--skip-serve-logs"])
         self.processes = []
         for command in commands:
             with open(self.home / f"{command[0]}.log", "wb") as log:
@@ -102,6 +103,8 @@ class Airflow:
         """Asks until it is so; nothing is said about how soon."""
         deadline = time.monotonic() + PATIENCE
         while not (found := so()):
+            for file, trace in self.query("select filename, stacktrace from import_error"):
+                raise AssertionError(f"{file} is not read:\n{trace}")
             for process in self.processes:
                 assert process.poll() is None, f"{process.args} has ended; see {self.home}"
             assert time.monotonic() < deadline, f"not within {PATIENCE} s: {what}"
