@@ -139,7 +139,7 @@ def a_run_that_runs_again_makes_no_second_version(spark: SparkSession, server: S
     small = recommendations(spark, 1000)
     for _ in range(2):
         version = publish_partitions(small, "small", key="learner_id,course_id", server=server.url, run_id="night-1")
-        assert version["records"] == 1000, version
+        assert version.records == 1000, version
     assert len(server.versions("small")) == 1
     return "the same run again: no second version"
 
