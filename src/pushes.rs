@@ -14,6 +14,7 @@ mod receive;
 mod receiving;
 pub(crate) mod room;
 mod spec;
+mod taking;
 mod worker;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -30,8 +31,10 @@ use crate::http::error::Problem;
 use crate::ingest::GrowthLimits;
 use crate::metrics::{Metrics, PushOutcome};
 
+pub(crate) use build::{SNAPSHOT, is_snapshot};
 pub(crate) use check::Checks;
 pub(crate) use guard::run as run_guard;
+pub(crate) use making::{Job, Made, make};
 pub(crate) use receive::{Received, Synced, receive_part};
 pub(crate) use receiving::{Receipt, Receiving, room_for_one_more};
 pub(crate) use spec::Sizes;
@@ -60,6 +63,8 @@ pub(crate) enum Phase {
     /// It waits for its turn.
     #[default]
     Queued,
+    /// The server fetches its data from a source.
+    Fetching,
     /// Rows are read and sorted.
     Reading,
     /// Sorted records are written.
@@ -193,6 +198,20 @@ impl Pushes {
     /// How far a push has come, while it waits or is built.
     pub(crate) fn progress(&self, push: &PushOf) -> Option<Progress> {
         self.queue().running.get(push).copied()
+    }
+
+    /// The data of a push is fetched: so much of it is there.
+    pub(crate) fn fetches(&self, push: &PushOf, bytes: u64, total_bytes: u64) {
+        let progress = Progress { phase: Phase::Fetching, rows: 0, bytes, total_bytes };
+        self.queue().running.insert(push.clone(), progress);
+    }
+
+    /// It is there, or does not come: nothing is fetched any more.
+    pub(crate) fn fetched(&self, push: &PushOf) {
+        let mut queue = self.queue();
+        if queue.running.get(push).is_some_and(|progress| progress.phase == Phase::Fetching) {
+            queue.running.remove(push);
+        }
     }
 
     /// Waits until a push has ended, or gets stuck, at most this long. It may have ended long

@@ -5,9 +5,11 @@
 //! are replaced by the same bytes, a second commit changes nothing. So a job that is run
 //! again with its `--idempotency-key` goes on where it was cut off.
 
+mod import;
 mod outcome;
-mod parts;
+pub(super) mod parts;
 mod settle;
+mod snapshot;
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -23,7 +25,7 @@ use super::exit::{Exit, Failure};
 use super::interrupt::Interrupt;
 use super::notes;
 use super::output::{Output, duration};
-use super::rows::{self, RowOptions};
+use super::rows::{self, RowOptions, SourceOptions};
 use parts::Part;
 
 /// Push rows as a new version of a dataset, and activate it
@@ -31,7 +33,16 @@ use parts::Part;
 /// The server builds, verifies and gates the version, then swaps it in whole: no reader
 /// sees half of it. The dataset is made by its first push. SOURCE may be files,
 /// directories, globs, or - for standard input; gzip and zstd are recognised. Of a directory
-/// or glob, names that begin with . or _ are left out.
+/// or glob, names that begin with . or _ are left out. A directory that `tidetable build` or
+/// `tidetable pull` has made is a snapshot: it is pushed whole, without row options, and the
+/// server parses nothing.
+///
+/// SOURCE may also lie in a store: s3://bucket/file.csv, s3://bucket/prefix/ for all beneath it,
+/// a glob; the same with gs:// and az://container/; and single files at http:// and https://.
+/// Credentials are those of the environment, as the tools of these stores take them
+/// (AWS_ACCESS_KEY_ID, AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME…;
+/// AWS_ENDPOINT_URL for other stores that speak S3): docs/sources.md has them all. They never
+/// reach the server.
 ///
 /// A server that cannot be reached when the push begins ends it after some 5 seconds (exit
 /// code 6). If it cannot be reached for a while later, the push waits and goes on. If the
@@ -45,14 +56,25 @@ Examples:
   tidetable push course-recs 'out/part-*.csv.gz' --key learner_id --collect --order-by score:desc --limit 20
   tidetable push stats stats.parquet --key learner_id,course_id --label run-2026-11-23
   tidetable push stats unload/ --format redshift --columns learner_id,score --key learner_id
+  tidetable push course-recs s3://lake/recs/2026-11-25/ --key learner_id
+  tidetable push grades s3://lake/unload/grades_manifest --format redshift --columns id,grade --key id
+  tidetable push course-recs 2026-11-25/ --from lake --key learner_id
   tidetable push course-recs recs.csv --key learner_id --dry-run
-  tidetable push course-recs - --format ndjson --key learner_id --no-activate")]
+  tidetable push course-recs - --format ndjson --key learner_id --no-activate
+  tidetable push course-recs course-recs.snapshot        what `build` or `pull` has made")]
 pub(crate) struct PushArgs {
     /// The dataset; made if it is not there
     dataset: DatasetName,
-    /// Files, directories, globs, or - for standard input
+    /// Files, directories, globs, s3://, gs://, az:// or https:// addresses, or - for standard
+    /// input
     #[arg(value_name = "SOURCE", required = true)]
     sources: Vec<String>,
+    #[command(flatten)]
+    how: SourceOptions,
+    /// The server fetches the data by itself: SOURCE is a path beneath the source of this name in
+    /// its settings, which has the credentials
+    #[arg(long, value_name = "NAME", conflicts_with = "dry_run", help_heading = "Sources")]
+    from: Option<String>,
     #[command(flatten)]
     rows: RowOptions,
 
@@ -100,18 +122,35 @@ pub(crate) struct PushArgs {
 }
 
 pub(crate) fn run(args: &PushArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+    let snapshot = match args.from {
+        None => snapshot::files(&args.sources, &args.rows)?,
+        // Its paths are the server's.
+        Some(_) => None,
+    };
     if args.dry_run {
-        return dry_run(args, &asked.out);
+        return match snapshot {
+            None => dry_run(args, &asked.out),
+            Some(_) => Err(Failure::usage("--dry-run shows rows, and a snapshot has none to show")),
+        };
     }
-    let sources = rows::sources(&args.sources)?;
-    let mut body = rows::body(&args.rows, &sources)?;
+    if let Some(name) = &args.from {
+        return import::run(args, name, asked);
+    }
+    let (mut body, parts) = match snapshot {
+        Some(parts) => (Map::from_iter([("format".to_owned(), json!("snapshot"))]), parts),
+        None => {
+            let sources = rows::sources(&args.sources, &args.how)?;
+            (rows::body(&args.rows, &sources)?, parts::name(sources)?)
+        }
+    };
     body.extend(args.version_fields());
-    let parts = parts::name(sources)?;
     let client = asked.client()?.with_patience(Patience::job(args.retries));
+    let key = args.idempotency_key.clone().unwrap_or_else(new_key);
     let push = Push {
         client: &client,
         dataset: args.dataset.as_str(),
-        key: args.idempotency_key.clone().unwrap_or_else(new_key),
+        again: format!("the same command with --idempotency-key {key}"),
+        key,
         resume: args.idempotency_key.is_some(),
         activate: !args.no_activate,
         timeout: args.server_timeout,
@@ -122,26 +161,52 @@ pub(crate) fn run(args: &PushArgs, asked: &Asked<'_>) -> Result<(), Failure> {
 }
 
 /// How long the first request of a push looks for a server.
-const FIRST_ANSWER: Duration = Duration::from_secs(5);
+pub(super) const FIRST_ANSWER: Duration = Duration::from_secs(5);
 
 /// One push, and whom to ask.
-struct Push<'a> {
-    client: &'a Client,
-    dataset: &'a str,
-    key: String,
+pub(super) struct Push<'a> {
+    pub(super) client: &'a Client,
+    pub(super) dataset: &'a str,
+    pub(super) key: String,
     /// The key was given, so another run may have begun this push.
-    resume: bool,
-    activate: bool,
-    timeout: Option<Duration>,
+    pub(super) resume: bool,
+    /// How to go on with it if it is left unfinished.
+    pub(super) again: String,
+    pub(super) activate: bool,
+    pub(super) timeout: Option<Duration>,
     /// Somebody looks at a terminal: progress is worth a request a second.
-    watched: bool,
-    interrupt: Interrupt,
+    pub(super) watched: bool,
+    pub(super) interrupt: Interrupt,
+}
+
+/// A push that the server is through with, whatever has become of it.
+pub(super) struct Settled {
+    pub(super) version: api::Version,
+    /// The same as the server said it.
+    pub(super) json: String,
+    /// Whether an earlier run with this key had pushed it, so that nothing was sent.
+    pub(super) before: bool,
+    /// What served before.
+    pub(super) was: Option<u64>,
+    /// What became of it, in one line, or why it is of no use.
+    pub(super) summary: Result<String, Failure>,
 }
 
 impl Push<'_> {
     fn run(&self, body: &Map<String, Value>, parts: &[Part], out: &Output) -> Result<(), Failure> {
+        let settled = self.carry_out(body, parts)?;
+        let summary = settled.summary?;
+        out.either(settled.json, || summary)
+    }
+
+    /// Pushes, and waits until the server is through with it.
+    pub(super) fn carry_out(
+        &self,
+        body: &Map<String, Value>,
+        parts: &[Part],
+    ) -> Result<Settled, Failure> {
         let started = Instant::now();
-        self.interrupt.say("nothing was pushed");
+        self.interrupt.say(format!("nothing was pushed to {}", self.dataset));
         let was = self.current()?;
         let created = self.create(body)?;
         let version = created.version;
@@ -170,8 +235,8 @@ impl Push<'_> {
             sent,
             took: started.elapsed(),
         };
-        let summary = push.summary(&settled)?;
-        out.either(json, || summary)
+        let summary = push.summary(&settled);
+        Ok(Settled { version: settled, json, before: sent.is_none(), was, summary })
     }
 
     /// What serves now. The first question of a push: if nobody answers it soon, the address
@@ -225,9 +290,8 @@ impl Push<'_> {
     fn leftover(&self, version: u64) -> String {
         format!(
             "{0} {version} is left receiving and is not served; the server drops it after a while. \
-             To resume: the same command with --idempotency-key {1}. \
-             To abort: tidetable delete {0} {version}",
-            self.dataset, self.key
+             To resume: {1}. To abort: tidetable delete {0} {version}",
+            self.dataset, self.again
         )
     }
 }
@@ -250,7 +314,7 @@ impl PushArgs {
 }
 
 fn dry_run(args: &PushArgs, out: &Output) -> Result<(), Failure> {
-    let shown = rows::preview(&args.rows, &args.sources, args.show.into())?;
+    let shown = rows::preview(&args.rows, (&args.sources, &args.how), args.show.into())?;
     for (key, value) in &shown.records {
         let (key, value) = (text(key), text(value));
         // A value is compact JSON, and goes out as it would be stored.
@@ -267,14 +331,14 @@ fn text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(bytes)
 }
 
-fn parse_time(text: &str) -> Result<String, String> {
+pub(super) fn parse_time(text: &str) -> Result<String, String> {
     match chrono::DateTime::parse_from_rfc3339(text) {
         Ok(_) => Ok(text.to_owned()),
         Err(_) => Err("expected a time with its zone, like 2026-11-23T00:00:00Z".to_owned()),
     }
 }
 
-fn parse_key(text: &str) -> Result<String, String> {
+pub(super) fn parse_key(text: &str) -> Result<String, String> {
     let fits = (1..=200).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
     if fits {
         Ok(text.to_owned())
@@ -284,7 +348,7 @@ fn parse_key(text: &str) -> Result<String, String> {
 }
 
 /// `90`, `90s`, `30m` or `2h`.
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let seconds = match &text[digits.len()..] {
         "" | "s" => 1,

@@ -8,6 +8,7 @@ mod datasets;
 mod diff;
 mod erase;
 mod health;
+mod import;
 mod key_history;
 mod operations;
 mod profile;
@@ -16,6 +17,7 @@ mod read;
 mod running;
 mod scan;
 mod series;
+mod snapshot;
 mod together;
 mod tokens;
 mod verify;
@@ -30,7 +32,9 @@ mod resources;
 
 #[cfg(test)]
 pub(crate) use openapi::described_routes;
+pub(crate) use openapi::schema_of;
 pub(crate) use profile::profile_json;
+pub(crate) use push::MAX_LABEL_BYTES;
 pub(crate) use tokens::Wanted;
 
 pub(crate) mod blocking;
@@ -87,12 +91,15 @@ fn router(app: &AppState) -> Router {
         .route("/v1/datasets/{dataset}/scan", get(scan::scan))
         // Pushes.
         .route("/v1/datasets/{dataset}/push", post(push::push))
+        .route("/v1/datasets/{dataset}/import", post(import::import))
         .route("/v1/datasets/{dataset}/versions", get(versions::list).post(versions::create))
         .route(
             "/v1/datasets/{dataset}/versions/{version}",
             get(versions::get).delete(versions::delete),
         )
         .route("/v1/datasets/{dataset}/versions/{version}/profile", get(profile::profile))
+        .route("/v1/datasets/{dataset}/versions/{version}/snapshot", get(snapshot::list))
+        .route("/v1/datasets/{dataset}/versions/{version}/snapshot/{file}", get(snapshot::file))
         .route("/v1/datasets/{dataset}/versions/{version}/parts", get(versions::list_parts))
         .route("/v1/datasets/{dataset}/versions/{version}/parts/{part}", put(versions::put_part))
         .route("/v1/datasets/{dataset}/versions/{version}/commit", post(versions::commit))
