@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds the Java client and its adapter, and starts it: see ../README.md.
 set -eu
-java=$(cd "$(dirname "$0")/../../java" && pwd)
+java=$(cd "$(dirname "$(readlink -f "$0")")/../../java" && pwd)
 command -v javac > /dev/null || { echo 'there is no javac: install a JDK, 17 or newer (openjdk-17-jdk-headless)' >&2; exit 77; }
 if [ -n "${TIDETABLE_CLIENT_BINARIES:-}" ]; then
   out=$TIDETABLE_CLIENT_BINARIES/java

@@ -16,8 +16,8 @@ public final class TidetableBuilder {
     private URI base;
     private String token;
     private String unit;
-    private Duration connectTimeout = Duration.ofSeconds(2);
-    private Duration totalTimeout = Duration.ofSeconds(10);
+    private Duration connectTimeout = Duration.ofSeconds(1);
+    private Duration totalTimeout = Duration.ofSeconds(5);
     private int poolSize = 32;
     private int maxTries = 3;
     private Duration cacheTtl;
@@ -67,13 +67,13 @@ public final class TidetableBuilder {
         return this;
     }
 
-    /** How long to try to connect: 2 s unless said. It counts as a try. */
+    /** How long to try to connect: 1 s unless said. It counts as a try. */
     public TidetableBuilder connectTimeout(Duration time) {
         connectTimeout = positive("connect timeout", time);
         return this;
     }
 
-    /** How long a call may take in all, with its retries and waits: 10 s unless said. */
+    /** How long a call may take in all, with its retries and waits: 5 s unless said. */
     public TidetableBuilder totalTimeout(Duration time) {
         totalTimeout = positive("total timeout", time);
         return this;
