@@ -12,7 +12,7 @@ TIMED := @scripts/timed
 # RocksDB's compiler jobs already take every core; cargo shares them itself.
 .NOTPARALLEL:
 .PHONY: help setup setup-test build demo test test-million test-memory test-limits test-space space test-hostile hostile fuzz \
-  test-prometheus prometheus test-conformance conformance test-torture test-crash torture soak test-real-data test-console \
+  test-prometheus prometheus test-java test-conformance conformance test-torture test-crash torture soak test-real-data test-console \
   bench bench-peers count-instructions ci fmt fmt-check lint doc deny install
 
 help: ## say what there is
@@ -56,6 +56,9 @@ prometheus:
 	$(TIMED) 'alert rules and dashboard' tests/prometheus/run '$(BIN)'
 
 test-conformance: build setup-test conformance ## requests made from /openapi.json: no 5xx, and nothing that it does not declare
+
+test-java: ## the Java client, compiled with every warning an error, and its tests; skipped without a JDK
+	$(TIMED) 'Java client' clients/java/test/run
 
 # With the binary that is there. CONFORMANCE_FLAGS='--examples 2000' for a release.
 conformance:
@@ -132,7 +135,7 @@ count-instructions: setup ## instructions of one lookup, compared with benches/i
 	$(BUILD_PEERS)
 	$(TIMED) 'instructions of a lookup' scripts/count-instructions '$(PEERS)' $(COUNT_FLAGS)
 
-ci: fmt-check lint test test-torture hostile test-limits test-space test-console prometheus conformance count-instructions doc deny ## all that CI runs
+ci: fmt-check lint test test-torture hostile test-limits test-space test-console prometheus conformance test-java count-instructions doc deny ## all that CI runs
 
 fmt: ## format the code
 	$(CARGO) fmt --all
