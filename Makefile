@@ -12,7 +12,7 @@ TIMED := @scripts/timed
 # RocksDB's compiler jobs already take every core; cargo shares them itself.
 .NOTPARALLEL:
 .PHONY: help setup setup-test build demo test test-million test-memory test-limits test-space space test-hostile hostile fuzz \
-  test-prometheus prometheus test-java test-conformance conformance test-torture test-crash torture soak test-real-data test-console \
+  test-prometheus prometheus test-conformance conformance test-python python bench-python test-clients clients test-java test-spark test-airflow test-pipelines pipelines test-torture test-crash torture soak test-real-data test-console \
   bench bench-peers count-instructions ci fmt fmt-check lint doc deny install
 
 help: ## say what there is
@@ -63,6 +63,33 @@ test-java: ## the Java client, compiled with every warning an error, and its tes
 # With the binary that is there. CONFORMANCE_FLAGS='--examples 2000' for a release.
 conformance:
 	$(TIMED) 'requests made from /openapi.json' tests/conformance/run '$(BIN)' $(CONFORMANCE_FLAGS)
+
+test-python: build python ## the Python client: style, types, and its tests against a real server
+
+# With the binary that is there.
+python:
+	$(TIMED) 'Python client' env TARGET_DIR='$(TARGET_DIR)' clients/python/check '$(BIN)'
+
+bench-python: build ## the Python client beside redis-py, in one run (4 minutes); BENCH_FLAGS='--rounds 3'
+	TARGET_DIR='$(TARGET_DIR)' clients/python/benchmarks/run '$(BIN)' $(BENCH_FLAGS)
+
+test-clients: build clients ## what every client promises, through a proxy that makes things go wrong; languages whose tools are there
+
+# With the binary that is there. CLIENTS_FLAGS='--only python --case batch'.
+clients:
+	$(TIMED) 'clients' env CARGO='$(CARGO)' TIDETABLE_CLIENT_BINARIES='$(abspath $(TARGET_DIR))/clients' clients/check '$(BIN)' $(CLIENTS_FLAGS)
+
+test-spark: build ## DataFrames pushed by a real Spark, tasks killed meanwhile (installs PySpark, 456 MB, once); not part of CI
+	$(TIMED) 'Spark' tests/spark/run '$(BIN)' $(SPARK_FLAGS)
+
+test-airflow: build ## DAGs that push, fail and try again, in a real Airflow (installs it, once); not part of CI
+	$(TIMED) 'Airflow' tests/airflow/run '$(BIN)'
+
+test-pipelines: build pipelines ## the commands of docs/pipelines.md on made-up extracts of dbt and dataduct
+
+# With the binary that is there.
+pipelines:
+	$(TIMED) 'commands of docs/pipelines.md' tests/pipelines/run '$(BIN)'
 
 test-limits: build ## slow clients, HTTP/2 floods, overload, stops under load: nobody else is disturbed
 	$(TIMED) 'limits' tests/limits/run '$(BIN)' $(LIMITS_FLAGS)
@@ -135,7 +162,7 @@ count-instructions: setup ## instructions of one lookup, compared with benches/i
 	$(BUILD_PEERS)
 	$(TIMED) 'instructions of a lookup' scripts/count-instructions '$(PEERS)' $(COUNT_FLAGS)
 
-ci: fmt-check lint test test-torture hostile test-limits test-space test-console prometheus conformance test-java count-instructions doc deny ## all that CI runs
+ci: fmt-check lint test test-torture hostile test-limits test-space test-console prometheus conformance python clients test-java pipelines count-instructions doc deny ## all that CI runs
 
 fmt: ## format the code
 	$(CARGO) fmt --all

@@ -1,0 +1,1 @@
+"""The parts of the suite: server, proxy, adapter, cases, expectations."""

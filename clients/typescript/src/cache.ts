@@ -1,0 +1,79 @@
+/** Values that were read before, and when they may be given again. */
+import { identity, type Key } from "./keys.js";
+
+export interface CacheOptions {
+  /** For so long a value is given without asking; after that the server is asked whether it is still the same. */
+  readonly ttlMs: number;
+  /** `version`: drop all of a dataset as soon as any answer of it shows another version. */
+  readonly mode?: "ttl" | "version";
+  /** Most values that are held; the one longest not used goes first. 10,000 unless said. */
+  readonly maxEntries?: number;
+}
+
+/** What is held: the text, not the value, so that nobody can change what others are given. */
+export interface Held {
+  readonly text: string;
+  readonly version: number;
+  readonly etag: string | null;
+  readonly asOf: string | null;
+}
+
+interface Entry extends Held {
+  readonly dataset: string;
+  readonly pinned: boolean;
+  readonly readAt: number;
+}
+
+export class Cache {
+  readonly #entries = new Map<string, Entry>();
+  readonly #versions = new Map<string, number>();
+  readonly #options: CacheOptions;
+
+  constructor(options: CacheOptions) {
+    this.#options = options;
+  }
+
+  /** What an entry is found by; unlike joined text it keeps all parts apart. */
+  static name(dataset: string, key: Key, fields: readonly string[] | undefined, version: number | undefined): string {
+    return JSON.stringify([dataset, identity(key), fields ?? null, version ?? null]);
+  }
+
+  get(name: string): Held | undefined {
+    const entry = this.#entries.get(name);
+    if (entry !== undefined) {
+      this.#entries.delete(name);
+      this.#entries.set(name, entry);
+    }
+    return entry;
+  }
+
+  /** Whether it may be given without asking. A pinned version never changes. */
+  isFresh(name: string): boolean {
+    const entry = this.#entries.get(name);
+    return entry !== undefined && (entry.pinned || performance.now() - entry.readAt < this.#options.ttlMs);
+  }
+
+  keep(name: string, dataset: string, pinned: boolean, held: Held): void {
+    this.#entries.delete(name);
+    this.#entries.set(name, { ...held, dataset, pinned, readAt: performance.now() });
+    if (this.#entries.size > (this.#options.maxEntries ?? 10_000)) {
+      const oldest = this.#entries.keys().next();
+      if (!oldest.done) this.#entries.delete(oldest.value);
+    }
+  }
+
+  drop(name: string): void {
+    this.#entries.delete(name);
+  }
+
+  /** An answer of this dataset, to a read of no version in particular, shows this version. */
+  saw(dataset: string, version: number): void {
+    if (this.#options.mode !== "version") return;
+    const before = this.#versions.get(dataset);
+    this.#versions.set(dataset, version);
+    if (before === undefined || before === version) return;
+    for (const [name, entry] of this.#entries) {
+      if (entry.dataset === dataset && !entry.pinned) this.#entries.delete(name);
+    }
+  }
+}

@@ -1,0 +1,219 @@
+// What the conformance suite cannot see: what a program in this language relies on beyond the guarantees of all clients.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { inspect } from "node:util";
+import { ApiError, Client, ConnectionError, NotFoundError, TimeoutError, UsageError } from "../dist/index.js";
+import { retryAfterMs } from "../dist/retries.js";
+import { typesOf } from "../scripts/types.mjs";
+
+const TOKEN = "tt_0123456789abcdef_secret-of-the-test";
+
+/** A client whose requests are answered by `answer`, and the requests. */
+function client(answer, options = {}) {
+  const asked = [];
+  const fetch = async (url, init) => {
+    asked.push({ url: String(url), ...init, body: init.body && JSON.parse(init.body) });
+    return answer(asked.length, asked.at(-1));
+  };
+  return { asked, client: new Client({ baseUrl: "http://tide.test", token: TOKEN, fetch, ...options }) };
+}
+
+const value = (body, version = 1, headers = {}) =>
+  new Response(JSON.stringify(body), { headers: { "Tidetable-Version": String(version), ETag: `"${JSON.stringify(body).length}"`, ...headers } });
+const problem = (status, code) => new Response(JSON.stringify({ code, status, detail: "made up", request_id: "r-1" }), { status });
+const batch = (keys, version = 1) => Response.json({ version, results: keys.map((key) => ({ key, found: true, value: key })) });
+
+test("the types are what the OpenAPI document says", () => {
+  const document = JSON.parse(readFileSync(new URL("../../../src/http/openapi.json", import.meta.url), "utf8"));
+  assert.equal(readFileSync(new URL("../src/api.ts", import.meta.url), "utf8"), typesOf(document), "run `npm run types`");
+});
+
+test("nothing is depended on, and the lock file names no host", () => {
+  const described = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
+  assert.equal(described.dependencies, undefined);
+  assert.doesNotMatch(readFileSync(new URL("../package-lock.json", import.meta.url), "utf8"), /https?:/);
+});
+
+test("an entry has version, ETag and the instant of its data; an absent key is null", async () => {
+  const { client: here } = client((n) => (n === 1 ? value({ a: 1 }, 7, { "Tidetable-As-Of": "2026-11-22T00:00:00Z" }) : problem(404, "key_not_found")));
+  assert.deepEqual(await here.getEntry("d", "k"), { value: { a: 1 }, version: 7, etag: '"7"', asOf: "2026-11-22T00:00:00Z" });
+  assert.equal(await here.getEntry("d", "k"), null);
+  assert.equal(await here.get("d", "k"), null);
+});
+
+test("errors are told apart by class and by code", async () => {
+  const { client: here } = client((n) => [problem(404, "dataset_not_found"), problem(410, "version_deleted"), problem(410, "erased"), problem(403, "forbidden")][n - 1]);
+  for (const code of ["dataset_not_found", "version_deleted"]) {
+    await assert.rejects(here.get("d", "k"), (fault) => fault instanceof NotFoundError && fault.code === code && fault.requestId === "r-1" && fault.detail === "made up");
+  }
+  for (const code of ["erased", "forbidden"]) {
+    await assert.rejects(here.get("d", "k"), (fault) => fault instanceof ApiError && !(fault instanceof NotFoundError) && fault.code === code);
+  }
+});
+
+test("a signal ends a call with its own reason, and nothing is tried again", async () => {
+  const controller = new AbortController();
+  const { asked, client: here } = client((n, { signal }) => new Promise((_, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason));
+    controller.abort(new Error("the page was left"));
+  }));
+  await assert.rejects(here.get("d", "k", { signal: controller.signal }), /the page was left/);
+  await assert.rejects(here.getMany("d", ["k"], { signal: controller.signal }), /the page was left/);
+  assert.equal(asked.length, 1);
+});
+
+// Without the signal the wait goes on for a minute, and the test does not.
+test("a signal ends the wait before a retry", { timeout: 20_000 }, async () => {
+  const controller = new AbortController();
+  const { asked, client: here } = client(() => {
+    setImmediate(() => controller.abort(new Error("the page was left")));
+    return new Response("", { status: 503, headers: { "Retry-After": "60" } });
+  }, { totalTimeoutMs: 100_000 });
+  await assert.rejects(here.get("d", "k", { signal: controller.signal }), /the page was left/);
+  assert.equal(asked.length, 1);
+});
+
+test("the total timeout ends a fetch that never answers", async () => {
+  const { client: here } = client((n, { signal }) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason))), { totalTimeoutMs: 20 });
+  await assert.rejects(here.get("d", "k"), TimeoutError);
+});
+
+test("nobody can change what the cache gives to others", async () => {
+  const { asked, client: here } = client(() => value({ list: [1] }), { cache: { ttlMs: 60_000 } });
+  (await here.get("d", "k")).list.push(2);
+  assert.deepEqual(await here.get("d", "k"), { list: [1] });
+  assert.equal(asked.length, 1);
+});
+
+test("the cache is bounded: what was not used longest goes first", async () => {
+  const { asked, client: here } = client(() => value(1), { cache: { ttlMs: 60_000, maxEntries: 2 } });
+  for (const key of ["a", "b", "a", "c", "a", "b"]) await here.get("d", key);
+  assert.deepEqual(asked.map(({ url }) => url.at(-1)), ["a", "b", "c", "b"]);
+});
+
+test("keys of bytes are found again under the arrays they were asked with, each once", async () => {
+  const { asked, client: here } = client((n, { body }) => batch(body.keys));
+  const [first, second] = [new Uint8Array([255, 0]), new Uint8Array([1])];
+  const found = await here.getMany("d", [first, second, new Uint8Array([255, 0])]);
+  assert.deepEqual([...found.keys()], [first, second]);
+  assert.equal(found.get(first), "_wA");
+  assert.deepEqual(asked[0].body, { keys: ["_wA", "AQ"], key_encoding: "base64url" });
+});
+
+test("text and bytes in one batch keep apart what is asked for", async () => {
+  const { client: here } = client((n, { body }) => batch(body.keys));
+  const bytes = new Uint8Array([97]);
+  const found = await here.getMany("d", ["a", bytes]);
+  assert.deepEqual([...found.keys()], ["a", bytes]);
+});
+
+test("no more requests run at the same time than the pool has room for", async () => {
+  let running = 0;
+  let most = 0;
+  const { asked, client: here } = client(async () => {
+    most = Math.max(most, ++running);
+    await new Promise(setImmediate);
+    running -= 1;
+    return value(1);
+  }, { poolSize: 3 });
+  await Promise.all(Array.from({ length: 20 }, (_, n) => here.get("d", `k${n}`)));
+  assert.equal(asked.length, 20);
+  assert.equal(most, 3);
+});
+
+test("a place in the pool is given back, whatever becomes of its request", async () => {
+  const { client: here } = client((n) => (n === 1 ? Promise.reject(new TypeError("fetch failed")) : n === 2 ? problem(500, "data_corrupt") : value(1)), { poolSize: 1, maxTries: 1 });
+  await assert.rejects(here.get("d", "k"), ConnectionError);
+  await assert.rejects(here.get("d", "k"), ApiError);
+  assert.equal(await here.get("d", "k"), 1);
+});
+
+test("a chunk that fails ends the batch, and no chunk runs on after it", async () => {
+  const { asked, client: here } = client((n, { body }) => (n === 3 ? problem(500, "data_corrupt") : batch(body.keys)));
+  await assert.rejects(here.getMany("d", Array.from({ length: 20_000 }, (_, n) => `k${n}`)), /data_corrupt/);
+  const before = asked.length;
+  await new Promise(setImmediate);
+  assert.equal(asked.length, before);
+  assert.ok(before < 20, `${before} requests`);
+});
+
+test("a scan that is left asks for no further page", async () => {
+  const { asked, client: here } = client(() => Response.json({ version: 3, records: [{ key: "a", value: 1 }, { key: "b", value: 2 }], next: "more" }));
+  for await (const { key, value: got, version } of here.scan("d")) {
+    assert.deepEqual([key, got, version], ["a", 1, 3]);
+    break;
+  }
+  assert.equal(asked.length, 1);
+});
+
+test("several datasets: their values, and an error in the place of one", async () => {
+  const { asked, client: here } = client((n, { body }) => Response.json({ answers: [
+    { dataset: "a", version: 3, results: body.requests[0].keys.map((key) => ({ key, found: key !== "z", value: 1 })) },
+    { dataset: "b", error: { code: "dataset_not_found", status: 404 } },
+  ] }));
+  const answers = await here.multi({ a: ["x", "z"], b: ["x"] });
+  assert.deepEqual([...answers.get("a").values], [["x", 1]]);
+  assert.ok(answers.get("b").error instanceof NotFoundError);
+  await assert.rejects(here.multi({ a: Array.from({ length: 1001 }, (_, n) => `k${n}`) }), UsageError);
+  assert.equal(asked.length, 1);
+});
+
+test("a redirect that a browser hides is an error", async () => {
+  const { client: here } = client(() => Object.defineProperty(new Response(null), "status", { value: 0 }));
+  await assert.rejects(here.get("d", "k"), (fault) => fault instanceof ApiError && fault.status === 0 && /redirect/.test(fault.message));
+});
+
+test("another reader of JSON may keep whole numbers exact", async () => {
+  const { client: here } = client(() => new Response('{"id":9007199254740993}', { headers: { "Tidetable-Version": "1" } }), { parse: (text) => text });
+  assert.equal(await here.get("d", "k"), '{"id":9007199254740993}');
+});
+
+test("neither a client nor an error shows the token", async () => {
+  const { client: here } = client(() => Promise.reject(new TypeError("fetch failed", { cause: new Error("ECONNRESET") })), { maxTries: 1 });
+  const fault = await here.get("d", "k").catch((error) => error);
+  for (const thing of [here, fault]) {
+    for (const text of [inspect(thing, { depth: 9, showHidden: true }), String(thing), JSON.stringify(thing), thing.stack ?? ""]) assert.doesNotMatch(text, /secret-of-the-test/);
+  }
+});
+
+test("where the server is, and the token, may stand in the environment", async () => {
+  process.env.TIDETABLE_SERVER = "http://from.environment/base/";
+  process.env.TIDETABLE_TOKEN = TOKEN;
+  try {
+    const { asked, client: here } = client(() => value(1), { baseUrl: undefined, token: undefined });
+    await here.get("d", "k");
+    const { asked: without, client: nobody } = client(() => value(1), { token: null });
+    await nobody.get("d", "k");
+    assert.equal(asked[0].url, "http://from.environment/base/v1/datasets/d/keys/k");
+    assert.equal(asked[0].headers.Authorization, `Bearer ${TOKEN}`);
+    assert.equal(without[0].headers.Authorization, undefined);
+  } finally {
+    delete process.env.TIDETABLE_SERVER;
+    delete process.env.TIDETABLE_TOKEN;
+  }
+});
+
+test("a unit of any script goes as UTF-8; control characters do not go at all", async () => {
+  const { asked, client: here } = client(() => value(1), { unit: "müller" });
+  await here.get("d", "k");
+  assert.equal(Buffer.from(asked[0].headers["Tidetable-Unit"], "latin1").toString(), "müller");
+  assert.throws(() => client(() => value(1), { unit: "a\nb" }), UsageError);
+});
+
+test("what cannot be a call is refused before anything is sent", async () => {
+  const { asked, client: here } = client(() => value(1));
+  for (const key of ["", new Uint8Array(), 42, null, undefined, "\ud800"]) await assert.rejects(here.get("d", key), UsageError);
+  for (const dataset of ["", ".", "..", undefined]) await assert.rejects(here.get(dataset, "k"), UsageError);
+  await assert.rejects(here.getMany("d", "one string"), UsageError);
+  assert.equal(asked.length, 0);
+  for (const wrong of [{ totalTimeoutMs: 0 }, { maxTries: -1 }, { poolSize: NaN }, { baseUrl: "ftp://x" }, { baseUrl: "http://user:word@x" }]) assert.throws(() => new Client(wrong), UsageError);
+});
+
+test("Retry-After is seconds or an HTTP date, and nothing else", () => {
+  const now = Date.parse("Sun, 06 Nov 1994 08:49:30 GMT");
+  for (const [text, expected] of [["2", 2000], ["0", 0], [null, 0], ["", 0], ["soon", 0], ["-1", 0], ["1.5", 0], ["1994", 1994000],
+    ["Sun, 06 Nov 1994 08:49:37 GMT", 7000], ["Sunday, 06-Nov-94 08:49:37 GMT", 7000], ["Sun, 06 Nov 1994 08:49:20 GMT", 0]]) {
+    assert.equal(retryAfterMs(text, now), expected, String(text));
+  }
+});
