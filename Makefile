@@ -11,7 +11,7 @@ TIMED := @scripts/timed
 .DEFAULT_GOAL := help
 # RocksDB's compiler jobs already take every core; cargo shares them itself.
 .NOTPARALLEL:
-.PHONY: help setup setup-test build demo test test-million test-memory test-limits test-space space test-hostile hostile fuzz \
+.PHONY: help setup setup-test build demo test test-million test-memory test-limits test-space space test-hostile hostile test-tutorial tutorial fuzz \
   test-prometheus prometheus test-conformance conformance test-python python bench-python test-clients clients test-java test-spark test-airflow test-pipelines pipelines test-torture test-crash torture soak test-real-data test-console \
   bench bench-peers count-instructions ci fmt fmt-check lint doc deny install
 
@@ -101,6 +101,12 @@ HOSTILE_FLAGS ?=
 hostile:
 	$(TIMED) 'hostile sources and names' tests/hostile/run '$(BIN)' $(HOSTILE_FLAGS)
 
+test-tutorial: build tutorial ## every command of docs/tutorial.md, and what it prints
+
+# With the binary that is there.
+tutorial:
+	$(TIMED) 'the tutorial' tests/tutorial/run '$(BIN)'
+
 # The inputs that were kept are replayed by `make test`.
 FUZZ_SECONDS ?= 60
 fuzz: build ## each fuzz target for FUZZ_SECONDS (60), on from where the last run ended; FUZZ_FLAGS='--targets ndjson,csv'
@@ -162,7 +168,7 @@ count-instructions: setup ## instructions of one lookup, compared with benches/i
 	$(BUILD_PEERS)
 	$(TIMED) 'instructions of a lookup' scripts/count-instructions '$(PEERS)' $(COUNT_FLAGS)
 
-ci: fmt-check lint test test-torture hostile test-limits test-space test-console prometheus conformance python clients test-java pipelines count-instructions doc deny ## all that CI runs
+ci: fmt-check lint test test-torture hostile tutorial test-limits test-space test-console prometheus conformance python clients pipelines count-instructions doc deny ## all that CI runs
 
 fmt: ## format the code
 	$(CARGO) fmt --all

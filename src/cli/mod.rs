@@ -39,6 +39,7 @@ mod reference;
 mod release;
 mod repair;
 mod rollback;
+mod run;
 mod serve;
 mod tls;
 mod token;
@@ -181,6 +182,7 @@ struct Global {
 enum Command {
     Serve(Box<serve::ServeArgs>),
     Push(Box<push::PushArgs>),
+    Run(run::RunArgs),
     Get(get::GetArgs),
     Datasets(datasets::DatasetsArgs),
     Versions(versions::VersionsArgs),
@@ -249,6 +251,7 @@ impl Cli {
         match &self.command {
             Command::Serve(args) => serve::run(args),
             Command::Push(args) => push::run(args, &asked),
+            Command::Run(args) => run::run(args, &asked),
             Command::Get(args) => get::run(args, &asked),
             Command::Datasets(args) => datasets::run(args, &asked),
             Command::Versions(args) => versions::run(args, &asked),
@@ -359,6 +362,9 @@ mod tests {
             "push recs a.csv --key id",
             "push recs a b --key a,b --label run-7 --no-activate",
             "push recs - --key id --format ndjson --server-timeout 30m",
+            "run job.yaml --dry-run --show 5 --set A=b --set B=",
+            "run job.yaml --retries 0 --server-timeout 5m",
+            "run --schema",
             "get recs 1 2 3 --fields a,b --version 4",
             "get recs --json 1",
             "get recs -7 -1.5",
@@ -404,6 +410,11 @@ mod tests {
             "push Recs a.csv --key id",
             "push ../x a.csv --key id",
             "push recs a.csv --key id --server-timeout soon",
+            "run",
+            "run job.yaml --set A",
+            "run job.yaml --set 1=2",
+            "run job.yaml --show 5",
+            "run job.yaml --schema",
             "get recs",
             "get recs --nope",
             "serve --token x",

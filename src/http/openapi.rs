@@ -166,9 +166,17 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new().route("/openapi.json", get(answer)).merge(page)
 }
 
+/// The shape of a body or an answer, by its name.
+pub(crate) fn schema_of(name: &str) -> Value {
+    components()["components"]["schemas"][name].take()
+}
+
+fn components() -> Value {
+    serde_json::from_str(COMPONENTS).expect("openapi.json is JSON, as a test shows")
+}
+
 fn document() -> Value {
-    let mut document: Value =
-        serde_json::from_str(COMPONENTS).expect("openapi.json is JSON, as a test shows");
+    let mut document = components();
     document["info"]["version"] = json!(env!("CARGO_PKG_VERSION"));
     let codes = Code::ALL.iter().map(|code| code.as_str());
     let codes: Vec<&str> = codes.chain(Fault::ALL.iter().map(|fault| fault.code())).collect();

@@ -32,7 +32,7 @@ use crate::telemetry::RequestId;
 /// The name of the only part of such a push; messages about rows name it.
 const PART: &str = "body";
 /// The longest label, in bytes.
-const MAX_LABEL_BYTES: usize = 256;
+pub(crate) const MAX_LABEL_BYTES: usize = 256;
 
 /// What the query says, besides how rows become records.
 struct Asked {

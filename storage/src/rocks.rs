@@ -305,13 +305,20 @@ fn damaged(doing: &str, path: &Path, error: rocksdb::Error) -> Error {
 /// What an error of RocksDB's means: what the operating system refused keeps its meaning,
 /// the others are `otherwise`.
 fn code(error: &rocksdb::Error, otherwise: Code) -> Code {
-    let text = error.as_ref();
+    let says = |text| error.as_ref().contains(text);
     match error.kind() {
-        ErrorKind::IOError if text.contains("No space left") || text.contains("Disk quota") => {
-            Code::DiskFull
+        // `Unknown` is what the binding says by itself, when it could not make or look for a
+        // directory: nothing was read then, so nothing is known to be damaged.
+        ErrorKind::IOError | ErrorKind::Unknown => {
+            if says("No space left") || says("Disk quota") {
+                Code::DiskFull
+            } else if says("Too many open files") {
+                Code::TooManyFiles
+            } else {
+                Code::IoFailed
+            }
         }
-        ErrorKind::IOError
-        | ErrorKind::Incomplete
+        ErrorKind::Incomplete
         | ErrorKind::TimedOut
         | ErrorKind::Busy
         | ErrorKind::TryAgain
@@ -360,6 +367,16 @@ mod tests {
 
         let current = db.join("CURRENT");
         std::fs::write(&current, "nonsense\n").unwrap();
-        assert!(Reader::open(&db, None).is_err());
+        let refused = Reader::open(&db, None).map(drop).unwrap_err();
+        assert_eq!(refused.code(), Code::VersionUnusable);
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_no_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let refused = Reader::open(&file.join("db"), None).map(drop).unwrap_err();
+        assert_eq!(refused.code(), Code::IoFailed, "{refused}");
     }
 }

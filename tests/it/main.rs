@@ -14,6 +14,7 @@ mod a_damaged_file_is_never_served;
 mod a_damaged_version_is_found_and_not_activated;
 mod a_full_disk_fails_the_push_alone;
 mod a_gate_is_asked_again_before_the_swap;
+mod a_job_file_is_pushed_as_it_says;
 mod a_killed_server_loses_nothing;
 mod a_push_is_read_back_exactly;
 mod a_retried_push_makes_one_version;
