@@ -12,7 +12,7 @@ TIMED := @scripts/timed
 # RocksDB's compiler jobs already take every core; cargo shares them itself.
 .NOTPARALLEL:
 .PHONY: help setup setup-test build demo test test-million test-memory test-limits test-space space test-hostile hostile test-tutorial tutorial fuzz \
-  test-prometheus prometheus test-conformance conformance test-python python bench-python test-clients clients test-java test-spark test-airflow test-pipelines pipelines test-torture test-crash torture soak test-real-data test-console \
+  test-prometheus prometheus test-conformance conformance test-sources sources test-python python bench-python test-clients clients test-java test-spark test-airflow test-pipelines pipelines test-torture test-crash torture soak test-real-data test-console \
   bench bench-peers count-instructions ci fmt fmt-check lint doc deny install
 
 help: ## say what there is
@@ -63,6 +63,12 @@ test-java: ## the Java client, compiled with every warning an error, and its tes
 # With the binary that is there. CONFORMANCE_FLAGS='--examples 2000' for a release.
 conformance:
 	$(TIMED) 'requests made from /openapi.json' tests/conformance/run '$(BIN)' $(CONFORMANCE_FLAGS)
+
+test-sources: build setup-test sources ## pushes and imports from two S3 servers that nobody here wrote
+
+# With the binary that is there.
+sources:
+	$(TIMED) 'sources in S3' tests/sources/run '$(BIN)'
 
 test-python: build python ## the Python client: style, types, and its tests against a real server
 

@@ -5,8 +5,8 @@
 //! (`TIDETABLE_SORT_MEMORY=1GiB`) or in the file that `--config` names
 //! (`sort_memory = "1GiB"`); a flag goes before a variable, a variable before the file,
 //! the file before the default. A name that no setting has is refused wherever it stands,
-//! so that a misspelt limit cannot be silently absent. `[[webhooks]]` alone have no flags:
-//! each is several lines, one of them a secret.
+//! so that a misspelt limit cannot be silently absent. `[[webhooks]]` and `[sources.NAME]` alone
+//! have no flags: each is several lines.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -21,8 +21,10 @@ use tidetable_storage::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use crate::access;
 
 mod file;
+mod sources;
 mod values;
 mod webhooks;
+pub(crate) use sources::Sources;
 pub(crate) use values::{Bytes, Count, EnvironmentName, LogFormat, Rate, Span, Switch};
 pub(crate) use webhooks::{Secret, Target};
 
@@ -75,6 +77,8 @@ macro_rules! settings {
             $($(#[doc = $help])+ pub(crate) $name: $type,)*
             /// Whom to tell of what happens; in the file alone.
             pub(crate) webhooks: Vec<Target>,
+            /// From where data may be imported; in the file alone.
+            pub(crate) sources: Sources,
         }
 
         /// The names of all settings, as they stand in the file.
@@ -91,6 +95,7 @@ macro_rules! settings {
                 let config = Self {
                     $($name: given.parse(stringify!($name), $default)?,)*
                     webhooks: given.webhooks.clone(),
+                    sources: given.sources.clone(),
                 };
                 config.check()?;
                 Ok(config)
@@ -342,6 +347,7 @@ impl fmt::Display for Origin {
 struct Given {
     settings: BTreeMap<&'static str, (String, Origin)>,
     webhooks: Vec<Target>,
+    sources: Sources,
 }
 
 impl Given {
@@ -351,6 +357,7 @@ impl Given {
         let contents = file::contents(&text)
             .map_err(|(line, message)| anyhow::anyhow!("{}:{line}: {message}", path.display()))?;
         self.webhooks = contents.webhooks;
+        self.sources = contents.sources;
         for entry in contents.settings {
             let origin = Origin::File(path.to_owned(), entry.line);
             let Some(name) = NAMES.iter().find(|name| **name == entry.name) else {

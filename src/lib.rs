@@ -8,12 +8,14 @@ mod config;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod http;
+mod imports;
 mod ingest;
 mod looker;
 mod metrics;
 mod open_files;
 mod outbound;
 mod pushes;
+mod remote;
 mod rewrites;
 mod scrubber;
 mod series;

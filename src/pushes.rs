@@ -60,6 +60,8 @@ pub(crate) enum Phase {
     /// It waits for its turn.
     #[default]
     Queued,
+    /// The server fetches its data from a source.
+    Fetching,
     /// Rows are read and sorted.
     Reading,
     /// Sorted records are written.
@@ -193,6 +195,20 @@ impl Pushes {
     /// How far a push has come, while it waits or is built.
     pub(crate) fn progress(&self, push: &PushOf) -> Option<Progress> {
         self.queue().running.get(push).copied()
+    }
+
+    /// The data of a push is fetched: so much of it is there.
+    pub(crate) fn fetches(&self, push: &PushOf, bytes: u64, total_bytes: u64) {
+        let progress = Progress { phase: Phase::Fetching, rows: 0, bytes, total_bytes };
+        self.queue().running.insert(push.clone(), progress);
+    }
+
+    /// It is there, or does not come: nothing is fetched any more.
+    pub(crate) fn fetched(&self, push: &PushOf) {
+        let mut queue = self.queue();
+        if queue.running.get(push).is_some_and(|progress| progress.phase == Phase::Fetching) {
+            queue.running.remove(push);
+        }
     }
 
     /// Waits until a push has ended, or gets stuck, at most this long. It may have ended long

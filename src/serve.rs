@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 use crate::access;
 use crate::config::ServeConfig;
 use crate::http;
+use crate::imports;
 use crate::ingest::GrowthLimits;
 use crate::looker;
 use crate::metrics::Metrics;
@@ -72,6 +73,7 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     let opening = open_in_background(&app)?;
     let sweeping = sweeper.start(&app)?;
     let looking = looker::start(&app)?;
+    imports::start(&app).context("cannot start the threads that import")?;
     app.webhooks.start().context("cannot start the thread that delivers webhooks")?;
     let sampling = series::start(&app)?;
     let watching = watches::start(&app, Box::new(app.webhooks.clone()))?;
@@ -80,6 +82,7 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     let service = Service { tls, ..http::service(&app) };
     let ended = server::serve(listening, &service, &limits, &metrics, &stop)?;
     app.pushes.stop();
+    app.imports.stop();
     app.rewrites.stop();
     sweeping.stop();
     looking.stop();

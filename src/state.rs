@@ -10,6 +10,7 @@ use crate::access::Access;
 use crate::audit::Audit;
 use crate::config::ServeConfig;
 use crate::http::Places;
+use crate::imports::Imports;
 use crate::metrics::{CanaryServed, Freshness, Metrics, Served};
 use crate::pushes::{Pushes, Receiving};
 use crate::rewrites::Rewrites;
@@ -50,6 +51,8 @@ pub(crate) struct App {
     pub(crate) webhooks: Webhooks,
     /// Bodies of pushes that are received.
     pub(crate) receiving: Receiving,
+    /// Pushes whose data is fetched, or waits to be.
+    pub(crate) imports: Imports,
     /// What runs, and how much may.
     pub(crate) places: Arc<Places>,
     /// What is seen of versions that were activated lately.
@@ -97,6 +100,7 @@ impl App {
             scrubs,
             receiving,
             rewrites: Rewrites::default(),
+            imports: Imports::default(),
             places,
             comparing,
             opened,

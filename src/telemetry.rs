@@ -36,8 +36,8 @@ pub(crate) fn start(format: LogFormat, filter: &str) -> anyhow::Result<()> {
     };
     let filter = EnvFilter::try_new(text)
         .with_context(|| format!("{origin} is {text:?}: expected a level such as info"))?;
-    // They would log whole addresses, and those of webhooks may hold a token.
-    let filter = ["ureq=off", "ureq_proto=off"]
+    // They would log whole addresses, and those of webhooks and sources may hold a token.
+    let filter = ["ureq=off", "ureq_proto=off", "object_store=off", "reqwest=off"]
         .into_iter()
         .fold(filter, |filter, off| filter.add_directive(off.parse().expect("it is a directive")));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);

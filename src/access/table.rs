@@ -55,6 +55,7 @@ rows! {
     GET "/v1/datasets/{dataset}/scan" OnDataset(Read);
 
     POST "/v1/datasets/{dataset}/push" OnDataset(Push);
+    POST "/v1/datasets/{dataset}/import" OnDataset(Push);
     GET "/v1/datasets/{dataset}/versions" OnDataset(See);
     POST "/v1/datasets/{dataset}/versions" OnDataset(Push);
     GET "/v1/datasets/{dataset}/versions/{version}" OnDataset(See);

@@ -77,6 +77,7 @@ impl Exit {
         let known = storage::Code::ALL.iter().find(|known| Some(known.as_str()) == code);
         match known.map(|known| known.kind()) {
             Some(storage::Kind::Refused | storage::Kind::Invalid) => Self::Refused,
+            Some(storage::Kind::NotFound) => Self::NotFound,
             _ => Self::Failed,
         }
     }

@@ -5,6 +5,7 @@
 //! are replaced by the same bytes, a second commit changes nothing. So a job that is run
 //! again with its `--idempotency-key` goes on where it was cut off.
 
+mod import;
 mod outcome;
 pub(super) mod parts;
 mod settle;
@@ -23,7 +24,7 @@ use super::exit::{Exit, Failure};
 use super::interrupt::Interrupt;
 use super::notes;
 use super::output::{Output, duration};
-use super::rows::{self, RowOptions};
+use super::rows::{self, RowOptions, SourceOptions};
 use parts::Part;
 
 /// Push rows as a new version of a dataset, and activate it
@@ -32,6 +33,13 @@ use parts::Part;
 /// sees half of it. The dataset is made by its first push. SOURCE may be files,
 /// directories, globs, or - for standard input; gzip and zstd are recognised. Of a directory
 /// or glob, names that begin with . or _ are left out.
+///
+/// SOURCE may also lie in a store: s3://bucket/file.csv, s3://bucket/prefix/ for all beneath it,
+/// a glob; the same with gs:// and az://container/; and single files at http:// and https://.
+/// Credentials are those of the environment, as the tools of these stores take them
+/// (AWS_ACCESS_KEY_ID, AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME…;
+/// AWS_ENDPOINT_URL for other stores that speak S3): docs/sources.md has them all. They never
+/// reach the server.
 ///
 /// A server that cannot be reached when the push begins ends it after some 5 seconds (exit
 /// code 6). If it cannot be reached for a while later, the push waits and goes on. If the
@@ -45,14 +53,24 @@ Examples:
   tidetable push course-recs 'out/part-*.csv.gz' --key learner_id --collect --order-by score:desc --limit 20
   tidetable push stats stats.parquet --key learner_id,course_id --label run-2026-11-23
   tidetable push stats unload/ --format redshift --columns learner_id,score --key learner_id
+  tidetable push course-recs s3://lake/recs/2026-11-25/ --key learner_id
+  tidetable push grades s3://lake/unload/grades_manifest --format redshift --columns id,grade --key id
+  tidetable push course-recs 2026-11-25/ --from lake --key learner_id
   tidetable push course-recs recs.csv --key learner_id --dry-run
   tidetable push course-recs - --format ndjson --key learner_id --no-activate")]
 pub(crate) struct PushArgs {
     /// The dataset; made if it is not there
     dataset: DatasetName,
-    /// Files, directories, globs, or - for standard input
+    /// Files, directories, globs, s3://, gs://, az:// or https:// addresses, or - for standard
+    /// input
     #[arg(value_name = "SOURCE", required = true)]
     sources: Vec<String>,
+    #[command(flatten)]
+    how: SourceOptions,
+    /// The server fetches the data by itself: SOURCE is a path beneath the source of this name in
+    /// its settings, which has the credentials
+    #[arg(long, value_name = "NAME", conflicts_with = "dry_run", help_heading = "Sources")]
+    from: Option<String>,
     #[command(flatten)]
     rows: RowOptions,
 
@@ -103,7 +121,10 @@ pub(crate) fn run(args: &PushArgs, asked: &Asked<'_>) -> Result<(), Failure> {
     if args.dry_run {
         return dry_run(args, &asked.out);
     }
-    let sources = rows::sources(&args.sources)?;
+    if let Some(name) = &args.from {
+        return import::run(args, name, asked);
+    }
+    let sources = rows::sources(&args.sources, &args.how)?;
     let mut body = rows::body(&args.rows, &sources)?;
     body.extend(args.version_fields());
     let parts = parts::name(sources)?;
@@ -277,7 +298,7 @@ impl PushArgs {
 }
 
 fn dry_run(args: &PushArgs, out: &Output) -> Result<(), Failure> {
-    let shown = rows::preview(&args.rows, &args.sources, args.show.into())?;
+    let shown = rows::preview(&args.rows, (&args.sources, &args.how), args.show.into())?;
     for (key, value) in &shown.records {
         let (key, value) = (text(key), text(value));
         // A value is compact JSON, and goes out as it would be stored.

@@ -8,12 +8,13 @@ use serde_json::{Map, Value};
 use super::exit::{Exit, Failure};
 use crate::ingest::{self, Format, IngestError, Input};
 
-pub(crate) use crate::ingest::{Preview, RowOptions};
+pub(crate) use crate::ingest::{Preview, RowOptions, SourceOptions};
+use crate::remote::Object;
 
 /// One thing to send: a part of the push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Source {
-    /// What messages call it: its path, or `standard input`.
+    /// What messages call it: its path or address, or `standard input`.
     pub(crate) name: String,
     pub(crate) origin: Origin,
 }
@@ -23,18 +24,20 @@ pub(crate) struct Source {
 pub(crate) enum Origin {
     File(PathBuf),
     Stdin,
+    Object(Object),
 }
 
-/// The files, and standard input, that the arguments stand for, in order.
-pub(crate) fn sources(arguments: &[String]) -> Result<Vec<Source>, Failure> {
+/// The files, objects, and standard input, that the arguments stand for, in order.
+pub(crate) fn sources(arguments: &[String], how: &SourceOptions) -> Result<Vec<Source>, Failure> {
     let of = |input: Input| Source {
         name: input.name,
         origin: match input.origin {
             ingest::Origin::File(path) => Origin::File(path),
             ingest::Origin::Reader(_) => Origin::Stdin,
+            ingest::Origin::Object(object) => Origin::Object(object),
         },
     };
-    Ok(ingest::expand_sources(arguments)?.into_iter().map(of).collect())
+    Ok(ingest::expand_sources(arguments, how)?.into_iter().map(of).collect())
 }
 
 /// The row options as the API wants them, with the format that the names tell. Names that
@@ -57,12 +60,12 @@ pub(crate) fn body(
 /// The first `rows` rows as they would be served.
 pub(crate) fn preview(
     options: &RowOptions,
-    arguments: &[String],
+    (arguments, how): (&[String], &SourceOptions),
     rows: u64,
 ) -> Result<Preview, Failure> {
     options.check()?;
     // From here on the rows are at fault, as they would be when the server reads them.
-    ingest::preview(ingest::expand_sources(arguments)?, options, rows).map_err(|error| {
+    ingest::preview(ingest::expand_sources(arguments, how)?, options, rows).map_err(|error| {
         let exit = Exit::of_push(Some(error.code.as_str()));
         let mut failure = Failure::from(error);
         failure.exit = exit;
@@ -107,6 +110,8 @@ impl From<IngestError> for Failure {
 mod tests {
     use super::*;
 
+    const HOW: SourceOptions = SourceOptions { accept_unfinished: false, manifest: false };
+
     fn named(names: &[&str]) -> Vec<Source> {
         let source = |name: &&str| Source {
             name: (*name).to_owned(),
@@ -145,19 +150,19 @@ mod tests {
         std::fs::write(&path, "{\"id\":2,\"x\":1.10}\n{\"id\":1}\n").unwrap();
         let arguments = [path.display().to_string()];
         let collected = RowOptions { collect: true, ..options() };
-        let shown = preview(&collected, &arguments, 10).unwrap();
+        let shown = preview(&collected, (&arguments, &HOW), 10).unwrap();
         assert!(shown.complete);
         let last = &shown.records[1];
         let value = "[{\"id\":2,\"x\":1.10}]";
         assert_eq!((&last.0[..], &last.1[..]), (&b"2"[..], value.as_bytes()));
         std::fs::write(&path, "{\"x\":1}\n").unwrap();
-        let failure = preview(&options(), &arguments, 10).unwrap_err();
+        let failure = preview(&options(), (&arguments, &HOW), 10).unwrap_err();
         assert_eq!(failure.exit, Exit::Refused);
         assert!(!failure.problems.is_empty() || failure.message.contains("row"), "{failure:?}");
         for nowhere in ["nowhere", "nowhere/*.csv"] {
-            let failure = preview(&options(), &[nowhere.into()], 1).unwrap_err();
+            let failure = preview(&options(), (&[nowhere.into()], &HOW), 1).unwrap_err();
             assert_eq!(failure.exit, Exit::NotFound, "{nowhere}");
-            let failure = sources(&[nowhere.into()]).unwrap_err();
+            let failure = sources(&[nowhere.into()], &HOW).unwrap_err();
             assert_eq!((failure.exit, failure.code.as_deref()), (Exit::NotFound, None));
         }
     }
@@ -167,7 +172,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("part-0");
         std::fs::write(&path, "1|2\n").unwrap();
-        let failure = preview(&options(), &[path.display().to_string()], 1).unwrap_err();
+        let failure = preview(&options(), (&[path.display().to_string()], &HOW), 1).unwrap_err();
         assert_eq!(failure.exit, Exit::Refused, "{failure:?}");
         assert_eq!(failure.exit, Exit::of_push(failure.code.as_deref()));
     }

@@ -2,6 +2,7 @@
 
 use toml::de::{DeTable, DeValue};
 
+use super::sources::{self, Sources};
 use super::webhooks::{self, Target};
 
 /// One setting as it stands in the file.
@@ -17,6 +18,7 @@ pub(super) struct Entry {
 pub(super) struct Contents {
     pub(super) settings: Vec<Entry>,
     pub(super) webhooks: Vec<Target>,
+    pub(super) sources: Sources,
 }
 
 /// The contents of a file; an error says on which line what is wrong.
@@ -34,6 +36,11 @@ pub(super) fn contents(text: &str) -> Result<Contents, (usize, String)> {
         if name == "webhooks" {
             let targets = webhooks::targets(value);
             contents.webhooks = targets.map_err(|(offset, text)| (line_at(offset), text))?;
+            continue;
+        }
+        if name == "sources" {
+            let sources = sources::sources(value);
+            contents.sources = sources.map_err(|(offset, text)| (line_at(offset), text))?;
             continue;
         }
         let value = match value.get_ref() {

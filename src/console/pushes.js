@@ -6,6 +6,7 @@ import { versionChip } from "./words.js";
 
 const PHASES = {
   queued: "waits for its turn",
+  fetching: "fetching its data",
   reading: "reading rows",
   building: "writing records",
   verifying: "reading every byte back",

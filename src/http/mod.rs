@@ -8,6 +8,7 @@ mod datasets;
 mod diff;
 mod erase;
 mod health;
+mod import;
 mod key_history;
 mod operations;
 mod profile;
@@ -89,6 +90,7 @@ fn router(app: &AppState) -> Router {
         .route("/v1/datasets/{dataset}/scan", get(scan::scan))
         // Pushes.
         .route("/v1/datasets/{dataset}/push", post(push::push))
+        .route("/v1/datasets/{dataset}/import", post(import::import))
         .route("/v1/datasets/{dataset}/versions", get(versions::list).post(versions::create))
         .route(
             "/v1/datasets/{dataset}/versions/{version}",

@@ -64,6 +64,8 @@ operations! {
     post "/v1/datasets/{dataset}/push" "pushes" "push": "Push a whole version in one request: build, verify, gate, activate",
         takes ["label", "as_of", "activate", "wait_for_end", "Idempotency-Key", "Content-Digest"], body Some("*/*"),
         gives [("201", "The version is there"), ("202", "The version waits: the dataset is held, or wait=false")] "Version";
+    post "/v1/datasets/{dataset}/import" "pushes" "import": "Push what lies in a source that the server's settings name: the server fetches it",
+        takes ["Idempotency-Key"], body Some("ImportRequest"), gives [("202", "It is being fetched")] "Version";
     get "/v1/datasets/{dataset}/versions" "pushes" "listVersions": "List versions, newest first",
         takes ["limit", "cursor"], body None, gives [("200", "One page")] "Versions";
     post "/v1/datasets/{dataset}/versions" "pushes" "createVersion": "Begin a push whose data comes in parts",

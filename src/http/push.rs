@@ -177,6 +177,10 @@ fn format_of(headers: &HeaderMap) -> Option<Format> {
         "text/csv" => Some(Format::Csv),
         "text/tab-separated-values" => Some(Format::Tsv),
         "application/vnd.apache.parquet" => Some(Format::Parquet),
+        "application/avro" | "application/vnd.apache.avro" => Some(Format::Avro),
+        "application/vnd.apache.arrow.file" | "application/vnd.apache.arrow.stream" => {
+            Some(Format::Arrow)
+        }
         _ => None,
     }
 }

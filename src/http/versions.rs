@@ -46,19 +46,8 @@ pub(crate) async fn create(
     let asked = body.clone();
     let label = take_text(&mut body, "label")?;
     let as_of = take_text(&mut body, "as_of")?;
-    let activate = match body.remove("activate") {
-        None | Some(Value::Null) => true,
-        Some(Value::Bool(activate)) => activate,
-        Some(_) => return Err(malformed("activate is true or false")),
-    };
-    if let Some(name) = body.keys().find(|name| !RowOptions::NAMES.contains(&name.as_str())) {
-        let known = RowOptions::NAMES.join(", ");
-        let name: String = name.chars().take(80).collect();
-        let text =
-            format!("{name:?} is not a field of this body; it has label, as_of, activate, {known}");
-        return Err(Problem::new(Fault::UnknownField, text));
-    }
-    let options = RowOptions::from_json(Value::Object(body)).map_err(Error::from)?;
+    let activate = take_flag(&mut body, "activate")?.unwrap_or(true);
+    let options = row_options(body, "label, as_of, activate")?;
     let push = admission(label, as_of, &options, activate, false)?;
     let cause = cause(&caller, &headers, &request_id, None, &("create", asked))?;
     let version = match admit(&app, &dataset, push, cause).await? {
@@ -73,7 +62,26 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, axum::Json(shown)).into_response())
 }
 
-fn take_text(body: &mut Map<String, Value>, name: &str) -> Answer<Option<String>> {
+/// What is left of a body, which has `besides` too, as row options.
+pub(super) fn row_options(body: Map<String, Value>, besides: &str) -> Answer<RowOptions> {
+    if let Some(name) = body.keys().find(|name| !RowOptions::NAMES.contains(&name.as_str())) {
+        let known = RowOptions::NAMES.join(", ");
+        let name: String = name.chars().take(80).collect();
+        let text = format!("{name:?} is not a field of this body; it has {besides}, {known}");
+        return Err(Problem::new(Fault::UnknownField, text));
+    }
+    Ok(RowOptions::from_json(Value::Object(body)).map_err(Error::from)?)
+}
+
+pub(super) fn take_flag(body: &mut Map<String, Value>, name: &str) -> Answer<Option<bool>> {
+    match body.remove(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Bool(flag)) => Ok(Some(flag)),
+        Some(_) => Err(malformed(&format!("{name} is true or false"))),
+    }
+}
+
+pub(super) fn take_text(body: &mut Map<String, Value>, name: &str) -> Answer<Option<String>> {
     match body.remove(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
@@ -81,7 +89,7 @@ fn take_text(body: &mut Map<String, Value>, name: &str) -> Answer<Option<String>
     }
 }
 
-fn malformed(text: &str) -> Problem {
+pub(super) fn malformed(text: &str) -> Problem {
     Problem::new(Fault::MalformedBody, text)
 }
 

@@ -1,6 +1,6 @@
 //! The first arrow of a push: rows in source files become `(key, rank, value)` records.
 //!
-//! [`expand_sources`] turns what a user names (files, directories, globs, `-`) into
+//! [`expand_sources`] turns what a user names (files, directories, globs, `-`, objects in stores) into
 //! [`Input`]s. [`read_rows`] streams them: each row is checked, its key is taken, its
 //! value is written as compact JSON, and the records are handed to a sink, which is the
 //! sorter. After sorting, [`Gather`] makes one final record of all that share a key.
@@ -21,18 +21,26 @@ mod option_values;
 mod options;
 
 mod chunks;
+mod directory;
 mod growth;
 mod in_order;
 mod lines;
+mod manifest;
+mod objects;
+mod part_names;
 mod reading;
 mod source;
 mod stream;
 
+mod arrow_ipc;
+mod avro;
 mod csv;
+mod json_array;
 mod ndjson;
 mod parquet;
 mod redshift;
 
+mod batches;
 mod cells;
 mod json;
 mod key;
@@ -63,8 +71,10 @@ pub(crate) use error::IngestError;
 pub(crate) use format::Format;
 pub(crate) use gather::{Emit, Gather, Gathered};
 pub(crate) use growth::GrowthLimits;
+pub(crate) use objects::expand as expand_location;
 pub(crate) use options::RowOptions;
+pub(crate) use part_names::part_names;
 pub(crate) use preview::{Preview, preview};
 pub(crate) use probe::seem_in_order;
 pub(crate) use reading::{Progress as ReadProgress, Sink, read_rows};
-pub(crate) use source::{Input, Origin, expand_sources};
+pub(crate) use source::{Input, Origin, SourceOptions, expand_sources};

@@ -253,7 +253,8 @@ fn progress_is_told_and_reaches_the_end() {
     let file = tempfile::NamedTempFile::with_suffix(".ndjson").unwrap();
     let text: String = (0..100_000).map(|n| format!("{{\"k\":{n}}}\n")).collect();
     std::fs::write(file.path(), &text).unwrap();
-    let inputs = crate::ingest::expand_sources(&[file.path().display().to_string()]).unwrap();
+    let sources = [file.path().display().to_string()];
+    let inputs = crate::ingest::expand_sources(&sources, &Default::default()).unwrap();
     let mut told = Vec::new();
     let options = crate::ingest::testing::options(json!({"key": "k"}));
     let limits = GrowthLimits::default();

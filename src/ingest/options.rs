@@ -238,7 +238,7 @@ impl RowOptions {
             }
         }
         match (format, self.delimiter) {
-            (Format::Ndjson | Format::Parquet, Some(_)) => {
+            (_, Some(_)) if !format.is_delimited_text() => {
                 return refuse_for("--delimiter", "its fields are not separated by a character");
             }
             (Format::Tsv, Some(other)) if other != Delimiter::TAB => {

@@ -1,6 +1,6 @@
-//! The columns of one batch of Parquet rows, and their values as JSON.
+//! The columns of one batch of Parquet, Arrow or Avro rows, and their values as JSON.
 //!
-//! | Parquet | JSON |
+//! | type | JSON |
 //! |---|---|
 //! | integers, signed or not, up to 64 bits | number, exact |
 //! | decimal | number, exact, with the digits of its scale |
@@ -11,21 +11,24 @@
 //! | JSON | the JSON value, compacted |
 //! | other bytes | base64 (standard alphabet, padded); as a key, the bytes themselves |
 //! | struct, list, map | object, array, object with the keys as text |
+//! | dictionary (Avro's enum), union | the value that is meant |
 //! | null of any type | null |
 //!
-//! Types come from the file's Parquet schema alone; a schema of another system that is
-//! embedded in the file is not looked at. Intervals are refused.
+//! Types of Parquet come from the file's Parquet schema alone; a schema of another system that is
+//! embedded in the file is not looked at. Those of Arrow are its own, with the extensions
+//! `arrow.uuid` and `arrow.json`. Intervals, durations and views of lists are refused.
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, GenericListArray, MapArray, PrimitiveArray, StructArray,
+    Array, ArrayRef, AsArray, BooleanArray, GenericListArray, MapArray, StructArray, UnionArray,
 };
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Decimal256Type, Float16Type,
-    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType,
+    ArrowPrimitiveType, DataType, Date32Type, Date64Type, Decimal32Type, Decimal64Type,
+    Decimal128Type, Decimal256Type, Field, Float16Type, Float32Type, Float64Type, Int8Type,
+    Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType,
     Time64MicrosecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType,
     TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type,
-    UInt32Type, UInt64Type,
+    UInt32Type, UInt64Type, UnionFields,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -66,7 +69,41 @@ impl Leaf {
         };
         leaves.map(leaf).collect()
     }
+
+    /// The leaves of columns of Arrow's own, in the order in which their arrays are looked at.
+    pub(crate) fn of_fields<'a>(fields: impl Iterator<Item = &'a Field>) -> Vec<Self> {
+        let mut leaves = Vec::new();
+        fields.for_each(|field| Self::push_of(field, &mut leaves));
+        leaves
+    }
+
+    fn push_of(field: &Field, leaves: &mut Vec<Self>) {
+        let of_map = |entries: &Field, leaves: &mut Vec<Self>| match entries.data_type() {
+            DataType::Struct(fields) => fields.iter().for_each(|f| Self::push_of(f, leaves)),
+            _ => leaves.push(Self::Plain),
+        };
+        match field.data_type() {
+            DataType::Struct(fields) => fields.iter().for_each(|f| Self::push_of(f, leaves)),
+            DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+                Self::push_of(item, leaves);
+            }
+            DataType::Map(entries, _) => of_map(entries, leaves),
+            DataType::Union(fields, _) => fields.iter().for_each(|(_, f)| Self::push_of(f, leaves)),
+            kind => {
+                let says = |key: &str| field.metadata().get(key).map(String::as_str);
+                leaves.push(match (kind, says(EXTENSION), says("logicalType")) {
+                    (DataType::FixedSizeBinary(16), Some("arrow.uuid"), _)
+                    | (DataType::FixedSizeBinary(16), _, Some("uuid")) => Self::Uuid,
+                    (_, Some("arrow.json"), _) => Self::Json,
+                    _ => Self::Plain,
+                });
+            }
+        }
+    }
 }
+
+/// Where Arrow keeps what a type means beyond itself.
+const EXTENSION: &str = "ARROW:extension:name";
 
 /// The columns of a batch; which row is meant is told with each call.
 pub(crate) struct Batch<'a> {
@@ -139,7 +176,8 @@ enum Cells<'a> {
     Float(At<'a, f64>),
     /// The unscaled text, and the scale.
     Decimal(At<'a, String>, i8),
-    Date(&'a PrimitiveArray<Date32Type>),
+    /// Days since 1970.
+    Date(At<'a, i32>),
     /// Nanoseconds of the day.
     Time(At<'a, i64>),
     /// Nanoseconds since 1970.
@@ -149,6 +187,10 @@ enum Cells<'a> {
     Struct(Vec<(String, Column<'a>)>),
     List(At<'a, std::ops::Range<usize>>, Box<Column<'a>>),
     Map(At<'a, std::ops::Range<usize>>, Box<Column<'a>>, Box<Column<'a>>),
+    /// Where in the column of values the one of a row is.
+    Dictionary(At<'a, usize>, Box<Column<'a>>),
+    /// In which of the columns, and where in it.
+    Union(At<'a, (usize, usize)>, Vec<Column<'a>>),
 }
 
 impl<'a> Column<'a> {
@@ -158,10 +200,35 @@ impl<'a> Column<'a> {
             DataType::Struct(_) => struct_cells(array.as_struct(), leaves)?,
             DataType::List(_) => list_cells::<i32>(array.as_list(), leaves)?,
             DataType::LargeList(_) => list_cells::<i64>(array.as_list(), leaves)?,
+            DataType::FixedSizeList(_, _) => {
+                let array = array.as_fixed_size_list();
+                let length = usize::try_from(array.value_length()).unwrap_or_default();
+                let items = Self::of(array.values(), leaves)?;
+                // A piece of an array has the items of that piece alone.
+                let range = move |row: usize| row * length..(row + 1) * length;
+                Cells::List(Box::new(range), Box::new(items))
+            }
+            DataType::Dictionary(_, _) => {
+                let array = array.as_any_dictionary();
+                let keys = Self::of(array.keys(), &mut std::iter::empty())?;
+                let values = Self::of(array.values(), leaves)?;
+                Cells::Dictionary(keys.index()?, Box::new(values))
+            }
+            DataType::Union(fields, _) => union_cells(array.as_union(), fields, leaves)?,
             DataType::Map(_, _) => map_cells(array.as_map(), leaves)?,
             _ => leaf_cells(array, leaves.next().unwrap_or(Leaf::Plain))?,
         };
         Ok(Self { nulls: array.nulls(), cells })
+    }
+
+    /// A column of whole numbers as places in another one.
+    fn index(self) -> Result<At<'a, usize>, String> {
+        match self.cells {
+            Cells::Integer(key) => {
+                Ok(Box::new(move |row| usize::try_from(key(row)).unwrap_or(usize::MAX)))
+            }
+            _ => Err("Dictionary without whole numbers for keys".to_owned()),
+        }
     }
 
     fn is_null(&self, row: usize) -> bool {
@@ -186,8 +253,8 @@ impl<'a> Column<'a> {
                 push_decimal(&mut text, &unscaled(row), *scale);
                 Scalar::Number(text.into())
             }
-            Cells::Date(array) => {
-                let days = array.value(row);
+            Cells::Date(days) => {
+                let days = days(row);
                 time(date_text(days), i128::from(days))?
             }
             Cells::Time(nanos) => time(time_text(nanos(row)), i128::from(nanos(row)))?,
@@ -202,6 +269,11 @@ impl<'a> Column<'a> {
             Cells::Bytes(bytes, Leaf::Enum) => Scalar::Text(enum_text(bytes(row))?.into()),
             Cells::Bytes(bytes, _) => Scalar::Bytes(bytes(row).into()),
             Cells::Struct(_) | Cells::List(..) | Cells::Map(..) => Scalar::Nested,
+            Cells::Dictionary(place, values) => values.scalar(place(row))?,
+            Cells::Union(place, columns) => {
+                let (column, row) = place(row);
+                columns.get(column).ok_or_else(not_in_union)?.scalar(row)?
+            }
         })
     }
 
@@ -262,6 +334,11 @@ impl<'a> Column<'a> {
                 }
                 out.push('}');
             }
+            Cells::Dictionary(place, values) => values.write(place(row), nan, out)?,
+            Cells::Union(place, columns) => {
+                let (column, row) = place(row);
+                columns.get(column).ok_or_else(not_in_union)?.write(row, nan, out)?;
+            }
         }
         Ok(())
     }
@@ -304,6 +381,14 @@ fn leaf_cells(array: &dyn Array, leaf: Leaf) -> Result<Cells<'_>, String> {
             let array = array.as_primitive::<Float64Type>();
             Cells::Float(Box::new(|row| array.value(row)))
         }
+        DataType::Decimal32(_, scale) => {
+            let array = array.as_primitive::<Decimal32Type>();
+            Cells::Decimal(Box::new(|row| array.value(row).to_string()), *scale)
+        }
+        DataType::Decimal64(_, scale) => {
+            let array = array.as_primitive::<Decimal64Type>();
+            Cells::Decimal(Box::new(|row| array.value(row).to_string()), *scale)
+        }
         DataType::Decimal128(_, scale) => {
             let array = array.as_primitive::<Decimal128Type>();
             Cells::Decimal(Box::new(|row| array.value(row).to_string()), *scale)
@@ -312,7 +397,20 @@ fn leaf_cells(array: &dyn Array, leaf: Leaf) -> Result<Cells<'_>, String> {
             let array = array.as_primitive::<Decimal256Type>();
             Cells::Decimal(Box::new(|row| array.value(row).to_string()), *scale)
         }
-        DataType::Date32 => Cells::Date(array.as_primitive()),
+        DataType::Date32 => {
+            let array = array.as_primitive::<Date32Type>();
+            Cells::Date(Box::new(|row| array.value(row)))
+        }
+        DataType::Date64 => {
+            let array = array.as_primitive::<Date64Type>();
+            let day = |row| array.value(row).div_euclid(86_400_000);
+            // What does not fit is beyond all years, and told as that.
+            Cells::Date(Box::new(move |row| i32::try_from(day(row)).unwrap_or(i32::MAX)))
+        }
+        DataType::Time32(TimeUnit::Second) => {
+            let array = array.as_primitive::<Time32SecondType>();
+            Cells::Time(Box::new(|row| i64::from(array.value(row)).saturating_mul(1_000_000_000)))
+        }
         DataType::Time32(TimeUnit::Millisecond) => {
             let array = array.as_primitive::<Time32MillisecondType>();
             Cells::Time(Box::new(|row| i64::from(array.value(row)).saturating_mul(1_000_000)))
@@ -338,6 +436,22 @@ fn leaf_cells(array: &dyn Array, leaf: Leaf) -> Result<Cells<'_>, String> {
         DataType::Utf8 => {
             let array = array.as_string::<i32>();
             Cells::Text(Box::new(|row| array.value(row)), leaf)
+        }
+        DataType::LargeUtf8 => {
+            let array = array.as_string::<i64>();
+            Cells::Text(Box::new(|row| array.value(row)), leaf)
+        }
+        DataType::Utf8View => {
+            let array = array.as_string_view();
+            Cells::Text(Box::new(|row| array.value(row)), leaf)
+        }
+        DataType::LargeBinary => {
+            let array = array.as_binary::<i64>();
+            Cells::Bytes(Box::new(|row| array.value(row)), leaf)
+        }
+        DataType::BinaryView => {
+            let array = array.as_binary_view();
+            Cells::Bytes(Box::new(|row| array.value(row)), leaf)
         }
         DataType::Binary => {
             let array = array.as_binary::<i32>();
@@ -405,6 +519,23 @@ fn map_cells<'a>(
     Ok(Cells::Map(Box::new(range), Box::new(keys), Box::new(values)))
 }
 
+fn union_cells<'a>(
+    array: &'a UnionArray,
+    fields: &UnionFields,
+    leaves: &mut dyn Iterator<Item = Leaf>,
+) -> Result<Cells<'a>, String> {
+    let (mut columns, mut places) = (Vec::new(), [usize::MAX; 128]);
+    for (id, _) in fields.iter() {
+        places[usize::from(id.unsigned_abs()) % 128] = columns.len();
+        columns.push(Column::of(array.child(id), leaves)?);
+    }
+    let place = move |row: usize| {
+        let id = usize::from(array.type_id(row).unsigned_abs()) % 128;
+        (places[id], array.value_offset(row))
+    };
+    Ok(Cells::Union(Box::new(place), columns))
+}
+
 fn float_scalar<F: Copy + Into<f64> + serde::Serialize>(float: F) -> Scalar<'static> {
     let mut text = String::new();
     push_float(&mut text, float).map_or(Scalar::NotFinite, |()| Scalar::Number(text.into()))
@@ -439,6 +570,10 @@ fn enum_text(bytes: &[u8]) -> Result<&str, String> {
 
 fn not_text() -> String {
     "holds half a surrogate pair, which is no text".to_owned()
+}
+
+fn not_in_union() -> String {
+    "is of none of the types of its union".to_owned()
 }
 
 fn out_of_range() -> String {

@@ -303,7 +303,7 @@ fn a_file_is_read_in_place_and_what_cannot_seek_through_a_copy() {
     let path = path.display().to_string();
     let options = json!({"key": "k"});
     let expected = [r#"1={"k":1}"#];
-    let inputs = crate::ingest::expand_sources(&[path]).unwrap();
+    let inputs = crate::ingest::expand_sources(&[path], &Default::default()).unwrap();
     let (report, all) = read(inputs, options.clone()).unwrap();
     assert_eq!((report.bytes, all), (bytes.len() as u64, expected.map(str::to_owned).to_vec()));
     assert_eq!(records(vec![input("standard input", &bytes)], options.clone()).unwrap(), expected);

@@ -11,7 +11,7 @@ use super::row::{RowRecord, Shape};
 use super::rows::{RowFault, Rows, Unseen};
 use super::source::Input;
 use super::stream::Stream;
-use super::{csv, ndjson, parquet, redshift};
+use super::{arrow_ipc, avro, csv, json_array, ndjson, parquet, redshift};
 
 /// Progress is told at least every so many rows…
 const ROWS_A_STEP: u64 = 4_096;
@@ -264,8 +264,9 @@ impl Reading<'_, '_> {
             }
             return Err(IngestError::setting(format!(
                 "the format of {} cannot be told from its name or first bytes: give it with \
-                 --format ndjson, csv, tsv, parquet or redshift",
-                stream.name
+                 --format {}",
+                stream.name,
+                Format::ALL
             )));
         };
         if before.is_some_and(|before| before != format) {
@@ -287,6 +288,9 @@ impl Reading<'_, '_> {
             Format::Csv | Format::Tsv => csv::read(Lines::new(stream), format, self),
             Format::Redshift => redshift::read(Lines::new(stream), self),
             Format::Parquet => parquet::read(stream, self),
+            Format::Json => json_array::read(stream, self),
+            Format::Avro => avro::read(stream, self),
+            Format::Arrow => arrow_ipc::read(stream, self),
         }
     }
 

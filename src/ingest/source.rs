@@ -4,9 +4,12 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use tidetable_storage::{Code, Error};
+use tidetable_storage::Error;
 
+use super::directory::{self, MARKER};
 use super::error::{IngestError, Result, shown};
+use super::{manifest, objects};
+use crate::remote::{Location, Object, Settings, Stores};
 
 /// One thing to read rows from.
 pub(crate) struct Input {
@@ -23,6 +26,29 @@ pub(crate) enum Origin {
     File(PathBuf),
     /// Standard input, a network body: read once, from its start.
     Reader(Box<dyn Read + Send>),
+    /// An object in a store, as it was found.
+    Object(Object),
+}
+
+/// How what is named as sources is understood.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+pub(crate) struct SourceOptions {
+    /// Read a directory of a Spark or Hadoop job (part-00000…) although it has no _SUCCESS: its
+    /// job may have failed, or be running still
+    #[arg(long, help_heading = "Sources")]
+    pub(crate) accept_unfinished: bool,
+
+    /// SOURCE is the manifest of a Redshift UNLOAD: read the files it lists, each of the length
+    /// it says. A source whose name ends in 'manifest' is taken for one anyway
+    #[arg(long, help_heading = "Sources")]
+    pub(crate) manifest: bool,
+}
+
+impl SourceOptions {
+    /// Whether a file of this name is a list of files.
+    pub(super) fn is_manifest(&self, name: &str) -> bool {
+        self.manifest || name.ends_with("manifest")
+    }
 }
 
 impl Input {
@@ -41,40 +67,73 @@ impl Input {
         Self { name: name.into(), origin: Origin::Reader(Box::new(reader)), xxh3: None }
     }
 
+    /// An object in a store.
+    pub(crate) fn object(object: Object) -> Self {
+        Self { name: object.location().to_string(), origin: Origin::Object(object), xxh3: None }
+    }
+
     /// How many bytes it has as it is stored, if that is known.
     pub(crate) fn bytes(&self) -> Option<u64> {
-        let Origin::File(path) = &self.origin else { return None };
+        let path = match &self.origin {
+            Origin::File(path) => path,
+            Origin::Object(object) => return Some(object.bytes()),
+            Origin::Reader(_) => return None,
+        };
         path.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len())
     }
 }
 
-/// Turns files, directories, globs and `-` into what is to be read, in order: as given,
-/// and within a directory or glob by name, where numbers count as numbers (`part-2` before
-/// `part-10`).
+/// Turns files, directories, globs, `-` and what lies in stores (`s3://bucket/prefix/`) into what
+/// is to be read, in order: as given, and within a directory or glob by name, where numbers count
+/// as numbers (`part-2` before `part-10`).
 ///
 /// Of a directory all files are read whose names do not begin with `.` or `_`, which is
 /// where Spark and others keep markers and checksums; a pattern matches such names only where
-/// it says so (`_*`). A directory within it, a pattern that matches nothing, and a file that
-/// is named twice are errors: each would push something other than what was meant.
-pub(crate) fn expand_sources(sources: &[String]) -> Result<Vec<Input>> {
+/// it says so (`_*`). A directory that a job of Spark or Hadoop writes is read when that job has
+/// finished ([`directory::chosen`]). A directory within it, a pattern that matches nothing, and a
+/// file that is named twice are errors: each would push something other than what was meant.
+pub(crate) fn expand_sources(sources: &[String], how: &SourceOptions) -> Result<Vec<Input>> {
     if sources.is_empty() {
-        return Err(IngestError::setting("no source: name files, directories, globs, or '-'"));
+        let text = "no source: name files, directories, globs, s3://…, or '-'";
+        return Err(IngestError::setting(text));
     }
+    let mut stores = Stores::new(Settings::default());
     let mut inputs = Vec::new();
     let mut seen = HashMap::new();
     for source in sources {
-        if source == "-" {
-            once(&mut seen, PathBuf::from("-"), "-")?;
-            inputs.push(Input::reader("standard input", io::stdin()));
-            continue;
-        }
-        for path in expand(source)? {
-            let same = path.canonicalize().map_err(|e| Error::io("find a source", &path, e))?;
-            once(&mut seen, same, &path.to_string_lossy())?;
-            inputs.push(Input::file(path.to_string_lossy().into_owned(), path));
+        for input in expand(source, &mut stores, how)? {
+            let same = match &input.origin {
+                Origin::File(path) => {
+                    path.canonicalize().map_err(|e| Error::io("find a source", path, e))?
+                }
+                Origin::Object(object) => PathBuf::from(object.location().to_string()),
+                Origin::Reader(_) => PathBuf::from("-"),
+            };
+            let name = if source == "-" { "-" } else { &input.name };
+            once(&mut seen, same, name)?;
+            inputs.push(input);
         }
     }
     Ok(inputs)
+}
+
+/// What one source stands for.
+fn expand(source: &str, stores: &mut Stores, how: &SourceOptions) -> Result<Vec<Input>> {
+    if source == "-" {
+        return Ok(vec![Input::reader("standard input", io::stdin())]);
+    }
+    let path = Path::new(source);
+    let is_there = path.symlink_metadata().is_ok();
+    if let Some(location) = Location::parse(source).filter(|_| !is_there) {
+        let odd = |why| IngestError::setting(format!("the source {}: {why}", shown(source)));
+        return objects::expand(&location.map_err(odd)?, stores, how, &|_| true);
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if how.is_manifest(&name) && path.is_file() {
+        return manifest::of_file(path, stores);
+    }
+    let file = |path: PathBuf| Input::file(path.to_string_lossy().into_owned(), path);
+    Ok(files(source, how)?.into_iter().map(file).collect())
 }
 
 fn once(seen: &mut HashMap<PathBuf, String>, same: PathBuf, name: &str) -> Result<()> {
@@ -92,10 +151,10 @@ fn once(seen: &mut HashMap<PathBuf, String>, same: PathBuf, name: &str) -> Resul
 }
 
 /// The files that one source stands for.
-fn expand(source: &str) -> Result<Vec<PathBuf>> {
+fn files(source: &str, how: &SourceOptions) -> Result<Vec<PathBuf>> {
     let path = Path::new(source);
     if path.is_dir() {
-        return files_of(path);
+        return files_of(path, how);
     }
     // A file whose name looks like a pattern is meant as a file.
     if path.symlink_metadata().is_ok() || !source.contains(['*', '?', '[']) {
@@ -120,7 +179,7 @@ fn expand(source: &str) -> Result<Vec<PathBuf>> {
         if is_aside(source, &path) {
             continue;
         }
-        if path.is_dir() { paths.extend(files_of(&path)?) } else { paths.push(path) }
+        if path.is_dir() { paths.extend(files_of(&path, how)?) } else { paths.push(path) }
     }
     if paths.is_empty() {
         let text = format!(
@@ -136,7 +195,7 @@ fn expand(source: &str) -> Result<Vec<PathBuf>> {
 
 /// Whether a pattern matches a marker, a checksum or what lies in a directory of such,
 /// without saying so: a name that begins with `.` or `_` where the pattern does not.
-fn is_aside(pattern: &str, path: &Path) -> bool {
+pub(super) fn is_aside(pattern: &str, path: &Path) -> bool {
     let aside = |name: &str| name.starts_with(['.', '_']);
     let names: Vec<_> =
         path.iter().map(|name| name.to_string_lossy()).filter(|name| name != "/").collect();
@@ -153,14 +212,15 @@ fn is_aside(pattern: &str, path: &Path) -> bool {
     both.any(|(segment, name)| aside(name) && segment.get(..1) != name.get(..1))
 }
 
-fn files_of(directory: &Path) -> Result<Vec<PathBuf>> {
+fn files_of(directory: &Path, how: &SourceOptions) -> Result<Vec<PathBuf>> {
     let failed = |error| IngestError::from(Error::io("list the directory", directory, error));
-    let mut files = Vec::new();
+    let (mut files, mut is_marked) = (Vec::new(), false);
     for entry in directory.read_dir().map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
         if name.starts_with(['.', '_']) {
+            is_marked |= name == MARKER;
             continue;
         }
         let path = entry.path();
@@ -174,22 +234,15 @@ fn files_of(directory: &Path) -> Result<Vec<PathBuf>> {
             )));
         }
         if metadata.is_file() {
-            files.push((natural(&name), path));
+            files.push((name.into_owned(), path));
         }
     }
-    if files.is_empty() {
-        return Err(IngestError::new(
-            Code::NoRows,
-            format!("the directory {} has no files", shown(&directory.to_string_lossy())),
-        ));
-    }
-    files.sort();
-    Ok(files.into_iter().map(|(_, path)| path).collect())
+    directory::chosen(&directory.to_string_lossy(), files, is_marked, how)
 }
 
 /// A key that sorts names as people number them: runs of digits count as numbers, that is,
 /// by their length without leading zeros and then digit by digit.
-fn natural(name: &str) -> (Vec<(String, usize, String)>, String) {
+pub(super) fn natural(name: &str) -> (Vec<(String, usize, String)>, String) {
     let mut parts = Vec::new();
     let mut rest = name;
     while !rest.is_empty() {
@@ -224,7 +277,8 @@ mod tests {
             "-" => "-".to_owned(),
             other => format!("{}/{other}", directory.display()),
         };
-        let inputs = expand_sources(&sources.iter().map(inside).collect::<Vec<_>>())?;
+        let sources: Vec<_> = sources.iter().map(inside).collect();
+        let inputs = expand_sources(&sources, &SourceOptions::default())?;
         let prefix = format!("{}/", directory.display());
         Ok(inputs.iter().map(|input| input.name.replace(&prefix, "")).collect())
     }

@@ -7,14 +7,15 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tidetable_storage::{Code, Error, PartReader};
 
 use super::error::{IngestError, Result};
 use super::growth::{Bounded, Growth};
 use super::source::{Input, Origin};
+use crate::remote::RemoteError;
 
 /// Enough to recognise a compression or a format, and to skip some white space.
 const HEAD_BYTES: u64 = 512;
@@ -53,6 +54,7 @@ impl Stream {
         let name = input.name;
         let (raw, file): (Box<dyn Read + Send>, _) = match input.origin {
             Origin::Reader(reader) => (reader, None),
+            Origin::Object(object) => (Box::new(object.open()), None),
             Origin::File(path) => {
                 let (file, again) = open(&path)?;
                 match input.xxh3 {
@@ -107,10 +109,75 @@ impl Stream {
         self.consumed.load(Ordering::Relaxed)
     }
 
+    /// The same for a library that makes errors of its own of ours, and a place where ours are.
+    pub(crate) fn tracked(self) -> (Tracked, FirstFault) {
+        let fault = FirstFault::default();
+        (Tracked { stream: self, fault: fault.clone() }, fault)
+    }
+
+    /// Counts how many bytes of the source, as it is stored, were used.
+    pub(crate) fn counter(&self) -> impl Fn() -> u64 + Send + use<> {
+        let consumed = Arc::clone(&self.consumed);
+        move || consumed.load(Ordering::Relaxed)
+    }
+
     /// Says what a failed read means: `bad_rows` if the source is damaged, `io_failed` if
     /// the operating system failed.
     pub(crate) fn failed(&self, error: io::Error) -> IngestError {
         read_failed(&self.name, self.compression, self.consumed(), error)
+    }
+}
+
+/// See [`Stream::tracked`].
+pub(crate) struct Tracked {
+    stream: Stream,
+    fault: FirstFault,
+}
+
+/// Why a [`Tracked`] stream could not be read, once it could not.
+#[derive(Clone, Default)]
+pub(crate) struct FirstFault(Arc<Mutex<Option<IngestError>>>);
+
+impl FirstFault {
+    pub(crate) fn take(&self) -> Option<IngestError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Tracked {
+    fn note(&self, error: io::Error) -> io::Error {
+        if error.kind() == io::ErrorKind::Interrupted {
+            return error;
+        }
+        let told = io::Error::new(error.kind(), error.to_string());
+        let failed = self.stream.failed(error);
+        self.fault.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failed);
+        told
+    }
+
+    /// Reads on to the end; whether there was anything left.
+    pub(crate) fn is_at_end(&mut self) -> io::Result<bool> {
+        // A part is what arrived only if its end was read.
+        Ok(io::copy(self, &mut io::sink())? == 0)
+    }
+}
+
+impl Read for Tracked {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.stream.reader.read(out).map_err(|error| self.note(error))
+    }
+}
+
+impl BufRead for Tracked {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if let Err(error) = self.stream.reader.fill_buf() {
+            return Err(self.note(error));
+        }
+        self.stream.reader.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.stream.reader.consume(count);
     }
 }
 
@@ -124,6 +191,9 @@ fn open(path: &Path) -> Result<(File, Option<File>)> {
 }
 
 fn read_failed(name: &str, compression: Compression, at: u64, error: io::Error) -> IngestError {
+    if let Some(remote) = error.get_ref().and_then(|inner| inner.downcast_ref::<RemoteError>()) {
+        return remote.clone().into();
+    }
     if error.raw_os_error().is_some() || compression == Compression::None {
         return Error::io("read a source", name, error).into();
     }
@@ -167,13 +237,12 @@ fn compression_of(head: &[u8], name: &str) -> Result<Compression> {
         (b"\xff\xfe", "written in UTF-16"),
         (b"\xfe\xff", "written in UTF-16"),
         (b"ORC", "an ORC file"),
-        (b"Obj\x01", "an Avro file"),
     ];
     match other.iter().find(|(magic, _)| starts(magic)) {
         // Text may begin with the letters ORC or BZh; what follows then is text too.
         Some((_, what)) if !is_text(head) => Err(unreadable(format!(
-            "{name} is {what}: expected UTF-8 text or Parquet, plain or compressed with gzip \
-                 or zstd"
+            "{name} is {what}: expected UTF-8 text, Parquet, Avro or Arrow, plain or compressed \
+                 with gzip or zstd"
         ))),
         _ => Ok(Compression::None),
     }

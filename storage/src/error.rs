@@ -73,6 +73,8 @@ codes! {
     TokenNotFound = "token_not_found" => NotFound,
     /// That version was deleted; its number is never used again.
     VersionDeleted = "version_deleted" => Gone,
+    /// What was named as a source of a push is not there.
+    SourceNotFound = "source_not_found" => NotFound,
     /// A dataset name, version number, key or part name outside its pattern or size.
     InvalidName = "invalid_name" => Invalid,
     /// A key that is empty or too long.
@@ -87,6 +89,8 @@ codes! {
     BuildLimit = "build_limit" => Refused,
     /// There is no row in the source.
     NoRows = "no_rows" => Refused,
+    /// A source that is not whole: a job that has not finished, a file of its list that is missing.
+    SourceIncomplete = "source_incomplete" => Refused,
     /// Rows that cannot be parsed, or lack their key.
     BadRows = "bad_rows" => Refused,
     /// One key with several different values.
@@ -147,6 +151,8 @@ codes! {
     UnknownFormat = "unknown_format" => Corrupt,
     /// The file by which erased keys are known is lost; nothing is served without it.
     ErasureKeyLost = "erasure_key_lost" => Corrupt,
+    /// A source that cannot be read: access is denied, its store fails, it changed meanwhile.
+    SourceFailed = "source_failed" => Io,
     /// The operating system refused an operation on a file.
     IoFailed = "io_failed" => Io,
     /// Records were added out of order: a fault in this program.

@@ -31,6 +31,7 @@ fn unwelcome(server: &Server, admin: &Token) -> Vec<(String, u16)> {
         "POST /v1/datasets/alpha/push?key=k&format=ndjson",
         "PUT /v1/datasets/alpha/versions/2/parts/1",
         "POST /v1/datasets/alpha/versions",
+        "POST /v1/datasets/alpha/import",
         "POST /v1/datasets/alpha/versions/2/commit",
         "POST /v1/tokens",
     ] {

@@ -23,6 +23,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("POST", "/v1/datasets/{}/push?key=k&format=ndjson", "{\"k\":\"x\"}\n"),
     ("GET", "/v1/datasets/{}/versions", ""),
     ("POST", "/v1/datasets/{}/versions", r#"{"key":["k"],"format":"ndjson"}"#),
+    ("POST", "/v1/datasets/{}/import", r#"{"source":"lake","path":"x","key":["k"]}"#),
     ("GET", "/v1/datasets/{}/versions/1", ""),
     ("GET", "/v1/datasets/{}/versions/1/parts", ""),
     ("GET", "/v1/datasets/{}/versions/1/profile", ""),

@@ -12,6 +12,7 @@ const PATHS: &[(&str, &[&str])] = &[
     ("/v1/batch-get", &["post"]),
     ("/v1/datasets/{dataset}/scan", &["get"]),
     ("/v1/datasets/{dataset}/push", &["post"]),
+    ("/v1/datasets/{dataset}/import", &["post"]),
     ("/v1/datasets/{dataset}/versions", &["get", "post"]),
     ("/v1/datasets/{dataset}/activate", &["post"]),
     ("/v1/datasets/{dataset}/rollback", &["post"]),

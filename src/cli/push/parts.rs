@@ -3,13 +3,12 @@
 //! - A part is read once and hashed on the way; what the server says it has stored must
 //!   have the same digest and length.
 //! - A part that the server already holds with the same bytes is not sent again.
-//! - A file that changes while it is sent fails the push. Standard input cannot be read
+//! - A file or object that changes while it is sent fails the push. Standard input cannot be read
 //!   twice: once its first byte is sent, a failure is final.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,6 +21,8 @@ use crate::cli::exit::{Exit, Failure, Retry};
 use crate::cli::notes;
 use crate::cli::progress::Progress;
 use crate::cli::rows::{Origin, Source};
+use crate::ingest::part_names;
+use crate::remote::RemoteError;
 
 /// One part: a source under the name the server knows it by.
 #[derive(Debug)]
@@ -38,33 +39,16 @@ pub(crate) fn name(sources: Vec<Source>) -> Result<Vec<Part>, Failure> {
     if stdin > 1 {
         return Err(Failure::usage("standard input (-) can be pushed once only"));
     }
-    let plain: Vec<String> = sources.iter().map(part_name).collect();
-    let mut counts: HashMap<&str, usize> = HashMap::new();
-    for name in &plain {
-        *counts.entry(name).or_default() += 1;
-    }
-    let unique = counts.values().all(|&count| count == 1);
-    let named = |(i, source): (usize, Source)| {
-        let name = if unique { plain[i].clone() } else { format!("{}-{}", i + 1, plain[i]) };
-        Part { name, source }
-    };
-    Ok(sources.into_iter().enumerate().map(named).collect())
+    let names: Vec<String> = sources.iter().map(file_name).collect();
+    let parts = part_names(&names).into_iter().zip(sources);
+    Ok(parts.map(|(name, source)| Part { name, source }).collect())
 }
 
-/// A name in the pattern of parts: `^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`, with room for a
-/// number before it. The end of a long name is kept: the extension tells the format.
-fn part_name(source: &Source) -> String {
-    const MOST: usize = 100;
-    let name = match &source.origin {
-        Origin::Stdin => "stdin".into(),
-        Origin::File(path) => path.file_name().unwrap_or_default().to_string_lossy(),
-    };
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let safe: String = name.chars().map(|c| if fits(c) { c } else { '_' }).collect();
-    let tail = &safe[safe.len().saturating_sub(MOST)..];
-    match tail.chars().next() {
-        Some(first) if first.is_ascii_alphanumeric() => tail.to_owned(),
-        _ => format!("part{tail}"),
+fn file_name(source: &Source) -> String {
+    match &source.origin {
+        Origin::Stdin => "stdin".to_owned(),
+        Origin::File(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        Origin::Object(object) => object.location().file_name().to_owned(),
     }
 }
 
@@ -77,9 +61,10 @@ impl Push<'_> {
         let mut total = 0;
         for (i, part) in parts.iter().enumerate() {
             let bytes = part.bytes()?;
-            if let (Some(stored), Origin::File(path)) = (there.get(&part.name), &part.source.origin)
+            if let Some(stored) = there.get(&part.name)
+                && part.source.origin != Origin::Stdin
                 && Some(stored.bytes) == bytes
-                && stored.digest == digest_of(path)?
+                && stored.digest == part.read_whole()?.digest
             {
                 notes::say(format_args!("{} is there already", part.source.name));
                 total += stored.bytes;
@@ -117,7 +102,7 @@ impl Push<'_> {
                     if let Some(why) = read.fault {
                         return Err(Failure::new(Exit::Failed, why));
                     }
-                    let again = matches!(part.source.origin, Origin::File(_)) || read.bytes == 0;
+                    let again = part.source.origin != Origin::Stdin || read.bytes == 0;
                     if failure.retry == Retry::Never || again {
                         return Err(failure);
                     }
@@ -182,9 +167,13 @@ fn difference(committed: &[api::Part], parts: &[Part]) -> Result<Option<String>,
 }
 
 impl Part {
-    /// How many bytes it has, if it is a file.
+    /// How many bytes it has, if it is a file or an object.
     fn bytes(&self) -> Result<Option<u64>, Failure> {
-        let Origin::File(path) = &self.source.origin else { return Ok(None) };
+        let path = match &self.source.origin {
+            Origin::File(path) => path,
+            Origin::Object(object) => return Ok(Some(object.bytes())),
+            Origin::Stdin => return Ok(None),
+        };
         let found = path.metadata().map_err(|e| Failure::io("find", path.display(), &e))?;
         // A pipe or a device has no length worth believing.
         Ok(found.is_file().then_some(found.len()))
@@ -197,6 +186,7 @@ impl Part {
     ) -> Result<Hashed<'a>, Failure> {
         let input: Box<dyn Read> = match &self.source.origin {
             Origin::Stdin => Box::new(io::stdin()),
+            Origin::Object(object) => Box::new(object.open()),
             Origin::File(path) => {
                 let file = File::open(path).map_err(|e| Failure::io("open", path.display(), &e))?;
                 Box::new(file)
@@ -239,7 +229,7 @@ impl Part {
         };
         let failure = Failure::new(Exit::Failed, text);
         match self.source.origin {
-            Origin::File(_) => failure.retry(Retry::Soon),
+            Origin::File(_) | Origin::Object(_) => failure.retry(Retry::Soon),
             Origin::Stdin => failure
                 .hint("standard input cannot be read twice: write it to a file, and push that"),
         }
@@ -284,6 +274,10 @@ impl Read for Hashed<'_> {
         let read = match self.input.read(&mut buffer[..room]) {
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
+            // What fails elsewhere says by itself what it is.
+            Err(error) if error.get_ref().is_some_and(|inner| inner.is::<RemoteError>()) => {
+                return Err(self.fail(format!("cannot read {error}")));
+            }
             Err(error) => return Err(self.fail(format!("cannot read {}: {error}", self.name))),
         };
         // The length is promised in the request's head: a shorter body would hang there.
@@ -294,20 +288,6 @@ impl Read for Hashed<'_> {
         self.bytes += read as u64;
         self.progress.at(self.bytes);
         Ok(read)
-    }
-}
-
-/// The digest of a whole file, as `Content-Digest` (RFC 9530) writes it.
-fn digest_of(path: &Path) -> Result<String, Failure> {
-    let failed = |e| Failure::io("read", path.display(), &e);
-    let mut file = File::open(path).map_err(failed)?;
-    let mut sums = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer).map_err(failed)? {
-            0 => return Ok(written(sums)),
-            read => sums.update(&buffer[..read]),
-        }
     }
 }
 
@@ -350,8 +330,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         std::fs::write(&path, "hello").unwrap();
+        let part = name(vec![file(path.to_str().unwrap())]).unwrap().remove(0);
         let expected = "sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:";
-        assert_eq!(digest_of(&path).unwrap(), expected);
+        assert_eq!(part.read_whole().unwrap().digest, expected);
     }
 
     #[test]

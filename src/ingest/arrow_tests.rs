@@ -1,0 +1,142 @@
+use arrow::array::{
+    Array as _, ArrayRef, BinaryArray, Date64Array, DictionaryArray, FixedSizeBinaryArray,
+    FixedSizeListArray, Int32Array, Int64Array, LargeStringArray, StringArray, StringViewArray,
+};
+use arrow::datatypes::{DataType, Field, Int32Type};
+use arrow::ipc::CompressionType;
+use arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
+use serde_json::json;
+use tidetable_storage::Code;
+
+use super::*;
+use crate::ingest::testing::{assert_fails, input, records};
+
+fn batch(from: i64, count: i64) -> RecordBatch {
+    let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(from..from + count));
+    let text = |n| ["red", "green", "blue"][usize::try_from(n % 3i64).unwrap()];
+    let colours: DictionaryArray<Int32Type> = (from..from + count).map(text).collect();
+    RecordBatch::try_from_iter([("k", keys), ("colour", Arc::new(colours) as ArrayRef)]).unwrap()
+}
+
+fn file(batches: &[RecordBatch], options: IpcWriteOptions) -> Vec<u8> {
+    let mut out = Vec::new();
+    let schema = batches[0].schema();
+    let mut writer = FileWriter::try_new_with_options(&mut out, &schema, options).unwrap();
+    batches.iter().for_each(|batch| writer.write(batch).unwrap());
+    writer.finish().unwrap();
+    drop(writer);
+    out
+}
+
+fn stream(batches: &[RecordBatch]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut writer = StreamWriter::try_new(&mut out, &batches[0].schema()).unwrap();
+    batches.iter().for_each(|batch| writer.write(batch).unwrap());
+    writer.finish().unwrap();
+    drop(writer);
+    out
+}
+
+fn read_rows(bytes: &[u8]) -> Result<Vec<String>> {
+    records(vec![input("x", bytes)], json!({"key": "k"}))
+}
+
+#[test]
+fn files_and_streams_give_their_rows_in_order_however_large_a_batch_is() {
+    let batches = [batch(0, 3_000), batch(3_000, 1), batch(3_001, 500)];
+    let plain = IpcWriteOptions::default();
+    let expected = read_rows(&file(&batches, plain.clone())).unwrap();
+    assert_eq!(expected.len(), 3_501);
+    assert_eq!(expected[1], r#"1={"k":1,"colour":"green"}"#);
+    assert_eq!(expected[3_500], r#"3500={"k":3500,"colour":"blue"}"#);
+    assert_eq!(read_rows(&stream(&batches)).unwrap(), expected);
+    for codec in [CompressionType::ZSTD, CompressionType::LZ4_FRAME] {
+        let options = plain.clone().try_with_compression(Some(codec)).unwrap();
+        assert_eq!(read_rows(&file(&batches, options)).unwrap(), expected);
+    }
+    let packed = zstd::encode_all(&stream(&batches)[..], 1).unwrap();
+    assert_eq!(read_rows(&packed).unwrap(), expected);
+}
+
+#[test]
+fn types_that_parquet_has_not_become_json_too() {
+    let text = |text: &str| Arc::new(StringArray::from(vec![text, text])) as ArrayRef;
+    let item = Arc::new(Field::new("item", DataType::Int32, true));
+    let pairs = Arc::new(Int32Array::from(vec![1, 2, 3, 4]));
+    let pairs = FixedSizeListArray::try_new(item, 2, pairs, None).unwrap();
+    let id = [0x01, 0x93, 0xb0, 0xc5, 0x7e, 0x1f, 0x70, 0, 0x80, 0, 1, 2, 3, 4, 5, 6];
+    let ids = FixedSizeBinaryArray::try_from_iter([id, id].into_iter()).unwrap();
+    let columns: Vec<(Field, ArrayRef)> = vec![
+        (
+            Field::new("k", DataType::Utf8View, false),
+            Arc::new(StringViewArray::from(vec!["a", "b"])),
+        ),
+        (
+            Field::new("large", DataType::LargeUtf8, false),
+            Arc::new(LargeStringArray::from(vec!["x", "y"])),
+        ),
+        (Field::new("pair", pairs.data_type().clone(), true), Arc::new(pairs)),
+        (
+            Field::new("day", DataType::Date64, true),
+            Arc::new(Date64Array::from(vec![Some(86_400_000), None])),
+        ),
+        (
+            Field::new("id", DataType::FixedSizeBinary(16), false).with_metadata(
+                [("ARROW:extension:name".to_owned(), "arrow.uuid".to_owned())].into(),
+            ),
+            Arc::new(ids),
+        ),
+        (
+            Field::new("raw", DataType::Binary, false),
+            Arc::new(BinaryArray::from(vec![&b"\xff"[..], b""])),
+        ),
+        (
+            Field::new("json", DataType::Utf8, false).with_metadata(
+                [("ARROW:extension:name".to_owned(), "arrow.json".to_owned())].into(),
+            ),
+            text("[1, 2]"),
+        ),
+    ];
+    let (fields, arrays): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap();
+    // The second row alone is a piece that does not begin where its items do.
+    let rows = read_rows(&stream(&[batch.slice(1, 1), batch])).unwrap();
+    let id = r#""0193b0c5-7e1f-7000-8000-010203040506""#;
+    let second = format!(
+        r#"b={{"k":"b","large":"y","pair":[3,4],"day":null,"id":{id},"raw":"","json":[1,2]}}"#
+    );
+    let first = format!(
+        r#"a={{"k":"a","large":"x","pair":[1,2],"day":"1970-01-02","id":{id},"raw":"/w==","json":[1,2]}}"#
+    );
+    assert_eq!(rows, [second.clone(), first, second]);
+}
+
+#[test]
+fn what_is_cut_off_or_followed_by_more_is_no_shorter_table() {
+    let whole = stream(&[batch(0, 10), batch(10, 10)]);
+    for length in 8..whole.len() {
+        let error = assert_fails(read_rows(&whole[..length]), "Arrow stream");
+        assert_eq!(error.code, Code::BadRows, "{length}");
+    }
+    assert_fails(read_rows(&[&whole[..], b"more"].concat()), "more bytes behind its end");
+    let whole = file(&[batch(0, 10)], IpcWriteOptions::default());
+    for length in 8..whole.len() {
+        assert_eq!(assert_fails(read_rows(&whole[..length]), "Arrow file").code, Code::BadRows);
+    }
+}
+
+#[test]
+fn damage_is_an_error_and_never_a_panic_or_much_memory() {
+    for whole in [file(&[batch(0, 40)], IpcWriteOptions::default()), stream(&[batch(0, 40)])] {
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..300 {
+            let mut damaged = whole.clone();
+            for _ in 0..random.usize(1..4) {
+                let at = random.usize(8..damaged.len());
+                damaged[at] = random.u8(..);
+            }
+            // Some bytes do not matter; of the others none may be more than an error.
+            let _ = read_rows(&damaged);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What stands at a location: one object, or all beneath a prefix.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use object_store::path::Path;
+use object_store::{GetOptions, ObjectMeta, ObjectStore};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::error::{RemoteError, Why};
+use super::location::Location;
+use super::reader::Object;
+use super::runtime;
+use super::store::Stores;
+
+/// How long a store may take for the next names of a list.
+const NEXT_NAMES: Duration = Duration::from_secs(60);
+/// And for all of them.
+const ALL_NAMES: Duration = Duration::from_secs(600);
+/// More objects than this beneath one prefix are not what is meant, or have no end.
+const MAX_LISTED: usize = 1_000_000;
+/// How long it may take until a store says what an object is.
+const ONE_OBJECT: Duration = Duration::from_secs(120);
+/// Objects that are asked after at the same time.
+const AT_ONCE: usize = 16;
+
+/// What stands beneath a prefix.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// With the names that they have there.
+    pub(crate) objects: Vec<(String, Object)>,
+    /// Whether `_SUCCESS` is among those left out.
+    pub(crate) is_marked: bool,
+}
+
+impl Stores {
+    /// The object at `location`, if it is there and may be read.
+    pub(crate) fn object(&mut self, location: &Location) -> Result<Object, RemoteError> {
+        let store = self.of(location)?;
+        runtime().block_on(look_at(&store, location))
+    }
+
+    /// The objects at `locations`, in their order, each with what is told of the place instead of
+    /// an object.
+    pub(crate) fn objects(
+        &mut self,
+        locations: &[Location],
+    ) -> Result<Vec<Result<Object, RemoteError>>, RemoteError> {
+        let mut asked = Vec::with_capacity(locations.len());
+        for location in locations {
+            let store = self.of(location)?;
+            asked.push(async move { Ok::<_, RemoteError>(look_at(&store, location).await) });
+        }
+        let asked = futures_util::stream::iter(asked).buffered(AT_ONCE);
+        runtime().block_on(asked.try_collect())
+    }
+
+    /// The objects beneath the prefix `location`, as those of a directory: names that begin with
+    /// `.` or `_` are left out, and a directory within it is an error.
+    pub(crate) fn list(&mut self, location: &Location) -> Result<Found, RemoteError> {
+        let store = self.of(location)?;
+        runtime().block_on(list(&store, location, Wanted::Directory))
+    }
+
+    /// The objects beneath the prefix `location`, however deep, whose names there are `wanted`.
+    pub(crate) fn list_those(
+        &mut self,
+        location: &Location,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<Found, RemoteError> {
+        let store = self.of(location)?;
+        runtime().block_on(list(&store, location, Wanted::Those(wanted)))
+    }
+}
+
+/// Which names are taken.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    Directory,
+    Those(&'a dyn Fn(&str) -> bool),
+}
+
+async fn look_at(store: &Arc<dyn ObjectStore>, location: &Location) -> Result<Object, RemoteError> {
+    let key = key_of(location)?;
+    let asked = async {
+        if location.is_in_store() {
+            let head = GetOptions { head: true, ..GetOptions::default() };
+            if let Ok(found) = store.get_opts(&key, head).await {
+                return Ok(found.meta);
+            }
+        }
+        // What refuses a HEAD does not say why. (And an address may be signed for GET alone.)
+        let found = store.get_opts(&key, GetOptions::default()).await;
+        found.map(|found| found.meta).map_err(|error| RemoteError::of(&error, location))
+    };
+    let meta = match timeout(ONE_OBJECT, asked).await {
+        Ok(meta) => meta?,
+        Err(_) => return Err(RemoteError::new(Why::Failed, location, "the store does not answer")),
+    };
+    Ok(Object::new(Arc::clone(store), key, location, &meta))
+}
+
+/// The path of an address is part of what its store was opened with.
+fn key_of(location: &Location) -> Result<Path, RemoteError> {
+    if !location.is_in_store() {
+        return Ok(Path::default());
+    }
+    Path::parse(&location.path)
+        .map_err(|_| RemoteError::new(Why::Usage, location, "its name is not read"))
+}
+
+async fn list(
+    store: &Arc<dyn ObjectStore>,
+    location: &Location,
+    wanted: Wanted<'_>,
+) -> Result<Found, RemoteError> {
+    let prefix = (!location.path.is_empty()).then(|| key_of(location)).transpose()?;
+    let mut listed = store.list(prefix.as_ref());
+    let (mut found, mut count) = (Found::default(), 0);
+    let ends = Instant::now() + ALL_NAMES;
+    let fails = |why: &str| Err(RemoteError::new(Why::Failed, location, why));
+    loop {
+        let within = ends.min(Instant::now() + NEXT_NAMES);
+        let meta = match timeout_at(within, listed.next()).await {
+            Err(_) => return fails("the store does not come to the end of its list"),
+            Ok(None) => return Ok(found),
+            Ok(Some(Err(error))) => return Err(RemoteError::of(&error, location)),
+            Ok(Some(Ok(meta))) => meta,
+        };
+        count += 1;
+        if count > MAX_LISTED {
+            let why = format!("there are more than {MAX_LISTED} objects: name fewer");
+            return Err(RemoteError::new(Why::Usage, location, why));
+        }
+        take(&mut found, store, location, &meta, wanted)?;
+    }
+}
+
+/// One object of a list.
+fn take(
+    found: &mut Found,
+    store: &Arc<dyn ObjectStore>,
+    location: &Location,
+    meta: &ObjectMeta,
+    wanted: Wanted<'_>,
+) -> Result<(), RemoteError> {
+    let key: &str = meta.location.as_ref();
+    // A store that names others than it was asked for is not believed.
+    let Some(name) = key.strip_prefix(location.path.as_str()) else {
+        let is_itself = location.path.strip_suffix('/') == Some(key);
+        let why = "the store lists what is not beneath it";
+        // The object that stands for an empty directory is none.
+        return if is_itself { Ok(()) } else { Err(RemoteError::new(Why::Failed, location, why)) };
+    };
+    let first = name.split('/').next().unwrap_or_default();
+    let is_taken = match wanted {
+        Wanted::Directory => !first.starts_with(['.', '_']) && !name.ends_with("_$folder$"),
+        Wanted::Those(wanted) => wanted(name),
+    };
+    if !is_taken {
+        found.is_marked |= name == "_SUCCESS";
+        return Ok(());
+    }
+    if matches!(wanted, Wanted::Directory) && name.contains('/') {
+        let first: String = first.chars().take(60).collect();
+        let why = format!(
+            "it holds another directory, {first:?}: name what to read, for instance {location}*/*"
+        );
+        return Err(RemoteError::new(Why::Usage, location, why));
+    }
+    let (store, place) = (Arc::clone(store), location.with_path(key));
+    let object = Object::new(store, meta.location.clone(), &place, meta);
+    found.objects.push((name.to_owned(), object));
+    Ok(())
+}
