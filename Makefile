@@ -12,7 +12,7 @@ TIMED := @scripts/timed
 # RocksDB's compiler jobs already take every core; cargo shares them itself.
 .NOTPARALLEL:
 .PHONY: help setup setup-test build demo test test-million test-memory test-limits test-space space test-hostile hostile test-tutorial tutorial fuzz \
-  test-prometheus prometheus test-conformance conformance test-sources sources test-python python bench-python test-clients clients test-spark test-airflow test-pipelines pipelines test-torture test-crash torture soak test-real-data test-console \
+  test-prometheus prometheus test-conformance conformance test-sources sources test-python python bench-python test-clients clients test-java test-spark test-airflow test-pipelines pipelines test-torture test-crash torture soak test-real-data test-console \
   bench bench-peers count-instructions ci fmt fmt-check lint doc deny install
 
 help: ## say what there is
@@ -56,6 +56,9 @@ prometheus:
 	$(TIMED) 'alert rules and dashboard' tests/prometheus/run '$(BIN)'
 
 test-conformance: build setup-test conformance ## requests made from /openapi.json: no 5xx, and nothing that it does not declare
+
+test-java: ## the Java client, compiled with every warning an error, and its tests; skipped without a JDK
+	$(TIMED) 'Java client' clients/java/test/run
 
 # With the binary that is there. CONFORMANCE_FLAGS='--examples 2000' for a release.
 conformance:
