@@ -162,7 +162,7 @@ impl Plan<'_> {
             "settings_changed": self.changes().iter().map(change).collect::<Vec<_>>(),
             "complete": preview.ok().map(|shown| shown.complete),
             "records": preview.map_or_else(|_| Vec::new(), |shown| shown.records.iter().map(record).collect()),
-            "error": preview.err().map(|failure| error_of(failure)),
+            "error": preview.err().map(error_of),
         })
     }
 }

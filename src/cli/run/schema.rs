@@ -47,8 +47,8 @@ pub(super) fn schema() -> Value {
             },
         },
         "$defs": {
-            "dataset": object("What to push to one dataset, and its settings", dataset),
-            "defaults": object("What holds for every dataset that does not say otherwise", defaults),
+            "dataset": object("What to push to one dataset, and its settings", &dataset),
+            "defaults": object("What holds for every dataset that does not say otherwise", &defaults),
         },
     })
 }
@@ -79,7 +79,7 @@ pub(super) fn published() -> Value {
     schema
 }
 
-fn object(description: &str, properties: Value) -> Value {
+fn object(description: &str, properties: &Value) -> Value {
     json!({
         "description": description,
         "type": "object",
