@@ -213,13 +213,16 @@ fn describe(
     VerifiedSnapshot::vouched(dir, unpublished.digest())
 }
 
+/// Takes one record.
+type Each<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
+
 /// Gives `each` all records of a piece, which are laid out in `aside` for it and removed again.
 fn each_record(
     dir: &Path,
     manifest: &Manifest,
     aside: &Path,
     progress: &mut dyn FnMut(u64),
-    each: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+    each: &mut Each<'_>,
 ) -> Result<()> {
     durable::create_dir_all(aside)?;
     for file in &manifest.files {

@@ -31,7 +31,7 @@ pub enum Error {
         total: Duration,
         /// Why an earlier try of the same call had failed.
         #[source]
-        before: Option<Box<Error>>,
+        before: Option<Box<Self>>,
     },
     /// A value came whole, and is not what it was to be decoded to.
     #[error("the value of {key:?} in {dataset} cannot be decoded")]

@@ -1,5 +1,7 @@
 //! The client against a stub. What it promises against a real server stands in `clients/conformance`.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

@@ -145,10 +145,10 @@ fn every_byte_counts() {
             match received.take_in() {
                 // The name of the program that wrote it, and the profile, which is made anew.
                 Ok(taken) => {
-                    assert_eq!((name.as_str(), taken.manifest().records), ("manifest.json", 2000))
+                    assert_eq!((name.as_str(), taken.manifest().records), ("manifest.json", 2000));
                 }
                 Err(error) => {
-                    assert!(matches!(error.kind(), Kind::Refused | Kind::Corrupt), "{error}")
+                    assert!(matches!(error.kind(), Kind::Refused | Kind::Corrupt), "{error}");
                 }
             }
             fs::write(path, &whole).unwrap();
@@ -183,7 +183,7 @@ fn a_manifest_is_believed_in_nothing() {
         ("one record less", |m| (m.records, m.files[0].records) = (1999, m.files[0].records - 1)),
         ("records moved", |m| {
             (m.files[0].records, m.files[1].records) =
-                (m.files[0].records + 1, m.files[1].records - 1)
+                (m.files[0].records + 1, m.files[1].records - 1);
         }),
         ("records without end", |m| (m.records, m.files[0].records) = (1 << 60, (1 << 60) - 3)),
         ("more key bytes", |m| m.key_bytes += 1),
