@@ -163,7 +163,7 @@ fn gone(app: &AppState, stored: &StoredVersion, error: Error) -> Problem {
 fn sent(app: &AppState, mut file: Outgoing, place: Place) -> Answer<Body> {
     let (stretches, waiting) = mpsc::channel::<Result<Bytes, Error>>(WAITING);
     // Nobody waits for its end: it ends with the body, or when that is dropped.
-    let _ = aside(app, "send", move || {
+    drop(aside(app, "send", move || {
         let _place = place;
         loop {
             let stretch = match file.next_bytes() {
@@ -176,7 +176,7 @@ fn sent(app: &AppState, mut file: Outgoing, place: Place) -> Answer<Body> {
                 return;
             }
         }
-    })?;
+    })?);
     let next = |mut waiting: mpsc::Receiver<_>| async move {
         waiting.recv().await.map(|stretch| (stretch, waiting))
     };

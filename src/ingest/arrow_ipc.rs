@@ -3,13 +3,15 @@
 //! A batch is checked as it is read: every text, offset and key of a dictionary in it. Large ones
 //! are made into records in pieces. A file that cannot seek is copied first, as with Parquet.
 
-use std::io::BufReader;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
-use arrow::ipc::reader::{FileReader, FileReaderBuilder, StreamReader};
+use arrow::ipc::reader::{FileReader, FileReaderBuilder, StreamReader, read_footer_length};
+use arrow::ipc::root_as_footer;
 use tidetable_storage::Error;
 
 use super::batches::{self, Columns, Decoded, Origin, guarded, seekable, share};
@@ -36,7 +38,10 @@ fn read_file(mut stream: Stream, reading: &mut Reading<'_, '_>) -> Result<u64> {
     let origin = Origin { name: &name, kind: "Arrow file" };
     let file = seekable(&mut stream).map_err(|error| reading.with_problems(error))?;
     let bytes = file.metadata().map_err(|e| Error::io("read a source", &name, e))?.len();
-    let open = || FileReaderBuilder::new().build(BufReader::new(file)).map_err(|e| e.to_string());
+    let open = || {
+        check_footer(&file, bytes)?;
+        FileReaderBuilder::new().build(BufReader::new(file)).map_err(|e| e.to_string())
+    };
     let reader = guarded(open).map_err(|what| origin.failed(&what, reading))?;
     let (schema, batches) = (reader.schema(), reader.num_batches() as u64);
     let begun = Arc::new(AtomicU64::new(0));
@@ -51,22 +56,53 @@ fn read_file(mut stream: Stream, reading: &mut Reading<'_, '_>) -> Result<u64> {
     Ok(bytes)
 }
 
+/// Whether the file has room for its footer and for all that the footer says: the library makes
+/// room for that before it reads.
+fn check_footer(mut file: &File, bytes: u64) -> Decoded<()> {
+    let text = |error: io::Error| error.to_string();
+    // The length of the footer, and the mark of the end.
+    let mut end = [0; 10];
+    let before_end = bytes.checked_sub(end.len() as u64).ok_or("it has no footer")?;
+    file.seek(SeekFrom::Start(before_end)).map_err(text)?;
+    file.read_exact(&mut end).map_err(text)?;
+    let length = read_footer_length(end).map_err(|error| error.to_string())?;
+    let at = before_end.checked_sub(length as u64).ok_or("its footer is longer than itself")?;
+    let mut footer = vec![0; length];
+    file.seek(SeekFrom::Start(at)).map_err(text)?;
+    file.read_exact(&mut footer).map_err(text)?;
+    let footer = root_as_footer(&footer).map_err(|_| "its footer cannot be read")?;
+    let blocks = footer.recordBatches().into_iter().chain(footer.dictionaries());
+    for block in blocks.flatten() {
+        let length = |length: i64| u64::try_from(length).ok();
+        let end = length(block.offset())
+            .zip(length(block.metaDataLength().into()))
+            .zip(length(block.bodyLength()))
+            .and_then(|((at, meta), body)| at.checked_add(meta)?.checked_add(body));
+        if end.is_none_or(|end| end > bytes) {
+            return Err("its footer names more than there is".to_owned());
+        }
+    }
+    Ok(())
+}
+
 fn read_stream(stream: Stream, reading: &mut Reading<'_, '_>) -> Result<u64> {
     let name = stream.name.clone();
     let origin = Origin { name: &name, kind: "Arrow stream" };
     let used = stream.counter();
     let (tracked, fault) = stream.tracked();
-    let open = || StreamReader::try_new(tracked, None).map_err(|error| error.to_string());
+    let tail = Tail { reader: tracked, last: [0; 8] };
+    let open = || StreamReader::try_new(tail, None).map_err(|error| error.to_string());
     let failed = |what: String, reading: &Reading<'_, '_>| match fault.take() {
         Some(error) => reading.with_problems(error),
         None => origin.failed(&what, reading),
     };
-    let mut reader: StreamReader<Tracked> = guarded(open).map_err(|what| failed(what, reading))?;
+    let mut reader: StreamReader<Tail> = guarded(open).map_err(|what| failed(what, reading))?;
     let schema = reader.schema();
     let next = || match reader.next() {
         Some(batch) => batch.map(Some).map_err(|error| error.to_string()),
-        None if !reader.is_finished() => Err("it ends without its end marker".to_owned()),
-        None => match reader.get_mut().is_at_end() {
+        // What is cut off between two batches has none.
+        None if reader.get_ref().last != END => Err("it ends without its end marker".to_owned()),
+        None => match reader.get_mut().reader.is_at_end() {
             Ok(true) => Ok(None),
             Ok(false) => Err("there are more bytes behind its end".to_owned()),
             Err(error) => Err(error.to_string()),
@@ -75,6 +111,26 @@ fn read_stream(stream: Stream, reading: &mut Reading<'_, '_>) -> Result<u64> {
     let read = read_batches(&origin, &schema, next, |_| (used(), used()), reading);
     read.map_err(|error| fault.take().map_or(error, |fault| reading.with_problems(fault)))?;
     Ok(used())
+}
+
+/// What a stream ends with.
+const END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+
+/// Knows what was read last.
+struct Tail {
+    reader: Tracked,
+    last: [u8; 8],
+}
+
+impl Read for Tail {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(out)?;
+        let kept = count.min(self.last.len());
+        self.last.rotate_left(kept);
+        let from = self.last.len() - kept;
+        self.last[from..].copy_from_slice(&out[count - kept..count]);
+        Ok(count)
+    }
 }
 
 fn read_batches(

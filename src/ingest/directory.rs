@@ -20,7 +20,6 @@ pub(super) fn chosen<T>(
     is_marked: bool,
     how: &SourceOptions,
 ) -> Result<Vec<T>> {
-    let is_part = |name: &str| name.starts_with("part-");
     let of_a_job = found.iter().any(|(name, _)| is_numbered_part(name));
     if of_a_job && !is_marked && !how.accept_unfinished {
         let text = format!(
@@ -30,8 +29,8 @@ pub(super) fn chosen<T>(
         );
         return Err(IngestError::new(Code::SourceIncomplete, text));
     }
-    if of_a_job || is_marked && found.iter().any(|(name, _)| is_part(name)) {
-        found.retain(|(name, _)| is_part(name));
+    if of_a_job {
+        found.retain(|(name, _)| name.starts_with("part-"));
     }
     if found.is_empty() {
         let text = format!("the directory {} has no files", shown(directory));
@@ -44,7 +43,7 @@ pub(super) fn chosen<T>(
 /// `part-00000…`, `part-m-00000…`, `part-r-00000…`.
 fn is_numbered_part(name: &str) -> bool {
     let Some(rest) = name.strip_prefix("part-") else { return false };
-    let rest = rest.strip_prefix("m-").or(rest.strip_prefix("r-")).unwrap_or(rest);
+    let rest = rest.strip_prefix("m-").or_else(|| rest.strip_prefix("r-")).unwrap_or(rest);
     rest.len() >= 5 && rest.bytes().take(5).all(|byte| byte.is_ascii_digit())
 }
 
@@ -79,14 +78,10 @@ mod tests {
 
     #[test]
     fn other_directories_need_no_marker() {
-        assert_eq!(
-            choose(&["part-10", "a", "part-2"], false, false).unwrap(),
-            ["a", "part-2", "part-10"]
-        );
-        assert_eq!(
-            choose(&["part-10", "a", "part-2"], true, false).unwrap(),
-            ["part-2", "part-10"]
-        );
+        for is_marked in [false, true] {
+            let chosen = choose(&["part-10", "a", "part-2"], is_marked, false).unwrap();
+            assert_eq!(chosen, ["a", "part-2", "part-10"]);
+        }
         assert_eq!(choose(&["b.csv", "a.csv"], true, false).unwrap(), ["a.csv", "b.csv"]);
         assert_eq!(choose(&[], true, false).unwrap_err().code, Code::NoRows);
     }

@@ -84,7 +84,9 @@ def schemas() -> Iterator[Case]:
         "no key": b'{"type":"record","name":"r","fields":[{"name":"x","type":"string"}]}',
         "no UTF-8": b'{"type":"record","name":"\xff","fields":[]}',
     }.items():
-        yield Case(f"a schema: {name}", header(schema=schema) + block(1, row(b"ada", 1)), "bad_rows")
+        # Two columns of a name, or none of the key's, are the fault of no row.
+        at = 0 if name in ("a name twice", "no key") else None
+        yield Case(f"a schema: {name}", header(schema=schema) + block(1, row(b"ada", 1)), "bad_rows", row=at)
     for codec in [b"bzip2", b"xz", b"odd", b"\xff"]:
         yield Case(f"the codec {codec!r}", header(codec=codec) + block(3, ROWS), "bad_rows")
     for codec in [b"deflate", b"snappy", b"zstandard"]:
@@ -102,4 +104,4 @@ def growing() -> Iterator[Case]:
     nothing = json.dumps({"type": "record", "name": "r", "fields": [{"name": "k", "type": "null"}]}).encode()
     yield Case("rows of nothing", header(schema=nothing) + block(10_000_000, b""), "bad_rows", memory=MOST_MEMORY)
     arrays = [{"name": "k", "type": "string"}, {"name": "n", "type": {"type": "array", "items": "null"}}]
-    yield Case("an array of nothings", header(arrays) + block(1, text(b"a") + long(5_000_000) + long(0)), "value_too_large", row=1, memory=MOST_MEMORY)
+    yield Case("an array of nothings", header(arrays) + block(1, text(b"a") + long(5_000_000) + long(0)), "bad_rows", memory=MOST_MEMORY)

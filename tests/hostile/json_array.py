@@ -28,8 +28,8 @@ def cases() -> Iterator[Case]:
         yield Case(f"{text!r}", text, "bad_rows")
     for empty in [b"[]", b" [ ] ", b"\n", b"\xef\xbb\xbf[]"]:
         yield Case(f"{empty!r}", empty, "no_rows", row=0)
-    many = json.dumps([{"k": n} for n in range(5000)], indent=2).encode()
-    yield Case("indented", many, ACCEPTED, records=5000, values={"4999": {"k": 4999}})
+    many = json.dumps([{"k": n} for n in range(900)], indent=2).encode()
+    yield Case("indented", many, ACCEPTED, records=900, values={"899": {"k": 899}})
     yield Case("deep", b'[{"k":1,"n":' + b"[" * 100_000 + b"]" * 100_000 + b"}]", "bad_rows", row=1)
     yield Case("brackets alone", b"[" * 1_000_000, "bad_rows")
     yield Case("an element without end", repeated(b"x", 80 * MIB, b'[{"k":"', b'"}]'), "bad_rows", row=1, memory=MOST_MEMORY)

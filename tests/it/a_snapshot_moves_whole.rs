@@ -261,7 +261,8 @@ fn what_is_not_a_snapshot_to_its_last_byte_leaves_nothing_behind() {
     };
     let mut flipped = table.clone();
     flipped[table.len() / 2] ^= 1;
-    let cases: Vec<(&str, Vec<(&str, Vec<u8>)>, &str)> = vec![
+    type Files = Vec<(&'static str, Vec<u8>)>;
+    let cases: Vec<(&str, Files, &str)> = vec![
         ("no manifest", vec![("000001.sst", table.clone())], "manifest.json did not arrive"),
         (
             "no table",

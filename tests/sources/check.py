@@ -224,7 +224,7 @@ def imports(check: Check) -> None:
     check.fails(NOT_FOUND, "is not there", ran=check.push("absent.csv", "--from", "lake", "--key", "id", dataset=dataset))
     check.fails(REFUSED, "_SUCCESS", ran=check.push("recs/2026-11-25/", "--from", "lake", "--key", "id", dataset=dataset))
     check.fails(REFUSED, "not beneath the source", ran=check.push(
-        "unload/recs_manifest", "--from", "unload-only", "--format", "redshift", "--columns", "id,name", "--key", "id", dataset=dataset))
+        "recs_manifest", "--from", "unload-only", "--format", "redshift", "--columns", "id,name", "--key", "id", dataset=dataset))
     if check.server.ask("GET", f"/v1/datasets/{dataset}")[1]["current"] != 1:
         raise Wrong("an import that failed has replaced what is served")
     for body, status in [
@@ -235,7 +235,7 @@ def imports(check: Check) -> None:
         answer = check.server.ask("POST", f"/v1/datasets/{dataset}/import", {"key": "id", **body})
         if answer[0] != status:
             raise Wrong(f"an import of {body} answered {answer}")
-    headers = {"Idempotency-Key": "run-7"}
+    dataset, headers = check.dataset(), {"Idempotency-Key": "run-7"}
     body = {"source": "lake", "path": "one/rows.csv.gz", "key": "id", "label": "run-7"}
     path = f"/v1/datasets/{dataset}"
     status, first = check.server.ask("POST", f"{path}/import", body, headers)

@@ -287,7 +287,11 @@ impl Read for Hashed<'_> {
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
             // What fails elsewhere says by itself what it is.
-            Err(error) if error.get_ref().is_some_and(|inner| inner.is::<RemoteError>()) => {
+            Err(error)
+                if error
+                    .get_ref()
+                    .is_some_and(<dyn std::error::Error + Send + Sync>::is::<RemoteError>) =>
+            {
                 return Err(self.fail(format!("cannot read {error}")));
             }
             Err(error) => return Err(self.fail(format!("cannot read {}: {error}", self.name))),
