@@ -11,8 +11,8 @@ TIMED := @scripts/timed
 .DEFAULT_GOAL := help
 # RocksDB's compiler jobs already take every core; cargo shares them itself.
 .NOTPARALLEL:
-.PHONY: help setup setup-test build demo test test-million test-memory test-limits test-space space test-hostile hostile fuzz \
-  test-prometheus prometheus test-conformance conformance test-sources sources test-python python bench-python test-clients clients test-spark test-airflow test-pipelines pipelines test-torture test-crash torture soak test-real-data test-console \
+.PHONY: help setup setup-test build demo test test-million test-memory test-limits test-space space test-hostile hostile test-tutorial tutorial fuzz \
+  test-prometheus prometheus test-conformance conformance test-sources sources test-python python bench-python test-clients clients test-java test-spark test-airflow test-pipelines pipelines test-torture test-crash torture soak test-real-data test-console \
   bench bench-peers count-instructions ci fmt fmt-check lint doc deny install
 
 help: ## say what there is
@@ -56,6 +56,9 @@ prometheus:
 	$(TIMED) 'alert rules and dashboard' tests/prometheus/run '$(BIN)'
 
 test-conformance: build setup-test conformance ## requests made from /openapi.json: no 5xx, and nothing that it does not declare
+
+test-java: ## the Java client, compiled with every warning an error, and its tests; skipped without a JDK
+	$(TIMED) 'Java client' clients/java/test/run
 
 # With the binary that is there. CONFORMANCE_FLAGS='--examples 2000' for a release.
 conformance:
@@ -103,6 +106,12 @@ test-hostile: build hostile ## hostile sources and names against a real server: 
 HOSTILE_FLAGS ?=
 hostile:
 	$(TIMED) 'hostile sources and names' tests/hostile/run '$(BIN)' $(HOSTILE_FLAGS)
+
+test-tutorial: build tutorial ## every command of docs/tutorial.md, and what it prints
+
+# With the binary that is there.
+tutorial:
+	$(TIMED) 'the tutorial' tests/tutorial/run '$(BIN)'
 
 # The inputs that were kept are replayed by `make test`.
 FUZZ_SECONDS ?= 60
@@ -165,7 +174,7 @@ count-instructions: setup ## instructions of one lookup, compared with benches/i
 	$(BUILD_PEERS)
 	$(TIMED) 'instructions of a lookup' scripts/count-instructions '$(PEERS)' $(COUNT_FLAGS)
 
-ci: fmt-check lint test test-torture hostile test-limits test-space test-console prometheus conformance sources python clients pipelines count-instructions doc deny ## all that CI runs
+ci: fmt-check lint test test-torture hostile tutorial test-limits test-space test-console prometheus conformance sources python clients pipelines count-instructions doc deny ## all that CI runs
 
 fmt: ## format the code
 	$(CARGO) fmt --all

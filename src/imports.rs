@@ -228,7 +228,7 @@ fn give_up(app: &App, import: &Import, ended: Ended) {
         Ok(_) => app.metrics.dataset(&dataset).got_no_data(),
         Err(error) if matches!(error.kind(), Kind::Conflict | Kind::Gone | Kind::NotFound) => {}
         Err(error) => {
-            warn!(%dataset, version = version.0, %error, "a failed import is not recorded")
+            warn!(%dataset, version = version.0, %error, "a failed import is not recorded");
         }
     }
     app.pushes.look_again();

@@ -14,6 +14,7 @@ mod receive;
 mod receiving;
 pub(crate) mod room;
 mod spec;
+mod taking;
 mod worker;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -30,8 +31,10 @@ use crate::http::error::Problem;
 use crate::ingest::GrowthLimits;
 use crate::metrics::{Metrics, PushOutcome};
 
+pub(crate) use build::{SNAPSHOT, is_snapshot};
 pub(crate) use check::Checks;
 pub(crate) use guard::run as run_guard;
+pub(crate) use making::{Job, Made, make};
 pub(crate) use receive::{Received, Synced, receive_part};
 pub(crate) use receiving::{Receipt, Receiving, room_for_one_more};
 pub(crate) use spec::Sizes;

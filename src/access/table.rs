@@ -61,6 +61,8 @@ rows! {
     GET "/v1/datasets/{dataset}/versions/{version}" OnDataset(See);
     DELETE "/v1/datasets/{dataset}/versions/{version}" OnDataset(Discard) "a pusher: pushes of its own name that run";
     GET "/v1/datasets/{dataset}/versions/{version}/profile" OnDataset(See) "samples for readers alone";
+    GET "/v1/datasets/{dataset}/versions/{version}/snapshot" OnDataset(Read);
+    GET "/v1/datasets/{dataset}/versions/{version}/snapshot/{file}" OnDataset(Read);
     GET "/v1/datasets/{dataset}/versions/{version}/parts" OnDataset(See);
     PUT "/v1/datasets/{dataset}/versions/{version}/parts/{part}" OnDataset(Push);
     POST "/v1/datasets/{dataset}/versions/{version}/commit" OnDataset(Push);

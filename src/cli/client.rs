@@ -92,6 +92,20 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
+/// A success that is read as it comes.
+pub(crate) struct Opened {
+    pub(crate) status: u16,
+    headers: HeaderMap,
+    pub(crate) body: Box<dyn Read>,
+}
+
+impl Opened {
+    /// The value of a header, if it is there and is text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
 impl Answer {
     /// The body as `T`.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
@@ -204,15 +218,39 @@ impl Client {
         self.persist(|| self.once(Method::DELETE, path, None, None))
     }
 
-    /// One attempt to PUT what `body` reads, of `bytes` if that is known. The caller
+    /// One attempt to GET what may be long, with these headers; it is read as it comes. The caller
+    /// repeats it, who knows what has come.
+    pub(crate) fn open(&self, path: &str, headers: &[(&str, String)]) -> Result<Opened, Failure> {
+        let mut request = self.request(Method::GET, path);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        let request = request.body(()).map_err(|e| self.odd(&e))?;
+        let configured = self.agent.configure_request(request);
+        let answer = self.agent.run(configured.timeout_per_read(Some(STALLED)).build());
+        let answer = answer.map_err(|error| self.unreachable(&error))?;
+        if !answer.status().is_success() {
+            return Err(self.answer(Ok(answer)).expect_err("what is no success is a failure"));
+        }
+        let (parts, body) = answer.into_parts();
+        let body = Box::new(body.into_reader());
+        Ok(Opened { status: parts.status.as_u16(), headers: parts.headers, body })
+    }
+
+    /// One attempt to PUT what `body` reads, of `bytes` if that is known, and with this digest
+    /// (`Content-Digest`) if it is announced. The caller
     /// repeats it, since only the caller can begin to read anew.
     pub(crate) fn put_stream(
         &self,
         path: &str,
         body: &mut dyn Read,
         bytes: Option<u64>,
+        digest: Option<&str>,
     ) -> Result<Answer, Failure> {
         let mut request = self.request(Method::PUT, path);
+        if let Some(digest) = digest {
+            request = request.header("content-digest", digest);
+        }
         request = request.header(header::CONTENT_TYPE, "application/octet-stream");
         if let Some(bytes) = bytes {
             request = request.header(header::CONTENT_LENGTH, bytes);

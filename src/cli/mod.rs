@@ -20,6 +20,7 @@ mod rows;
 
 mod activate;
 mod audit;
+mod build;
 mod canary;
 mod completions;
 mod config;
@@ -34,11 +35,13 @@ mod hold;
 mod man;
 mod profile;
 mod promote;
+mod pull;
 mod push;
 mod reference;
 mod release;
 mod repair;
 mod rollback;
+mod run;
 mod serve;
 mod tls;
 mod token;
@@ -181,6 +184,9 @@ struct Global {
 enum Command {
     Serve(Box<serve::ServeArgs>),
     Push(Box<push::PushArgs>),
+    Build(Box<build::BuildArgs>),
+    Pull(pull::PullArgs),
+    Run(run::RunArgs),
     Get(get::GetArgs),
     Datasets(datasets::DatasetsArgs),
     Versions(versions::VersionsArgs),
@@ -249,6 +255,9 @@ impl Cli {
         match &self.command {
             Command::Serve(args) => serve::run(args),
             Command::Push(args) => push::run(args, &asked),
+            Command::Build(args) => build::run(args, &asked),
+            Command::Pull(args) => pull::run(args, &asked),
+            Command::Run(args) => run::run(args, &asked),
             Command::Get(args) => get::run(args, &asked),
             Command::Datasets(args) => datasets::run(args, &asked),
             Command::Versions(args) => versions::run(args, &asked),
@@ -359,6 +368,16 @@ mod tests {
             "push recs a.csv --key id",
             "push recs a b --key a,b --label run-7 --no-activate",
             "push recs - --key id --format ndjson --server-timeout 30m",
+            "push recs dir",
+            "build recs a.csv --key id --out dir --compression zstd --sort-memory 1GiB",
+            "build recs a b --key id --part 2/3 --split-at k,m --like d --out dir",
+            "build recs a --key id --cuts 4",
+            "build --merge p1 p2 p3 --out dir",
+            "pull recs --out dir",
+            "pull recs --version 3 --out dir",
+            "run job.yaml --dry-run --show 5 --set A=b --set B=",
+            "run job.yaml --retries 0 --server-timeout 5m",
+            "run --schema",
             "get recs 1 2 3 --fields a,b --version 4",
             "get recs --json 1",
             "get recs -7 -1.5",
@@ -400,10 +419,26 @@ mod tests {
         let bad = [
             "",
             "pull",
+            "pull recs",
+            "pull recs --version latest --out d",
+            "build",
+            "build recs a.csv --key id",
+            "build recs --key id --out d",
+            "build recs a.csv --key id --out d --part 3/2",
+            "build recs a.csv --key id --out d --split-at k",
+            "build recs a.csv --key id --out d --cuts 3",
+            "build recs a.csv --key id --out d --compression lzma",
+            "build recs a.csv --out d --merge p1",
+            "build --merge --out d",
             "push recs --key id",
             "push Recs a.csv --key id",
             "push ../x a.csv --key id",
             "push recs a.csv --key id --server-timeout soon",
+            "run",
+            "run job.yaml --set A",
+            "run job.yaml --set 1=2",
+            "run job.yaml --show 5",
+            "run job.yaml --schema",
             "get recs",
             "get recs --nope",
             "serve --token x",

@@ -7,8 +7,9 @@
 
 mod import;
 mod outcome;
-mod parts;
+pub(super) mod parts;
 mod settle;
+mod snapshot;
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -32,7 +33,9 @@ use parts::Part;
 /// The server builds, verifies and gates the version, then swaps it in whole: no reader
 /// sees half of it. The dataset is made by its first push. SOURCE may be files,
 /// directories, globs, or - for standard input; gzip and zstd are recognised. Of a directory
-/// or glob, names that begin with . or _ are left out.
+/// or glob, names that begin with . or _ are left out. A directory that `tidetable build` or
+/// `tidetable pull` has made is a snapshot: it is pushed whole, without row options, and the
+/// server parses nothing.
 ///
 /// SOURCE may also lie in a store: s3://bucket/file.csv, s3://bucket/prefix/ for all beneath it,
 /// a glob; the same with gs:// and az://container/; and single files at http:// and https://.
@@ -57,7 +60,8 @@ Examples:
   tidetable push grades s3://lake/unload/grades_manifest --format redshift --columns id,grade --key id
   tidetable push course-recs 2026-11-25/ --from lake --key learner_id
   tidetable push course-recs recs.csv --key learner_id --dry-run
-  tidetable push course-recs - --format ndjson --key learner_id --no-activate")]
+  tidetable push course-recs - --format ndjson --key learner_id --no-activate
+  tidetable push course-recs course-recs.snapshot        what `build` or `pull` has made")]
 pub(crate) struct PushArgs {
     /// The dataset; made if it is not there
     dataset: DatasetName,
@@ -118,21 +122,35 @@ pub(crate) struct PushArgs {
 }
 
 pub(crate) fn run(args: &PushArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+    let snapshot = match args.from {
+        None => snapshot::files(&args.sources, &args.rows)?,
+        // Its paths are the server's.
+        Some(_) => None,
+    };
     if args.dry_run {
-        return dry_run(args, &asked.out);
+        return match snapshot {
+            None => dry_run(args, &asked.out),
+            Some(_) => Err(Failure::usage("--dry-run shows rows, and a snapshot has none to show")),
+        };
     }
     if let Some(name) = &args.from {
         return import::run(args, name, asked);
     }
-    let sources = rows::sources(&args.sources, &args.how)?;
-    let mut body = rows::body(&args.rows, &sources)?;
+    let (mut body, parts) = match snapshot {
+        Some(parts) => (Map::from_iter([("format".to_owned(), json!("snapshot"))]), parts),
+        None => {
+            let sources = rows::sources(&args.sources, &args.how)?;
+            (rows::body(&args.rows, &sources)?, parts::name(sources)?)
+        }
+    };
     body.extend(args.version_fields());
-    let parts = parts::name(sources)?;
     let client = asked.client()?.with_patience(Patience::job(args.retries));
+    let key = args.idempotency_key.clone().unwrap_or_else(new_key);
     let push = Push {
         client: &client,
         dataset: args.dataset.as_str(),
-        key: args.idempotency_key.clone().unwrap_or_else(new_key),
+        again: format!("the same command with --idempotency-key {key}"),
+        key,
         resume: args.idempotency_key.is_some(),
         activate: !args.no_activate,
         timeout: args.server_timeout,
@@ -143,26 +161,52 @@ pub(crate) fn run(args: &PushArgs, asked: &Asked<'_>) -> Result<(), Failure> {
 }
 
 /// How long the first request of a push looks for a server.
-const FIRST_ANSWER: Duration = Duration::from_secs(5);
+pub(super) const FIRST_ANSWER: Duration = Duration::from_secs(5);
 
 /// One push, and whom to ask.
-struct Push<'a> {
-    client: &'a Client,
-    dataset: &'a str,
-    key: String,
+pub(super) struct Push<'a> {
+    pub(super) client: &'a Client,
+    pub(super) dataset: &'a str,
+    pub(super) key: String,
     /// The key was given, so another run may have begun this push.
-    resume: bool,
-    activate: bool,
-    timeout: Option<Duration>,
+    pub(super) resume: bool,
+    /// How to go on with it if it is left unfinished.
+    pub(super) again: String,
+    pub(super) activate: bool,
+    pub(super) timeout: Option<Duration>,
     /// Somebody looks at a terminal: progress is worth a request a second.
-    watched: bool,
-    interrupt: Interrupt,
+    pub(super) watched: bool,
+    pub(super) interrupt: Interrupt,
+}
+
+/// A push that the server is through with, whatever has become of it.
+pub(super) struct Settled {
+    pub(super) version: api::Version,
+    /// The same as the server said it.
+    pub(super) json: String,
+    /// Whether an earlier run with this key had pushed it, so that nothing was sent.
+    pub(super) before: bool,
+    /// What served before.
+    pub(super) was: Option<u64>,
+    /// What became of it, in one line, or why it is of no use.
+    pub(super) summary: Result<String, Failure>,
 }
 
 impl Push<'_> {
     fn run(&self, body: &Map<String, Value>, parts: &[Part], out: &Output) -> Result<(), Failure> {
+        let settled = self.carry_out(body, parts)?;
+        let summary = settled.summary?;
+        out.either(settled.json, || summary)
+    }
+
+    /// Pushes, and waits until the server is through with it.
+    pub(super) fn carry_out(
+        &self,
+        body: &Map<String, Value>,
+        parts: &[Part],
+    ) -> Result<Settled, Failure> {
         let started = Instant::now();
-        self.interrupt.say("nothing was pushed");
+        self.interrupt.say(format!("nothing was pushed to {}", self.dataset));
         let was = self.current()?;
         let created = self.create(body)?;
         let version = created.version;
@@ -191,8 +235,8 @@ impl Push<'_> {
             sent,
             took: started.elapsed(),
         };
-        let summary = push.summary(&settled)?;
-        out.either(json, || summary)
+        let summary = push.summary(&settled);
+        Ok(Settled { version: settled, json, before: sent.is_none(), was, summary })
     }
 
     /// What serves now. The first question of a push: if nobody answers it soon, the address
@@ -246,9 +290,8 @@ impl Push<'_> {
     fn leftover(&self, version: u64) -> String {
         format!(
             "{0} {version} is left receiving and is not served; the server drops it after a while. \
-             To resume: the same command with --idempotency-key {1}. \
-             To abort: tidetable delete {0} {version}",
-            self.dataset, self.key
+             To resume: {1}. To abort: tidetable delete {0} {version}",
+            self.dataset, self.again
         )
     }
 }
@@ -288,14 +331,14 @@ fn text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(bytes)
 }
 
-fn parse_time(text: &str) -> Result<String, String> {
+pub(super) fn parse_time(text: &str) -> Result<String, String> {
     match chrono::DateTime::parse_from_rfc3339(text) {
         Ok(_) => Ok(text.to_owned()),
         Err(_) => Err("expected a time with its zone, like 2026-11-23T00:00:00Z".to_owned()),
     }
 }
 
-fn parse_key(text: &str) -> Result<String, String> {
+pub(super) fn parse_key(text: &str) -> Result<String, String> {
     let fits = (1..=200).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
     if fits {
         Ok(text.to_owned())
@@ -305,7 +348,7 @@ fn parse_key(text: &str) -> Result<String, String> {
 }
 
 /// `90`, `90s`, `30m` or `2h`.
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let seconds = match &text[digits.len()..] {
         "" | "s" => 1,

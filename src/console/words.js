@@ -76,6 +76,7 @@ export const EVENTS = {
   erased: { word: "Keys erased", shape: "empty", tone: "dim" },
   erase_lifted: { word: "Erasure lifted", shape: "small", tone: "dim" },
   version_rewritten: { word: "Rewritten without erased keys", shape: "small", tone: "dim" },
+  holds_erased: { word: "Pushed with erased keys", shape: "small", tone: "dim" },
 };
 
 /** What an event is called that this console does not know yet. */

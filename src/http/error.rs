@@ -50,6 +50,10 @@ faults! {
     Erased = "erased" => GONE;
     /// The version was built without a profile.
     ProfileNotFound = "profile_not_found" => NOT_FOUND;
+    /// The version has no file of that name.
+    FileNotFound = "file_not_found" => NOT_FOUND;
+    /// The bytes that were asked for are not in the file.
+    RangeNotSatisfiable = "range_not_satisfiable" => RANGE_NOT_SATISFIABLE;
     /// No route has this path.
     RouteNotFound = "route_not_found" => NOT_FOUND;
     /// The path exists, with other methods.

@@ -11,7 +11,9 @@ mod query;
 
 pub(crate) use body::{broken_body, content_length};
 pub(crate) use json::{BatchJson, Json, optional_version, parse_json, version};
-pub(crate) use names::{Dataset, DatasetVersion, DatasetVersionPart, PartName, dataset_and_key};
+pub(crate) use names::{
+    Dataset, DatasetVersion, DatasetVersionFile, DatasetVersionPart, PartName, dataset_and_key,
+};
 pub(crate) use query::{Params, Query, parse_query};
 
 /// The name that a message of serde quotes.

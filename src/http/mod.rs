@@ -17,6 +17,7 @@ mod read;
 mod running;
 mod scan;
 mod series;
+mod snapshot;
 mod together;
 mod tokens;
 mod verify;
@@ -31,7 +32,9 @@ mod resources;
 
 #[cfg(test)]
 pub(crate) use openapi::described_routes;
+pub(crate) use openapi::schema_of;
 pub(crate) use profile::profile_json;
+pub(crate) use push::MAX_LABEL_BYTES;
 pub(crate) use tokens::Wanted;
 
 pub(crate) mod blocking;
@@ -95,6 +98,8 @@ fn router(app: &AppState) -> Router {
             get(versions::get).delete(versions::delete),
         )
         .route("/v1/datasets/{dataset}/versions/{version}/profile", get(profile::profile))
+        .route("/v1/datasets/{dataset}/versions/{version}/snapshot", get(snapshot::list))
+        .route("/v1/datasets/{dataset}/versions/{version}/snapshot/{file}", get(snapshot::file))
         .route("/v1/datasets/{dataset}/versions/{version}/parts", get(versions::list_parts))
         .route("/v1/datasets/{dataset}/versions/{version}/parts/{part}", put(versions::put_part))
         .route("/v1/datasets/{dataset}/versions/{version}/commit", post(versions::commit))

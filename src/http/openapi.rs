@@ -69,13 +69,18 @@ operations! {
     get "/v1/datasets/{dataset}/versions" "pushes" "listVersions": "List versions, newest first",
         takes ["limit", "cursor"], body None, gives [("200", "One page")] "Versions";
     post "/v1/datasets/{dataset}/versions" "pushes" "createVersion": "Begin a push whose data comes in parts",
-        takes ["Idempotency-Key"], body Some("CreateRequest"), gives [("201", "It takes parts now")] "Version";
+        takes ["Idempotency-Key"], body Some("BeginRequest"), gives [("201", "It takes parts now")] "Version";
     get "/v1/datasets/{dataset}/versions/{version}" "pushes" "getVersion": "Look at one version, or wait until its push has ended",
         takes ["wait_seconds"], body None, gives [("200", "The version")] "Version";
     delete "/v1/datasets/{dataset}/versions/{version}" "pushes" "deleteVersion": "Abort a push, or delete a version that nobody serves",
         takes [], body None, gives [("200", "The version, deleted")] "Version";
     get "/v1/datasets/{dataset}/versions/{version}/profile" "operations" "getProfile": "See what a version holds, in outline: sizes, fields, a few records",
         takes [], body None, gives [("200", "Its profile")] "Profile";
+    get "/v1/datasets/{dataset}/versions/{version}/snapshot" "operations" "getSnapshot": "List the files of a version, to take it away whole",
+        takes [], body None, gives [("200", "Its files: the manifest, and what that lists")] "Snapshot";
+    get "/v1/datasets/{dataset}/versions/{version}/snapshot/{file}" "operations" "getSnapshotFile": "Take away a file of a version, or a range of it",
+        takes ["Range", "If-Range", "If-None-Match"], body None,
+        gives [("200", "The file"), ("206", "The range of it"), ("304", "The client has this file already")] "application/octet-stream";
     get "/v1/datasets/{dataset}/versions/{version}/parts" "pushes" "listParts": "List the parts that have arrived, in the order of their rows",
         takes ["limit", "cursor"], body None, gives [("200", "One page")] "Parts";
     post "/v1/datasets/{dataset}/versions/{version}/verify" "operations" "verifyVersion": "Read every byte of a version on the disk again, and say whether it is what was published",
@@ -168,9 +173,17 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new().route("/openapi.json", get(answer)).merge(page)
 }
 
+/// The shape of a body or an answer, by its name.
+pub(crate) fn schema_of(name: &str) -> Value {
+    components()["components"]["schemas"][name].take()
+}
+
+fn components() -> Value {
+    serde_json::from_str(COMPONENTS).expect("openapi.json is JSON, as a test shows")
+}
+
 fn document() -> Value {
-    let mut document: Value =
-        serde_json::from_str(COMPONENTS).expect("openapi.json is JSON, as a test shows");
+    let mut document = components();
     document["info"]["version"] = json!(env!("CARGO_PKG_VERSION"));
     let codes = Code::ALL.iter().map(|code| code.as_str());
     let codes: Vec<&str> = codes.chain(Fault::ALL.iter().map(|fault| fault.code())).collect();
@@ -228,7 +241,7 @@ impl Operation {
 
     /// The statuses of its errors. All that can be answered are named, and no `default`: an answer
     /// with another status is a fault, of this document or of the server.
-    fn refusals(&self) -> [&'static [&'static str]; 4] {
+    fn refusals(&self) -> [&'static [&'static str]; 6] {
         let of = |does: bool, statuses: &'static [&'static str]| if does { statuses } else { &[] };
         let names = self.path.contains('{') || self.method == "post";
         let long = self.tag == "reads";
@@ -237,6 +250,8 @@ impl Operation {
             of(names, OF_NAMES),
             of(long, OF_LONG_ANSWERS),
             of(self.method != "get", OF_CHANGES),
+            of(self.path.contains("/snapshot"), OF_SNAPSHOTS),
+            of(self.path.ends_with("{file}"), OF_RANGES),
         ]
     }
 }
@@ -250,6 +265,11 @@ const OF_NAMES: &[&str] = &["404", "410"];
 const OF_LONG_ANSWERS: &[&str] = &["413"];
 /// Of what has a body, or changes something.
 const OF_CHANGES: &[&str] = &["408", "409", "413", "415", "422", "507"];
+
+/// Of what gives the files of a version: they are not given while they hold erased keys.
+const OF_SNAPSHOTS: &[&str] = &["409"];
+/// Of what gives a range.
+const OF_RANGES: &[&str] = &["416"];
 
 /// A schema's name as JSON of that shape, a media type as bytes.
 fn content(shape: &str) -> Value {

@@ -31,6 +31,9 @@ use crate::metrics::Metrics;
 use crate::server::Late;
 use crate::state::AppState;
 
+/// Files of snapshots that are sent at the same time: each takes a thread and some megabytes, and
+/// reads the disk.
+const SENDING: usize = 16;
 /// Questions about health that are answered at the same time: more than any monitoring asks.
 const HEALTH: usize = 64;
 /// Shorter answers are not worth counting.
@@ -49,18 +52,21 @@ pub(crate) enum Class {
     Push,
     /// The body of a push.
     Body,
+    /// A file of a snapshot that is sent.
+    File,
     Operation,
     Health,
 }
 
 impl Class {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Read,
         Self::Cold,
         Self::Late,
         Self::Answer,
         Self::Push,
         Self::Body,
+        Self::File,
         Self::Operation,
         Self::Health,
     ];
@@ -73,6 +79,7 @@ impl Class {
             Self::Answer => "answer",
             Self::Push => "push",
             Self::Body => "body",
+            Self::File => "file",
             Self::Operation => "operation",
             Self::Health => "health",
         }
@@ -91,6 +98,7 @@ impl Class {
             }
             Self::Push => "as many requests of pushes run as this server takes (max_push_requests)",
             Self::Body => "as many bodies are received as this server takes (max_bodies)",
+            Self::File => "as many files of snapshots are sent as this server sends (16)",
             Self::Operation => "as many operations run as this server takes (max_operations)",
             Self::Health => "this server is asked for its health too often at the same time",
         };
@@ -130,6 +138,7 @@ impl Places {
             Class::Push => config.max_push_requests.0,
             Class::Operation => config.max_operations.0,
             Class::Health => HEALTH,
+            Class::File => SENDING,
             // Not counted here.
             Class::Late | Class::Body => usize::MAX,
             // Bytes, and not requests.
@@ -151,6 +160,11 @@ impl Places {
             return Err(self.metrics.shed.refuse(Class::Answer));
         }
         self.take(class)
+    }
+
+    /// A place for a file that is sent, until it is.
+    pub(crate) fn file(self: &Arc<Self>) -> Answer<Place> {
+        self.take(Class::File)
     }
 
     /// A place for a read that waits for the disk.
@@ -286,7 +300,7 @@ mod tests {
         drop(operation);
         let _cold = places.cold().unwrap();
         let _operation = places.take(Class::Operation).unwrap();
-        assert_eq!(metrics.shed.each().map(|(_, count)| count), [0, 1, 0, 0, 0, 0, 1, 0]);
+        assert_eq!(metrics.shed.each().map(|(_, count)| count), [0, 1, 0, 0, 0, 0, 0, 1, 0]);
         assert!(refused.render("id").headers().contains_key("retry-after"));
     }
 

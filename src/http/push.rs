@@ -32,7 +32,7 @@ use crate::telemetry::RequestId;
 /// The name of the only part of such a push; messages about rows name it.
 const PART: &str = "body";
 /// The longest label, in bytes.
-const MAX_LABEL_BYTES: usize = 256;
+pub(crate) const MAX_LABEL_BYTES: usize = 256;
 
 /// What the query says, besides how rows become records.
 struct Asked {
@@ -126,6 +126,7 @@ fn asked(mut params: Params, headers: &HeaderMap) -> Answer<Asked> {
     let activate = params.take_parsed("activate")?.unwrap_or(true);
     let wait = params.take_parsed("wait")?.unwrap_or(true);
     let mut pairs = Vec::new();
+    refuse_snapshot(&params)?;
     for name in RowOptions::NAMES {
         if RowOptions::LISTS.contains(&name) {
             pairs.extend(params.take_all(name).into_iter().map(|value| (name, value)));
@@ -141,6 +142,17 @@ fn asked(mut params: Params, headers: &HeaderMap) -> Answer<Asked> {
     Ok(Asked { push: admission(label, as_of, &options, activate, true)?, wait })
 }
 
+/// A snapshot has several files, and a request one body.
+fn refuse_snapshot(params: &Params) -> Answer<()> {
+    if params.peek("format") != Some("snapshot") {
+        return Ok(());
+    }
+    let text = "a snapshot is pushed in parts, one for each of its files: POST …/versions with \
+                {\"format\":\"snapshot\"}, PUT …/parts/manifest.json and the others, POST …/commit; \
+                `tidetable push DATASET DIR` does that";
+    Err(Error::new(Code::InvalidSetting, text).into())
+}
+
 /// What a push says at its beginning, checked.
 pub(crate) fn admission(
     label: Option<String>,
@@ -150,6 +162,18 @@ pub(crate) fn admission(
     whole: bool,
 ) -> Answer<Admission> {
     options.check().map_err(Error::from)?;
+    let options = serde_json::to_string(options).expect("row options are plain data");
+    admission_as(label, as_of, options, activate, whole)
+}
+
+/// The same, of a push whose data is read as these options say, which were checked.
+pub(crate) fn admission_as(
+    label: Option<String>,
+    as_of: Option<String>,
+    options: String,
+    activate: bool,
+    whole: bool,
+) -> Answer<Admission> {
     let invalid = |text: String| Problem::from(Error::new(Code::InvalidSetting, text));
     if label.as_ref().is_some_and(|l| l.len() > MAX_LABEL_BYTES || l.chars().any(char::is_control))
     {
@@ -164,7 +188,6 @@ pub(crate) fn admission(
             "as_of is no RFC 3339 time; it looks like 2016-05-04T03:00:00Z ('+' is %2B in a query)";
         return Err(invalid(text.to_owned()));
     }
-    let options = serde_json::to_string(options).expect("row options are plain data");
     Ok(Admission { label, as_of, options, activate, whole })
 }
 

@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tidetable_storage::{
-    Catalog, Dataset as StoredDataset, DatasetName, Entry, Error, Happened, Outcome,
-    State as VersionState, Version,
+    Catalog, Code, Dataset as StoredDataset, DatasetName, Entry, Error, Happened, Outcome,
+    State as VersionState, Version, is_snapshot_file,
 };
 
 use super::asked::cause;
@@ -22,11 +22,11 @@ use super::error::{Answer, Fault, Problem};
 use super::extract::content_length;
 use super::extract::{Dataset, DatasetVersion, DatasetVersionPart, Json, PartName, Query};
 use super::page::{PageQuery, page};
-use super::push::{admission, admit, no_key};
+use super::push::{admission, admission_as, admit, no_key};
 use super::resources::VersionResource;
 use crate::access::{Caller, Right};
 use crate::ingest::RowOptions;
-use crate::pushes::{PushOf, Received, Synced, receive_part};
+use crate::pushes::{PushOf, Received, SNAPSHOT, Synced, is_snapshot, receive_part};
 use crate::state::{AppState, count_dataset};
 use crate::telemetry::RequestId;
 
@@ -47,14 +47,19 @@ pub(crate) async fn create(
     let label = take_text(&mut body, "label")?;
     let as_of = take_text(&mut body, "as_of")?;
     let activate = take_flag(&mut body, "activate")?.unwrap_or(true);
-    let options = row_options(body, "label, as_of, activate")?;
-    let push = admission(label, as_of, &options, activate, false)?;
+    let push = if is_of_snapshot(&body) {
+        refuse_row_options(&body)?;
+        admission_as(label, as_of, SNAPSHOT.to_owned(), activate, false)?
+    } else {
+        let options = row_options(body, "label, as_of, activate")?;
+        admission(label, as_of, &options, activate, false)?
+    };
     let cause = cause(&caller, &headers, &request_id, None, &("create", asked))?;
     let version = match admit(&app, &dataset, push, cause).await? {
         Ok(version) | Err(Outcome::Pushed(version)) => version,
         Err(_) => {
             let text = "this idempotency key was used for another request: use a new one";
-            return Err(Error::new(tidetable_storage::Code::IdempotencyKeyReused, text).into());
+            return Err(Error::new(Code::IdempotencyKeyReused, text).into());
         }
     };
     let catalog = app.store.catalog();
@@ -62,15 +67,35 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, axum::Json(shown)).into_response())
 }
 
+/// Whether the parts are to be the files of a snapshot.
+fn is_of_snapshot(body: &Map<String, Value>) -> bool {
+    body.get("format").is_some_and(|format| format == "snapshot")
+}
+
+/// A snapshot has records already: whoever says how rows become some expects something else.
+fn refuse_row_options(body: &Map<String, Value>) -> Answer<()> {
+    let Some(name) = body.keys().find(|name| *name != "format") else { return Ok(()) };
+    refuse_unknown(body, "label, as_of, activate")?;
+    let text = format!(
+        "{name} says how rows become records, and a snapshot has records already: leave it out, or \
+         push rows in another format"
+    );
+    Err(Error::new(Code::InvalidSetting, text).into())
+}
+
 /// What is left of a body, which has `besides` too, as row options.
 pub(super) fn row_options(body: Map<String, Value>, besides: &str) -> Answer<RowOptions> {
-    if let Some(name) = body.keys().find(|name| !RowOptions::NAMES.contains(&name.as_str())) {
-        let known = RowOptions::NAMES.join(", ");
-        let name: String = name.chars().take(80).collect();
-        let text = format!("{name:?} is not a field of this body; it has {besides}, {known}");
-        return Err(Problem::new(Fault::UnknownField, text));
-    }
+    refuse_unknown(&body, besides)?;
     Ok(RowOptions::from_json(Value::Object(body)).map_err(Error::from)?)
+}
+
+fn refuse_unknown(body: &Map<String, Value>, besides: &str) -> Answer<()> {
+    let is_unknown = |name: &&String| !RowOptions::NAMES.contains(&name.as_str());
+    let Some(name) = body.keys().find(is_unknown) else { return Ok(()) };
+    let known = RowOptions::NAMES.join(", ");
+    let name: String = name.chars().take(80).collect();
+    let text = format!("{name:?} is not a field of this body; it has {besides}, {known}");
+    Err(Problem::new(Fault::UnknownField, text))
 }
 
 pub(super) fn take_flag(body: &mut Map<String, Value>, name: &str) -> Answer<Option<bool>> {
@@ -101,15 +126,46 @@ pub(crate) async fn put_part(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<axum::Json<Value>> {
-    let body = Declared::from_headers(&headers)?.check(body);
+    let declared = Declared::from_headers(&headers)?;
     let expected = Expected::from_headers(&headers)?;
     let length = content_length(&headers);
+    refuse_no_file(&app, &dataset, version, part.as_str(), declared)?;
+    let body = declared.check(body);
     let receipt = app.receiving.begin(&dataset, &app.metrics.shed)?;
     let push = (dataset, version);
     let expected = (expected, Synced::Yes);
     let received = receive_part(&app, push, part.as_str(), body, length, expected, receipt);
     let Received(part) = received.await?;
     Ok(axum::Json(show_part(&part.sealed)))
+}
+
+/// Of a push of a snapshot, refuses a part that can be none of its files, before a byte of it is read.
+fn refuse_no_file(
+    app: &AppState,
+    dataset: &DatasetName,
+    version: Version,
+    name: &str,
+    declared: Declared,
+) -> Answer<()> {
+    let of_snapshot = {
+        let catalog = app.store.catalog();
+        catalog.entry(dataset, version).is_ok_and(|entry| is_snapshot(&entry.options))
+    };
+    if !of_snapshot {
+        return Ok(());
+    }
+    if !is_snapshot_file(name) {
+        let text = format!(
+            "a snapshot has no file {name:?}: its parts are manifest.json, dictionary, 000001.sst, \
+             000002.sst…"
+        );
+        return Err(Error::new(Code::InvalidName, text).into());
+    }
+    if declared != Declared::Plain {
+        let text = "the files of a snapshot are sent as they are, without Content-Encoding";
+        return Err(Problem::new(Fault::UnsupportedEncoding, text));
+    }
+    Ok(())
 }
 
 /// No parameters at all.

@@ -63,13 +63,13 @@ impl Header {
         let mut recorded = Recorded { reader, bytes: Vec::new() };
         let info = read_header_info(&mut recorded).map_err(|error| error.to_string())?;
         let header = Self { bytes: recorded.bytes, sync: info.sync() };
-        let decoder = header.decoder(1, Vec::new())?;
+        let decoder = header.decoder(1, &[])?;
         Ok((header, decoder))
     }
 
     /// A reader of this header and what follows it, in batches of `rows`.
-    fn decoder(&self, rows: usize, blocks: Vec<u8>) -> Decoded<Reader<Cursor<Vec<u8>>>> {
-        let file = Cursor::new([&self.bytes[..], &blocks].concat());
+    fn decoder(&self, rows: usize, blocks: &[u8]) -> Decoded<Reader<Cursor<Vec<u8>>>> {
+        let file = Cursor::new([&self.bytes[..], blocks].concat());
         let builder = ReaderBuilder::new().with_batch_size(rows);
         builder.build(file).map_err(|error| error.to_string())
     }
@@ -85,7 +85,7 @@ impl Header {
             push_long(&mut bytes, i64::try_from(block.data.len()).unwrap_or(i64::MAX));
             bytes.extend_from_slice(&block.data);
             bytes.extend_from_slice(&self.sync);
-            let mut decoder = self.decoder(block.rows, bytes)?;
+            let mut decoder = self.decoder(block.rows, &bytes)?;
             let batch = decoder.next().transpose().map_err(|error| error.to_string())?;
             let there = batch.as_ref().map_or(0, RecordBatch::num_rows);
             let Some(batch) = batch.filter(|_| there == block.rows) else {

@@ -43,7 +43,7 @@ pub(super) fn chosen<T>(
 /// `part-00000…`, `part-m-00000…`, `part-r-00000…`.
 fn is_numbered_part(name: &str) -> bool {
     let Some(rest) = name.strip_prefix("part-") else { return false };
-    let rest = rest.strip_prefix("m-").or(rest.strip_prefix("r-")).unwrap_or(rest);
+    let rest = rest.strip_prefix("m-").or_else(|| rest.strip_prefix("r-")).unwrap_or(rest);
     rest.len() >= 5 && rest.bytes().take(5).all(|byte| byte.is_ascii_digit())
 }
 

@@ -109,6 +109,12 @@ pub(crate) fn scan_object(
     })
 }
 
+/// Whether these bytes are one JSON value of any kind, as a build would store it or not.
+pub(crate) fn is_json(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    Scanner::new(text, Nan::Fail, &mut Cuts::default()).only_value().is_ok()
+}
+
 /// Appends `text`, which must be one JSON value of any kind, compacted to `out`.
 pub(crate) fn compact_value(text: &str, nan: Nan, out: &mut String) -> Result<(), JsonFault> {
     let mut cuts = Cuts::default();

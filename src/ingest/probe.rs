@@ -8,12 +8,15 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
-use tidetable_storage::RecordList;
+use tidetable_storage::{Code, RecordList};
 
 use super::chunks::Chunk;
+use super::error::Result;
 use super::format::Format;
+use super::growth::GrowthLimits;
 use super::ndjson::rows_of;
 use super::options::RowOptions;
+use super::reading::read_some_rows;
 use super::row::Shape;
 use super::rows::Unseen;
 use super::source::{Input, Origin};
@@ -21,6 +24,10 @@ use super::stream::is_plain;
 
 /// Rows that are looked at, in all sources together.
 const PROBES: u64 = 512;
+/// Rows that are looked at instead, at the beginning.
+const FIRST: u64 = 1024;
+/// Bytes of one value that are used.
+const MOST_OF_ONE: usize = 4096;
 /// Rows that end farther than this behind the place that is looked at are passed over.
 const WINDOW_BYTES: usize = 16 * 1024;
 
@@ -32,16 +39,57 @@ pub(crate) fn seem_in_order(
     options: &RowOptions,
     is_left_out: &dyn Fn(&[u8]) -> bool,
 ) -> Option<Vec<Vec<u8>>> {
+    let found = look(inputs, options)?;
+    let places: Vec<_> = found.iter().map(|row| (row.key, row.rank)).collect();
+    let used = found.iter().filter(|row| !row.value.is_empty() && !is_left_out(row.key));
+    let values = used.map(|row| row.value);
+    places.is_sorted().then(|| values.map(<[u8]>::to_vec).collect())
+}
+
+/// Some rows of the sources, from all over them.
+fn look(inputs: &[Input], options: &RowOptions) -> Option<RecordList> {
     options.check().ok()?;
     let total = inputs.iter().map(Input::bytes).sum::<Option<u64>>()?;
     let mut found = RecordList::default();
     for input in inputs {
         look_at(input, options, total, &mut found)?;
     }
-    let places: Vec<_> = found.iter().map(|row| (row.key, row.rank)).collect();
-    let used = found.iter().filter(|row| !row.value.is_empty() && !is_left_out(row.key));
-    let values = used.map(|row| row.value);
-    places.is_sorted().then(|| values.map(<[u8]>::to_vec).collect())
+    Some(found)
+}
+
+/// Some values of the sources, in whichever order they are: from all over them where that is cheap
+/// to look at, else of the first rows. The same for everybody who has the same sources.
+pub(crate) fn common_samples(
+    inputs: Vec<Input>,
+    options: &RowOptions,
+    limits: GrowthLimits,
+) -> Result<Vec<Vec<u8>>> {
+    let mut samples = Vec::new();
+    let mut take = |rows: &RecordList| {
+        let values = rows.iter().map(|row| &row.value[..row.value.len().min(MOST_OF_ONE)]);
+        samples.extend(values.filter(|value| !value.is_empty()).map(<[u8]>::to_vec));
+    };
+    match look(&inputs, options) {
+        Some(found) => take(&found),
+        None => {
+            let most = (Some(FIRST), limits);
+            let read = read_some_rows(
+                inputs,
+                options,
+                most,
+                &mut |rows| {
+                    take(&rows);
+                    Ok(())
+                },
+                &mut |_| {},
+            );
+            match read {
+                Err(error) if error.code != Code::NoRows => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(samples)
 }
 
 /// Adds the rows that are looked at in one of the sources, which have `total` bytes.

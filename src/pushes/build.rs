@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tidetable_storage::{
-    Cause, Code, Error, Failed, Kind, Parked, SelfActivation, State, VerifiedSnapshot,
+    Cause, Code, ErasedKeys, Error, Failed, Kind, Parked, SelfActivation, State, VerifiedSnapshot,
     require_space, step,
 };
 use tracing::{error, info, warn};
@@ -120,6 +120,7 @@ fn try_build(
         duplicates_dropped,
         others_dropped,
         erased_dropped,
+        erased_held,
         peak_memory_bytes,
         took,
     } = built.map_err(|not_built| full::told(pushes, push, not_built))?;
@@ -135,26 +136,46 @@ fn try_build(
     let snapshot = VerifiedSnapshot::vouched(&spec.out, &digest)?;
     step("build.vouched");
     let records = snapshot.manifest().records;
+    if erased_held > 0 {
+        let as_of = spec.erased.as_ref().map_or(0, ErasedKeys::as_of);
+        let noted = store.note_erased(dataset, *version, erased_held, as_of, cause.clone());
+        if let Err(error) = noted {
+            return unsettled(pushes, push, error, is_wanted());
+        }
+    }
     let outside = pushes.settings.checks.ask(store, (dataset, *version), &snapshot);
     let outside = outside.as_slice();
     match store.publish(dataset, *version, &snapshot, duplicates_dropped, outside, cause.clone()) {
         Ok(state) => {
             let state = state.as_str();
             info!(
-                %dataset, version = version.0, records, duplicates_dropped, others_dropped, erased_dropped, state,
+                %dataset, version = version.0, records, duplicates_dropped, others_dropped, erased_dropped, erased_held, state,
                 peak_memory_bytes, reading_ms = took.reading, building_ms = took.building,
                 verifying_ms = took.verifying, "published"
             );
         }
-        Err(error) if error.code() == Code::OutcomeUnknown => {
-            error!(%dataset, version = version.0, %error, "a restart settles whether it is published");
-            pushes.gets_stuck(push, error.into());
-            return Ok(None);
-        }
-        Err(_) if !is_wanted() => return Ok(Some(PushOutcome::Aborted)),
-        Err(error) => return Err(full::told(pushes, push, error.into())),
+        Err(error) => return unsettled(pushes, push, error, is_wanted()),
     }
     Ok(Some(activate(pushes, push, cause)))
+}
+
+/// What comes of a push that could not be published, or of which that is not known.
+fn unsettled(
+    pushes: &Pushes,
+    push: &PushOf,
+    error: Error,
+    is_wanted: bool,
+) -> Result<Option<PushOutcome>, NotBuilt> {
+    let (dataset, version) = push;
+    if error.code() == Code::OutcomeUnknown {
+        error!(%dataset, version = version.0, %error, "a restart settles whether it is published");
+        pushes.gets_stuck(push, error.into());
+        return Ok(None);
+    }
+    if !is_wanted {
+        return Ok(Some(PushOutcome::Aborted));
+    }
+    Err(full::told(pushes, push, error.into()))
 }
 
 /// What follows is a version in its place: nothing makes its push fail any more.
@@ -205,14 +226,19 @@ fn spec(pushes: &Pushes, push: &PushOf) -> Result<BuildSpec, NotBuilt> {
         parts.push(PartSpec { name, path: part.path.clone(), sha256, xxh3: part.xxh3 });
     }
     let sent = entry.parts.iter().map(|part| part.bytes).sum();
-    let needed = room::of_version(catalog.dataset(dataset)?, sent);
+    let is_snapshot = is_snapshot(&entry.options);
+    let needed = match is_snapshot {
+        true => room::beside_snapshot(sent),
+        false => room::of_version(catalog.dataset(dataset)?, sent),
+    };
     require_space(store.layout().root(), needed)?;
-    let options = options(&entry.options)?;
+    let options = if is_snapshot { RowOptions::default() } else { options(&entry.options)? };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let attempt = u64::try_from(now.as_nanos()).unwrap_or_default();
     let served = store.live().get(dataset)?;
     Ok(BuildSpec {
         parts,
+        is_snapshot,
         options,
         erased: served.erased().map(|erased| (**erased).clone()),
         compression: catalog.dataset(dataset)?.config.compression,
@@ -223,6 +249,14 @@ fn spec(pushes: &Pushes, push: &PushOf) -> Result<BuildSpec, NotBuilt> {
         processor_seconds: processor_seconds(sent),
         gives_way: pushes.settings.give_way,
     })
+}
+
+/// What the options of a push say whose parts are the files of a snapshot.
+pub(crate) const SNAPSHOT: &str = r#"{"format":"snapshot"}"#;
+
+/// Whether a push with these options sends the files of a snapshot.
+pub(crate) fn is_snapshot(options: &str) -> bool {
+    options == SNAPSHOT
 }
 
 /// Far more than any build of so many bytes takes, compressed as well as they may be: this ends

@@ -187,6 +187,7 @@ mod tests {
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let spec = BuildSpec {
             parts: Vec::new(),
+            is_snapshot: false,
             options: RowOptions::default(),
             compression: Compression::None,
             out: dir.path().join("out"),

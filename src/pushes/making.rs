@@ -1,4 +1,5 @@
-//! The records of a push, from its parts to a snapshot that is not verified yet.
+//! The records of a push, from its parts to a snapshot that is not verified yet; and those of a
+//! build without a server, from its sources.
 //!
 //! ```text
 //! in order:      read_rows → Gather → Builder
@@ -10,50 +11,78 @@
 //! and begun anew with sorting if it was wrong.
 
 use std::cell::Cell;
+use std::path::Path;
 
 use tidetable_storage::{
-    BuildOptions, Builder, Code, Error, RecordList, Sorter, UnpublishedSnapshot,
+    BuildOptions, Builder, Code, Compression, ErasedKeys, Error, RecordList, Share, Sorter,
+    UnpublishedSnapshot,
 };
 
 use super::Phase;
-use super::spec::{BuildSpec, Sizes};
+use super::spec::Sizes;
 use crate::ingest::{
-    Emit, Gather, Gathered, IngestError, Input, ReadProgress, Sink, read_rows, seem_in_order,
+    Emit, Gather, Gathered, GrowthLimits, IngestError, Input, ReadProgress, RowOptions, Sink,
+    read_rows, seem_in_order,
 };
 
+/// What is to be made.
+pub(crate) struct Job<'a> {
+    /// Opens the sources, in the order of their rows. Asked more than once.
+    pub(crate) inputs: &'a dyn Fn() -> Result<Vec<Input>, IngestError>,
+    /// How rows become records.
+    pub(crate) options: &'a RowOptions,
+    /// The keys whose rows are left out, if any are.
+    pub(crate) erased: Option<&'a ErasedKeys>,
+    /// Which keys belong to it, if not all do.
+    pub(crate) share: Option<&'a Share>,
+    /// How records are compressed.
+    pub(crate) compression: Compression,
+    /// What they are compressed with; else that is learnt from them.
+    pub(crate) dictionary: Option<&'a [u8]>,
+    /// Where to build: a directory that is not there yet.
+    pub(crate) out: &'a Path,
+    /// Bytes of memory for sorting.
+    pub(crate) sort_memory: u64,
+    /// How long keys and values may be.
+    pub(crate) sizes: Sizes,
+    /// How far compressed sources may grow.
+    pub(crate) growth: GrowthLimits,
+}
+
 /// What was made.
-pub(super) struct Made {
-    pub(super) snapshot: UnpublishedSnapshot,
+pub(crate) struct Made {
+    pub(crate) snapshot: UnpublishedSnapshot,
     /// What gathering did.
-    pub(super) gathered: Gathered,
+    pub(crate) gathered: Gathered,
     /// Rows left out because their keys are erased.
-    pub(super) erased_dropped: u64,
+    pub(crate) erased_dropped: u64,
 }
 
 /// Who is told how far it has come.
-pub(super) type Tell<'a> = dyn FnMut(Phase, ReadProgress) + 'a;
+pub(crate) type Tell<'a> = dyn FnMut(Phase, ReadProgress) + 'a;
 
-/// Makes the snapshot that `spec` asks for.
-pub(super) fn make(spec: &BuildSpec, tell: &mut Tell<'_>) -> Result<Made, IngestError> {
-    if let Some(samples) = seem_in_order(&inputs(spec), &spec.options, &|key| is_erased(spec, key))
-        && let Some(made) = in_order(spec, &samples, tell)?
+/// Makes the snapshot of a job.
+pub(crate) fn make(job: &Job<'_>, tell: &mut Tell<'_>) -> Result<Made, IngestError> {
+    let samples = seem_in_order(&(job.inputs)()?, job.options, &|key| is_left_out(job, key));
+    if let Some(samples) = samples
+        && let Some(made) = in_order(job, &samples, tell)?
     {
         return Ok(made);
     }
-    by_sorting(spec, tell)
+    by_sorting(job, tell)
 }
 
 /// Writes rows as they are read; `None` if they are not in order after all.
 fn in_order(
-    spec: &BuildSpec,
+    job: &Job<'_>,
     samples: &[Vec<u8>],
     tell: &mut Tell<'_>,
 ) -> Result<Option<Made>, IngestError> {
     let mut order = Order::default();
-    let mut gather = Gather::new(&spec.options);
+    let mut gather = Gather::new(job.options);
     let erased_dropped = Cell::new(0);
-    let made = write(builder(spec, samples)?, &erased_dropped, spec.sizes, |emit| {
-        read(spec, tell, &erased_dropped, &mut |records| {
+    let made = write(builder(job, samples)?, &erased_dropped, job.sizes, |emit| {
+        read(job, tell, &erased_dropped, &mut |records| {
             order.check(&records)?;
             records.iter().try_for_each(|record| gather.push(record.key, record.value, emit))
         })?;
@@ -61,7 +90,7 @@ fn in_order(
     });
     match made {
         Err(_) if order.is_broken => {
-            let out = &spec.out;
+            let out = job.out;
             std::fs::remove_dir_all(out)
                 .map_err(|e| Error::io("remove what was built in vain", out, e))?;
             Ok(None)
@@ -70,19 +99,19 @@ fn in_order(
     }
 }
 
-fn by_sorting(spec: &BuildSpec, tell: &mut Tell<'_>) -> Result<Made, IngestError> {
-    let runs = spec.out.with_extension("runs");
+fn by_sorting(job: &Job<'_>, tell: &mut Tell<'_>) -> Result<Made, IngestError> {
+    let runs = job.out.with_extension("runs");
     std::fs::create_dir_all(&runs)
         .map_err(|e| Error::io("make a directory for sorting", &runs, e))?;
-    let budget = usize::try_from(spec.sort_memory).unwrap_or(usize::MAX);
+    let budget = usize::try_from(job.sort_memory).unwrap_or(usize::MAX);
     let mut sorter = Sorter::new(&runs, budget)?;
     let erased_dropped = Cell::new(0);
-    let read = read(spec, tell, &erased_dropped, &mut |records| Ok(sorter.push_list(records)?))?;
+    let read = read(job, tell, &erased_dropped, &mut |records| Ok(sorter.push_list(records)?))?;
     tell(Phase::Building, read);
     let mut sorted = sorter.finish()?;
-    let builder = builder(spec, sorted.samples())?;
-    let made = write(builder, &erased_dropped, spec.sizes, |emit| {
-        let mut gather = Gather::new(&spec.options);
+    let builder = builder(job, sorted.samples())?;
+    let made = write(builder, &erased_dropped, job.sizes, |emit| {
+        let mut gather = Gather::new(job.options);
         while let Some(record) = sorted.next()? {
             gather.push(record.key, record.value, emit)?;
         }
@@ -97,48 +126,53 @@ fn by_sorting(spec: &BuildSpec, tell: &mut Tell<'_>) -> Result<Made, IngestError
     }
 }
 
-fn inputs(spec: &BuildSpec) -> Vec<Input> {
-    spec.parts.iter().map(|part| Input::part(&part.name, &part.path, part.xxh3)).collect()
+fn is_erased(job: &Job<'_>, key: &[u8]) -> bool {
+    job.erased.is_some_and(|erased| erased.has(key))
 }
 
-fn is_erased(spec: &BuildSpec, key: &[u8]) -> bool {
-    spec.erased.as_ref().is_some_and(|erased| erased.has(key))
+fn is_left_out(job: &Job<'_>, key: &[u8]) -> bool {
+    is_erased(job, key) || job.share.is_some_and(|share| !share.has(key))
 }
 
-/// Reads all rows but those of erased keys into `sink`; how many there were.
+/// Reads all rows but those of erased keys, and of keys that are not its own, into `sink`; how many
+/// there were.
 fn read(
-    spec: &BuildSpec,
+    job: &Job<'_>,
     tell: &mut Tell<'_>,
     erased_dropped: &Cell<u64>,
     sink: &mut Sink<'_>,
 ) -> Result<ReadProgress, IngestError> {
     let mut last = ReadProgress::default();
-    let mut without_erased = |records: RecordList| {
-        let is_among = records.iter().any(|record| is_erased(spec, record.key));
+    let mut without = |records: RecordList| {
+        let is_among = records.iter().any(|record| is_left_out(job, record.key));
         if !is_among {
             return sink(records);
         }
         let mut kept = RecordList::with_capacity(records.bytes());
-        for record in records.iter().filter(|record| !is_erased(spec, record.key)) {
-            kept.push(record.key, record.rank, record.value);
+        for record in records.iter() {
+            if !is_left_out(job, record.key) {
+                kept.push(record.key, record.rank, record.value);
+            } else if is_erased(job, record.key) {
+                erased_dropped.set(erased_dropped.get() + 1);
+            }
         }
-        erased_dropped.set(erased_dropped.get() + (records.len() - kept.len()) as u64);
         if kept.is_empty() { Ok(()) } else { sink(kept) }
     };
-    let sink: &mut Sink<'_> = match spec.erased {
-        Some(_) => &mut without_erased,
-        None => sink,
-    };
-    read_rows(inputs(spec), &spec.options, spec.growth, sink, &mut |read| {
+    let is_whole = job.erased.is_none() && job.share.is_none();
+    let sink: &mut Sink<'_> = if is_whole { sink } else { &mut without };
+    read_rows((job.inputs)()?, job.options, job.growth, sink, &mut |read| {
         last = read;
         tell(Phase::Reading, read);
     })?;
     Ok(last)
 }
 
-fn builder(spec: &BuildSpec, samples: &[Vec<u8>]) -> Result<Builder, IngestError> {
-    let options = BuildOptions { compression: spec.compression, ..BuildOptions::default() };
-    Ok(Builder::create(&spec.out, options, samples)?)
+fn builder(job: &Job<'_>, samples: &[Vec<u8>]) -> Result<Builder, IngestError> {
+    let options = BuildOptions { compression: job.compression, ..BuildOptions::default() };
+    Ok(match job.dictionary {
+        Some(dictionary) => Builder::create_like(job.out, options, dictionary)?,
+        None => Builder::create(job.out, options, samples)?,
+    })
 }
 
 /// Writes what `feed` gives, unless something of it is longer than it may be.
@@ -168,7 +202,7 @@ fn write(
 }
 
 impl Sizes {
-    fn check(self, key: &[u8], value: &[u8]) -> Result<(), IngestError> {
+    pub(super) fn check(self, key: &[u8], value: &[u8]) -> Result<(), IngestError> {
         if key.len() <= self.key && value.len() <= self.value {
             return Ok(());
         }

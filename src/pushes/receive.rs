@@ -65,7 +65,7 @@ pub(crate) async fn receive_part(
         let name = name.to_owned();
         // Both ask the file system, which may take its time.
         blocking(move || {
-            let needed = |length| room::of_push(&store, &dataset, length);
+            let needed = |length| room::of_part(&store, &dataset, version, length);
             length.map_or(Ok(()), |length| require_space(&root, needed(length)))?;
             Ok(store.begin_part(&dataset, version, &name)?)
         })

@@ -85,7 +85,7 @@ pub(crate) fn room_for_one_more(
     let open = |of: &Dataset| of.versions.values().filter(|v| v.state == State::Receiving).count();
     let known = catalog.dataset(dataset).ok();
     let id = cause.idempotency.as_ref();
-    if id.is_some_and(|id| known.is_some_and(|known| known.remembered(&id.key).is_some())) {
+    if id.is_some_and(|id| known.is_some_and(|known| known.remembers(&id.key))) {
         return Ok(());
     }
     let (most, of_one) = (config.max_open_pushes.0, config.max_open_pushes_per_dataset.0);

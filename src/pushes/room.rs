@@ -4,8 +4,9 @@
 //! as well, and compressed data grows. What does not fit after all fails when it comes to that,
 //! before the reserve is touched.
 
-use tidetable_storage::{Dataset, DatasetName, Error, Store, require_room_for_pushes};
+use tidetable_storage::{Dataset, DatasetName, Error, Store, Version, require_room_for_pushes};
 
+use super::is_snapshot;
 use crate::state::App;
 
 /// Pushes of fewer bytes say nothing about larger ones: most of their versions is what every
@@ -25,6 +26,22 @@ pub(crate) fn of_push(store: &Store, dataset: &DatasetName, sent: u64) -> u64 {
     let catalog = store.catalog();
     let version = catalog.dataset(dataset).map_or(sent, |dataset| of_version(dataset, sent));
     sent.saturating_add(version)
+}
+
+/// The same, of a part of a push: the files of a snapshot are those of the version.
+pub(crate) fn of_part(store: &Store, dataset: &DatasetName, version: Version, sent: u64) -> u64 {
+    let catalog = store.catalog();
+    if catalog.entry(dataset, version).is_ok_and(|entry| is_snapshot(&entry.options)) {
+        return sent.saturating_add(beside_snapshot(sent));
+    }
+    drop(catalog);
+    of_push(store, dataset, sent)
+}
+
+/// What a version takes besides the files of its snapshot, which have so many bytes: RocksDB's own, and
+/// the index of its keys.
+pub(super) fn beside_snapshot(sent: u64) -> u64 {
+    sent / 8 + (1 << 20)
 }
 
 /// What the version takes that so many bytes become: in proportion to what became of the last

@@ -15,6 +15,8 @@ use crate::ingest::{GrowthLimits, RowOptions};
 pub(super) struct BuildSpec {
     /// The parts, in the order of their rows.
     pub(super) parts: Vec<PartSpec>,
+    /// Whether they are the files of a snapshot: then nothing is parsed.
+    pub(super) is_snapshot: bool,
     /// How rows become records.
     pub(super) options: RowOptions,
     /// How records are compressed.
@@ -44,7 +46,6 @@ pub(crate) struct Sizes {
     pub(crate) value: usize,
 }
 
-#[cfg(test)]
 impl Sizes {
     /// What can be stored at all.
     pub(crate) const MOST: Self =
@@ -88,6 +89,8 @@ pub(super) struct Built {
     pub(super) others_dropped: u64,
     /// Rows left out because their keys are erased.
     pub(super) erased_dropped: u64,
+    /// Records of erased keys in it, which is a snapshot that was built elsewhere.
+    pub(super) erased_held: u64,
     /// The most memory that the process had resident, in bytes; 0 if the system does not
     /// say.
     pub(super) peak_memory_bytes: u64,

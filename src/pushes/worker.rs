@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, Signal};
 use tidetable_storage::{Code, give_way, sha256_of, step};
 
+use super::making::{self, Job};
 use super::spec::{BuildSpec, Built, NotBuilt, Said, Took};
-use super::{Phase, Progress, making};
-use crate::ingest::IngestError;
+use super::{Phase, Progress, taking};
+use crate::ingest::{IngestError, Input};
 
 /// Memory beyond the sorter's: RocksDB's writer, a batch of Parquet, the largest value.
 const MEMORY_BESIDES_SORTING: u64 = 1536 << 20;
@@ -77,6 +78,7 @@ fn limit_itself(spec: &BuildSpec) {
         let _ = rustix::process::nice(NICENESS);
     }
     let memory = spec.sort_memory.saturating_mul(2).saturating_add(MEMORY_BESIDES_SORTING);
+    let memory = memory.saturating_add(taking::memory(spec));
     let seconds = spec.processor_seconds;
     for (resource, limit, most) in [
         (Resource::Data, memory, memory),
@@ -95,11 +97,15 @@ fn limit_itself(spec: &BuildSpec) {
 }
 
 fn build(spec: &BuildSpec) -> Result<Built, IngestError> {
+    if spec.is_snapshot {
+        return take_in(spec);
+    }
     let mut teller = Teller::new();
     let mut took = Took::default();
     let mut lap = Lap::begin();
     let mut rows = 0;
-    let made = making::make(spec, &mut |phase, read| {
+    let inputs = || Ok(inputs(spec));
+    let made = making::make(&job(spec, &inputs), &mut |phase, read| {
         rows = read.rows;
         match phase {
             Phase::Building => {
@@ -128,8 +134,51 @@ fn build(spec: &BuildSpec) -> Result<Built, IngestError> {
         duplicates_dropped: gathered.duplicates_dropped,
         others_dropped: gathered.others_dropped,
         erased_dropped: made.erased_dropped,
+        erased_held: 0,
         peak_memory_bytes: peak_memory().unwrap_or_default(),
         took,
+    })
+}
+
+fn inputs(spec: &BuildSpec) -> Vec<Input> {
+    spec.parts.iter().map(|part| Input::part(&part.name, &part.path, part.xxh3)).collect()
+}
+
+fn job<'a>(
+    spec: &'a BuildSpec,
+    inputs: &'a dyn Fn() -> Result<Vec<Input>, IngestError>,
+) -> Job<'a> {
+    Job {
+        inputs,
+        options: &spec.options,
+        erased: spec.erased.as_ref(),
+        share: None,
+        compression: spec.compression,
+        dictionary: None,
+        out: &spec.out,
+        sort_memory: spec.sort_memory,
+        sizes: spec.sizes,
+        growth: spec.growth,
+    }
+}
+
+/// A snapshot that was built elsewhere: every byte of it is compared, and nothing parsed.
+fn take_in(spec: &BuildSpec) -> Result<Built, IngestError> {
+    let mut teller = Teller::new();
+    let mut lap = Lap::begin();
+    let taken = taking::take_in(spec, &mut |bytes, total_bytes| {
+        teller.tell(Progress { phase: Phase::Verifying, rows: 0, bytes, total_bytes });
+    });
+    let taken = taken.map_err(|e| check_parts(spec).err().unwrap_or(e))?;
+    step("worker.verified");
+    Ok(Built {
+        digest: *taken.snapshot.digest(),
+        duplicates_dropped: 0,
+        others_dropped: 0,
+        erased_dropped: 0,
+        erased_held: taken.erased_held,
+        peak_memory_bytes: peak_memory().unwrap_or_default(),
+        took: Took { verifying: lap.end(), ..Took::default() },
     })
 }
 

@@ -265,7 +265,7 @@ impl ObjectReader {
                        same: it cannot be resumed";
             return Err(Stop::Final(object.fails(Why::Failed, why)));
         }
-        let range = (self.at > 0).then(|| GetRange::Bounded(self.at..object.bytes));
+        let range = (self.at > 0).then_some(GetRange::Bounded(self.at..object.bytes));
         let asked = object.store.get_opts(&object.key, GetOptions { range, ..condition });
         let answer = match timeout(ANSWER, asked).await {
             Err(_) => {
@@ -298,10 +298,8 @@ impl Read for ObjectReader {
         if out.is_empty() {
             return Ok(0);
         }
-        if self.chunk.is_empty() {
-            if !self.fill().map_err(io::Error::other)? {
-                return Ok(0);
-            }
+        if self.chunk.is_empty() && !self.fill().map_err(io::Error::other)? {
+            return Ok(0);
         }
         let count = self.chunk.len().min(out.len());
         out[..count].copy_from_slice(&self.chunk.split_to(count));

@@ -106,14 +106,16 @@ impl Settings {
             builder = builder.with_config(allow_http, "true");
         }
         let known = |key| builder.get_config_value(&key).filter(|text| !text.is_empty());
-        let endpoint = known(AmazonS3ConfigKey::S3Endpoint).or(known(AmazonS3ConfigKey::Endpoint));
+        let endpoint =
+            known(AmazonS3ConfigKey::S3Endpoint).or_else(|| known(AmazonS3ConfigKey::Endpoint));
         let in_the_clear = endpoint.as_deref().is_some_and(|text| text.starts_with("http:"));
         if in_the_clear && known(allow_http).as_deref() != Some("true") {
             let why = "the endpoint of the store begins with http:, and whoever is between can read \
                        what is sent: set AWS_ALLOW_HTTP=true if that is meant";
             return Err(RemoteError::new(Why::Usage, location, why));
         }
-        let region = known(AmazonS3ConfigKey::Region).or(known(AmazonS3ConfigKey::DefaultRegion));
+        let region =
+            known(AmazonS3ConfigKey::Region).or_else(|| known(AmazonS3ConfigKey::DefaultRegion));
         let names_none = [
             AmazonS3ConfigKey::AccessKeyId,
             AmazonS3ConfigKey::WebIdentityTokenFile,

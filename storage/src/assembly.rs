@@ -31,6 +31,7 @@ use crate::points::{KeyHash, Place, Points};
 use crate::regular;
 use crate::rocks::{self, BlockCache, LiveFile, Reader};
 use crate::step::step;
+use crate::verify::InMemory;
 use crate::walk::Walk;
 
 /// What is given every record: (key, stored value).
@@ -41,11 +42,21 @@ pub(crate) type EachRecord<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
 /// record in key order, with its value as it is stored. What an interrupted attempt left is
 /// removed first.
 pub(crate) fn assemble(dir: &Path, manifest: &Manifest, each: EachRecord<'_>) -> Result<()> {
+    assemble_in(InMemory::MayStay, dir, manifest, each)
+}
+
+/// The same; `memory` says what becomes of the pages of files that were read.
+pub(crate) fn assemble_in(
+    memory: InMemory,
+    dir: &Path,
+    manifest: &Manifest,
+    each: EachRecord<'_>,
+) -> Result<()> {
     let (tmp, db) = (layout::db_tmp(dir), layout::db(dir));
     durable::remove_dir_all(&tmp)?;
     durable::remove_dir_all(&db)?;
     durable::create_dir_all(&tmp)?;
-    let made = fill(dir, &tmp, manifest, each).and_then(|()| durable::rename(&tmp, &db));
+    let made = fill(dir, &tmp, manifest, memory, each).and_then(|()| durable::rename(&tmp, &db));
     if made.is_err() {
         // The error above says more than one about the clean-up could.
         let _ = durable::remove_dir_all(&tmp);
@@ -123,7 +134,13 @@ fn identity(path: &Path) -> Result<(u64, u64)> {
     regular::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-fn fill(dir: &Path, tmp: &Path, manifest: &Manifest, each: EachRecord<'_>) -> Result<()> {
+fn fill(
+    dir: &Path,
+    tmp: &Path,
+    manifest: &Manifest,
+    memory: InMemory,
+    each: EachRecord<'_>,
+) -> Result<()> {
     // RocksDB renames what it takes in, so it is given second names of the files.
     let mut links = Vec::with_capacity(manifest.files.len());
     for file in &manifest.files {
@@ -137,7 +154,7 @@ fn fill(dir: &Path, tmp: &Path, manifest: &Manifest, each: EachRecord<'_>) -> Re
     step("assembly.ingested");
     remove_what_no_reader_needs(tmp)?;
     let reader = Reader::open(tmp, None)?;
-    index(dir, manifest, &reader, each)?.write(&layout::points(tmp))?;
+    index(dir, manifest, &reader, memory, each)?.write(&layout::points(tmp))?;
     step("assembly.indexed");
     Seal::of(tmp)?.write(tmp)?;
     step("assembly.sealed");
@@ -145,7 +162,13 @@ fn fill(dir: &Path, tmp: &Path, manifest: &Manifest, each: EachRecord<'_>) -> Re
 }
 
 /// Finds out where in the SSTs each record stands that RocksDB finds in them.
-fn index(dir: &Path, manifest: &Manifest, reader: &Reader, each: EachRecord<'_>) -> Result<Points> {
+fn index(
+    dir: &Path,
+    manifest: &Manifest,
+    reader: &Reader,
+    memory: InMemory,
+    each: EachRecord<'_>,
+) -> Result<Points> {
     let mut points = Points::with_room_for(manifest.records)?;
     let mut scan = reader.read_through();
     for (number, file) in manifest.files.iter().enumerate() {
@@ -157,6 +180,11 @@ fn index(dir: &Path, manifest: &Manifest, reader: &Reader, each: EachRecord<'_>)
             let hash = KeyHash::of(key);
             points.insert(hash, Place { file: number, offset: walk.find(key, stored)? })?;
             each(key, stored)?;
+        }
+        drop(walk);
+        if memory == InMemory::Goes {
+            // Only now: what is mapped stays.
+            durable::drop_cache(&regular::open(&dir.join(&file.name))?);
         }
     }
     match scan.next()? {

@@ -77,6 +77,30 @@ impl Builder {
     /// # Errors
     /// [`Code::InvalidSetting`] if `dir` is not empty or `file_bytes` is 0 or too large.
     pub fn create(dir: &Path, options: BuildOptions, samples: &[Vec<u8>]) -> Result<Self> {
+        let dictionary = Dictionary::of_samples(options.compression, samples);
+        Self::create_with(dir, options, &dictionary)
+    }
+
+    /// The same, with the bytes that values refer to when they are compressed: those of another
+    /// snapshot of that compression, so that files of both can stand in one.
+    ///
+    /// # Errors
+    /// Those of [`Builder::create`].
+    pub fn create_like(dir: &Path, options: BuildOptions, dictionary: &[u8]) -> Result<Self> {
+        let dictionary = match options.compression {
+            Compression::None => Dictionary::default(),
+            _ => Dictionary::from_bytes(dictionary.to_vec()),
+        };
+        Self::create_with(dir, options, &dictionary)
+    }
+
+    /// What values of that compression refer to, if it is learnt from these: the same for
+    /// everybody who has the same.
+    pub fn dictionary_of(compression: Compression, samples: &[Vec<u8>]) -> Vec<u8> {
+        Dictionary::of_samples(compression, samples).as_bytes().to_vec()
+    }
+
+    fn create_with(dir: &Path, options: BuildOptions, dictionary: &Dictionary) -> Result<Self> {
         if !(1..=MAX_FILE_BYTES).contains(&options.file_bytes) {
             let text = format!("a snapshot's files have 1 to {MAX_FILE_BYTES} bytes");
             return Err(Error::new(Code::InvalidSetting, text));
@@ -89,13 +113,12 @@ impl Builder {
             )
             .at(dir));
         }
-        let dictionary = Dictionary::of_samples(options.compression, samples);
         Ok(Self {
             dir: dir.to_owned(),
             options,
-            dictionary: write_dictionary(dir, &dictionary)?,
+            dictionary: write_dictionary(dir, dictionary)?,
             pipeline: Pipeline::start(dir, options.file_bytes, || {
-                Encoder::new(options.compression, &dictionary)
+                Encoder::new(options.compression, dictionary)
             })?,
             batch: Batch::default(),
             sampler: Sampler::new(),

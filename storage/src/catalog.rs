@@ -3,8 +3,9 @@
 //! It reads no clock and no disk, so the fold of the journal always gives the same state,
 //! and it can be checked without either. `plan.rs` says which event a request leads to, or
 //! why it may not happen; [`Catalog::apply`] is the only thing that changes the state, and
-//! it cannot fail. `canary.rs`, `tokens.rs` and `erasures.rs` do both for canaries, tokens and erased
-//! keys; `retention.rs` says what may be given up.
+//! it cannot fail. `entry.rs` is one version; `history.rs` and `remembered.rs` are what can be
+//! told of events later. `canary.rs`, `tokens.rs` and `erasures.rs` plan and apply what concerns
+//! canaries, tokens and erased keys; `retention.rs` says what may be given up.
 //!
 //! Invariants kept here:
 //! - a number is given once: `next_version` only grows, also across the deletion of its
@@ -14,36 +15,36 @@
 //! - what a rollback would go to is never due for deletion (invariant 8).
 
 mod canary;
+mod entry;
 mod erasures;
 mod freshness;
+mod history;
 mod plan;
+mod remembered;
 mod retention;
 mod tokens;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 pub use canary::{Canary, CanaryStart, Promotion};
+pub use entry::{Entry, State};
 pub use erasures::{Erasure, Erasures, Holder};
+pub use history::Happened;
 pub use plan::{Activation, Admission, Expect, Parked, Rollback};
+pub(crate) use remembered::Remembered;
+pub use remembered::{Held, Moved, Outcome};
 pub use retention::Keep;
 pub use tokens::Tokens;
 
 use crate::config::DatasetConfig;
 use crate::error::{Code, Error, Result};
-use crate::event::{Cause, Event, Millis, SealedPart, Stats, Verdict};
-use crate::gates;
-use crate::layout::Layout;
+use crate::event::{Cause, Event, Millis};
 use crate::names::{DatasetName, Version};
 
-/// How many events of a dataset its history shows.
-const HISTORY_KEPT: usize = 1_000;
 /// How many activations are remembered to find what to roll back to.
 const SERVED_KEPT: usize = 1_000;
-/// How many keys of holds and releases are remembered, which no version limits.
-const HOLD_KEYS_KEPT: usize = 1_000;
 /// How many deleted versions still show what they were.
 const DELETED_SHOWN: usize = 100;
 
@@ -119,185 +120,6 @@ pub struct Swap {
     /// Whether other datasets swapped at the same instant.
     #[serde(default)]
     pub together: bool,
-}
-
-/// Where a version is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Its parts are arriving.
-    Receiving,
-    /// It has all its parts; its files are being made and verified.
-    Building,
-    /// Complete and verified; never served.
-    Ready,
-    /// The current version.
-    Active,
-    /// It served, and another does now.
-    Retired,
-    /// Its push ended without files.
-    Failed,
-    /// A gate refused it.
-    Rejected,
-    /// It was rolled back from.
-    Bad,
-    /// It was given up.
-    Deleted,
-}
-
-impl State {
-    /// Whether its files are in place.
-    pub fn has_files(self) -> bool {
-        matches!(self, Self::Ready | Self::Active | Self::Retired | Self::Rejected | Self::Bad)
-    }
-
-    /// Whether its push still runs.
-    pub fn is_pushing(self) -> bool {
-        matches!(self, Self::Receiving | Self::Building)
-    }
-
-    /// The word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Receiving => "receiving",
-            Self::Building => "building",
-            Self::Ready => "ready",
-            Self::Active => "active",
-            Self::Retired => "retired",
-            Self::Failed => "failed",
-            Self::Rejected => "rejected",
-            Self::Bad => "bad",
-            Self::Deleted => "deleted",
-        }
-    }
-}
-
-/// One version.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
-    /// Where it is in its life.
-    pub state: State,
-    /// The batch run's name for it.
-    pub label: Option<String>,
-    /// The instant the data describes.
-    pub as_of: Option<String>,
-    /// How its rows became keys and values, as JSON.
-    pub options: String,
-    /// Whether its push asked for activation.
-    pub activate: bool,
-    /// Whether its push is one request.
-    pub whole: bool,
-    /// Its parts, once it is sealed.
-    pub parts: Vec<SealedPart>,
-    /// When its push began.
-    pub created_at: Millis,
-    /// When it was published.
-    pub ready_at: Option<Millis>,
-    /// When it last became current.
-    pub activated_at: Option<Millis>,
-    /// When it last ceased to be current.
-    pub left_at: Option<Millis>,
-    /// BLAKE3 of its manifest, once it is published.
-    pub manifest: Option<[u8; 32]>,
-    /// How often its files were replaced, to leave out erased keys.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub generation: u32,
-    /// What is in it, once it is published.
-    pub stats: Option<Stats>,
-    /// What the gates said last.
-    pub gates: Vec<Verdict>,
-    /// The version they compared it with.
-    pub gated_against: Option<Version>,
-    /// The stable name of why it failed.
-    pub code: Option<String>,
-    /// Why it failed, was refused, was marked bad or was forced.
-    pub reason: Option<String>,
-    /// The first places in the source at fault.
-    pub problems: Vec<String>,
-    /// It was ready while a canary ran: a start does not activate it.
-    #[serde(default)]
-    pub beside_canary: bool,
-    /// It is or was a canary: it is activated by nobody but a person who names it.
-    #[serde(default)]
-    pub was_canary: bool,
-}
-
-/// One line of a dataset's history.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Happened {
-    /// Its place among all events of the data directory.
-    pub seq: u64,
-    /// When.
-    pub at: Millis,
-    /// What: the name of the event.
-    pub event: String,
-    /// The version it is about.
-    pub version: Option<Version>,
-    /// For a swap, the version before.
-    pub from: Option<Version>,
-    /// For a swap, the version after.
-    pub to: Option<Version>,
-    /// By whom.
-    pub actor: String,
-    /// In which request.
-    pub request_id: String,
-    /// Why.
-    pub reason: Option<String>,
-    /// For a swap, whether a person overrode the gates or a `bad` mark.
-    #[serde(default)]
-    pub forced: bool,
-}
-
-/// The request first made with an idempotency key, and what came of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Remembered {
-    /// What the request asked for, in short.
-    pub fingerprint: String,
-    /// What came of it.
-    pub outcome: Outcome,
-    /// The event that says so; 0 if a checkpoint of an earlier version does not.
-    #[serde(default)]
-    pub seq: u64,
-}
-
-/// What came of a request, as far as an answer needs it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// A push was admitted.
-    Pushed(Version),
-    /// A push was closed to further parts.
-    Committed(Version),
-    /// The current version was changed.
-    Moved(Moved),
-    /// The dataset was held, as checkpoints of earlier versions say it.
-    Held,
-    /// The dataset is held.
-    Hold(Held),
-    /// The dataset was released, and nothing was there to activate.
-    Released,
-}
-
-/// What came of asking for a hold.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
-    /// Whether it was not held before.
-    pub changed: bool,
-    /// Why it is held: the reason that was given first.
-    pub reason: Option<String>,
-}
-
-/// A change of the current version.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Moved {
-    /// The version before.
-    pub from: Option<Version>,
-    /// The version after.
-    pub to: Version,
-    /// Whether the dataset is held after it.
-    pub held: bool,
-    /// The version it marked as bad.
-    pub marked_bad: Option<Version>,
 }
 
 impl Catalog {
@@ -403,9 +225,9 @@ impl Dataset {
         self.next_version
     }
 
-    /// The request made earlier with that idempotency key, if it is remembered.
-    pub fn remembered(&self, key: &str) -> Option<&Remembered> {
-        self.idempotency.get(key)
+    /// Whether a request made with that idempotency key is remembered.
+    pub fn remembers(&self, key: &str) -> bool {
+        self.idempotency.contains_key(key)
     }
 
     /// What a rollback goes to by default: the version served before the current one
@@ -506,7 +328,7 @@ impl Dataset {
             Event::ActivatedTogether(_) => unreachable!("Catalog::apply takes it apart"),
             Event::TokenCreated(_) | Event::TokenRevoked(_) => unreachable!("of no dataset"),
             // Which keys are erased is known apart from datasets.
-            Event::Erased(_) | Event::EraseLifted(_) => {}
+            Event::Erased(_) | Event::EraseLifted(_) | Event::HoldsErased(_) => {}
             Event::VersionRewritten(e) => {
                 if let Some(entry) = self.versions.get_mut(&e.version) {
                     entry.manifest = Some(e.manifest);
@@ -538,120 +360,6 @@ impl Dataset {
         }
     }
 
-    /// Remembers the key of a request with what came of it; the last argument is what was
-    /// before it.
-    fn remember(
-        &mut self,
-        seq: u64,
-        cause: &Cause,
-        event: &Event,
-        (marked_bad, was_held): (Option<Version>, bool),
-    ) {
-        let held = self.hold.is_some();
-        let outcome = match event {
-            Event::Admitted(e) => Some(Outcome::Pushed(e.version)),
-            Event::Sealed(e) => Some(Outcome::Committed(e.version)),
-            Event::Activated(e) => {
-                Some(Outcome::Moved(Moved { from: e.from, to: e.to, held, marked_bad }))
-            }
-            Event::Held(_) => {
-                let reason = self.hold.as_ref().and_then(|hold| hold.reason.clone());
-                Some(Outcome::Hold(Held { changed: !was_held, reason }))
-            }
-            Event::Released(_) => Some(Outcome::Released),
-            _ => None,
-        };
-        if let (Some(outcome), Some(id)) = (outcome, &cause.idempotency) {
-            let remembered = Remembered { fingerprint: id.fingerprint.clone(), outcome, seq };
-            self.idempotency.insert(id.key.clone(), remembered);
-        }
-        // A push that came to nothing, or to harm, frees its key: the job may be run again
-        // with corrected data. What became of a deleted version needs no answer any more.
-        let versions = &self.versions;
-        self.idempotency.retain(|_, r| {
-            let state = |v: &Version| versions.get(v).map(|e| e.state);
-            match &r.outcome {
-                Outcome::Pushed(v) | Outcome::Committed(v) => !matches!(
-                    state(v),
-                    None | Some(State::Failed | State::Rejected | State::Bad | State::Deleted)
-                ),
-                Outcome::Moved(m) => !matches!(state(&m.to), None | Some(State::Deleted)),
-                Outcome::Held | Outcome::Hold(_) | Outcome::Released => true,
-            }
-        });
-        self.forget_old_hold_keys();
-    }
-
-    fn forget_old_hold_keys(&mut self) {
-        let is_hold = |r: &Remembered| {
-            matches!(r.outcome, Outcome::Held | Outcome::Hold(_) | Outcome::Released)
-        };
-        let holds = self.idempotency.iter().filter(|(_, r)| is_hold(r));
-        let mut holds: Vec<(u64, String)> = holds.map(|(key, r)| (r.seq, key.clone())).collect();
-        let too_many = holds.len().saturating_sub(HOLD_KEYS_KEPT);
-        holds.sort_unstable();
-        for (_, key) in &holds[..too_many] {
-            self.idempotency.remove(key);
-        }
-    }
-
-    /// `ended`: the canary that this event has ended, if it has.
-    fn note(&mut self, seq: u64, cause: &Cause, event: &Event, ended: Option<Version>) {
-        let (from, to) = match event {
-            Event::Activated(e) => (e.from, Some(e.to)),
-            _ => (None, None),
-        };
-        let reason = match event {
-            Event::Failed(e) => Some(e.detail.clone()),
-            Event::Published(e) if !gates::all_passed(&e.gates) => Some(gates::refusal(&e.gates)),
-            Event::Rejected(e) => Some(gates::refusal(&e.gates)),
-            Event::CanaryStarted(e) => Some(canary::told(e, cause)),
-            Event::Erased(_) | Event::EraseLifted(_) | Event::VersionRewritten(_) => {
-                Some(erasures::told(cause, event))
-            }
-            _ => cause.reason.clone(),
-        };
-        let line = Happened {
-            seq,
-            at: cause.at,
-            event: event.name().to_owned(),
-            version: event.version().or(ended),
-            from,
-            to,
-            actor: cause.actor.clone(),
-            request_id: cause.request_id.clone(),
-            reason,
-            forced: matches!(event, Event::Activated(e) if e.forced),
-        };
-        // One event that did two things is two lines for whoever reads the history.
-        let also = |event: &str| Happened {
-            event: event.to_owned(),
-            version: None,
-            from: None,
-            to: None,
-            forced: false,
-            ..line.clone()
-        };
-        if let (Event::Activated(_) | Event::Rejected(_), Some(_)) = (event, ended) {
-            let ended = Happened { version: ended, ..also("canary_ended") };
-            self.history.push_back(ended);
-        }
-        match event {
-            Event::Activated(e) if e.hold == Some(true) => {
-                let held = also("held");
-                self.history.extend([line, held]);
-            }
-            Event::Activated(e) if e.hold == Some(false) => {
-                let released = also("released");
-                self.history.extend([released, line]);
-            }
-            _ => self.history.push_back(line),
-        }
-        while self.history.len() > HISTORY_KEPT {
-            self.history.pop_front();
-        }
-    }
-
     fn forget_old_deleted(&mut self) {
         let deleted: Vec<Version> = self
             .versions
@@ -665,102 +373,10 @@ impl Dataset {
     }
 }
 
-impl Entry {
-    /// Where its files are, once it is published.
-    pub fn place(&self, layout: &Layout, dataset: &DatasetName, version: Version) -> PathBuf {
-        layout.generation(dataset, version, self.generation)
-    }
-
-    fn admitted(cause: &Cause, e: &crate::event::Admitted) -> Self {
-        Self {
-            state: State::Receiving,
-            label: e.label.clone(),
-            as_of: e.as_of.clone(),
-            options: e.options.clone(),
-            activate: e.activate,
-            whole: e.whole,
-            parts: Vec::new(),
-            created_at: cause.at,
-            ready_at: None,
-            activated_at: None,
-            left_at: None,
-            manifest: None,
-            generation: 0,
-            stats: None,
-            gates: Vec::new(),
-            gated_against: None,
-            code: None,
-            reason: None,
-            problems: Vec::new(),
-            beside_canary: false,
-            was_canary: false,
-        }
-    }
-
-    /// It is ready while that canary runs.
-    fn waits_beside(&mut self, canary: Version) {
-        self.beside_canary = true;
-        let text = "nothing is activated by itself while a canary runs";
-        self.reason = Some(format!("{text} (version {canary})"));
-    }
-
-    /// It is served now, or tried.
-    fn waits_no_more(&mut self) {
-        if std::mem::take(&mut self.beside_canary) {
-            self.reason = None;
-        }
-    }
-
-    fn take(&mut self, cause: &Cause, event: &Event) {
-        match event {
-            Event::Sealed(e) => {
-                self.state = State::Building;
-                self.activate = e.activate;
-                self.parts = e.parts.clone();
-            }
-            Event::Failed(e) => {
-                self.state = State::Failed;
-                self.code = Some(e.code.clone());
-                self.reason = Some(e.detail.clone());
-                self.problems = e.problems.clone();
-                self.left_at = Some(cause.at);
-            }
-            Event::Published(e) => {
-                self.ready_at = Some(cause.at);
-                self.manifest = Some(e.manifest);
-                self.stats = Some(e.stats.clone());
-                self.gated(&e.gates, e.against);
-            }
-            Event::Rejected(e) => self.gated(&e.gates, e.against),
-            Event::Deleted(_) => {
-                self.state = State::Deleted;
-                self.left_at = Some(cause.at);
-            }
-            _ => unreachable!("Dataset::take hands on the events of one version alone"),
-        }
-    }
-
-    fn gated(&mut self, verdicts: &[Verdict], against: Option<Version>) {
-        self.gates = verdicts.to_vec();
-        self.gated_against = against;
-        self.state = State::Ready;
-        if !gates::all_passed(verdicts) {
-            self.state = State::Rejected;
-            self.code = Some(Code::GateRefused.as_str().to_owned());
-            self.reason = Some(gates::refusal(verdicts));
-        }
-    }
-}
-
 impl Hold {
     fn by(cause: &Cause) -> Self {
         Self { at: cause.at, actor: cause.actor.clone(), reason: cause.reason.clone() }
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_zero(n: &u32) -> bool {
-    *n == 0
 }
 
 #[cfg(test)]

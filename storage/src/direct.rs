@@ -52,6 +52,13 @@ impl Direct {
         Ok(Self { file, memory, skip, at: 0 })
     }
 
+    /// The same, with the next bytes those at `offset`, or some before it: so many.
+    pub(crate) fn open_at(path: &Path, offset: u64) -> Result<(Self, usize)> {
+        let before = offset % ALIGNMENT as u64;
+        let at = offset - before;
+        Ok((Self { at, ..Self::open(path)? }, before as usize))
+    }
+
     /// The next bytes of the file; none at its end.
     pub(crate) fn next(&mut self) -> io::Result<&[u8]> {
         // Only its end can have left it there, and from there nothing can be read directly.
@@ -93,6 +100,15 @@ pub(crate) fn sums(path: &Path, pace: &mut Pace<'_>) -> Result<Option<FileSums>>
     }
     let blake3 = Digest::from_bytes(blake3.finalize().into());
     Ok(Some(FileSums { bytes, crc32: crc32.finalize(), blake3 }))
+}
+
+/// The sums of all of the file at `path`; `progress` is told the bytes of each stretch.
+pub(crate) fn all_sums(path: &Path, progress: &mut dyn FnMut(u64)) -> Result<FileSums> {
+    let sums = sums(path, &mut |bytes| {
+        progress(bytes);
+        ControlFlow::Continue(())
+    })?;
+    Ok(sums.expect("nobody ended it"))
 }
 
 #[cfg(test)]

@@ -115,6 +115,8 @@ codes! {
     VersionInUse = "version_in_use" => Conflict,
     /// None of the keys is erased there.
     NotErased = "not_erased" => Conflict,
+    /// The version has bytes of erased keys, so its files are not given.
+    HoldsErasedKeys = "holds_erased_keys" => Conflict,
     /// The dataset is not held.
     NotHeld = "not_held" => Conflict,
     /// The token was revoked before; nothing was changed.

@@ -82,6 +82,8 @@ pub(crate) enum Event {
     EraseLifted(EraseLifted),
     /// The files of a version were replaced by others, which have no erased keys.
     VersionRewritten(VersionRewritten),
+    /// A version that is about to be published has bytes of erased keys: it was built elsewhere.
+    HoldsErased(HoldsErased),
 }
 
 /// See [`Event::Created`] and [`Event::Configured`].
@@ -335,6 +337,19 @@ pub(crate) struct VersionRewritten {
     pub erased_to: u64,
 }
 
+/// See [`Event::HoldsErased`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct HoldsErased {
+    /// Which dataset.
+    pub dataset: DatasetName,
+    /// Which version.
+    pub version: Version,
+    /// Records of erased keys that it has.
+    pub records: u64,
+    /// The event up to which erased keys were looked for.
+    pub erased_to: u64,
+}
+
 impl Event {
     /// The datasets it happened to. What is erased everywhere names none: see
     /// `Catalog::told_of`.
@@ -351,6 +366,7 @@ impl Event {
             Self::Deleted(e) => Some(&e.dataset),
             Self::CanaryStarted(e) => Some(&e.dataset),
             Self::VersionRewritten(e) => Some(&e.dataset),
+            Self::HoldsErased(e) => Some(&e.dataset),
             Self::Activated(_)
             | Self::ActivatedTogether(_)
             | Self::TokenCreated(_)
@@ -393,6 +409,7 @@ impl Event {
             Self::Deleted(e) => Some(e.version),
             Self::CanaryStarted(e) => Some(e.version),
             Self::VersionRewritten(e) => Some(e.version),
+            Self::HoldsErased(e) => Some(e.version),
             Self::Erased(_)
             | Self::EraseLifted(_)
             | Self::Created(_)
@@ -430,6 +447,7 @@ impl Event {
             Self::Erased(_) => "erased",
             Self::EraseLifted(_) => "erase_lifted",
             Self::VersionRewritten(_) => "version_rewritten",
+            Self::HoldsErased(_) => "holds_erased",
         }
     }
 }

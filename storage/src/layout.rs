@@ -232,6 +232,11 @@ pub(crate) fn is_sst_name(name: &str) -> bool {
     })
 }
 
+/// Whether a snapshot may have a file of that name.
+pub fn is_snapshot_file(name: &str) -> bool {
+    name == MANIFEST || name == DICTIONARY || is_sst_name(name)
+}
+
 /// The manifest of the snapshot in `dir`.
 pub(crate) fn manifest(dir: &Path) -> PathBuf {
     dir.join(MANIFEST)
@@ -265,11 +270,11 @@ mod tests {
     fn only_names_made_here_are_recognised() {
         assert_eq!(sst_name(1), "000001.sst");
         for good in ["000001.sst", "123456.sst", "1234567.sst"] {
-            assert!(is_sst_name(good), "{good}");
+            assert!(is_sst_name(good) && is_snapshot_file(good), "{good}");
         }
         for bad in ["1.sst", "000000.sst", "0000001.sst", "../000001.sst", "000001.log", "CURRENT"]
         {
-            assert!(!is_sst_name(bad), "{bad}");
+            assert!(!is_sst_name(bad) && !is_snapshot_file(bad), "{bad}");
         }
         let (dataset, version) = push_of("course-recs.42").unwrap();
         assert_eq!((dataset.as_str(), version), ("course-recs", Version(42)));

@@ -6,6 +6,10 @@
 //! [`VerifiedSnapshot`]; [`Store::publish`] renames that into place and
 //! [`Store::activate`] makes it current, by one record of the journal.
 //!
+//! A snapshot that was built elsewhere ([`Beside`]; [`Pieces`] if several processes built it) arrives
+//! as files: [`lay_out`], [`UnpublishedSnapshot::take_in`], and from there on as any other.
+//! [`StoredVersion::files`] is the way back.
+//!
 //! The **read path**: [`Live::get`] finds what a dataset serves now, and
 //! [`Snapshot::get`] looks a key up in it. It takes no lock and waits for no push.
 //!
@@ -34,6 +38,13 @@ mod verify;
 mod walk;
 
 mod versions;
+
+// Snapshots that come from elsewhere, and go there.
+mod beside;
+mod incoming;
+mod merge;
+mod outgoing;
+mod piece;
 
 // The pointer.
 mod event;
@@ -106,6 +117,7 @@ pub use audit::{
     newest_changes, newest_log_lines, verify_audit,
 };
 pub use background::give_way;
+pub use beside::Beside;
 pub use builder::{BuildOptions, Builder};
 pub use catalog::{
     Activation, Admission, Canary, CanaryStart, Catalog, Dataset, Entry, Erasure, Erasures, Expect,
@@ -119,12 +131,18 @@ pub use erased::{ErasedKeys, Scope};
 pub use error::{Code, Error, Kind, Result};
 pub use event::{Cause, Failed, Idempotency, Millis, SealedPart, Stats, Verdict};
 pub use gates::{Gates, Range, SampleLookup};
+pub use incoming::lay_out;
 pub use journal::{JournalFault, JournalReport, journal_check};
-pub use layout::{Layout, MANIFEST, version_of};
+pub use layout::{Layout, MANIFEST, is_snapshot_file, version_of};
 pub use live::{Datasets, Lease, Live, Served, ServedCanary, dataset_not_found};
 pub use manifest::{Compression, DictionaryFile, Manifest, SstFile};
+pub use merge::{Merged, Pieces};
 pub use names::{DatasetName, Key, MAX_KEY_BYTES, MAX_VALUE_BYTES, Version};
+pub use outgoing::{Outgoing, SnapshotFile};
 pub use parts::{Part, PartReader, PartSums, PartWriter, WrittenPart, sha256_of};
+pub use piece::{
+    CutKey, MAX_PIECES, PIECE, Share, dictionary_in, make_empty_piece, make_piece, piece_in,
+};
 pub use private::{is_readable_by_others, make_files_private};
 pub use profile::{FieldProfile, JsonType, Numbers, Profile, SampleRecord, Sizes};
 pub use record_list::{Record, RecordList};

@@ -7,28 +7,21 @@
 //! What a reader holds is a [`Lease`]. The last lease to go does not close the snapshot:
 //! it hands it to the reaper (invariant 5).
 
+mod slot;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Deref;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+pub(crate) use slot::{Opened, Opener, Slot};
+
 use crate::assignment::Assignment;
-use crate::digest::Digest;
 use crate::erased::ErasedKeys;
-use crate::error::{Code, Error, Kind, Result};
-use crate::manifest::Manifest;
-use crate::memory;
+use crate::error::{Code, Error, Result};
 use crate::names::{DatasetName, Version};
-use crate::planted::{self, Bug};
 use crate::profile::Profile;
-use crate::reaper::Task;
-use crate::rocks::BlockCache;
-use crate::snapshot::Snapshot;
-use crate::verify::read_expected;
 use crate::view::View;
 
 /// All datasets as they stand at one instant.
@@ -172,11 +165,7 @@ impl Served {
         if let Some(view) = self.view_if_open(slot) {
             return Ok((view.records(), view.profile()));
         }
-        let mut manifest = match (read_expected(&slot.dir, &slot.digest), slot.replaced_by.get()) {
-            // It was rewritten after this was loaded.
-            (Err(_), Some(next)) => read_expected(&next.dir, &next.digest)?,
-            (read, _) => read?,
-        };
+        let mut manifest = slot.manifest()?;
         let profile = manifest.profile.as_mut();
         profile.into_iter().for_each(|profile| profile.leave_out(self.erased.as_deref()));
         Ok((manifest.records, manifest.profile))
@@ -197,7 +186,7 @@ impl Served {
     }
 
     fn view_if_open<'a>(&'a self, slot: &'a Slot) -> Option<View<'a>> {
-        let opened = slot.opened.get()?.as_ref().ok()?;
+        let opened = slot.if_open()?.ok()?;
         Some(View::new(opened, self.erased.as_deref()))
     }
 
@@ -230,14 +219,14 @@ impl Served {
             None => self.current.as_ref(),
             Some(version) => self.kept.get(&version),
         };
-        slot.is_none_or(|slot| slot.opened.get().is_some())
+        slot.is_none_or(|slot| slot.if_open().is_some())
     }
 
     /// Each version that is to be served and cannot be, with why; none while they are not open.
     pub fn faults(&self) -> impl Iterator<Item = (Version, Error)> {
         let canary = self.canary.as_ref().map(|canary| &canary.slot);
         self.current.iter().chain(canary).filter_map(|slot| {
-            let unusable = slot.opened.get()?.as_ref().err()?;
+            let unusable = slot.if_open()?.err()?;
             Some((slot.version, unusable.to_error()))
         })
     }
@@ -289,242 +278,5 @@ impl Lease {
     /// Those of [`Snapshot::look`].
     pub fn look(&self) -> Result<()> {
         self.opened.look()
-    }
-}
-
-/// An opened snapshot with a way to the reaper.
-#[derive(Debug)]
-pub(crate) struct Opened {
-    /// `None` only while it is being dropped.
-    snapshot: Option<Snapshot>,
-    dir: PathBuf,
-    files: u64,
-    given_up: AtomicBool,
-    opener: Arc<Opener>,
-}
-
-impl Deref for Opened {
-    type Target = Snapshot;
-
-    fn deref(&self) -> &Snapshot {
-        self.snapshot.as_ref().expect("the snapshot is taken out in drop alone")
-    }
-}
-
-impl Drop for Opened {
-    fn drop(&mut self) {
-        let remove = self.given_up.load(Ordering::Acquire).then(|| self.dir.clone());
-        self.opener.open.fetch_sub(1, Ordering::Relaxed);
-        self.opener.files.fetch_sub(self.files, Ordering::Relaxed);
-        // If the reaper is gone the store is closed: closing here is all that is left.
-        let task = Task::Close { snapshot: self.snapshot.take().map(Box::new), remove };
-        let _ = self.opener.closing.send(task);
-    }
-}
-
-/// The place of one published version: opened at its first use, or before its activation.
-#[derive(Debug)]
-pub(crate) struct Slot {
-    pub(crate) version: Version,
-    as_of: Option<Arc<str>>,
-    dir: PathBuf,
-    pub(crate) digest: Digest,
-    opener: Arc<Opener>,
-    /// Held by whoever opens it.
-    opening: Mutex<()>,
-    given_up: AtomicBool,
-    /// What has the version's files since it was rewritten: for whoever still has this one.
-    replaced_by: OnceLock<Arc<Self>>,
-    opened: OnceLock<std::result::Result<Arc<Opened>, Unusable>>,
-}
-
-/// What every slot opens snapshots with.
-pub(crate) struct Opener {
-    pub(crate) cache: BlockCache,
-    pub(crate) closing: Sender<Task>,
-    /// Snapshots that are open, because they are in their slot or somebody reads them.
-    pub(crate) open: AtomicU64,
-    /// The files that those have open, and how many they may have.
-    pub(crate) files: AtomicU64,
-    pub(crate) max_files: u64,
-}
-
-impl Opener {
-    /// Counts the files of one more snapshot, if there are as many left.
-    fn claim(&self, files: u64) -> Result<()> {
-        let most = self.max_files;
-        let claim = |open: u64| Some(open + files).filter(|all| *all <= most);
-        let claimed = self.files.fetch_update(Ordering::Relaxed, Ordering::Relaxed, claim);
-        claimed.map(drop).map_err(|open| {
-            let text = format!(
-                "opening this version takes {files} files, and versions have {open} of the {most} \
-                 open that they may have, so that connections have some left; raise the limit of \
-                 open files of the server (LimitNOFILE), or delete versions or datasets"
-            );
-            Error::new(Code::TooManyFiles, text)
-        })
-    }
-}
-
-impl std::fmt::Debug for Opener {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Opener")
-    }
-}
-
-/// Why a version is not served: kept, because its files do not mend themselves.
-#[derive(Debug)]
-pub(crate) struct Unusable {
-    code: Code,
-    text: String,
-}
-
-impl Unusable {
-    fn to_error(&self) -> Error {
-        Error::new(self.code, self.text.clone())
-    }
-}
-
-impl Slot {
-    pub(crate) fn new(
-        version: Version,
-        as_of: Option<&str>,
-        dir: PathBuf,
-        digest: Digest,
-        opener: &Arc<Opener>,
-    ) -> Arc<Self> {
-        Arc::new(Self {
-            version,
-            as_of: as_of.map(Into::into),
-            dir,
-            digest,
-            opener: Arc::clone(opener),
-            opening: Mutex::new(()),
-            given_up: AtomicBool::new(false),
-            replaced_by: OnceLock::new(),
-            opened: OnceLock::new(),
-        })
-    }
-
-    /// The snapshot, opened and warmed if it was not yet.
-    pub(crate) fn open_or_wait(&self) -> Result<Arc<Opened>> {
-        if let Some(opened) = self.opened.get() {
-            return opened.as_ref().map(Arc::clone).map_err(Unusable::to_error);
-        }
-        let lease = self.open_alone();
-        // Pairs with `give_up`: whichever of the two comes second sees the other.
-        fence(Ordering::SeqCst);
-        if self.given_up.load(Ordering::Relaxed) {
-            self.let_go();
-        }
-        lease
-    }
-
-    /// What came of opening it, if that was tried.
-    pub(crate) fn if_open(&self) -> Option<std::result::Result<&Arc<Opened>, &Unusable>> {
-        self.opened.get().map(|opened| opened.as_ref())
-    }
-
-    /// [`Slot::give_up`] of one whose version has other files now.
-    pub(crate) fn give_way_to(&self, next: &Arc<Self>) {
-        let _ = self.replaced_by.set(Arc::clone(next));
-        self.give_up();
-    }
-
-    /// The files may go when the last lease does. Never waits: this is called under the
-    /// lock, and an opening may take long.
-    pub(crate) fn give_up(&self) {
-        self.given_up.store(true, Ordering::Release);
-        fence(Ordering::SeqCst);
-        if planted::has(Bug::RemovedWhileRead) {
-            planted::empty_tables(&self.dir);
-        }
-        // Whoever is opening it now sees the mark when done.
-        if !matches!(self.opening.try_lock(), Err(TryLockError::WouldBlock)) {
-            self.let_go();
-        }
-    }
-
-    /// Doing this twice is harmless: the number of a version that was given up is never
-    /// used again, so there is nothing else at its place to remove.
-    fn let_go(&self) {
-        match self.opened.get() {
-            Some(Ok(lease)) => lease.given_up.store(true, Ordering::Release),
-            Some(Err(_)) | None => {
-                let remove = Some(self.dir.clone());
-                let _ = self.opener.closing.send(Task::Close { snapshot: None, remove });
-            }
-        }
-    }
-
-    /// One opens it, the others wait for that one.
-    fn open_alone(&self) -> Result<Arc<Opened>> {
-        // A panic while opening leaves nothing half done: the slot is as it was.
-        let _alone = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(opened) = self.opened.get() {
-            return opened.as_ref().map(Arc::clone).map_err(Unusable::to_error);
-        }
-        if self.given_up.load(Ordering::Acquire) {
-            if let Some(next) = self.replaced_by.get() {
-                return next.open_or_wait();
-            }
-            let text = format!("version {} was deleted", self.version);
-            return Err(Error::new(Code::VersionDeleted, text));
-        }
-        match self.open() {
-            Ok((snapshot, files)) => {
-                self.opener.open.fetch_add(1, Ordering::Relaxed);
-                let lease = Arc::new(Opened {
-                    snapshot: Some(snapshot),
-                    dir: self.dir.clone(),
-                    files,
-                    given_up: AtomicBool::new(false),
-                    opener: Arc::clone(&self.opener),
-                });
-                let _ = self.opened.set(Ok(Arc::clone(&lease)));
-                Ok(lease)
-            }
-            Err(error) => {
-                // Too many open files, or too little memory, passes; damage does not.
-                if error.kind() == Kind::Corrupt {
-                    let text = error.detail().to_owned();
-                    let _ = self.opened.set(Err(Unusable { code: error.code(), text }));
-                }
-                Err(error)
-            }
-        }
-    }
-
-    /// What is in its place, opened for somebody who reads it whole and apart from its readers:
-    /// nothing is warmed, and nothing is kept.
-    pub(crate) fn open_aside(&self) -> Result<Snapshot> {
-        // Whoever opens it first may have to make `db/`.
-        let _alone = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
-        Snapshot::open(&self.dir, self.version, &self.digest, &self.opener.cache)
-    }
-
-    /// The snapshot, and how many files it has open.
-    fn open(&self) -> Result<(Snapshot, u64)> {
-        let manifest = read_expected(&self.dir, &self.digest)?;
-        let files = Snapshot::files_of(&manifest);
-        self.opener.claim(files)?;
-        let opened = self.open_claimed(manifest);
-        if opened.is_err() {
-            self.opener.files.fetch_sub(files, Ordering::Relaxed);
-        }
-        Ok((opened?, files))
-    }
-
-    fn open_claimed(&self, manifest: Manifest) -> Result<Snapshot> {
-        memory::require(Snapshot::memory_of(&manifest))?;
-        let cache = &self.opener.cache;
-        let snapshot = Snapshot::of_manifest(&self.dir, self.version, manifest, cache)?;
-        match snapshot.warm() {
-            // A damaged block costs its own keys, each of which answers an error; the others
-            // are served.
-            Err(error) if error.code() == Code::DataCorrupt => {}
-            warmed => warmed?,
-        }
-        Ok(snapshot)
     }
 }

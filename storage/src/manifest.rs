@@ -27,6 +27,10 @@ use crate::values::Dictionary;
 const FORMAT: u32 = 2;
 /// At 128 MiB a file, more than 10 TB.
 const MAX_FILES: usize = 100_000;
+/// A record takes a head, a byte of key and its trailer, a form and a checksum.
+const LEAST_RECORD_BYTES: u64 = 3 + 1 + 8 + 1 + 4;
+/// The longest name of a program that wrote one.
+const MAX_WRITTEN_BY: usize = 200;
 /// Room for the longest list of files with keys of usual length. Whatever is larger was
 /// not written here.
 const MAX_MANIFEST_BYTES: u64 = 64 * 1024 * 1024;
@@ -207,6 +211,9 @@ impl Manifest {
                 self.files.len()
             ));
         }
+        if self.written_by.len() > MAX_WRITTEN_BY {
+            return Err("the name of the program that wrote it is too long".to_owned());
+        }
         let mut before: Option<&SstFile> = None;
         for (i, file) in self.files.iter().enumerate() {
             file.check(i).map_err(|why| format!("its entry {}: {why}", i + 1))?;
@@ -252,8 +259,12 @@ impl SstFile {
         if self.records == 0 || (self.records == 1) != (self.first_key == self.last_key) {
             return Err(format!("{} records do not fit its key range", self.records));
         }
-        if self.bytes == 0 {
-            return Err("it is empty".to_owned());
+        if self.bytes >= 1 << 31 {
+            return Err("it is larger than any file of a snapshot".to_owned());
+        }
+        // Also that it is not empty.
+        if self.records > self.bytes / LEAST_RECORD_BYTES {
+            return Err(format!("{} bytes cannot hold {} records", self.bytes, self.records));
         }
         Ok(())
     }

@@ -83,6 +83,22 @@ impl TableWriter {
     }
 }
 
+#[cfg(test)]
+impl TableWriter {
+    /// One that writes as RocksDB does by itself.
+    pub(crate) fn foreign(path: &Path) -> Result<Self> {
+        static OPTIONS: OnceLock<Options> = OnceLock::new();
+        let writer = SstFileWriter::create(OPTIONS.get_or_init(Options::default));
+        writer.open(path).map_err(|e| failed("make the table", path, e))?;
+        Ok(Self { writer, path: path.to_owned() })
+    }
+
+    /// Says that there is no such record any more, which no table of ours does.
+    pub(crate) fn delete(&mut self, key: &[u8]) {
+        self.writer.delete(key).unwrap();
+    }
+}
+
 /// Makes a RocksDB database in the empty directory `db` out of `tables`, which are sorted
 /// and disjoint and lie on the same file system. They are renamed into `db`; their
 /// content is not touched. Leaves log and option files of RocksDB's in `db`; the caller
@@ -106,9 +122,11 @@ pub(crate) fn ingest(db: &Path, tables: &[PathBuf]) -> Result<()> {
     // The files are the snapshot's own: RocksDB must not write a sequence number into them.
     how.set_allow_global_seqno(false);
     how.set_allow_blocking_flush(false);
-    opened
-        .ingest_external_file_opts(&how, tables.to_vec())
-        .map_err(|e| failed("take the tables into the database", db, e))
+    opened.ingest_external_file_opts(&how, tables.to_vec()).map_err(|e| {
+        // It refuses tables that are damaged, overlap, or are of another kind.
+        let code = code(&e, Code::VersionUnusable);
+        Error::new(code, "cannot take the tables into the database").at(db).because(e)
+    })
 }
 
 /// A file of an opened database, as RocksDB describes it.
@@ -305,13 +323,20 @@ fn damaged(doing: &str, path: &Path, error: rocksdb::Error) -> Error {
 /// What an error of RocksDB's means: what the operating system refused keeps its meaning,
 /// the others are `otherwise`.
 fn code(error: &rocksdb::Error, otherwise: Code) -> Code {
-    let text = error.as_ref();
+    let says = |text| error.as_ref().contains(text);
     match error.kind() {
-        ErrorKind::IOError if text.contains("No space left") || text.contains("Disk quota") => {
-            Code::DiskFull
+        // `Unknown` is what the binding says by itself, when it could not make or look for a
+        // directory: nothing was read then, so nothing is known to be damaged.
+        ErrorKind::IOError | ErrorKind::Unknown => {
+            if says("No space left") || says("Disk quota") {
+                Code::DiskFull
+            } else if says("Too many open files") {
+                Code::TooManyFiles
+            } else {
+                Code::IoFailed
+            }
         }
-        ErrorKind::IOError
-        | ErrorKind::Incomplete
+        ErrorKind::Incomplete
         | ErrorKind::TimedOut
         | ErrorKind::Busy
         | ErrorKind::TryAgain
@@ -360,6 +385,16 @@ mod tests {
 
         let current = db.join("CURRENT");
         std::fs::write(&current, "nonsense\n").unwrap();
-        assert!(Reader::open(&db, None).is_err());
+        let refused = Reader::open(&db, None).map(drop).unwrap_err();
+        assert_eq!(refused.code(), Code::VersionUnusable);
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_no_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let refused = Reader::open(&file.join("db"), None).map(drop).unwrap_err();
+        assert_eq!(refused.code(), Code::IoFailed, "{refused}");
     }
 }

@@ -5,6 +5,8 @@
 //!   [`VerifiedSnapshot`] can be published.
 //! - Nothing but what the manifest lists is accepted: no other file, no link, and never
 //!   RocksDB's own files, which are made here.
+//! - [`UnpublishedSnapshot::take_in`] does it to a snapshot that was built elsewhere, of which
+//!   nothing is believed, its profile neither.
 //! - [`verify_snapshot`] does the same to a version long published, and changes nothing.
 
 use std::path::{Path, PathBuf};
@@ -13,13 +15,16 @@ use std::thread;
 
 use crate::assembly::{self, EachRecord};
 use crate::batch::Batch;
+use crate::builder::check_value;
 use crate::digest::{ContentHasher, Digest, FileSums};
+use crate::direct;
 use crate::error::{Code, Error, Result};
 use crate::layout::{self, DICTIONARY, MANIFEST};
 use crate::manifest::{DictionaryFile, Manifest, SstFile};
 use crate::names::Key;
 use crate::planted::{self, Bug};
 use crate::points::KeyHash;
+use crate::profile::Sampler;
 use crate::records::{Records, read_dictionary};
 use crate::regular;
 use crate::rocks::Reader;
@@ -28,6 +33,9 @@ use crate::values::{Damaged, Decoder};
 
 /// Batches of records that may wait to be compared.
 const WAITING: usize = 4;
+
+/// What is done with every record that is read back, its key and its value. It may refuse one.
+pub(crate) type Visit<'a> = &'a mut (dyn FnMut(&[u8], &[u8]) -> Result<()> + Send);
 
 /// A snapshot that is complete on the disk and that nobody has read back yet.
 #[must_use = "a snapshot is of no use before it is verified and published"]
@@ -77,31 +85,78 @@ impl UnpublishedSnapshot {
     /// [`Code::SnapshotRefused`] naming the file, if anything is not as the manifest says.
     pub fn verify(self, progress: &mut dyn FnMut(u64)) -> Result<VerifiedSnapshot> {
         let mut progress = Progress::new(&self.manifest, progress);
-        self.check(&mut progress).map_err(|e| e.damage_as(Code::SnapshotRefused))?;
+        let checked = self.check(InMemory::MayStay, &mut |_, _| Ok(()), &mut progress);
+        checked.map_err(|e| e.damage_as(Code::SnapshotRefused))?;
         let Self { dir, manifest, digest } = self;
         Ok(VerifiedSnapshot { dir, manifest, digest })
     }
 
-    fn check(&self, progress: &mut Progress<'_>) -> Result<()> {
-        if planted::has(Bug::SwapBeforeVerify) {
-            return assembly::assemble(&self.dir, &self.manifest, &mut |_, _| Ok(()));
+    /// [`UnpublishedSnapshot::verify`] of a snapshot that somebody else built. Every record goes
+    /// to `visit`, key and value, which may refuse it. Its profile is not believed: it is worked
+    /// out anew, and if the manifest has another one, the manifest is written anew with it. A large
+    /// snapshot drives nothing out of memory that is looked up meanwhile.
+    ///
+    /// # Errors
+    /// Those of [`UnpublishedSnapshot::verify`], and the first of `visit`.
+    pub fn take_in(
+        self,
+        visit: Visit<'_>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<VerifiedSnapshot> {
+        let is_large = self.manifest.bytes() >= LARGE;
+        let memory = if is_large { InMemory::Goes } else { InMemory::MayStay };
+        let mut sampler = Sampler::new();
+        let mut sample = |key: &[u8], value: &[u8]| {
+            visit(key, value)?;
+            sampler.offer(key, value);
+            Ok(())
+        };
+        let mut progress = Progress::new(&self.manifest, progress);
+        let checked = self.check(memory, &mut sample, &mut progress);
+        checked.map_err(|e| e.damage_as(Code::SnapshotRefused))?;
+        let Self { dir, mut manifest, mut digest } = self;
+        let profile = Some(sampler.profile());
+        if manifest.profile != profile {
+            manifest.profile = profile;
+            digest = manifest.write(&dir)?;
         }
-        check_nothing_else(&self.dir, &self.manifest, &[])?;
-        check_bytes(&self.dir, &self.manifest, progress)?;
+        Ok(VerifiedSnapshot { dir, manifest, digest })
+    }
+
+    fn check(&self, memory: InMemory, visit: Visit<'_>, progress: &mut Progress<'_>) -> Result<()> {
+        let Self { dir, manifest, .. } = self;
+        if planted::has(Bug::SwapBeforeVerify) {
+            return assembly::assemble(dir, manifest, &mut |_, _| Ok(()));
+        }
+        check_nothing_else(dir, manifest, &[])?;
+        check_bytes(dir, manifest, memory, progress)?;
         step("verify.read_back");
-        check_content(&self.dir, &self.manifest, |record| {
-            assembly::assemble(&self.dir, &self.manifest, &mut |key, stored| {
+        check_content(dir, manifest, visit, |record| {
+            assembly::assemble_in(memory, dir, manifest, &mut |key, stored| {
                 progress.add((key.len() + stored.len()) as u64);
                 record(key, stored)
             })
         })?;
         step("verify.assembled");
-        assembly::open(&self.dir, &self.manifest, None)?;
-        check_ends(&self.dir, &self.manifest, &Records::open(&self.dir, &self.manifest)?)?;
+        assembly::open(dir, manifest, None)?;
+        check_ends(dir, manifest, &Records::open(dir, manifest)?)?;
         progress.complete();
         Ok(())
     }
 }
+
+/// What becomes of the pages of files that were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InMemory {
+    /// The kernel keeps them as long as it likes: they are few, or nobody is served beside.
+    MayStay,
+    /// They are let go of.
+    Goes,
+}
+
+/// A snapshot of so many bytes would drive out of memory what is looked up, and not be read from
+/// there itself: no more than that is read in before it serves.
+const LARGE: u64 = 1 << 30;
 
 /// A snapshot of which every byte was read back: it may be published.
 #[must_use = "a verified snapshot serves nobody before it is published"]
@@ -169,7 +224,7 @@ pub fn verify_snapshot(
         let (db, db_tmp) = (layout::db(dir), layout::db_tmp(dir));
         // db.tmp is what an interrupted assembly leaves; the next one removes it.
         check_nothing_else(dir, &manifest, &[&db, &db_tmp])?;
-        check_bytes(dir, &manifest, &mut progress)?;
+        check_bytes(dir, &manifest, InMemory::MayStay, &mut progress)?;
         if db.exists() {
             let reader = assembly::open(dir, &manifest, None)?;
             check_records(dir, &manifest, &reader, &mut progress)?;
@@ -238,12 +293,20 @@ pub(crate) fn check_nothing_else(dir: &Path, manifest: &Manifest, also: &[&Path]
 }
 
 /// Every file has, byte for byte, the checksums that the manifest lists.
-fn check_bytes(dir: &Path, manifest: &Manifest, progress: &mut Progress<'_>) -> Result<()> {
+pub(crate) fn check_bytes(
+    dir: &Path,
+    manifest: &Manifest,
+    memory: InMemory,
+    progress: &mut Progress<'_>,
+) -> Result<()> {
     let dictionary = manifest.dictionary.iter().map(|file| (DICTIONARY, file.sums()));
     let files = manifest.files.iter().map(|file| (file.name.as_str(), file.sums()));
     for (name, listed) in dictionary.chain(files) {
         let path = dir.join(name);
-        let found = FileSums::of(&path, true, &mut |bytes| progress.add(bytes))?;
+        let found = match memory {
+            InMemory::MayStay => FileSums::of(&path, true, &mut |bytes| progress.add(bytes))?,
+            InMemory::Goes => direct::all_sums(&path, &mut |bytes| progress.add(bytes))?,
+        };
         if found != listed {
             return Err(damaged(&format!(
                 "its crc32 is {:08x} and its BLAKE3 {}, expected {:08x} and {}",
@@ -265,7 +328,7 @@ fn check_records(
     let records = Records::open(dir, manifest)?;
     let mut scan = reader.read_through();
     let mut value = Vec::new();
-    check_content(dir, manifest, |record| {
+    check_content(dir, manifest, &mut |_, _| Ok(()), |record| {
         while let Some((key, stored)) = scan.next()? {
             if !records.get(Key::new(key)?, &mut value)? {
                 return Err(damaged("a key of the version is not found in it").at(layout::db(dir)));
@@ -279,18 +342,39 @@ fn check_records(
     Ok(())
 }
 
-/// Compares the records that `feed` gives with the content digest of `manifest`; decompresses
-/// and digests them on a thread of its own.
+/// Compares the records that `feed` gives with what `manifest` says of them.
 fn check_content(
     dir: &Path,
     manifest: &Manifest,
+    visit: Visit<'_>,
     feed: impl FnOnce(EachRecord<'_>) -> Result<()>,
 ) -> Result<()> {
+    let found = read_content(dir, manifest, visit, feed)?;
+    let listed = Content {
+        records: manifest.records,
+        key_bytes: manifest.key_bytes,
+        value_bytes: manifest.value_bytes,
+        digest: manifest.content_digest,
+    };
+    if found == listed {
+        return Ok(());
+    }
+    Err(damaged(&format!("its files hold {found}, expected {listed}")).at(layout::manifest(dir)))
+}
+
+/// What the records that `feed` gives, in the order of their keys, are; decompresses and digests
+/// them on a thread of its own, and hands them to `visit` there.
+pub(crate) fn read_content(
+    dir: &Path,
+    manifest: &Manifest,
+    visit: Visit<'_>,
+    feed: impl FnOnce(EachRecord<'_>) -> Result<()>,
+) -> Result<Content> {
     thread::scope(|scope| {
         let (batches, received) = sync_channel::<Batch>(WAITING);
-        let comparing = scope.spawn(move || compare_content(dir, manifest, &received));
+        let reading = scope.spawn(move || content_of(dir, manifest, visit, &received));
         let mut batch = Batch::default();
-        // A comparison ends before its input does only with an error, which then counts.
+        // It ends before its input does only with an error, which then counts.
         let mut stopped = false;
         let mut hand_on = |batch: &mut Batch| {
             stopped |= batches.send(std::mem::take(batch)).is_err();
@@ -302,34 +386,63 @@ fn check_content(
         });
         let fed = fed.and_then(|()| hand_on(&mut batch));
         drop(batches);
-        let compared = comparing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        if stopped { compared } else { fed.and(compared) }
+        let read = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        if stopped { read } else { fed.and(read) }
     })
 }
 
-fn compare_content(dir: &Path, manifest: &Manifest, batches: &Receiver<Batch>) -> Result<()> {
+/// What the records of a snapshot are, all together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Content {
+    pub(crate) records: u64,
+    pub(crate) key_bytes: u64,
+    pub(crate) value_bytes: u64,
+    pub(crate) digest: Digest,
+}
+
+impl std::fmt::Display for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { records, key_bytes, value_bytes, digest } = self;
+        write!(
+            f,
+            "{records} records of {key_bytes} and {value_bytes} bytes with the content digest {digest}"
+        )
+    }
+}
+
+fn content_of(
+    dir: &Path,
+    manifest: &Manifest,
+    visit: Visit<'_>,
+    batches: &Receiver<Batch>,
+) -> Result<Content> {
     let decoder = Decoder::new(manifest.compression, &read_dictionary(dir, manifest)?);
-    let mut content = ContentHasher::new();
-    let (mut records, mut value) = (0, Vec::new());
+    let mut hasher = ContentHasher::new();
+    let (mut records, mut key_bytes, mut value_bytes) = (0, 0, 0);
+    let (mut last, mut value) = (Vec::new(), Vec::new());
     for batch in batches {
         for (key, stored) in batch.records() {
             records += 1;
+            // No key is empty, so the first comes after nothing.
+            if Key::new(key).is_err() || key <= &last[..] {
+                let text =
+                    format!("the key of record {records} does not come after the one before");
+                return Err(damaged(&text).at(dir));
+            }
+            last.clear();
+            last.extend_from_slice(key);
             value.clear();
             decoder.decode(KeyHash::of(key), stored, &mut value).map_err(|Damaged| {
                 damaged(&format!("record {records} does not fit its checksum")).at(dir)
             })?;
-            content.record(key, &value);
+            check_value(&value)?;
+            key_bytes += key.len() as u64;
+            value_bytes += value.len() as u64;
+            hasher.record(key, &value);
+            visit(key, &value)?;
         }
     }
-    let (found, listed) = (content.finish(), manifest.content_digest);
-    if records == manifest.records && found == listed {
-        return Ok(());
-    }
-    Err(damaged(&format!(
-        "its files hold {records} records with the content digest {found}, expected {} with {listed}",
-        manifest.records
-    ))
-    .at(layout::manifest(dir)))
+    Ok(Content { records, key_bytes, value_bytes, digest: hasher.finish() })
 }
 
 impl DictionaryFile {
@@ -352,7 +465,7 @@ pub(crate) fn damaged(why: &str) -> Error {
 }
 
 /// Bytes read so far, told as they grow and never beyond what was announced.
-struct Progress<'a> {
+pub(crate) struct Progress<'a> {
     tell: &'a mut dyn FnMut(u64),
     so_far: u64,
     told: u64,
@@ -363,18 +476,18 @@ struct Progress<'a> {
 const TELL_EVERY: u64 = 256 * 1024;
 
 impl<'a> Progress<'a> {
-    fn new(manifest: &Manifest, tell: &'a mut dyn FnMut(u64)) -> Self {
+    pub(crate) fn new(manifest: &Manifest, tell: &'a mut dyn FnMut(u64)) -> Self {
         Self { tell, so_far: 0, told: 0, all: manifest.verify_bytes() }
     }
 
-    fn add(&mut self, bytes: u64) {
+    pub(crate) fn add(&mut self, bytes: u64) {
         self.so_far = self.all.min(self.so_far + bytes);
         if self.so_far - self.told >= TELL_EVERY {
             self.tell();
         }
     }
 
-    fn complete(&mut self) {
+    pub(crate) fn complete(&mut self) {
         self.so_far = self.all;
         self.tell();
     }

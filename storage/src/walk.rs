@@ -9,8 +9,8 @@
 //! Format: `table/block_based/block_builder.cc` and `format.cc` of RocksDB. Nothing here is
 //! guessed: the next record stands either right behind the one before or at the beginning of
 //! the next block, whose place follows from the number of records in this one. Whatever
-//! else is found means that RocksDB writes another format than this file knows, and no
-//! index is made.
+//! else is found means that RocksDB writes another format than this file knows, or that somebody
+//! else wrote the table, and no index is made.
 
 use std::path::{Path, PathBuf};
 
@@ -63,8 +63,8 @@ impl Walk {
         }
         let next = end_of_block(self.records_of_block).map(|(_, length)| self.at + length);
         let Some((next, length)) = next.and_then(|next| Some((next, is_it(next)?))) else {
-            let text = "RocksDB wrote a table in a form that no index can be made of: this is a fault in the program, please report it";
-            return Err(Error::new(Code::IoFailed, text).at(&self.path));
+            let text = "a table has a form that no index of its keys can be made of: it was not built by Tidetable, or this is a fault in the program; then please report it";
+            return Err(Error::new(Code::VersionUnusable, text).at(&self.path));
         };
         (self.at, self.records_of_block) = (next, 1);
         Ok(self.step(length))

@@ -81,7 +81,8 @@ class Airflow:
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         self.call("db", "migrate")
-        commands = (["api-server"], ["scheduler"], ["dag-processor"], ["triggerer"])
+        # Without servers of logs, which would take ports of their own on all addresses.
+        commands = (["api-server"], ["scheduler", "--skip-serve-logs"], ["dag-processor"], ["triggerer", "--skip-serve-logs"])
         self.processes = []
         for command in commands:
             with open(self.home / f"{command[0]}.log", "wb") as log:
@@ -102,6 +103,8 @@ class Airflow:
         """Asks until it is so; nothing is said about how soon."""
         deadline = time.monotonic() + PATIENCE
         while not (found := so()):
+            for file, trace in self.query("select filename, stacktrace from import_error"):
+                raise AssertionError(f"{file} is not read:\n{trace}")
             for process in self.processes:
                 assert process.poll() is None, f"{process.args} has ended; see {self.home}"
             assert time.monotonic() < deadline, f"not within {PATIENCE} s: {what}"
@@ -174,10 +177,10 @@ def a_run_retried_three_times_makes_one_version(airflow: Airflow, server: Server
     assert airflow.tries("interrupted", "night-1") == {"push": 4}
     files = Path(airflow.env["TEST_FILES"])
     assert sorted(f.name for f in files.glob("try *")) == [f"try {n}" for n in range(1, 5)]
-    assert (files / "served 1").exists(), "the third try was to fail after its version served"
+    assert (files / "active 1").exists(), "the third try was to fail after its version served"
     [version] = server.versions("interrupted")
     assert version["state"] == "active" and version["records"] == 12, version
-    assert airflow.run("interrupted", "night-2") in ("success", "failed")
+    assert airflow.run("interrupted", "night-2") == "success"
     assert len(server.versions("interrupted")) == 2, "another run makes another version"
     return "a run retried three times (killed, killed, failed): one version"
 
@@ -222,6 +225,8 @@ CHECKS = [
 
 def main() -> None:
     binary, home = sys.argv[1], Path(sys.argv[2])
+    # Checks whose name contains it.
+    only = sys.argv[3] if len(sys.argv) > 3 else ""
     write_files(home)
     server = Server(binary, home)
     started = time.monotonic()
@@ -231,6 +236,8 @@ def main() -> None:
         airflow.known({"example_tidetable", "interrupted", "refused", "late", "mapped", "back"})
         print(f"Airflow is up ({time.monotonic() - started:.0f} s)", flush=True)
         for check in CHECKS:
+            if only not in check.__name__:
+                continue
             started = time.monotonic()
             try:
                 print(f"ok      {check(airflow, server)} ({time.monotonic() - started:.1f} s)", flush=True)

@@ -60,14 +60,11 @@ COLUMNS: dict[str, tuple[T.DataType, list[Any]]] = {
 def all_types(spark: SparkSession) -> DataFrame:
     """A row for each place in the longest list; null where a list has no more, and one row of nulls."""
     rows = 1 + max(len(values) for _, values in COLUMNS.values())
-    columns = dict(COLUMNS)
-    if hasattr(T, "TimeType"):
-        columns["time"] = (T.TimeType(6), [dt.time(0, 0), dt.time(12, 30, 15, 120_000), dt.time(23, 59, 59, 1)])
     schema = T.StructType([T.StructField("id", T.IntegerType(), False)])
-    for name, (data_type, _) in columns.items():
+    for name, (data_type, _) in COLUMNS.items():
         schema.add(name, data_type)
     data = [
-        (at, *(values[at] if at < len(values) else None for _, values in columns.values()))
+        (at, *(values[at] if at < len(values) else None for _, values in COLUMNS.values()))
         for at in range(rows)
     ]
     return spark.createDataFrame(data, schema)

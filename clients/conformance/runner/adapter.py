@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import subprocess
 import threading
 from pathlib import Path
@@ -48,7 +49,7 @@ class Adapter:
             raise Missing(f"there is no {self.command[0]}")
         kept = {name: os.environ[name] for name in FOR_ADAPTERS if name in os.environ}
         log = open(self.log, "ab")
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=ROOT,
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=ROOT, start_new_session=True,
                                         env=environment(**kept))
         log.close()
         self.said = queue.Queue()
@@ -75,7 +76,7 @@ class Adapter:
             self.process.stdin.flush()
             line = self.said.get(timeout=patience)
         except queue.Empty:
-            self.stop()
+            self.stop(patience=0.1)
             raise Lost(f"no answer within {patience} s") from None
         except OSError:
             line = None
@@ -97,7 +98,7 @@ class Adapter:
         """The last lines of its standard error."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-12:])
 
-    def stop(self) -> None:
+    def stop(self, patience: float = 5) -> None:
         """Ends the process, and whatever still runs of it."""
         if self.process is None:
             return
@@ -105,9 +106,10 @@ class Adapter:
         assert process.stdin is not None
         try:
             process.stdin.close()
-            process.wait(timeout=5)
+            process.wait(timeout=patience)
         except (subprocess.TimeoutExpired, OSError):
-            process.kill()
+            # A script and what it started: they are a group of their own.
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 

@@ -74,7 +74,43 @@ export type CreateRequest = {
   label?: string | null;
   as_of?: string | null;
   activate?: boolean;
-  format?: "ndjson" | "csv" | "tsv" | "parquet" | "redshift";
+  format?: "ndjson" | "json" | "csv" | "tsv" | "parquet" | "avro" | "arrow" | "redshift";
+  key: string | Array<string>;
+  key_separator?: string;
+  fields?: string | Array<string>;
+  value?: string;
+  collect?: boolean;
+  order_by?: string | Array<string>;
+  limit?: number;
+  on_duplicate?: "fail" | "first" | "last";
+  types?: string | Record<string, string>;
+  null?: string | Array<string>;
+  nan?: "fail" | "null";
+  delimiter?: string;
+  columns?: string | Array<string>;
+};
+
+/** Begins a push whose parts are the files of a snapshot */
+export type SnapshotRequest = {
+  format: "snapshot";
+  label?: string | null;
+  as_of?: string | null;
+  activate?: boolean;
+};
+
+export type BeginRequest = CreateRequest | SnapshotRequest;
+
+export type ImportRequest = {
+  /** A name in the settings of the server */
+  source: string;
+  /** Beneath its prefix; all beneath it if it ends in / */
+  path?: string;
+  accept_unfinished?: boolean;
+  manifest?: boolean;
+  label?: string | null;
+  as_of?: string | null;
+  activate?: boolean;
+  format?: "ndjson" | "json" | "csv" | "tsv" | "parquet" | "avro" | "arrow" | "redshift";
   key: string | Array<string>;
   key_separator?: string;
   fields?: string | Array<string>;
@@ -284,47 +320,93 @@ export type Parts = {
   next: string | null;
 };
 
+export type Snapshot = {
+  dataset: string;
+  version: number;
+  /** BLAKE3 of manifest.json: which files these are */
+  digest: string;
+  /** BLAKE3 of the records */
+  content_digest: string;
+  records: number;
+  /** Of all files */
+  bytes: number;
+  files: Array<{
+    name: string;
+    bytes: number;
+    blake3: string;
+  }>;
+};
+
 export type DatasetConfig = {
+  /** How many versions that have served are kept, the current one among them */
   retain?: number;
+  /** The media type of the values */
   content_type?: string;
+  /** How new versions are compressed */
   compression?: "none" | "lz4" | "zstd";
+  /** What a version must pass before it may be activated; null turns one off */
   gates?: {
+    /** The fewest records */
     min_records?: number | null;
+    /** By how many percent fewer records than the current version */
     max_shrink_percent?: number | null;
+    /** By how many percent more records than the current version */
     max_growth_percent?: number | null;
     /** Keys that must be there */
     required_keys?: Array<string> | null;
+    /** How many percent of the keys of the current version may be missing */
     max_keys_removed_percent?: number | null;
+    /** How many percent of the keys may be such as the current version does not have */
     max_keys_added_percent?: number | null;
+    /** How many percent of the keys of the current version may have another value */
     max_keys_changed_percent?: number | null;
+    /** Keys that must be there with certain fields */
     sample_lookups?: Array<{
       key: string;
+      /** Fields of the value, or of one of the objects in it, that must be equal to these */
       fields?: Record<string, unknown>;
     }> | null;
+    /** Whether no field of the current version may be gone or null everywhere */
     fields_kept?: boolean | null;
+    /** Whether no field may have values of another type than in the current version */
     types_unchanged?: boolean | null;
+    /** Whether no field that has many values in the current version may have one value only */
     variety_kept?: boolean | null;
+    /** Fields that every object must have */
     required_fields?: Array<string> | null;
+    /** By field: in how many percent of all objects it may be null or missing */
     max_null_percent?: Record<string, number | null> | null;
+    /** By field: how many different values it must have */
     min_distinct?: Record<string, number | null> | null;
+    /** By field: between which numbers its numbers must be */
     ranges?: Record<string, {
       min?: number | null;
       max?: number | null;
     } | null> | null;
+    /** How many bytes 99 of 100 values may have */
     max_value_bytes_p99?: number | null;
+    /** The name of a check of the server that a version must pass */
     check?: string | null;
   };
+  /** How long a version that no longer serves stays readable */
   retire_grace_seconds?: number;
+  /** Who answers for it */
   owner?: string | null;
+  /** What it is */
   description?: string | null;
   /** What is done about a new version that does worse than the one before */
   watch?: "off" | "tell" | "roll_back";
+  /** From when on a new version counts as worse than the one before */
   watch_limits?: {
+    /** How long a version is watched after it was activated */
     window_seconds?: number;
+    /** With fewer lookups nothing is said */
     min_lookups?: number;
-    /** In points */
+    /** By how many points the hit rate may fall */
     max_hit_rate_drop?: number | null;
+    /** How many percent of the lookups may fail */
     max_error_percent?: number | null;
+    /** How many times as long as before the slowest hundredth of the lookups may take */
     max_p99_factor?: number | null;
   };
   /** The dataset is stale when its last good push is older */

@@ -26,7 +26,8 @@ interface Entry extends Held {
 
 export class Cache {
   readonly #entries = new Map<string, Entry>();
-  readonly #versions = new Map<string, number>();
+  /** The version that each dataset showed last, and when that was known. */
+  readonly #seen = new Map<string, { readonly version: number; readonly at: number }>();
   readonly #options: CacheOptions;
 
   constructor(options: CacheOptions) {
@@ -66,14 +67,20 @@ export class Cache {
     this.#entries.delete(name);
   }
 
-  /** An answer of this dataset, to a read of no version in particular, shows this version. */
-  saw(dataset: string, version: number): void {
-    if (this.#options.mode !== "version") return;
-    const before = this.#versions.get(dataset);
-    this.#versions.set(dataset, version);
-    if (before === undefined || before === version) return;
-    for (const [name, entry] of this.#entries) {
-      if (entry.dataset === dataset && !entry.pinned) this.#entries.delete(name);
+  /**
+   * An answer of this dataset, to a read of no version in particular that began at `began`, shows this version. False if the answer may be
+   * older than what is known: it was under way when another version was seen, and must not be kept.
+   */
+  saw(dataset: string, version: number, began: number): boolean {
+    if (this.#options.mode !== "version") return true;
+    const before = this.#seen.get(dataset);
+    if (before !== undefined && before.version !== version) {
+      if (began < before.at) return false;
+      for (const [name, entry] of this.#entries) {
+        if (entry.dataset === dataset && !entry.pinned) this.#entries.delete(name);
+      }
     }
+    this.#seen.set(dataset, { version, at: performance.now() });
+    return true;
   }
 }

@@ -115,21 +115,22 @@ export class Client {
     if (held && name !== undefined && this.#cache?.isFresh(name)) {
       return { value: this.#transport.parsed(held.text, isValue) as T, version: held.version, etag: held.etag, asOf: held.asOf };
     }
+    const began = performance.now();
     const headers: Record<string, string> = held?.etag ? { "If-None-Match": held.etag } : {};
-    const answer = await this.#transport.call(options.signal, (call) => this.#found(call, { method: "GET", target, headers }, dataset, name, options));
+    const answer = await this.#transport.call(options.signal, (call) => this.#found(call, { method: "GET", target, headers }, dataset, name, options, began));
     if (answer === null) return null;
     const text = answer.status === 304 && held ? held.text : answer.text;
     const entry = { version: versionOf(answer.headers), etag: answer.headers.get("etag"), asOf: answer.headers.get("tidetable-as-of") };
     if (this.#cache && name !== undefined) {
-      if (options.version === undefined) this.#cache.saw(dataset, entry.version);
-      this.#cache.keep(name, dataset, options.version !== undefined, { text, ...entry });
+      const isLatest = options.version !== undefined || this.#cache.saw(dataset, entry.version, began);
+      if (isLatest) this.#cache.keep(name, dataset, options.version !== undefined, { text, ...entry });
     }
     return { value: (answer.status === 304 ? this.#transport.parsed(text, isValue) : answer.value) as T, ...entry };
   }
 
   /** The answer about one key; null if the version does not have it. */
   async #found(call: Call, request: { method: "GET"; target: string; headers: Record<string, string> }, dataset: string,
-    name: string | undefined, options: ReadOptions): Promise<Answer<unknown> | null> {
+    name: string | undefined, options: ReadOptions, began: number): Promise<Answer<unknown> | null> {
     try {
       const answer = await this.#transport.ask(call, request, isValue);
       if (answer.status === 304 && request.headers["If-None-Match"] === undefined) throw new ConnectionError("a 304 that nobody asked for");
@@ -138,7 +139,7 @@ export class Client {
       if (!(fault instanceof ApiError) || fault.status !== 404 || fault.code !== "key_not_found") throw fault;
       if (this.#cache && name !== undefined) {
         const version = fault.version;
-        if (version !== null && options.version === undefined) this.#cache.saw(dataset, version);
+        if (version !== null && options.version === undefined) this.#cache.saw(dataset, version, began);
         this.#cache.drop(name);
       }
       return null;
@@ -156,6 +157,7 @@ export class Client {
     const path = `/v1/datasets/${datasetSegment(dataset)}/batch-get`;
     distinct.forEach((key) => keySegment(key));
     if (distinct.length === 0) return { version: null, values: new Map() };
+    const began = performance.now();
     const found = await this.#transport.call(options.signal, async (call) => {
       try {
         return await this.#allChunks<T, K>(call, path, distinct, options);
@@ -166,7 +168,7 @@ export class Client {
         return await this.#allChunks<T, K>(call, path, distinct, options);
       }
     });
-    if (options.version === undefined && found.version !== null) this.#cache?.saw(dataset, found.version);
+    if (options.version === undefined && found.version !== null) this.#cache?.saw(dataset, found.version, began);
     return found;
   }
 
@@ -221,6 +223,7 @@ export class Client {
     if (total > CHUNK) throw new UsageError(`${total} keys cannot be read at one instant: at most ${CHUNK}`);
     if (asked.length === 0) return new Map();
     const body = { requests: asked.map((one) => ({ dataset: one.dataset, ...batchKeys(one.keys) })) };
+    const began = performance.now();
     const answer = await this.#transport.call(options.signal, (call) =>
       this.#transport.ask<BatchesAnswer>(call, { method: "POST", target: "/v1/batch-get", body }, isBatches(asked.map((one) => one.keys.length))));
     const answers = new Map<string, DatasetAnswer<K, T>>();
@@ -229,7 +232,7 @@ export class Client {
       if (part.error) {
         answers.set(dataset, { error: problemError(part.error.status, part.error, answer.headers.get("x-request-id")) });
       } else {
-        this.#cache?.saw(dataset, part.version ?? 0);
+        if (part.version !== undefined) this.#cache?.saw(dataset, part.version, began);
         answers.set(dataset, { version: part.version ?? null, values: valuesOf(keys, part.results ?? []) });
       }
     });
@@ -258,9 +261,11 @@ export class Client {
         query.set("prefix", options.prefix);
       }
       const target = path + asText(query);
+      const began = performance.now();
       const answer: Answer<ScanAnswer> = await this.#transport.call(options.signal, (call) => this.#transport.ask(call, { method: "GET", target }, isPage));
       const page = wanted(answer);
-      if (options.version === undefined) this.#cache?.saw(dataset, page.version);
+      // A later page is of the version of the first, whatever is current by now.
+      if (options.version === undefined && cursor === null) this.#cache?.saw(dataset, page.version, began);
       cursor = page.next;
       left -= page.records.length;
       yield {

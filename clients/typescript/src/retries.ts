@@ -33,7 +33,7 @@ export function retryAfterMs(text: string | null, now: number): number {
   if (text === null) return 0;
   if (/^\d+$/.test(text)) return Number(text) * 1000;
   // Date.parse takes much that is no HTTP date, such as -1.
-  if (!/^[A-Z][a-z]{2,8},? .* (GMT|\d{4})$/.test(text)) return 0;
+  if (!/^[A-Z][a-z]{2,8}, .* GMT$/.test(text)) return 0;
   const at = Date.parse(text);
   return Number.isNaN(at) ? 0 : Math.max(0, at - now);
 }

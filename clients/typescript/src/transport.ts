@@ -92,7 +92,8 @@ export class Transport {
   readonly #base: string;
   readonly #headers: Record<string, string>;
   readonly #budget = new Budget();
-  readonly #waiting: Array<() => void> = [];
+  /** Who waits for a place in the pool, in order. */
+  readonly #waiting = new Set<() => void>();
   #running = 0;
 
   constructor(options: TransportOptions) {
@@ -190,18 +191,35 @@ export class Transport {
   /** At most `poolSize` requests run at the same time; `fetch` keeps their connections. */
   async #enter(call: Call): Promise<void> {
     while (this.#running >= this.#options.poolSize) {
-      await new Promise<void>((resolve) => {
-        this.#waiting.push(resolve);
-        call.signal.addEventListener("abort", () => resolve(), { once: true });
-      });
-      call.check();
+      let wake = (): void => {};
+      const turn = new Promise<void>((resolve) => { wake = resolve; });
+      this.#waiting.add(wake);
+      call.signal.addEventListener("abort", wake);
+      await turn;
+      call.signal.removeEventListener("abort", wake);
+      const wasWoken = !this.#waiting.delete(wake);
+      try {
+        call.check();
+      } catch (over) {
+        // Its turn is another's.
+        if (wasWoken) this.#wakeNext();
+        throw over;
+      }
     }
     this.#running += 1;
   }
 
   #leave(): void {
     this.#running -= 1;
-    this.#waiting.shift()?.();
+    this.#wakeNext();
+  }
+
+  #wakeNext(): void {
+    for (const wake of this.#waiting) {
+      this.#waiting.delete(wake);
+      wake();
+      return;
+    }
   }
 }
 

@@ -122,6 +122,37 @@ test("no more requests run at the same time than the pool has room for", async (
   assert.equal(most, 3);
 });
 
+test("whoever gives up waiting for a place in the pool takes nobody's turn", { timeout: 20_000 }, async () => {
+  let answer;
+  const { asked, client: here } = client((n) => (n === 1 ? new Promise((resolve) => { answer = () => resolve(value(1)); }) : value(n)), { poolSize: 1, totalTimeoutMs: 100_000 });
+  const first = here.get("d", "a");
+  const controller = new AbortController();
+  const second = here.get("d", "b", { signal: controller.signal });
+  const third = here.get("d", "c");
+  await new Promise(setImmediate);
+  controller.abort(new Error("the page was left"));
+  await assert.rejects(second, /the page was left/);
+  answer();
+  assert.deepEqual(await Promise.all([first, third]), [1, 2]);
+  assert.equal(asked.length, 2);
+});
+
+test("in mode version, an answer that was overtaken by a swap is not kept", async () => {
+  let late;
+  const { asked, client: here } = client((n, { url }) => {
+    if (n === 1) return new Promise((resolve) => { late = () => resolve(value("old", 1)); });
+    return value(`new ${url.at(-1)}`, 2);
+  }, { cache: { ttlMs: 60_000, mode: "version" } });
+  const slow = here.get("d", "a");
+  await new Promise((resolve) => setTimeout(resolve, 2)); // The clock of the cache must have gone on.
+  assert.equal(await here.get("d", "b"), "new b");
+  late();
+  assert.equal(await slow, "old");
+  assert.equal(await here.get("d", "a"), "new a");
+  assert.equal(await here.get("d", "b"), "new b");
+  assert.equal(asked.length, 3);
+});
+
 test("a place in the pool is given back, whatever becomes of its request", async () => {
   const { client: here } = client((n) => (n === 1 ? Promise.reject(new TypeError("fetch failed")) : n === 2 ? problem(500, "data_corrupt") : value(1)), { poolSize: 1, maxTries: 1 });
   await assert.rejects(here.get("d", "k"), ConnectionError);
@@ -213,7 +244,7 @@ test("what cannot be a call is refused before anything is sent", async () => {
 test("Retry-After is seconds or an HTTP date, and nothing else", () => {
   const now = Date.parse("Sun, 06 Nov 1994 08:49:30 GMT");
   for (const [text, expected] of [["2", 2000], ["0", 0], [null, 0], ["", 0], ["soon", 0], ["-1", 0], ["1.5", 0], ["1994", 1994000],
-    ["Sun, 06 Nov 1994 08:49:37 GMT", 7000], ["Sunday, 06-Nov-94 08:49:37 GMT", 7000], ["Sun, 06 Nov 1994 08:49:20 GMT", 0]]) {
+    ["Sun, 06 Nov 1994 08:49:37 GMT", 7000], ["Sunday, 06-Nov-94 08:49:37 GMT", 7000], ["Sun Nov  6 08:49:37 1994", 0], ["Sun, 06 Nov 1994 08:49:20 GMT", 0]]) {
     assert.equal(retryAfterMs(text, now), expected, String(text));
   }
 });

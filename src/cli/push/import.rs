@@ -31,10 +31,12 @@ pub(super) fn run(args: &PushArgs, name: &str, asked: &Asked<'_>) -> Result<(), 
         }
     }
     let client = asked.client()?.with_patience(Patience::job(args.retries));
+    let key = args.idempotency_key.clone().unwrap_or_else(new_key);
     let push = Push {
         client: &client,
         dataset: args.dataset.as_str(),
-        key: args.idempotency_key.clone().unwrap_or_else(new_key),
+        again: format!("the same command with --idempotency-key {key}"),
+        key,
         resume: args.idempotency_key.is_some(),
         activate: !args.no_activate,
         timeout: args.server_timeout,

@@ -29,6 +29,8 @@ use crate::remote::RemoteError;
 pub(crate) struct Part {
     pub(crate) name: String,
     source: Source,
+    /// Its digest is announced, so that the server keeps nothing else.
+    is_announced: bool,
 }
 
 /// Names the parts after their files, so that the server's messages name the files:
@@ -41,7 +43,7 @@ pub(crate) fn name(sources: Vec<Source>) -> Result<Vec<Part>, Failure> {
     }
     let names: Vec<String> = sources.iter().map(file_name).collect();
     let parts = part_names(&names).into_iter().zip(sources);
-    Ok(parts.map(|(name, source)| Part { name, source }).collect())
+    Ok(parts.map(|(name, source)| Part { name, source, is_announced: false }).collect())
 }
 
 fn file_name(source: &Source) -> String {
@@ -61,10 +63,14 @@ impl Push<'_> {
         let mut total = 0;
         for (i, part) in parts.iter().enumerate() {
             let bytes = part.bytes()?;
-            if let Some(stored) = there.get(&part.name)
-                && part.source.origin != Origin::Stdin
-                && Some(stored.bytes) == bytes
-                && stored.digest == part.read_whole()?.digest
+            let stored = there.get(&part.name).filter(|stored| Some(stored.bytes) == bytes);
+            let is_read = part.source.origin != Origin::Stdin;
+            let digest = match is_read && (part.is_announced || stored.is_some()) {
+                true => Some(part.read_whole()?.digest),
+                false => None,
+            };
+            if let Some(stored) = stored
+                && Some(&stored.digest) == digest.as_ref()
             {
                 notes::say(format_args!("{} is there already", part.source.name));
                 total += stored.bytes;
@@ -75,7 +81,8 @@ impl Push<'_> {
                 n => format!("sending {} ({} of {n})", part.source.name, i + 1),
             };
             let mut progress = Progress::begin(what, bytes);
-            let sent = self.send_part(version, part, bytes, &mut progress);
+            let announced = digest.as_deref().filter(|_| part.is_announced);
+            let sent = self.send_part(version, part, (bytes, announced), &mut progress);
             progress.end();
             total += sent?;
         }
@@ -86,13 +93,13 @@ impl Push<'_> {
         &self,
         version: u64,
         part: &Part,
-        bytes: Option<u64>,
+        (bytes, announced): (Option<u64>, Option<&str>),
         progress: &mut Progress,
     ) -> Result<u64, Failure> {
         let path = format!("{}/parts/{}", version_path(self.dataset, version), encoded(&part.name));
         self.client.persist(|| {
             let mut reader = part.open(bytes, progress)?;
-            let answer = self.client.put_stream(&path, &mut reader, bytes);
+            let answer = self.client.put_stream(&path, &mut reader, bytes, announced);
             let read = reader.finish();
             let stored = match answer {
                 Ok(answer) => {
@@ -167,6 +174,11 @@ fn difference(committed: &[api::Part], parts: &[Part]) -> Result<Option<String>,
 }
 
 impl Part {
+    /// A file that is sent under that name with its digest.
+    pub(super) fn announced(name: &str, source: Source) -> Self {
+        Self { name: name.to_owned(), source, is_announced: true }
+    }
+
     /// How many bytes it has, if it is a file or an object.
     fn bytes(&self) -> Result<Option<u64>, Failure> {
         let path = match &self.source.origin {
@@ -275,7 +287,11 @@ impl Read for Hashed<'_> {
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
             // What fails elsewhere says by itself what it is.
-            Err(error) if error.get_ref().is_some_and(|inner| inner.is::<RemoteError>()) => {
+            Err(error)
+                if error
+                    .get_ref()
+                    .is_some_and(<dyn std::error::Error + Send + Sync>::is::<RemoteError>) =>
+            {
                 return Err(self.fail(format!("cannot read {error}")));
             }
             Err(error) => return Err(self.fail(format!("cannot read {}: {error}", self.name))),

@@ -54,6 +54,24 @@ impl<S: Send + Sync> FromRequestParts<S> for DatasetVersionPart {
     }
 }
 
+/// `{dataset}`, `{version}` and `{file}` of the path.
+pub(crate) struct DatasetVersionFile(
+    pub(crate) DatasetName,
+    pub(crate) Version,
+    pub(crate) PartName,
+);
+
+impl<S: Send + Sync> FromRequestParts<S> for DatasetVersionFile {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Answer<Self> {
+        let DatasetVersion(dataset, version) =
+            DatasetVersion::from_request_parts(parts, state).await?;
+        let text = path_parameter(parts, state, "file").await?;
+        Ok(Self(dataset, version, PartName::parse(&text)?))
+    }
+}
+
 /// The name of a part of a push: `^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`, safe as a file
 /// name as it stands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]

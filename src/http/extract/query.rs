@@ -98,6 +98,11 @@ impl Params {
         Ok(Self { given: decoded.collect(), known: Vec::new() })
     }
 
+    /// The value of a parameter that is taken later.
+    pub(crate) fn peek(&self, name: &str) -> Option<&str> {
+        self.given.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
+    }
+
     /// The value of a parameter, if it was given.
     pub(crate) fn take(&mut self, name: &'static str) -> Option<String> {
         self.known.push(name);

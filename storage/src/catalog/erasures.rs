@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{Catalog, State};
 use crate::digest::Digest;
 use crate::erased::{Scope, SecretName};
-use crate::event::{Cause, EraseLifted, Erased, Event, Millis};
+use crate::event::{Cause, EraseLifted, Erased, Event, HoldsErased, Millis};
 use crate::names::{DatasetName, Version};
 
 /// All erasures.
@@ -90,6 +90,11 @@ impl Erasures {
         held.into_iter()
     }
 
+    /// Whether that version may hold bytes of keys that are erased.
+    pub fn may_be_held_by(&self, dataset: &DatasetName, version: Version) -> bool {
+        self.held_by().any(|held| held == (dataset, version))
+    }
+
     /// The secret that must be there.
     pub(crate) fn secret(&self) -> Option<SecretName> {
         self.secret.filter(|_| !self.is_empty())
@@ -163,6 +168,21 @@ impl Erasures {
         self.list.retain(|erasure| erasure.keys > 0);
     }
 
+    /// A version was found to have bytes of erased keys, of whichever erasure up to then.
+    fn hold(&mut self, e: &HoldsErased) {
+        let holder = Holder { dataset: e.dataset.clone(), version: e.version, in_parts: false };
+        for erasure in self.list.iter_mut().take_while(|erasure| erasure.seq <= e.erased_to) {
+            if !erasure.scope.covers(&e.dataset) {
+                continue;
+            }
+            let is_it = |held: &Holder| (&held.dataset, held.version) == (&e.dataset, e.version);
+            erasure.held_by.retain(|held| !is_it(held));
+            erasure.held_by.push(holder.clone());
+            erasure.held_by.sort_by(|a, b| (&a.dataset, a.version).cmp(&(&b.dataset, b.version)));
+            erasure.gone_at = None;
+        }
+    }
+
     /// What is such holds no bytes any more of keys that were erased up to that event.
     fn let_go(&mut self, erased_to: u64, at: Millis, is_such: impl Fn(&Holder) -> bool) {
         for erasure in self.list.iter_mut().take_while(|erasure| erasure.seq <= erased_to) {
@@ -200,6 +220,7 @@ impl Catalog {
             }
             Event::EraseLifted(e) => self.erasures.lift(seq, e),
             _ if self.erasures.list.is_empty() => {}
+            Event::HoldsErased(e) => self.erasures.hold(e),
             Event::DatasetDeleted(e) => {
                 self.erasures.let_go(seq, cause.at, |holder| holder.dataset == e.dataset);
             }
@@ -254,6 +275,10 @@ pub(super) fn told(cause: &Cause, event: &Event) -> String {
         Event::VersionRewritten(e) => {
             let records = if e.removed == 1 { "record" } else { "records" };
             format!("without {} {records} of erased keys", e.removed)
+        }
+        Event::HoldsErased(e) => {
+            let records = if e.records == 1 { "record" } else { "records" };
+            format!("{} {records} of erased keys, which are not given", e.records)
         }
         _ => String::new(),
     };

@@ -2,8 +2,10 @@
 
 use proptest::prelude::*;
 
+use super::remembered::HOLD_KEYS_KEPT;
 use super::*;
-use crate::event::{Failed, Idempotency, Published};
+use crate::event::{Failed, Idempotency, Published, SealedPart, Stats};
+use crate::gates;
 
 const DAY: Millis = 24 * 3600 * 1000;
 
@@ -619,17 +621,17 @@ fn moves_holds_and_releases_are_remembered_too() {
     assert_eq!(replayed(&world, "r"), Ok(Some(Outcome::Moved(moved))));
     let event = world.catalog.plan_release(&world.dataset, None).unwrap();
     world.happen_because(id("l", "r"), event);
-    assert_eq!(world.dataset().remembered("l").unwrap().outcome, Outcome::Released);
+    assert_eq!(world.dataset().idempotency.get("l").unwrap().outcome, Outcome::Released);
     let event = world.catalog.plan_hold(&world.dataset).unwrap().unwrap();
     let why = |reason: &str, cause| Cause { reason: Some(reason.to_owned()), ..cause };
     world.happen_because(why("exams", id("h", "r")), event);
     let held = |changed| Outcome::Hold(Held { changed, reason: Some("exams".to_owned()) });
-    assert_eq!(world.dataset().remembered("h").unwrap().outcome, held(true));
+    assert_eq!(world.dataset().idempotency.get("h").unwrap().outcome, held(true));
     // A hold of what is held keeps its key, and changes nothing: not the reason, not the
     // history.
     let before = (world.dataset().hold.clone(), world.dataset().history.clone());
     world.happen_because(why("more", id("i", "r")), Catalog::hold_again(&world.dataset));
-    assert_eq!(world.dataset().remembered("i").unwrap().outcome, held(false));
+    assert_eq!(world.dataset().idempotency.get("i").unwrap().outcome, held(false));
     assert_eq!((world.dataset().hold.clone(), world.dataset().history.clone()), before);
     assert_eq!(world.folded(), world.catalog);
 }
@@ -640,10 +642,13 @@ fn the_newest_keys_of_holds_and_releases_are_remembered() {
     for n in 0..=HOLD_KEYS_KEPT {
         world.happen_because(id(&format!("{n}"), "f"), Catalog::hold_again(&world.dataset));
     }
-    assert!(world.dataset().remembered("0").is_none());
-    assert!(world.dataset().remembered("1").is_some());
+    assert!(!world.dataset().idempotency.contains_key("0"));
+    assert!(world.dataset().idempotency.contains_key("1"));
     world.step("L").unwrap();
-    assert!(world.dataset().remembered("1").is_some(), "a release without a key takes no place");
+    assert!(
+        world.dataset().idempotency.contains_key("1"),
+        "a release without a key takes no place"
+    );
     assert_eq!(world.folded(), world.catalog);
 }
 

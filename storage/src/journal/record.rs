@@ -83,6 +83,7 @@ kinds! {
     (38, 1) = Erased,
     (39, 1) = EraseLifted,
     (40, 1) = VersionRewritten,
+    (41, 1) = HoldsErased,
 }
 
 impl Record {
@@ -162,8 +163,8 @@ mod tests {
     use crate::erased::Scope;
     use crate::event::{
         Activated, ActivatedTogether, Admitted, CanaryStarted, Created, DatasetDeleted, Deleted,
-        EraseLifted, Erased, Failed, Idempotency, OfDataset, Published, Rejected, Sealed,
-        SealedPart, Stats, TokenCreated, TokenRevoked, Verdict, VersionRewritten,
+        EraseLifted, Erased, Failed, HoldsErased, Idempotency, OfDataset, Published, Rejected,
+        Sealed, SealedPart, Stats, TokenCreated, TokenRevoked, Verdict, VersionRewritten,
     };
     use crate::names::{DatasetName, Version};
     use crate::token::TokenId;
@@ -357,6 +358,8 @@ mod tests {
             removed: 1,
             erased_to: 38,
         };
+        let (records, erased_to) = (3, 38);
+        let holds = HoldsErased { dataset: dataset(), version: Version(2), records, erased_to };
         let later = [
             (33, Event::CanaryStarted(started)),
             (34, Event::CanaryEnded(OfDataset { dataset: dataset() })),
@@ -366,6 +369,7 @@ mod tests {
             (38, Event::Erased(erased)),
             (39, Event::EraseLifted(EraseLifted { scopes: scopes(), keys: keys() })),
             (40, Event::VersionRewritten(rewritten)),
+            (41, Event::HoldsErased(holds)),
         ];
         let later = later.into_iter().map(|(kind, event)| (kind, record_of(event, kind)));
         let chained = checkpoint("{\"datasets\":{},\"seq\":0}", Some(Digest::of(b"chain")));
@@ -412,7 +416,7 @@ mod tests {
             .collect();
         assert_eq!(
             kinds.len(),
-            21,
+            22,
             "rolled_back and rejected are two names of two kinds: {kinds:?}"
         );
     }

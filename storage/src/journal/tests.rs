@@ -3,6 +3,7 @@
 
 use std::process::Command;
 
+use super::scan::START;
 use super::*;
 use crate::event::{Admitted, Cause, Deleted, Event, OfDataset};
 use crate::names::{DatasetName, Version};
@@ -207,7 +208,7 @@ fn anything_else_behind_the_end_stops_the_start() {
 
 #[test]
 fn a_record_left_out_or_said_twice_stops_the_start() {
-    let head = [MAGIC.as_slice(), &FORMAT.to_le_bytes()].concat();
+    let head = scan::magic();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("journal");
     let checkpoint = || Record::Checkpoint { catalog: "{}".to_owned(), chain: None };

@@ -9,7 +9,7 @@ use crate::catalog::{
 };
 use crate::durable;
 use crate::error::{Code, Error, Result};
-use crate::event::{Cause, Event, Failed, Published, SealedPart, Stats, Verdict};
+use crate::event::{Cause, Event, Failed, HoldsErased, Published, SealedPart, Stats, Verdict};
 use crate::names::{DatasetName, Version};
 use crate::parts::{self, Part, PartWriter, WrittenPart};
 use crate::snapshot::Snapshot;
@@ -179,6 +179,25 @@ impl Store {
         self.clear_away(&self.layout.push(&dataset, version));
         step("fail.tidied");
         Ok(())
+    }
+
+    /// Records that a version which is about to be published has so many records of keys that were
+    /// erased up to the event `erased_to`: it was not built here. They are not given, and it counts among
+    /// those that may hold them. Comes before the publication, so that a crash between leaves no
+    /// version of which that is not known.
+    pub fn note_erased(
+        &self,
+        dataset: &DatasetName,
+        version: Version,
+        records: u64,
+        erased_to: u64,
+        cause: Cause,
+    ) -> Result<()> {
+        let mut writer = self.writer();
+        self.catalog().check_publish(dataset, version)?;
+        let dataset = dataset.clone();
+        let event = Event::HoldsErased(HoldsErased { dataset, version, records, erased_to });
+        self.commit(&mut writer, cause, event).map(drop)
     }
 
     /// Moves a verified snapshot into place, checks its gates and makes it `ready`, or

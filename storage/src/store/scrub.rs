@@ -104,6 +104,21 @@ impl Store {
         Ok(StoredVersion { dataset: dataset.clone(), version, dir, digest })
     }
 
+    /// A version whose files are to be taken away.
+    ///
+    /// # Errors
+    /// Those of [`Store::stored_version`], and [`Code::HoldsErasedKeys`] if it may hold bytes of keys
+    /// that are erased: they would be given after all.
+    pub fn outgoing(&self, dataset: &DatasetName, version: Version) -> Result<StoredVersion> {
+        if self.catalog().erasures().may_be_held_by(dataset, version) {
+            let text = format!(
+                "version {version} of {dataset} may hold bytes of erased keys, so its files are not given:                  have it rewritten without them (`tidetable erase {dataset} --now --reason …`), and ask again"
+            );
+            return Err(Error::new(Code::HoldsErasedKeys, text));
+        }
+        self.stored_version(dataset, version)
+    }
+
     /// Takes note of what came of reading a version. `None` if nothing did: it was stopped, or
     /// the version was given up meanwhile, and its files with it.
     pub fn note_read_back(&self, stored: &StoredVersion, came: ReadBack) -> Option<Finding> {

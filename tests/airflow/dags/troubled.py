@@ -25,21 +25,28 @@ def die() -> None:
 class InterruptedPush(TidetablePushOperator):
     """Killed with all its parts sent; killed after the commit; failed after the version served."""
 
+    attempt = 0
+
     def execute(self, context):
-        attempt = context["ti"].try_number
-        (FILES / f"try {attempt}").touch()
-        if attempt == 1:
+        self.attempt = context["ti"].try_number
+        (FILES / f"try {self.attempt}").touch()
+        if self.attempt == 1:
             from tidetable import PushSession
 
             PushSession.commit = lambda *_, **__: die()
-        if attempt == 2:
+        if self.attempt == 2:
             self._wait = lambda _: die()
         return super().execute(context)
 
     def execute_complete(self, context, event):
-        told = super().execute_complete(context, event)
-        if context["ti"].try_number == 3:
-            (FILES / f"served {told['version']}").touch()
+        self.attempt = context["ti"].try_number
+        return super().execute_complete(context, event)
+
+    def _settled(self, number):
+        """Deferred until it served, or served already: both ways end here."""
+        told = super()._settled(number)
+        if self.attempt == 3:
+            (FILES / f"{told['state']} {number}").touch()
             raise ArithmeticError("interrupted after the version served")
         return told
 

@@ -17,14 +17,15 @@ import json
 import math
 import struct
 import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Callable, Iterable, Iterator, List, Sequence, Union
+from typing import IO, TYPE_CHECKING, Any, Callable, Union
 
 from .errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from pyspark.sql.types import DataType, StructType
+    from pyspark.sql.types import StructType
 
 # Row groups: what the server reads at once, and what a task holds in memory.
 GROUP_ROWS = 100_000
@@ -60,30 +61,34 @@ def parquet_part(batches: Iterable[Any]) -> Iterator[Part]:
     import pyarrow.parquet as parquet
 
     with tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
-        writer, group, rows = None, [], 0
-
-        def write_group() -> None:
-            if group:
-                writer.write_table(pyarrow.Table.from_batches(group))
-                group.clear()
-
-        for batch in batches:
-            if batch.num_rows == 0:
-                continue
+        writer, rows = None, 0
+        for group in _groups(batches):
             if writer is None:
                 # Types come from the Parquet schema alone: Arrow's own copy is left out.
-                writer = parquet.ParquetWriter(
-                    file, batch.schema, compression="zstd", store_schema=False
-                )
-            group.append(batch)
-            rows += batch.num_rows
-            held = sum(b.num_rows for b in group), sum(b.nbytes for b in group)
-            if held[0] >= GROUP_ROWS or held[1] >= GROUP_BYTES:
-                write_group()
+                writer = parquet.ParquetWriter(file, group[0].schema, compression="zstd", store_schema=False)
+            table = pyarrow.Table.from_batches(group)
+            writer.write_table(table)
+            rows += table.num_rows
         if writer is not None:
-            write_group()
             writer.close()
         yield Part(file, rows)
+
+
+def _groups(batches: Iterable[Any]) -> Iterator[list[Any]]:
+    """Batches that make a row group together, without empty ones."""
+    group: list[Any] = []
+    rows = size = 0
+    for batch in batches:
+        if batch.num_rows == 0:
+            continue
+        group.append(batch)
+        rows += batch.num_rows
+        size += batch.nbytes
+        if rows >= GROUP_ROWS or size >= GROUP_BYTES:
+            yield group
+            group, rows, size = [], 0, 0
+    if group:
+        yield group
 
 
 @contextmanager
@@ -113,20 +118,20 @@ def check_schema(schema: StructType, key: Union[str, Sequence[str]], parts_forma
             raise InvalidArgument(f"the key {field.name!r} is binary, which takes parts of Parquet")
 
 
-def _kind(data_type: DataType) -> str:
+def _kind(data_type: Any) -> str:
     # By name: these types came with different versions of Spark.
     return type(data_type).__name__[: -len("Type")]
 
 
-def _check_type(data_type: DataType, column: str) -> None:
+def _check_type(data_type: Any, column: str) -> None:
     kind = _kind(data_type)
     if kind == "Array":
-        _check_type(data_type.elementType, f"{column}[]")  # type: ignore[attr-defined]
+        _check_type(data_type.elementType, f"{column}[]")
     elif kind == "Map":
-        _check_type(data_type.keyType, f"the keys of {column}")  # type: ignore[attr-defined]
-        _check_type(data_type.valueType, f"{column}{{}}")  # type: ignore[attr-defined]
+        _check_type(data_type.keyType, f"the keys of {column}")
+        _check_type(data_type.valueType, f"{column}{{}}")
     elif kind == "Struct":
-        for field in data_type.fields:  # type: ignore[attr-defined]
+        for field in data_type.fields:
             _check_type(field.dataType, f"{column}.{field.name}")
     elif kind not in SCALARS:
         shown = getattr(data_type, "simpleString", lambda: kind)()
@@ -135,7 +140,7 @@ def _check_type(data_type: DataType, column: str) -> None:
         )
 
 
-def row_encoder(schema: DataType) -> Encoder:
+def row_encoder(schema: Any) -> Encoder:
     """What makes JSON of values of this type, as the server does of the same type in Parquet."""
     encode = _encoder(schema)
     return lambda value: "null" if value is None else encode(value)
@@ -163,7 +168,7 @@ def _struct_encoder(data_type: Any) -> Encoder:
     ]
 
     def encode(value: Any) -> str:
-        out: List[str] = []
+        out: list[str] = []
         for (opening, item), cell in zip(fields, value):
             out += opening, item(cell)
         return "".join(out) + "}" if out else "{}"

@@ -39,16 +39,27 @@ def cut_values(body: Union[bytes, bytearray], keys: Sequence[str]) -> Optional[t
         if walked is None or len(walked) != len(keys):
             return None
         pieces = walked
+    begins = _beginnings(keys)
+    some_encoded = _ENCODED in body
     values: list[Optional[bytes]] = []
-    for piece, key in zip(pieces, keys):
-        name = _ENCODER.encode(key).encode("utf-8")
-        if piece.startswith(name + _FOUND) and not piece.endswith(_ENCODED):
-            values.append(piece[len(name) + len(_FOUND) :])
-        elif piece == name + _ABSENT:
+    for piece, begin_of_it in zip(pieces, begins):
+        if piece.startswith(begin_of_it) and not (some_encoded and piece.endswith(_ENCODED)):
+            values.append(piece[len(begin_of_it) :])
+        elif piece == begin_of_it[: -len(_FOUND)] + _ABSENT:
             values.append(None)
         else:
             return None
     return int(version), values
+
+
+def _beginnings(keys: Sequence[str]) -> list[bytes]:
+    """What stands before the value of each key, if it was found."""
+    joined = "".join(keys)
+    if joined.isascii() and joined.isprintable() and '"' not in joined and "\\" not in joined:
+        # Written as they are, and without a line break: all at once.
+        rest = '"' + _FOUND.decode()
+        return f'"{(rest + chr(10) + chr(34)).join(keys)}{rest}'.encode("ascii").split(b"\n")
+    return [_ENCODER.encode(key).encode("utf-8") + _FOUND for key in keys]
 
 
 def _walk(results: bytes) -> Optional[list[bytes]]:

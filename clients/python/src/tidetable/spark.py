@@ -30,8 +30,9 @@ from __future__ import annotations
 import logging
 import re
 import uuid
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from ._spark_parts import Part, check_schema, parquet_part, row_encoder, rows_part
 from .client import Client
@@ -151,20 +152,21 @@ def begin(schema: StructType, options: Mapping[str, Any], with_arrow: bool) -> P
     run_id = given.pop("run_id", None)
     given.setdefault("label", run_id)
     client = Client(
-        given.pop("server", ""), token=given.pop("token", None), ca_file=given.pop("ca_file", None),
+        given.pop("server", ""),
+        token=given.pop("token", None),
+        ca_file=given.pop("ca_file", None),
         # Of batch jobs, many of which may begin to send at one time.
-        connect_timeout=10.0, total_timeout=60.0,
+        connect_timeout=10.0,
+        total_timeout=60.0,
     )
-    session = client.begin(
-        given.pop("dataset"), idempotency_key=None if run_id is None else f"spark:{run_id}", **given
-    )
+    session = client.begin(given.pop("dataset"), idempotency_key=None if run_id is None else f"spark:{run_id}", **given)
     encode = row_encoder(schema) if given["format"] == "ndjson" else None
     return Push(client, session, uuid.uuid4().hex[:8], encode)
 
 
-def parse_options(options: Mapping[str, Any]) -> Dict[str, Any]:
+def parse_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options under their names in the API, with their types. Unknown ones are refused by name."""
-    given: Dict[str, Any] = {}
+    given: dict[str, Any] = {}
     for name, value in options.items():
         if value is None:
             continue
@@ -216,7 +218,7 @@ def publish_partitions(
         raise
 
 
-def _run_with_arrow(df: DataFrame, push: Push) -> List[Sent]:
+def _run_with_arrow(df: DataFrame, push: Push) -> list[Sent]:
     def send(batches: Iterator[Any]) -> Iterator[Any]:
         import pyarrow
 
@@ -227,11 +229,11 @@ def _run_with_arrow(df: DataFrame, push: Push) -> List[Sent]:
     return [Sent(row.part, row.rows) for row in sent]
 
 
-def _run_with_rows(df: DataFrame, push: Push) -> List[Sent]:
+def _run_with_rows(df: DataFrame, push: Push) -> list[Sent]:
     def send(rows: Iterator[Any]) -> Iterator[Any]:
         yield push.send_rows(rows)
 
-    sent: List[Sent] = df.rdd.mapPartitions(send).collect()
+    sent: list[Sent] = df.rdd.mapPartitions(send).collect()
     return sent
 
 
@@ -253,12 +255,12 @@ else:
     try:
         from pyspark.sql.datasource import DataSourceArrowWriter
     except ImportError:  # Spark 4.0 gives a writer rows alone.
-        DataSourceArrowWriter = None  # type: ignore[assignment, misc]
+        DataSourceArrowWriter = None
 
     __all__ += ["TidetableDataSource", "register"]
 
     @dataclass
-    class SentMessage(WriterCommitMessage):
+    class SentMessage(WriterCommitMessage):  # type: ignore[misc]
         """What a task tells the driver."""
 
         sent: Sent
@@ -269,23 +271,23 @@ else:
         def __init__(self, push: Push) -> None:
             self.push = push
 
-        def commit(self, messages: List[Optional[SentMessage]]) -> None:
+        def commit(self, messages: list[Optional[SentMessage]]) -> None:
             self.push.commit(None if m is None else m.sent for m in messages)
 
-        def abort(self, messages: List[Optional[SentMessage]]) -> None:
+        def abort(self, messages: list[Optional[SentMessage]]) -> None:
             self.push.abort()
 
-    class RowWriter(_Writes, DataSourceWriter):
+    class RowWriter(_Writes, DataSourceWriter):  # type: ignore[misc]
         def write(self, iterator: Iterator[Any]) -> SentMessage:
             return SentMessage(self.push.send_rows(iterator))
 
     if DataSourceArrowWriter is not None:
 
-        class ArrowWriter(_Writes, DataSourceArrowWriter):
+        class ArrowWriter(_Writes, DataSourceArrowWriter):  # type: ignore[misc]
             def write(self, iterator: Iterator[Any]) -> SentMessage:
                 return SentMessage(self.push.send_batches(iterator))
 
-    class TidetableDataSource(DataSource):
+    class TidetableDataSource(DataSource):  # type: ignore[misc]
         """`df.write.format("tidetable")`; see the head of this module."""
 
         @classmethod

@@ -11,6 +11,7 @@ import json
 import os
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 try:  # Airflow 3
     from airflow.sdk import DAG, task
@@ -34,9 +35,9 @@ with DAG(
 ) as dag:
 
     @task
-    def recommend(run_id: str = "") -> str:
+    def recommend(run_id: Any = None) -> str:
         """The batch job: here, three courses for each of a hundred learners."""
-        directory = Path(OUTPUT, run_id.replace("/", "_"))
+        directory = Path(OUTPUT, str(run_id).replace("/", "_"))
         directory.mkdir(parents=True, exist_ok=True)
         for part in range(2):
             with open(directory / f"part-{part}.ndjson", "w") as out:

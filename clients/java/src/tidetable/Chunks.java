@@ -1,0 +1,141 @@
+package tidetable;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+
+/**
+ * A batch of any number of keys: asked for in chunks, and all of it of one version. The first
+ * chunk's answer says which; the others ask for that one, at the same time. If it is gone
+ * meanwhile everything begins anew, once. An answer that is too large is asked for in halves.
+ */
+final class Chunks<K> {
+    /** Well below what the server takes as the body of a batch, which is 4 MiB. */
+    private static final int MOST_BYTES = 2 << 20;
+
+    private final Reads reads;
+    private final Lookup<K> lookup;
+    private final Deadline deadline;
+
+    Chunks(Reads reads, Lookup<K> lookup, Deadline deadline) {
+        this.reads = reads;
+        this.lookup = lookup;
+        this.deadline = deadline;
+    }
+
+    CompletableFuture<Found> all() {
+        if (lookup.selection.isPinned()) {
+            return once();
+        }
+        return once()
+                .handle(
+                        (found, error) -> {
+                            if (error == null) {
+                                return CompletableFuture.completedFuture(found);
+                            }
+                            Throwable cause = cause(error);
+                            return cause instanceof VersionGone
+                                    ? once()
+                                    : CompletableFuture.<Found>failedFuture(cause);
+                        })
+                .thenCompose(found -> found)
+                .handle(
+                        (found, error) -> {
+                            if (error == null) {
+                                return found;
+                            }
+                            Throwable cause = cause(error);
+                            throw new CompletionException(
+                                    cause instanceof VersionGone ? cause.getCause() : cause);
+                        });
+    }
+
+    private CompletableFuture<Found> once() {
+        List<Lookup<K>> chunks = chunks();
+        return ask(chunks.get(0), false)
+                .thenCompose(first -> rest(first, chunks.subList(1, chunks.size())));
+    }
+
+    private CompletableFuture<Found> rest(Found first, List<Lookup<K>> chunks) {
+        List<CompletableFuture<Found>> parts = new ArrayList<>();
+        for (Lookup<K> chunk : chunks) {
+            parts.add(ask(chunk.pinned(first.version()), true));
+        }
+        CompletableFuture<Found> all = CompletableFuture.completedFuture(first);
+        for (CompletableFuture<Found> part : parts) {
+            all = all.thenCombine(part, Found::and);
+        }
+        return all;
+    }
+
+    /** {@code ours}: the version it asks for is what an answer before said, not the caller. */
+    private CompletableFuture<Found> ask(Lookup<K> chunk, boolean ours) {
+        return reads.ask(chunk, deadline)
+                .handle(
+                        (found, error) -> {
+                            if (error == null) {
+                                return CompletableFuture.completedFuture(found);
+                            }
+                            Throwable cause = cause(error);
+                            if (isTooLarge(cause) && chunk.size() > 1) {
+                                return halves(chunk, ours);
+                            }
+                            boolean begin = ours && !lookup.selection.isPinned() && isGone(cause);
+                            Throwable told =
+                                    begin ? new VersionGone((NotFoundException) cause) : cause;
+                            return CompletableFuture.<Found>failedFuture(told);
+                        })
+                .thenCompose(found -> found);
+    }
+
+    private CompletableFuture<Found> halves(Lookup<K> chunk, boolean ours) {
+        int middle = chunk.size() / 2;
+        Lookup<K> second = chunk.part(middle, chunk.size());
+        return ask(chunk.part(0, middle), ours)
+                .thenCompose(
+                        first ->
+                                ask(second.pinned(first.version()), true).thenApply(first::and));
+    }
+
+    private List<Lookup<K>> chunks() {
+        List<Lookup<K>> chunks = new ArrayList<>();
+        int from = 0;
+        int bytes = 0;
+        for (int at = 0; at < lookup.size(); at++) {
+            int size = lookup.keys.get(at).size() + 3;
+            if (at - from == Wire.MOST_KEYS || (bytes + size > MOST_BYTES && at > from)) {
+                chunks.add(lookup.part(from, at));
+                from = at;
+                bytes = 0;
+            }
+            bytes += size;
+        }
+        chunks.add(lookup.part(from, lookup.size()));
+        return chunks;
+    }
+
+    private static boolean isTooLarge(Throwable error) {
+        return error instanceof ServerException refused && refused.is("answer_too_large");
+    }
+
+    private static boolean isGone(Throwable error) {
+        return error instanceof NotFoundException gone
+                && (gone.is("version_deleted") || gone.is("version_not_found"));
+    }
+
+    private static Throwable cause(Throwable error) {
+        return error instanceof CompletionException && error.getCause() != null
+                ? error.getCause()
+                : error;
+    }
+
+    /** The version that the first chunk was of is there no more. */
+    private static final class VersionGone extends RuntimeException {
+        private static final long serialVersionUID = 1L;
+
+        VersionGone(NotFoundException cause) {
+            super(cause);
+        }
+    }
+}

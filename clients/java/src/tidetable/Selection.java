@@ -1,0 +1,26 @@
+package tidetable;
+
+import java.util.List;
+
+/** What of a value, and of which version: no fields are all of them, version 0 the current one. */
+record Selection(List<String> fields, long version) {
+    static final Selection ALL = new Selection(List.of(), 0);
+
+    Selection fields(List<String> names) {
+        if (names.isEmpty() || names.stream().anyMatch(String::isEmpty)) {
+            throw new UsageException("fields names at least one field, and no empty one");
+        }
+        return new Selection(List.copyOf(names), version);
+    }
+
+    Selection version(long wanted) {
+        if (wanted < 1) {
+            throw new UsageException("versions are numbered from 1; " + wanted + " is none");
+        }
+        return new Selection(fields, wanted);
+    }
+
+    boolean isPinned() {
+        return version != 0;
+    }
+}

@@ -1,0 +1,297 @@
+package tidetable;
+
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+
+/** The client against a stub. What it promises against a real server stands in clients/conformance. */
+final class ClientTests {
+    private static final String V3 = "Tidetable-Version: 3";
+
+    private ClientTests() {}
+
+    static void add() {
+        Check.that("client: an entry has all that the answer says", ClientTests::entry);
+        Check.that("client: a null that is stored is there", ClientTests::storedNull);
+        Check.that("client: bytes come through a decoder of bytes", ClientTests::bytes);
+        Check.that("client: a decoder that fails is told, and not retried", ClientTests::decoder);
+        Check.that("client: a body without an end is no value", ClientTests::noEnd);
+        Check.that("client: a batch of base64 values", ClientTests::base64);
+        Check.that("client: an answer of another version than was pinned is refused", ClientTests::otherVersion);
+        Check.that("client: results of other keys are refused", ClientTests::otherKeys);
+        Check.that("client: long keys go in a body", ClientTests::longKeys);
+        Check.that("client: large keys make small chunks", ClientTests::largeKeys);
+        Check.that("client: as many requests at once as the pool has", ClientTests::pool);
+        Check.that("client: futures fail with what calls throw", ClientTests::futures);
+        Check.that("client: an interrupt ends the waiting", ClientTests::interrupt);
+        Check.that("client: a failure shows where it was called", ClientTests::callSite);
+        Check.that("client: closed is closed", ClientTests::closed);
+        Check.that("client: options that mean nothing are refused", ClientTests::options);
+        Check.that("client: the token is told to the server alone", ClientTests::token);
+        Check.that("client: keys are compared by their bytes", ClientTests::keys);
+    }
+
+    private static void entry() throws Exception {
+        String answer =
+                Stub.json("{\"a\":1}", V3, "ETag: \"e-1\"", "Tidetable-As-Of: 2026-11-22T01:00:00+01:00");
+        try (Stub stub = new Stub(request -> answer)) {
+            Entry<Json> entry = stub.client().build().getEntry("d", "k").orElseThrow();
+            Check.equal("{\"a\":1}", entry.value().toString());
+            Check.equal(3L, entry.version());
+            Check.equal("\"e-1\"", entry.etag().orElseThrow());
+            Check.equal("2026-11-22T00:00:00Z", entry.asOf().orElseThrow().toString());
+        }
+    }
+
+    private static void storedNull() throws Exception {
+        try (Stub stub = new Stub(request -> Stub.json("null", V3))) {
+            Check.holds(stub.client().build().get("d", "k").orElseThrow().isNull(), "it is null");
+        }
+    }
+
+    private static void bytes() throws Exception {
+        try (Stub stub = new Stub(request -> Stub.answer(200, "image/png", "not JSON", V3))) {
+            Tidetable client = stub.client().build();
+            byte[] value = client.dataset("d").as(Decoder.bytes()).get("k").orElseThrow();
+            Check.equal("not JSON", new String(value, StandardCharsets.UTF_8));
+            Check.fails(DecodeException.class, () -> client.get("d", "k"));
+        }
+    }
+
+    private static void decoder() throws Exception {
+        try (Stub stub = new Stub(request -> Stub.json("1", V3))) {
+            Dataset<Object> broken =
+                    stub.client()
+                            .build()
+                            .dataset("d")
+                            .as(
+                                    value -> {
+                                        throw new java.io.IOException("not today");
+                                    });
+            DecodeException e = Check.fails(DecodeException.class, () -> broken.get("k"));
+            Check.holds(e.getMessage().contains("not today"), e.getMessage());
+            Check.fails(DecodeException.class, () -> broken.as(value -> null).get("k"));
+            Check.equal(2, stub.requests.size());
+        }
+    }
+
+    private static void noEnd() throws Exception {
+        String endless =
+                "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n" + V3 + "\r\nConnection: close\r\n\r\nhal";
+        try (Stub stub = new Stub(request -> endless)) {
+            Dataset<String> texts = stub.client().maxTries(2).build().dataset("d").as(Decoder.text());
+            Check.fails(ConnectionException.class, () -> texts.get("k"));
+            Check.equal(2, stub.requests.size());
+        }
+    }
+
+    private static void base64() throws Exception {
+        String answer =
+                "{\"version\":3,\"results\":[{\"key\":\"k\",\"found\":true,\"value\":\"/wA=\",\"encoding\":\"base64\"}]}";
+        try (Stub stub = new Stub(request -> Stub.json(answer))) {
+            Dataset<byte[]> raw = stub.client().build().dataset("d").as(Decoder.bytes());
+            byte[] value = raw.getMany(List.of("k")).get("k");
+            Check.equal(List.of((byte) 0xFF, (byte) 0), List.of(value[0], value[1]));
+        }
+    }
+
+    private static void otherVersion() throws Exception {
+        try (Stub stub = new Stub(request -> Stub.json(results(3, "k")))) {
+            Dataset<Json> pinned = stub.client().maxTries(1).build().dataset("d").version(2);
+            Check.fails(ConnectionException.class, () -> pinned.getMany(List.of("k")));
+        }
+    }
+
+    private static void otherKeys() throws Exception {
+        try (Stub stub = new Stub(request -> Stub.json(results(3, "b", "a")))) {
+            Tidetable client = stub.client().maxTries(1).build();
+            Check.fails(ConnectionException.class, () -> client.getMany("d", List.of("a", "b")));
+        }
+    }
+
+    private static void longKeys() throws Exception {
+        try (Stub stub = new Stub(request -> echo(request, 3))) {
+            Tidetable client = stub.client().build();
+            String key = "ü".repeat(30_000);
+            Entry<Json> entry = client.getEntry("d", key).orElseThrow();
+            Check.equal(3L, entry.version());
+            Check.equal("POST", stub.requests.get(0).method());
+        }
+    }
+
+    private static void largeKeys() throws Exception {
+        try (Stub stub = new Stub(request -> echo(request, 3))) {
+            List<String> keys =
+                    IntStream.range(0, 100).mapToObj(n -> n + "x".repeat(60_000)).toList();
+            Batch<String, Json> found = stub.client().build().getMany("d", keys);
+            Check.equal(keys, List.copyOf(found.keySet()));
+            Check.equal(3, stub.requests.size());
+            for (Stub.Request request : stub.requests) {
+                Check.holds(request.body().length() < 4 << 20, "a body within the server's limit");
+            }
+        }
+    }
+
+    private static void pool() throws Exception {
+        AtomicInteger now = new AtomicInteger();
+        AtomicInteger most = new AtomicInteger();
+        CountDownLatch two = new CountDownLatch(2);
+        Stub stub =
+                new Stub(
+                        request -> {
+                            most.accumulateAndGet(now.incrementAndGet(), Math::max);
+                            two.countDown();
+                            try {
+                                two.await();
+                            } catch (InterruptedException e) {
+                                return null;
+                            }
+                            now.decrementAndGet();
+                            return Stub.json("1", V3);
+                        });
+        try (stub) {
+            Dataset<Json> dataset = stub.client().poolSize(2).build().dataset("d");
+            List<CompletableFuture<?>> calls = new ArrayList<>();
+            for (int n = 0; n < 20; n++) {
+                calls.add(dataset.getAsync("k" + n));
+            }
+            calls.forEach(CompletableFuture::join);
+            Check.equal(2, most.get());
+        }
+    }
+
+    private static void futures() throws Exception {
+        try (Stub stub = new Stub(request -> Stub.problem(404, "dataset_not_found"))) {
+            CompletableFuture<Throwable> seen = new CompletableFuture<>();
+            stub.client()
+                    .build()
+                    .dataset("d")
+                    .getManyAsync(List.of("k"))
+                    .whenComplete((value, error) -> seen.complete(error.getCause()));
+            NotFoundException e = (NotFoundException) seen.get();
+            Check.holds(e.is("dataset_not_found"), "its code");
+            Check.equal("r-1", e.requestId().orElseThrow());
+            Check.equal("it is so", e.detail());
+        }
+    }
+
+    private static void interrupt() throws Exception {
+        CountDownLatch asked = new CountDownLatch(1);
+        CountDownLatch over = new CountDownLatch(1);
+        Stub stub =
+                new Stub(
+                        request -> {
+                            asked.countDown();
+                            try {
+                                over.await();
+                            } catch (InterruptedException e) {
+                                return null;
+                            }
+                            return null;
+                        });
+        try (stub) {
+            CompletableFuture<Throwable> seen = new CompletableFuture<>();
+            Thread caller =
+                    new Thread(
+                            () -> {
+                                try {
+                                    stub.client().build().get("d", "k");
+                                } catch (RuntimeException e) {
+                                    seen.complete(Thread.currentThread().isInterrupted() ? e : null);
+                                }
+                            });
+            caller.start();
+            asked.await();
+            caller.interrupt();
+            Check.holds(seen.get() instanceof CallInterruptedException, "" + seen.get());
+            over.countDown();
+        }
+    }
+
+    private static void callSite() throws Exception {
+        try (Stub stub = new Stub(request -> Stub.problem(400, "invalid_key"))) {
+            ServerException e =
+                    Check.fails(ServerException.class, () -> stub.client().build().get("d", "k"));
+            boolean shown =
+                    List.of(e.getStackTrace()).stream()
+                            .anyMatch(at -> at.getClassName().equals(ClientTests.class.getName()));
+            Check.holds(shown, "its stack trace has the caller");
+        }
+    }
+
+    private static void closed() throws Exception {
+        try (Stub stub = new Stub(request -> Stub.json("1", V3))) {
+            Tidetable client = stub.client().build();
+            client.close();
+            Check.fails(UsageException.class, () -> client.get("d", "k"));
+            Check.equal(0, stub.requests.size());
+        }
+    }
+
+    private static void options() {
+        for (String address :
+                List.of("", "nonsense", "ftp://h/", "http://", "http://u:secret@h/", "http://h/?a=1", "http://h h")) {
+            UsageException e =
+                    Check.fails(UsageException.class, () -> Tidetable.builder().server(address));
+            Check.holds(!e.getMessage().contains("secret"), e.getMessage());
+        }
+        Check.fails(UsageException.class, () -> Tidetable.builder().unit(""));
+        Check.fails(UsageException.class, () -> Tidetable.builder().unit("ü"));
+        Check.fails(UsageException.class, () -> Tidetable.builder().token("a\r\nX: y"));
+        Check.fails(UsageException.class, () -> Tidetable.builder().totalTimeout(Duration.ZERO));
+        Check.fails(UsageException.class, () -> Tidetable.builder().poolSize(0));
+        Check.fails(UsageException.class, () -> Tidetable.builder().maxTries(0));
+        Dataset<Json> dataset = Tidetable.connect("http://127.0.0.1:1").dataset("d");
+        Check.fails(UsageException.class, dataset::fields);
+        Check.fails(UsageException.class, () -> dataset.version(0));
+        Check.fails(UsageException.class, () -> dataset.fields("a,b").get("k"));
+        Check.fails(UsageException.class, () -> dataset.page("", 1001, null));
+        Check.fails(UsageException.class, () -> Tidetable.connect("http://h").dataset(".."));
+    }
+
+    private static void token() throws Exception {
+        try (Stub stub = new Stub(request -> Stub.json("1", V3))) {
+            Tidetable client = stub.client().token("tt_secret").build();
+            client.get("d", "k");
+            Check.equal("Bearer tt_secret", stub.requests.get(0).headers().get("Authorization"));
+            Check.holds(!client.toString().contains("secret"), client.toString());
+            String dataset = client.dataset("d").toString();
+            Check.holds(!dataset.contains("secret"), dataset);
+        }
+    }
+
+    private static void keys() {
+        Check.equal(Key.of("a"), Key.of(new byte[] {'a'}));
+        Check.equal(Map.of(Key.of("a"), 1), Map.of(Key.of(new byte[] {'a'}), 1));
+        Check.holds(Key.of("a").compareTo(Key.of(new byte[] {(byte) 0xFF})) < 0, "unsigned");
+        Check.fails(DecodeException.class, () -> Key.of(new byte[] {(byte) 0xFF}).text());
+        Check.fails(UsageException.class, () -> Key.of("\uD800"));
+        Check.fails(UsageException.class, () -> Key.of("?\uD800"));
+        Check.equal("?", Key.of("?").text());
+        Check.fails(UsageException.class, () -> Key.of(""));
+        Check.fails(UsageException.class, () -> Key.of(new byte[65_537]));
+    }
+
+    private static String results(long version, String... keys) {
+        String results =
+                List.of(keys).stream()
+                        .map(key -> "{\"key\":\"" + key + "\",\"found\":true,\"value\":1}")
+                        .collect(Collectors.joining(","));
+        return "{\"version\":" + version + ",\"results\":[" + results + "]}";
+    }
+
+    private static String echo(Stub.Request request, long version) {
+        String[] keys =
+                request.json().get("keys").orElseThrow().items().stream()
+                        .map(Json::asString)
+                        .toArray(String[]::new);
+        return Stub.json(results(version, keys), "Tidetable-Version: " + version);
+    }
+}

@@ -1,0 +1,294 @@
+//! `tidetable run`: pushes what a job file says, to one dataset or several.
+//!
+//! read the file → find its sources → for each dataset: settings, push → activate together, if
+//! that is wanted → say what has become of each. Everything that can be wrong with the file is
+//! found before anything is asked or sent, and each push is the one of `tidetable push`.
+
+mod check;
+mod dry;
+mod job;
+mod node;
+mod outcome;
+mod schema;
+mod settings;
+mod together;
+mod variables;
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::Asked;
+use super::api::{self, new_key};
+use super::client::{Client, Patience};
+use super::exit::{Exit, Failure};
+use super::interrupt::Interrupt;
+use super::notes;
+use super::push::parts::{self, Part};
+use super::push::{FIRST_ANSWER, Push, Settled, parse_duration};
+use super::rows::{self, SourceOptions};
+use job::{Job, Wanted, as_keys};
+use outcome::{Became, Ended, Outcome};
+
+/// Push what a job file says: one dataset or several, with their settings
+///
+/// The file is YAML or JSON. It names datasets, each with its sources and the options of `push`
+/// as keys, and may set gates and other settings, which are put in place before the push. Sources
+/// are named from the directory of the file on. ${NAME} in a text is a variable of the
+/// environment, ${NAME:-text} has a default. A run with the same labels again makes no second
+/// version. docs/job-files.md explains it all.
+///
+/// An error in the file is told with its line and column before anything is sent (exit code 2).
+/// Datasets are pushed in the order of the file, and one that comes to nothing does not keep the
+/// others from being pushed, unless they are to be activated together: then none is. Of several
+/// exit codes it ends with the first of 6, 1, 5, 2, 4 and 3: those come first for which another
+/// run may help.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  tidetable run job.yaml --dry-run                           what it would do, and nothing done
+  RUN_ID=2026-11-23 tidetable run job.yaml
+  tidetable run job.yaml --set RUN_ID=2026-11-23 --json      one document for programs
+  tidetable run --schema > job-schema.json                   for editors")]
+pub(crate) struct RunArgs {
+    /// The job file
+    #[arg(value_name = "FILE", required_unless_present = "schema")]
+    file: Option<PathBuf>,
+    /// Show what it would do, with the first rows as they would be served, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// With --dry-run, how many rows to read of each dataset
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 3,
+        value_parser = clap::value_parser!(u16).range(1..=1000),
+        requires = "dry_run"
+    )]
+    show: u16,
+    /// The value of ${NAME} in the file, whatever the environment has; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_variable)]
+    set: Vec<(String, String)>,
+    /// How often a request is repeated while the server cannot be reached or is busy; the
+    /// first one of each dataset for no more than 5 seconds if it cannot be reached
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(..=100))]
+    retries: u32,
+    /// How long to wait for the server once all rows of a dataset are sent, e.g. 30m or 90s
+    /// [default: as long as it takes]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    server_timeout: Option<Duration>,
+    /// Print the JSON Schema of job files, which editors check them with
+    #[arg(long, conflicts_with_all = ["file", "dry_run", "set"])]
+    schema: bool,
+}
+
+pub(crate) fn run(args: &RunArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+    let file = match &args.file {
+        Some(file) if !args.schema => file,
+        _ => return asked.out.line(format!("{:#}", schema::published())),
+    };
+    let set: BTreeMap<String, String> = args.set.iter().cloned().collect();
+    let job = Job::read(file, &set)?;
+    if args.dry_run {
+        return dry::run(&job, args.show, asked);
+    }
+    let pushes = job.datasets.iter().map(|wanted| prepare(&job, wanted));
+    let pushes = pushes.collect::<Result<Vec<_>, _>>()?;
+    let client = asked.client()?.with_patience(Patience::job(args.retries));
+    let runner = Runner {
+        job: &job,
+        client: &client,
+        timeout: args.server_timeout,
+        interrupt: Interrupt::watch(asked.out.json),
+    };
+    let ended = runner.run(pushes);
+    asked.out.either(ended.json(), || ended.table())?;
+    ended.failure().map_or(Ok(()), Err)
+}
+
+fn parse_variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if variables::is_name(name) => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE, like RUN_ID=2026-11-23".to_owned()),
+    }
+}
+
+/// What is to be sent for one dataset.
+struct Prepared<'a> {
+    wanted: &'a Wanted,
+    body: Map<String, Value>,
+    parts: Vec<Part>,
+}
+
+/// Finds the sources of a dataset, and says what the push will.
+fn prepare<'a>(job: &Job, wanted: &'a Wanted) -> Result<Prepared<'a>, Failure> {
+    let sources = rows::sources(&wanted.sources, &SourceOptions::default())
+        .map_err(|f| job.at(wanted.sources_at, f))?;
+    let mut body = rows::body(&wanted.rows, &sources).map_err(|mut failure| {
+        failure.message = as_keys(&failure.message);
+        job.at(wanted.at, failure)
+    })?;
+    for (name, text) in [("label", &wanted.label), ("as_of", &wanted.as_of)] {
+        body.extend(text.as_ref().map(|text| (name.to_owned(), json!(text))));
+    }
+    if !activates(job, wanted) {
+        body.insert("activate".to_owned(), json!(false));
+    }
+    let parts = parts::name(sources).map_err(|f| job.at(wanted.sources_at, f))?;
+    Ok(Prepared { wanted, body, parts })
+}
+
+/// Whether the push itself activates: what is activated together waits for the others.
+fn activates(job: &Job, wanted: &Wanted) -> bool {
+    wanted.activate && !job.together
+}
+
+/// A run of a job against a server.
+struct Runner<'a> {
+    job: &'a Job,
+    client: &'a Client,
+    timeout: Option<Duration>,
+    interrupt: Interrupt,
+}
+
+impl<'a> Runner<'a> {
+    fn run(&self, pushes: Vec<Prepared<'_>>) -> Ended<'a> {
+        let mut outcomes = Vec::new();
+        let mut over = false;
+        for push in pushes {
+            let name = push.wanted.name.as_str();
+            if over {
+                outcomes.push(Outcome::new(name, Became::NotPushed));
+                continue;
+            }
+            let outcome = self.push(&push);
+            if let Some(failure) = &outcome.failure {
+                // Of one alone it is what the run ends with.
+                if self.job.datasets.len() > 1 {
+                    notes::say(outcome::about(name, failure));
+                }
+                over = self.job.together || failure.exit == Exit::Unreachable;
+            }
+            outcomes.push(outcome);
+        }
+        let all_pushed = outcomes.iter().all(|outcome| outcome.failure.is_none());
+        let together = (self.job.together && all_pushed)
+            .then(|| together::activate(self.client, &mut outcomes));
+        Ended { job: self.job, outcomes, together }
+    }
+
+    /// Puts the settings of one dataset in place, and pushes to it.
+    fn push(&self, prepared: &Prepared<'_>) -> Outcome {
+        let wanted = prepared.wanted;
+        let name = wanted.name.as_str();
+        let mut outcome = Outcome::new(name, Became::Failed);
+        self.interrupt.say(format!("nothing was pushed to {name}"));
+        match self.settle(wanted) {
+            Ok(changes) => outcome.changes = changes,
+            Err(failure) => return outcome.failed(failure),
+        }
+        let key = wanted.key.clone().unwrap_or_else(new_key);
+        let again = match &wanted.key {
+            Some(_) => format!("tidetable run {} again", self.job.file),
+            None => "only with a label or an idempotency-key in the file".to_owned(),
+        };
+        let push = Push {
+            client: self.client,
+            dataset: name,
+            key,
+            resume: wanted.key.is_some(),
+            again,
+            activate: activates(self.job, wanted),
+            timeout: self.timeout,
+            watched: std::io::stderr().is_terminal(),
+            interrupt: self.interrupt.clone(),
+        };
+        match push.carry_out(&prepared.body, &prepared.parts) {
+            Ok(settled) => self.settled(outcome, settled),
+            Err(failure) => outcome.failed(hinted(failure)),
+        }
+    }
+
+    /// Changes the settings that are not what the file says.
+    fn settle(&self, wanted: &Wanted) -> Result<Vec<settings::Change>, Failure> {
+        if wanted.settings.is_empty() {
+            return Ok(Vec::new());
+        }
+        let now = found(self.client, wanted.name.as_str())?;
+        let changes = settings::changes(now.as_ref().map(|now| &now.config), &wanted.settings);
+        if !changes.is_empty() {
+            settings::apply(self.client, &wanted.name, &wanted.settings)?;
+            notes::say(format_args!(
+                "{}: settings changed: {}",
+                wanted.name,
+                settings::text(&changes)
+            ));
+        }
+        Ok(changes)
+    }
+
+    fn settled(&self, outcome: Outcome, settled: Settled) -> Outcome {
+        let Settled { version, json, before, was, summary } = settled;
+        let is_current = was == Some(version.version);
+        let became = match version.state.as_str() {
+            "active" if before && is_current => Became::Unchanged,
+            "active" => Became::Activated,
+            "retired" => Became::Replaced,
+            _ => Became::Ready,
+        };
+        let note = match version.state.as_str() {
+            "ready" if version.activate && version.held => {
+                Some(format!("{0} is held: `tidetable release {0}` ends that", outcome.dataset))
+            }
+            "ready" if version.activate => {
+                version.detail.clone().or_else(|| version.reason.clone())
+            }
+            _ => None,
+        };
+        let outcome = Outcome {
+            became,
+            version: Some(version),
+            json: Some(json),
+            was,
+            before,
+            note,
+            ..outcome
+        };
+        match summary {
+            Ok(_) if self.job.together && outcome.became == Became::Ready => {
+                let number = outcome.number().unwrap_or_default();
+                notes::say(format_args!("{} {number} is ready", outcome.dataset));
+                outcome
+            }
+            Ok(line) => {
+                notes::say(line);
+                outcome
+            }
+            Err(failure) => outcome.failed(failure),
+        }
+    }
+}
+
+/// The dataset as the server has it, if it has it. The first question about it, so it is not
+/// asked for long.
+fn found(client: &Client, name: &str) -> Result<Option<api::Dataset>, Failure> {
+    match client.asking_at_most(FIRST_ANSWER, |client| api::dataset(client, name)) {
+        Ok(found) => Ok(Some(found)),
+        Err(failure) if failure.code.as_deref() == Some("dataset_not_found") => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// The hint of `push` names a flag that a job has as a key.
+fn hinted(failure: Failure) -> Failure {
+    match failure.code.as_deref() {
+        Some("idempotency_key_reused") => failure.hint(
+            "a run with other data or options needs a label, or an idempotency-key, of its own",
+        ),
+        _ => failure,
+    }
+}

@@ -1,0 +1,192 @@
+//! `--dry-run`: what a run would do, with the first rows as they would be served. Reads the
+//! sources, asks the server how things stand if it can be reached, and changes nothing.
+
+use serde_json::json;
+
+use super::job::{Job, Wanted};
+use super::outcome::{error_of, raw, worst};
+use super::{found, prepare, settings};
+use crate::cli::Asked;
+use crate::cli::api::Dataset;
+use crate::cli::client::{Client, Patience};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::notes;
+use crate::cli::output::{grouped, printable};
+use crate::cli::rows::{self, Preview, SourceOptions};
+
+/// What would be done with one dataset.
+struct Plan<'a> {
+    wanted: &'a Wanted,
+    sources: usize,
+    preview: Result<Preview, Failure>,
+    now: Now,
+}
+
+/// How things stand on the server.
+enum Now {
+    Known(Box<Dataset>),
+    /// It would be made.
+    Absent,
+    /// Why that is not known.
+    Unknown(String),
+}
+
+pub(super) fn run(job: &Job, show: u16, asked: &Asked<'_>) -> Result<(), Failure> {
+    // One try: whether there is a server is not what was asked.
+    let client = asked.client()?.with_patience(Patience { retries: 0, ..Patience::PERSON });
+    let mut plans: Vec<Plan<'_>> = Vec::new();
+    for wanted in &job.datasets {
+        let sources = prepare(job, wanted)?.parts.len();
+        let how = SourceOptions::default();
+        let preview = rows::preview(&wanted.rows, (&wanted.sources, &how), show.into())
+            .map_err(|failure| job.at(wanted.sources_at, failure));
+        let now = match plans.last().map(|plan| &plan.now) {
+            Some(Now::Unknown(why)) => Now::Unknown(why.clone()),
+            _ => Now::of(&client, wanted),
+        };
+        plans.push(Plan { wanted, sources, preview, now });
+    }
+    asked.out.either(document(job, &plans), || text(job, &plans))?;
+    notes::say("dry run: nothing was pushed, and nothing changed");
+    let failures: Vec<&Failure> = plans.iter().filter_map(|p| p.preview.as_ref().err()).collect();
+    match worst(failures.iter().map(|failure| failure.exit)) {
+        None => Ok(()),
+        Some(exit) => Err(failure(exit, &failures)),
+    }
+}
+
+fn failure(exit: Exit, failures: &[&Failure]) -> Failure {
+    let mut failure = Failure::new(exit, failures[0].message.clone());
+    failure.code.clone_from(&failures[0].code);
+    failure.problems.clone_from(&failures[0].problems);
+    for other in &failures[1..] {
+        failure.problems.push(other.message.clone());
+        failure.problems.extend(other.problems.iter().cloned());
+    }
+    failure
+}
+
+impl Now {
+    fn of(client: &Client, wanted: &Wanted) -> Self {
+        match found(client, wanted.name.as_str()) {
+            Ok(Some(dataset)) => Self::Known(Box::new(dataset)),
+            Ok(None) => Self::Absent,
+            Err(failure) => Self::Unknown(failure.message.clone()),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Known(now) => {
+                let records = now.records.map(|n| match n {
+                    1 => " (1 record)".to_owned(),
+                    n => format!(" ({} records)", grouped(n)),
+                });
+                let current = now.current.map_or_else(
+                    || "no version is current yet".to_owned(),
+                    |v| format!("{v} is current{}", records.unwrap_or_default()),
+                );
+                let held = if now.held { "; it is held: nothing would be activated" } else { "" };
+                format!("{current}{held}")
+            }
+            Self::Absent => "the dataset is not there yet: it would be made".to_owned(),
+            Self::Unknown(why) => format!("what is current is not known: {why}"),
+        }
+    }
+}
+
+impl Plan<'_> {
+    fn changes(&self) -> Vec<settings::Change> {
+        match &self.now {
+            Now::Known(now) => settings::changes(Some(&now.config), &self.wanted.settings),
+            Now::Absent | Now::Unknown(_) => settings::changes(None, &self.wanted.settings),
+        }
+    }
+
+    /// What would be pushed, in a line.
+    fn text(&self, job: &Job) -> String {
+        let Wanted { name, label, as_of, activate, .. } = self.wanted;
+        let files =
+            if self.sources == 1 { "1 file".to_owned() } else { format!("{} files", self.sources) };
+        let label = label.as_ref().map(|label| format!(", label {label}")).unwrap_or_default();
+        let as_of = as_of.as_ref().map(|time| format!(", as of {time}")).unwrap_or_default();
+        let then = match (job.together, activate) {
+            (true, _) => "activated together with the others",
+            (false, true) => "activated if its gates pass",
+            (false, false) => "made ready, not activated",
+        };
+        let mut lines = vec![
+            format!("{name}: {files} as a new version{label}{as_of}, {then}"),
+            format!("  {}", self.now.text()),
+        ];
+        let changes = self.changes();
+        if !changes.is_empty() {
+            lines.push(format!("  settings: {}", settings::text(&changes)));
+        }
+        match &self.preview {
+            Ok(shown) => {
+                lines.extend(
+                    shown
+                        .records
+                        .iter()
+                        .map(|(key, value)| format!("  {}\t{}", lossy(key), lossy(value))),
+                );
+                let rows = if shown.complete { "all rows" } else { "the first rows" };
+                lines.push(format!("  ({rows}, as they would be served)"));
+            }
+            Err(failure) => lines.push(format!("  error: {}", failure.message)),
+        }
+        lines.iter().map(|line| shown(line)).collect::<Vec<_>>().join("\n")
+    }
+
+    fn json(&self, job: &Job) -> serde_json::Value {
+        let wanted = self.wanted;
+        let record =
+            |(key, value): &(Vec<u8>, Vec<u8>)| json!({"key": lossy(key), "value": raw(value)});
+        let (now, current) = match &self.now {
+            Now::Known(now) => ("known", now.current),
+            Now::Absent => ("absent", None),
+            Now::Unknown(_) => ("unknown", None),
+        };
+        let change = |c: &settings::Change| json!({"setting": c.name, "from": c.from, "to": c.to});
+        let preview = self.preview.as_ref();
+        json!({
+            "dataset": wanted.name,
+            "sources": self.sources,
+            "label": wanted.label,
+            "as_of": wanted.as_of,
+            "idempotency_key": wanted.key,
+            "activate": wanted.activate || job.together,
+            "server": now,
+            "current": current,
+            "settings_changed": self.changes().iter().map(change).collect::<Vec<_>>(),
+            "complete": preview.ok().map(|shown| shown.complete),
+            "records": preview.map_or_else(|_| Vec::new(), |shown| shown.records.iter().map(record).collect()),
+            "error": preview.err().map(error_of),
+        })
+    }
+}
+
+fn document(job: &Job, plans: &[Plan<'_>]) -> String {
+    let plans: Vec<_> = plans.iter().map(|plan| plan.json(job)).collect();
+    json!({
+        "job": job.file,
+        "dry_run": true,
+        "activate_together": job.together,
+        "datasets": plans,
+    })
+    .to_string()
+}
+
+fn text(job: &Job, plans: &[Plan<'_>]) -> String {
+    plans.iter().map(|plan| plan.text(job)).collect::<Vec<_>>().join("\n")
+}
+
+fn lossy(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
+}
+
+/// A line as it may go to a terminal; the tab before a value is ours.
+fn shown(line: &str) -> String {
+    line.split('\t').map(printable).collect::<Vec<_>>().join("\t")
+}
