@@ -174,7 +174,7 @@ count-instructions: setup ## instructions of one lookup, compared with benches/i
 	$(BUILD_PEERS)
 	$(TIMED) 'instructions of a lookup' scripts/count-instructions '$(PEERS)' $(COUNT_FLAGS)
 
-ci: fmt-check lint test test-torture hostile tutorial test-limits test-space test-console prometheus conformance python clients pipelines count-instructions doc deny ## all that CI runs
+ci: fmt-check lint test test-torture hostile tutorial test-limits test-space test-console prometheus conformance sources python clients pipelines count-instructions doc deny ## all that CI runs
 
 fmt: ## format the code
 	$(CARGO) fmt --all

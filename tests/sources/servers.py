@@ -190,11 +190,18 @@ class Between(BaseHTTPRequestHandler):
     do_GET = do_HEAD = handle_any
 
 
+class Quiet(ThreadingHTTPServer):
+    """Whoever has enough of an answer goes away."""
+
+    def handle_error(self, *_: Any) -> None:
+        pass
+
+
 def between(store: str) -> tuple[ThreadingHTTPServer, str, Faults]:
     """A server before `store` that fails as it is told."""
     faults = Faults()
     handler = type("BetweenStore", (Between,), {"store": store, "faults": faults})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = Quiet(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server, f"http://127.0.0.1:{server.server_address[1]}", faults
