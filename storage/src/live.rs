@@ -59,7 +59,8 @@ impl Live {
         self.map.load_full()
     }
 
-    /// Notes, for every open snapshot, what of it is in memory ([`Snapshot::look`]). Blocks
+    /// Notes, for every open snapshot, what of it is in memory
+    /// ([`Snapshot::look`](crate::snapshot::Snapshot::look)). Blocks
     /// for about a millisecond for each 300 MB of data.
     ///
     /// # Errors
@@ -272,10 +273,10 @@ impl Lease {
         View::new(&self.opened, self.erased.as_deref())
     }
 
-    /// Notes what of it is in memory now: see [`Snapshot::look`].
+    /// Notes what of it is in memory now: see [`Snapshot::look`](crate::snapshot::Snapshot::look).
     ///
     /// # Errors
-    /// Those of [`Snapshot::look`].
+    /// Those of [`Snapshot::look`](crate::snapshot::Snapshot::look).
     pub fn look(&self) -> Result<()> {
         self.opened.look()
     }
