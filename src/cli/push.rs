@@ -145,18 +145,7 @@ pub(crate) fn run(args: &PushArgs, asked: &Asked<'_>) -> Result<(), Failure> {
     };
     body.extend(args.version_fields());
     let client = asked.client()?.with_patience(Patience::job(args.retries));
-    let key = args.idempotency_key.clone().unwrap_or_else(new_key);
-    let push = Push {
-        client: &client,
-        dataset: args.dataset.as_str(),
-        again: format!("the same command with --idempotency-key {key}"),
-        key,
-        resume: args.idempotency_key.is_some(),
-        activate: !args.no_activate,
-        timeout: args.server_timeout,
-        watched: std::io::stderr().is_terminal(),
-        interrupt: Interrupt::watch(asked.out.json),
-    };
+    let push = Push::of(args, &client, asked);
     push.run(&body, &parts, &asked.out)
 }
 
@@ -190,6 +179,24 @@ pub(super) struct Settled {
     pub(super) was: Option<u64>,
     /// What became of it, in one line, or why it is of no use.
     pub(super) summary: Result<String, Failure>,
+}
+
+impl<'a> Push<'a> {
+    /// What the arguments ask for.
+    fn of(args: &'a PushArgs, client: &'a Client, asked: &Asked<'_>) -> Self {
+        let key = args.idempotency_key.clone().unwrap_or_else(new_key);
+        Self {
+            client,
+            dataset: args.dataset.as_str(),
+            again: format!("the same command with --idempotency-key {key}"),
+            key,
+            resume: args.idempotency_key.is_some(),
+            activate: !args.no_activate,
+            timeout: args.server_timeout,
+            watched: std::io::stderr().is_terminal(),
+            interrupt: Interrupt::watch(asked.out.json),
+        }
+    }
 }
 
 impl Push<'_> {

@@ -1,16 +1,14 @@
 //! `push --from NAME`: the server fetches the data by itself.
 
-use std::io::IsTerminal;
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
 use super::{Push, PushArgs, outcome};
 use crate::cli::Asked;
-use crate::cli::api::{self, dataset_path, new_key};
+use crate::cli::api::{self, dataset_path};
 use crate::cli::client::Patience;
 use crate::cli::exit::Failure;
-use crate::cli::interrupt::Interrupt;
 use crate::cli::output::Output;
 use crate::cli::rows;
 
@@ -31,18 +29,7 @@ pub(super) fn run(args: &PushArgs, name: &str, asked: &Asked<'_>) -> Result<(), 
         }
     }
     let client = asked.client()?.with_patience(Patience::job(args.retries));
-    let key = args.idempotency_key.clone().unwrap_or_else(new_key);
-    let push = Push {
-        client: &client,
-        dataset: args.dataset.as_str(),
-        again: format!("the same command with --idempotency-key {key}"),
-        key,
-        resume: args.idempotency_key.is_some(),
-        activate: !args.no_activate,
-        timeout: args.server_timeout,
-        watched: std::io::stderr().is_terminal(),
-        interrupt: Interrupt::watch(asked.out.json),
-    };
+    let push = Push::of(args, &client, asked);
     push.import(&body, &asked.out)
 }
 
