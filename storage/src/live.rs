@@ -21,6 +21,8 @@ use crate::assignment::Assignment;
 use crate::erased::ErasedKeys;
 use crate::error::{Code, Error, Result};
 use crate::names::{DatasetName, Version};
+#[cfg(feature = "faults")]
+use crate::planted::{self, Bug};
 use crate::profile::Profile;
 use crate::view::View;
 
