@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     def command(name: str, run: Any, help_: str) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=help_, description=help_)
         made.set_defaults(run=run)
-        made.add_argument("--home", type=Path, help="scratch directory, on a real file system")
+        made.add_argument("--home", type=Path, help="where a scratch directory is made, on a real file system")
         made.add_argument("--keep", action="store_true", help="keep data, logs and history of a clean run")
         made.add_argument("--seed", default=None, help="repeats the choices of a run, not its timing")
         return made
@@ -77,10 +77,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def home(arguments: argparse.Namespace) -> Path:
-    if arguments.home:
-        return Path(arguments.home)
+    """A directory of this run's own: a run begins and ends by removing all that is in it."""
     # Beside the build, which is on a disk; /tmp may be in memory.
-    within = Path(arguments.binary).resolve().parent.parent / "tmp"
+    within = arguments.home or Path(arguments.binary).resolve().parent.parent / "tmp"
     within.mkdir(parents=True, exist_ok=True)
     return Path(tempfile.mkdtemp(prefix="torture-", dir=within))
 
