@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import datetime
-import decimal
 import json
 import math
 import struct
@@ -23,6 +22,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Callable, Union
 
 from .errors import InvalidArgument
+from .numerals import shortest
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
@@ -193,14 +193,14 @@ _string: Encoder = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def _double(value: float) -> str:
-    return _shortest(repr(float(value)))
+    return shortest(repr(float(value)))
 
 
 def _float(value: float) -> str:
     # Spark's single precision comes as Python's double: the fewest digits that read back the
     # same single.
     if not math.isfinite(value):
-        return _shortest(repr(float(value)))
+        return shortest(repr(float(value)))
     single = struct.pack("f", value)
     for digits in range(1, 10):
         text = f"{value:.{digits}g}"
@@ -209,35 +209,8 @@ def _float(value: float) -> str:
                 break
         except OverflowError:  # Rounded beyond the largest single.
             continue
-    return _shortest(repr(float(text)), least=-6, most=13)
+    return shortest(repr(float(text)), least=-6, most=13)
 
-
-def _shortest(text: str, least: int = -5, most: int = 16) -> str:
-    """Python's shortest digits in the notation of the server: without an exponent where the point stands
-    at least and at most so many places from the first digit. Singles and doubles differ in that.
-    """
-    names = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
-    if text in names:
-        return names[text]
-    number = decimal.Decimal(text)
-    sign, digits, exponent = number.as_tuple()
-    assert isinstance(exponent, int), "the number is finite"
-    while len(digits) > 1 and digits[-1] == 0:
-        digits, exponent = digits[:-1], exponent + 1
-    figures = "".join(map(str, digits))
-    # The value is 0.FIGURES times ten to the point-th.
-    point = len(figures) + exponent
-    minus = "-" if sign else ""
-    if figures == "0":
-        return minus + "0.0"
-    if 0 < point <= most:
-        if point >= len(figures):
-            return f"{minus}{figures.ljust(point, '0')}.0"
-        return f"{minus}{figures[:point]}.{figures[point:]}"
-    if least < point <= 0:
-        return f"{minus}0.{'0' * -point}{figures}"
-    mantissa = figures[0] + ("." + figures[1:] if len(figures) > 1 else "")
-    return f"{minus}{mantissa}e{point - 1:+d}"
 
 
 def _fraction(micros: int) -> str:

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .errors import InvalidArgument
+from .numerals import with_server_exponents
 
 PART_BYTES = 8 * 1024 * 1024
 
@@ -64,7 +65,7 @@ def _why(error: Exception) -> str:
 
 
 def _text(row: Any) -> str:
-    text = _ENCODER.encode(row)
+    text = with_server_exponents(_ENCODER.encode(row))
     return _MARKED.sub(r"\1", text) if _MARK in text else text
 
 
