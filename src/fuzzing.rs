@@ -53,14 +53,37 @@ pub fn redshift(data: &[u8]) {
 
 /// A Parquet file.
 pub fn parquet(data: &[u8]) {
+    rows(data, &choices_of_columns("parquet"));
+}
+
+/// A JSON array, or lines of JSON where the first byte is no `[`.
+pub fn json(data: &[u8]) {
     rows(
         data,
         &[
-            json!({"format": "parquet", "key": "k"}),
-            json!({"format": "parquet", "key": "k", "nan": "null", "on_duplicate": "first"}),
-            json!({"format": "parquet", "key": "k", "value": "v", "collect": true}),
+            json!({"format": "json", "key": "k"}),
+            json!({"format": "json", "key": ["k", "j"], "value": "v", "nan": "null"}),
+            json!({"format": "json", "key": "k", "fields": ["v", "w"], "collect": true, "order_by": "v:desc"}),
         ],
     );
+}
+
+/// An Avro object container file.
+pub fn avro(data: &[u8]) {
+    rows(data, &choices_of_columns("avro"));
+}
+
+/// An Arrow IPC file or stream.
+pub fn arrow(data: &[u8]) {
+    rows(data, &choices_of_columns("arrow"));
+}
+
+fn choices_of_columns(format: &str) -> [Value; 3] {
+    [
+        json!({"format": format, "key": "k"}),
+        json!({"format": format, "key": "k", "nan": "null", "on_duplicate": "first"}),
+        json!({"format": format, "key": "k", "value": "v", "collect": true}),
+    ]
 }
 
 /// A source that is compressed, or not: what comes out is bounded, and ends.
@@ -144,11 +167,14 @@ mod tests {
     #[test]
     fn what_was_kept_of_fuzzing_holds() {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
-        let targets: [Target; 9] = [
+        let targets: [Target; 12] = [
             ("ndjson", ndjson),
             ("csv", csv),
             ("redshift", redshift),
             ("parquet", parquet),
+            ("json", json),
+            ("avro", avro),
+            ("arrow", arrow),
             ("stream", stream),
             ("request", request),
             ("names", names),
