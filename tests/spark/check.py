@@ -7,6 +7,7 @@ task at a time in each.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import sys
@@ -27,6 +28,7 @@ from pyspark.sql import functions as F  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))
 import faults  # noqa: E402
+import ways  # noqa: E402
 from server import Server  # noqa: E402
 from tidetable.spark import publish_partitions, register  # noqa: E402
 from types_frame import all_types  # noqa: E402
@@ -228,6 +230,21 @@ def differing(server: Server, other: int) -> str:
     return "\n".join([str(diff["fields"]), *texts])
 
 
+def the_same_file_is_one_digest_on_every_way(spark: SparkSession, server: Server, home: Path, _: int) -> str:
+    with ways.store(home) as s3:
+        pushes = ways.ways_of(spark, server, home, s3)
+        for name, push in pushes.items():
+            push(name)
+    digests = {name: server.versions(name)[-1]["content_digest"] for name in pushes}
+    assert len(set(digests.values())) == 1, digests
+    served = [dict(server.scan(name)) for name in pushes]
+    # JSON has one notation for what Python's `==` takes for equal: the texts are compared.
+    expected = {str(row["learner_id"]): json.dumps(row) for row in ways.rows()}
+    for name, records in zip(pushes, served):
+        assert {key: json.dumps(value) for key, value in records.items()} == expected, f"{name} gives other answers"
+    return f"{len(expected)} rows on {len(pushes)} ways, {', '.join(pushes)}: one content digest, the same answers"
+
+
 CHECKS = [
     a_million_rows_of_which_each_is_served_once,
     a_run_that_runs_again_makes_no_second_version,
@@ -236,6 +253,7 @@ CHECKS = [
     a_gate_that_refuses_fails_the_job_and_keeps_the_version,
     what_cannot_be_pushed_is_refused_before_a_task_runs,
     every_type_is_what_it_is_in_parquet,
+    the_same_file_is_one_digest_on_every_way,
 ]
 
 

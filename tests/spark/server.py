@@ -61,11 +61,11 @@ class Server:
                 yield record["key"], record["value"]
             cursor = page["next"]
 
-    def push(self, dataset: str, *arguments: Any) -> None:
-        subprocess.run(
-            [self.binary, "--server", self.url, "push", dataset, *map(str, arguments)],
-            env=self.env, check=True,
-        )
+    def push(self, dataset: str, *arguments: Any, env: dict[str, str] | None = None) -> None:
+        self.run("--server", self.url, "push", dataset, *arguments, env=env)
+
+    def run(self, *arguments: Any, env: dict[str, str] | None = None) -> None:
+        subprocess.run([self.binary, *map(str, arguments)], env=env or self.env, check=True)
 
     def stop(self) -> None:
         self.process.terminate()
