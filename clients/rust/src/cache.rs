@@ -57,11 +57,13 @@ struct Entry {
     used: u64,
 }
 
-/// Which version a dataset was seen to serve, if that is settled, and when that was answered.
+/// Which version a dataset was last seen to serve, when that was first answered, and whether no
+/// answer that was under way then showed another one.
 #[derive(Debug)]
 struct Seen {
-    version: Option<u64>,
+    version: u64,
     since: Instant,
+    is_settled: bool,
 }
 
 impl Cache {
@@ -88,7 +90,8 @@ impl Cache {
     pub(crate) fn put(&self, name: &Name, value: &Value, sent_at: Instant) {
         let mut held = self.held();
         held.remove(name);
-        let served = held.seen.get(&name.dataset).and_then(|seen| seen.version);
+        let served =
+            held.seen.get(&name.dataset).filter(|seen| seen.is_settled).map(|seen| seen.version);
         let is_pinned = name.selection.version.is_some();
         let is_served = is_pinned || !self.by_version || served == Some(value.version);
         let size = size(name, value);
@@ -118,19 +121,22 @@ impl Cache {
         }
         let mut held = self.held();
         let before = held.seen.get(dataset);
-        if before.is_some_and(|seen| seen.version == Some(version)) {
+        // Two answers that were under way at the same time do not say which version is the newer
+        // one: nothing is kept until an answer that was asked for later has settled it.
+        let is_settled = before.is_none_or(|seen| sent_at > seen.since);
+        if let Some(seen) = held.seen.get_mut(dataset)
+            && seen.version == version
+        {
+            seen.is_settled |= is_settled;
             return;
         }
-        // Two answers that were under way at the same time do not say which version is the newer
-        // one: nothing is kept until another answer has settled it.
-        let is_settled = before.is_none_or(|seen| sent_at > seen.since);
         let of_dataset =
             |name: &&Arc<Name>| name.dataset == dataset && name.selection.version.is_none();
         let going: Vec<_> = held.entries.keys().filter(of_dataset).cloned().collect();
         for name in going {
             held.remove(&name);
         }
-        let seen = Seen { version: is_settled.then_some(version), since: Instant::now() };
+        let seen = Seen { version, since: Instant::now(), is_settled };
         held.seen.insert(dataset.to_owned(), seen);
     }
 
@@ -222,6 +228,20 @@ mod tests {
         cache.saw("d", 4, late);
         cache.put(&name("b", None), &value(4), late);
         assert!(cache.fresh(&name("b", None), late).is_some());
+    }
+
+    #[test]
+    fn requests_that_always_overlap_settle_all_the_same() {
+        let cache = Cache::new(TTL, true, 1 << 20);
+        let early = Instant::now();
+        cache.saw("d", 3, Instant::now());
+        cache.saw("d", 4, early);
+        let between = Instant::now();
+        // Each is sent before the answer to the one before has come.
+        cache.saw("d", 4, early);
+        cache.saw("d", 4, between + TTL);
+        cache.put(&name("a", None), &value(4), between);
+        assert!(cache.fresh(&name("a", None), between).is_some());
     }
 
     #[test]
