@@ -4,12 +4,11 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tidetable_storage::{DatasetName, Version};
 
 use super::Asked;
-use super::api::{self, Moved, dataset_path, new_key};
+use super::api::{self, Moved, MovedTogether, dataset_path, new_key};
 use super::client::Client;
 use super::exit::Failure;
 use super::output::step;
@@ -120,21 +119,6 @@ fn one(
     asked.out.either(answer.text(), || text(name, &moved))
 }
 
-/// The answer of the server to several.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Together {
-    activated: Vec<Named>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Named {
-    dataset: String,
-    #[serde(flatten)]
-    moved: Moved,
-}
-
 fn together(
     args: &ActivateArgs,
     asked: &Asked<'_>,
@@ -151,7 +135,7 @@ fn together(
     }
     let answer =
         client.post("/v1/activate", &body, &new_key()).map_err(|failure| hinted(failure, swaps))?;
-    let together: Together = answer.json()?;
+    let together: MovedTogether = answer.json()?;
     let lines = || together.activated.iter().map(|one| text(&one.dataset, &one.moved));
     asked.out.either(answer.text(), || lines().collect::<Vec<_>>().join("\n"))
 }

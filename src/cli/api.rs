@@ -154,6 +154,22 @@ pub(crate) struct Moved {
     pub(crate) marked_bad: Option<u64>,
 }
 
+/// What an activation of several datasets did, each with its name.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct MovedTogether {
+    pub(crate) activated: Vec<Named>,
+}
+
+/// What it did of one of them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Named {
+    pub(crate) dataset: String,
+    #[serde(flatten)]
+    pub(crate) moved: Moved,
+}
+
 /// The path of a dataset.
 pub(crate) fn dataset_path(dataset: &str) -> String {
     format!("/v1/datasets/{}", encoded(dataset))

@@ -5,9 +5,9 @@
 //! are replaced by the same bytes, a second commit changes nothing. So a job that is run
 //! again with its `--idempotency-key` goes on where it was cut off.
 
-mod import;
 mod outcome;
 pub(super) mod parts;
+pub(super) mod request;
 mod settle;
 mod snapshot;
 
@@ -27,6 +27,7 @@ use super::notes;
 use super::output::{Output, duration};
 use super::rows::{self, RowOptions, SourceOptions};
 use parts::Part;
+use request::{Data, Given, Request};
 
 /// Push rows as a new version of a dataset, and activate it
 ///
@@ -34,8 +35,8 @@ use parts::Part;
 /// sees half of it. The dataset is made by its first push. SOURCE may be files,
 /// directories, globs, or - for standard input; gzip and zstd are recognised. Of a directory
 /// or glob, names that begin with . or _ are left out. A directory that `tidetable build` or
-/// `tidetable pull` has made is a snapshot: it is pushed whole, without row options, and the
-/// server parses nothing.
+/// `tidetable pull` has made is a snapshot, also where its files lie beneath a prefix of a store:
+/// it is pushed whole, without row options, and the server parses nothing.
 ///
 /// SOURCE may also lie in a store: s3://bucket/file.csv, s3://bucket/prefix/ for all beneath it,
 /// a glob; the same with gs:// and az://container/; and single files at http:// and https://.
@@ -122,31 +123,15 @@ pub(crate) struct PushArgs {
 }
 
 pub(crate) fn run(args: &PushArgs, asked: &Asked<'_>) -> Result<(), Failure> {
-    let snapshot = match args.from {
-        None => snapshot::files(&args.sources, &args.rows)?,
-        // Its paths are the server's.
-        Some(_) => None,
-    };
     if args.dry_run {
-        return match snapshot {
-            None => dry_run(args, &asked.out),
-            Some(_) => Err(Failure::usage("--dry-run shows rows, and a snapshot has none to show")),
-        };
+        return dry_run(args, &asked.out);
     }
-    if let Some(name) = &args.from {
-        return import::run(args, name, asked);
-    }
-    let (mut body, parts) = match snapshot {
-        Some(parts) => (Map::from_iter([("format".to_owned(), json!("snapshot"))]), parts),
-        None => {
-            let sources = rows::sources(&args.sources, &args.how)?;
-            (rows::body(&args.rows, &sources)?, parts::name(sources)?)
-        }
-    };
-    body.extend(args.version_fields());
+    let mut request = Request::of(args.given())?;
+    request.body.extend(args.version_fields());
     let client = asked.client()?.with_patience(Patience::job(args.retries));
-    let push = Push::of(args, &client, asked);
-    push.run(&body, &parts, &asked.out)
+    let settled = Push::of(args, &client, asked).carry_out(&request)?;
+    let summary = settled.summary?;
+    asked.out.either(settled.json, || summary)
 }
 
 /// How long the first request of a push looks for a server.
@@ -200,40 +185,19 @@ impl<'a> Push<'a> {
 }
 
 impl Push<'_> {
-    fn run(&self, body: &Map<String, Value>, parts: &[Part], out: &Output) -> Result<(), Failure> {
-        let settled = self.carry_out(body, parts)?;
-        let summary = settled.summary?;
-        out.either(settled.json, || summary)
-    }
-
     /// Pushes, and waits until the server is through with it.
-    pub(super) fn carry_out(
-        &self,
-        body: &Map<String, Value>,
-        parts: &[Part],
-    ) -> Result<Settled, Failure> {
+    pub(super) fn carry_out(&self, request: &Request) -> Result<Settled, Failure> {
         let started = Instant::now();
         self.interrupt.say(format!("nothing was pushed to {}", self.dataset));
         let was = self.current()?;
-        let created = self.create(body)?;
-        let version = created.version;
-        let sent = match created.state.as_str() {
-            "receiving" => {
-                let sent = self.send(version, parts).map_err(|f| self.left(version, f))?;
-                self.commit(version, parts).map_err(|f| self.left(version, f))?;
-                Some(sent)
-            }
-            // An earlier run with this key has committed it: only the outcome is missing, if
-            // it is the same push.
-            _ => {
-                self.same_as_before(version, parts)?;
-                None
-            }
+        let (version, sent) = match &request.data {
+            Data::Rows(parts) | Data::Snapshot(parts) => self.hand_over(&request.body, parts)?,
+            Data::Elsewhere => self.import(&request.body)?,
         };
         self.interrupt.say(format!(
-            "the server goes on with {} {version}; `tidetable versions {} {version}` tells how \
+            "the server goes on with {0} {version}; `tidetable versions {0} {version}` tells how \
              it ends",
-            self.dataset, self.dataset
+            self.dataset
         ));
         let (settled, json) = self.settle(version)?;
         let push = outcome::Pushed {
@@ -244,6 +208,33 @@ impl Push<'_> {
         };
         let summary = push.summary(&settled);
         Ok(Settled { version: settled, json, before: sent.is_none(), was, summary })
+    }
+
+    /// Makes the version and sends its parts. Gives their bytes, if an earlier run with this key
+    /// had not pushed them.
+    fn hand_over(
+        &self,
+        body: &Map<String, Value>,
+        parts: &[Part],
+    ) -> Result<(u64, Option<u64>), Failure> {
+        let created = self.create("versions", body)?;
+        let version = created.version;
+        if created.state == "receiving" {
+            let sent = self.send(version, parts).map_err(|f| self.left(version, f))?;
+            self.commit(version, parts).map_err(|f| self.left(version, f))?;
+            return Ok((version, Some(sent)));
+        }
+        // An earlier run with this key has committed it: only the outcome is missing, if it is
+        // the same push.
+        self.same_as_before(version, parts)?;
+        Ok((version, None))
+    }
+
+    /// Asks the server to fetch the data by itself.
+    fn import(&self, body: &Map<String, Value>) -> Result<(u64, Option<u64>), Failure> {
+        let created = self.create("import", body)?;
+        let is_begun = matches!(created.state.as_str(), "receiving" | "building" | "verifying");
+        Ok((created.version, is_begun.then_some(0)))
     }
 
     /// What serves now. The first question of a push: if nobody answers it soon, the address
@@ -258,8 +249,8 @@ impl Push<'_> {
     }
 
     /// Makes the version, or finds the one that this key made before.
-    fn create(&self, body: &Map<String, Value>) -> Result<api::Version, Failure> {
-        let path = format!("{}/versions", dataset_path(self.dataset));
+    fn create(&self, route: &str, body: &Map<String, Value>) -> Result<api::Version, Failure> {
+        let path = format!("{}/{route}", dataset_path(self.dataset));
         let answer = self
             .client
             .post(&path, &Value::Object(body.clone()), &self.key)
@@ -304,6 +295,11 @@ impl Push<'_> {
 }
 
 impl PushArgs {
+    fn given(&self) -> Given<'_> {
+        let from = self.from.as_deref();
+        Given { sources: &self.sources, how: &self.how, from, rows: &self.rows }
+    }
+
     fn version_fields(&self) -> Map<String, Value> {
         let mut fields = Map::new();
         let mut put = |name: &str, text: &Option<String>| {
@@ -321,6 +317,9 @@ impl PushArgs {
 }
 
 fn dry_run(args: &PushArgs, out: &Output) -> Result<(), Failure> {
+    if snapshot::files(&args.sources, &args.rows)?.is_some() {
+        return Err(Failure::usage("--dry-run shows rows, and a snapshot has none to show"));
+    }
     let shown = rows::preview(&args.rows, (&args.sources, &args.how), args.show.into())?;
     for (key, value) in &shown.records {
         let (key, value) = (text(key), text(value));

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::Asked;
 use super::api::{self, new_key};
@@ -28,10 +28,9 @@ use super::client::{Client, Patience};
 use super::exit::{Exit, Failure};
 use super::interrupt::Interrupt;
 use super::notes;
-use super::push::parts::{self, Part};
+use super::push::request::Request;
 use super::push::{FIRST_ANSWER, Push, Settled, parse_duration};
-use super::rows::{self, SourceOptions};
-use job::{Job, Wanted, as_keys};
+use job::{Job, Wanted};
 use outcome::{Became, Ended, Outcome};
 
 /// Push what a job file says: one dataset or several, with their settings
@@ -120,26 +119,20 @@ fn parse_variable(text: &str) -> Result<(String, String), String> {
 /// What is to be sent for one dataset.
 struct Prepared<'a> {
     wanted: &'a Wanted,
-    body: Map<String, Value>,
-    parts: Vec<Part>,
+    request: Request,
 }
 
 /// Finds the sources of a dataset, and says what the push will.
 fn prepare<'a>(job: &Job, wanted: &'a Wanted) -> Result<Prepared<'a>, Failure> {
-    let sources = rows::sources(&wanted.sources, &SourceOptions::default())
-        .map_err(|f| job.at(wanted.sources_at, f))?;
-    let mut body = rows::body(&wanted.rows, &sources).map_err(|mut failure| {
-        failure.message = as_keys(&failure.message);
-        job.at(wanted.at, failure)
-    })?;
+    let mut request = Request::of(wanted.given()).map_err(|failure| job.at_key(wanted, failure))?;
+    let body = &mut request.body;
     for (name, text) in [("label", &wanted.label), ("as_of", &wanted.as_of)] {
         body.extend(text.as_ref().map(|text| (name.to_owned(), json!(text))));
     }
     if !activates(job, wanted) {
         body.insert("activate".to_owned(), json!(false));
     }
-    let parts = parts::name(sources).map_err(|f| job.at(wanted.sources_at, f))?;
-    Ok(Prepared { wanted, body, parts })
+    Ok(Prepared { wanted, request })
 }
 
 /// Whether the push itself activates: what is activated together waits for the others.
@@ -207,7 +200,7 @@ impl<'a> Runner<'a> {
             watched: std::io::stderr().is_terminal(),
             interrupt: self.interrupt.clone(),
         };
-        match push.carry_out(&prepared.body, &prepared.parts) {
+        match push.carry_out(&prepared.request) {
             Ok(settled) => self.settled(outcome, settled),
             Err(failure) => outcome.failed(hinted(failure)),
         }

@@ -31,9 +31,6 @@ const MAX_FILES: usize = 100_000;
 const LEAST_RECORD_BYTES: u64 = 3 + 1 + 8 + 1 + 4;
 /// The longest name of a program that wrote one.
 const MAX_WRITTEN_BY: usize = 200;
-/// Room for the longest list of files with keys of usual length. Whatever is larger was
-/// not written here.
-const MAX_MANIFEST_BYTES: u64 = 64 * 1024 * 1024;
 
 /// How the values of a snapshot are compressed: each by itself, with a dictionary that all
 /// share.
@@ -116,6 +113,10 @@ pub struct SstFile {
 }
 
 impl Manifest {
+    /// Room for the longest list of files with keys of usual length. Whatever is larger was not
+    /// written here.
+    pub const MAX_BYTES: u64 = 64 * 1024 * 1024;
+
     /// Reads and checks the manifest of the snapshot in `dir`; also gives the digest of
     /// the manifest's own bytes, which names the snapshot.
     ///
@@ -132,7 +133,7 @@ impl Manifest {
     pub(crate) fn bytes_in(dir: &Path) -> Result<Vec<u8>> {
         let path = layout::manifest(dir);
         let mut bytes = Vec::new();
-        let read = regular::open(&path)?.take(MAX_MANIFEST_BYTES + 1).read_to_end(&mut bytes);
+        let read = regular::open(&path)?.take(Self::MAX_BYTES + 1).read_to_end(&mut bytes);
         read.map_err(|e| Error::io("read the manifest", &path, e))?;
         Ok(bytes)
     }
@@ -176,9 +177,14 @@ impl Manifest {
         Ok(Digest::of(&bytes))
     }
 
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
-        if bytes.len() as u64 > MAX_MANIFEST_BYTES {
-            return Err(unusable(&format!("it is larger than {MAX_MANIFEST_BYTES} bytes")));
+    /// The manifest that `bytes` are, checked as [`Manifest::read`] does: for one that lies elsewhere
+    /// than in a directory of this machine. Its error names no file.
+    ///
+    /// # Errors
+    /// As those of [`Manifest::read`], but for a file that is missing.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        if bytes.len() as u64 > Self::MAX_BYTES {
+            return Err(unusable(&format!("it is larger than {} bytes", Self::MAX_BYTES)));
         }
         // Looked at alone first: a later format may have fields that this one lacks, and
         // "upgrade" is better advice than "unknown field".

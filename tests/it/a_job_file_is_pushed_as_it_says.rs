@@ -313,6 +313,48 @@ datasets:
 }
 
 #[test]
+fn a_job_takes_what_push_takes_as_sources() {
+    let job = "
+defaults: {label: '${RUN_ID}'}
+datasets:
+  spark: {source: spark, key: k, accept-unfinished: true}
+  built: {source: built}
+";
+    let scene = Scene::new(&[("job.yaml", job)]);
+    fs::create_dir(scene.server.beside("jobs/spark")).unwrap();
+    scene.write("spark/part-00000.ndjson", "{\"k\":1}\n");
+    scene.write("rows.ndjson", "{\"k\":1}\n{\"k\":2}\n{\"k\":3}\n");
+    let built = tidetable(&["build", "built", "rows.ndjson", "--key", "k", "--out", "built"])
+        .current_dir(scene.server.beside("jobs"))
+        .output()
+        .unwrap();
+    assert_eq!(built.status.code(), Some(0), "{}", text(&built));
+
+    let said = scene.ends(&["--dry-run"], 0);
+    assert!(said.contains("built: a snapshot of 3 files as a new version"), "{said}");
+    let document = scene.document(&["--dry-run"], 0);
+    assert_eq!(document["datasets"][1]["records"], json!([]), "a snapshot has no rows to show");
+    let document = scene.document(&[], 0);
+    let records = [0, 1].map(|n| document["datasets"][n]["resource"]["records"].clone());
+    assert_eq!(records, [json!(1), json!(3)], "{document}");
+    let again = scene.document(&[], 0);
+    assert!((0..2).all(|n| again["datasets"][n]["outcome"] == "unchanged"), "{again}");
+
+    // What is wrong with a source is told where the file names it, in the words of the file.
+    scene.write("job.yaml", &job.replace(", accept-unfinished: true", ""));
+    let said = scene.ends(&[], 3);
+    assert!(said.contains("job.yaml:4:19: ") && said.contains("_SUCCESS"), "{said}");
+    assert!(!said.contains("--accept"), "{said}");
+    scene.write("job.yaml", &job.replace("source: built", "source: built, key: k"));
+    let said = scene.ends(&[], 2);
+    assert!(said.contains("job.yaml:5:3: key says how rows become records"), "{said}");
+    fs::remove_file(scene.server.beside("jobs/built/000001.sst")).unwrap();
+    scene.write("job.yaml", job);
+    let said = scene.ends(&[], 3);
+    assert!(said.contains("job.yaml:5:19: ") && said.contains("000001.sst is missing"), "{said}");
+}
+
+#[test]
 fn what_is_wrong_with_a_file_is_told_before_anything_is_sent() {
     let job = "
 datasets:

@@ -101,14 +101,14 @@ impl Push<'_> {
             let mut reader = part.open(bytes, progress)?;
             let answer = self.client.put_stream(&path, &mut reader, bytes, announced);
             let read = reader.finish();
+            if let Some(why) = read.fault {
+                return Err(Failure::new(Exit::Failed, why));
+            }
             let stored = match answer {
                 Ok(answer) => {
                     answer.json::<api::Part>().ok().filter(|part| !part.digest.is_empty())
                 }
                 Err(failure) => {
-                    if let Some(why) = read.fault {
-                        return Err(Failure::new(Exit::Failed, why));
-                    }
                     let again = part.source.origin != Origin::Stdin || read.bytes == 0;
                     if failure.retry == Retry::Never || again {
                         return Err(failure);
@@ -174,9 +174,11 @@ fn difference(committed: &[api::Part], parts: &[Part]) -> Result<Option<String>,
 }
 
 impl Part {
-    /// A file that is sent under that name with its digest.
-    pub(super) fn announced(name: &str, source: Source) -> Self {
-        Self { name: name.to_owned(), source, is_announced: true }
+    /// A file of a snapshot, which goes under its own name. One on this machine is sent with its
+    /// digest; an object would have to be fetched twice for that.
+    pub(super) fn of_snapshot(name: &str, source: Source) -> Self {
+        let is_announced = matches!(source.origin, Origin::File(_));
+        Self { name: name.to_owned(), source, is_announced }
     }
 
     /// How many bytes it has, if it is a file or an object.
@@ -267,7 +269,14 @@ struct WasRead {
 }
 
 impl Hashed<'_> {
-    fn finish(self) -> WasRead {
+    fn finish(mut self) -> WasRead {
+        // What was promised has been read, and that was not all: half a row may be its end.
+        let is_more = self.expected == Some(self.bytes)
+            && self.fault.is_none()
+            && matches!(self.input.read(&mut [0]), Ok(1));
+        if is_more {
+            self.fault = Some(format!("{} became longer while it was sent", self.name));
+        }
         WasRead { bytes: self.bytes, digest: written(self.sums), fault: self.fault }
     }
 

@@ -1,4 +1,5 @@
-//! A push of a snapshot: a directory that `tidetable build` or `tidetable pull` has made.
+//! A push of a snapshot: a directory that `tidetable build` or `tidetable pull` has made, or a copy
+//! of one in a store.
 
 use std::path::Path;
 
@@ -8,46 +9,98 @@ use super::parts::Part;
 use crate::cli::build::{given_row_options, refuse_piece};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::rows::{Origin, RowOptions, Source};
+use crate::ingest::IngestError;
+use crate::remote::{Location, Object, RemoteError, Stores, Why};
 
 /// The files of the snapshot that the sources of a push name, if they name one.
 pub(super) fn files(sources: &[String], rows: &RowOptions) -> Result<Option<Vec<Part>>, Failure> {
     let mut found = None;
     for source in sources {
-        let dir = Path::new(source);
-        if !dir.is_dir() {
-            continue;
-        }
-        refuse_piece(dir)?;
-        if let Some(manifest) = manifest_in(dir)? {
-            found = Some((dir, manifest));
-        }
+        let at = match Location::parse(source) {
+            None => in_directory(Path::new(source))?,
+            Some(Ok(location)) if location.is_in_store() && location.is_prefix() => {
+                in_store(location)?
+            }
+            // Single files, and what is no address: whoever reads the rows says so.
+            Some(_) => None,
+        };
+        found = at.or(found);
     }
-    let Some((dir, manifest)) = found else { return Ok(None) };
+    let Some(Snapshot { place, manifest }) = found else { return Ok(None) };
     if sources.len() > 1 {
-        let text = format!("{} is a snapshot, which is pushed by itself", dir.display());
+        let text = format!("{} is a snapshot, which is pushed by itself", place.name());
         return Err(Failure::usage(text));
     }
     if let Some(flag) = given_row_options(rows).first() {
         let text = format!(
             "{flag} says how rows become records, and {} is a snapshot, which has records already",
-            dir.display()
+            place.name()
         );
         return Err(Failure::usage(text).hint("leave it out"));
     }
-    parts(dir, &manifest).map(Some)
+    place.parts(&manifest).map(Some)
 }
 
-/// The manifest of the directory, if it is that of a snapshot, be it damaged.
-fn manifest_in(dir: &Path) -> Result<Option<Manifest>, Failure> {
+/// Where a snapshot is, and what is in it.
+struct Snapshot<'a> {
+    place: Place<'a>,
+    manifest: Manifest,
+}
+
+enum Place<'a> {
+    Directory(&'a Path),
+    Store(Location, Stores),
+}
+
+/// The snapshot in a directory, be it damaged.
+fn in_directory(dir: &Path) -> Result<Option<Snapshot<'_>>, Failure> {
+    if !dir.is_dir() {
+        return Ok(None);
+    }
+    refuse_piece(dir)?;
     if !dir.join(MANIFEST).is_file() {
         return Ok(None);
     }
-    let is_table = |entry: std::io::Result<std::fs::DirEntry>| {
-        entry.is_ok_and(|entry| entry.path().extension().is_some_and(|end| end == "sst"))
-    };
+    let is_table =
+        |entry: std::io::Result<std::fs::DirEntry>| entry.is_ok_and(|e| is_table(&e.path()));
     let has_tables = || dir.read_dir().is_ok_and(|mut entries| entries.any(is_table));
-    match Manifest::read(dir) {
-        Ok((manifest, _)) => Ok(Some(manifest)),
+    let read = Manifest::read(dir).map(|(manifest, _)| manifest);
+    Ok(believed(read, has_tables)?
+        .map(|manifest| Snapshot { place: Place::Directory(dir), manifest }))
+}
+
+/// The snapshot beneath a prefix of a store. Costs a request if there is none.
+fn in_store<'a>(prefix: Location) -> Result<Option<Snapshot<'a>>, Failure> {
+    let mut stores = Stores::default();
+    let manifest = match beneath(&prefix, MANIFEST).and_then(|at| stores.object(&at)) {
+        Ok(manifest) => manifest,
+        // Whoever lists the prefix says what is wrong with it.
+        Err(error) if matches!(error.kind, Why::NotFound | Why::Denied | Why::Usage) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(IngestError::from(error).into()),
+    };
+    let bytes = manifest.read_whole(Manifest::MAX_BYTES).map_err(IngestError::from)?;
+    let read = Manifest::parse(&bytes).map_err(|error| error.at(manifest.location().to_string()));
+    let mut has_tables = || {
+        let found = stores.list(&prefix);
+        found.is_ok_and(|found| found.objects.iter().any(|(name, _)| is_table(Path::new(name))))
+    };
+    let manifest = believed(read, &mut has_tables)?;
+    Ok(manifest.map(|manifest| Snapshot { place: Place::Store(prefix, stores), manifest }))
+}
+
+fn is_table(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "sst")
+}
+
+/// What a file named as a manifest is: that of a snapshot, be it damaged, or no manifest at all.
+fn believed(
+    read: tidetable_storage::Result<Manifest>,
+    has_tables: impl FnOnce() -> bool,
+) -> Result<Option<Manifest>, Failure> {
+    match read {
+        Ok(manifest) => Ok(Some(manifest)),
         // Rows may stand in a file of that name.
         Err(error) if error.code() != Code::UnknownFormat && !has_tables() => Ok(None),
         Err(error) => {
@@ -58,28 +111,80 @@ fn manifest_in(dir: &Path) -> Result<Option<Manifest>, Failure> {
     }
 }
 
-/// A part for each file, which are all there with their sizes.
-fn parts(dir: &Path, manifest: &Manifest) -> Result<Vec<Part>, Failure> {
-    let dictionary = manifest.dictionary.map(|file| ("dictionary", Some(file.bytes)));
-    let tables = manifest.files.iter().map(|file| (file.name.as_str(), Some(file.bytes)));
-    let files = [(MANIFEST, None)].into_iter().chain(dictionary).chain(tables);
-    let part = |(name, listed): (&str, Option<u64>)| {
-        let path = dir.join(name);
-        let found = path.metadata().ok().filter(std::fs::Metadata::is_file).map(|m| m.len());
-        if found.is_none() || listed.is_some_and(|listed| found != Some(listed)) {
-            let found = found.map_or_else(|| "is missing".to_owned(), |n| format!("has {n} bytes"));
-            let listed = listed.map_or_else(String::new, |n| format!(", and should have {n}"));
-            let mut failure = Failure::new(
-                Exit::Refused,
-                format!("the snapshot in {} is not whole: {name} {found}{listed}", dir.display()),
-            );
-            failure.code = Some(Code::SnapshotRefused.as_str().to_owned());
-            return Err(failure.hint("`tidetable verify DIR` reads all of it"));
+fn beneath(prefix: &Location, name: &str) -> Result<Location, RemoteError> {
+    prefix.beneath(name).map_err(|why| RemoteError {
+        kind: Why::Usage,
+        place: format!("{prefix}{name}"),
+        why,
+    })
+}
+
+impl Place<'_> {
+    fn name(&self) -> String {
+        match self {
+            Self::Directory(dir) => dir.display().to_string(),
+            Self::Store(prefix, _) => prefix.to_string(),
         }
-        let source = Source { name: path.display().to_string(), origin: Origin::File(path) };
-        Ok(Part::announced(name, source))
+    }
+
+    /// A part for each file, which are all there with their sizes.
+    fn parts(self, manifest: &Manifest) -> Result<Vec<Part>, Failure> {
+        let dictionary = manifest.dictionary.map(|file| ("dictionary", Some(file.bytes)));
+        let tables = manifest.files.iter().map(|file| (file.name.as_str(), Some(file.bytes)));
+        let files = [(MANIFEST, None)].into_iter().chain(dictionary).chain(tables);
+        let files: Vec<(&str, Option<u64>)> = files.collect();
+        let name = self.name();
+        let found = match self {
+            Self::Directory(dir) => files.iter().map(|(file, _)| in_files(dir, file)).collect(),
+            Self::Store(prefix, mut stores) => in_objects(&prefix, &mut stores, &files)?,
+        };
+        let parts =
+            files.iter().zip(found).map(|((file, listed), found): (_, Option<(u64, Source)>)| {
+                let bytes = found.as_ref().map(|(bytes, _)| *bytes);
+                match found {
+                    Some((bytes, source)) if listed.is_none_or(|listed| listed == bytes) => {
+                        Ok(Part::of_snapshot(file, source))
+                    }
+                    _ => Err(not_whole(&name, file, bytes, *listed)),
+                }
+            });
+        parts.collect()
+    }
+}
+
+fn in_files(dir: &Path, file: &str) -> Option<(u64, Source)> {
+    let path = dir.join(file);
+    let bytes = path.metadata().ok().filter(std::fs::Metadata::is_file)?.len();
+    Some((bytes, Source { name: path.display().to_string(), origin: Origin::File(path) }))
+}
+
+/// The objects of `files`, `None` for one that is not there.
+fn in_objects(
+    prefix: &Location,
+    stores: &mut Stores,
+    files: &[(&str, Option<u64>)],
+) -> Result<Vec<Option<(u64, Source)>>, Failure> {
+    let places = files.iter().map(|(file, _)| beneath(prefix, file)).collect::<Result<Vec<_>, _>>();
+    let found = places.and_then(|places| stores.objects(&places)).map_err(IngestError::from)?;
+    let of = |object: Object| {
+        let name = object.location().to_string();
+        (object.bytes(), Source { name, origin: Origin::Object(object) })
     };
-    files.map(part).collect()
+    let found = found.into_iter().map(|found| match found {
+        Ok(object) => Ok(Some(of(object))),
+        Err(error) if error.kind == Why::NotFound => Ok(None),
+        Err(error) => Err(IngestError::from(error).into()),
+    });
+    found.collect()
+}
+
+fn not_whole(place: &str, file: &str, found: Option<u64>, listed: Option<u64>) -> Failure {
+    let found = found.map_or_else(|| "is missing".to_owned(), |n| format!("has {n} bytes"));
+    let listed = listed.map_or_else(String::new, |n| format!(", and should have {n}"));
+    let text = format!("the snapshot in {place} is not whole: {file} {found}{listed}");
+    let mut failure = Failure::new(Exit::Refused, text);
+    failure.code = Some(Code::SnapshotRefused.as_str().to_owned());
+    failure.hint("`tidetable verify DIR` reads all of one on this machine")
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::cli::stub::{Asked as Request, Reply, Stub};
+use crate::cli::stub::{Asked, Reply, Stub};
 
 /// A server that plays its part well, with faults to order.
 #[derive(Default)]
@@ -22,7 +22,7 @@ struct Played {
 }
 
 impl Played {
-    fn answer(&mut self, asked: &Request) -> Reply {
+    fn answer(&mut self, asked: &Asked) -> Reply {
         let line = asked.line.trim_end_matches(" HTTP/1.1");
         if let Some(i) = self.busy_once.iter().position(|start| line.starts_with(start)) {
             self.busy_once.remove(i);
@@ -36,7 +36,7 @@ impl Played {
         reply
     }
 
-    fn act(&mut self, line: &str, asked: &Request) -> Reply {
+    fn act(&mut self, line: &str, asked: &Asked) -> Reply {
         const VERSION: &str = "/v1/datasets/recs/versions/43";
         let (method, path) = line.split_once(' ').unwrap();
         match (method, path) {
@@ -85,7 +85,7 @@ fn push(
     played: Played,
     requests: usize,
     key: Option<&str>,
-) -> (Result<(), Failure>, Vec<Request>, Played) {
+) -> (Result<(), Failure>, Vec<Asked>, Played) {
     let dir = tempfile::tempdir().unwrap();
     let files: Vec<PathBuf> = ["a.ndjson", "b.ndjson"].iter().map(|n| dir.path().join(n)).collect();
     std::fs::write(&files[0], "{\"id\":1}\n").unwrap();
@@ -115,13 +115,18 @@ fn push(
     };
     let mut body = Map::new();
     body.insert("key".to_owned(), json!(["id"]));
-    let result = push.run(&body, &parts, &Output::captured(true));
+    let result = carried_out(&push, body, parts);
     let asked = stub.finish();
     let played = std::mem::take(&mut *played.lock().unwrap());
     (result, asked, played)
 }
 
-fn lines(asked: &[Request]) -> Vec<&str> {
+/// As the command ends.
+fn carried_out(push: &Push<'_>, body: Map<String, Value>, parts: Vec<Part>) -> Result<(), Failure> {
+    push.carry_out(&Request { body, data: Data::Rows(parts) })?.summary.map(drop)
+}
+
+fn lines(asked: &[Asked]) -> Vec<&str> {
     asked.iter().map(|asked| asked.line.trim_end_matches(" HTTP/1.1")).collect()
 }
 
@@ -160,7 +165,7 @@ fn a_lost_answer_is_asked_for_again_under_the_same_idempotency_key() {
     };
     let (result, asked, played) = push(played, 8, None);
     result.unwrap();
-    let creations: Vec<&Request> =
+    let creations: Vec<&Asked> =
         asked.iter().filter(|asked| asked.line.contains("/versions HTTP")).collect();
     assert_eq!(creations.len(), 2);
     assert!(creations.iter().all(|asked| asked.header("idempotency-key") == Some("own-key")));
@@ -222,24 +227,30 @@ fn a_refused_push_ends_with_3_and_shows_its_rows() {
     assert_eq!(failure.problems, ["b.ndjson row 1: no key"]);
 }
 
-#[test]
-fn a_part_that_arrives_differently_fails_the_push_and_says_how_to_resume() {
+/// What a push of the file `a` ends with, of which a server is asked `requests` times; `put` is
+/// what it does with each part.
+fn push_of_one(
+    requests: usize,
+    text: &str,
+    mut put: impl FnMut(&std::path::Path) -> Reply + Send + 'static,
+) -> Failure {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a");
+    std::fs::write(&path, text).unwrap();
+    let file = path.clone();
     let mut asked = 0;
-    let script = move |_, request: &Request| {
+    let script = move |_, request: &Asked| {
         asked += 1;
         match asked {
             1 => Reply::json(404, json!({"code": "dataset_not_found"})),
             2 => Reply::json(201, json!({"version": 1, "state": "receiving"})),
             _ => {
                 assert!(request.line.starts_with("PUT"), "never committed: {}", request.line);
-                Reply::json(200, part("a", b"y"))
+                put(&file)
             }
         }
     };
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("a");
-    std::fs::write(&path, "x").unwrap();
-    let stub = Stub::scripted(4, Box::new(script));
+    let stub = Stub::scripted(requests, Box::new(script));
     let client = Client::new(&stub.address(), None).unwrap();
     let client = client.with_patience(patience(1));
     let push = Push {
@@ -255,11 +266,33 @@ fn a_part_that_arrives_differently_fails_the_push_and_says_how_to_resume() {
     };
     let source = rows::Source { name: "a".to_owned(), origin: rows::Origin::File(path) };
     let parts = parts::name(vec![source]).unwrap();
-    let failure = push.run(&Map::new(), &parts, &Output::captured(true)).unwrap_err();
+    let failure = carried_out(&push, Map::new(), parts).unwrap_err();
     assert_eq!(failure.exit, Exit::Failed);
+    assert_eq!(stub.finish().len(), requests);
+    failure
+}
+
+#[test]
+fn a_part_that_arrives_differently_fails_the_push_and_says_how_to_resume() {
+    let failure = push_of_one(4, "x", |_| Reply::json(200, part("a", b"y")));
     let text = failure.text();
     assert!(text.contains("differently") && text.contains("--idempotency-key k-1"), "{text}");
-    assert_eq!(stub.finish().len(), 4);
+}
+
+/// The length was promised before: what was sent of it may end within a row.
+#[test]
+fn a_file_that_becomes_longer_fails_the_push() {
+    let mut tried = 0;
+    let failure = push_of_one(4, "{\"id\":1}", move |file| {
+        tried += 1;
+        if tried == 1 {
+            std::fs::write(file, "{\"id\":1}0\n").unwrap();
+            return Reply::json(503, json!({"detail": "starting", "retryable": true}));
+        }
+        Reply::json(200, part("a", b"{\"id\":1}"))
+    });
+    let text = failure.text();
+    assert!(text.contains("became longer") && text.contains("--idempotency-key k-1"), "{text}");
 }
 
 #[test]

@@ -12,13 +12,17 @@ use crate::cli::client::{Client, Patience};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::notes;
 use crate::cli::output::{grouped, printable};
-use crate::cli::rows::{self, Preview, SourceOptions};
+use crate::cli::push::request::Data;
+use crate::cli::rows::{self, Preview};
 
 /// What would be done with one dataset.
 struct Plan<'a> {
     wanted: &'a Wanted,
-    sources: usize,
-    preview: Result<Preview, Failure>,
+    /// What would be pushed, in words.
+    what: String,
+    sources: Option<usize>,
+    /// `None` if there are no rows to show.
+    preview: Option<Result<Preview, Failure>>,
     now: Now,
 }
 
@@ -36,22 +40,44 @@ pub(super) fn run(job: &Job, show: u16, asked: &Asked<'_>) -> Result<(), Failure
     let client = asked.client()?.with_patience(Patience { retries: 0, ..Patience::PERSON });
     let mut plans: Vec<Plan<'_>> = Vec::new();
     for wanted in &job.datasets {
-        let sources = prepare(job, wanted)?.parts.len();
-        let how = SourceOptions::default();
-        let preview = rows::preview(&wanted.rows, (&wanted.sources, &how), show.into())
-            .map_err(|failure| job.at(wanted.sources_at, failure));
+        let data = prepare(job, wanted)?.request.data;
+        let preview = matches!(data, Data::Rows(_)).then(|| {
+            rows::preview(&wanted.rows, (&wanted.sources, &wanted.how), show.into())
+                .map_err(|failure| job.at(wanted.sources_at, failure))
+        });
+        let (what, sources) = told(wanted, &data);
         let now = match plans.last().map(|plan| &plan.now) {
             Some(Now::Unknown(why)) => Now::Unknown(why.clone()),
             _ => Now::of(&client, wanted),
         };
-        plans.push(Plan { wanted, sources, preview, now });
+        plans.push(Plan { wanted, what, sources, preview, now });
     }
     asked.out.either(document(job, &plans), || text(job, &plans))?;
     notes::say("dry run: nothing was pushed, and nothing changed");
-    let failures: Vec<&Failure> = plans.iter().filter_map(|p| p.preview.as_ref().err()).collect();
+    let failures: Vec<&Failure> = plans.iter().filter_map(Plan::failure).collect();
     match worst(failures.iter().map(|failure| failure.exit)) {
         None => Ok(()),
         Some(exit) => Err(failure(exit, &failures)),
+    }
+}
+
+/// What would be pushed, in words, and how many files that are.
+fn told(wanted: &Wanted, data: &Data) -> (String, Option<usize>) {
+    let files = |count: usize| match count {
+        1 => "1 file".to_owned(),
+        count => format!("{count} files"),
+    };
+    match data {
+        Data::Rows(parts) => (files(parts.len()), Some(parts.len())),
+        Data::Snapshot(parts) => {
+            (format!("a snapshot of {}", files(parts.len())), Some(parts.len()))
+        }
+        Data::Elsewhere => {
+            let from = wanted.from.as_deref().unwrap_or_default();
+            let path = wanted.sources.first().filter(|path| !path.is_empty());
+            let path = path.map_or_else(|| "all".to_owned(), Clone::clone);
+            (format!("{path} of {from}, which the server fetches,"), None)
+        }
     }
 }
 
@@ -96,6 +122,10 @@ impl Now {
 }
 
 impl Plan<'_> {
+    fn failure(&self) -> Option<&Failure> {
+        self.preview.as_ref()?.as_ref().err()
+    }
+
     fn changes(&self) -> Vec<settings::Change> {
         match &self.now {
             Now::Known(now) => settings::changes(Some(&now.config), &self.wanted.settings),
@@ -106,8 +136,6 @@ impl Plan<'_> {
     /// What would be pushed, in a line.
     fn text(&self, job: &Job) -> String {
         let Wanted { name, label, as_of, activate, .. } = self.wanted;
-        let files =
-            if self.sources == 1 { "1 file".to_owned() } else { format!("{} files", self.sources) };
         let label = label.as_ref().map(|label| format!(", label {label}")).unwrap_or_default();
         let as_of = as_of.as_ref().map(|time| format!(", as of {time}")).unwrap_or_default();
         let then = match (job.together, activate) {
@@ -116,7 +144,7 @@ impl Plan<'_> {
             (false, false) => "made ready, not activated",
         };
         let mut lines = vec![
-            format!("{name}: {files} as a new version{label}{as_of}, {then}"),
+            format!("{name}: {} as a new version{label}{as_of}, {then}", self.what),
             format!("  {}", self.now.text()),
         ];
         let changes = self.changes();
@@ -124,7 +152,8 @@ impl Plan<'_> {
             lines.push(format!("  settings: {}", settings::text(&changes)));
         }
         match &self.preview {
-            Ok(shown) => {
+            None => {}
+            Some(Ok(shown)) => {
                 lines.extend(
                     shown
                         .records
@@ -134,7 +163,7 @@ impl Plan<'_> {
                 let rows = if shown.complete { "all rows" } else { "the first rows" };
                 lines.push(format!("  ({rows}, as they would be served)"));
             }
-            Err(failure) => lines.push(format!("  error: {}", failure.message)),
+            Some(Err(failure)) => lines.push(format!("  error: {}", failure.message)),
         }
         lines.iter().map(|line| shown(line)).collect::<Vec<_>>().join("\n")
     }
@@ -149,7 +178,7 @@ impl Plan<'_> {
             Now::Unknown(_) => ("unknown", None),
         };
         let change = |c: &settings::Change| json!({"setting": c.name, "from": c.from, "to": c.to});
-        let preview = self.preview.as_ref();
+        let preview = self.preview.as_ref().and_then(|shown| shown.as_ref().ok());
         json!({
             "dataset": wanted.name,
             "sources": self.sources,
@@ -160,9 +189,9 @@ impl Plan<'_> {
             "server": now,
             "current": current,
             "settings_changed": self.changes().iter().map(change).collect::<Vec<_>>(),
-            "complete": preview.ok().map(|shown| shown.complete),
-            "records": preview.map_or_else(|_| Vec::new(), |shown| shown.records.iter().map(record).collect()),
-            "error": preview.err().map(error_of),
+            "complete": preview.map(|shown| shown.complete),
+            "records": preview.map_or_else(Vec::new, |shown| shown.records.iter().map(record).collect()),
+            "error": self.failure().map(error_of),
         })
     }
 }

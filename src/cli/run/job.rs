@@ -14,8 +14,9 @@ use super::node::{Entry, Node, Place, Problem, parse};
 use super::schema::{row_option_names, schema, setting_names};
 use super::variables::{Found, fill};
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::push::request::Given;
 use crate::cli::push::{parse_key, parse_time};
-use crate::cli::rows::RowOptions;
+use crate::cli::rows::{RowOptions, SourceOptions};
 use crate::http::MAX_LABEL_BYTES;
 
 /// The longest job file: many times what a hundred datasets need.
@@ -44,6 +45,9 @@ pub(super) struct Wanted {
     pub(super) sources_at: Place,
     /// Sources as `push` takes them.
     pub(super) sources: Vec<String>,
+    pub(super) how: SourceOptions,
+    /// The source of the server that `sources` names a path beneath.
+    pub(super) from: Option<String>,
     pub(super) rows: RowOptions,
     /// Settings of the dataset, as `PUT /v1/datasets/{dataset}` takes them.
     pub(super) settings: Map<String, Value>,
@@ -52,6 +56,13 @@ pub(super) struct Wanted {
     /// `None`: each run is a push of its own.
     pub(super) key: Option<String>,
     pub(super) activate: bool,
+}
+
+impl Wanted {
+    pub(super) fn given(&self) -> Given<'_> {
+        let from = self.from.as_deref();
+        Given { sources: &self.sources, how: &self.how, from, rows: &self.rows }
+    }
 }
 
 impl Job {
@@ -107,6 +118,15 @@ impl Job {
             format!("{}:{}:{}: {}", self.file, place.line, place.column, failure.message);
         failure
     }
+
+    /// What is wrong with the options of a dataset is told at the dataset, and called as the file
+    /// calls it; everything else at its sources.
+    pub(super) fn at_key(&self, wanted: &Wanted, mut failure: Failure) -> Failure {
+        let is_of_option = as_keys(&failure.message) != failure.message;
+        failure.message = as_keys(&failure.message);
+        failure.hint = failure.hint.as_deref().map(as_keys);
+        self.at(if is_of_option { wanted.at } else { wanted.sources_at }, failure)
+    }
 }
 
 /// One dataset while it is understood.
@@ -123,7 +143,12 @@ impl<'a> Reading<'a> {
         let before = self.problems.len();
         let name = DatasetName::parse(&self.dataset.key);
         let name = name.map_err(|error| self.say(self.dataset.at, error.to_string())).ok();
-        let (sources_at, sources) = self.sources();
+        let from = self.text("from", |name| Ok(name.to_owned()));
+        let (sources_at, sources) = self.sources(from.is_some());
+        let how = SourceOptions {
+            accept_unfinished: self.is_set("accept-unfinished"),
+            manifest: self.is_set("manifest"),
+        };
         let rows = self.rows();
         let settings = self.settings();
         let label = self.text("label", |text| {
@@ -144,7 +169,20 @@ impl<'a> Reading<'a> {
         let name = name?;
         let key = key.or_else(|| label.as_deref().map(|label| derived_key(&name, label)));
         let at = self.dataset.at;
-        Some(Wanted { name, at, sources_at, sources, rows, settings, label, as_of, key, activate })
+        Some(Wanted {
+            name,
+            at,
+            sources_at,
+            sources,
+            how,
+            from,
+            rows,
+            settings,
+            label,
+            as_of,
+            key,
+            activate,
+        })
     }
 
     fn get(&self, key: &str) -> Option<&'a Entry> {
@@ -152,15 +190,22 @@ impl<'a> Reading<'a> {
         self.dataset.value.get(key).or_else(of_all)
     }
 
+    fn is_set(&self, key: &str) -> bool {
+        self.get(key).is_some_and(|entry| entry.value.json() == true)
+    }
+
     fn say(&mut self, at: Place, what: impl Into<String>) {
         self.problems.push(Problem::new(at, what));
     }
 
-    fn sources(&mut self) -> (Place, Vec<String>) {
+    /// The sources, and where they stand. The paths of what the server fetches are its own.
+    fn sources(&mut self, elsewhere: bool) -> (Place, Vec<String>) {
         let dataset = self.dataset;
         let (one, several) = (dataset.value.get("source"), dataset.value.get("sources"));
         let entry = match (one, several) {
             (Some(entry), None) | (None, Some(entry)) => entry,
+            // All of it.
+            (None, None) if elsewhere => return (dataset.at, vec![String::new()]),
             (None, None) => {
                 self.say(dataset.at, format!("{} has no source", dataset.key));
                 return (dataset.at, Vec::new());
@@ -171,8 +216,13 @@ impl<'a> Reading<'a> {
             }
         };
         let mut sources = Vec::new();
-        for (source, at) in entry.value.texts() {
+        let texts = entry.value.texts();
+        if elsewhere && texts.len() != 1 {
+            self.say(entry.at, "with from there is one source: a path beneath the server's");
+        }
+        for (source, at) in texts {
             match source {
+                source if elsewhere => sources.push(source.to_owned()),
                 "-" => {
                     let what = "standard input can be read once only: name files, or use push";
                     self.say(at, what);
@@ -327,9 +377,19 @@ fn trimmed(value: Value) -> Value {
     }
 }
 
-/// What is said of flags, said of keys.
-pub(super) fn as_keys(detail: &str) -> String {
-    detail.replace("--", "")
+/// What is said of flags, said of keys. What else has two hyphens, as a path may, keeps them.
+fn as_keys(detail: &str) -> String {
+    let mut said = String::with_capacity(detail.len());
+    let mut rest = detail;
+    while let Some(at) = rest.find("--") {
+        let (before, after) = (&rest[..at], &rest[at + 2..]);
+        let begins = before.chars().next_back().or_else(|| said.chars().next_back());
+        let is_flag = begins.is_none_or(|c| c.is_whitespace() || c == '(' || c == '`')
+            && after.starts_with(|c: char| c.is_ascii_lowercase());
+        said.push_str(if is_flag { before } else { &rest[..at + 2] });
+        rest = after;
+    }
+    said + rest
 }
 
 /// One run of a job for one dataset: the same label, the same push.
@@ -403,6 +463,38 @@ datasets:
     }
 
     #[test]
+    fn flags_are_called_as_keys_and_nothing_else_is() {
+        for (said, expected) in [
+            ("--key names \"id\" twice", "key names \"id\" twice"),
+            (
+                "limit needs --collect (--limit 3), or `--value x`",
+                "limit needs collect (limit 3), or `value x`",
+            ),
+            (
+                "s3://recs--use1-az4--x-s3/a.csv is not there",
+                "s3://recs--use1-az4--x-s3/a.csv is not there",
+            ),
+            ("out/run--7/a--.csv -- ---x", "out/run--7/a--.csv -- ---x"),
+        ] {
+            assert_eq!(as_keys(said), expected);
+        }
+    }
+
+    #[test]
+    fn the_paths_of_what_the_server_fetches_are_its_own() {
+        let read =
+            job("datasets: {recs: {from: lake, source: recs/, key: id, manifest: true}}").unwrap();
+        let [recs] = &read.datasets[..] else { panic!("{read:?}") };
+        assert_eq!(
+            (recs.from.as_deref(), &recs.sources[..]),
+            (Some("lake"), &["recs/".to_owned()][..])
+        );
+        assert!(recs.how.manifest && !recs.how.accept_unfinished);
+        let all = job("datasets: {recs: {from: lake, key: id}}").unwrap();
+        assert_eq!(all.datasets[0].sources, [String::new()], "all beneath the source");
+    }
+
+    #[test]
     fn without_a_label_every_run_is_a_push_of_its_own() {
         let job = job("datasets: {recs: {source: a, key: id}}").unwrap();
         assert_eq!((&job.datasets[0].key, &job.datasets[0].label), (&None, &None));
@@ -426,6 +518,7 @@ datasets:
             ("key: id\n    gates: {ranges: {a: {min: 2, max: 1}}}", "5:21: gates.ranges of \"a\""),
             ("key: id\n    source: b.csv", "5:5: source stands twice: the first is in line 3"),
             ("key: id\n    sources: b.csv", "5:5: source and sources are one key"),
+            ("key: id\n    from: ''", "5:11: from is empty"),
             ("key: ${NOWHERE_SET}", "4:10: the variable NOWHERE_SET is not set"),
         ] {
             let text = dataset(&lines.replace("{}", "'{}'"));
@@ -434,6 +527,8 @@ datasets:
             assert_eq!(told.len(), 1, "{told:?}");
         }
         assert!(wrong("datasets: {Recs: {source: a, key: id}}")[0].starts_with("1:12: "));
+        let told = wrong("datasets: {recs: {from: lake, source: [a, b], key: id}}");
+        assert!(told[0].starts_with("1:31: with from there is one source"), "{told:?}");
         assert_eq!(wrong("datasets: {recs: {key: id}}"), ["1:12: recs has no source"]);
         let told = wrong("datasets: {recs: {source: '-', key: id}}");
         assert!(told[0].starts_with("1:27: standard input"), "{told:?}");

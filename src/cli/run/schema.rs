@@ -8,11 +8,11 @@ use clap::{Arg, ArgAction, Args as _, Command};
 use serde_json::{Map, Value, json};
 
 use crate::cli::push::PushArgs;
-use crate::cli::rows::RowOptions;
+use crate::cli::rows::{RowOptions, SourceOptions};
 use crate::http;
 
 /// The keys of `push` that are no row options, as its flags are called.
-const OF_PUSH: [&str; 3] = ["label", "as-of", "idempotency-key"];
+const OF_PUSH: [&str; 4] = ["label", "as-of", "idempotency-key", "from"];
 
 /// The schema that files are held against.
 pub(super) fn schema() -> Value {
@@ -92,7 +92,8 @@ fn object(description: &str, properties: &Value) -> Value {
 fn dataset() -> Value {
     let mut keys = Map::new();
     let source = json!({
-        "description": "Files, directories or globs, from the directory of this file on",
+        "description": "Files, directories, globs or addresses, from the directory of this file on; with from a path \
+                        beneath that source",
         "anyOf": [
             {"type": "string", "minLength": 1},
             {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
@@ -106,9 +107,8 @@ fn dataset() -> Value {
         "default": true,
     });
     keys.insert("activate".to_owned(), activate);
-    for flag in flags(&row_options()) {
-        keys.insert(flag.0, flag.1);
-    }
+    let of_sources = SourceOptions::augment_args(Command::new("sources"));
+    keys.extend(flags(&of_sources).chain(flags(&row_options())));
     let push = PushArgs::augment_args(Command::new("push"));
     let of_push = |flag: &(String, Value)| OF_PUSH.contains(&flag.0.as_str());
     keys.extend(flags(&push).filter(of_push).map(|(name, mut schema)| {
@@ -243,7 +243,11 @@ mod tests {
         let mut seen = BTreeSet::new();
         let own = ["source", "sources", "activate"].map(str::to_owned).into_iter();
         let of_push = OF_PUSH.map(str::to_owned).into_iter();
-        for name in own.chain(of_push).chain(row_option_names()).chain(setting_names()) {
+        let of_sources = SourceOptions::augment_args(Command::new("sources"));
+        let of_sources = flags(&of_sources).map(|(name, _)| name);
+        for name in
+            own.chain(of_sources).chain(of_push).chain(row_option_names()).chain(setting_names())
+        {
             assert!(seen.insert(name.replace('_', "-")), "{name} is a key twice");
         }
     }

@@ -4,29 +4,13 @@
 //! does not activate what is held, or has a canary, or would take the place of something newer,
 //! and says so, as a push does.
 
-use serde::Deserialize;
 use serde_json::json;
 
 use super::outcome::{Became, Outcome};
-use crate::cli::api::{self, Moved, new_key, version_path};
+use crate::cli::api::{self, MovedTogether, Named, new_key, version_path};
 use crate::cli::client::Client;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::step;
-
-/// The answer of the server.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Together {
-    activated: Vec<Named>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Named {
-    dataset: String,
-    #[serde(flatten)]
-    moved: Moved,
-}
 
 /// Activates all that are ready. Says what was done, or why nothing was; an `Err` has changed
 /// nothing either.
@@ -61,7 +45,7 @@ pub(super) fn activate(client: &Client, outcomes: &mut [Outcome]) -> Result<Stri
     let answer = client
         .post("/v1/activate", &json!({"activations": activations}), &new_key())
         .map_err(|failure| refused(failure, &hint))?;
-    let together: Together = answer.json()?;
+    let together: MovedTogether = answer.json()?;
     for Named { dataset, moved } in &together.activated {
         for outcome in outcomes.iter_mut().filter(|outcome| outcome.dataset == *dataset) {
             outcome.became = Became::Activated;
