@@ -172,6 +172,10 @@ impl Build<'_> {
         let options = serde_json::to_string(&self.args.rows).map_err(|e| {
             Failure::new(Exit::Failed, format!("cannot write the row options: {e}"))
         })?;
+        if self.share.is_some() {
+            // Sources that are not there are no piece without records.
+            ingest::expand_sources(&self.args.sources, &self.args.how).map_err(of_rows)?;
+        }
         let made = match (self.make(), self.share) {
             (Err(error), Some(share)) if error.code == Code::NoRows => {
                 let dir = self.place.dir();

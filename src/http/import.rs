@@ -1,5 +1,7 @@
 //! `POST …/import`: a push whose data the server fetches by itself.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -7,6 +9,7 @@ use serde_json::{Map, Value};
 use tidetable_storage::{Code, Error, Outcome};
 
 use super::asked::cause;
+use super::blocking::to_its_end;
 use super::error::{Answer, Problem};
 use super::extract::{Dataset, Json, Query};
 use super::push::{admission, admit, no_key};
@@ -48,18 +51,30 @@ pub(crate) async fn import(
     // Whole, as one request is: what a stop cuts off fails at the next start.
     let push = admission(label, as_of, &options, activate, true)?;
     let cause = cause(&caller, &headers, &request_id, None, &("import", asked))?;
-    let version = match admit(&app, &dataset, push, cause.clone()).await? {
-        Ok(version) => {
+    let running = app.store.catalog().running(&dataset, cause.idempotency.as_ref());
+    let version = match running {
+        Some(version) => version,
+        None => {
             let (prefix, settings) = (source.prefix.clone(), source.settings.clone());
-            let (push, cause) = ((dataset.clone(), version), no_key(&cause));
-            app.pushes.fetches(&push, 0, 0);
-            app.imports.enqueue(Import { push, location, prefix, settings, how, activate, cause });
-            version
-        }
-        Err(Outcome::Pushed(version)) => version,
-        Err(_) => {
-            let text = "this idempotency key was used for another request: use a new one";
-            return Err(Error::new(Code::IdempotencyKeyReused, text).into());
+            let (app, dataset) = (Arc::clone(&app), dataset.clone());
+            // From its number on an import is fetched, whoever goes away.
+            to_its_end(async move {
+                let version = match admit(&app, &dataset, push, cause.clone()).await? {
+                    Ok(version) => version,
+                    Err(Outcome::Pushed(version)) => return Ok(version),
+                    Err(_) => {
+                        let text =
+                            "this idempotency key was used for another request: use a new one";
+                        return Err(Error::new(Code::IdempotencyKeyReused, text).into());
+                    }
+                };
+                let (push, cause) = ((dataset, version), no_key(&cause));
+                app.pushes.fetches(&push, 0, 0);
+                let import = Import { push, location, prefix, settings, how, activate, cause };
+                app.imports.enqueue(import);
+                Ok(version)
+            })
+            .await?
         }
     };
     let catalog = app.store.catalog();

@@ -129,6 +129,7 @@ pub(crate) async fn put_part(
     let declared = Declared::from_headers(&headers)?;
     let expected = Expected::from_headers(&headers)?;
     let length = content_length(&headers);
+    refuse_whole(&app, &dataset, version)?;
     refuse_no_file(&app, &dataset, version, part.as_str(), declared)?;
     let body = declared.check(body);
     let receipt = app.receiving.begin(&dataset, &app.metrics.shed)?;
@@ -137,6 +138,22 @@ pub(crate) async fn put_part(
     let received = receive_part(&app, push, part.as_str(), body, length, expected, receipt);
     let Received(part) = received.await?;
     Ok(axum::Json(show_part(&part.sealed)))
+}
+
+/// Refuses to have a hand in a version that one request, or an import, makes by itself.
+fn refuse_whole(app: &AppState, dataset: &DatasetName, version: Version) -> Answer<()> {
+    let catalog = app.store.catalog();
+    let is_made = catalog
+        .entry(dataset, version)
+        .is_ok_and(|entry| entry.whole && entry.state == VersionState::Receiving);
+    if !is_made {
+        return Ok(());
+    }
+    let text = format!(
+        "version {version} of {dataset} is being made by the one request, or the import, that began \
+         it: nothing is added to it, and it is committed by itself"
+    );
+    Err(Error::new(Code::WrongState, text).into())
 }
 
 /// Of a push of a snapshot, refuses a part that can be none of its files, before a byte of it is read.
@@ -215,6 +232,7 @@ pub(crate) async fn commit(
     headers: HeaderMap,
     Json(request): Json<CommitRequest>,
 ) -> Answer<Response> {
+    refuse_whole(&app, &dataset, version)?;
     let asked = ("commit", version, request.activate, &request.parts);
     let cause = cause(&caller, &headers, &request_id, None, &asked)?;
     let sealed = {

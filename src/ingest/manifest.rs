@@ -4,6 +4,7 @@
 //! has another length, is an error before a byte is sent. It is written by others, so it may name
 //! objects in stores alone, never files of this machine or addresses that this machine can reach.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -108,6 +109,7 @@ fn parse(
         return Err(unusable(name, &what));
     }
     let mut locations = Vec::with_capacity(entries.len());
+    let mut seen = HashSet::with_capacity(entries.len());
     for entry in &entries {
         let location = match Location::parse(&entry.url) {
             Some(Ok(location)) if location.is_in_store() && !location.is_prefix() => location,
@@ -119,6 +121,9 @@ fn parse(
         if !may(&location) {
             let what = format!("it lists {}, which is not beneath the source", shown(&entry.url));
             return Err(unusable(name, &what));
+        }
+        if !seen.insert(location.whole()) {
+            return Err(unusable(name, &format!("it lists {} twice", shown(&entry.url))));
         }
         locations.push(location);
     }
@@ -177,6 +182,12 @@ mod tests {
             assert_eq!(error.code, Code::SourceIncomplete);
             assert!(error.detail.contains("recs_manifest"), "{error}");
         }
+        let twice = r#"{"entries":[{"url":"s3://lake/a"},{"url":"s3a://lake/a"}]}"#;
+        assert!(
+            refused(twice).detail.contains("lists \"s3a://lake/a\" twice"),
+            "{}",
+            refused(twice)
+        );
         for json in ["", "[]", "{}", "{\"entries\":[{}]}", "{\"entries\":[{\"url\":1}]}"] {
             assert!(refused(json).detail.contains("no manifest"), "{json}");
         }

@@ -106,7 +106,7 @@ pub(crate) fn expand_sources(sources: &[String], how: &SourceOptions) -> Result<
                 Origin::File(path) => {
                     path.canonicalize().map_err(|e| Error::io("find a source", path, e))?
                 }
-                Origin::Object(object) => PathBuf::from(object.location().to_string()),
+                Origin::Object(object) => PathBuf::from(object.location().whole()),
                 Origin::Reader(_) => PathBuf::from("-"),
             };
             let name = if source == "-" { "-" } else { &input.name };

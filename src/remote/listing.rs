@@ -124,7 +124,7 @@ async fn list(
         let within = ends.min(Instant::now() + NEXT_NAMES);
         let meta = match timeout_at(within, listed.next()).await {
             Err(_) => return fails("the store does not come to the end of its list"),
-            Ok(None) => return Ok(found),
+            Ok(None) => return without_directories(store, found).await,
             Ok(Some(Err(error))) => return Err(RemoteError::of(&error, location)),
             Ok(Some(Ok(meta))) => meta,
         };
@@ -135,6 +135,27 @@ async fn list(
         }
         take(&mut found, store, location, &meta, wanted)?;
     }
+}
+
+/// Leaves out the objects that stand for a directory: they are empty, and their names end in a `/`
+/// that the list does not show.
+async fn without_directories(
+    store: &Arc<dyn ObjectStore>,
+    mut found: Found,
+) -> Result<Found, RemoteError> {
+    let asked = found.objects.into_iter().map(|(name, object)| async move {
+        if object.bytes() > 0 {
+            return Ok(Some((name, object)));
+        }
+        match look_at(store, object.location()).await {
+            Ok(_) => Ok(Some((name, object))),
+            Err(error) if error.kind == Why::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    });
+    let kept: Vec<_> = futures_util::stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
+    found.objects = kept.into_iter().flatten().collect();
+    Ok(found)
 }
 
 /// One object of a list.

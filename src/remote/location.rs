@@ -138,6 +138,11 @@ impl Location {
         self.scheme != Scheme::Http
     }
 
+    /// All that tells it from others, which may hold a signature: not for messages.
+    pub(crate) fn whole(&self) -> String {
+        self.address.clone().unwrap_or_else(|| self.to_string())
+    }
+
     /// Its path, without a `/` at its beginning.
     pub(crate) fn path(&self) -> &str {
         &self.path
@@ -215,6 +220,8 @@ mod tests {
         assert_eq!(signed.to_string(), "https://h:1/a/b.csv");
         assert!(!format!("{signed:?}").contains("secret"));
         assert_eq!((signed.file_name(), signed.is_in_store()), ("b.csv", false));
+        assert_ne!(signed.whole(), parse("https://h:1/a/b.csv?part=2").whole());
+        assert_eq!(parse("s3a://lake/recs/x").whole(), parse("s3://lake/recs/x").whole());
         for bad in [
             "s3://",
             "s3:///x",

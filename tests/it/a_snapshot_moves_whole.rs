@@ -554,6 +554,7 @@ fn a_build_refuses_what_a_push_refuses_and_leaves_nothing() {
     fs::write(at("bad.ndjson"), "{\"k\":1}\n{\"x\":1}\n").unwrap();
     fs::write(at("twice.ndjson"), "{\"k\":1,\"v\":1}\n{\"k\":1,\"v\":2}\n").unwrap();
     fs::write(at("none.ndjson"), "").unwrap();
+    fs::create_dir(at("empty")).unwrap();
     let build = |source: &str, rest: &[&str]| {
         let (source, out) = (at(source), at("out"));
         run(None, &[&["build", D, &source, "--key", "k", "--out", &out], rest].concat())
@@ -566,11 +567,13 @@ fn a_build_refuses_what_a_push_refuses_and_leaves_nothing() {
         ("bad.ndjson", &["--order-by", "v"], 2, "--collect"),
         ("twice.ndjson", &["--part", "1/2", "--split-at", "b,c"], 2, "cut at 1 keys"),
         ("twice.ndjson", &["--like", "nowhere"], 3, ""),
+        // A machine on which the sources are not: no piece without records.
+        ("empty", &["--part", "1/2", "--split-at", "b"], 3, "no files"),
     ] {
         let (found, text) = build(source, rest);
         assert!(found == code && text.contains(says), "{source} {rest:?}: {found}, {text}");
     }
-    assert_eq!(names(home.path()), ["bad.ndjson", "none.ndjson", "twice.ndjson"]);
+    assert_eq!(names(home.path()), ["bad.ndjson", "empty", "none.ndjson", "twice.ndjson"]);
     let (code, text) = build("twice.ndjson", &["--collect", "--json"]);
     let built: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((code, &built["records"]), (0, &json!(1)), "{text}");

@@ -320,16 +320,22 @@ impl Catalog {
             let text = "this idempotency key was used for another request: use a new one";
             return Err(Error::new(Code::IdempotencyKeyReused, text));
         }
-        if let Outcome::Pushed(version) = &remembered.outcome
-            && let Some(entry) = dataset.versions.get(version)
-            && entry.whole
-            && entry.state == State::Receiving
-        {
+        if let Some(version) = self.running(name, Some(id)) {
             let text =
                 format!("the push with this idempotency key still runs, as version {version}");
             return Err(Error::new(Code::InProgress, text));
         }
         Ok(Some(remembered.outcome.clone()))
+    }
+
+    /// The version that the same request is making now, as a whole.
+    pub fn running(&self, name: &DatasetName, id: Option<&Idempotency>) -> Option<Version> {
+        let (dataset, id) = (self.dataset(name).ok()?, id?);
+        let remembered = dataset.idempotency.get(&id.key)?;
+        let Outcome::Pushed(version) = &remembered.outcome else { return None };
+        let entry = dataset.versions.get(version)?;
+        let is_same = remembered.fingerprint == id.fingerprint;
+        (is_same && entry.whole && entry.state == State::Receiving).then_some(*version)
     }
 
     /// What the gates say of a version against the current one.
