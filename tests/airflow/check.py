@@ -150,6 +150,12 @@ class Airflow:
         rows = self.query("select task_id, try_number from task_instance where dag_id = ? and run_id = ?", dag, run)
         return dict(rows)
 
+    def told(self, dag: str, task: str) -> Any:
+        """What the task of the only run of the DAG returned."""
+        [[text]] = self.query("select value from xcom where dag_id = ? and task_id = ? and key = 'return_value'", dag, task)
+        told = json.loads(text)
+        return json.loads(told) if isinstance(told, str) else told
+
     def stop(self) -> None:
         # Each with what it started: they are sessions of their own.
         for process in self.processes:
@@ -271,7 +277,13 @@ def a_run_cleared_after_a_rollback_serves_its_corrected_data(airflow: Airflow, s
     file.write_text('{"id":1,"v":"right"}\n')
     assert airflow.clear("cleared", "night-1") == "success"
     assert served() == (3, "right")
-    return "a run cleared after a rollback: its corrected data serves; its activation alone fails"
+    assert airflow.told("cleared", "activate")["changed"] is True
+    # Another version has followed it: that one stays, and the result says so.
+    server.push("cleared", {"id": 1, "v": "newer"})
+    assert airflow.clear("cleared", "night-1", "activate") == "success"
+    assert served() == (4, "newer")
+    assert airflow.told("cleared", "activate")["changed"] is False
+    return "a run cleared after a rollback: its corrected data serves; its activation alone fails, or changes nothing"
 
 
 def a_rollback_cleared_after_another_push_does_not_pass_for_done(airflow: Airflow, server: Server) -> str:
