@@ -164,5 +164,18 @@ def always(reply: bytes) -> Callable[[Scripted], Script]:
     return of
 
 
+def certificate(home: str) -> tuple[str, str]:
+    """A certificate for 127.0.0.1 and its key, as files."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        raise unittest.SkipTest("there is no openssl to make a certificate with")
+    made, key = f"{home}/certificate.pem", f"{home}/key.pem"
+    kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([openssl, "req", *kind, *name, "-keyout", key, "-out", made], check=True, capture_output=True)
+    os.chmod(key, 0o600)
+    return made, key
+
+
 def client_of(url: str) -> Client:
     return Client(url, connect_timeout=2.0, total_timeout=10.0)

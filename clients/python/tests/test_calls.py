@@ -24,6 +24,7 @@ from tidetable import (
     lookups,
     operations,
     push_calls,
+    scans,
 )
 from tidetable.calls import Call, Core, Pause, Work
 from tidetable.http1 import Request, Response
@@ -191,6 +192,13 @@ class Gets(unittest.TestCase):
             Driven([]).get(unit="a\r\nEvil: 1")
         with self.assertRaises(InvalidArgument):
             Driven([]).get(fields=[])
+
+    def test_a_field_with_a_comma_is_no_two_fields(self) -> None:
+        driven = Driven(lambda request: batch(request, 4))
+        driven.get(fields=["a,b"])
+        self.assertEqual(driven.bodies(), [{"keys": ["k"], "fields": ["a,b"]}])
+        with self.assertRaises(InvalidArgument):
+            driven.run(scans.scan_page(driven.core, "d", "", 10, ["a,b"], None, None, None))
 
 
 class Retries(unittest.TestCase):
@@ -435,6 +443,64 @@ class Cached(unittest.TestCase):
             else:
                 driven.get("other")
             self.assertEqual(driven.get().value, 2, answered)
+
+    def test_with_the_mode_version_an_answer_that_was_overtaken_is_not_kept(self) -> None:
+        driven = Driven(lambda request: value(b'"new"', 2), cache=CachePolicy(ttl=600, mode="version"))
+        old = self.waiting(driven, "old")
+        self.assertEqual(self.answered(driven, old, value(b'"old"', 1)), "old")
+        late = self.waiting(driven, "a")
+        driven.now += 1
+        self.assertEqual(driven.get("b").value, "new")
+        driven.now += 1
+        self.assertEqual(self.answered(driven, late, value(b'"late"', 1)), "late")
+        # Neither what came late nor what is as old is given; which version is served the next answer says.
+        before = len(driven.asked)
+        self.assertEqual([driven.get(key).value for key in ("old", "a", "b", "b")], ["new"] * 4)
+        driven.now += 1
+        self.assertEqual([driven.get(key).value for key in ("a", "b", "old", "a", "b", "old")], ["new"] * 6)
+        self.assertEqual(len(driven.asked) - before, 6)
+
+    def test_with_the_mode_version_requests_that_overlap_do_not_end_the_cache(self) -> None:
+        driven = Driven([], cache=CachePolicy(ttl=600, mode="version"))
+        under_way = [self.waiting(driven, f"k{n}") for n in range(3)]
+        for n in range(100):
+            # Always three at a time; after the swap one late answer of the version before.
+            under_way.append(self.waiting(driven, f"k{n + 3}"))
+            driven.now += 1
+            version = 1 if n < 10 or n == 12 else 2
+            self.answered(driven, under_way.pop(0), value(b'"%d"' % version, version))
+        cache = driven.core.cache
+        assert cache is not None
+        seen = cache._seen["d"]
+        self.assertEqual((seen.version, seen.sure), (2, True))
+        self.assertTrue(cache.get(("d", None, b"k99", None, None), driven.now)[1])
+
+    def test_with_the_mode_version_later_chunks_of_a_batch_do_not_say_what_is_served(self) -> None:
+        driven = Driven([], cache=CachePolicy(ttl=600, mode="version"))
+        asked = [f"k{n}" for n in range(1500)]
+        many = batches.get_many(driven.core, "d", asked, None, None, None, False)
+        first = next(many)
+        assert isinstance(first, Request)
+        driven.now += 1
+        second = many.send(batch(first, 1))
+        assert isinstance(second, Request)
+        driven._replies = [value(b'"new"', 2)]
+        driven.now += 1
+        self.assertEqual(driven.get("a").value, "new")
+        with self.assertRaises(StopIteration):
+            many.send(batch(second, 1))
+        self.assertEqual(driven.get("a").value, "new")
+
+    def waiting(self, driven: Driven, key: str) -> Call[Any]:
+        """A call whose request is under way."""
+        call = lookups.get_entry(driven.core, "d", key, None, None, None, False)
+        self.assertIsInstance(next(call), Request)
+        return call
+
+    def answered(self, driven: Driven, call: Call[Any], reply: Response) -> Any:
+        with self.assertRaises(StopIteration) as done:
+            call.send(reply)
+        return done.exception.value.value
 
     def test_a_pinned_read_ends_nothing(self) -> None:
         driven = Driven([value(b"2", 2), value(b"1", 1)], cache=CachePolicy(ttl=600, mode="version"))

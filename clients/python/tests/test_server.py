@@ -6,12 +6,9 @@ import datetime
 import http.client
 import io
 import json
-import os
 import pathlib
 import pickle
-import shutil
 import socket
-import subprocess
 import tempfile
 import threading
 import unittest
@@ -33,7 +30,7 @@ from tidetable import (
     ndjson,
 )
 
-from .harness import Scripted, Server, answer, client_of, reset, server, stop_server
+from .harness import Scripted, Server, answer, certificate, client_of, reset, server, stop_server
 
 
 def setUpModule() -> None:
@@ -413,42 +410,17 @@ class Secured(unittest.TestCase):
     """TLS, with a certificate of the test's own."""
 
     def test_both_clients_over_tls(self) -> None:
-        openssl = shutil.which("openssl")
-        if openssl is None:
-            self.skipTest("there is no openssl to make a certificate with")
         with tempfile.TemporaryDirectory() as home:
-            certificate, key = f"{home}/certificate.pem", f"{home}/key.pem"
-            made = [
-                openssl,
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-                "-nodes",
-                "-days",
-                "2",
-                "-subj",
-                "/CN=localhost",
-                "-addext",
-                "subjectAltName=IP:127.0.0.1",
-                "-keyout",
-                key,
-                "-out",
-                certificate,
-            ]
-            subprocess.run(made, check=True, capture_output=True)
-            os.chmod(key, 0o600)
-            secured = Server("https", tls_certificate=certificate, tls_key=key)
+            made, key = certificate(home)
+            secured = Server("https", tls_certificate=made, tls_key=key)
             self.addCleanup(secured.stop)
-            with Client(secured.url, ca_file=certificate) as client:
+            with Client(secured.url, ca_file=made) as client:
                 client.publish(people(1, 2000), "d", key="id")
                 self.assertEqual(client.get("d", 3, "id"), {"id": 3})
                 self.assertEqual(len(client.get_many("d", range(3000))), 2000)
 
             async def run() -> None:
-                async with AsyncClient(secured.url, ca_file=certificate) as client:
+                async with AsyncClient(secured.url, ca_file=made) as client:
                     self.assertEqual(await client.get("d", 3, "id"), {"id": 3})
                     self.assertEqual(len(await client.get_many("d", range(3000))), 2000)
                     await client.publish(people(2, 2000), "d", key="id")

@@ -1,15 +1,20 @@
 """Connections of both clients, against a server that behaves as a test says."""
 
 import asyncio
+import errno
 import gc
 import os
 import pickle
 import socket
+import ssl
+import tempfile
 import threading
 import time
 import unittest
 import warnings
+from collections.abc import Iterator
 from typing import Any, Callable
+from unittest import mock
 
 from tidetable import (
     ApiError,
@@ -22,8 +27,11 @@ from tidetable import (
     InvalidArgument,
     Unauthorized,
 )
+from tidetable.http1 import Body, Request
+from tidetable.settings import Address
+from tidetable.transport import _open
 
-from .harness import Script, Scripted, answer, problem, reset, value
+from .harness import Script, Scripted, answer, certificate, problem, reset, value
 
 
 def scripted(test: unittest.TestCase, make: Callable[[Scripted], Script]) -> Scripted:
@@ -52,6 +60,20 @@ def replying(*replies: bytes) -> Callable[[Scripted], Script]:
         return script
 
     return of
+
+
+class _Unsendable:
+    """A socket that takes nothing more, with this error."""
+
+    def __init__(self, sock: socket.socket, number: int) -> None:
+        self._sock = sock
+        self._number = number
+
+    def sendall(self, data: bytes) -> None:
+        raise OSError(self._number, os.strerror(self._number))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
 
 
 class Both:
@@ -228,6 +250,64 @@ class Threads(Both, unittest.TestCase):
         gate.set()
         waiting.join()
         client.close()
+
+    def test_what_tls_holds_back_unasked_is_no_later_answer(self) -> None:
+        home = tempfile.TemporaryDirectory()
+        self.addCleanup(home.cleanup)
+        made, key = certificate(home.name)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(made, key)
+        # Longer than the reader's own buffer: its end is read exactly, and what came with it stays inside of TLS.
+        first = value(b'"' + b"x" * 100_000 + b'"') + value(b'"of nobody"')
+
+        def of(server: Scripted) -> Script:
+            def script(connection: socket.socket, number: int) -> None:
+                with context.wrap_socket(connection, server_side=True) as inner:
+                    while server.read_request(inner):
+                        inner.sendall(first if number == 0 else value(b"2"))
+
+            return script
+
+        server = scripted(self, of)
+        with Client(server.url.replace("http:", "https:"), ca_file=made, max_tries=1) as client:
+            self.assertEqual(client.get("d", "a"), "x" * 100_000)
+            self.assertEqual(client.get("d", "b"), 2)
+        self.assertEqual(server.accepted, 2)
+
+    def test_whatever_breaks_while_it_is_sent_is_a_broken_connection(self) -> None:
+        for number in (errno.EHOSTUNREACH, errno.ENETDOWN, errno.ECONNABORTED, errno.ETIMEDOUT):
+            server = scripted(self, replying(value(b"1")))
+
+            def unsendable(address: Address, ends: float, number: int = number) -> Any:
+                return _Unsendable(_open(address, ends), number)
+
+            with mock.patch("tidetable.transport._open", unsendable), Client(server.url, max_tries=1) as client:
+                with self.subTest(number=errno.errorcode[number]), self.assertRaises(BrokenConnection):
+                    client.get("d", "k")
+
+    def test_an_error_of_the_data_that_is_sent_stays_what_it_is(self) -> None:
+        def silent(server: Scripted) -> Script:
+            def script(connection: socket.socket, number: int) -> None:
+                while connection.recv(1000):
+                    pass
+
+            return script
+
+        server = scripted(self, silent)
+        for error in (
+            OSError(errno.EIO, "the disk"),
+            ConnectionResetError("of the source"),
+            TimeoutError("of the source"),
+        ):
+
+            def chunks(error: Exception = error) -> Iterator[bytes]:
+                yield b"a"
+                raise error
+
+            request = Request("PUT", "/x", Body(chunks, None, True), deadline=time.monotonic() + 10)
+            with Client(server.url) as client, self.subTest(error=error), self.assertRaises(type(error)) as raised:
+                client._transport.send(request)
+            self.assertIs(raised.exception, error)
 
     @unittest.skipUnless(hasattr(os, "fork"), "there is no fork here")
     def test_a_forked_child_has_connections_of_its_own(self) -> None:

@@ -1,5 +1,6 @@
 /** Values that were read before, and when they may be given again. */
 import { identity, type Key } from "./keys.js";
+import type { Body } from "./transport.js";
 
 export interface CacheOptions {
   /** For so long a value is given without asking; after that the server is asked whether it is still the same. */
@@ -10,9 +11,9 @@ export interface CacheOptions {
   readonly maxEntries?: number;
 }
 
-/** What is held: the text, not the value, so that nobody can change what others are given. */
+/** What is held: what came, not the value, so that nobody can change what others are given. */
 export interface Held {
-  readonly text: string;
+  readonly body: Body;
   readonly version: number;
   readonly etag: string | null;
   readonly asOf: string | null;

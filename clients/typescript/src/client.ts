@@ -2,12 +2,14 @@
 import type { BatchAnswer, BatchesAnswer, ScanAnswer } from "./api.js";
 import { Cache, type CacheOptions } from "./cache.js";
 import { ApiError, ConnectionError, NotFoundError, problemError, UsageError } from "./errors.js";
-import { batchKeys, checkText, datasetSegment, fromBase64url, identity, type Key, keySegment } from "./keys.js";
+import { batchKeys, checkText, datasetSegment, fromBase64, fromBase64url, identity, type Key, keySegment } from "./keys.js";
 import { isBatch, isBatches, isPage, isValue } from "./shapes.js";
-import { type Answer, type Call, Transport } from "./transport.js";
+import { type Answer, type Call, type Request, Transport } from "./transport.js";
 
 /** Most keys of one request, and most records of a page. */
 const CHUNK = 1000;
+/** Of a key in a path, in characters: the server takes more, and what stands before it may not. */
+const LONGEST_SEGMENT = 6000;
 /** Chunks of one batch that are asked for at the same time, once the first has said the version. */
 const CHUNKS_AT_ONCE = 4;
 
@@ -107,29 +109,36 @@ export class Client {
   /** The value of a key with its version, or null if it is not there. */
   async getEntry<T = unknown>(dataset: string, key: Key, options: ReadOptions = {}): Promise<Entry<T> | null> {
     const { segment, base64url } = keySegment(key);
+    if (segment.length > LONGEST_SEGMENT || options.fields?.some((field) => field.includes(","))) return this.#entryOfBatch<T>(dataset, key, options);
     const query = readQuery(options);
     if (base64url) query.set("key_encoding", "base64url");
     const target = `/v1/datasets/${datasetSegment(dataset)}/keys/${segment}${asText(query)}`;
     const name = this.#cache && Cache.name(dataset, key, options.fields, options.version);
     const held = name === undefined ? undefined : this.#cache?.get(name);
     if (held && name !== undefined && this.#cache?.isFresh(name)) {
-      return { value: this.#transport.parsed(held.text, isValue) as T, version: held.version, etag: held.etag, asOf: held.asOf };
+      return { value: this.#transport.decoded(held.body, isValue) as T, version: held.version, etag: held.etag, asOf: held.asOf };
     }
     const began = performance.now();
     const headers: Record<string, string> = held?.etag ? { "If-None-Match": held.etag } : {};
-    const answer = await this.#transport.call(options.signal, (call) => this.#found(call, { method: "GET", target, headers }, dataset, name, options, began));
+    const answer = await this.#transport.call(options.signal, (call) => this.#found(call, { method: "GET", target, headers, ofValue: true }, dataset, name, options, began));
     if (answer === null) return null;
-    const text = answer.status === 304 && held ? held.text : answer.text;
+    const body = answer.status === 304 && held ? held.body : answer.body;
     const entry = { version: versionOf(answer.headers), etag: answer.headers.get("etag"), asOf: answer.headers.get("tidetable-as-of") };
     if (this.#cache && name !== undefined) {
       const isLatest = options.version !== undefined || this.#cache.saw(dataset, entry.version, began);
-      if (isLatest) this.#cache.keep(name, dataset, options.version !== undefined, { text, ...entry });
+      if (isLatest) this.#cache.keep(name, dataset, options.version !== undefined, { body, ...entry });
     }
-    return { value: (answer.status === 304 ? this.#transport.parsed(text, isValue) : answer.value) as T, ...entry };
+    return { value: (answer.status === 304 ? this.#transport.decoded(body, isValue) : answer.value) as T, ...entry };
+  }
+
+  /** What no path can say: a long key, a field with a comma in its name. */
+  async #entryOfBatch<T>(dataset: string, key: Key, options: ReadOptions): Promise<Entry<T> | null> {
+    const { version, values } = await this.getManyEntries<T>(dataset, [key], options);
+    return version !== null && values.has(key) ? { value: values.get(key) as T, version, etag: null, asOf: null } : null;
   }
 
   /** The answer about one key; null if the version does not have it. */
-  async #found(call: Call, request: { method: "GET"; target: string; headers: Record<string, string> }, dataset: string,
+  async #found(call: Call, request: Request & { readonly headers: Record<string, string> }, dataset: string,
     name: string | undefined, options: ReadOptions, began: number): Promise<Answer<unknown> | null> {
     try {
       const answer = await this.#transport.ask(call, request, isValue);
@@ -270,7 +279,7 @@ export class Client {
       left -= page.records.length;
       yield {
         version: page.version,
-        records: page.records.map((one) => ({ key: one.key_encoding === "base64url" ? fromBase64url(one.key) : one.key, value: one.value as T })),
+        records: page.records.map((one) => ({ key: one.key_encoding === "base64url" ? fromBase64url(one.key) : one.key, value: decoded(one) as T })),
       };
     } while (cursor !== null && left > 0);
   }
@@ -280,7 +289,11 @@ export class Client {
 function readQuery(options: ReadOptions): Map<string, string> {
   const query = new Map<string, string>();
   if (options.fields) {
-    options.fields.forEach((field) => checkText(field, "a field"));
+    for (const field of options.fields) {
+      checkText(field, "a field");
+      // In a query a comma stands between two names, encoded or not.
+      if (field.includes(",")) throw new UsageError(`the field ${JSON.stringify(field)} has a comma, which a scan cannot ask for: getMany can`);
+    }
     query.set("fields", options.fields.join(","));
   }
   if (options.version !== undefined) query.set("version", String(options.version));
@@ -304,7 +317,20 @@ function distinctKeys<K extends Key>(keys: Iterable<K>): K[] {
 }
 
 function valuesOf<K, T>(keys: readonly K[], results: BatchAnswer["results"]): Map<K, T> {
-  return new Map(keys.flatMap((key, at): Array<[K, T]> => (results[at]?.found ? [[key, results[at].value as T]] : [])));
+  return new Map(keys.flatMap((key, at): Array<[K, T]> => {
+    const one = results[at];
+    return one?.found ? [[key, decoded(one) as T]] : [];
+  }));
+}
+
+/** The value of a result or record: JSON, or the bytes of a dataset of another kind. */
+function decoded(one: { readonly value?: unknown; readonly encoding?: string }): unknown {
+  if (one.encoding === undefined) return one.value;
+  try {
+    return fromBase64(String(one.value));
+  } catch {
+    throw new ConnectionError("a value of the answer is no base64");
+  }
 }
 
 /** The value of an answer that cannot be a 304. */

@@ -8,8 +8,11 @@ export interface Answer<T> {
   readonly headers: Headers;
   /** Undefined for a 304. */
   readonly value: T | undefined;
-  readonly text: string;
+  /** As it came: text of JSON, or the bytes of a value that is none. */
+  readonly body: Body;
 }
+
+export type Body = string | Uint8Array;
 
 export interface TransportOptions {
   readonly baseUrl: string;
@@ -27,6 +30,8 @@ export interface Request {
   readonly target: string;
   readonly body?: unknown;
   readonly headers?: Record<string, string>;
+  /** Whether it asks for a value as it is stored, which is JSON or bytes of another kind. */
+  readonly ofValue?: boolean;
 }
 
 /** One call of a user's: its deadline, and the signal that ends all its requests. */
@@ -141,20 +146,21 @@ export class Transport {
     try {
       const response = await this.#fetched(call, request);
       told(response.headers.get("retry-after"));
-      const text = await this.#body(call, response);
-      if (response.status === 304) return { status: 304, headers: response.headers, value: undefined, text: "" };
-      if (response.status !== 200) throw answerError(response.status, text, response.headers);
-      return { status: 200, headers: response.headers, value: this.parsed(text, fits), text };
+      const asBytes = request.ofValue === true && response.status === 200 && areBytes(response.headers);
+      const body = await this.#body(call, response, asBytes);
+      if (response.status === 304) return { status: 304, headers: response.headers, value: undefined, body: "" };
+      if (response.status !== 200) throw answerError(response.status, String(body), response.headers);
+      return { status: 200, headers: response.headers, value: this.decoded(body, fits), body };
     } finally {
       this.#leave();
     }
   }
 
-  /** The value of a text, if it is JSON of the shape that was asked for. */
-  parsed<T>(text: string, fits: (value: unknown) => value is T): T {
+  /** The value of what came, if it is JSON of the shape that was asked for; bytes are themselves, for their caller alone. */
+  decoded<T>(body: Body, fits: (value: unknown) => value is T): T {
     let value: unknown;
     try {
-      value = this.#options.parse(text);
+      value = typeof body === "string" ? this.#options.parse(body) : body.slice();
     } catch (cause) {
       throw new ConnectionError("the answer is no JSON: it was cut off, or something else than the server answered");
     }
@@ -180,9 +186,9 @@ export class Transport {
     }
   }
 
-  async #body(call: Call, response: Response): Promise<string> {
+  async #body(call: Call, response: Response, asBytes: boolean): Promise<Body> {
     try {
-      return await response.text();
+      return asBytes ? new Uint8Array(await response.arrayBuffer()) : await response.text();
     } catch (cause) {
       throw broken(call, cause, "the answer broke off");
     }
@@ -221,6 +227,18 @@ export class Transport {
       return;
     }
   }
+}
+
+/**
+ * Whether a 200 is a value that is no JSON. What else answers with a page says no version; and what ends with its connection may have been
+ * cut off, which of JSON is seen, and not of bytes.
+ */
+function areBytes(headers: Headers): boolean {
+  const kind = (headers.get("content-type") ?? "").split(";")[0]?.trim().toLowerCase() ?? "";
+  if (kind === "application/json" || kind.endsWith("+json") || !headers.has("tidetable-version")) return false;
+  const endsItself = headers.has("content-length") || headers.has("transfer-encoding") || headers.get("connection")?.toLowerCase() !== "close";
+  if (!endsItself) throw new ConnectionError("the answer does not say where it ends");
+  return true;
 }
 
 /** Why a request has no answer: the call is over, or the connection broke. */

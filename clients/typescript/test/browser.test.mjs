@@ -38,6 +38,7 @@ function answers(seen, done) {
     if (url.startsWith("/dist/")) return response.setHeader("Content-Type", "text/javascript").end(readFileSync(new URL(`..${url}`, import.meta.url)));
     if (url === "/done") return done(JSON.parse(body)), response.end();
     if (!url.startsWith("/v1/")) return response.writeHead(404).end();
+    response.setHeader("Content-Type", "application/json");
     seen.push({ url, unit: Buffer.from(headers["tidetable-unit"] ?? "", "latin1").toString(), etag: headers["if-none-match"] });
     if (url.endsWith("/redirect")) return response.writeHead(302, { Location: "/v1/datasets/d/keys/elsewhere" }).end();
     if (url.endsWith("/short")) return response.writeHead(200, { "Content-Length": 9, "Tidetable-Version": 1 }), response.write("12345", () => response.destroy());

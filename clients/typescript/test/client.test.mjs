@@ -20,7 +20,10 @@ function client(answer, options = {}) {
 }
 
 const value = (body, version = 1, headers = {}) =>
-  new Response(JSON.stringify(body), { headers: { "Tidetable-Version": String(version), ETag: `"${JSON.stringify(body).length}"`, ...headers } });
+  Response.json(body, { headers: { "Tidetable-Version": String(version), ETag: `"${JSON.stringify(body).length}"`, ...headers } });
+/** A value that is no JSON: two bytes that are no text either. */
+const bytes = (headers = {}) =>
+  new Response(new Uint8Array([255, 0]), { headers: { "Content-Type": "application/octet-stream", "Content-Length": "2", "Tidetable-Version": "7", ETag: '"b"', ...headers } });
 const problem = (status, code) => new Response(JSON.stringify({ code, status, detail: "made up", request_id: "r-1" }), { status });
 const batch = (keys, version = 1) => Response.json({ version, results: keys.map((key) => ({ key, found: true, value: key })) });
 
@@ -106,6 +109,57 @@ test("text and bytes in one batch keep apart what is asked for", async () => {
   const bytes = new Uint8Array([97]);
   const found = await here.getMany("d", ["a", bytes]);
   assert.deepEqual([...found.keys()], ["a", bytes]);
+});
+
+test("a value that is no JSON comes as its bytes, from the cache too, and nobody can change what is kept", async () => {
+  for (const [ttlMs, requests] of [[60_000, 1], [0, 3]]) {
+    const { asked, client: here } = client((n) => (n === 1 ? bytes() : new Response(null, { status: 304, headers: { "Tidetable-Version": "7", ETag: '"b"' } })), { cache: { ttlMs } });
+    const first = await here.getEntry("d", "k");
+    assert.deepEqual(first, { value: new Uint8Array([255, 0]), version: 7, etag: '"b"', asOf: null });
+    first.value[0] = 1;
+    (await here.get("d", "k"))[0] = 2;
+    assert.deepEqual(await here.get("d", "k"), new Uint8Array([255, 0]));
+    assert.equal(asked.length, requests);
+  }
+});
+
+test("bytes of which nobody can say whether they are all, or of what, are no value", async () => {
+  for (const headers of [{ "Content-Length": undefined, Connection: "close" }, { "Tidetable-Version": undefined }]) {
+    const { asked, client: here } = client(() => {
+      const answer = bytes();
+      for (const [name, text] of Object.entries(headers)) text === undefined ? answer.headers.delete(name) : answer.headers.set(name, text);
+      return answer;
+    });
+    await assert.rejects(here.get("d", "k"), ConnectionError);
+    assert.equal(asked.length, 3);
+  }
+});
+
+test("values in base64 are bytes in batches, in scans and of several datasets", async () => {
+  const one = { key: "k", found: true, value: "/wA=", encoding: "base64" };
+  const { client: here } = client((n, { url }) => Response.json(
+    url.includes("/scan") ? { version: 3, records: [one], next: null }
+    : url.endsWith("/v1/batch-get") ? { answers: [{ dataset: "d", version: 3, results: [one] }] }
+    : { version: 3, results: [one, { key: "z", found: false }] }));
+  const expected = new Uint8Array([255, 0]);
+  assert.deepEqual([...await here.getMany("d", ["k", "z"])], [["k", expected]]);
+  for await (const { value: got } of here.scan("d")) assert.deepEqual(got, expected);
+  assert.deepEqual((await here.multi({ d: ["k"] })).get("d").values.get("k"), expected);
+  const { client: broken } = client(() => Response.json({ version: 3, results: [{ ...one, value: "%%" }] }));
+  await assert.rejects(broken.getMany("d", ["k"]), ConnectionError);
+});
+
+test("what a path cannot say is asked for in a batch of one; a scan refuses it", async () => {
+  const { asked, client: here } = client((n, { body }) => batch(body.keys, 4));
+  const long = "ü".repeat(3000);
+  assert.deepEqual(await here.getEntry("d", long), { value: long, version: 4, etag: null, asOf: null });
+  assert.deepEqual(await here.get("d", "k", { fields: ["a,b"], version: 4 }), "k");
+  assert.deepEqual(asked.map(({ method, body }) => [method, body]),
+    [["POST", { keys: [long] }], ["POST", { keys: ["k"], fields: ["a,b"], version: 4 }]]);
+  await assert.rejects(async () => { for await (const _ of here.scan("d", { fields: ["a,b"] })); }, UsageError);
+  assert.equal(asked.length, 2);
+  const { client: empty } = client((n, { body }) => Response.json({ version: 4, results: body.keys.map((key) => ({ key, found: false })) }));
+  assert.equal(await empty.getEntry("d", long), null);
 });
 
 test("no more requests run at the same time than the pool has room for", async () => {
@@ -196,7 +250,7 @@ test("a redirect that a browser hides is an error", async () => {
 });
 
 test("another reader of JSON may keep whole numbers exact", async () => {
-  const { client: here } = client(() => new Response('{"id":9007199254740993}', { headers: { "Tidetable-Version": "1" } }), { parse: (text) => text });
+  const { client: here } = client(() => new Response('{"id":9007199254740993}', { headers: { "Content-Type": "application/json", "Tidetable-Version": "1" } }), { parse: (text) => text });
   assert.equal(await here.get("d", "k"), '{"id":9007199254740993}');
 });
 

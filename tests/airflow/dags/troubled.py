@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from airflow.sdk import DAG, task
+from tidetable_airflow.hook import TidetableHook
 from tidetable_airflow.operators import (
     TidetableActivateOperator,
     TidetablePushOperator,
@@ -30,10 +31,15 @@ class InterruptedPush(TidetablePushOperator):
     def execute(self, context):
         self.attempt = context["ti"].try_number
         (FILES / f"try {self.attempt}").touch()
-        if self.attempt == 1:
-            from tidetable import PushSession
+        from tidetable import PushSession
 
-            PushSession.commit = lambda *_, **__: die()
+        commit, told = PushSession.commit, FILES / f"parts {self.attempt}"
+
+        def noted(session, names, **options):
+            told.write_text("\n".join(names))
+            return die() if self.attempt == 1 else commit(session, names, **options)
+
+        PushSession.commit = noted
         if self.attempt == 2:
             self._wait = lambda _: die()
         return super().execute(context)
@@ -97,3 +103,24 @@ with dag("back") as back:
         task_id="undo", dataset="back", expect_current="{{ ti.xcom_pull(task_ids='second')['version'] }}",
     )
     ready() >> first >> second >> again >> undo
+
+with dag("cleared") as cleared:
+    pushed = TidetablePushOperator(
+        task_id="push", dataset="cleared", source=str(FILES / "cleared.ndjson"), key="id", activate=False,
+    )
+    activated = TidetableActivateOperator(
+        task_id="activate", dataset="cleared", version="{{ ti.xcom_pull(task_ids='push')['version'] }}",
+    )
+    pushed >> activated
+
+with dag("undone") as undone:
+    @task
+    def look() -> int:
+        return TidetableHook().get_conn().dataset("undone").current
+
+    look() >> TidetableRollbackOperator(
+        task_id="undo", dataset="undone", hold=False, expect_current="{{ ti.xcom_pull(task_ids='look') }}",
+    )
+
+with dag("undone_blindly") as undone_blindly:
+    TidetableRollbackOperator(task_id="undo", dataset="undone_blindly", hold=False)

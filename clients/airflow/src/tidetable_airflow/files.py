@@ -34,9 +34,9 @@ def find_files(source: Union[str, Sequence[str]]) -> List[str]:
     return found
 
 
-def part_name(at: int, file: str) -> str:
-    """The name of a file's part: in the order of the files, and such that errors of rows name the file."""
-    return f"{at:06d}-{re.sub('[^A-Za-z0-9._-]', '_', os.path.basename(file))[-100:]}"
+def part_name(attempt: str, at: int, file: str) -> str:
+    """The name of a file's part, as one attempt sends it: such that errors of rows name the file."""
+    return f"{attempt}-{at:06d}-{re.sub('[^A-Za-z0-9._-]', '_', os.path.basename(file))[-100:]}"
 
 
 def format_of(files: Sequence[str]) -> Optional[str]:

@@ -22,7 +22,8 @@ class TidetableHook(BaseHook):  # type: ignore[misc]
     """The server that a connection of type `tidetable` names.
 
     Host and port are the server's, the schema is `http` (unless said) or `https`, the password is
-    the token. The extra may have `connect_timeout` and `total_timeout` (seconds), and `ca_file`.
+    the token: without one none is sent, whatever the worker's own `TIDETABLE_TOKEN` is. The extra may
+    have `connect_timeout` and `total_timeout` (seconds), and `ca_file`.
     """
 
     conn_name_attr = "tidetable_conn_id"
@@ -83,7 +84,8 @@ def client_settings(connection: Any) -> Dict[str, Any]:
         raise ValueError(f"the extra of the connection has {unknown[0]!r}; it takes {', '.join(known)}")
     settings: Dict[str, Any] = {"total_timeout": 60.0, **extra}
     settings["base_url"] = f"{scheme}://{host}:{connection.port or 7070}"
-    settings["token"] = connection.password or None
+    # None would be the token of the worker's environment, which may be another server's.
+    settings["token"] = connection.password or ""
     return settings
 
 

@@ -1,17 +1,19 @@
 """Push, activate, roll back: each harmless to try again.
 
 The idempotency key of a task is its DAG run's: however often the task is tried, its run makes one
-version, and swaps or rolls back once.
+version, and swaps or rolls back once. A run that was cleared after a rollback makes another version: so
+the keys of what is done with a version name that version too.
 """
 
 from __future__ import annotations
 
 import hashlib
+import secrets
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
-from tidetable import PushSession, errors
+from tidetable import Client, Moved, PushSession, errors
 
 from .compat import AirflowFailException, BaseOperator, deferrable_by_default
 from .files import find_files, format_of, part_name
@@ -19,14 +21,15 @@ from .hook import TidetableHook, failures, told
 from .triggers import TidetableSettledTrigger, is_under_way
 
 
-def run_key(context: Mapping[str, Any]) -> str:
-    """The same for every try of a task of one DAG run, and for no other."""
+def run_key(context: Mapping[str, Any], version: Optional[int] = None) -> str:
+    """The same for every try of a task of one DAG run (with this version), and for no other."""
+    of_version = "" if version is None else f"/{version}"
     task = context["ti"]
     names = f"{task.dag_id}/{task.run_id}/{task.task_id}/{task.map_index}"
     if len(names) <= 200 and all("!" <= char <= "~" for char in names):
-        return f"airflow:{names}"
+        return f"airflow:{names}{of_version}"
     # Names of any script, and of any length: told apart by their digest.
-    return f"airflow:{hashlib.sha256(names.encode()).hexdigest()}"
+    return f"airflow:{hashlib.sha256(names.encode()).hexdigest()}{of_version}"
 
 
 class _TidetableOperator(BaseOperator):  # type: ignore[misc]
@@ -120,9 +123,11 @@ class TidetablePushOperator(_TidetableOperator):
             return self._wait(session)
 
     def _send(self, session: PushSession, files: List[str]) -> None:
+        # Parts of this try alone: one that was given up, and is sending yet, overwrites nothing.
+        attempt = secrets.token_hex(4)
         names = []
         for at, file in enumerate(files):
-            names.append(part_name(at, file))
+            names.append(part_name(attempt, at, file))
             session.put_part(names[-1], Path(file))
             self.log.info("sent %s as part %s", file, names[-1])
         session.commit(names, wait=False)
@@ -158,7 +163,9 @@ class TidetableActivateOperator(_TidetableOperator):
     :param force: also if a gate refused it or it was rolled back from; needs a reason
     :param expect_current: do nothing, and fail, unless this version is current
 
-    If it is current already nothing is done, and the result has `"changed": False`.
+    The result has `"changed": False` if nothing was done: it is current already; or it was activated
+    by an earlier try of this run, and another version has taken its place since. If it was rolled back
+    from since, the task fails.
     """
 
     template_fields: Sequence[str] = (
@@ -190,18 +197,33 @@ class TidetableActivateOperator(_TidetableOperator):
         if self.expect_current is not None:
             expected["expect_current"] = _number("expect_current", self.expect_current)
         with failures():
+            client = self.hook.get_conn()
             try:
-                moved = self.hook.get_conn().activate(
+                moved = client.activate(
                     self.dataset, number, force=self.force, reason=self.reason,
-                    idempotency_key=self.idempotency_key or run_key(context), **expected,
+                    idempotency_key=self.idempotency_key or run_key(context, number), **expected,
                 )
             except errors.Conflict as error:
                 if error.code != "already_current":
                     raise
                 self.log.info("version %s of %s is current already: nothing was done", number, self.dataset)
                 return {"dataset": self.dataset, "from": number, "to": number, "changed": False}
-        self.log.info("%s serves version %s, was %s", self.dataset, moved.to_version, moved.from_version)
-        return {**moved.raw, "changed": True}
+            return self._moved(client, moved)
+
+    def _moved(self, client: Client, moved: Moved) -> Dict[str, Any]:
+        """What came of it. The answer may be that of an earlier try: what was done since is not in it."""
+        number = moved.to_version
+        current = client.dataset(self.dataset).current
+        if current == number:
+            self.log.info("%s serves version %s, was %s", self.dataset, number, moved.from_version)
+            return {**moved.raw, "changed": True}
+        if client.version(self.dataset, number).state == "bad":
+            raise AirflowFailException(
+                f"this run has activated version {number} of {self.dataset} before, and it was rolled back from: "
+                f"version {current} is served. Clear the push too, or give this task another idempotency_key"
+            )
+        self.log.warning("version %s of %s was activated, and version %s is served by now", number, self.dataset, current)
+        return {**moved.raw, "changed": False}
 
 
 class TidetableRollbackOperator(_TidetableOperator):
@@ -211,6 +233,9 @@ class TidetableRollbackOperator(_TidetableOperator):
     :param hold: False lets later pushes be activated
     :param expect_current: do nothing, and fail, unless this version is current. Give it, so that a
         rollback undoes what it was meant to undo: `{{ ti.xcom_pull('push')['version'] }}`
+
+    A run goes back once (from each `expect_current`). If it has before, and another version is served by
+    now than it went back to, the task fails.
     """
 
     template_fields: Sequence[str] = (
@@ -242,10 +267,16 @@ class TidetableRollbackOperator(_TidetableOperator):
             for name, value in (("to", self.to), ("expect_current", self.expect_current))
             if value is not None
         }
+        key = self.idempotency_key or run_key(context, given.get("expect_current"))
         with failures():
-            moved = self.hook.get_conn().rollback(
-                self.dataset, reason=self.reason, hold=self.hold,
-                idempotency_key=self.idempotency_key or run_key(context), **given,
+            client = self.hook.get_conn()
+            moved = client.rollback(self.dataset, reason=self.reason, hold=self.hold, idempotency_key=key, **given)
+            current = client.dataset(self.dataset).current
+        if current != moved.to_version:
+            # The answer is that of an earlier try, or somebody was faster than this look.
+            raise AirflowFailException(
+                f"this run went back from version {moved.from_version} of {self.dataset} to {moved.to_version}, and "
+                f"version {current} is served by now: give expect_current, or another idempotency_key, to go back again"
             )
         self.log.info("%s serves version %s again, was %s", self.dataset, moved.to_version, moved.from_version)
         return dict(moved.raw)

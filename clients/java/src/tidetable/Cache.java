@@ -5,7 +5,6 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 
 /**
  * Values of single keys, as bytes with their version and ETag: the least lately used go first when
@@ -22,8 +21,11 @@ final class Cache {
 
     private record Held(Value value, long since) {}
 
-    /** Which version a dataset was seen to serve, and when its request was answered. */
-    private record Seen(long version, long since) {}
+    /**
+     * Which version a dataset was seen to serve, and when that was known. It is not settled if the
+     * request was under way when another version was seen: either may be the newer one.
+     */
+    private record Seen(long version, long since, boolean settled) {}
 
     /** What an entry takes beside its bytes. */
     private static final int OVERHEAD = 200;
@@ -87,9 +89,20 @@ final class Cache {
             return;
         }
         Seen before = seen.get(dataset);
+        boolean later = before == null || sentAt - before.since() > 0;
         if (before != null && before.version() == version) {
+            // Not settled, its time stays: else requests that overlap would never let it be.
+            if (before.settled() || later) {
+                seen.put(dataset, new Seen(version, System.nanoTime(), true));
+            }
             return;
         }
+        drop(dataset);
+        // Until another answer has settled it nothing is kept.
+        seen.put(dataset, new Seen(version, System.nanoTime(), later));
+    }
+
+    private void drop(String dataset) {
         entries.entrySet()
                 .removeIf(
                         entry -> {
@@ -100,10 +113,6 @@ final class Cache {
                             }
                             return goes;
                         });
-        // Two answers that were under way at the same time do not say which version is the newer
-        // one: nothing is kept until another answer has settled it.
-        boolean settled = before == null || sentAt - before.since() > 0;
-        seen.put(dataset, new Seen(settled ? version : 0, System.nanoTime()));
     }
 
     synchronized void clear() {
@@ -114,7 +123,7 @@ final class Cache {
 
     private boolean isOfServed(String dataset, long version) {
         Seen known = seen.get(dataset);
-        return known != null && Objects.equals(known.version(), version);
+        return known != null && known.settled() && known.version() == version;
     }
 
     private static long size(Name name, Value value) {

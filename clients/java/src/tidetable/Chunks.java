@@ -2,13 +2,17 @@ package tidetable;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
+import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
+import java.util.concurrent.ConcurrentHashMap;
 
 /**
  * A batch of any number of keys: asked for in chunks, and all of it of one version. The first
  * chunk's answer says which; the others ask for that one, at the same time. If it is gone
  * meanwhile everything begins anew, once. An answer that is too large is asked for in halves.
+ * Once it is cancelled nothing more is asked for.
  */
 final class Chunks<K> {
     /** Well below what the server takes as the body of a batch, which is 4 MiB. */
@@ -17,6 +21,8 @@ final class Chunks<K> {
     private final Reads reads;
     private final Lookup<K> lookup;
     private final Deadline deadline;
+    private final Set<CompletableFuture<Found>> underWay = ConcurrentHashMap.newKeySet();
+    private volatile boolean cancelled;
 
     Chunks(Reads reads, Lookup<K> lookup, Deadline deadline) {
         this.reads = reads;
@@ -25,6 +31,15 @@ final class Chunks<K> {
     }
 
     CompletableFuture<Found> all() {
+        return Waiting.tied(whole(), this::cancel);
+    }
+
+    private void cancel() {
+        cancelled = true;
+        underWay.forEach(part -> part.cancel(true));
+    }
+
+    private CompletableFuture<Found> whole() {
         if (lookup.selection.isPinned()) {
             return once();
         }
@@ -71,7 +86,7 @@ final class Chunks<K> {
 
     /** {@code ours}: the version it asks for is what an answer before said, not the caller. */
     private CompletableFuture<Found> ask(Lookup<K> chunk, boolean ours) {
-        return reads.ask(chunk, deadline)
+        return send(chunk)
                 .handle(
                         (found, error) -> {
                             if (error == null) {
@@ -87,6 +102,20 @@ final class Chunks<K> {
                             return CompletableFuture.<Found>failedFuture(told);
                         })
                 .thenCompose(found -> found);
+    }
+
+    private CompletableFuture<Found> send(Lookup<K> chunk) {
+        if (cancelled) {
+            return CompletableFuture.failedFuture(new CancellationException());
+        }
+        CompletableFuture<Found> part = reads.ask(chunk, deadline);
+        underWay.add(part);
+        part.whenComplete((found, error) -> underWay.remove(part));
+        // Who cancelled in between did not see it.
+        if (cancelled) {
+            part.cancel(true);
+        }
+        return part;
     }
 
     private CompletableFuture<Found> halves(Lookup<K> chunk, boolean ours) {

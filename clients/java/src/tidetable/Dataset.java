@@ -22,7 +22,8 @@ import java.util.concurrent.CompletableFuture;
  * if no whole answer came, a {@link DeadlineException} when its time is over, a {@link
  * DecodeException} if a value is not what the decoder takes, and, at once, a {@link UsageException}
  * if it can mean nothing. The futures of the {@code Async} calls fail with the same. To cancel one
- * ends the waiting; its request may go on until it is answered.
+ * ends the waiting, and no further request is sent for it; one that is under way may go on until it
+ * is answered.
  *
  * @param <T> what the decoder makes of a value
  */
@@ -80,7 +81,7 @@ public final class Dataset<T> {
 
     /** {@link #get(Key)} without waiting. */
     public CompletableFuture<Optional<T>> getAsync(Key key) {
-        return getEntryAsync(key).thenApply(entry -> entry.map(Entry::value));
+        return Waiting.then(getEntryAsync(key), entry -> entry.map(Entry::value));
     }
 
     /** The value of a key with the version it was read from, its ETag and the age of its data. */

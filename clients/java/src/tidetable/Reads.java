@@ -100,13 +100,12 @@ final class Reads {
     private <T> CompletableFuture<Optional<Entry<T>>> getInBatch(
             String dataset, Key key, Selection selection, Decoder<T> decoder) {
         Lookup<Key> one = Lookup.of(dataset, List.of(key), k -> k, selection);
-        return getMany(one, decoder)
-                .thenApply(
-                        batch -> {
-                            T value = batch.get(key);
-                            return Optional.ofNullable(value)
-                                    .map(v -> entryOf(v, batch));
-                        });
+        return Waiting.then(
+                getMany(one, decoder),
+                batch -> {
+                    T value = batch.get(key);
+                    return Optional.ofNullable(value).map(v -> entryOf(v, batch));
+                });
     }
 
     private static <T> Entry<T> entryOf(T value, Batch<Key, T> batch) {
@@ -133,7 +132,7 @@ final class Reads {
         }
         transport.called();
         Chunks<K> chunks = new Chunks<>(this, lookup, Deadline.in(timeout));
-        return chunks.all().thenApply(found -> decoded(lookup, found, decoder));
+        return Waiting.then(chunks.all(), found -> decoded(lookup, found, decoder));
     }
 
     /** One request of a batch: the bytes of each value, null for those not found. */

@@ -1,5 +1,6 @@
 package tidetable;
 
+import java.util.ArrayDeque;
 import java.util.List;
 
 /** The cache by itself: when it serves, and when it must not. */
@@ -16,6 +17,7 @@ final class CacheTests {
         Check.that("cache: a pinned value never expires", CacheTests::pinned);
         Check.that("cache: by version, another version drops all of the dataset", CacheTests::byVersion);
         Check.that("cache: by version, an answer that was overtaken is not kept", CacheTests::overtaken);
+        Check.that("cache: by version, answers that overlap settle it after all", CacheTests::overlap);
         Check.that("cache: the least lately used go first", CacheTests::full);
     }
 
@@ -66,6 +68,21 @@ final class CacheTests {
         cache.saw("d", 4, late);
         cache.put(B, value(4), late);
         Check.holds(cache.fresh(B, late) != null, "the next answer settles it");
+    }
+
+    /** Three requests are always under way; after the swap one answer of the version before comes late. */
+    private static void overlap() {
+        Cache cache = new Cache(Long.MAX_VALUE / 2, true, 1 << 20);
+        ArrayDeque<Long> sent = new ArrayDeque<>();
+        for (int n = 0; n < 100; n++) {
+            sent.add(System.nanoTime());
+            if (sent.size() > 3) {
+                long version = n < 13 || n == 15 ? 3 : 4;
+                cache.saw("d", version, sent.peek());
+                cache.put(A, value(version), sent.remove());
+            }
+        }
+        Check.holds(cache.fresh(A, System.nanoTime()) != null, "values are kept again");
     }
 
     private static void full() {

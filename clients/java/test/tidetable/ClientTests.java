@@ -31,6 +31,7 @@ final class ClientTests {
         Check.that("client: as many requests at once as the pool has", ClientTests::pool);
         Check.that("client: futures fail with what calls throw", ClientTests::futures);
         Check.that("client: an interrupt ends the waiting", ClientTests::interrupt);
+        Check.that("client: of a batch that is cancelled nothing more is sent", ClientTests::cancelled);
         Check.that("client: a failure shows where it was called", ClientTests::callSite);
         Check.that("client: closed is closed", ClientTests::closed);
         Check.that("client: options that mean nothing are refused", ClientTests::options);
@@ -212,6 +213,46 @@ final class ClientTests {
             caller.interrupt();
             Check.holds(seen.get() instanceof CallInterruptedException, "" + seen.get());
             over.countDown();
+        }
+    }
+
+    private static void cancelled() throws Exception {
+        CountDownLatch two = new CountDownLatch(2);
+        CountDownLatch over = new CountDownLatch(1);
+        AtomicInteger batches = new AtomicInteger();
+        Stub stub =
+                new Stub(
+                        request -> {
+                            if (request.method().equals("GET")) {
+                                return Stub.json("1", V3);
+                            }
+                            if (batches.incrementAndGet() > 1) {
+                                two.countDown();
+                                await(over);
+                            }
+                            return echo(request, 3);
+                        });
+        try (stub) {
+            Dataset<Json> dataset = stub.client().poolSize(2).build().dataset("d");
+            List<String> keys = IntStream.range(0, 20_000).mapToObj(n -> "k" + n).toList();
+            CompletableFuture<?> call = dataset.getManyAsync(keys);
+            two.await();
+            call.cancel(true);
+            over.countDown();
+            // These take turns with whatever is sent besides.
+            for (int n = 0; n < 50; n++) {
+                dataset.get("k");
+            }
+            // One more may have been on its way in the moment of the cancelling.
+            Check.holds(batches.get() <= 4, batches.get() + " batches of 20 were sent");
+        }
+    }
+
+    private static void await(CountDownLatch latch) {
+        try {
+            latch.await();
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
         }
     }
 

@@ -89,6 +89,7 @@ def batch(
             waiting.extend(_halves(chunk))
             continue
         request = Request("POST", path, text, headers, True, deadline)
+        first, began = pinned is None, core.clock()
         try:
             answered = yield from ask(core, request, _batch_reader(core, chunk, sent, raw))
         except NotFound as error:
@@ -103,8 +104,9 @@ def batch(
         if pinned is not None and answered.version != pinned:
             raise BrokenConnection(f"version {pinned} was asked for, and version {answered.version} answered")
         pinned = answered.version
-        if version is None and core.cache is not None and pinned is not None:
-            core.cache.saw(dataset, pinned)
+        # The others are of the version of the first, whatever is served by now.
+        if first and core.cache is not None and pinned is not None:
+            core.cache.saw(dataset, pinned, began, core.clock())
         if not found and not waiting:
             return answered
         found.update(answered)
@@ -188,13 +190,16 @@ def multi(
     headers = (JSON,) + unit_headers(core, unit)
     request = Request("POST", "/v1/batch-get", compact({"requests": body}), headers, True, core.deadline())
     read_answer = json_answer(core)
+    began = core.clock()
 
     def read(response: Response) -> list[Any]:
         told = read_answer(response).get("answers")
         if not isinstance(told, list) or len(told) != len(asked):
             raise BrokenConnection("the answer is no answer to a batch of several datasets")
         for (dataset, keys), one in zip(asked.items(), told):
-            _take_answer(core, dataset, keys, one, versions.get(dataset), answers)
+            found = _one_answer(dataset, keys, one, versions.get(dataset), answers)
+            if found is not None and versions.get(dataset) is None and core.cache is not None:
+                core.cache.saw(dataset, version_number(found.version), began, core.clock())
         return told
 
     yield from ask(core, request, read)
@@ -214,17 +219,17 @@ def _one_of_many(dataset: str, keys: list[Key], fields: Fields, version: Optiona
     return one
 
 
-def _take_answer(core: Core, dataset: str, keys: list[Key], one: Any, pinned: Optional[int], answers: Answers) -> None:
+def _one_answer(dataset: str, keys: list[Key], one: Any, pinned: Optional[int], answers: Answers) -> Optional[Found]:
+    """What was found in one of several datasets, put into its place; None if that is an error."""
     if not isinstance(one, dict) or one.get("dataset") != dataset:
         raise BrokenConnection("the answer is not in the order of what was asked")
     problem = one.get("error")
     if isinstance(problem, dict):
         status = problem.get("status")
         answers.fail(dataset, api_error(problem, status if isinstance(status, int) else 500))
-        return
+        return None
     found = results(one, keys)
     if found.version is None or (pinned is not None and found.version != pinned):
         raise BrokenConnection(f"another version of {dataset} answered than was asked for")
-    if pinned is None and core.cache is not None:
-        core.cache.saw(dataset, found.version)
     answers.put(dataset, found)
+    return found

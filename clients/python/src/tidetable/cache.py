@@ -2,8 +2,9 @@
 
 What is kept are the bytes of an answer, decoded anew each time they are given: whoever changes a list it was
 given changes nothing here. An entry is given unasked for `ttl` seconds, then only after the server has said
-that its ETag still holds. Batches are not kept: one of them comes from one version, which a mixture of older
-entries does not.
+that its ETag still holds. In the mode `version` only entries of the version that is served are given unasked; an
+answer that was under way while another version was seen does not say which one that is. Batches are not
+kept: one of them comes from one version, which a mixture of older entries does not.
 """
 
 from __future__ import annotations
@@ -37,6 +38,15 @@ class Kept(NamedTuple):
         return ENTRY_BYTES + len(self.body)
 
 
+class Seen(NamedTuple):
+    """The version that a dataset showed last, and when that was known."""
+
+    version: int
+    at: float
+    # Not, if the request was under way when another version was seen: either may be the newer one.
+    sure: bool
+
+
 class Cache:
     """Entries by place, the least recently used given up first. Any thread may call it."""
 
@@ -44,8 +54,7 @@ class Cache:
         self.policy = policy
         self._entries: OrderedDict[Place, Kept] = OrderedDict()
         self._bytes = 0
-        # The version that the newest answer of each dataset came from.
-        self._seen: dict[str, int] = {}
+        self._seen: dict[str, Seen] = {}
         self.renew_lock()
         _caches.add(self)
 
@@ -64,7 +73,8 @@ class Cache:
                 return kept, True
             fresh = now < kept.fresh_until
             if fresh and self.policy.mode == "version":
-                fresh = self._seen.get(place[0]) == kept.version
+                seen = self._seen.get(place[0])
+                fresh = seen is not None and seen.sure and seen.version == kept.version
             return kept, fresh
 
     def put(self, place: Place, kept: Kept) -> None:
@@ -82,14 +92,22 @@ class Cache:
         with self._lock:
             self._remove(place)
 
-    def saw(self, dataset: str, version: int) -> None:
-        """An answer of what is served now came from this version."""
-        if self._seen.get(dataset) == version:
-            return
+    def saw(self, dataset: str, version: int, began: float, now: float) -> bool:
+        """An answer of what is served came from this version; its request was sent at `began` or later. Whether
+        the answer may be kept: False if it may be older than what was seen before.
+        """
+        if self.policy.mode != "version":
+            return True
         with self._lock:
-            if len(self._seen) >= self.policy.max_entries:
+            before = self._seen.get(dataset)
+            sure = before is None or began > before.at or (before.sure and before.version == version)
+            if not sure and before is not None and before.version == version:
+                # Its time stays: else requests that overlap would never let it become certain.
+                return False
+            if before is None and len(self._seen) >= self.policy.max_entries:
                 self._seen.clear()
-            self._seen[dataset] = version
+            self._seen[dataset] = Seen(version, now, sure)
+            return sure
 
     def clear(self) -> None:
         with self._lock:

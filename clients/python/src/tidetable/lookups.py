@@ -43,6 +43,7 @@ def get_entry(
         if kept is not None and kept.etag is not None:
             headers += (("If-None-Match", kept.etag.encode("latin-1")),)
     before = kept
+    began = core.clock()
 
     def read(response: Response) -> tuple[Optional[Entry], Optional[Kept]]:
         status = response.status
@@ -52,7 +53,7 @@ def get_entry(
             now = _kept(core, response, before)
         elif status == 404 and refusal(response).code == "key_not_found":
             if cache is not None and version is None and "tidetable-version" in response.headers:
-                cache.saw(dataset, _version(response))
+                cache.saw(dataset, _version(response), began, core.clock())
             return None, None
         else:
             raise refusal(response)
@@ -63,9 +64,8 @@ def get_entry(
         if now is None:
             cache.remove(place)
         else:
-            if version is None:
-                cache.saw(dataset, now.version)
-            cache.put(place, now)
+            if version is not None or cache.saw(dataset, now.version, began, core.clock()):
+                cache.put(place, now)
     return entry
 
 

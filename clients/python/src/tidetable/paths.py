@@ -38,4 +38,8 @@ def unit_headers(core: Core, unit: Optional[str]) -> tuple[tuple[str, bytes], ..
 
 
 def fields_parameter(names: Sequence[str]) -> str:
+    """The names in a query, where a comma stands between two of them: encoded or not, it cannot be part of one."""
+    for name in names:
+        if "," in name:
+            raise InvalidArgument(f"the field {name!r} has a comma, which a scan cannot ask for: get_many can")
     return "fields=" + ",".join(quote(name, safe="") for name in names)

@@ -65,9 +65,10 @@ def scan_page(
         except (KeyError, TypeError, ValueError) as error:
             raise BrokenConnection(f"the answer is no page of a scan: {error!r}") from error
 
+    began = core.clock()
     page = yield from ask(core, Request("GET", path, None, unit_headers(core, unit), True, core.deadline()), read)
     if version is None and cursor is None and core.cache is not None:
-        core.cache.saw(dataset, page.version)
+        core.cache.saw(dataset, page.version, began, core.clock())
     return page
 
 

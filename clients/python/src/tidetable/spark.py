@@ -223,7 +223,9 @@ def _run_with_arrow(df: DataFrame, push: Push) -> list[Sent]:
         import pyarrow
 
         sent = push.send_batches(batches)
-        yield pyarrow.RecordBatch.from_pydict({"part": [sent.part], "rows": [sent.rows]})
+        # Said, for of a part that is none pyarrow would make a column of the type null.
+        schema = pyarrow.schema([("part", pyarrow.string()), ("rows", pyarrow.int64())])
+        yield pyarrow.RecordBatch.from_pydict({"part": [sent.part], "rows": [sent.rows]}, schema=schema)
 
     sent = df.mapInArrow(send, "part string, rows bigint").collect()
     return [Sent(row.part, row.rows) for row in sent]

@@ -17,7 +17,7 @@ import weakref
 from typing import Optional
 
 from .errors import BrokenConnection, ClientClosed, ConnectError, DeadlineExceeded
-from .http1 import AnswerReader, Body, Request, Response
+from .http1 import AnswerReader, Body, Buffer, Request, Response
 from .settings import Address, Settings, tls_context
 
 
@@ -159,7 +159,7 @@ class _Connection:
 
     def is_quiet(self) -> bool:
         """Whether nothing came while it was idle: an end, or what nobody asked for."""
-        return not self._has_come()
+        return not (self._has_come() or self._has_deciphered())
 
     def exchange(self, request: Request, prefix: str, common: bytes) -> Response:
         self._deadline = request.deadline
@@ -187,26 +187,29 @@ class _Connection:
     def _send(self, request: Request, head: bytes) -> bool:
         """Sends all of it, unless the server has answered before: then the rest is of no use to it."""
         body = request.body
+        if not isinstance(body, Body):
+            return not self._put(head if body is None else head + body)
+        if not self._put(head):
+            return True
+        # What fails in here besides `_put` is the caller's data: a file that cannot be read, say.
+        for piece in request.framed():
+            if self._has_come() and not isinstance(self._sock, ssl.SSLSocket):
+                return True
+            if not self._put(piece):
+                return True
+        return False
+
+    def _put(self, piece: Buffer) -> bool:
+        """Sends a piece. False if the other side has closed: perhaps it said why before, which is read next."""
+        self._arm()
         try:
-            self._arm()
-            if not isinstance(body, Body):
-                self._sock.sendall(head if body is None else head + body)
-                return False
-            self._sock.sendall(head)
-            for piece in request.framed():
-                if self._has_come() and not isinstance(self._sock, ssl.SSLSocket):
-                    return True
-                self._arm()
-                self._sock.sendall(piece)
-            return False
+            self._sock.sendall(piece)
+            return True
         except socket.timeout:
             raise self._late("the server did not take the request in time") from None
         except (BrokenPipeError, ConnectionResetError):
-            # Perhaps it said why before it closed: that is read next.
-            return True
-        except BrokenConnection:
-            raise
-        except ssl.SSLError as error:
+            return False
+        except OSError as error:
             raise BrokenConnection(f"the connection broke while the request was sent: {error}") from error
 
     def _arm(self) -> None:
@@ -223,6 +226,10 @@ class _Connection:
         if self._deadline is not None and time.monotonic() >= self._deadline - 0.001:
             return DeadlineExceeded(f"{text}: the total timeout is over")
         return BrokenConnection(f"{text}: it was silent for {self._patience:g} s")
+
+    def _has_deciphered(self) -> bool:
+        """Whether TLS has taken bytes off the socket that nobody has read."""
+        return isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
 
     def _has_come(self) -> bool:
         if self._poll is not None:

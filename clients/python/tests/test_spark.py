@@ -1,0 +1,30 @@
+"""What needs no Spark of the writer for Spark; tests/spark has the rest."""
+
+import unittest
+from typing import Any
+from unittest import mock
+
+try:
+    import pyarrow
+except ImportError:
+    pyarrow = None
+
+from tidetable import spark
+
+
+@unittest.skipIf(pyarrow is None, "there is no pyarrow here")
+class Partitions(unittest.TestCase):
+    def test_what_a_partition_tells_has_the_types_that_spark_was_told(self) -> None:
+        for sent in (spark.Sent(None, 0), spark.Sent("p-1", 3)):
+            frame, push = mock.Mock(), mock.Mock()
+            push.send_batches.return_value = sent
+            frame.mapInArrow.return_value.collect.return_value = []
+            spark._run_with_arrow(frame, push)
+            send, told = frame.mapInArrow.call_args.args
+            batches: list[Any] = list(send(iter([])))
+            self.assertEqual([str(field.type) for field in batches[0].schema], ["string", "int64"], sent)
+            self.assertEqual(told, "part string, rows bigint")
+
+
+if __name__ == "__main__":
+    unittest.main()
