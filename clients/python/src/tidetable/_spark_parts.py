@@ -212,7 +212,6 @@ def _float(value: float) -> str:
     return shortest(repr(float(text)), least=-6, most=13)
 
 
-
 def _fraction(micros: int) -> str:
     """No digits, three, or six: as many as it takes."""
     if micros == 0:

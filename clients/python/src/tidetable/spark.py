@@ -28,9 +28,12 @@ first began, or finds it done and sends nothing.
 from __future__ import annotations
 
 import logging
+import os
 import re
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
@@ -53,6 +56,22 @@ LISTS = ("key", "fields", "order_by")
 ROW_OPTIONS = (*LISTS, "key_separator", "value", "collect", "limit", "on_duplicate", "nan")
 BOOLEANS = ("collect", "activate")
 OWN_OPTIONS = ("dataset", "server", "token", "ca_file", "run_id", "label", "as_of", "activate", "format")
+
+
+@contextmanager
+def _in_utc() -> Iterator[None]:
+    """Local time is UTC meanwhile. The process of a worker has one thread, and goes on with other tasks."""
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TZ"]
+        else:
+            os.environ["TZ"] = before
+        time.tzset()
 
 
 @dataclass(frozen=True)
@@ -281,7 +300,10 @@ else:
 
     class RowWriter(_Writes, DataSourceWriter):  # type: ignore[misc]
         def write(self, iterator: Iterator[Any]) -> SentMessage:
-            return SentMessage(self.push.send_rows(iterator))
+            # Rows are made from Arrow as they are taken, instants as the local time of this process: of the
+            # hour that a zone has twice nothing would tell which is meant.
+            with _in_utc():
+                return SentMessage(self.push.send_rows(iterator))
 
     if DataSourceArrowWriter is not None:
 
