@@ -338,7 +338,7 @@ datasets:
         );
         let told = problems("datasets: {recs: {source: a}}\nkey: id\n");
         assert!(told[0].starts_with("2:1 ") && told[0].contains("a dataset"), "{told:?}");
-        assert!(of_dataset("zzz: 1").contains("which has activate, as-of, "));
+        assert!(of_dataset("zzz: 1").contains("which has accept-unfinished, activate, as-of, "));
     }
 
     #[test]
