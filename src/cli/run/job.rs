@@ -122,7 +122,9 @@ impl Job {
     /// What is wrong with the options of a dataset is told at the dataset, and called as the file
     /// calls it; everything else at its sources.
     pub(super) fn at_key(&self, wanted: &Wanted, mut failure: Failure) -> Failure {
-        let is_of_option = as_keys(&failure.message) != failure.message;
+        // What is wrong with a source may name an option that helps, and is no misuse of it.
+        let is_of_option =
+            failure.exit == Exit::Usage && as_keys(&failure.message) != failure.message;
         failure.message = as_keys(&failure.message);
         failure.hint = failure.hint.as_deref().map(as_keys);
         self.at(if is_of_option { wanted.at } else { wanted.sources_at }, failure)
