@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tidetable_storage::{
     Activation, Admission, Cause, Code, DatasetConfig, DatasetName, Failed, JournalFault, Layout,
@@ -50,7 +52,18 @@ fn eventful() -> Directory {
     let receiving = begin(store, &a, true);
     receive(store, &a, receiving, "1");
     assert_eq!(receiving, Version(9));
+    gone(directory.path(), &["a/1", "b/1", "b/2", "c/1"]);
     directory
+}
+
+/// Waits until the files of these versions are gone: they are removed in the background.
+fn gone(dir: &Path, versions: &[&str]) {
+    let ends = Instant::now() + Duration::from_secs(60);
+    let is_there = |version: &&&str| dir.join("datasets").join(version).exists();
+    while let Some(version) = versions.iter().find(is_there) {
+        assert!(Instant::now() < ends, "the files of {version} are not removed");
+        thread::yield_now();
+    }
 }
 
 fn together(store: &Store, versions: &[(&DatasetName, u64)]) {
