@@ -71,7 +71,13 @@ class Pass:
 
 PASSES = [
     Pass("anything", {}),
-    Pass("what is there", {"path.dataset": DATASET, "path.version": str(SERVED), "path.key": "ada", "path.part": "1"}),
+    Pass(
+        "what is there",
+        {
+            "path.dataset": DATASET, "path.version": str(SERVED), "path.key": "ada", "path.part": "1",
+            "path.file": "manifest.json",
+        },
+    ),
 ]
 
 
