@@ -8,6 +8,12 @@
 //! What values repeat is mostly longer than what a search finds first: of `{"course":"`, which
 //! stands everywhere, one place goes on with the same course. So the search goes on at the end
 //! of what it found, and takes a match instead that reaches back over all of it, or nearly so.
+//! What does not reach back so far is the next match.
+//!
+//! A value is copied behind the dictionary, so that a place is one number, wherever it is, and
+//! with a margin, so that bytes are compared and copied in wide steps, the last ones too. Most
+//! of the time goes into waiting for one lookup to tell where the next one is, so the search
+//! looks up little, and in little tables.
 //!
 //! The format is LZ4's block format with an external dictionary
 //! (`lz4_Block_format.md` of the LZ4 project), and is read with `lz4_flex`.
@@ -20,221 +26,274 @@ const LAST_MATCH: usize = 12;
 const LAST_LITERALS: usize = 5;
 /// The farthest a match may lie back.
 const MAX_OFFSET: usize = u16::MAX as usize;
+/// Lengths from this one on do not fit their four bits.
+const LONG: usize = 15;
+/// Bytes that are compared, or copied, in one step.
+const STEP: usize = 16;
+/// Bytes before and behind what is compressed, for steps that reach beyond it.
+const MARGIN: usize = STEP;
+/// The window keeps its memory up to so many bytes; what a larger value took is given back.
+const MOST_KEPT: usize = 1 << 20;
 /// Entries of the table of the value itself, as a power of two. 16 KiB: stays in the
 /// processor's first cache.
 const HERE_BITS: u32 = 12;
-/// Entries of the dictionary's table, as a power of two.
-const DICTIONARY_BITS: u32 = 15;
+/// Entries of the dictionary's table, as a power of two. With 32 KiB it is fast; twice the
+/// entries save 1 % of the bytes.
+const DICTIONARY_BITS: u32 = 14;
 /// The dictionary is searched for so many bytes: fewer stand nearly everywhere in it.
 const CONTEXT_BYTES: usize = 6;
 /// Of those with which a longer match is searched, so many are beyond the shorter one.
-const CONTEXT_BEYOND: usize = 3;
+const CONTEXT_BEYOND: usize = 2;
 /// What a longer match may leave to literals of the shorter one: the bytes of one more sequence.
 const GIVE_UP: usize = 3;
+/// A longer match than one of so many bytes is not searched: there is rarely one.
+const ENOUGH: usize = 32;
+/// What was found in search of a longer match is taken as the next one if so much of it is
+/// left, which also keeps it within [`LAST_MATCH`].
+const NEXT_MATCH: usize = LAST_MATCH - LAST_LITERALS;
 /// After as many positions without a match the search begins to skip.
 const PATIENCE_BITS: u32 = 6;
 
 /// Compresses values, one by one.
 pub(crate) struct Compressor {
-    dictionary: Box<[u8]>,
-    /// Where in the dictionary [`CONTEXT_BYTES`] with this hash stand, plus one; 0: nowhere.
-    in_dictionary: Vec<u16>,
-    /// Where in the value four bytes stand, plus `base`. Anything below `base` is of an earlier
-    /// value, so the table need not be cleared.
-    here: Vec<u32>,
+    /// A margin, the dictionary, and while one is compressed the value and a margin.
+    window: Vec<u8>,
+    dictionary_end: usize,
+    /// Where in the window [`CONTEXT_BYTES`] of the dictionary with this hash stand; its begin
+    /// if nowhere.
+    in_dictionary: Box<[u16; 1 << DICTIONARY_BITS]>,
+    /// Where in the window four bytes of the value stand, plus `base`. Anything below `base` is
+    /// of an earlier value, so the table need not be cleared.
+    here: Box<[u32; 1 << HERE_BITS]>,
     base: u32,
 }
 
 impl Compressor {
-    /// A compressor whose blocks may refer to `dictionary`, of which the last 65,535 bytes
+    /// A compressor whose blocks may refer to `dictionary`, of which the last 65,519 bytes
     /// count.
     pub(crate) fn new(dictionary: &[u8]) -> Self {
-        let dictionary = &dictionary[dictionary.len().saturating_sub(MAX_OFFSET)..];
-        let mut in_dictionary = vec![0; 1 << DICTIONARY_BITS];
-        for at in 0..(dictionary.len() + 1).saturating_sub(8) {
-            let place = u16::try_from(at + 1).expect("a dictionary is shorter than 65,536 bytes");
-            in_dictionary[hash_context(context(dictionary, at))] = place;
-        }
-        let here = vec![0; 1 << HERE_BITS];
-        Self { dictionary: dictionary.into(), in_dictionary, here, base: 1 }
+        let dictionary = &dictionary[dictionary.len().saturating_sub(MAX_OFFSET - MARGIN)..];
+        let window = [&[0; MARGIN], dictionary].concat();
+        let in_dictionary = places(&window);
+        let here = Box::new([0; 1 << HERE_BITS]);
+        Self { dictionary_end: window.len(), window, in_dictionary, here, base: 1 }
     }
 
     /// Appends the block of `value` to `out`.
     pub(crate) fn compress(&mut self, value: &[u8], out: &mut Vec<u8>) {
-        let length = u32::try_from(value.len()).expect("values are at most 16 MiB");
-        if self.base.checked_add(length).is_none() {
+        self.window.extend_from_slice(value);
+        self.window.extend_from_slice(&[0; MARGIN]);
+        let places = u32::try_from(self.window.len()).expect("values are at most 16 MiB");
+        if self.base.checked_add(places).is_none() {
             self.here.fill(0);
             self.base = 1;
         }
-        let mut literals = 0;
-        let (mut at, mut misses) = (0, 0);
-        while at + LAST_MATCH <= value.len() {
-            let before = self.note(value, at);
-            let Some(found) = self.find(value, at, before) else {
+        let mut block = Block::after(out, value.len());
+        let (mut literals, mut at, mut misses) = (self.dictionary_end, self.dictionary_end, 0);
+        while at + LAST_MATCH <= self.end() {
+            let Some(mut found) = self.find(at, literals) else {
                 at += 1 + (misses >> PATIENCE_BITS);
                 misses += 1;
                 continue;
             };
-            let mut found = found.reach_back(value, literals);
-            while let Some(longer) = self.find_beyond(value, literals, &found) {
-                found = longer;
+            while let Some(mut beyond) = self.find_beyond(&found, literals) {
+                if beyond.begin > found.begin + GIVE_UP {
+                    block.sequence(&self.window, literals, &found);
+                    (literals, beyond.begin) = (found.end, found.end);
+                }
+                found = beyond;
             }
-            sequence(&value[literals..found.begin], Some(&found), out);
-            at = found.end();
-            (literals, misses) = (at, 0);
+            block.sequence(&self.window, literals, &found);
+            (literals, at, misses) = (found.end, found.end, 0);
             // A place near the end of the match, so that what follows it is found again.
-            self.note(value, at - 2);
+            self.note(at - 2);
         }
-        sequence(&value[literals..], None, out);
-        self.base += length;
+        block.end(&self.window[literals..self.end()]);
+        self.base += places;
+        self.window.truncate(self.dictionary_end);
+        self.window.shrink_to(MOST_KEPT);
     }
 
-    /// The longer of the match in the value, where the entry `before` of its table says, and
-    /// the one in the dictionary.
-    fn find<'a>(&'a self, value: &'a [u8], at: usize, before: u32) -> Option<Match<'a>> {
-        let rest = &value[at..value.len() - LAST_LITERALS];
-        let here = before.checked_sub(self.base).map(|place| place as usize);
-        let is_it =
-            |place: &usize| at - place <= MAX_OFFSET && word(value, *place) == word(value, at);
-        let here = here.filter(is_it).map(|place| Match {
-            begin: at,
-            length: common(&value[place..], rest),
-            offset: at - place,
-            before: &value[..place],
-        });
-        let there = self.find_in_dictionary(value, at).map(|(place, offset)| Match {
-            begin: at,
-            length: common(&self.dictionary[place..], rest),
-            offset,
-            before: &self.dictionary[..place],
-        });
-        match (here, there) {
-            (Some(here), Some(there)) => {
-                Some(if there.length > here.length { there } else { here })
-            }
-            (one, other) => one.or(other),
-        }
+    /// Where in the window the value ends.
+    fn end(&self) -> usize {
+        self.window.len() - MARGIN
     }
 
-    /// A match in the dictionary that begins as `found` does, or little later, and reaches
-    /// farther; not before `literals`.
-    fn find_beyond<'a>(
-        &'a self,
-        value: &[u8],
-        literals: usize,
-        found: &Match<'_>,
-    ) -> Option<Match<'a>> {
-        let at = found.end() + CONTEXT_BEYOND - CONTEXT_BYTES;
-        if at + 8 > value.len() {
+    /// A match in the dictionary or else in the value itself. It begins at `at`, or before it
+    /// where what comes before, back to `literals`, is the same too.
+    fn find(&mut self, at: usize, literals: usize) -> Option<Match> {
+        let place = self.find_in_dictionary(at).or_else(|| self.find_here(at))?;
+        let (mut begin, offset) = (at, at - place);
+        while begin > literals
+            && begin - offset > MARGIN
+            && self.window[begin - 1] == self.window[begin - offset - 1]
+        {
+            begin -= 1;
+        }
+        Some(Match { begin, end: at + self.common(place, at), offset })
+    }
+
+    /// A match in the dictionary that reaches farther than `found`. Either it begins as `found`
+    /// does, or little later, but not before `literals`; or it can be the next one.
+    fn find_beyond(&self, found: &Match, literals: usize) -> Option<Match> {
+        let at = found.end + CONTEXT_BEYOND - CONTEXT_BYTES;
+        if found.end - found.begin >= ENOUGH || at + LAST_MATCH > self.end() {
             return None;
         }
-        let (place, offset) = self.find_in_dictionary(value, at)?;
-        let back = common_end(&value[literals..at], &self.dictionary[..place]);
-        let begin = at - back;
-        if begin > found.begin + GIVE_UP || begin + LAST_MATCH > value.len() {
-            return None;
-        }
-        let rest = &value[at..value.len() - LAST_LITERALS];
-        let length = back + common(&self.dictionary[place..], rest);
-        let before = &self.dictionary[..place - back];
-        (begin + length > found.end()).then_some(Match { begin, length, offset, before })
+        let place = self.find_in_dictionary(at)?;
+        let begin = at - self.common_back(place, at, literals);
+        let end = at + self.common(place, at);
+        let least = if begin > found.begin + GIVE_UP { NEXT_MATCH } else { 1 };
+        (end >= found.end + least).then_some(Match { begin, end, offset: at - place })
     }
 
-    /// Where in the dictionary the [`CONTEXT_BYTES`] stand that the value has at `at`, and how far
-    /// back that is.
-    fn find_in_dictionary(&self, value: &[u8], at: usize) -> Option<(usize, usize)> {
-        let sought = context(value, at);
-        let place = usize::from(self.in_dictionary[hash_context(sought)]).checked_sub(1)?;
-        let offset = at + self.dictionary.len() - place;
-        let is_it = context(&self.dictionary, place) == sought && offset <= MAX_OFFSET;
-        is_it.then_some((place, offset))
+    /// Where in the dictionary the [`CONTEXT_BYTES`] stand that the value has at `at`.
+    fn find_in_dictionary(&self, at: usize) -> Option<usize> {
+        let sought = context(&self.window, at);
+        let place = usize::from(self.in_dictionary[hash_context(sought)]);
+        let is_it = context(&self.window, place) == sought && may_refer(at, place);
+        is_it.then_some(place)
+    }
+
+    /// Where in the value the four bytes stood before that it has at `at`.
+    fn find_here(&mut self, at: usize) -> Option<usize> {
+        let before = self.note(at).wrapping_sub(self.base) as usize;
+        let place = before.min(at);
+        let is_it = word(&self.window, place) == word(&self.window, at) && may_refer(at, place);
+        is_it.then_some(place)
     }
 
     /// Enters a place of the value into its table; what stood there before.
-    fn note(&mut self, value: &[u8], at: usize) -> u32 {
+    fn note(&mut self, at: usize) -> u32 {
         let place = u32::try_from(at).expect("values are at most 16 MiB");
-        let entry = &mut self.here[hash(word(value, at))];
+        let entry = &mut self.here[hash(word(&self.window, at))];
         std::mem::replace(entry, self.base + place)
     }
+
+    /// How many bytes are the same from `place` and from `at` on, but for the last literals.
+    fn common(&self, place: usize, at: usize) -> usize {
+        let most = self.end() - LAST_LITERALS - at;
+        let (a, _) = self.window[place..].as_chunks::<STEP>();
+        let (b, _) = self.window[at..].as_chunks::<STEP>();
+        let mut same = 0;
+        for (a, b) in a.iter().zip(b) {
+            let differing = u128::from_le_bytes(*a) ^ u128::from_le_bytes(*b);
+            if differing != 0 {
+                return most.min(same + differing.trailing_zeros() as usize / 8);
+            }
+            same += STEP;
+        }
+        most
+    }
+
+    /// How many bytes are the same before `place` and before `at`, back to `literals`.
+    fn common_back(&self, place: usize, at: usize, literals: usize) -> usize {
+        let most = (at - literals).min(place - MARGIN);
+        let (_, a) = self.window[..place].as_rchunks::<STEP>();
+        let (_, b) = self.window[..at].as_rchunks::<STEP>();
+        let mut same = 0;
+        for (a, b) in a.iter().rev().zip(b.iter().rev()) {
+            let differing = u128::from_le_bytes(*a) ^ u128::from_le_bytes(*b);
+            if differing != 0 {
+                return most.min(same + differing.leading_zeros() as usize / 8);
+            }
+            same += STEP;
+        }
+        most
+    }
+}
+
+/// The table of a dictionary, which stands in `window` behind a margin. Of several places of one
+/// context it has the last; a context that stands at one place only makes way for others.
+fn places(window: &[u8]) -> Box<[u16; 1 << DICTIONARY_BITS]> {
+    let nowhere = u16::try_from(MARGIN).expect("it is small");
+    let mut places = Box::new([nowhere; 1 << DICTIONARY_BITS]);
+    let mut repeated = vec![false; 1 << DICTIONARY_BITS];
+    for at in MARGIN..(window.len() + 1).saturating_sub(8) {
+        let slot = hash_context(context(window, at));
+        let before = usize::from(places[slot]);
+        let again = before < at && context(window, before) == context(window, at);
+        if again || !repeated[slot] {
+            places[slot] = u16::try_from(at).expect("a dictionary is shorter than 65,536 bytes");
+            repeated[slot] = again;
+        }
+    }
+    places
 }
 
 /// Bytes of a value that stand earlier, too.
-struct Match<'a> {
+struct Match {
     begin: usize,
-    length: usize,
+    end: usize,
     /// How far back.
     offset: usize,
-    /// What stands before it where it was found.
-    before: &'a [u8],
 }
 
-impl Match<'_> {
-    fn end(&self) -> usize {
-        self.begin + self.length
-    }
-
-    /// The same match, begun earlier where what comes before it, back to `literals`, ends like
-    /// what stands before it where it was found.
-    fn reach_back(mut self, value: &[u8], literals: usize) -> Self {
-        let back = common_end(&value[literals..self.begin], self.before);
-        self.begin -= back;
-        self.length += back;
-        self
-    }
+/// A block that is being written.
+struct Block<'a> {
+    out: &'a mut Vec<u8>,
+    at: usize,
 }
 
-/// Writes literals and the match that follows them, if one does.
-fn sequence(literals: &[u8], found: Option<&Match<'_>>, out: &mut Vec<u8>) {
-    let beyond = found.map_or(0, |found| found.length - MIN_MATCH);
-    let nibble = |length: usize| u8::try_from(length.min(15)).expect("at most 15");
-    out.push(nibble(literals.len()) << 4 | nibble(beyond));
-    more(literals.len(), out);
-    out.extend_from_slice(literals);
-    if let Some(found) = found {
+impl<'a> Block<'a> {
+    /// One behind what `out` has, with room for all that a value of `length` bytes can become.
+    fn after(out: &'a mut Vec<u8>, length: usize) -> Self {
+        let at = out.len();
+        out.resize(at + length + length / 255 + 4 * STEP, 0);
+        Self { out, at }
+    }
+
+    /// Writes the literals from `literals` on and the match that follows them.
+    // Saves 5 % of the whole.
+    #[inline(always)]
+    fn sequence(&mut self, window: &[u8], literals: usize, found: &Match) {
+        let (count, beyond) = (found.begin - literals, found.end - found.begin - MIN_MATCH);
+        self.token(count, beyond);
+        if count < LONG {
+            // Mostly. A whole step is one instruction; what is too much is written over.
+            let step = &window[literals..literals + STEP];
+            self.out[self.at..self.at + STEP].copy_from_slice(step);
+        } else {
+            self.more(count);
+            self.out[self.at..self.at + count].copy_from_slice(&window[literals..found.begin]);
+        }
+        self.at += count;
         let offset = u16::try_from(found.offset).expect("no match lies farther back");
-        out.extend_from_slice(&offset.to_le_bytes());
-        more(beyond, out);
+        self.out[self.at..self.at + 2].copy_from_slice(&offset.to_le_bytes());
+        self.at += 2;
+        self.more(beyond);
     }
-}
 
-/// Writes what of a length does not fit its four bits.
-fn more(length: usize, out: &mut Vec<u8>) {
-    let Some(mut rest) = length.checked_sub(15) else { return };
-    while rest >= 255 {
-        out.push(255);
-        rest -= 255;
+    /// Writes the last literals, and nothing behind them.
+    fn end(mut self, literals: &[u8]) {
+        self.token(literals.len(), 0);
+        self.more(literals.len());
+        self.out.truncate(self.at);
+        self.out.extend_from_slice(literals);
     }
-    out.push(u8::try_from(rest).expect("less than 255"));
-}
 
-/// How many bytes both begin with.
-fn common(mut a: &[u8], mut b: &[u8]) -> usize {
-    let mut same = 0;
-    while let (Some((eight_a, rest_a)), Some((eight_b, rest_b))) =
-        (a.split_first_chunk(), b.split_first_chunk())
-    {
-        let differing = u64::from_le_bytes(*eight_a) ^ u64::from_le_bytes(*eight_b);
-        if differing != 0 {
-            return same + differing.trailing_zeros() as usize / 8;
+    fn token(&mut self, literals: usize, beyond: usize) {
+        let token = literals.min(LONG) << 4 | beyond.min(LONG);
+        self.out[self.at] = u8::try_from(token).expect("twice four bits");
+        self.at += 1;
+    }
+
+    /// Writes what of a length does not fit its four bits.
+    fn more(&mut self, length: usize) {
+        let Some(mut rest) = length.checked_sub(LONG) else { return };
+        while rest >= 255 {
+            self.out[self.at] = 255;
+            self.at += 1;
+            rest -= 255;
         }
-        (a, b, same) = (rest_a, rest_b, same + 8);
+        self.out[self.at] = u8::try_from(rest).expect("less than 255");
+        self.at += 1;
     }
-    same + a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
-/// How many bytes both end with.
-fn common_end(mut a: &[u8], mut b: &[u8]) -> usize {
-    let mut same = 0;
-    while let (Some((rest_a, eight_a)), Some((rest_b, eight_b))) =
-        (a.split_last_chunk(), b.split_last_chunk())
-    {
-        let differing = u64::from_le_bytes(*eight_a) ^ u64::from_le_bytes(*eight_b);
-        if differing != 0 {
-            return same + differing.leading_zeros() as usize / 8;
-        }
-        (a, b, same) = (rest_a, rest_b, same + 8);
-    }
-    same + a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count()
+/// Whether a match at `at` may refer to `place`, which is not behind it.
+fn may_refer(at: usize, place: usize) -> bool {
+    (at - place).wrapping_sub(1) < MAX_OFFSET
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {
@@ -264,7 +323,8 @@ mod tests {
     fn round_trip(compressor: &mut Compressor, value: &[u8]) -> usize {
         let mut block = Vec::new();
         compressor.compress(value, &mut block);
-        let back = decompress_with_dict(&block, value.len(), &compressor.dictionary).unwrap();
+        let dictionary = &compressor.window[MARGIN..compressor.dictionary_end];
+        let back = decompress_with_dict(&block, value.len(), dictionary).unwrap();
         assert!(back == value, "{} bytes came back as {}", value.len(), back.len());
         let (last_match, literals) = end_of(&block);
         assert!(literals >= LAST_LITERALS.min(value.len()));
@@ -383,6 +443,21 @@ mod tests {
         for length in [0, 1, 3, 4, 5, 11, 12, 13, 16, 17, 270, 65_535, 65_536, value.len()] {
             round_trip(&mut compressor, &value[..length]);
             round_trip(&mut compressor, &dictionary[99_000 - length.min(90_000)..99_000]);
+        }
+    }
+
+    /// A value that goes on where the dictionary ends, with itself.
+    #[test]
+    fn a_match_may_reach_from_the_dictionary_into_the_value() {
+        for length in [0, 1, 3, 5, 7, 8, 9, 17, 40] {
+            let dictionary: Vec<u8> = (0..length).map(|n| b'a' + n).collect();
+            let mut compressor = Compressor::new(&dictionary);
+            for begin in 0..dictionary.len().max(1) {
+                let value = dictionary[begin..].repeat(9);
+                let block = round_trip(&mut compressor, &value);
+                let one_match = 1 + 1 + 2 + 1 + LAST_LITERALS + 1;
+                assert!(value.len() < 40 || dictionary.len() < begin + 8 || block <= one_match);
+            }
         }
     }
 
