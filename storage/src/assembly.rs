@@ -34,6 +34,9 @@ use crate::step::step;
 use crate::verify::InMemory;
 use crate::walk::Walk;
 
+/// Records that are entered into the index at a time.
+const AT_ONCE: usize = 32;
+
 /// What is given every record: (key, stored value).
 pub(crate) type EachRecord<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
 
@@ -170,6 +173,7 @@ fn index(
     each: EachRecord<'_>,
 ) -> Result<Points> {
     let mut points = Points::with_room_for(manifest.records)?;
+    let mut found = Vec::with_capacity(AT_ONCE);
     let mut scan = reader.read_through();
     for (number, file) in manifest.files.iter().enumerate() {
         let mut walk = Walk::open(&dir.join(&file.name))?;
@@ -177,10 +181,14 @@ fn index(
             let Some((key, stored)) = scan.next()? else {
                 return Err(unfit("it has fewer records than the manifest says").at(dir));
             };
-            let hash = KeyHash::of(key);
-            points.insert(hash, Place { file: number, offset: walk.find(key, stored)? })?;
+            let place = Place { file: number, offset: walk.find(key, stored)? };
+            found.push((KeyHash::of(key), place));
+            if found.len() == AT_ONCE {
+                insert_all(&mut points, &mut found)?;
+            }
             each(key, stored)?;
         }
+        insert_all(&mut points, &mut found)?;
         drop(walk);
         if memory == InMemory::Goes {
             // Only now: what is mapped stays.
@@ -191,6 +199,11 @@ fn index(
         None => Ok(points),
         Some(_) => Err(unfit("it has more records than the manifest says").at(dir)),
     }
+}
+
+fn insert_all(points: &mut Points, found: &mut Vec<(KeyHash, Place)>) -> Result<()> {
+    points.fetch(found.iter().map(|(hash, _)| *hash));
+    found.drain(..).try_for_each(|(hash, place)| points.insert(hash, place))
 }
 
 /// What stands in `db/`, besides the seal itself.

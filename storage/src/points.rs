@@ -22,6 +22,7 @@
 //! record.
 
 use std::fs::File;
+use std::hint::black_box;
 use std::io::{BufWriter, Read, Write};
 use std::path::Path;
 
@@ -129,6 +130,13 @@ impl Points {
             }
             at = (at + 1) % self.buckets.len();
         }
+    }
+
+    /// Has the processor load the buckets of all these, at the same time: whoever inserts one after
+    /// the other waits for the memory at each.
+    pub(crate) fn fetch(&self, hashes: impl Iterator<Item = KeyHash>) {
+        let firsts = hashes.map(|hash| self.buckets[hash.bucket(self.buckets.len())].0[0]);
+        black_box(firsts.fold(0, |all, one| all ^ one));
     }
 
     /// Where a key with `hash` may stand: nearly always one place or none. Costs one cache
