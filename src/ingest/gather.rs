@@ -14,9 +14,6 @@ use super::options::RowOptions;
 /// Where final records go: strictly ascending keys, each with its value, without ranks.
 pub(crate) type Emit<'a> = dyn FnMut(RecordList) -> Result<()> + 'a;
 
-/// Final records are given in lists of about this size.
-const LIST_BYTES: usize = 256 * 1024;
-
 /// Takes records sorted by key, rank and order of arrival, and gives final ones. Holds a
 /// list of them in memory.
 #[derive(Debug)]
@@ -78,10 +75,8 @@ impl Gather {
             return self.more(value);
         }
         self.end_key();
-        if self.list.bytes() >= LIST_BYTES {
-            // A little more room, so that the record over the limit fits too.
-            let next = RecordList::with_capacity(LIST_BYTES + LIST_BYTES / 8);
-            emit(std::mem::replace(&mut self.list, next))?;
+        if self.list.is_full() {
+            emit(std::mem::replace(&mut self.list, RecordList::to_fill()))?;
         }
         (self.records, self.different) = (1, 0);
         match self.how {

@@ -17,8 +17,6 @@ use super::{arrow_ipc, avro, csv, json_array, ndjson, parquet, redshift};
 const ROWS_A_STEP: u64 = 4_096;
 /// …and every so many bytes of the source.
 const BYTES_A_STEP: u64 = 4 << 20;
-/// Records that come one by one are handed on in lists of about this size.
-const LIST_BYTES: usize = 256 * 1024;
 
 /// How far reading has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -143,11 +141,10 @@ impl Reading<'_, '_> {
         match record {
             Ok(RowRecord { key, rank, value }) if self.problems.is_empty() => {
                 if self.pending.capacity() == 0 {
-                    // A little more room, so that the record over the limit fits too.
-                    self.pending = RecordList::with_capacity(LIST_BYTES + LIST_BYTES / 8);
+                    self.pending = RecordList::to_fill();
                 }
                 self.pending.push(key, rank, value);
-                if self.pending.bytes() >= LIST_BYTES {
+                if self.pending.is_full() {
                     self.hand_on()?;
                 }
             }

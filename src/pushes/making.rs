@@ -183,10 +183,8 @@ fn write(
     feed: impl FnOnce(&mut Emit<'_>) -> Result<Gathered, IngestError>,
 ) -> Result<Made, IngestError> {
     let gathered = feed(&mut |list| {
-        list.iter().try_for_each(|record| {
-            sizes.check(record.key, record.value)?;
-            Ok(builder.add(record.key, record.value)?)
-        })
+        list.iter().try_for_each(|record| sizes.check(record.key, record.value))?;
+        Ok(builder.add_list(list)?)
     })?;
     let erased_dropped = erased_dropped.get();
     let finished = builder.finish().map_err(|error| match error.code() {

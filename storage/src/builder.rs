@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use crate::assembly;
-use crate::batch::Batch;
 use crate::digest::FileSums;
 use crate::durable;
 use crate::error::{Code, Error, Result};
@@ -24,6 +23,7 @@ use crate::manifest::{Compression, DictionaryFile, Manifest};
 use crate::names::{Key, MAX_VALUE_BYTES};
 use crate::planted::{self, Bug};
 use crate::profile::Sampler;
+use crate::record_list::RecordList;
 use crate::step::step;
 use crate::values::{Dictionary, Encoder};
 use crate::verify::UnpublishedSnapshot;
@@ -61,7 +61,8 @@ pub struct Builder {
     options: BuildOptions,
     dictionary: Option<DictionaryFile>,
     pipeline: Pipeline,
-    batch: Batch,
+    /// Records that came one by one and were not handed on yet.
+    pending: RecordList,
     sampler: Sampler,
     /// The key before; empty before the first, which no key is.
     last_key: Vec<u8>,
@@ -120,7 +121,7 @@ impl Builder {
             pipeline: Pipeline::start(dir, options.file_bytes, || {
                 Encoder::new(options.compression, dictionary)
             })?,
-            batch: Batch::default(),
+            pending: RecordList::to_fill(),
             sampler: Sampler::new(),
             last_key: Vec::new(),
             key_bytes: 0,
@@ -135,28 +136,60 @@ impl Builder {
     /// was not added, the builder is as before. After any other error, which may be that of
     /// a record added earlier, it is of no use.
     pub fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        Key::new(key)?;
-        check_value(value)?;
+        self.check(&self.last_key, key, value)?;
         if planted::every(Bug::DroppedKeys, 10_000) {
             return Ok(());
         }
-        if key <= &self.last_key[..] {
-            return Err(Error::new(
-                Code::NotAscending,
-                "a record was added out of order: this is a fault in the program, please report it",
-            )
-            .at(&self.dir));
+        self.note(key, value);
+        self.last_key.clear();
+        self.last_key.extend_from_slice(key);
+        self.pending.push(key, b"", value);
+        if self.pending.is_full() {
+            self.pipeline.send(std::mem::replace(&mut self.pending, RecordList::to_fill()))?;
         }
-        self.batch.push(key, value);
+        Ok(())
+    }
+
+    /// Adds all records of a list as [`Builder::add`] does, but copies none of them.
+    ///
+    /// # Errors
+    /// Those of [`Builder::add`]; but the builder is of no use after any of them.
+    pub fn add_list(&mut self, list: RecordList) -> Result<()> {
+        if planted::has(Bug::DroppedKeys) {
+            return list.iter().try_for_each(|record| self.add(record.key, record.value));
+        }
+        let before = std::mem::take(&mut self.last_key);
+        let mut last = &before[..];
+        for record in list.iter() {
+            self.check(last, record.key, record.value)?;
+            self.note(record.key, record.value);
+            last = record.key;
+        }
+        self.last_key = last.to_vec();
+        if !self.pending.is_empty() {
+            self.pipeline.send(std::mem::replace(&mut self.pending, RecordList::to_fill()))?;
+        }
+        self.pipeline.send(list)
+    }
+
+    /// Whether a record may come after the key `last`.
+    fn check(&self, last: &[u8], key: &[u8], value: &[u8]) -> Result<()> {
+        Key::new(key)?;
+        check_value(value)?;
+        if key > last {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::NotAscending,
+            "a record was added out of order: this is a fault in the program, please report it",
+        )
+        .at(&self.dir))
+    }
+
+    fn note(&mut self, key: &[u8], value: &[u8]) {
         self.sampler.offer(key, value);
         self.key_bytes += key.len() as u64;
         self.value_bytes += value.len() as u64;
-        self.last_key.clear();
-        self.last_key.extend_from_slice(key);
-        if self.batch.is_full() {
-            self.pipeline.send(std::mem::take(&mut self.batch))?;
-        }
-        Ok(())
     }
 
     /// Completes the snapshot and makes it durable. Reads every file once, for the
@@ -165,7 +198,7 @@ impl Builder {
     /// # Errors
     /// [`Code::NoRows`] if nothing was added; no manifest is written then.
     pub fn finish(mut self) -> Result<UnpublishedSnapshot> {
-        self.pipeline.send(self.batch)?;
+        self.pipeline.send(self.pending)?;
         // While the last files are written.
         let sampler = self.sampler;
         let profile = thread::spawn(move || sampler.profile());
@@ -294,6 +327,50 @@ mod tests {
         let manifest = builder.finish().unwrap().manifest().clone();
         assert_eq!((manifest.records, manifest.key_bytes), (2, 2));
         assert_eq!(manifest.value_bytes, MAX_VALUE_BYTES as u64);
+    }
+
+    /// Between records that come one by one, too.
+    #[test]
+    fn lists_are_as_good_as_their_records_and_checked_as_well() {
+        let list = |numbers: std::ops::Range<u32>| {
+            let mut list = RecordList::default();
+            numbers.for_each(|n| list.push(format!("{n:05}").as_bytes(), b"", &n.to_le_bytes()));
+            list
+        };
+        let made = |in_lists: bool| {
+            let dir = tempfile::tempdir().unwrap();
+            let mut builder = builder(dir.path());
+            for from in (0..3000).step_by(300) {
+                if in_lists && from % 900 != 0 {
+                    builder.add_list(list(from..from + 300)).unwrap();
+                } else {
+                    let records = list(from..from + 300);
+                    records.iter().for_each(|r| builder.add(r.key, r.value).unwrap());
+                }
+            }
+            let manifest = builder.finish().unwrap().manifest().clone();
+            let ends = manifest.files.into_iter().map(|file| (file.first_key, file.last_key));
+            (
+                manifest.content_digest,
+                manifest.value_bytes,
+                manifest.profile,
+                ends.collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(made(true), made(false));
+        let dir = tempfile::tempdir().unwrap();
+        let refused = |first: RecordList, second: RecordList| {
+            let mut builder = builder(&dir.path().join(format!("{}", second.len())));
+            builder.add_list(first).unwrap();
+            builder.add_list(second).unwrap_err().code()
+        };
+        assert_eq!(refused(list(0..10), list(9..20)), Code::NotAscending);
+        let mut twice = list(10..12);
+        twice.push(b"00011", b"", b"");
+        assert_eq!(refused(list(0..10), twice), Code::NotAscending);
+        let mut large = list(10..11);
+        large.push(b"00011", b"", &vec![0; MAX_VALUE_BYTES + 1]);
+        assert_eq!(refused(list(0..10), large), Code::ValueTooLarge);
     }
 
     #[test]

@@ -23,7 +23,6 @@ mod record_list;
 
 mod sorter;
 
-mod batch;
 mod builder;
 mod profile;
 

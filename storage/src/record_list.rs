@@ -5,6 +5,12 @@
 pub(crate) const HEAD_BYTES: usize = 12;
 /// Where among them the length of the value stands.
 const VALUE_LENGTH: usize = 8;
+/// A list is handed on when it has so many bytes.
+const LIST_BYTES: usize = 256 * 1024;
+/// What a processor loads at a time.
+const LINE_BYTES: usize = 64;
+/// A longer record is loaded ahead by the processor itself, which sees that it is read in order.
+const MOST_TOUCHED: usize = 2048;
 
 /// One record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +33,16 @@ pub struct RecordList {
 }
 
 impl RecordList {
+    /// None yet, and room until it is full: a little more, so that the record that fills it fits.
+    pub fn to_fill() -> Self {
+        Self::with_capacity(LIST_BYTES + LIST_BYTES / 8)
+    }
+
+    /// Whether it should be handed on.
+    pub fn is_full(&self) -> bool {
+        self.bytes.len() >= LIST_BYTES
+    }
+
     /// None yet, and room for `bytes`.
     pub fn with_capacity(bytes: usize) -> Self {
         Self { bytes: Vec::with_capacity(bytes), ..Self::default() }
@@ -121,6 +137,20 @@ impl RecordList {
         Record { key, rank, value: &rest[..value] }
     }
 
+    /// Loads the beginning of the record that begins `at`, which says how long it is. What it gives
+    /// has no meaning but that it is not there before the bytes are.
+    pub(crate) fn touch_head(&self, at: usize) -> u8 {
+        self.bytes[at]
+    }
+
+    /// Loads all of the record that begins `at`, up to a few kilobytes; gives what
+    /// [`RecordList::touch_head`] does.
+    pub(crate) fn touch(&self, at: usize) -> u8 {
+        let end = self.after(at).unwrap_or(at).min(at + MOST_TOUCHED);
+        let lines = self.bytes[at..end].iter().step_by(LINE_BYTES);
+        lines.fold(0, |all, byte| all ^ byte)
+    }
+
     /// How many records there are.
     pub fn len(&self) -> usize {
         self.count
@@ -203,6 +233,16 @@ mod tests {
         assert_eq!(list.bytes(), cost);
         list.clear();
         assert_eq!((list.len(), list.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_list_is_full_before_it_grows() {
+        let mut list = RecordList::to_fill();
+        let capacity = list.capacity();
+        while !list.is_full() {
+            list.push(b"key", b"", &[7; 1000]);
+        }
+        assert_eq!(list.capacity(), capacity);
     }
 
     #[test]

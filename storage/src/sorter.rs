@@ -18,6 +18,9 @@
 //!        buffer → sorted run ┼ merge, at most `fan_in` at a time → Sorted
 //!        buffer, sorted ─────┘
 //! ```
+//!
+//! Sorting and writing a run take several threads, each a share of the records to sort, and then a
+//! stretch of the order to write.
 
 mod buffer;
 mod merge;
@@ -26,13 +29,14 @@ mod sample;
 
 use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
+use std::thread::{self, ScopedJoinHandle};
 
 use crate::builder::check_value;
 use crate::error::{Code, Error, Result};
 use crate::names::{Key, MAX_KEY_BYTES};
 use crate::record_list::{Record, RecordList};
 
-use buffer::{Buffer, SortedBuffer};
+use buffer::{Buffer, BufferReader, MAX_THREADS, Shares, SortedBuffer};
 use merge::Merge;
 use run::{RUN_BYTES, Run, RunWriter};
 use sample::{SAMPLE_BYTES, Sampler};
@@ -54,12 +58,12 @@ pub struct Sorter {
     buffer: Buffer,
     /// In the order of the pushes they hold, so that a merge of neighbours is stable.
     runs: Vec<Run>,
-    /// The run that was written last, while it can still be continued.
-    open: Option<RunWriter>,
     fan_in: usize,
+    /// How many threads write a run at the same time, at most.
+    writers: usize,
     /// How many runs can be merged with what is in the buffer.
     beside: usize,
-    runs_made: u64,
+    files_made: u64,
     records: u64,
     sampler: Sampler,
 }
@@ -82,23 +86,24 @@ impl Sorter {
         }
         let sample = SAMPLE_BYTES.min(budget_bytes / 16);
         let left = budget_bytes - sample;
-        let beside = MAX_BESIDE.min(left / 8 / RUN_BYTES);
-        // While the buffer is full one run is written, or `beside` are read.
-        let buffer = Buffer::new(left - beside.max(1) * RUN_BYTES)?;
+        let at_once = left / 8 / RUN_BYTES;
+        let (beside, writers) = (at_once.min(MAX_BESIDE), at_once.clamp(1, MAX_THREADS));
+        // While the buffer is full runs are written, or read beside it.
+        let buffer = Buffer::new(left - beside.max(writers) * RUN_BYTES)?;
         // While runs are merged without it, one is written.
         let fan_in = (left / RUN_BYTES - 1).clamp(2, MAX_FAN_IN);
-        Ok(Self::with(dir, buffer, (fan_in, beside), Sampler::new(sample)))
+        Ok(Self { beside, writers, ..Self::with(dir, buffer, fan_in, Sampler::new(sample)) })
     }
 
-    fn with(dir: &Path, buffer: Buffer, runs: (usize, usize), sampler: Sampler) -> Self {
+    fn with(dir: &Path, buffer: Buffer, fan_in: usize, sampler: Sampler) -> Self {
         Self {
             dir: dir.to_owned(),
             buffer,
             runs: Vec::new(),
-            open: None,
-            fan_in: runs.0,
-            beside: runs.1,
-            runs_made: 0,
+            fan_in,
+            writers: 1,
+            beside: 0,
+            files_made: 0,
             records: 0,
             sampler,
         }
@@ -123,7 +128,10 @@ impl Sorter {
             return Ok(());
         }
         // Larger than the whole buffer: it becomes a run by itself.
-        self.writer_for(record)?.write(record)
+        let mut writer = RunWriter::create(self.next_file()?)?;
+        writer.write(record)?;
+        self.add_run(record, writer.finish()?);
+        Ok(())
     }
 
     /// Adds all records of a list, in order, as [`Sorter::push`] does, but copies none of
@@ -134,9 +142,7 @@ impl Sorter {
     pub fn push_list(&mut self, list: RecordList) -> Result<()> {
         list.iter().try_for_each(check)?;
         let Err(list) = self.take(list) else { return Ok(()) };
-        if !self.buffer.is_empty() {
-            self.spill()?;
-        }
+        self.spill()?;
         match self.take(list) {
             Ok(()) => Ok(()),
             // More than the whole buffer, but perhaps not each of them.
@@ -172,67 +178,70 @@ impl Sorter {
     pub fn finish(mut self) -> Result<Sorted> {
         let (records, samples) = (self.records, self.sampler.take());
         let sorted = |source| Ok(Sorted { source, started: false, records, samples });
-        let runs = self.runs.len() + usize::from(self.open.is_some());
-        if runs == 0 {
-            return sorted(Source::Memory(self.buffer.sort()));
+        if self.runs.is_empty() {
+            return sorted(Source::Memory(BufferReader::new(self.buffer.sort())));
         }
-        if runs <= self.beside {
-            self.close_run()?;
+        if self.runs.len() <= self.beside {
             let last = std::mem::take(&mut self.buffer).sort();
             return sorted(Source::Runs(Merge::new(self.runs, Some(last))?));
         }
         self.spill()?;
-        self.close_run()?;
         // Its memory is now the merge's.
         drop(self.buffer);
         let mut runs = self.runs;
         let mut at = 0;
         while let Some(group) = next_group(runs.len(), self.fan_in, &mut at) {
-            self.runs_made += 1;
-            let path = run_path(&self.dir, self.runs_made);
-            let merged = merge::into_one(runs.drain(group.clone()).collect(), &path)?;
+            self.files_made += 1;
+            let path = file_path(&self.dir, self.files_made);
+            let merged = merge::into_one(runs.drain(group.clone()).collect(), path)?;
             runs.insert(group.start, merged);
         }
         sorted(Source::Runs(Merge::new(runs, None)?))
     }
 
-    /// Writes the buffer out, as a continuation of the last run where it begins after it:
-    /// input that is already sorted becomes one run, and is never merged.
+    /// Writes the buffer out, each thread a stretch of it into a file of its own.
     fn spill(&mut self) -> Result<()> {
-        let mut sorted = std::mem::take(&mut self.buffer).sort();
-        if let Some(first) = sorted.first() {
-            let writer = self.writer_for(first)?;
-            while let Some(record) = sorted.first() {
-                writer.write(record)?;
-                sorted.advance();
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let sorted = std::mem::take(&mut self.buffer).sort();
+        let stretches = sorted.stretches(self.writers);
+        let files = stretches.iter().map(|_| self.next_file()).collect::<Result<Vec<_>>>()?;
+        let written: Vec<_> = thread::scope(|scope| {
+            let (pairs, sorted) = (stretches.iter().zip(files), &sorted);
+            let write = |(stretch, file)| scope.spawn(move || write_stretch(sorted, stretch, file));
+            let writing: Vec<_> = pairs.map(write).collect();
+            let join = |thread: ScopedJoinHandle<'_, _>| {
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            writing.into_iter().map(join).collect()
+        });
+        for (stretch, run) in stretches.iter().zip(written) {
+            if let Some(first) = sorted.first(stretch) {
+                self.add_run(first, run?);
             }
         }
         self.buffer = sorted.clear();
         Ok(())
     }
 
-    /// The run to which `record` can be added.
-    fn writer_for(&mut self, record: Record<'_>) -> Result<&mut RunWriter> {
-        let continues = |open: &RunWriter| order(open.last(), record) != Ordering::Greater;
-        if !self.open.as_ref().is_some_and(continues) {
-            self.close_run()?;
-            if self.runs_made == 0 {
-                std::fs::create_dir_all(&self.dir)
-                    .map_err(|e| Error::io("make the directory for sorting", &self.dir, e))?;
-            }
-            self.runs_made += 1;
-        }
-        match &mut self.open {
-            Some(open) => Ok(open),
-            none => Ok(none.insert(RunWriter::create(&run_path(&self.dir, self.runs_made))?)),
+    /// Adds a run that begins with `first`, as a continuation of the last one where it does not
+    /// begin before that ends: input that is already sorted becomes one run, and is never merged.
+    fn add_run(&mut self, first: Record<'_>, run: Run) {
+        match self.runs.last_mut() {
+            Some(last) if order(last.last(), first).is_le() => last.append(run),
+            _ => self.runs.push(run),
         }
     }
 
-    fn close_run(&mut self) -> Result<()> {
-        if let Some(open) = self.open.take() {
-            self.runs.push(open.finish()?);
+    /// Where the next file of a run is to be.
+    fn next_file(&mut self) -> Result<PathBuf> {
+        if self.files_made == 0 {
+            std::fs::create_dir_all(&self.dir)
+                .map_err(|e| Error::io("make the directory for sorting", &self.dir, e))?;
         }
-        Ok(())
+        self.files_made += 1;
+        Ok(file_path(&self.dir, self.files_made))
     }
 }
 
@@ -246,7 +255,7 @@ pub struct Sorted {
 }
 
 enum Source {
-    Memory(SortedBuffer),
+    Memory(BufferReader),
     Runs(Merge),
 }
 
@@ -265,7 +274,7 @@ impl Sorted {
                     buffer.advance();
                 }
                 self.started = true;
-                Ok(buffer.first())
+                Ok(buffer.record())
             }
         }
     }
@@ -304,7 +313,13 @@ fn check(record: Record<'_>) -> Result<()> {
     Ok(())
 }
 
-fn run_path(dir: &Path, number: u64) -> PathBuf {
+fn write_stretch(sorted: &SortedBuffer, stretch: &Shares, file: PathBuf) -> Result<Run> {
+    let mut writer = RunWriter::create(file)?;
+    sorted.read(stretch, |record| writer.write(record))?;
+    writer.finish()
+}
+
+fn file_path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("run-{number:06}"))
 }
 

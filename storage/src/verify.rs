@@ -14,7 +14,6 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
 use crate::assembly::{self, EachRecord};
-use crate::batch::Batch;
 use crate::builder::check_value;
 use crate::digest::{ContentHasher, Digest, FileSums};
 use crate::direct;
@@ -25,13 +24,14 @@ use crate::names::Key;
 use crate::planted::{self, Bug};
 use crate::points::KeyHash;
 use crate::profile::Sampler;
+use crate::record_list::{Record, RecordList};
 use crate::records::{Records, read_dictionary};
 use crate::regular;
 use crate::rocks::Reader;
 use crate::step::step;
 use crate::values::{Damaged, Decoder};
 
-/// Batches of records that may wait to be compared.
+/// Lists of records that may wait to be compared.
 const WAITING: usize = 4;
 
 /// What is done with every record that is read back, its key and its value. It may refuse one.
@@ -371,21 +371,22 @@ pub(crate) fn read_content(
     feed: impl FnOnce(EachRecord<'_>) -> Result<()>,
 ) -> Result<Content> {
     thread::scope(|scope| {
-        let (batches, received) = sync_channel::<Batch>(WAITING);
+        let (lists, received) = sync_channel::<RecordList>(WAITING);
         let reading = scope.spawn(move || content_of(dir, manifest, visit, &received));
-        let mut batch = Batch::default();
+        let mut list = RecordList::to_fill();
         // It ends before its input does only with an error, which then counts.
         let mut stopped = false;
-        let mut hand_on = |batch: &mut Batch| {
-            stopped |= batches.send(std::mem::take(batch)).is_err();
+        let mut hand_on = |list: &mut RecordList| {
+            let full = std::mem::replace(list, RecordList::to_fill());
+            stopped |= lists.send(full).is_err();
             if stopped { Err(damaged("its records do not fit")) } else { Ok(()) }
         };
         let fed = feed(&mut |key, stored| {
-            batch.push(key, stored);
-            if batch.is_full() { hand_on(&mut batch) } else { Ok(()) }
+            list.push(key, b"", stored);
+            if list.is_full() { hand_on(&mut list) } else { Ok(()) }
         });
-        let fed = fed.and_then(|()| hand_on(&mut batch));
-        drop(batches);
+        let fed = fed.and_then(|()| hand_on(&mut list));
+        drop(lists);
         let read = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         if stopped { read } else { fed.and(read) }
     })
@@ -414,14 +415,14 @@ fn content_of(
     dir: &Path,
     manifest: &Manifest,
     visit: Visit<'_>,
-    batches: &Receiver<Batch>,
+    lists: &Receiver<RecordList>,
 ) -> Result<Content> {
     let decoder = Decoder::new(manifest.compression, &read_dictionary(dir, manifest)?);
     let mut hasher = ContentHasher::new();
     let (mut records, mut key_bytes, mut value_bytes) = (0, 0, 0);
     let (mut last, mut value) = (Vec::new(), Vec::new());
-    for batch in batches {
-        for (key, stored) in batch.records() {
+    for list in lists {
+        for Record { key, value: stored, .. } in list.iter() {
             records += 1;
             // No key is empty, so the first comes after nothing.
             if Key::new(key).is_err() || key <= &last[..] {

@@ -2,14 +2,14 @@
 //! caller does go on at the same time:
 //!
 //! ```text
-//! add → batches ─┬─ digest the content
-//!                ├─ compress each value ─┐
-//!                └─ compress each value ─┴─ batches → write the SSTs
+//! add → lists ─┬─ digest the content
+//!              ├─ compress each value ─┐
+//!              └─ compress each value ─┴─ lists → write the SSTs
 //! ```
 //!
-//! Batches are dealt to the compressing threads in turn, and taken back in turn, so they come
+//! Lists are dealt to the compressing threads in turn, and taken back in turn, so they come
 //! out in order. A closed SST is synced and summed on a thread of its own while the next is
-//! written. All that is under way is a few batches, whatever the size of the snapshot.
+//! written. All that is under way is a few lists, whatever the size of the snapshot.
 
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use crate::batch::Batch;
 use crate::digest::{ContentHasher, Digest, FileSums};
 use crate::durable;
 use crate::error::{Error, Result};
@@ -25,6 +24,7 @@ use crate::layout;
 use crate::manifest::SstFile;
 use crate::planted;
 use crate::points::KeyHash;
+use crate::record_list::RecordList;
 use crate::regular;
 use crate::rocks::TableWriter;
 use crate::space::Room;
@@ -33,16 +33,16 @@ use crate::values::Encoder;
 
 use super::FILE_RECORDS;
 
-/// Batches that may wait before each step.
+/// Lists that may wait before each step.
 const WAITING: usize = 4;
 /// More threads that compress than this gain little; a build is not to take the whole machine.
 const MAX_COMPRESSING: usize = 4;
 
 /// The steps.
 pub(super) struct Pipeline {
-    to_digest: Option<SyncSender<Arc<Batch>>>,
+    to_digest: Option<SyncSender<Arc<RecordList>>>,
     /// One for each thread that compresses.
-    to_compress: Vec<SyncSender<Arc<Batch>>>,
+    to_compress: Vec<SyncSender<Arc<RecordList>>>,
     dealt: usize,
     digesting: Option<JoinHandle<Digest>>,
     compressing: Vec<JoinHandle<Result<()>>>,
@@ -60,15 +60,15 @@ impl Pipeline {
         let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MAX_COMPRESSING);
         let (mut to_compress, mut compressing, mut stored) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..threads {
-            let (to_this, batches) = sync_channel(WAITING);
+            let (to_this, lists) = sync_channel(WAITING);
             let (to_writer, compressed) = sync_channel(WAITING);
             let encoder = encoder()?;
-            let work = move || compress(&batches, &to_writer, encoder);
+            let work = move || compress(&lists, &to_writer, encoder);
             compressing.push(spawn("compress", dir, work)?);
             to_compress.push(to_this);
             stored.push(compressed);
         }
-        let (to_digest, batches) = sync_channel(WAITING);
+        let (to_digest, lists) = sync_channel(WAITING);
         let (dir_of_tables, room) = (dir.to_owned(), Room::within(dir));
         let tables =
             Tables { dir: dir_of_tables, room, file_bytes, open: None, closing: Vec::new() };
@@ -76,23 +76,23 @@ impl Pipeline {
             to_digest: Some(to_digest),
             to_compress,
             dealt: 0,
-            digesting: Some(spawn("digest", dir, move || digest(&batches))?),
+            digesting: Some(spawn("digest", dir, move || digest(&lists))?),
             compressing,
             writing: Some(spawn("write", dir, move || tables.write_all(&stored))?),
         })
     }
 
-    /// Hands a batch on. Waits while others are in front of it.
+    /// Hands a list on. Waits while others are in front of it.
     ///
     /// # Errors
     /// What stopped one of the steps.
-    pub(super) fn send(&mut self, batch: Batch) -> Result<()> {
-        let batch = Arc::new(batch);
+    pub(super) fn send(&mut self, list: RecordList) -> Result<()> {
+        let list = Arc::new(list);
         let next = self.dealt % self.to_compress.len().max(1);
         self.dealt += 1;
         if let (Some(to_digest), Some(to_compress)) = (&self.to_digest, self.to_compress.get(next))
-            && to_digest.send(Arc::clone(&batch)).is_ok()
-            && to_compress.send(batch).is_ok()
+            && to_digest.send(Arc::clone(&list)).is_ok()
+            && to_compress.send(list).is_ok()
         {
             return Ok(());
         }
@@ -139,23 +139,24 @@ fn stopped<T>() -> Result<T> {
     Err(Error::new(crate::Code::IoFailed, text))
 }
 
-fn digest(batches: &Receiver<Arc<Batch>>) -> Digest {
+fn digest(lists: &Receiver<Arc<RecordList>>) -> Digest {
     let mut content = ContentHasher::new();
-    for batch in batches {
-        batch.records().for_each(|(key, value)| content.record(key, value));
+    for list in lists {
+        list.iter().for_each(|record| content.record(record.key, record.value));
     }
     content.finish()
 }
 
 fn compress(
-    batches: &Receiver<Arc<Batch>>,
-    out: &SyncSender<Batch>,
+    lists: &Receiver<Arc<RecordList>>,
+    out: &SyncSender<RecordList>,
     mut encoder: Encoder,
 ) -> Result<()> {
-    for batch in batches {
-        let mut stored = Batch::default();
-        for (key, value) in batch.records() {
-            stored.push(key, encoder.encode(KeyHash::of(key), value)?);
+    for list in lists {
+        let mut stored = RecordList::with_capacity(list.bytes());
+        for record in list.iter() {
+            let encoded = encoder.encode(KeyHash::of(record.key), record.value)?;
+            stored.push(record.key, b"", encoded);
         }
         if out.send(stored).is_err() {
             // The writer has stopped, and says why.
@@ -185,12 +186,12 @@ struct Table {
 }
 
 impl Tables {
-    /// Writes the batches that come from each of `stored` in turn.
-    fn write_all(mut self, stored: &[Receiver<Batch>]) -> Result<Vec<SstFile>> {
-        for batches in stored.iter().cycle() {
+    /// Writes the lists that come from each of `stored` in turn.
+    fn write_all(mut self, stored: &[Receiver<RecordList>]) -> Result<Vec<SstFile>> {
+        for lists in stored.iter().cycle() {
             // The first that has no more is the first that was dealt no more.
-            let Ok(batch) = batches.recv() else { break };
-            batch.records().try_for_each(|(key, stored)| self.write(key, stored))?;
+            let Ok(list) = lists.recv() else { break };
+            list.iter().try_for_each(|record| self.write(record.key, record.value))?;
         }
         self.close()?;
         self.closing.into_iter().map(join).collect()

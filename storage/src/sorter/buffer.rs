@@ -1,6 +1,7 @@
 //! The records that are in memory, and their order.
 
 use std::cmp::Ordering;
+use std::hint::black_box;
 use std::num::NonZero;
 use std::ops::Range;
 
@@ -11,9 +12,12 @@ use crate::record_list::{Record, RecordList};
 /// Records that come one by one are gathered in lists of this size.
 const LIST_BYTES: usize = 1 << 20;
 /// More threads than this gain little; a build is not to take the whole machine.
-const MAX_THREADS: usize = 4;
+pub(super) const MAX_THREADS: usize = 4;
 /// Fewer records are sorted faster than a thread is started.
-const RECORDS_A_THREAD: usize = 16 * 1024;
+const RECORDS_A_THREAD: usize = if cfg!(test) { 8 } else { 16 * 1024 };
+/// Records that are fetched from memory at a time: enough for the processor to have many loads
+/// under way, few enough to stay in its first cache until they are used.
+const FETCHED: usize = 16;
 
 /// Lists of records as they came, and an index of where each record begins.
 #[derive(Default)]
@@ -28,6 +32,8 @@ pub(super) struct Buffer {
     limit: usize,
     /// No record so far comes before an earlier one.
     sorted: bool,
+    /// How many bytes all keys so far begin with in common.
+    common: usize,
 }
 
 /// Where a record begins, and the bytes that decide most comparisons: the first eight of
@@ -102,6 +108,14 @@ impl Buffer {
     fn note(&mut self, list: usize, at: usize) {
         let small = |n: usize| u32::try_from(n).expect("a list has at most some megabytes");
         let place = Place { decisive: 0, list: small(list), at: small(at) };
+        let key = self.record(&place).key;
+        self.common = match self.places.first() {
+            None => key.len(),
+            Some(first) => {
+                let pairs = self.record(first).key[..self.common].iter().zip(key);
+                pairs.take_while(|(a, b)| a == b).count()
+            }
+        };
         if self.sorted
             && let Some(last) = self.places.last()
         {
@@ -112,7 +126,7 @@ impl Buffer {
     }
 
     fn record(&self, place: &Place) -> Record<'_> {
-        self.lists[place.list as usize].get(place.at as usize)
+        self.list(place).get(place.at as usize)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -123,28 +137,46 @@ impl Buffer {
     pub(super) fn sort(mut self) -> SortedBuffer {
         let all = self.places.len();
         if self.sorted {
-            return SortedBuffer::new(self, std::iter::once(0..all).collect());
+            return SortedBuffer { buffer: self, shares: std::iter::once(0..all).collect() };
         }
-        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let threads = threads.min(MAX_THREADS).min(all / RECORDS_A_THREAD).max(1);
-        let share = all.div_ceil(threads);
+        let share = all.div_ceil(threads_for(all));
         let mut places = std::mem::take(&mut self.places);
-        let common = self.common_prefix(&places);
         std::thread::scope(|scope| {
             for places in places.chunks_mut(share) {
-                scope.spawn(|| self.sort_share(places, common));
+                scope.spawn(|| self.sort_share(places));
             }
         });
         self.places = places;
         let shares = (0..all).step_by(share).map(|from| from..(from + share).min(all)).collect();
-        SortedBuffer::new(self, shares)
+        SortedBuffer { buffer: self, shares }
     }
 
-    fn sort_share(&self, places: &mut [Place], common: usize) {
-        for place in places.iter_mut() {
-            place.decisive = decisive(&self.record(place).key[common..]);
+    fn sort_share(&self, places: &mut [Place]) {
+        for places in places.chunks_mut(FETCHED) {
+            self.fetch_heads(places);
+            for place in places {
+                place.decisive = decisive(&self.record(place).key[self.common..]);
+            }
         }
         places.sort_unstable_by(|a, b| self.compare(a, b));
+    }
+
+    /// Has the processor load the beginnings of these records, all at the same time: whoever reads
+    /// one after the other waits for the memory at each.
+    fn fetch_heads(&self, places: &[Place]) {
+        let heads = places.iter().map(|place| self.list(place).touch_head(place.at as usize));
+        black_box(heads.fold(0, |all, one| all ^ one));
+    }
+
+    /// The same with all of each.
+    fn fetch(&self, places: &[Place]) {
+        self.fetch_heads(places);
+        let records = places.iter().map(|place| self.list(place).touch(place.at as usize));
+        black_box(records.fold(0, |all, one| all ^ one));
+    }
+
+    fn list(&self, place: &Place) -> &RecordList {
+        &self.lists[place.list as usize]
     }
 
     fn compare(&self, a: &Place, b: &Place) -> Ordering {
@@ -153,47 +185,60 @@ impl Buffer {
             by_record.then((a.list, a.at).cmp(&(b.list, b.at)))
         })
     }
-
-    /// How many bytes all keys begin with in common.
-    fn common_prefix(&self, places: &[Place]) -> usize {
-        let Some(first) = places.first() else { return 0 };
-        let first = self.record(first).key;
-        places.iter().fold(first.len(), |common, place| {
-            let pairs = first[..common].iter().zip(self.record(place).key);
-            pairs.take_while(|(a, b)| a == b).count()
-        })
-    }
 }
 
-/// A buffer in order, read from its beginning.
+/// Parts of the index of a buffer, each in order by itself.
+pub(super) type Shares = Vec<Range<usize>>;
+
+/// A buffer in order.
 pub(super) struct SortedBuffer {
     buffer: Buffer,
-    /// What is left of each share of the index; each is in order by itself.
-    left: Vec<Range<usize>>,
-    /// The index entry of the record it stands at.
-    first: Option<Place>,
+    shares: Shares,
 }
 
 impl SortedBuffer {
-    fn new(buffer: Buffer, shares: Vec<Range<usize>>) -> Self {
-        let mut sorted = Self { buffer, left: shares, first: None };
-        sorted.advance();
-        sorted
+    /// All its records, cut into stretches of about the same length that follow one another: as
+    /// many as threads can well read at the same time, but no more than `most`.
+    pub(super) fn stretches(&self, most: usize) -> Vec<Shares> {
+        let all = self.shares.iter().map(Range::len).sum();
+        let count = if self.shares.len() == 1 { 1 } else { threads_for(all).min(most) };
+        let mut begins: Vec<usize> = self.shares.iter().map(|share| share.start).collect();
+        (1..=count).map(|number| self.stretch_to(number, count, &mut begins)).collect()
     }
 
-    /// The record it stands at; `None` at the end.
-    pub(super) fn first(&self) -> Option<Record<'_>> {
-        self.first.as_ref().map(|place| self.buffer.record(place))
+    /// The records from where each share `begins` to `number` of `count` equal steps of the whole.
+    fn stretch_to(&self, number: usize, count: usize, begins: &mut [usize]) -> Shares {
+        let Self { buffer, shares } = self;
+        let longest = shares.iter().max_by_key(|share| share.len()).filter(|_| number < count);
+        let cut = longest.map(|longest| longest.start + longest.len() * number / count);
+        let end_of = |share: &Range<usize>| {
+            let Some(cut) = cut else { return share.end };
+            let before = |place: &Place| buffer.compare(place, &buffer.places[cut]).is_lt();
+            share.start + buffer.places[share.clone()].partition_point(before)
+        };
+        let ends: Vec<usize> = shares.iter().map(end_of).collect();
+        let stretch = begins.iter().zip(&ends).map(|(begin, end)| *begin..*end).collect();
+        begins.copy_from_slice(&ends);
+        stretch
     }
 
-    /// Goes to the next record.
-    pub(super) fn advance(&mut self) {
-        let Self { buffer, left, first } = self;
-        let heads = left.iter_mut().filter(|share| share.start < share.end);
-        // Of a buffer that came in order `decisive` is not set, but then there is one share.
-        let least =
-            heads.min_by(|a, b| buffer.compare(&buffer.places[a.start], &buffer.places[b.start]));
-        *first = least.and_then(Iterator::next).map(|place| buffer.places[place]);
+    /// The first record of a stretch.
+    pub(super) fn first(&self, stretch: &Shares) -> Option<Record<'_>> {
+        let place = InOrder::new(stretch.clone()).least(&self.buffer);
+        place.map(|place| self.buffer.record(&place))
+    }
+
+    /// Gives each record of a stretch to `each`, in order.
+    pub(super) fn read(
+        &self,
+        stretch: &Shares,
+        mut each: impl FnMut(Record<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let mut places = InOrder::new(stretch.clone());
+        while let Some(place) = places.next(&self.buffer) {
+            each(self.buffer.record(&place))?;
+        }
+        Ok(())
     }
 
     /// The buffer, with nothing in it.
@@ -203,6 +248,75 @@ impl SortedBuffer {
         buffer.places.clear();
         Buffer { bytes: 0, sorted: true, ..buffer }
     }
+}
+
+/// Reads a sorted buffer: stands at one of its records.
+pub(super) struct BufferReader {
+    buffer: Buffer,
+    left: InOrder,
+    /// The index entry of the record it stands at.
+    at: Option<Place>,
+}
+
+impl BufferReader {
+    /// Reads from the first record on.
+    pub(super) fn new(sorted: SortedBuffer) -> Self {
+        let SortedBuffer { buffer, shares } = sorted;
+        let mut reader = Self { buffer, left: InOrder::new(shares), at: None };
+        reader.advance();
+        reader
+    }
+
+    /// The record it stands at; `None` behind the last.
+    pub(super) fn record(&self) -> Option<Record<'_>> {
+        self.at.as_ref().map(|place| self.buffer.record(place))
+    }
+
+    /// Goes to the next record.
+    pub(super) fn advance(&mut self) {
+        self.at = self.left.next(&self.buffer);
+    }
+}
+
+/// Brings shares together.
+struct InOrder {
+    /// What is left of each.
+    shares: Shares,
+    /// The next ones of all, the very next at the end: their records were fetched.
+    fetched: Vec<Place>,
+}
+
+impl InOrder {
+    fn new(shares: Shares) -> Self {
+        Self { shares, fetched: Vec::with_capacity(FETCHED) }
+    }
+
+    fn next(&mut self, buffer: &Buffer) -> Option<Place> {
+        if self.fetched.is_empty() {
+            while self.fetched.len() < FETCHED
+                && let Some(place) = self.least(buffer)
+            {
+                self.fetched.push(place);
+            }
+            buffer.fetch(&self.fetched);
+            self.fetched.reverse();
+        }
+        self.fetched.pop()
+    }
+
+    fn least(&mut self, buffer: &Buffer) -> Option<Place> {
+        let heads = self.shares.iter_mut().filter(|share| share.start < share.end);
+        // Of a buffer that came in order `decisive` is not set, but then there is one share.
+        let least =
+            heads.min_by(|a, b| buffer.compare(&buffer.places[a.start], &buffer.places[b.start]));
+        least.and_then(Iterator::next).map(|place| buffer.places[place])
+    }
+}
+
+/// How many threads are worth while for so many records.
+fn threads_for(records: usize) -> usize {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    threads.min(MAX_THREADS).min(records / RECORDS_A_THREAD).max(1)
 }
 
 /// The first eight bytes as a number that is ordered as they are. A shorter text is

@@ -3,9 +3,9 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
-use std::path::Path;
+use std::path::PathBuf;
 
-use super::buffer::SortedBuffer;
+use super::buffer::{BufferReader, SortedBuffer};
 use super::order;
 use super::run::{Run, RunReader, RunWriter};
 use crate::error::Result;
@@ -29,11 +29,11 @@ struct Cursor {
 
 enum Source {
     Run(Box<RunReader>),
-    Memory(SortedBuffer),
+    Memory(BufferReader),
 }
 
 /// Merges `runs` into one at `path`; they are removed.
-pub(super) fn into_one(runs: Vec<Run>, path: &Path) -> Result<Run> {
+pub(super) fn into_one(runs: Vec<Run>, path: PathBuf) -> Result<Run> {
     let mut writer = RunWriter::create(path)?;
     let mut merge = Merge::new(runs, None)?;
     while let Some(record) = merge.next()? {
@@ -52,7 +52,7 @@ impl Merge {
                 heap.push(Cursor { source: Source::Run(run), number });
             }
         }
-        if let Some(buffer) = last.filter(|buffer| buffer.first().is_some()) {
+        if let Some(buffer) = last.map(BufferReader::new).filter(|last| last.record().is_some()) {
             heap.push(Cursor { source: Source::Memory(buffer), number: usize::MAX });
         }
         Ok(Self { heap, key: Vec::new(), rank: Vec::new(), value: Vec::new() })
@@ -69,13 +69,13 @@ impl Merge {
                 run.advance()?
             }
             Source::Memory(buffer) => {
-                let record = buffer.first().expect("a cursor stands at a record");
+                let record = buffer.record().expect("a cursor stands at a record");
                 for (own, its) in [(key, record.key), (rank, record.rank), (value, record.value)] {
                     own.clear();
                     own.extend_from_slice(its);
                 }
                 buffer.advance();
-                buffer.first().is_some()
+                buffer.record().is_some()
             }
         };
         if !more {
@@ -92,7 +92,7 @@ impl Cursor {
     fn record(&self) -> Record<'_> {
         match &self.source {
             Source::Run(run) => run.record(),
-            Source::Memory(buffer) => buffer.first().expect("a cursor stands at a record"),
+            Source::Memory(buffer) => buffer.record().expect("a cursor stands at a record"),
         }
     }
 }

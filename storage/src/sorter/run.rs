@@ -8,6 +8,7 @@
 //! is free to change. They are not compressed: that took longer than all else, while a run
 //! is mostly read again before the system has written it to the disk at all.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -27,23 +28,41 @@ const BLOCK_BYTES: usize = 64 * 1024;
 /// What writing or reading one run takes at most: a block, and the longest key and rank.
 pub(super) const RUN_BYTES: usize = BLOCK_HEAD + BLOCK_BYTES + 2 * MAX_KEY_BYTES + 4096;
 
-/// A complete run. Its file goes when it is dropped.
+/// A complete run, in one file or several, of which each goes on where the one before ends. They
+/// go when it is dropped.
 pub(super) struct Run {
-    file: TemporaryFile,
-    records: u64,
-    bytes: u64,
+    files: VecDeque<RunFile>,
+    last_key: Vec<u8>,
+    last_rank: Vec<u8>,
 }
 
 impl Run {
     /// Its size on disk, in bytes.
     pub(super) fn bytes(&self) -> u64 {
-        self.bytes
+        self.files.iter().map(|file| file.bytes).sum()
+    }
+
+    /// Its last record, without the value.
+    pub(super) fn last(&self) -> Record<'_> {
+        Record { key: &self.last_key, rank: &self.last_rank, value: &[] }
+    }
+
+    /// Goes on with `other`, which must not begin before this ends.
+    pub(super) fn append(&mut self, mut other: Self) {
+        self.files.append(&mut other.files);
+        (self.last_key, self.last_rank) = (other.last_key, other.last_rank);
     }
 
     #[cfg(test)]
     pub(super) fn path(&self) -> &Path {
-        &self.file.0
+        &self.files[0].file.0
     }
+}
+
+struct RunFile {
+    file: TemporaryFile,
+    records: u64,
+    bytes: u64,
 }
 
 /// Removes its file when it is dropped.
@@ -56,7 +75,7 @@ impl Drop for TemporaryFile {
     }
 }
 
-/// Writes a run.
+/// Writes a run of one file.
 pub(super) struct RunWriter {
     out: File,
     room: Room,
@@ -71,15 +90,15 @@ pub(super) struct RunWriter {
 }
 
 impl RunWriter {
-    pub(super) fn create(path: &Path) -> Result<Self> {
-        let made = File::options().write(true).create_new(true).open(path);
-        let out = made.map_err(|e| Error::io("make the sorted run", path, e))?;
+    pub(super) fn create(path: PathBuf) -> Result<Self> {
+        let made = File::options().write(true).create_new(true).open(&path);
+        let out = made.map_err(|e| Error::io("make the sorted run", &path, e))?;
         let mut block = Vec::with_capacity(BLOCK_HEAD + BLOCK_BYTES);
         block.resize(BLOCK_HEAD, 0);
         Ok(Self {
             out,
-            room: Room::within(path.parent().unwrap_or(path)),
-            file: TemporaryFile(path.to_owned()),
+            room: Room::within(path.parent().unwrap_or(&path)),
+            file: TemporaryFile(path),
             block,
             blocks: 0,
             bytes: 0,
@@ -91,7 +110,8 @@ impl RunWriter {
 
     /// Adds a record; it must not come before the one added last.
     pub(super) fn write(&mut self, record: Record<'_>) -> Result<()> {
-        debug_assert!(order(self.last(), record).is_le(), "runs are sorted");
+        let last = Record { key: &self.last_key, rank: &self.last_rank, value: &[] };
+        debug_assert!(order(last, record).is_le(), "runs are sorted");
         let Record { key, rank, value } = record;
         for bytes in [&head(record)[..], key, rank, value] {
             self.put(bytes)?;
@@ -104,16 +124,12 @@ impl RunWriter {
         Ok(())
     }
 
-    /// The record that was added last, without its value.
-    pub(super) fn last(&self) -> Record<'_> {
-        Record { key: &self.last_key, rank: &self.last_rank, value: &[] }
-    }
-
     pub(super) fn finish(mut self) -> Result<Run> {
         if self.block.len() > BLOCK_HEAD {
             self.end_block()?;
         }
-        Ok(Run { file: self.file, records: self.records, bytes: self.bytes })
+        let Self { file, records, bytes, last_key, last_rank, .. } = self;
+        Ok(Run { files: [RunFile { file, records, bytes }].into(), last_key, last_rank })
     }
 
     fn put(&mut self, mut bytes: &[u8]) -> Result<()> {
@@ -149,8 +165,10 @@ fn checksum(block: u64, payload: &[u8]) -> [u8; BLOCK_HEAD] {
 /// Reads a run: stands at one record, of which key and rank are in memory and the value
 /// is not yet. So the memory for reading many runs does not depend on their values.
 pub(super) struct RunReader {
-    file: File,
-    run: Run,
+    open: File,
+    file: RunFile,
+    /// What follows this file.
+    later: VecDeque<RunFile>,
     /// Bytes of the file that were not read yet.
     ahead: u64,
     /// The block that is being used, with its head.
@@ -168,29 +186,49 @@ pub(super) struct RunReader {
 impl RunReader {
     /// Opens a run; [`RunReader::advance`] brings it to its first record.
     pub(super) fn open(run: Run) -> Result<Self> {
-        let path = &run.file.0;
-        let file = File::open(path).map_err(|e| Error::io("open the sorted run", path, e))?;
-        let size = file.metadata().map_err(|e| Error::io("read the size of the run", path, e))?;
-        if size.len() != run.bytes {
+        let mut files = run.files;
+        let first = files.pop_front().expect("a run has a file");
+        Self::open_file(first, files)
+    }
+
+    fn open_file(file: RunFile, later: VecDeque<RunFile>) -> Result<Self> {
+        let path = &file.file.0;
+        let open = File::open(path).map_err(|e| Error::io("open the sorted run", path, e))?;
+        let size = open.metadata().map_err(|e| Error::io("read the size of the run", path, e))?;
+        if size.len() != file.bytes {
             return Err(damaged(path));
         }
-        let (ahead, left) = (run.bytes, run.records);
+        let (ahead, left) = (file.bytes, file.records);
         let (block, key, rank) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { file, run, ahead, block, at: 0, blocks: 0, left, key, rank, value_bytes: 0 })
+        Ok(Self {
+            open,
+            file,
+            later,
+            ahead,
+            block,
+            at: 0,
+            blocks: 0,
+            left,
+            key,
+            rank,
+            value_bytes: 0,
+        })
     }
 
     /// Goes to the next record; `false` after the last. The value of the one before must
     /// have been read.
     pub(super) fn advance(&mut self) -> Result<bool> {
-        if self.left == 0 {
-            return self.end().map(|()| false);
+        while self.left == 0 {
+            self.end()?;
+            let Some(next) = self.later.pop_front() else { return Ok(false) };
+            *self = Self::open_file(next, std::mem::take(&mut self.later))?;
         }
         self.left -= 1;
         let mut head = [0; HEAD_BYTES];
         self.read(&mut head)?;
         let [key, rank, value] = lengths(&head);
         if key > MAX_KEY_BYTES || rank > MAX_KEY_BYTES || value > MAX_VALUE_BYTES {
-            return Err(damaged(&self.run.file.0));
+            return Err(damaged(&self.file.file.0));
         }
         let (mut its_key, mut its_rank) =
             (std::mem::take(&mut self.key), std::mem::take(&mut self.rank));
@@ -213,12 +251,12 @@ impl RunReader {
         self.read(value)
     }
 
-    /// Nothing follows the last record.
+    /// Nothing follows the last record of the file.
     fn end(&mut self) -> Result<()> {
         if self.at == self.block.len() && self.ahead == 0 {
             return Ok(());
         }
-        Err(damaged(&self.run.file.0))
+        Err(damaged(&self.file.file.0))
     }
 
     fn read(&mut self, mut bytes: &mut [u8]) -> Result<()> {
@@ -237,10 +275,10 @@ impl RunReader {
 
     /// Reads the next block and checks it.
     fn next_block(&mut self) -> Result<()> {
-        let path = &self.run.file.0;
+        let path = &self.file.file.0;
         let bytes = self.ahead.min((BLOCK_HEAD + BLOCK_BYTES) as u64);
         self.block.resize(bytes as usize, 0);
-        self.file.read_exact(&mut self.block).map_err(|e| unread(path, e))?;
+        self.open.read_exact(&mut self.block).map_err(|e| unread(path, e))?;
         match self.block.split_at_checked(BLOCK_HEAD) {
             Some((sum, payload)) if checksum(self.blocks, payload) == sum => {}
             _ => return Err(damaged(path)),

@@ -10,7 +10,7 @@ type Row = (Vec<u8>, Vec<u8>, Vec<u8>);
 /// the disk if it puts anything there.
 fn tiny(dir: &Path, buffer_bytes: usize, fan_in: usize) -> Sorter {
     let buffer = Buffer::new(buffer_bytes).unwrap();
-    Sorter::with(dir, buffer, (fan_in, 0), Sampler::new(SAMPLE_BYTES))
+    Sorter { writers: 4, ..Sorter::with(dir, buffer, fan_in, Sampler::new(SAMPLE_BYTES)) }
 }
 
 fn drain(mut sorted: Sorted) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
@@ -97,12 +97,12 @@ fn input_that_is_sorted_becomes_one_run() {
     for n in 0..1000 {
         sorter.push(format!("{n:04}").as_bytes(), b"", b"value").unwrap();
     }
-    assert!(sorter.open.is_some(), "it did not fit in memory");
+    assert_eq!(sorter.runs.len(), 1, "it did not fit in memory");
+    sorter.spill().unwrap();
     sorter.push(b"0500", b"", b"late").unwrap();
-    let sorted = sorter.finish().unwrap();
-    assert!(dir.path().join("run-000002").exists(), "only what came late is in another");
-    assert!(!dir.path().join("run-000003").exists());
-    assert_eq!(drain(sorted).unwrap().len(), 1001);
+    sorter.spill().unwrap();
+    assert_eq!(sorter.runs.len(), 2, "only what came late is in another");
+    assert_eq!(drain(sorter.finish().unwrap()).unwrap().len(), 1001);
 }
 
 #[test]
@@ -147,7 +147,6 @@ fn a_damaged_run_is_an_error_and_never_another_record() {
             sorter.push(format!("{:03}", n * 37 % 60).as_bytes(), b"", b"some value").unwrap();
         }
         sorter.spill().unwrap();
-        sorter.close_run().unwrap();
         sorter
     };
     let right = drain(spilled().finish().unwrap()).unwrap();
