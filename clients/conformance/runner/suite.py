@@ -148,8 +148,8 @@ class Attempt:
         secrets = [*self.suite.server.tokens.values(), *([self.proxy.token] if self.proxy.token else [])]
         log = self.suite.adapter.log.read_text(errors="replace")
         for secret in secrets:
-            # The part after the id, which is no secret.
-            hidden = secret.rsplit("_", 1)[-1].split("\r")[0]
+            # The part after tt_ and the id, which is no secret. It may have a _ itself.
+            hidden = secret.split("_", 2)[-1].split("\r")[0]
             if len(hidden) > 8 and (hidden in log or any(hidden in line for line in lines)):
                 return ["a text that the client made has the token in it"]
         return []
