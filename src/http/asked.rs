@@ -1,6 +1,8 @@
 //! Who asks, why, and under which idempotency key: the [`Cause`] of what a request does.
 
+use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tidetable_storage::{Cause, Idempotency};
@@ -12,28 +14,54 @@ use crate::telemetry::RequestId;
 const MAX_KEY_BYTES: usize = 255;
 const MAX_REASON_BYTES: usize = 2000;
 
-/// The cause of an operation. `asked` is what makes two requests the same one: the
-/// operation's name and its body, as they were understood.
-pub(crate) fn cause(
-    caller: &Caller,
-    headers: &HeaderMap,
-    request_id: &RequestId,
-    reason: Option<String>,
-    asked: &impl Serialize,
-) -> Answer<Cause> {
-    if reason.as_ref().is_some_and(|reason| reason.len() > MAX_REASON_BYTES) {
-        let text = format!("the reason is longer than {MAX_REASON_BYTES} bytes");
-        return Err(Problem::new(Fault::MalformedBody, text));
+/// Who asks, in which request, and under which idempotency key.
+#[derive(Debug)]
+pub(crate) struct Asker {
+    pub(crate) caller: Caller,
+    request_id: RequestId,
+    key: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Asker {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Answer<Self> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        let Ok(request_id) = RequestId::from_request_parts(parts, state).await;
+        let key = idempotency_key(&parts.headers)?.map(str::to_owned);
+        Ok(Self { caller, request_id, key })
     }
-    let idempotency = idempotency_key(headers)?
-        .map(|key| Idempotency { key: key.to_owned(), fingerprint: fingerprint(asked) });
-    Ok(Cause {
-        at: 0,
-        actor: caller.name().to_owned(),
-        request_id: request_id.as_str().to_owned(),
-        reason,
-        idempotency,
-    })
+}
+
+impl Asker {
+    /// The `Idempotency-Key` of the request, if it has one.
+    pub(crate) fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
+    /// The cause of what is done once for each key. `asked` is what makes two requests the same
+    /// one: the operation's name and its body, as they were understood.
+    pub(crate) fn cause(&self, reason: Option<String>, asked: &impl Serialize) -> Answer<Cause> {
+        let key = self.key.as_ref();
+        let idempotency =
+            key.map(|key| Idempotency { key: key.clone(), fingerprint: fingerprint(asked) });
+        Ok(Cause { idempotency, ..self.cause_without_key(reason)? })
+    }
+
+    /// The cause of what comes to the same if it is done twice.
+    pub(crate) fn cause_without_key(&self, reason: Option<String>) -> Answer<Cause> {
+        if reason.as_ref().is_some_and(|reason| reason.len() > MAX_REASON_BYTES) {
+            let text = format!("the reason is longer than {MAX_REASON_BYTES} bytes");
+            return Err(Problem::new(Fault::MalformedBody, text));
+        }
+        Ok(Cause {
+            at: 0,
+            actor: self.caller.name().to_owned(),
+            request_id: self.request_id.as_str().to_owned(),
+            reason,
+            idempotency: None,
+        })
+    }
 }
 
 /// The `Idempotency-Key` of a request, if it has one.

@@ -1,22 +1,18 @@
 //! A canary: started, looked at, promoted, ended.
 
 use axum::extract::State;
-use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tidetable_storage::{Canary, CanaryStart, DatasetName, Promotion, Version};
 
-use super::asked::cause;
+use super::asked::Asker;
 use super::error::Answer;
 use super::extract::{Dataset, Json, Query, optional_version, version};
 use super::operations::{expect, given, operate, refused};
-use super::push::no_key;
 use super::resources::{MovedResource, time};
 use super::versions::NoParameters;
-use crate::access::Caller;
 use crate::metrics::{ArmTotals, DatasetMetrics};
 use crate::state::AppState;
-use crate::telemetry::RequestId;
 
 /// The body that starts a canary, or changes its share.
 #[derive(Debug, Deserialize)]
@@ -36,13 +32,11 @@ pub(crate) async fn put(
     State(app): State<AppState>,
     Dataset(dataset): Dataset,
     Query(_): Query<NoParameters>,
-    caller: Caller,
-    request_id: RequestId,
-    headers: HeaderMap,
+    asker: Asker,
     Json(request): Json<CanaryRequest>,
 ) -> Answer<axum::Json<CanaryAnswer>> {
     let CanaryRequest { version, percent, experiment, reason } = request;
-    let cause = no_key(&cause(&caller, &headers, &request_id, reason, &())?);
+    let cause = asker.cause_without_key(reason)?;
     let start = CanaryStart { version, percent, experiment };
     let name = dataset.clone();
     let change = operate(&app, dataset, cause, move |store, dataset, cause| {
@@ -70,11 +64,9 @@ pub(crate) async fn delete(
     State(app): State<AppState>,
     Dataset(dataset): Dataset,
     Query(query): Query<EndQuery>,
-    caller: Caller,
-    request_id: RequestId,
-    headers: HeaderMap,
+    asker: Asker,
 ) -> Answer<axum::Json<Value>> {
-    let cause = no_key(&cause(&caller, &headers, &request_id, query.reason, &())?);
+    let cause = asker.cause_without_key(query.reason)?;
     let counted = app.metrics.dataset(&dataset);
     operate(&app, dataset, cause, move |store, dataset, cause| {
         let ended = store.end_canary(dataset, cause)?;
@@ -109,13 +101,10 @@ pub(crate) async fn promote(
     State(app): State<AppState>,
     Dataset(dataset): Dataset,
     Query(_): Query<NoParameters>,
-    caller: Caller,
-    request_id: RequestId,
-    headers: HeaderMap,
+    asker: Asker,
     Json(request): Json<PromoteRequest>,
 ) -> Answer<axum::Json<MovedResource>> {
-    let cause =
-        cause(&caller, &headers, &request_id, request.reason.clone(), &("promote", &request))?;
+    let cause = asker.cause(request.reason.clone(), &("promote", &request))?;
     let promotion = Promotion { version: request.version, expect: expect(request.expect_current) };
     operate(&app, dataset, cause, move |store, dataset, cause| {
         let canary = store.catalog().canary(dataset).map(|canary| canary.version);

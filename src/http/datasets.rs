@@ -3,22 +3,20 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use tidetable_storage::{Code, DatasetConfig, Error, Gates, Happened, Lease};
 
-use super::asked::cause;
+use super::asked::Asker;
 use super::blocking::blocking;
 use super::error::Answer;
 use super::extract::{Dataset, Json, Query, parse_json};
 use super::page::{PageQuery, page};
-use super::push::no_key;
 use super::resources::{DatasetResource, EventResource};
 use super::versions::NoParameters;
 use crate::access::{Caller, Right};
 use crate::state::{AppState, count_dataset};
-use crate::telemetry::RequestId;
 
 /// `GET /v1/datasets`, by name.
 pub(crate) async fn list(
@@ -49,12 +47,10 @@ pub(crate) async fn put(
     State(app): State<AppState>,
     Dataset(name): Dataset,
     Query(_): Query<NoParameters>,
-    caller: Caller,
-    request_id: RequestId,
-    headers: HeaderMap,
+    asker: Asker,
     Json(body): Json<Map<String, Value>>,
 ) -> Answer<Response> {
-    let cause = no_key(&cause(&caller, &headers, &request_id, None, &())?);
+    let cause = asker.cause_without_key(None)?;
     let made = {
         let (app, name) = (Arc::clone(&app), name.clone());
         // Merged where nobody else can: of two requests at once each keeps its change.
@@ -142,11 +138,9 @@ pub(crate) async fn delete(
     State(app): State<AppState>,
     Dataset(name): Dataset,
     Query(_): Query<NoParameters>,
-    caller: Caller,
-    request_id: RequestId,
-    headers: HeaderMap,
+    asker: Asker,
 ) -> Answer<axum::Json<Value>> {
-    let cause = no_key(&cause(&caller, &headers, &request_id, None, &())?);
+    let cause = asker.cause_without_key(None)?;
     let shown = json!({ "dataset": name, "deleted": true });
     let deleted = name.clone();
     {

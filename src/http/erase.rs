@@ -1,7 +1,6 @@
 //! `/v1/erase`: keys that no version gives any more, and what a read of one is told.
 
 use axum::extract::State;
-use axum::http::HeaderMap;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use tidetable_storage::{
@@ -9,13 +8,12 @@ use tidetable_storage::{
 };
 
 use super::arm::Choice;
-use super::asked::cause;
+use super::asked::Asker;
 use super::blocking::blocking;
 use super::error::{Answer, Fault, Problem};
 use super::extract::{Json, Query};
 use super::keys::KeyEncoding;
 use super::page::{PageQuery, page};
-use super::push::no_key;
 use super::read::key_not_found;
 use super::time;
 use super::versions::NoParameters;
@@ -23,7 +21,6 @@ use crate::access::{Caller, Right};
 use crate::pushes::PushOf;
 use crate::rewrites::Rewrites;
 use crate::state::AppState;
-use crate::telemetry::RequestId;
 
 /// Keys of one request.
 const MOST_KEYS: usize = 1000;
@@ -58,12 +55,10 @@ struct Asked {
 pub(crate) async fn erase(
     State(app): State<AppState>,
     Query(_): Query<NoParameters>,
-    caller: Caller,
-    request_id: RequestId,
-    headers: HeaderMap,
+    asker: Asker,
     Json(request): Json<EraseRequest>,
 ) -> Answer<axum::Json<Value>> {
-    let asked = request.understood(&caller, &headers, &request_id)?;
+    let asked = request.understood(&asker)?;
     if asked.keys.is_empty() && !asked.now {
         return Err(malformed("keys is empty: name one at least"));
     }
@@ -95,12 +90,10 @@ pub(crate) async fn erase(
 pub(crate) async fn lift(
     State(app): State<AppState>,
     Query(_): Query<NoParameters>,
-    caller: Caller,
-    request_id: RequestId,
-    headers: HeaderMap,
+    asker: Asker,
     Json(request): Json<EraseRequest>,
 ) -> Answer<axum::Json<Value>> {
-    let asked = request.understood(&caller, &headers, &request_id)?;
+    let asked = request.understood(&asker)?;
     if asked.keys.is_empty() || asked.now {
         return Err(malformed("to lift an erasure name its keys; nothing is rewritten for that"));
     }
@@ -181,12 +174,7 @@ fn version_of(catalog: &Catalog, (dataset, version): &PushOf) -> Value {
 }
 
 impl EraseRequest {
-    fn understood(
-        self,
-        caller: &Caller,
-        headers: &HeaderMap,
-        request_id: &RequestId,
-    ) -> Answer<Asked> {
+    fn understood(self, asker: &Asker) -> Answer<Asked> {
         if self.keys.len() > MOST_KEYS {
             let text = format!("{} keys; the most is {MOST_KEYS}: send several", self.keys.len());
             return Err(Problem::new(Fault::TooManyKeys, text));
@@ -214,18 +202,19 @@ impl EraseRequest {
             return Err(malformed("datasets is empty: name one at least, or null for all"));
         }
         let scopes = match &datasets {
-            None if !caller.may_everywhere(Right::Administer) => {
-                return Err(caller.forbidden(Right::Administer));
+            None if !asker.caller.may_everywhere(Right::Administer) => {
+                return Err(asker.caller.forbidden(Right::Administer));
             }
             None => vec![Scope::Everywhere],
             Some(names) => {
-                names.iter().try_for_each(|name| caller.require(Right::Administer, name))?;
+                let is_admin = |name| asker.caller.require(Right::Administer, name);
+                names.iter().try_for_each(is_admin)?;
                 names.iter().cloned().map(Scope::Dataset).collect()
             }
         };
         // A repetition changes nothing, so no idempotency key is needed; what is asked for is
         // not kept, nor a fingerprint of it.
-        let cause = no_key(&cause(caller, headers, request_id, Some(self.reason), &())?);
+        let cause = asker.cause_without_key(Some(self.reason))?;
         Ok(Asked { keys, scopes, datasets, now: self.now, cause })
     }
 }

@@ -3,31 +3,28 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
-use tidetable_storage::{Code, Error, Outcome};
+use tidetable_storage::{Admission, Cause, Code, DatasetName, Error, Outcome, Version};
 
-use super::asked::cause;
+use super::asked::Asker;
 use super::blocking::to_its_end;
 use super::error::{Answer, Problem};
 use super::extract::{Dataset, Json, Query};
 use super::push::{admission, admit, no_key};
 use super::versions::{NoParameters, malformed, resource, row_options, take_flag, take_text};
-use crate::access::Caller;
 use crate::imports::Import;
 use crate::ingest::SourceOptions;
+use crate::pushes::PushOf;
 use crate::state::AppState;
-use crate::telemetry::RequestId;
 
 /// Gives the push its number and hands it to those who fetch; 202, whatever comes of it.
 pub(crate) async fn import(
     State(app): State<AppState>,
     Dataset(dataset): Dataset,
     Query(_): Query<NoParameters>,
-    caller: Caller,
-    request_id: RequestId,
-    headers: HeaderMap,
+    asker: Asker,
     Json(mut body): Json<Map<String, Value>>,
 ) -> Answer<Response> {
     let asked = body.clone();
@@ -50,36 +47,49 @@ pub(crate) async fn import(
     })?;
     // Whole, as one request is: what a stop cuts off fails at the next start.
     let push = admission(label, as_of, &options, activate, true)?;
-    let cause = cause(&caller, &headers, &request_id, None, &("import", asked))?;
+    let cause = asker.cause(None, &("import", asked))?;
     let running = app.store.catalog().running(&dataset, cause.idempotency.as_ref());
     let version = match running {
         Some(version) => version,
         None => {
             let (prefix, settings) = (source.prefix.clone(), source.settings.clone());
-            let (app, dataset) = (Arc::clone(&app), dataset.clone());
+            let import = move |push, cause| Import {
+                push,
+                location,
+                prefix,
+                settings,
+                how,
+                activate,
+                cause,
+            };
+            let begun = begin(Arc::clone(&app), dataset.clone(), push, cause, import);
             // From its number on an import is fetched, whoever goes away.
-            to_its_end(async move {
-                let version = match admit(&app, &dataset, push, cause.clone()).await? {
-                    Ok(version) => version,
-                    Err(Outcome::Pushed(version)) => return Ok(version),
-                    Err(_) => {
-                        let text =
-                            "this idempotency key was used for another request: use a new one";
-                        return Err(Error::new(Code::IdempotencyKeyReused, text).into());
-                    }
-                };
-                let (push, cause) = ((dataset, version), no_key(&cause));
-                app.pushes.fetches(&push, 0, 0);
-                let import = Import { push, location, prefix, settings, how, activate, cause };
-                app.imports.enqueue(import);
-                Ok(version)
-            })
-            .await?
+            to_its_end(begun).await?
         }
     };
     let catalog = app.store.catalog();
     let shown = resource(&app, &catalog, &dataset, version)?;
     Ok((StatusCode::ACCEPTED, axum::Json(shown)).into_response())
+}
+
+/// Gives the push its number, and hands what `import` makes of it to those who fetch. A push whose
+/// idempotency key was used for the same request before is not fetched again.
+async fn begin(
+    app: AppState,
+    dataset: DatasetName,
+    push: Admission,
+    cause: Cause,
+    import: impl FnOnce(PushOf, Cause) -> Import + Send,
+) -> Answer<Version> {
+    let version = match admit(&app, &dataset, push, cause.clone()).await? {
+        Ok(version) => version,
+        Err(Outcome::Pushed(version)) => return Ok(version),
+        Err(_) => return Err(Error::idempotency_key_reused().into()),
+    };
+    let (push, cause) = ((dataset, version), no_key(&cause));
+    app.pushes.fetches(&push, 0, 0);
+    app.imports.enqueue(import(push, cause));
+    Ok(version)
 }
 
 fn unknown(named: &str, app: &AppState) -> Problem {

@@ -3,22 +3,19 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::HeaderMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use tidetable_storage::{
     Activation, Cause, Code, DatasetName, Error, Expect, Held, Release, Rollback, Store, Version,
 };
 
-use super::asked::cause;
+use super::asked::Asker;
 use super::blocking::blocking;
 use super::error::{Answer, Problem};
 use super::extract::{Dataset, Json, Query, optional_version, version};
 use super::resources::MovedResource;
 use super::versions::NoParameters;
-use crate::access::Caller;
 use crate::state::{AppState, count_dataset};
-use crate::telemetry::RequestId;
 
 /// The body of an activation.
 #[derive(Debug, Deserialize, Serialize)]
@@ -39,13 +36,10 @@ pub(crate) async fn activate(
     State(app): State<AppState>,
     Dataset(dataset): Dataset,
     Query(_): Query<NoParameters>,
-    caller: Caller,
-    request_id: RequestId,
-    headers: HeaderMap,
+    asker: Asker,
     Json(request): Json<ActivateRequest>,
 ) -> Answer<axum::Json<MovedResource>> {
-    let cause =
-        cause(&caller, &headers, &request_id, request.reason.clone(), &("activate", &request))?;
+    let cause = asker.cause(request.reason.clone(), &("activate", &request))?;
     let activation = Activation {
         version: request.version,
         force: request.force,
@@ -97,13 +91,10 @@ pub(crate) async fn roll_back(
     State(app): State<AppState>,
     Dataset(dataset): Dataset,
     Query(_): Query<NoParameters>,
-    caller: Caller,
-    request_id: RequestId,
-    headers: HeaderMap,
+    asker: Asker,
     Json(request): Json<RollbackRequest>,
 ) -> Answer<axum::Json<MovedResource>> {
-    let cause =
-        cause(&caller, &headers, &request_id, request.reason.clone(), &("rollback", &request))?;
+    let cause = asker.cause(request.reason.clone(), &("rollback", &request))?;
     let rollback =
         Rollback { to: request.to, hold: request.hold, expect: expect(request.expect_current) };
     operate(&app, dataset, cause, move |store, dataset, cause| {
@@ -128,12 +119,10 @@ pub(crate) async fn hold(
     State(app): State<AppState>,
     Dataset(dataset): Dataset,
     Query(_): Query<NoParameters>,
-    caller: Caller,
-    request_id: RequestId,
-    headers: HeaderMap,
+    asker: Asker,
     Json(request): Json<ReasonRequest>,
 ) -> Answer<axum::Json<Value>> {
-    let cause = cause(&caller, &headers, &request_id, request.reason.clone(), &("hold", &request))?;
+    let cause = asker.cause(request.reason.clone(), &("hold", &request))?;
     operate(&app, dataset, cause, |store, dataset, cause| {
         let Held { changed, reason } = store.hold(dataset, cause)?;
         Ok(axum::Json(
@@ -148,13 +137,10 @@ pub(crate) async fn release(
     State(app): State<AppState>,
     Dataset(dataset): Dataset,
     Query(_): Query<NoParameters>,
-    caller: Caller,
-    request_id: RequestId,
-    headers: HeaderMap,
+    asker: Asker,
     Json(request): Json<ReasonRequest>,
 ) -> Answer<axum::Json<Value>> {
-    let cause =
-        cause(&caller, &headers, &request_id, request.reason.clone(), &("release", &request))?;
+    let cause = asker.cause(request.reason.clone(), &("release", &request))?;
     operate(&app, dataset, cause, |store, dataset, cause| {
         let released = store.release(dataset, cause)?;
         let has_canary = store.catalog().dataset(dataset)?.canary.is_some();

@@ -16,18 +16,16 @@ use tidetable_storage::{
     Version,
 };
 
-use super::asked::{cause, idempotency_key};
+use super::asked::Asker;
 use super::blocking::{blocking, to_its_end};
 use super::content_digest::Expected;
 use super::content_encoding::Declared;
 use super::error::{Answer, Problem};
 use super::extract::{Dataset, Params, broken_body, content_length};
 use super::versions::{resource, waits_in_vain};
-use crate::access::Caller;
 use crate::ingest::{Format, RowOptions};
 use crate::pushes::{Receipt, Synced, receive_part, room, room_for_one_more};
 use crate::state::{AppState, count_dataset};
-use crate::telemetry::RequestId;
 
 /// The name of the only part of such a push; messages about rows name it.
 const PART: &str = "body";
@@ -45,8 +43,7 @@ struct Asked {
 pub(crate) async fn push(
     State(app): State<AppState>,
     Dataset(dataset): Dataset,
-    caller: Caller,
-    request_id: RequestId,
+    asker: Asker,
     params: Params,
     headers: HeaderMap,
     body: Body,
@@ -55,8 +52,8 @@ pub(crate) async fn push(
     let expected = Expected::from_headers(&headers)?;
     let body = Declared::from_headers(&headers)?.check(body);
     let fingerprint = ("push", &push.label, &push.as_of, &push.options, push.activate, wait);
-    let cause = cause(&caller, &headers, &request_id, None, &fingerprint)?;
-    let answering = match idempotency_key(&headers)? {
+    let cause = asker.cause(None, &fingerprint)?;
+    let answering = match asker.key() {
         None => None,
         Some(key) => Some(app.pushes.answer(&dataset, key).ok_or_else(in_progress)?),
     };

@@ -3,20 +3,18 @@
 use std::collections::BTreeMap;
 
 use axum::extract::State;
-use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use tidetable_storage::{Activation, Cause, DatasetName, NotTogether, Store, Version};
 
-use super::asked::cause;
+use super::asked::Asker;
 use super::blocking::blocking;
 use super::error::{Answer, Fault, Problem};
 use super::extract::{Json, Query, version};
 use super::operations::{expect, given, refused};
 use super::resources::MovedResource;
 use super::versions::NoParameters;
-use crate::access::{Caller, Right};
+use crate::access::Right;
 use crate::state::{AppState, count_dataset};
-use crate::telemetry::RequestId;
 
 /// Most datasets in one request: each is opened and warmed before any of them swaps.
 const MOST: usize = 100;
@@ -55,17 +53,16 @@ pub(crate) struct TogetherResource {
 pub(crate) async fn activate(
     State(app): State<AppState>,
     Query(_): Query<NoParameters>,
-    caller: Caller,
-    request_id: RequestId,
-    headers: HeaderMap,
+    asker: Asker,
     Json(request): Json<TogetherRequest>,
 ) -> Answer<axum::Json<TogetherResource>> {
     let (names, asked) = parse(&request)?;
     for name in &names {
+        let caller = &asker.caller;
         caller.require(Right::Operate, name).map_err(|problem| problem.of_dataset(name))?;
     }
     let asked_for = ("activate_together", &request);
-    let cause = cause(&caller, &headers, &request_id, request.reason.clone(), &asked_for)?;
+    let cause = asker.cause(request.reason.clone(), &asked_for)?;
     blocking(move || {
         let activated = swap(&app.store, &names, &asked, cause)?;
         names.iter().for_each(|name| count_dataset(&app.store, &app.metrics, name));

@@ -1,24 +1,22 @@
 //! Tokens: made, listed, revoked.
 
 use axum::extract::{RawPathParams, State};
+use axum::http::StatusCode;
 use axum::http::header::CACHE_CONTROL;
-use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use tidetable_storage::{Code, Error, Millis, NewToken, Token, TokenId, now};
 
-use super::asked::cause;
+use super::asked::Asker;
 use super::blocking::blocking;
 use super::error::{Answer, Problem};
 use super::extract::{Json, Query};
 use super::page::{PageQuery, page};
-use super::push::no_key;
 use super::resources::time;
 use super::versions::NoParameters;
-use crate::access::{Caller, Grants, Pattern, Right, Role, TokenText};
+use crate::access::{Grants, Pattern, Right, Role, TokenText};
 use crate::state::AppState;
-use crate::telemetry::RequestId;
 
 /// How long a token is good unless somebody says otherwise.
 const DEFAULT_SECONDS: u64 = 90 * 24 * 3600;
@@ -150,9 +148,7 @@ impl Wanted {
 pub(crate) async fn create(
     State(app): State<AppState>,
     Query(_): Query<NoParameters>,
-    caller: Caller,
-    request_id: RequestId,
-    headers: HeaderMap,
+    asker: Asker,
     Json(request): Json<TokenRequest>,
 ) -> Answer<Response> {
     let invalid = |text: String| Problem::from(Error::new(Code::InvalidSetting, text));
@@ -162,7 +158,7 @@ pub(crate) async fn create(
     if app.access.is_open() {
         wanted.check_first().map_err(invalid)?;
     }
-    let cause = no_key(&cause(&caller, &headers, &request_id, None, &())?);
+    let cause = asker.cause_without_key(None)?;
     let made = blocking(move || {
         let made = wanted.make(|new| app.store.create_token(new, cause));
         app.access.learn(&app.store);
@@ -189,13 +185,11 @@ pub(crate) async fn revoke(
     State(app): State<AppState>,
     path: RawPathParams,
     Query(_): Query<NoParameters>,
-    caller: Caller,
-    request_id: RequestId,
-    headers: HeaderMap,
+    asker: Asker,
 ) -> Answer<axum::Json<TokenResource>> {
     let id = path.iter().find(|(name, _)| *name == "id").map(|(_, text)| TokenId::parse(text));
     let id = id.unwrap_or_else(|| TokenId::parse(""))?;
-    let cause = no_key(&cause(&caller, &headers, &request_id, None, &())?);
+    let cause = asker.cause_without_key(None)?;
     blocking(move || {
         let revoked = app.store.revoke_token(id, cause);
         app.access.learn(&app.store);

@@ -14,7 +14,7 @@ use tidetable_storage::{
     State as VersionState, Version, is_snapshot_file,
 };
 
-use super::asked::cause;
+use super::asked::Asker;
 use super::blocking::blocking;
 use super::content_digest::{Expected, content_digest};
 use super::content_encoding::Declared;
@@ -28,7 +28,6 @@ use crate::access::{Caller, Right};
 use crate::ingest::RowOptions;
 use crate::pushes::{PushOf, Received, SNAPSHOT, Synced, is_snapshot, receive_part};
 use crate::state::{AppState, count_dataset};
-use crate::telemetry::RequestId;
 
 /// The longest `?wait`, in seconds.
 const MAX_WAIT: u64 = 300;
@@ -38,9 +37,7 @@ pub(crate) async fn create(
     State(app): State<AppState>,
     Dataset(dataset): Dataset,
     Query(_): Query<NoParameters>,
-    caller: Caller,
-    request_id: RequestId,
-    headers: HeaderMap,
+    asker: Asker,
     Json(mut body): Json<Map<String, Value>>,
 ) -> Answer<Response> {
     let asked = body.clone();
@@ -54,13 +51,10 @@ pub(crate) async fn create(
         let options = row_options(body, "label, as_of, activate")?;
         admission(label, as_of, &options, activate, false)?
     };
-    let cause = cause(&caller, &headers, &request_id, None, &("create", asked))?;
+    let cause = asker.cause(None, &("create", asked))?;
     let version = match admit(&app, &dataset, push, cause).await? {
         Ok(version) | Err(Outcome::Pushed(version)) => version,
-        Err(_) => {
-            let text = "this idempotency key was used for another request: use a new one";
-            return Err(Error::new(Code::IdempotencyKeyReused, text).into());
-        }
+        Err(_) => return Err(Error::idempotency_key_reused().into()),
     };
     let catalog = app.store.catalog();
     let shown = resource(&app, &catalog, &dataset, version)?;
@@ -227,14 +221,12 @@ pub(crate) async fn commit(
     State(app): State<AppState>,
     DatasetVersion(dataset, version): DatasetVersion,
     Query(_): Query<NoParameters>,
-    caller: Caller,
-    request_id: RequestId,
-    headers: HeaderMap,
+    asker: Asker,
     Json(request): Json<CommitRequest>,
 ) -> Answer<Response> {
     refuse_whole(&app, &dataset, version)?;
     let asked = ("commit", version, request.activate, &request.parts);
-    let cause = cause(&caller, &headers, &request_id, None, &asked)?;
+    let cause = asker.cause(None, &asked)?;
     let sealed = {
         let (app, dataset) = (Arc::clone(&app), dataset.clone());
         blocking(move || {
@@ -318,14 +310,13 @@ pub(crate) async fn delete(
     State(app): State<AppState>,
     DatasetVersion(dataset, version): DatasetVersion,
     Query(_): Query<NoParameters>,
-    caller: Caller,
-    request_id: RequestId,
-    headers: HeaderMap,
+    asker: Asker,
 ) -> Answer<axum::Json<VersionResource>> {
-    if !caller.may(Right::Operate, &dataset) && !is_own_push(&app, &caller, &dataset, version) {
+    let caller = &asker.caller;
+    if !caller.may(Right::Operate, &dataset) && !is_own_push(&app, caller, &dataset, version) {
         return Err(caller.forbidden(Right::Operate));
     }
-    let cause = no_key(&cause(&caller, &headers, &request_id, None, &())?);
+    let cause = asker.cause_without_key(None)?;
     {
         let (app, dataset) = (Arc::clone(&app), dataset.clone());
         blocking(move || {

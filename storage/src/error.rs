@@ -180,6 +180,12 @@ impl Error {
         Self(Box::new(Inner { code, detail: detail.into(), path: None, source: None }))
     }
 
+    /// The idempotency key was used for another request.
+    pub fn idempotency_key_reused() -> Self {
+        let text = "this idempotency key was used for another request: use a new one";
+        Self::new(Code::IdempotencyKeyReused, text)
+    }
+
     /// The operating system failed while `doing` (a verb, "open") the file at `path`. A
     /// full disk gets [`Code::DiskFull`], everything else [`Code::IoFailed`].
     pub fn io(doing: &str, path: impl AsRef<Path>, error: io::Error) -> Self {

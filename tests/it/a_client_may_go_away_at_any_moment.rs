@@ -1,6 +1,6 @@
 //! A client may go away at any moment: a push that had arrived whole ends by itself, one that
 //! had not leaves nothing and frees its key, and whoever only ends its sending still gets the
-//! answer.
+//! answer. And nobody else has a hand in it meanwhile.
 
 use std::fs;
 use std::io::{BufReader, Write};
@@ -109,4 +109,23 @@ fn whoever_ends_its_sending_still_gets_the_answer() {
     let mut connection = begin(&server, ("GET", path), "", 0, b"");
     connection.get_ref().shutdown(Shutdown::Write).unwrap();
     assert_eq!(read_reply(&mut connection, "GET", path).unwrap().expect(200).version(), 1);
+}
+
+#[test]
+fn nobody_has_a_hand_in_what_one_request_makes() {
+    let server = Server::start();
+    let body = rows(D, 1, 2_000);
+    let (sent, rest) = body.as_bytes().split_at(body.len() / 2);
+    let mut connection = begin(&server, ("POST", PUSH), "", body.len(), sent);
+    let version = format!("/v1/datasets/{D}/versions/1");
+    eventually("it is being received", || server.get_path(&version).status == 200);
+
+    let part = rows(D, 99, 10);
+    let put = server.send("PUT", &format!("{version}/parts/1"), &[], part.as_bytes());
+    put.problem(409, "wrong_state");
+    server.post(&format!("{version}/commit"), &json!({})).problem(409, "wrong_state");
+
+    connection.get_mut().write_all(rest).unwrap();
+    let answer = read_reply(&mut connection, "POST", PUSH).unwrap().expect(201).json();
+    assert_eq!((&answer["version"], &answer["records"]), (&json!(1), &json!(2_000)), "{answer}");
 }

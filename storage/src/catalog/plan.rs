@@ -317,8 +317,7 @@ impl Catalog {
         let Ok(dataset) = self.dataset(name) else { return Ok(None) };
         let Some(remembered) = dataset.idempotency.get(&id.key) else { return Ok(None) };
         if remembered.fingerprint != id.fingerprint {
-            let text = "this idempotency key was used for another request: use a new one";
-            return Err(Error::new(Code::IdempotencyKeyReused, text));
+            return Err(Error::idempotency_key_reused());
         }
         if let Some(version) = self.running(name, Some(id)) {
             let text =

@@ -174,7 +174,7 @@ impl Store {
             None => {}
             Some(Outcome::Hold(held)) => return Ok(held),
             Some(Outcome::Held) => return Ok(Held { changed: true, reason: None }),
-            Some(_) => return Err(other_request()),
+            Some(_) => return Err(Error::idempotency_key_reused()),
         }
         let planned = self.catalog().plan_hold(dataset)?;
         let changed = planned.is_some();
@@ -211,7 +211,7 @@ impl Store {
                 None => {}
                 Some(Outcome::Moved(moved)) => return Ok(Release::of(Some(moved))),
                 Some(Outcome::Released) => return Ok(Release::of(None)),
-                Some(_) => return Err(other_request()),
+                Some(_) => return Err(Error::idempotency_key_reused()),
             }
             if self.next_release_target(dataset, &release)? != target {
                 continue;
@@ -268,7 +268,7 @@ impl Store {
         match self.outcome_before(dataset, cause)? {
             None => Ok(None),
             Some(Outcome::Moved(moved)) => Ok(Some(moved)),
-            Some(_) => Err(other_request()),
+            Some(_) => Err(Error::idempotency_key_reused()),
         }
     }
 
@@ -452,12 +452,6 @@ fn warm_later(next: Arc<Opened>, left: Option<Arc<Opened>>) {
     let warm = move || left.iter().for_each(|left| next.warm_like(left));
     // Without a thread for it, the lookups themselves read in what they need.
     let _ = std::thread::Builder::new().name("warm".to_owned()).spawn(warm);
-}
-
-/// The error of a key that was used for something else.
-pub(super) fn other_request() -> Error {
-    let text = "this idempotency key was used for another request: use a new one";
-    Error::new(Code::IdempotencyKeyReused, text)
 }
 
 impl Activation {

@@ -16,7 +16,6 @@ use crate::snapshot::Snapshot;
 use crate::step::step;
 use crate::verify::VerifiedSnapshot;
 
-use super::pointer::other_request;
 use super::{Store, Writer};
 
 /// How long a deletion waits for files that nobody reads any more to be removed.
@@ -107,7 +106,7 @@ impl Store {
         match self.outcome_before(dataset, &cause)? {
             None => {}
             Some(Outcome::Committed(before)) if before == version => return Ok(true),
-            Some(_) => return Err(other_request()),
+            Some(_) => return Err(Error::idempotency_key_reused()),
         }
         if let Some(changed) = self.sealed_before(dataset, version, activate, chosen)? {
             return Ok(changed);

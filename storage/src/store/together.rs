@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::event::{Activated, ActivatedTogether, Cause, Event};
 use crate::names::DatasetName;
 
-use super::pointer::{Prepared, other_request};
+use super::pointer::Prepared;
 use super::{Store, Writer};
 
 /// Why several datasets did not swap: nothing of it was done.
@@ -122,7 +122,7 @@ impl Store {
         for dataset in asked.keys() {
             match catalog.replay(dataset, id).map_err(NotTogether::of(dataset))? {
                 Some(Outcome::Moved(moved)) => drop(before.insert(dataset.clone(), moved)),
-                Some(_) => return Err(NotTogether::of(dataset)(other_request())),
+                Some(_) => return Err(NotTogether::of(dataset)(Error::idempotency_key_reused())),
                 None => {}
             }
         }
