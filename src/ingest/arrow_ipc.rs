@@ -14,10 +14,10 @@ use arrow::ipc::reader::{FileReader, FileReaderBuilder, StreamReader, read_foote
 use arrow::ipc::root_as_footer;
 use tidetable_storage::Error;
 
+use super::arrow_cells::Leaf;
 use super::batches::{self, Columns, Decoded, Origin, guarded, seekable, share};
 use super::error::Result;
 use super::format::ARROW_FILE;
-use super::parquet_cells::Leaf;
 use super::reading::Reading;
 use super::row::TableShape;
 use super::stream::{Stream, Tracked};

@@ -9,13 +9,13 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow::array::RecordBatch;
-use tidetable_storage::{Code, Error};
+use tidetable_storage::{Code, Error, build_threads};
 
+use super::arrow_cells::{Batch, Leaf};
 use super::error::{IngestError, Result};
 use super::growth::FREE_BYTES;
-use super::in_order::{in_order, threads};
+use super::in_order::in_order;
 use super::option_values::Nan;
-use super::parquet_cells::{Batch, Leaf};
 use super::reading::Reading;
 use super::row::{RowBuffer, TableShape};
 use super::rows::Rows;
@@ -78,7 +78,7 @@ pub(super) fn read<T: Send>(
         let rows = guarded(|| columns.rows_of(&batch, shape, nan));
         rows.map_err(|what| format!("{name}: {what}"))
     };
-    in_order(threads(), next, work, |rows| {
+    in_order(build_threads(), next, work, |rows| {
         let mut rows = rows.map_err(|detail| unreadable(detail, reading))?;
         let its_rows = rows.len();
         let (consumed, bytes) = used(before + its_rows);

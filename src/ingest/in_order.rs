@@ -10,22 +10,14 @@
 //! most, so memory does not depend on how many there are.
 
 use std::collections::BTreeMap;
-use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-/// More threads than this gain little; a build is not to take the whole machine.
-const MAX_THREADS: usize = 4;
 /// Pieces on their way for each thread: one that is worked on, and one that waits for those
 /// before it.
 const PIECES_A_THREAD: usize = 2;
-
-/// How many threads are worth while here.
-pub(crate) fn threads() -> usize {
-    thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS)
-}
 
 /// Gives `consume` what `work` makes of each piece that `produce` gives, in order, until
 /// `produce` gives `None`, or `consume` wants no more (`false`) or fails.

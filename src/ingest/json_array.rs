@@ -6,9 +6,11 @@
 
 use std::io::{self, Read as _};
 
+use tidetable_storage::build_threads;
+
 use super::chunks::Chunk;
 use super::error::{Fault, IngestError, Result};
-use super::in_order::{in_order, threads};
+use super::in_order::in_order;
 use super::lines::MAX_ROW_BYTES;
 use super::ndjson;
 use super::reading::Reading;
@@ -33,7 +35,7 @@ pub(crate) fn read(stream: Stream, reading: &mut Reading<'_, '_>) -> Result<u64>
         })
     };
     let read: Result<()> = in_order(
-        threads(),
+        build_threads(),
         || elements.next(),
         work,
         |rows| {

@@ -40,11 +40,11 @@ mod ndjson;
 mod parquet;
 mod redshift;
 
+mod arrow_cells;
 mod batches;
 mod cells;
 mod json;
 mod key;
-mod parquet_cells;
 mod rank;
 mod row;
 mod rows;

@@ -7,10 +7,12 @@
 //! Lines are read in chunks, which several threads turn into records; records and faults
 //! come in the order of the source all the same.
 
+use tidetable_storage::build_threads;
+
 use super::cells::Scalar;
 use super::chunks::{Chunk, Chunks};
 use super::error::{Fault, Result, shown};
-use super::in_order::{in_order, threads};
+use super::in_order::in_order;
 use super::json::{self, Cuts, Field};
 use super::lines::MAX_ROW_BYTES;
 use super::option_values::Nan;
@@ -27,7 +29,7 @@ pub(crate) fn read(stream: Stream, reading: &mut Reading<'_, '_>) -> Result<u64>
     let (mut lines, mut used) = (0, 0);
     let work = |chunk: Result<Chunk>| chunk.map(|chunk| rows_of(&chunk, &shape, &unseen));
     let read: Result<()> = in_order(
-        threads(),
+        build_threads(),
         || chunks.next(),
         work,
         |rows| {

@@ -21,9 +21,9 @@ use parquet::basic::Type;
 use parquet::file::metadata::ParquetMetaData;
 use tidetable_storage::Error;
 
+use super::arrow_cells::Leaf;
 use super::batches::{self, Columns, Decoded, Origin, guarded, seekable, share};
 use super::error::Result;
-use super::parquet_cells::Leaf;
 use super::reading::Reading;
 use super::row::TableShape;
 use super::stream::Stream;

@@ -1,9 +1,11 @@
-//! Work that gives way to lookups.
+//! Work beside lookups: how many threads it takes, and how it gives way to them.
 //!
 //! A thread that was merely nice would still be left at it, once it runs, until its time slice
 //! is over: one to four milliseconds, a hundred times what a lookup takes. Linux takes the
 //! processor from a thread of the class `SCHED_IDLE` the moment that any other wants it
 //! (sched(7)). Where all processors are always busy, such a thread gets next to nothing.
+
+use std::num::NonZero;
 
 use thread_priority::{
     NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
@@ -20,6 +22,14 @@ pub fn give_way() {
         // Best effort: where the system refuses, the work is done all the same.
         let _ = rustix::process::nice(19);
     }
+}
+
+/// More threads than this gain little, and a build is not to take the whole machine.
+pub(crate) const MAX_THREADS: usize = 4;
+
+/// How many threads are worth while for one step of a build here: 1 to 4.
+pub fn build_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS)
 }
 
 #[cfg(test)]

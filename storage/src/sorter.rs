@@ -31,12 +31,13 @@ use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 use std::thread::{self, ScopedJoinHandle};
 
+use crate::background::MAX_THREADS;
 use crate::builder::check_value;
 use crate::error::{Code, Error, Result};
 use crate::names::{Key, MAX_KEY_BYTES};
 use crate::record_list::{Record, RecordList};
 
-use buffer::{Buffer, BufferReader, MAX_THREADS, Shares, SortedBuffer};
+use buffer::{Buffer, BufferReader, Shares, SortedBuffer};
 use merge::Merge;
 use run::{RUN_BYTES, Run, RunWriter};
 use sample::{SAMPLE_BYTES, Sampler};

@@ -11,12 +11,12 @@
 //! out in order. A closed SST is synced and summed on a thread of its own while the next is
 //! written. All that is under way is a few lists, whatever the size of the snapshot.
 
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
+use crate::background::build_threads;
 use crate::digest::{ContentHasher, Digest, FileSums};
 use crate::durable;
 use crate::error::{Error, Result};
@@ -35,8 +35,6 @@ use super::FILE_RECORDS;
 
 /// Lists that may wait before each step.
 const WAITING: usize = 4;
-/// More threads that compress than this gain little; a build is not to take the whole machine.
-const MAX_COMPRESSING: usize = 4;
 
 /// The steps.
 pub(super) struct Pipeline {
@@ -57,9 +55,8 @@ impl Pipeline {
         file_bytes: u64,
         encoder: impl Fn() -> Result<Encoder>,
     ) -> Result<Self> {
-        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MAX_COMPRESSING);
         let (mut to_compress, mut compressing, mut stored) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..threads {
+        for _ in 0..build_threads() {
             let (to_this, lists) = sync_channel(WAITING);
             let (to_writer, compressed) = sync_channel(WAITING);
             let encoder = encoder()?;

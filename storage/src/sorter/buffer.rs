@@ -2,17 +2,15 @@
 
 use std::cmp::Ordering;
 use std::hint::black_box;
-use std::num::NonZero;
 use std::ops::Range;
 
 use super::order;
+use crate::background::build_threads;
 use crate::error::{Code, Error, Result};
 use crate::record_list::{Record, RecordList};
 
 /// Records that come one by one are gathered in lists of this size.
 const LIST_BYTES: usize = 1 << 20;
-/// More threads than this gain little; a build is not to take the whole machine.
-pub(super) const MAX_THREADS: usize = 4;
 /// Fewer records are sorted faster than a thread is started.
 const RECORDS_A_THREAD: usize = if cfg!(test) { 8 } else { 16 * 1024 };
 /// Records that are fetched from memory at a time: enough for the processor to have many loads
@@ -315,8 +313,7 @@ impl InOrder {
 
 /// How many threads are worth while for so many records.
 fn threads_for(records: usize) -> usize {
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-    threads.min(MAX_THREADS).min(records / RECORDS_A_THREAD).max(1)
+    build_threads().min(records / RECORDS_A_THREAD).max(1)
 }
 
 /// The first eight bytes as a number that is ordered as they are. A shorter text is
