@@ -5,6 +5,7 @@ mod audit;
 mod chance;
 pub mod cli;
 mod config;
+mod ending;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod http;

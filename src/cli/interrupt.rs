@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::{Exit, Failure};
+use crate::ending::end;
 
 /// What a person is told if the push is interrupted now.
 #[derive(Clone, Default)]
@@ -25,7 +26,7 @@ impl Interrupt {
                 let text = told.text();
                 let failure = Failure::new(Exit::Interrupted, text.as_str());
                 eprint!("{}", if json { failure.json() } else { format!("\n{text}\n") });
-                std::process::exit(Exit::Interrupted.code().into());
+                end(Exit::Interrupted.code());
             }
             // Without a handler the signal ends the process as it always does.
         });

@@ -53,7 +53,6 @@ mod stub;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -64,11 +63,17 @@ use exit::Failure;
 use output::Output;
 
 use crate::access::TokenText;
+use crate::ending::end_of_main;
 
 pub use reference::reference;
 
-/// Runs the command line of this process, and gives its exit code.
-pub fn main() -> ExitCode {
+/// Runs the command line of this process, and ends it.
+pub fn main() -> ! {
+    end_of_main(run())
+}
+
+/// The exit code of this process's command line, when it has been run.
+fn run() -> u8 {
     let line: Vec<OsString> = std::env::args_os().collect();
     let cli = match Cli::of(&line) {
         Ok(cli) => cli,
@@ -78,7 +83,7 @@ pub fn main() -> ExitCode {
                 Some(json) => std::io::stderr().lock().write_all(json.as_bytes()),
                 None => error.print(),
             };
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            return u8::try_from(error.exit_code()).unwrap_or(2);
         }
     };
     if matches!(cli.command, Command::BuildWorker) {
@@ -90,11 +95,11 @@ pub fn main() -> ExitCode {
     let json = cli.global.json;
     notes::allow(!json);
     match cli.run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(failure) => {
             let text = if json { failure.json() } else { failure.text() };
             let _ = std::io::stderr().lock().write_all(text.as_bytes());
-            ExitCode::from(failure.exit.code())
+            failure.exit.code()
         }
     }
 }

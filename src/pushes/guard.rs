@@ -8,7 +8,7 @@
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_current_process_group};
 
@@ -27,8 +27,8 @@ pub(super) fn put(program: &Path, check: Pid) -> Option<Child> {
 }
 
 /// Waits for the end of the server, and ends the group.
-pub(crate) fn run() -> ExitCode {
+pub(crate) fn run() -> u8 {
     let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
     let _ = kill_current_process_group(Signal::KILL);
-    ExitCode::FAILURE
+    1
 }

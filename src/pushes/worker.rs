@@ -13,6 +13,7 @@ use tidetable_storage::{Code, give_way, sha256_of, step};
 use super::making::{self, Job};
 use super::spec::{BuildSpec, Built, NotBuilt, Said, Took};
 use super::{Phase, Progress, taking};
+use crate::ending::end;
 use crate::ingest::{IngestError, Input};
 
 /// Memory beyond the sorter's: RocksDB's writer, a batch of Parquet, the largest value.
@@ -27,14 +28,14 @@ const NICENESS: i32 = 10;
 
 /// Builds what the line on standard input says, and says what came of it. The exit code
 /// is 0 if a `done` or `failed` was said.
-pub(crate) fn run() -> std::process::ExitCode {
+pub(crate) fn run() -> u8 {
     let mut line = String::new();
     let read = std::io::stdin().lock().read_line(&mut line);
     let spec = match read.map_err(|e| e.to_string()).and_then(|_| parse(&line)) {
         Ok(spec) => spec,
         Err(text) => {
             eprintln!("build-worker is started by the server alone: {text}");
-            return std::process::ExitCode::from(2);
+            return 2;
         }
     };
     end_with_the_server();
@@ -52,7 +53,7 @@ pub(crate) fn run() -> std::process::ExitCode {
         }
     };
     say(&said);
-    std::process::ExitCode::SUCCESS
+    0
 }
 
 fn parse(line: &str) -> Result<BuildSpec, String> {
@@ -66,7 +67,7 @@ fn end_with_the_server() {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     std::thread::spawn(|| {
         let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
-        std::process::exit(3);
+        end(3);
     });
 }
 

@@ -4,6 +4,8 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::ending::end;
+
 /// How far stopping has come. It only goes on, never back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
@@ -94,7 +96,7 @@ impl Stop {
             if *self.0.borrow() == Stage::Now {
                 // Whoever asks a third time must not have to look for SIGKILL.
                 tracing::error!("{name} a third time: the process ends as it is");
-                std::process::exit(1);
+                end(1);
             }
             if self.is_asked() {
                 tracing::warn!("{name} again: stopping at once");

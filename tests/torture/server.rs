@@ -1,11 +1,9 @@
 //! The `tidetable` program built with `faults`: it dies at a named step, or has a bug, when it
 //! is told to. For the checks beside this file alone.
 
-use std::process::ExitCode;
-
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-fn main() -> ExitCode {
+fn main() {
     tidetable::cli::main()
 }
