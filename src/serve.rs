@@ -1,6 +1,7 @@
 //! `tidetable serve`, from its settings to its end: open the directory, listen, open what
 //! is served, answer, stop.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -62,7 +63,9 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     let (counted, stopping) = (Arc::clone(&metrics), stop.clone());
     let app = Arc::new(App::new(store, pushes, counted, config, stopping, broom, webhooks));
     let scheme = if tls.is_some() { "https" } else { "http" };
-    println!(
+    // Whoever started it need not read this: the log says the address too.
+    let _ = writeln!(
+        std::io::stdout(),
         "tidetable {} listening on {scheme}://{}",
         env!("CARGO_PKG_VERSION"),
         listening.address()
@@ -70,7 +73,7 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     info!(data = %app.config.data.display(), address = %listening.address(), "serving");
     app.audit.start(&app.store)?;
     open_files::compare(&app.store, max_files);
-    let opening = open_in_background(&app)?;
+    open_in_background(&app)?;
     let sweeping = sweeper.start(&app)?;
     let looking = looker::start(&app)?;
     imports::start(&app).context("cannot start the threads that import")?;
@@ -91,7 +94,6 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     if let Some(scrubbing) = scrubbing {
         scrubbing.stop();
     }
-    let _ = opening.join();
     let _ = reloading.map(JoinHandle::join);
     app.webhooks.stop();
     app.audit.stop();
@@ -181,14 +183,18 @@ fn tell(recovery: &Recovery) {
 }
 
 /// Opens what is served while the server already answers; a lookup that comes first opens
-/// what it needs itself.
-fn open_in_background(app: &AppState) -> anyhow::Result<JoinHandle<()>> {
+/// what it needs itself. Nobody waits for it at the end: to open one version may take long.
+fn open_in_background(app: &AppState) -> anyhow::Result<()> {
     let app = Arc::clone(app);
     let open = move || {
         let threads = app.config.threads.0;
-        app.store.open_current(threads, |dataset, version, error| {
+        let goes_on = || !app.stop.is_asked();
+        app.store.open_current(threads, goes_on, |dataset, version, error| {
             error!(%dataset, version = version.0, %error, "a version cannot be served");
         });
+        if !goes_on() {
+            return;
+        }
         let names: Vec<_> = app.store.live().at_one_instant().keys().cloned().collect();
         for name in &names {
             count_dataset(&app.store, &app.metrics, name);
@@ -199,5 +205,6 @@ fn open_in_background(app: &AppState) -> anyhow::Result<JoinHandle<()>> {
     thread::Builder::new()
         .name("open".to_owned())
         .spawn(open)
+        .map(drop)
         .context("cannot start the thread that opens versions")
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use tidetable_storage::{DatasetName, State, Store};
+use tokio::sync::Semaphore;
 
 use crate::access::Access;
 use crate::audit::Audit;
@@ -61,6 +62,8 @@ pub(crate) struct App {
     pub(crate) rewrites: Rewrites,
     /// What reading versions again counts, and who has asked for it.
     pub(crate) scrubs: Scrubs,
+    /// Held by the scans that read: as many as there are threads that serve.
+    pub(crate) scanning: Arc<Semaphore>,
     /// Held by the one comparison of versions that runs.
     pub(crate) comparing: tokio::sync::Mutex<()>,
     /// Set once every current version was opened, or could not be.
@@ -80,6 +83,7 @@ impl App {
         let (comparing, opened) = (tokio::sync::Mutex::default(), AtomicBool::new(false));
         let receiving = Receiving::new(&config);
         let places = Places::new(&config, &metrics);
+        let scanning = Arc::new(Semaphore::new(config.threads.0));
         let (series, watches, scrubs) = (Series::new(), Watches::default(), Scrubs::default());
         let access = Arc::new(Access::new(Arc::clone(&metrics)));
         access.learn(&store);
@@ -102,6 +106,7 @@ impl App {
             rewrites: Rewrites::default(),
             imports: Imports::default(),
             places,
+            scanning,
             comparing,
             opened,
         }

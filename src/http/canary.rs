@@ -1,5 +1,7 @@
 //! A canary: started, looked at, promoted, ended.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -10,7 +12,7 @@ use super::error::Answer;
 use super::extract::{Dataset, Json, Query, optional_version, version};
 use super::operations::{expect, given, operate, refused};
 use super::resources::{MovedResource, time};
-use super::versions::NoParameters;
+use super::versions::{NoFields, NoParameters};
 use crate::metrics::{ArmTotals, DatasetMetrics};
 use crate::state::AppState;
 
@@ -65,14 +67,16 @@ pub(crate) async fn delete(
     Dataset(dataset): Dataset,
     Query(query): Query<EndQuery>,
     asker: Asker,
+    Json(_): Json<NoFields>,
 ) -> Answer<axum::Json<Value>> {
     let cause = asker.cause_without_key(query.reason)?;
-    let counted = app.metrics.dataset(&dataset);
+    let metrics = Arc::clone(&app.metrics);
     operate(&app, dataset, cause, move |store, dataset, cause| {
         let ended = store.end_canary(dataset, cause)?;
         let current = store.catalog().dataset(dataset)?.current;
-        // What was counted of it is told for the last time here.
-        let ended = CanaryResource::of(&ended, &counted);
+        // What was counted of it is told for the last time here. (Nothing is counted of a dataset
+        // that is not there: its name would stay among the metrics.)
+        let ended = CanaryResource::of(&ended, &metrics.dataset(dataset));
         Ok(axum::Json(json!({ "dataset": dataset, "current": current, "ended": ended })))
     })
     .await

@@ -1,15 +1,20 @@
 //! `GET …/scan`: the records of a prefix in key order, page by page, all of one version.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use base64::Engine as _;
 use serde::Deserialize;
 use tidetable_storage::{DatasetName, Lease, MAX_KEY_BYTES, Version};
+use tokio::sync::Semaphore;
 use twox_hash::XxHash64;
 
 use super::arm::Reader;
 use super::batch::{answer_too_large, json_answer, write_value};
+use super::blocking::blocking;
 use super::error::{Answer, Fault, Problem};
 use super::extract::{Dataset, Query};
 use super::fields::Fields;
@@ -82,54 +87,112 @@ pub(crate) async fn scan(
     };
     let snapshot = lease(&served, choice.version).await?;
     let version = snapshot.version();
-    let failed = |error| Problem::from(error).in_version(version);
-    let (prefix, after) = match cursor {
-        Some(cursor) => {
-            let after = cursor.last_key(&snapshot).map_err(failed)?.ok_or_else(invalid_cursor)?;
-            let prefix = after[..cursor.prefix].to_vec();
-            if given.is_some_and(|given| *given != *prefix) {
-                return Err(invalid_cursor());
-            }
-            (prefix, Some(after))
-        }
-        None => (given.unwrap_or_default().into_owned(), None),
+    let page = Page {
+        is_json: served.is_json,
+        snapshot,
+        cursor,
+        given: given.map(Cow::into_owned),
+        fields,
+        key_encoding: query.key_encoding,
+        limit,
+        most: app.config.max_answer_bytes.as_usize(),
+        longest,
+        dataset: dataset.clone(),
     };
-    let most = app.config.max_answer_bytes.as_usize();
-    let mut records = snapshot.scan(&prefix, after.as_deref()).map_err(failed)?;
-    let mut out = format!("{{\"version\":{version},\"records\":[").into_bytes();
-    let mut count = 0;
-    let mut last = Vec::new();
-    let mut next = None;
-    while let Some((key, value)) = records.next().map_err(failed)? {
-        // Each page has at least one record, so that a scan always goes on.
-        let full = out.len() + key.len() + value.len() > most;
-        if count == limit || (full && count > 0) {
-            next = Some(Cursor::after(last, prefix.len(), longest, &dataset, &snapshot));
-            break;
-        }
-        if full {
-            return Err(answer_too_large(most).in_version(version));
-        }
-        if count > 0 {
-            out.push(b',');
-        }
-        write_key(&mut out, query.key_encoding, key);
-        write_value(&mut out, served.is_json, fields.as_ref(), value)
-            .map_err(|problem| problem.in_version(version))?;
-        out.push(b'}');
-        count += 1;
-        last = key.to_vec();
-    }
-    out.extend_from_slice(b"],\"next\":");
-    match next {
-        None => out.extend_from_slice(b"null}"),
-        Some(cursor) => out.extend_from_slice(format!("\"{}\"}}", cursor.encode()).as_bytes()),
-    }
-    app.metrics.dataset(&dataset).arm(choice.arm).scanned(count as u64);
+    let (out, count) = aside(&app.scanning, move || page.read()).await?;
+    app.metrics.dataset(&dataset).arm(choice.arm).scanned(count);
     let mut response = json_answer(out);
     stamp(response.headers_mut(), &served, version);
     choice.stamp(response.headers_mut());
     Ok(response)
+}
+
+/// Runs `work` on a thread that may wait for the disk: whether blocks of a table are in memory
+/// cannot be told before, and the thread that serves has others to answer. As many at a time as there are
+/// threads that serve, so that scans never take the processors from lookups; the others wait.
+async fn aside<T: Send + 'static>(
+    scanning: &Arc<Semaphore>,
+    work: impl FnOnce() -> Answer<T> + Send + 'static,
+) -> Answer<T> {
+    let turn = Arc::clone(scanning).acquire_owned().await;
+    blocking(move || {
+        // As long as the work, and not only as long as somebody waits for it.
+        let _turn = turn.expect("nobody closes it");
+        work()
+    })
+    .await
+}
+
+/// A page, as it was asked for.
+struct Page {
+    snapshot: Lease,
+    is_json: bool,
+    cursor: Option<Cursor>,
+    /// The prefix, if it was named.
+    given: Option<Vec<u8>>,
+    fields: Option<Fields>,
+    key_encoding: KeyEncoding,
+    limit: usize,
+    /// The longest answer, in bytes.
+    most: usize,
+    /// The longest key that a cursor holds whole.
+    longest: usize,
+    dataset: DatasetName,
+}
+
+impl Page {
+    /// The answer, and how many records are in it. Waits for the disk.
+    fn read(self) -> Answer<(Vec<u8>, u64)> {
+        let version = self.snapshot.version();
+        let failed = |error| Problem::from(error).in_version(version);
+        let (prefix, after) = self.begins()?;
+        let mut records = self.snapshot.scan(&prefix, after.as_deref()).map_err(failed)?;
+        let mut out = format!("{{\"version\":{version},\"records\":[").into_bytes();
+        let mut count = 0;
+        let mut last = Vec::new();
+        let mut next = None;
+        while let Some((key, value)) = records.next().map_err(failed)? {
+            // Each page has at least one record, so that a scan always goes on.
+            let full = out.len() + key.len() + value.len() > self.most;
+            if count == self.limit || (full && count > 0) {
+                let (longest, dataset) = (self.longest, &self.dataset);
+                next = Some(Cursor::after(last, prefix.len(), longest, dataset, &self.snapshot));
+                break;
+            }
+            if full {
+                return Err(answer_too_large(self.most).in_version(version));
+            }
+            if count > 0 {
+                out.push(b',');
+            }
+            write_key(&mut out, self.key_encoding, key);
+            write_value(&mut out, self.is_json, self.fields.as_ref(), value)
+                .map_err(|problem| problem.in_version(version))?;
+            out.push(b'}');
+            count += 1;
+            last = key.to_vec();
+        }
+        out.extend_from_slice(b"],\"next\":");
+        match next {
+            None => out.extend_from_slice(b"null}"),
+            Some(cursor) => out.extend_from_slice(format!("\"{}\"}}", cursor.encode()).as_bytes()),
+        }
+        Ok((out, count as u64))
+    }
+
+    /// The prefix, and the key that the page goes on behind.
+    fn begins(&self) -> Answer<(Vec<u8>, Option<Vec<u8>>)> {
+        let Some(cursor) = &self.cursor else {
+            return Ok((self.given.clone().unwrap_or_default(), None));
+        };
+        let failed = |error| Problem::from(error).in_version(self.snapshot.version());
+        let after = cursor.last_key(&self.snapshot).map_err(failed)?.ok_or_else(invalid_cursor)?;
+        let prefix = after[..cursor.prefix].to_vec();
+        if self.given.as_ref().is_some_and(|given| *given != prefix) {
+            return Err(invalid_cursor());
+        }
+        Ok((prefix, Some(after)))
+    }
 }
 
 /// Writes `{"key":…,`, and says so if the key cannot be written as it was asked for.
@@ -235,6 +298,24 @@ fn invalid_cursor() -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_scan_that_waits_for_the_disk_holds_up_nobody_and_others_wait_their_turn() {
+        let scanning = Arc::new(Semaphore::new(1));
+        let (disk, read) = channel();
+        let slow =
+            aside(&scanning, move || Ok(read.recv_timeout(Duration::from_secs(20)).unwrap()));
+        let next = aside(&scanning, || Ok(2));
+        // On the thread that serves, while the first scan waits.
+        let other = async {
+            assert_eq!(scanning.available_permits(), 0);
+            disk.send(1).unwrap();
+        };
+        let (slow, next, ()) = tokio::join!(slow, next, other);
+        assert_eq!((slow.unwrap(), next.unwrap()), (1, 2));
+    }
 
     #[test]
     fn a_cursor_reads_back_and_a_strange_one_is_refused() {

@@ -257,6 +257,10 @@ impl Journal {
             .and_then(|()| durable::sync_file(&self.file, &self.path));
         // Cutting the file gave the reserve back as well.
         self.reserved = self.end;
+        if undone.is_ok() {
+            // Now, while what was taken back has left its room: a full disk has no other.
+            self.reserve();
+        }
         undone.map_err(|error| {
             self.suspect = true;
             self.unknown().because(error)

@@ -117,7 +117,7 @@ pub struct Store {
     /// What digests of erased keys are made with; set by whoever holds `writer`.
     secret: OnceLock<Secret>,
     /// One version is rewritten at a time. Taken before `writer`.
-    rewriting: Mutex<()>,
+    rewriting: Mutex<rewrite::Abandoned>,
     /// The slot of a version that is being rewritten, open already, for the map to take.
     standing_by: Mutex<Option<(DatasetName, Arc<Slot>)>>,
     opener: Arc<Opener>,

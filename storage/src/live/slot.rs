@@ -138,11 +138,7 @@ impl Slot {
             return opened.as_ref().map(Arc::clone).map_err(Unusable::to_error);
         }
         let lease = self.open_alone();
-        // Pairs with `give_up`: whichever of the two comes second sees the other.
-        fence(Ordering::SeqCst);
-        if self.given_up.load(Ordering::Relaxed) {
-            self.let_go();
-        }
+        self.look_for_the_mark();
         lease
     }
 
@@ -152,7 +148,7 @@ impl Slot {
     }
 
     /// What the version says of itself, without opening its data.
-    pub(super) fn manifest(&self) -> Result<Manifest> {
+    pub(crate) fn manifest(&self) -> Result<Manifest> {
         match (read_expected(&self.dir, &self.digest), self.replaced_by.get()) {
             // It was rewritten after whoever asks had this slot.
             (Err(_), Some(next)) => read_expected(&next.dir, &next.digest),
@@ -180,8 +176,17 @@ impl Slot {
         }
     }
 
-    /// Doing this twice is harmless: the number of a version that was given up is never
-    /// used again, so there is nothing else at its place to remove.
+    /// For whoever has had `opening`, and let it go. Pairs with `give_up`: whichever of the two
+    /// comes second sees the other.
+    fn look_for_the_mark(&self) {
+        fence(Ordering::SeqCst);
+        if self.given_up.load(Ordering::Relaxed) {
+            self.let_go();
+        }
+    }
+
+    /// Doing this twice is harmless: the place of a version that was given up is never
+    /// used again, so there is nothing else in it to remove.
     fn let_go(&self) {
         match self.opened.get() {
             Some(Ok(lease)) => lease.given_up.store(true, Ordering::Release),
@@ -233,9 +238,13 @@ impl Slot {
     /// What is in its place, opened for somebody who reads it whole and apart from its readers:
     /// nothing is warmed, and nothing is kept.
     pub(crate) fn open_aside(&self) -> Result<Snapshot> {
-        // Whoever opens it first may have to make `db/`.
-        let _alone = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
-        Snapshot::open(&self.dir, self.version, &self.digest, &self.opener.cache)
+        let snapshot = {
+            // Whoever opens it first may have to make `db/`.
+            let _alone = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+            Snapshot::open(&self.dir, self.version, &self.digest, &self.opener.cache)
+        };
+        self.look_for_the_mark();
+        snapshot
     }
 
     /// The snapshot, and how many files it has open.
@@ -261,5 +270,37 @@ impl Slot {
             warmed => warmed?,
         }
         Ok(snapshot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn what_is_given_up_while_it_is_opened_aside_goes_when_that_is_done() {
+        let (closing, tasks) = channel();
+        let opener = Arc::new(Opener {
+            cache: BlockCache::new(1 << 20),
+            closing,
+            open: AtomicU64::new(0),
+            files: AtomicU64::new(0),
+            max_files: 100,
+        });
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("1");
+        let slot = Slot::new(Version(1), None, place.clone(), Digest::of(b""), &opener);
+        {
+            let _opening = slot.opening.lock().unwrap();
+            slot.give_up();
+            assert!(tasks.try_recv().is_err(), "it is still being opened");
+        }
+        // There is nothing to open, which does not matter here.
+        slot.open_aside().unwrap_err();
+        let Ok(Task::Close { snapshot: None, remove: Some(gone) }) = tasks.try_recv() else {
+            panic!("nothing removes its files");
+        };
+        assert_eq!(gone, place);
     }
 }

@@ -98,7 +98,7 @@ pub(super) fn open(root: &Path, mut options: StoreOptions) -> Result<(Store, Rec
         arriving: Mutex::new(()),
         publishing: Mutex::new(()),
         secret,
-        rewriting: Mutex::new(()),
+        rewriting: Mutex::default(),
         standing_by: Mutex::new(None),
         findings,
         opener: Arc::new(Opener {
@@ -125,11 +125,12 @@ pub(super) fn open(root: &Path, mut options: StoreOptions) -> Result<(Store, Rec
 
 impl Store {
     /// Opens the current snapshot of every dataset, its canary, and what a rollback would go to, on a
-    /// few threads. A version that cannot be opened is told to `failed` and does not stop
-    /// the others.
+    /// few threads, as long as `goes_on` says so. A version that cannot be opened is told to `failed`
+    /// and does not stop the others.
     pub fn open_current(
         &self,
         threads: usize,
+        goes_on: impl Fn() -> bool + Sync,
         failed: impl Fn(&DatasetName, Version, &Error) + Sync,
     ) {
         let datasets = self.live.at_one_instant();
@@ -149,7 +150,7 @@ impl Store {
             for _ in 0..threads.max(1) {
                 scope.spawn(|| {
                     let claim = || next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    while let Some((name, slot)) = slots.get(claim()) {
+                    while let Some((name, slot)) = slots.get(claim()).filter(|_| goes_on()) {
                         if let Err(error) = slot.open_or_wait() {
                             failed(name, slot.version, &error);
                         }

@@ -7,6 +7,7 @@
 //! what belongs to nobody goes: when its last reader has ended, or at the next start. So a crash
 //! at any point leaves the one or the other.
 
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 use std::thread;
 
@@ -17,6 +18,7 @@ use crate::erased::ErasedKeys;
 use crate::error::{Code, Error, Result};
 use crate::event::{Cause, Event, Stats, VersionRewritten};
 use crate::live::Slot;
+use crate::memory;
 use crate::names::{DatasetName, Version};
 use crate::snapshot::Snapshot;
 use crate::space::require_space;
@@ -56,12 +58,19 @@ pub struct Rewritten {
 /// Who is told how far it has come, and says whether it goes on.
 type GoesOn<'a> = dyn FnMut(RewriteStep) -> bool + Send + 'a;
 
+/// The last generation of each version that was put into a place and did not become the version's.
+/// Its place may be removed at any time after, so the next one has another. (A start removes what
+/// belongs to nobody before anything is rewritten.)
+pub(super) type Abandoned = HashMap<(DatasetName, Version), u32>;
+
 /// What is to be rewritten, as it was found.
 struct Task {
     dataset: DatasetName,
     version: Version,
     slot: Arc<Slot>,
     erased: Arc<ErasedKeys>,
+    /// Of the files that are there, and of those that are made.
+    before: u32,
     generation: u32,
     as_of: Option<String>,
     stats: Stats,
@@ -83,7 +92,7 @@ impl Store {
     /// `None`: it was given up meanwhile, or was told not to go on, or nothing is erased.
     ///
     /// # Errors
-    /// [`Code::DiskFull`] if the disk lacks the room, [`Code::WrongState`] if every record is
+    /// [`Code::DiskFull`] if the disk lacks the room, [`Code::TooLittleMemory`], [`Code::WrongState`] if every record is
     /// erased, those of [`Snapshot::get`]; the version is as before.
     pub fn rewrite(
         &self,
@@ -93,8 +102,8 @@ impl Store {
         cause: Cause,
         goes_on: &mut GoesOn<'_>,
     ) -> Result<Option<Rewritten>> {
-        let _alone = self.rewriting.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(task) = self.task(dataset, version)? else { return Ok(None) };
+        let mut abandoned = self.rewriting.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(task) = self.task(dataset, version, &abandoned)? else { return Ok(None) };
         let made = thread::scope(|scope| {
             let make = || {
                 if gives_way {
@@ -108,7 +117,7 @@ impl Store {
             })?;
             spawned.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
-        let done = made.and_then(|made| self.put_in_place(&task, made, cause));
+        let done = made.and_then(|made| self.put_in_place(&task, made, cause, &mut abandoned));
         self.clear_away(&self.layout.push(dataset, version));
         match done {
             // Its deletion takes the files away that it was read from, and what was made.
@@ -117,7 +126,12 @@ impl Store {
         }
     }
 
-    fn task(&self, dataset: &DatasetName, version: Version) -> Result<Option<Task>> {
+    fn task(
+        &self,
+        dataset: &DatasetName,
+        version: Version,
+        abandoned: &Abandoned,
+    ) -> Result<Option<Task>> {
         let served = self.live.get(dataset)?;
         let Some(erased) = served.erased.clone() else { return Ok(None) };
         let catalog = self.catalog();
@@ -125,12 +139,14 @@ impl Store {
         let (Some(slot), Some(stats)) = (served.kept.get(&version), &entry.stats) else {
             return Ok(None);
         };
+        let tried = abandoned.get(&(dataset.clone(), version)).copied().unwrap_or_default();
         Ok(Some(Task {
             dataset: dataset.clone(),
             version,
             slot: Arc::clone(slot),
             erased,
-            generation: entry.generation + 1,
+            before: entry.generation,
+            generation: entry.generation.max(tried) + 1,
             as_of: entry.as_of.clone(),
             stats: stats.clone(),
         }))
@@ -146,6 +162,8 @@ impl Store {
     }
 
     fn make(&self, task: &Task, goes_on: &mut GoesOn<'_>) -> Result<Made> {
+        // Its index, and that of what is made of it, are in memory besides what serves.
+        memory::require(2 * Snapshot::memory_of(&task.slot.manifest()?))?;
         let snapshot = task.slot.open_aside()?;
         let (mut seen, mut removed, mut stopped) = (0, 0, false);
         let all = snapshot.manifest().records;
@@ -211,7 +229,13 @@ impl Store {
         Ok(Some(builder))
     }
 
-    fn put_in_place(&self, task: &Task, made: Made, cause: Cause) -> Result<Option<Rewritten>> {
+    fn put_in_place(
+        &self,
+        task: &Task,
+        made: Made,
+        cause: Cause,
+        abandoned: &mut Abandoned,
+    ) -> Result<Option<Rewritten>> {
         let (removed, snapshot) = match made {
             Made::Stopped => return Ok(None),
             Made::Clear => return self.record(task, 0, None, cause),
@@ -220,6 +244,7 @@ impl Store {
         // After an append of unknown outcome the journal may own what stands in the place.
         self.writer().journal.check()?;
         let (dataset, version) = (&task.dataset, task.version);
+        abandoned.insert((dataset.clone(), version), task.generation);
         // No push has a place like this, so no publication is kept waiting.
         let place = self.versions.put(&snapshot, dataset, version, task.generation)?;
         let (as_of, digest) = (task.as_of.as_deref(), *snapshot.digest());
@@ -233,6 +258,7 @@ impl Store {
             _ => slot.give_up(),
         }
         if done.as_ref().is_ok_and(Option::is_some) {
+            abandoned.remove(&(dataset.clone(), version));
             // Who asks for it wants the bytes gone.
             self.reaper.catch_up(FILES_GO_WITHIN);
         }
@@ -247,7 +273,7 @@ impl Store {
         made: Option<(&VerifiedSnapshot, &Arc<Slot>)>,
         cause: Cause,
     ) -> Result<Option<Rewritten>> {
-        let (mut stats, mut generation) = (task.stats.clone(), task.generation - 1);
+        let (mut stats, mut generation) = (task.stats.clone(), task.before);
         let mut digest: Digest = task.slot.digest;
         if let Some((snapshot, slot)) = made {
             if let Some(Ok(before)) = task.slot.if_open() {

@@ -214,11 +214,20 @@ impl Store {
             return Ok(());
         }
         let all: Vec<_> = self.findings.all().clone().into_iter().collect();
-        let lines: Vec<Line> = all
-            .into_iter()
-            .filter(|((d, v), finding)| self.is_owned(d, *v, &finding.manifest))
-            .map(|((dataset, version), finding)| Line { dataset, version, finding })
-            .collect();
+        let (owned, gone): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|((d, v), found)| self.is_owned(d, *v, &found.manifest));
+        {
+            // What was found of a version that is gone says nothing any more. One that was rewritten
+            // meanwhile has another manifest, and may have been read again.
+            let mut findings = self.findings.all();
+            for (of, found) in &gone {
+                if findings.get(of).is_some_and(|now| now.manifest == found.manifest) {
+                    findings.remove(of);
+                }
+            }
+        }
+        let line = |((dataset, version), finding)| Line { dataset, version, finding };
+        let lines: Vec<Line> = owned.into_iter().map(line).collect();
         let text = serde_json::to_string(&lines).expect("findings are plain data");
         let kept = watch_file::keep(&self.layout.scrubs(), MAGIC, &text);
         if kept.is_err() {

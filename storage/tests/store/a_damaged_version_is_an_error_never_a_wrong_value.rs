@@ -83,9 +83,15 @@ fn a_damaged_manifest_makes_its_version_unusable_and_no_other() {
     directory.open();
     let store = directory.store();
     let failed = std::sync::Mutex::new(Vec::new());
-    store.open_current(2, |name, version, error| {
-        failed.lock().unwrap().push((name.clone(), version, error.code()));
-    });
+    store.open_current(2, || false, |_, _, _| panic!("it was told to stop"));
+    assert!(!store.live().get(&a).unwrap().is_open(None));
+    store.open_current(
+        2,
+        || true,
+        |name, version, error| {
+            failed.lock().unwrap().push((name.clone(), version, error.code()));
+        },
+    );
     assert_eq!(failed.into_inner().unwrap(), [(a.clone(), Version(2), Code::VersionUnusable)]);
     let served = store.live().get(&a).unwrap();
     assert_eq!(code(served.current()), Code::VersionUnusable);

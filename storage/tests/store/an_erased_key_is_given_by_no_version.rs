@@ -410,6 +410,30 @@ fn a_rewriting_ends_when_it_is_told_to_or_its_version_is_given_up() {
 }
 
 #[test]
+fn a_rewriting_that_failed_leaves_its_place_to_no_other() {
+    let (a, b) = (dataset("a"), dataset("b"));
+    let mut directory = Directory::new();
+    push_versions(directory.store(), &a, 2);
+    push(directory.store(), &b, &records_of(1, 20));
+    erase(directory.store(), &here("a"), &[GONE]);
+    // Room for the two that serve, and for no third.
+    directory.options = StoreOptions { max_files: 12, ..directory.options.clone() };
+    directory.reopen();
+    let store = directory.store();
+    for serving in [&a, &b] {
+        store.live().get(serving).unwrap().current().unwrap();
+    }
+    let again = || store.rewrite(&a, Version(2), false, Cause::default(), &mut |_| true);
+    assert_eq!(code(again()), Code::TooManyFiles);
+    store.delete_dataset(&b, Cause::default()).unwrap();
+    assert_eq!(again().unwrap(), Some(Rewritten { removed: 1 }));
+    // What the first one made is removed at some time; it is not what the second one made.
+    assert_eq!(store.catalog().entry(&a, Version(2)).unwrap().generation, 2);
+    directory.reopen();
+    assert_none_gives(directory.store(), "a", &[2, 1], &[GONE]);
+}
+
+#[test]
 fn nothing_is_opened_without_the_file_that_it_is_known_by() {
     let a = dataset("a");
     let mut directory = Directory::new();
