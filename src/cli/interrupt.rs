@@ -4,6 +4,7 @@
 //! `receiving`, and the server drops it after a day. So nothing is undone here; undoing
 //! would also take the parts from whoever wants to resume.
 
+use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,7 +26,9 @@ impl Interrupt {
             if wait_for_signal().is_ok() {
                 let text = told.text();
                 let failure = Failure::new(Exit::Interrupted, text.as_str());
-                eprint!("{}", if json { failure.json() } else { format!("\n{text}\n") });
+                let said = if json { failure.json() } else { format!("\n{text}\n") };
+                // Whether or not somebody reads it: the exit code says the same.
+                let _ = std::io::stderr().write_all(said.as_bytes());
                 end(Exit::Interrupted.code());
             }
             // Without a handler the signal ends the process as it always does.

@@ -5,6 +5,7 @@
 //! object there, or nothing.
 
 use std::fmt::Display;
+use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Set once, before a command runs.
@@ -20,9 +21,10 @@ pub(crate) fn are_allowed() -> bool {
     ALLOWED.load(Ordering::Relaxed)
 }
 
-/// One line, if lines are said.
+/// One line, if lines are said. Where nobody reads them any more (`2>&1 | head`), the work they are
+/// about goes on.
 pub(crate) fn say(line: impl Display) {
     if are_allowed() {
-        eprintln!("{line}");
+        let _ = writeln!(std::io::stderr(), "{line}");
     }
 }

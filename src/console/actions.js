@@ -332,7 +332,10 @@ function abort({ data: { dataset } }) {
       `Version ${running.version} stays as it is: it is not marked bad, and can be activated or tried again.`,
       "Pushes are activated by themselves again, if the dataset is not held.",
     ],
-    request: (reason) => ({ method: "DELETE", path: api.pathOf(dataset.dataset, "canary"), body: { reason } }),
+    request: (reason) => ({
+      method: "DELETE",
+      path: `${api.pathOf(dataset.dataset, "canary")}?reason=${encodeURIComponent(reason)}`,
+    }),
     done: () => `The canary of ${dataset.dataset} is ended: version ${dataset.current} serves everybody.`,
   });
 }

@@ -68,14 +68,18 @@ impl Asker {
 pub(crate) fn idempotency_key(headers: &HeaderMap) -> Answer<Option<&str>> {
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Ok(None) };
-    let text = value.to_str().ok().filter(|text| {
-        (1..=MAX_KEY_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+    // HTTP/1.1 has taken spaces off the ends already; a key is the same in HTTP/2.
+    let text = value.to_str().ok().map(str::trim).filter(|text| {
+        let is_printable = |byte: u8| (0x20..=0x7e).contains(&byte);
+        (1..=MAX_KEY_BYTES).contains(&text.len()) && text.bytes().all(is_printable)
     });
     match (text, values.next()) {
         (Some(text), None) => Ok(Some(text)),
         _ => Err(Problem::new(
             Fault::InvalidHeader,
-            format!("Idempotency-Key is one text of 1 to {MAX_KEY_BYTES} visible ASCII characters"),
+            format!(
+                "Idempotency-Key is one text of 1 to {MAX_KEY_BYTES} printable ASCII characters"
+            ),
         )),
     }
 }
@@ -84,4 +88,27 @@ fn fingerprint(asked: &impl Serialize) -> String {
     let json = serde_json::to_vec(asked).expect("what is asked is plain data");
     let digest = Sha256::digest(json);
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    #[test]
+    fn an_idempotency_key_is_printable_ascii() {
+        let key = |text: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert("idempotency-key", HeaderValue::from_bytes(text).unwrap());
+            idempotency_key(&headers).map(|key| key.map(str::to_owned))
+        };
+        for (text, read) in [("run 7", "run 7"), (" run-7 ", "run-7"), ("~!", "~!")] {
+            assert_eq!(key(text.as_bytes()).unwrap().as_deref(), Some(read));
+        }
+        assert!(key(&[b'a'; MAX_KEY_BYTES]).is_ok());
+        for bad in [b"".as_slice(), b"  ", b"run\t7", b"caf\xc3\xa9", &[b'a'; MAX_KEY_BYTES + 1]] {
+            assert!(key(bad).is_err(), "{}", bad.escape_ascii());
+        }
+        assert_eq!(idempotency_key(&HeaderMap::new()).unwrap(), None);
+    }
 }

@@ -19,7 +19,7 @@ use tidetable_storage::{DatasetName, Key, Lease, Served, Version, dataset_not_fo
 
 use super::arm::{Choice, Reader};
 use super::error::{Answer, Fault, Problem};
-use super::extract::{BatchJson, Dataset, Query, optional_version};
+use super::extract::{BatchJson, Dataset, Query, objects, optional_version};
 use super::fields::Fields;
 use super::keys::KeyEncoding;
 use super::places::cold;
@@ -47,6 +47,7 @@ pub(crate) struct BatchRequest {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BatchesRequest {
+    #[serde(deserialize_with = "objects")]
     requests: Vec<NamedBatch>,
 }
 

@@ -14,7 +14,7 @@ use super::error::Answer;
 use super::extract::{Dataset, Json, Query, parse_json};
 use super::page::{PageQuery, page};
 use super::resources::{DatasetResource, EventResource};
-use super::versions::NoParameters;
+use super::versions::{NoFields, NoParameters, malformed};
 use crate::access::{Caller, Right};
 use crate::state::{AppState, count_dataset};
 
@@ -117,9 +117,25 @@ fn refuse_unknown_check(app: &AppState, before: &Gates, after: &Gates) -> Answer
 fn merged(config: &DatasetConfig, body: Map<String, Value>) -> Answer<DatasetConfig> {
     let mut merged = serde_json::to_value(config).expect("settings are plain data");
     merge(&mut merged, Value::Object(body));
+    refuse_arrays(&merged)?;
     let config: DatasetConfig = parse_json(merged.to_string().as_bytes())?;
     config.check()?;
     Ok(config)
+}
+
+/// Refuses an array where settings have an object: it would be taken for the object's fields, in
+/// their order.
+fn refuse_arrays(settings: &Value) -> Answer<()> {
+    let (gates, limits) = (&settings["gates"], &settings["watch_limits"]);
+    let lookups = gates["sample_lookups"].as_array().into_iter().flatten();
+    let lookups = lookups.map(|lookup| ("an item of gates.sample_lookups".to_owned(), lookup));
+    let ranges = gates["ranges"].as_object().into_iter().flatten();
+    let ranges = ranges.map(|(field, range)| (format!("gates.ranges of {field:?}"), range));
+    let named = [("gates".to_owned(), gates), ("watch_limits".to_owned(), limits)];
+    match named.into_iter().chain(lookups).chain(ranges).find(|(_, value)| value.is_array()) {
+        None => Ok(()),
+        Some((name, _)) => Err(malformed(&format!("{name} is an object, not an array"))),
+    }
 }
 
 fn merge(into: &mut Value, from: Value) {
@@ -139,6 +155,7 @@ pub(crate) async fn delete(
     Dataset(name): Dataset,
     Query(_): Query<NoParameters>,
     asker: Asker,
+    Json(_): Json<NoFields>,
 ) -> Answer<axum::Json<Value>> {
     let cause = asker.cause_without_key(None)?;
     let shown = json!({ "dataset": name, "deleted": true });
@@ -168,4 +185,33 @@ pub(crate) async fn history(
     let at = |line: &Happened| format!("{}-{}", line.seq, line.event);
     let items = dataset.history.iter().rev().map(|line| (at(line), line));
     page("events", &query, items, |event| json!(EventResource::of(event))).map(axum::Json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_array_is_no_object_of_the_settings() {
+        let change = |body: Value| match body {
+            Value::Object(body) => merged(&DatasetConfig::default(), body),
+            other => panic!("no object: {other}"),
+        };
+        for (body, name) in [
+            (json!({ "gates": [] }), "gates"),
+            (json!({ "gates": [1] }), "gates"),
+            (json!({ "watch_limits": [600] }), "watch_limits"),
+            (json!({ "gates": { "sample_lookups": [{ "key": "a" }, ["b"]] } }), "sample_lookups"),
+            (json!({ "gates": { "ranges": { "score": [0, 1] } } }), "\"score\""),
+        ] {
+            let problem = change(body.clone()).unwrap_err();
+            assert_eq!(problem.code(), "malformed_body", "{body}");
+            assert!(problem.detail().contains(name), "{body}: {}", problem.detail());
+        }
+        let gates =
+            json!({ "sample_lookups": [{ "key": "a" }], "ranges": { "score": { "min": 0 } } });
+        assert!(change(json!({ "gates": gates })).is_ok());
+        let without = json!({ "sample_lookups": null, "ranges": { "score": null } });
+        assert!(change(json!({ "gates": without })).is_ok());
+    }
 }

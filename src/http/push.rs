@@ -55,7 +55,10 @@ pub(crate) async fn push(
     let cause = asker.cause(None, &fingerprint)?;
     let answering = match asker.key() {
         None => None,
-        Some(key) => Some(app.pushes.answer(&dataset, key).ok_or_else(in_progress)?),
+        Some(key) => {
+            let answering = app.pushes.answer(&dataset, key);
+            Some(answering.ok_or_else(|| still_runs(&app, &dataset, &cause))?)
+        }
     };
     // Who waits is told nothing before the version itself is on the disk; but who repeats the
     // request under its key need not wait.
@@ -236,6 +239,16 @@ pub(crate) fn no_key(cause: &Cause) -> Cause {
 fn unknown() -> Problem {
     let text = "nothing works at this push any more, and how it ended is not known: ask again";
     Error::new(Code::OutcomeUnknown, text).into()
+}
+
+/// What is told while another request runs with this idempotency key. If that is known to have
+/// asked for something else, it is of no use to ask again.
+fn still_runs(app: &AppState, dataset: &DatasetName, cause: &Cause) -> Problem {
+    let key = cause.idempotency.as_ref();
+    match key.map(|key| app.store.catalog().replay(dataset, key)) {
+        Some(Err(error)) if error.code() == Code::IdempotencyKeyReused => error.into(),
+        _ => in_progress(),
+    }
 }
 
 fn in_progress() -> Problem {

@@ -9,7 +9,7 @@ use tidetable_storage::{Activation, Cause, DatasetName, NotTogether, Store, Vers
 use super::asked::Asker;
 use super::blocking::blocking;
 use super::error::{Answer, Fault, Problem};
-use super::extract::{Json, Query, version};
+use super::extract::{Json, Query, objects, version};
 use super::operations::{expect, given, refused};
 use super::resources::MovedResource;
 use super::versions::NoParameters;
@@ -23,6 +23,7 @@ const MOST: usize = 100;
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TogetherRequest {
+    #[serde(deserialize_with = "objects")]
     activations: Vec<OneRequest>,
     #[serde(default)]
     force: bool,

@@ -14,7 +14,7 @@ use super::error::{Answer, Problem};
 use super::extract::{Json, Query};
 use super::page::{PageQuery, page};
 use super::resources::time;
-use super::versions::NoParameters;
+use super::versions::{NoFields, NoParameters};
 use crate::access::{Grants, Pattern, Right, Role, TokenText};
 use crate::state::AppState;
 
@@ -186,6 +186,7 @@ pub(crate) async fn revoke(
     path: RawPathParams,
     Query(_): Query<NoParameters>,
     asker: Asker,
+    Json(_): Json<NoFields>,
 ) -> Answer<axum::Json<TokenResource>> {
     let id = path.iter().find(|(name, _)| *name == "id").map(|(_, text)| TokenId::parse(text));
     let id = id.unwrap_or_else(|| TokenId::parse(""))?;

@@ -184,6 +184,11 @@ fn refuse_no_file(
 #[serde(deny_unknown_fields)]
 pub(crate) struct NoParameters {}
 
+/// A body without fields: nothing, or `{}`. What somebody sends and nobody reads may have been meant.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NoFields {}
+
 fn show_part(part: &tidetable_storage::SealedPart) -> Value {
     let digest = content_digest(&part.sha256);
     // `part` is the older word for its name.
@@ -311,6 +316,7 @@ pub(crate) async fn delete(
     DatasetVersion(dataset, version): DatasetVersion,
     Query(_): Query<NoParameters>,
     asker: Asker,
+    Json(_): Json<NoFields>,
 ) -> Answer<axum::Json<VersionResource>> {
     let caller = &asker.caller;
     if !caller.may(Right::Operate, &dataset) && !is_own_push(&app, caller, &dataset, version) {

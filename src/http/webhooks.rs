@@ -1,25 +1,19 @@
 //! `POST /v1/webhooks/test`: whether notices arrive.
 
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::blocking::blocking;
 use super::error::{Answer, Fault, Problem};
 use super::extract::{Json, Query};
-use super::versions::NoParameters;
+use super::versions::{NoFields, NoParameters};
 use crate::state::AppState;
-
-/// A body without fields.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Nothing {}
 
 /// Tries every receiver once, one after the other.
 pub(crate) async fn test(
     State(app): State<AppState>,
     Query(_): Query<NoParameters>,
-    Json(Nothing {}): Json<Nothing>,
+    Json(_): Json<NoFields>,
 ) -> Answer<axum::Json<Value>> {
     let webhooks = app.webhooks.clone();
     blocking(move || match webhooks.test() {

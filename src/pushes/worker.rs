@@ -4,6 +4,7 @@
 //! priority, so that a hostile file, a crash or an exhausted memory cannot touch serving.
 //! `making.rs` is the push path's first half; here is the process around it.
 
+use std::fmt::Display;
 use std::io::{BufRead, Write};
 use std::time::{Duration, Instant};
 
@@ -34,7 +35,7 @@ pub(crate) fn run() -> u8 {
     let spec = match read.map_err(|e| e.to_string()).and_then(|_| parse(&line)) {
         Ok(spec) => spec,
         Err(text) => {
-            eprintln!("build-worker is started by the server alone: {text}");
+            log(format_args!("build-worker is started by the server alone: {text}"));
             return 2;
         }
     };
@@ -45,7 +46,7 @@ pub(crate) fn run() -> u8 {
         Ok(built) => Said::Done(built),
         Err(error) => {
             // For the log of the server, which keeps it from clients.
-            error.whole.iter().for_each(|whole| eprintln!("{whole}"));
+            error.whole.iter().for_each(log);
             let code = error.code.as_str().to_owned();
             let peak_memory_bytes = peak_memory().unwrap_or_default();
             let (detail, problems) = (error.detail, error.problems);
@@ -229,6 +230,12 @@ fn say(said: &Said) {
     let mut out = std::io::stdout().lock();
     // If the server is gone, so is this process in a moment.
     let _ = out.write_all(&line).and_then(|()| out.flush());
+}
+
+/// A line on standard error, which goes to the log of the server. If that reads it no more, what is
+/// said on standard output is still to come.
+fn log(line: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Says progress now and then.

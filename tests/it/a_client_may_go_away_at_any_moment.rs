@@ -52,6 +52,23 @@ fn a_push_whose_client_left_after_its_last_byte_is_served() {
 }
 
 #[test]
+fn another_request_with_a_key_in_use_is_refused_for_good() {
+    let server = Server::start();
+    let body = rows(D, 1, 2_000);
+    let (half, rest) = body.as_bytes().split_at(body.len() / 2);
+    let mut first = begin(&server, ("POST", PUSH), "idempotency-key: run 1\r\n", body.len(), half);
+    eventually("it has its number", || {
+        server.get_path(&format!("/v1/datasets/{D}/versions/1")).status == 200
+    });
+    let send = |path: &str| server.send("POST", path, &[("idempotency-key", "run 1")], b"{}");
+    send(PUSH).problem(409, "in_progress");
+    send(&format!("{PUSH}&label=another")).problem(422, "idempotency_key_reused");
+    first.get_mut().write_all(rest).unwrap();
+    let pushed = read_reply(&mut first, "POST", PUSH).unwrap().expect(201).json();
+    assert_eq!(pushed["version"], 1, "{pushed}");
+}
+
+#[test]
 fn a_commit_whose_client_left_is_built() {
     let server = Server::start();
     for version in 1..=5 {

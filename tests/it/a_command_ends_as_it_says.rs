@@ -132,6 +132,21 @@ fn with_json_nothing_else_stands_on_standard_error() {
 }
 
 #[test]
+fn a_push_whose_notes_nobody_reads_ends_well() {
+    let server = Server::start();
+    let file = server.beside("rows.ndjson");
+    fs::write(&file, rows(D, 1, 10)).unwrap();
+    // As in `tidetable push … 2>&1 | true`.
+    let (nobody, closed) = std::io::pipe().unwrap();
+    drop(nobody);
+    let mut push = tidetable(&["push", D, file.to_str().unwrap(), "--key", "k"]);
+    push.env("TIDETABLE_SERVER", format!("http://{}", server.address()));
+    let output = push.stderr(closed).output().unwrap();
+    ended(&output, 0);
+    assert_eq!(server.dataset(D)["current"], 1);
+}
+
+#[test]
 fn a_negative_number_is_a_key() {
     let server = Server::start();
     server.pushed(D, "{\"k\":-7,\"n\":1}\n");

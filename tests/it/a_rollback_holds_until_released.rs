@@ -103,6 +103,21 @@ fn what_was_rolled_back_from_does_not_come_back_under_another_number() {
 }
 
 #[test]
+fn what_is_served_after_a_rollback_may_be_pushed_again() {
+    let server = Server::start();
+    let good = rows(D, 1, 10);
+    server.pushed(D, &good);
+    server.pushed(D, &good);
+    server.operate(D, "rollback", &json!({ "hold": false })).expect(200);
+    assert_eq!(server.dataset(D)["current"], 1);
+    assert_eq!(
+        server.pushed(D, &good),
+        3,
+        "version 2 is bad, and what it held is served all the same"
+    );
+}
+
+#[test]
 fn a_step_that_can_do_nothing_says_so_and_changes_nothing() {
     let server = Server::start();
     server.operate("nobody", "rollback", &json!({})).problem(404, "dataset_not_found");

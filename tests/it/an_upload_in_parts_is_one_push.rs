@@ -104,8 +104,8 @@ fn an_upload_is_given_up() {
     let path = format!("/v1/datasets/{D}/versions/{version}");
     let gone = server.send("DELETE", &path, &[], b"");
     assert!(matches!(gone.status, 200 | 202 | 204), "{gone}");
-    let late = put(&server, version, "1", "{}");
-    assert!(matches!(late.status, 404 | 409 | 410), "{late}");
+    put(&server, version, "1", "{}").problem(410, "version_deleted");
+    commit(&server, version, &json!({})).problem(410, "version_deleted");
     assert_eq!(server.get(D, &key(3)).expect(200).version(), 1);
     // Its number is never used again.
     assert!(open(&server) > version);

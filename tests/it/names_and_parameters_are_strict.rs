@@ -206,6 +206,34 @@ fn an_unknown_parameter_or_field_is_named() {
 }
 
 #[test]
+fn a_body_is_an_object_and_a_delete_has_none() {
+    let server = Server::start();
+    server.pushed(D, &rows(D, 1, 10));
+    server.pushed(D, &rows(D, 2, 10));
+    for (method, path, body) in [
+        ("POST", "/v1/datasets/recs/rollback", "[]"),
+        ("POST", "/v1/datasets/recs/activate", "[1]"),
+        ("POST", "/v1/datasets/recs/hold", "[]"),
+        ("POST", "/v1/batch-get", r#"{"requests":[["recs",["x"]]]}"#),
+        ("POST", "/v1/activate", r#"{"activations":[["recs",1]]}"#),
+        ("PUT", "/v1/datasets/recs", r#"{"gates":[]}"#),
+        ("DELETE", "/v1/datasets/recs", "[]"),
+    ] {
+        server.send(method, path, &JSON, body.as_bytes()).problem(400, "malformed_body");
+    }
+    for path in [
+        "/v1/datasets/recs",
+        "/v1/datasets/recs/versions/1",
+        "/v1/datasets/recs/canary",
+        "/v1/tokens/0000000000000000",
+    ] {
+        assert_names(&server.send("DELETE", path, &JSON, br#"{"nonsense":1}"#), "nonsense");
+    }
+    assert_eq!(server.dataset(D)["current"], 2, "nothing was changed");
+    server.send("DELETE", "/v1/datasets/recs", &JSON, b"{}").expect(200);
+}
+
+#[test]
 fn a_list_may_be_given_several_times_and_nothing_else() {
     let server = Server::start();
     let rows = b"{\"a\":1,\"b\":2,\"c\":3,\"d\":4}\n";

@@ -1,10 +1,14 @@
 //! JSON bodies, each of their fields known by name.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use axum::extract::{FromRef, FromRequest, Request};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
-use serde::Deserialize as _;
-use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer as _};
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer as _, MapAccess, Visitor};
 use tidetable_storage::Version;
 
 use super::super::content_encoding::Declared;
@@ -73,7 +77,7 @@ async fn read<T: DeserializeOwned>(request: Request, most: usize, setting: &str)
 /// Parses a body that was read already, with the same errors as [`Json`].
 pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
     let bytes = if bytes.is_empty() { b"{}" } else { bytes };
-    serde_json::from_slice(bytes).map_err(|error| {
+    serde_json::from_slice(bytes).map(|Object(body)| body).map_err(|error| {
         let text = error.to_string();
         let (fault, detail) = match quoted_after(&text, "unknown field `") {
             Some(name) => {
@@ -89,6 +93,38 @@ pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
         };
         Problem::new(fault, detail)
     })
+}
+
+/// What must be an object. What serde derives takes an array too, as its fields in their order: past
+/// `deny_unknown_fields`, and where all of them may be left out an empty one as well.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+    }
+}
+
+/// A list in a body each of whose items must be an object, as the body itself.
+pub(crate) fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    let objects = Vec::<Object<T>>::deserialize(deserializer)?;
+    Ok(objects.into_iter().map(|Object(object)| object).collect())
 }
 
 /// The number of a version in a body: as in a path, it counts from 1 on.
@@ -145,7 +181,6 @@ mod tests {
     use axum::http::request::Builder;
     use axum::routing::post;
     use http_body_util::BodyExt as _;
-    use serde::Deserialize;
     use tower::ServiceExt as _;
 
     #[derive(Deserialize)]
@@ -194,6 +229,29 @@ mod tests {
         }
         let deep = "[".repeat(100_000);
         assert_eq!(send(json(), deep).await.0, 400);
+    }
+
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Several {
+        #[serde(deserialize_with = "objects")]
+        rolls: Vec<Roll>,
+    }
+
+    #[test]
+    fn an_array_is_no_object() {
+        for bad in ["[]", "[4]", r#"[4,"why"]"#, "null", "4"] {
+            let problem = parse_json::<Roll>(bad.as_bytes()).map(drop).unwrap_err();
+            assert_eq!(problem.code(), "malformed_body", "{bad}");
+            assert!(problem.detail().contains("expected an object"), "{}", problem.detail());
+        }
+        let several = |json: &str| parse_json::<Several>(json.as_bytes()).map(|it| it.rolls.len());
+        assert_eq!(several(r#"{"rolls":[{"to":4},{}]}"#).unwrap(), 2);
+        for bad in [r#"{"rolls":[[4]]}"#, r#"{"rolls":[{},[]]}"#, r#"{"rolls":{}}"#, "[[]]", "{}"] {
+            assert_eq!(several(bad).unwrap_err().code(), "malformed_body", "{bad}");
+        }
+        let unknown = several(r#"{"rolls":[{"too":4}]}"#).unwrap_err();
+        assert_eq!(unknown.code(), "unknown_field");
     }
 
     #[tokio::test]

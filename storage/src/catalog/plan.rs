@@ -359,8 +359,13 @@ impl Catalog {
         state: State,
         doing: &str,
     ) -> Result<&Entry> {
+        let dataset = self.dataset(name)?;
         let entry = self.entry(name, version)?;
-        if entry.state == state { Ok(entry) } else { Err(wrong_state(name, version, entry, doing)) }
+        match entry.state {
+            found if found == state => Ok(entry),
+            State::Deleted => Err(dataset.absent(name, version)),
+            _ => Err(wrong_state(name, version, entry, doing)),
+        }
     }
 }
 
@@ -394,14 +399,19 @@ impl Entry {
 }
 
 impl Dataset {
-    /// The newest version with this content that is marked bad.
+    /// The newest version with this content that is marked bad. None if the current one has this
+    /// content too: whoever rolled back to that holds it for good.
     pub(crate) fn bad_twin(&self, stats: &crate::event::Stats) -> Option<(Version, &Entry)> {
-        let is_twin = |entry: &Entry| {
-            let digest = entry.stats.as_ref().map(|stats| &stats.content_digest);
-            entry.state == State::Bad && digest == Some(&stats.content_digest)
+        let is_alike = |entry: &Entry| {
+            entry.stats.as_ref().is_some_and(|its| its.content_digest == stats.content_digest)
         };
+        let current = self.current.and_then(|version| self.versions.get(&version));
+        if current.is_some_and(is_alike) {
+            return None;
+        }
         let mut newest_first = self.versions.iter().rev();
-        newest_first.find(|(_, entry)| is_twin(entry)).map(|(version, entry)| (*version, entry))
+        let bad = newest_first.find(|(_, entry)| entry.state == State::Bad && is_alike(entry));
+        bad.map(|(version, entry)| (*version, entry))
     }
 
     pub(super) fn expect(&self, name: &DatasetName, expect: Expect) -> Result<()> {

@@ -98,7 +98,7 @@ pub(crate) fn overlap(
     let kinds = [
         (
             "max_keys_removed_percent",
-            gates.max_keys_removed_percent,
+            gates.keys_removed_limit(),
             overlap.removed,
             overlap.from_earlier,
             "of the current version's keys are missing",
@@ -130,11 +130,8 @@ pub(crate) fn overlap(
 
 /// Whether the gates need to know how many keys came, went and changed.
 pub(crate) fn need_overlap(gates: &Gates) -> bool {
-    let limits = [
-        gates.max_keys_removed_percent,
-        gates.max_keys_added_percent,
-        gates.max_keys_changed_percent,
-    ];
+    let limits =
+        [gates.keys_removed_limit(), gates.max_keys_added_percent, gates.max_keys_changed_percent];
     limits.iter().any(Option::is_some)
 }
 
@@ -187,5 +184,11 @@ mod tests {
         assert!(refusing("{}", 999).is_empty());
         let all = r#"{"max_keys_removed_percent":null,"max_keys_added_percent":99.9,"max_keys_changed_percent":1}"#;
         assert_eq!(refusing(all, 1000), ["max_keys_added_percent"]);
+        // Whoever allows a version to be smaller allows it to lack keys.
+        assert!(refusing(r#"{"max_shrink_percent":95}"#, 20_000).is_empty());
+        let gates = |json: &str| serde_json::from_str::<Gates>(json).unwrap();
+        assert!(
+            need_overlap(&gates("{}")) && !need_overlap(&gates(r#"{"max_shrink_percent":null}"#))
+        );
     }
 }

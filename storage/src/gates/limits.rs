@@ -11,6 +11,8 @@ use crate::names::Key;
 const MOST_KEYS: usize = 1_000;
 /// The most fields that gates can be set on.
 const MOST_FIELDS: usize = 256;
+/// `max_keys_removed_percent` unless somebody says otherwise.
+const KEYS_REMOVED_PERCENT: f64 = 50.0;
 
 /// The limits of the gates. `null`, or `false`, turns one off.
 ///
@@ -26,7 +28,8 @@ pub struct Gates {
     pub max_shrink_percent: Option<f64>,
     /// By how many percent of the current version's records a version may be larger.
     pub max_growth_percent: Option<f64>,
-    /// How many percent of the current version's keys may be missing.
+    /// How many percent of the current version's keys may be missing. At its default it is never
+    /// stricter than `max_shrink_percent`: see [`Gates::keys_removed_limit`].
     pub max_keys_removed_percent: Option<f64>,
     /// How many percent of a version's keys may be such as the current one does not have.
     pub max_keys_added_percent: Option<f64>,
@@ -86,7 +89,7 @@ impl Default for Gates {
             min_records: Some(1),
             max_shrink_percent: Some(50.0),
             max_growth_percent: Some(400.0),
-            max_keys_removed_percent: Some(50.0),
+            max_keys_removed_percent: Some(KEYS_REMOVED_PERCENT),
             max_keys_added_percent: None,
             max_keys_changed_percent: None,
             required_keys: None,
@@ -160,6 +163,18 @@ impl Gates {
         Ok(())
     }
 
+    /// How many percent of the current version's keys may be missing, as it is judged.
+    ///
+    /// A version that is smaller by so many percent lacks at least so many of the keys. So whoever
+    /// allows it to be smaller, and says nothing of keys, is not refused by the default on keys.
+    pub fn keys_removed_limit(&self) -> Option<f64> {
+        let limit = self.max_keys_removed_percent?;
+        if limit != KEYS_REMOVED_PERCENT {
+            return Some(limit);
+        }
+        self.max_shrink_percent.map(|shrink| shrink.max(limit))
+    }
+
     /// The fields that gates are set on, some of them more than once.
     pub fn fields_named(&self) -> impl Iterator<Item = &str> {
         let required = self.required_fields.iter().flatten();
@@ -224,5 +239,22 @@ mod tests {
         assert_eq!(gates.min_distinct, Some(BTreeMap::from([("b".to_owned(), 3)])));
         assert_eq!((gates.ranges.as_ref(), gates.fields_kept), (None, None));
         assert_eq!(gates.fields_named().collect::<Vec<_>>(), ["b"]);
+    }
+
+    #[test]
+    fn the_default_on_keys_is_never_stricter_than_that_on_records() {
+        for (json, limit) in [
+            ("{}", Some(50.0)),
+            (r#"{"max_shrink_percent":95}"#, Some(95.0)),
+            (r#"{"max_shrink_percent":10}"#, Some(50.0)),
+            (r#"{"max_shrink_percent":null}"#, None),
+            (r#"{"max_keys_removed_percent":50,"max_shrink_percent":95}"#, Some(95.0)),
+            (r#"{"max_keys_removed_percent":49.9,"max_shrink_percent":95}"#, Some(49.9)),
+            (r#"{"max_keys_removed_percent":20,"max_shrink_percent":null}"#, Some(20.0)),
+            (r#"{"max_keys_removed_percent":null}"#, None),
+        ] {
+            let gates: Gates = serde_json::from_str(json).unwrap();
+            assert_eq!(gates.keys_removed_limit(), limit, "{json}");
+        }
     }
 }

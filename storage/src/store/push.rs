@@ -21,6 +21,9 @@ use super::{Store, Writer};
 /// How long a deletion waits for files that nobody reads any more to be removed.
 pub(super) const FILES_GO_WITHIN: Duration = Duration::from_secs(10);
 
+/// How many parts that have not arrived an error names.
+const MISSING_NAMED: usize = 1_000;
+
 /// What came of a version that became ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SelfActivation {
@@ -158,13 +161,7 @@ impl Store {
         if missing.is_empty() {
             return Ok(parts);
         }
-        let text = format!(
-            "{} of {} parts named by the commit have not arrived: {}",
-            missing.len(),
-            chosen.len(),
-            missing[..missing.len().min(20)].join(", ")
-        );
-        Err(Error::new(Code::PartsMissing, text))
+        Err(Error::new(Code::PartsMissing, not_arrived(&missing, chosen.len())))
     }
 
     /// Ends a push without a version, and removes what it left in staging.
@@ -357,7 +354,34 @@ impl Store {
     }
 }
 
+/// Which parts that a commit names have not arrived: whoever resumes sends these.
+fn not_arrived(missing: &[&str], chosen: usize) -> String {
+    let (named, more) = missing.split_at(missing.len().min(MISSING_NAMED));
+    let text = format!(
+        "{} of {chosen} parts named by the commit have not arrived: {}",
+        missing.len(),
+        named.join(", ")
+    );
+    if more.is_empty() { text } else { format!("{text} and {} more", more.len()) }
+}
+
 /// The error of a version that its gates refused.
 pub(super) fn refused(entry: &Entry) -> Error {
     Error::new(Code::GateRefused, entry.reason.clone().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_parts_that_are_missing_are_named_up_to_a_thousand() {
+        let names: Vec<String> = (1..=1_002).map(|number| format!("part-{number}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let all = not_arrived(&names[..1_000], 2_000);
+        assert!(all.starts_with("1000 of 2000 parts named by the commit"), "{all}");
+        assert!(all.ends_with(", part-999, part-1000"), "{all}");
+        let beyond = not_arrived(&names, 2_000);
+        assert!(beyond.ends_with(", part-1000 and 2 more"), "{beyond}");
+    }
 }
