@@ -19,6 +19,7 @@ use anyhow::{Context as _, bail};
 use tidetable_storage::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 
 use crate::access;
+use crate::nearest::nearest;
 
 mod file;
 mod sources;
@@ -27,6 +28,9 @@ mod webhooks;
 pub(crate) use sources::Sources;
 pub(crate) use values::{Bytes, Count, EnvironmentName, LogFormat, Rate, Span, Switch};
 pub(crate) use webhooks::{Secret, Target};
+
+/// How the variables of settings begin.
+const PREFIX: &str = "TIDETABLE_";
 
 /// Variables that begin like settings and are not settings of the server.
 const OTHER_VARIABLES: [&str; 6] = [
@@ -217,6 +221,9 @@ settings! {
     body_timeout: Span = "30s", "TIME";
     /// Bytes a second, on average, that a body has to bring while it is waited for; 0: any number
     min_body_rate: Bytes = "500B", "SIZE";
+    /// Bytes a second, on average, that a client has to take of answers that wait for it; 0: any
+    /// number
+    min_answer_rate: Bytes = "16KiB", "SIZE";
     /// Time that running requests have to end when the server is told to stop
     drain_timeout: Span = "30s", "TIME";
     /// Time that the parts of a push that was never committed are kept
@@ -374,7 +381,7 @@ impl Given {
     ) -> anyhow::Result<()> {
         for (variable, value) in variables {
             let variable = variable.to_string_lossy().into_owned();
-            let Some(rest) = variable.strip_prefix("TIDETABLE_") else { continue };
+            let Some(rest) = variable.strip_prefix(PREFIX) else { continue };
             let name = variable.as_str();
             if OTHER_VARIABLES.contains(&name) || FAULT_VARIABLES.contains(&name) {
                 continue;
@@ -402,7 +409,18 @@ impl Given {
             Some((text, origin)) => (text.as_str(), origin.to_string()),
             None => (default, "the default".to_owned()),
         };
-        text.parse().map_err(|error| anyhow::anyhow!("{name} is {text:?} ({origin}): {error}"))
+        text.parse().map_err(|error| {
+            let expected = expected(name);
+            anyhow::anyhow!("{name} is {text:?} ({origin}): {error}{expected}")
+        })
+    }
+}
+
+/// What the parser of a value does not say by itself, as it is not ours.
+fn expected(name: &str) -> &'static str {
+    match name {
+        "listen" => "; expected an address and a port, such as 127.0.0.1:7070",
+        _ => "",
     }
 }
 
@@ -411,7 +429,15 @@ fn unknown(name: &str, origin: &Origin) -> String {
         Origin::File(..) => format!("{origin}: "),
         _ => String::new(),
     };
-    format!("{place}{name} is no setting; the settings are {}", NAMES.join(", "))
+    let near = nearest(name.trim_start_matches(PREFIX), NAMES.iter().copied());
+    let near = match (near, origin) {
+        (None, _) => "; the".to_owned(),
+        (Some(near), Origin::Variable(_)) => {
+            format!(": did you mean {PREFIX}{}? The", near.to_ascii_uppercase())
+        }
+        (Some(near), _) => format!(": did you mean {near}? The"),
+    };
+    format!("{place}{name} is no setting{near} settings are {}", NAMES.join(", "))
 }
 
 #[cfg(test)]
@@ -468,9 +494,14 @@ mod tests {
     fn what_is_no_setting_is_refused_by_name() {
         let text = refusal(&[], &[], "\n# sizes\nblok_cache = \"1GiB\"\n");
         assert!(text.contains("tidetable.toml:3: blok_cache is no setting"), "{text}");
-        assert!(text.contains("block_cache"), "{text}");
+        assert!(text.contains("did you mean block_cache? The settings are data, "), "{text}");
+        let text = refusal(&[], &[], "sort_mem = \"1GiB\"\n");
+        assert!(text.contains("did you mean sort_memory?"), "{text}");
+        let text = refusal(&[], &[], "zebra = 1\n");
+        assert!(text.contains("zebra is no setting; the settings are"), "{text}");
         let text = refusal(&[], &[("TIDETABLE_THREDS", "2")], "");
         assert!(text.contains("TIDETABLE_THREDS is no setting"), "{text}");
+        assert!(text.contains("did you mean TIDETABLE_THREADS?"), "{text}");
         assert!(refusal(&[], &[("TIDETABLE_threads", "2")], "").contains("no setting"));
         assert!(refusal(&["--thredas=2"], &[], "").contains("--thredas"));
         let others = [("TIDETABLE_SERVER", "x"), ("TIDETABLE_TOKEN", "y"), ("OTHER_THREADS", "z")];
@@ -485,6 +516,10 @@ mod tests {
         assert!(text.contains("sort_memory is \"much\" (--sort-memory): expected"), "{text}");
         let text = refusal(&[], &[("TIDETABLE_LISTEN", "nowhere")], "");
         assert!(text.contains("listen is \"nowhere\" (TIDETABLE_LISTEN)"), "{text}");
+        for address in ["localhost:7070", "127.0.0.1"] {
+            let text = refusal(&["--listen", address], &[], "");
+            assert!(text.ends_with("such as 127.0.0.1:7070"), "{text}");
+        }
         let text = refusal(&[], &[], "threads = \"many\"");
         assert!(text.contains("tidetable.toml:1): expected"), "{text}");
         let text = refusal(&[], &[], "threads = [1]");

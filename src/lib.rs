@@ -13,6 +13,7 @@ mod imports;
 mod ingest;
 mod looker;
 mod metrics;
+mod nearest;
 mod open_files;
 mod outbound;
 mod pushes;

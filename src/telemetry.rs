@@ -8,11 +8,11 @@ use std::io::{IsTerminal as _, stderr};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::Context as _;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::LogFormat;
 
@@ -34,8 +34,7 @@ pub(crate) fn start(format: LogFormat, filter: &str) -> anyhow::Result<()> {
         Some(text) => ("RUST_LOG", text.as_str()),
         None => ("log_level", filter),
     };
-    let filter = EnvFilter::try_new(text)
-        .with_context(|| format!("{origin} is {text:?}: expected a level such as info"))?;
+    let filter = parse(text).map_err(|why| anyhow::anyhow!("{origin} is {text:?}: {why}"))?;
     // They would log whole addresses, and those of webhooks and sources may hold a token.
     let filter = ["ureq=off", "ureq_proto=off", "object_store=off", "reqwest=off"]
         .into_iter()
@@ -46,6 +45,24 @@ pub(crate) fn start(format: LogFormat, filter: &str) -> anyhow::Result<()> {
         LogFormat::Text => lines.with_ansi(stderr().is_terminal()).with_target(false).try_init(),
     };
     started.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))
+}
+
+/// Says why `filter` is none, before anything is started.
+pub(crate) fn check(filter: &str) -> Result<(), String> {
+    parse(filter).map(drop).map_err(|why| format!("log_level is {filter:?}: {why}"))
+}
+
+/// A level, or a list of `target=level`. A word that is no level would be taken for a target, and all
+/// others be silent: that is refused.
+fn parse(text: &str) -> Result<EnvFilter, String> {
+    const EXPECTED: &str =
+        "expected error, warn, info, debug or trace, or a list as in info,tidetable::server=debug";
+    let is_level = |word: &str| word.is_empty() || word.parse::<LevelFilter>().is_ok();
+    let mut words = text.split(',').map(str::trim).filter(|word| !word.contains(['=', '[']));
+    match words.find(|word| !is_level(word) && !word.contains("::")) {
+        Some(word) => Err(format!("{word:?} is no level; {EXPECTED}")),
+        None => EnvFilter::try_new(text).map_err(|error| format!("{error}; {EXPECTED}")),
+    }
 }
 
 /// Names one request in its answer, in the log and in the history of a dataset.
@@ -108,6 +125,27 @@ mod tests {
     use super::*;
     use axum::http::HeaderValue;
     use std::collections::HashSet;
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused() {
+        for good in [
+            "info",
+            "WARN",
+            "off",
+            "info,tidetable::server=debug",
+            "tidetable=trace",
+            "3",
+            "tidetable::http",
+        ] {
+            assert!(parse(good).is_ok(), "{good}");
+        }
+        for (bad, word) in
+            [("warning", "\"warning\""), ("info,verbose", "\"verbose\""), ("a=b", "")]
+        {
+            let why = parse(bad).unwrap_err();
+            assert!(why.contains(word) && why.contains("info,tidetable::server=debug"), "{why}");
+        }
+    }
 
     fn sent(name: &'static str, value: &[u8]) -> Option<String> {
         let mut headers = HeaderMap::new();

@@ -51,6 +51,13 @@ pub(crate) fn is_of_tls(error: &std::io::Error) -> bool {
     error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some()
 }
 
+/// Whether that error says that the other side answers without TLS, as a server of plain HTTP does.
+pub(crate) fn is_of_no_tls(error: &std::io::Error) -> bool {
+    use rustls::{Error, InvalidMessage};
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    matches!(inner, Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)))
+}
+
 fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, String> {
     let mut certs = Vec::new();
     for item in parse_pem(&read(path)?) {

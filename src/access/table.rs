@@ -56,9 +56,9 @@ rows! {
 
     POST "/v1/datasets/{dataset}/push" OnDataset(Push);
     POST "/v1/datasets/{dataset}/import" OnDataset(Push);
-    GET "/v1/datasets/{dataset}/versions" OnDataset(See);
+    GET "/v1/datasets/{dataset}/versions" OnDataset(See) "what quotes rows for readers and pushers alone";
     POST "/v1/datasets/{dataset}/versions" OnDataset(Push);
-    GET "/v1/datasets/{dataset}/versions/{version}" OnDataset(See);
+    GET "/v1/datasets/{dataset}/versions/{version}" OnDataset(See) "the same";
     DELETE "/v1/datasets/{dataset}/versions/{version}" OnDataset(Discard) "a pusher: pushes of its own name that run";
     GET "/v1/datasets/{dataset}/versions/{version}/profile" OnDataset(See) "samples for readers alone";
     GET "/v1/datasets/{dataset}/versions/{version}/snapshot" OnDataset(Read);

@@ -257,9 +257,9 @@ mod tests {
 
     #[test]
     fn the_answer_says_from_where_to_where_and_that_a_hold_stays() {
-        let moved = Moved { from: Some(42), to: 41, held: false, marked_bad: None };
+        let moved = Moved { from: Some(42), to: 41, held: false, ..Moved::default() };
         assert_eq!(text("a", &moved), "a: 42 → 41");
-        let first = Moved { from: None, to: 1, held: true, marked_bad: None };
+        let first = Moved { from: None, to: 1, held: true, ..Moved::default() };
         let text = text("a", &first);
         assert!(text.starts_with("a: none → 1\n") && text.contains("release a"), "{text}");
     }

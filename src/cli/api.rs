@@ -20,6 +20,9 @@ pub(crate) struct Dataset {
     pub(crate) stale: bool,
     pub(crate) last_push_at: Option<String>,
     pub(crate) watch: Option<Watch>,
+    pub(crate) damaged: Vec<u64>,
+    pub(crate) waiting: Option<u64>,
+    pub(crate) failed_push: Option<FailedPush>,
     pub(crate) config: serde_json::Map<String, serde_json::Value>,
     pub(crate) versions: u64,
     pub(crate) records: Option<u64>,
@@ -28,10 +31,20 @@ pub(crate) struct Dataset {
     pub(crate) as_of: Option<String>,
 }
 
-/// Why a dataset is held.
+/// Why a dataset is held, and by whom.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Hold {
+    pub(crate) reason: Option<String>,
+    pub(crate) actor: String,
+}
+
+/// The newest push, if it came to nothing and no version became current since.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct FailedPush {
+    pub(crate) version: u64,
+    pub(crate) state: String,
     pub(crate) reason: Option<String>,
 }
 
@@ -152,6 +165,7 @@ pub(crate) struct Moved {
     pub(crate) to: u64,
     pub(crate) held: bool,
     pub(crate) marked_bad: Option<u64>,
+    pub(crate) same_content: bool,
 }
 
 /// What an activation of several datasets did, each with its name.

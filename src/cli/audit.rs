@@ -10,7 +10,8 @@ use serde_json::json;
 use tidetable_storage::{AuditHead, AuditReport, DatasetName};
 
 use super::Asked;
-use super::client::encoded;
+use super::api;
+use super::client::{Client, encoded};
 use super::exit::{Exit, Failure};
 use super::notes;
 use super::offline;
@@ -147,7 +148,7 @@ pub(crate) fn run(args: &AuditArgs, asked: &Asked<'_>) -> Result<(), Failure> {
         cursor = next;
     }
     if !asked.out.json {
-        asked.out.line(audit_table(&table))?;
+        asked.out.line(audit_table(&table) + &args.unknown(&client, &table))?;
     }
     if cursor.is_some() {
         notes::say(format_args!("there is more: --limit takes more lines, --since fewer"));
@@ -156,6 +157,21 @@ pub(crate) fn run(args: &AuditArgs, asked: &Asked<'_>) -> Result<(), Failure> {
 }
 
 impl AuditArgs {
+    /// That there is no such dataset, if nothing was found of it: its name may be mistyped.
+    fn unknown(&self, client: &Client, found: &[Line]) -> String {
+        let Some(name) = self.dataset.as_ref().filter(|_| found.is_empty()) else {
+            return String::new();
+        };
+        match api::dataset(client, name.as_str()) {
+            Err(failure) if failure.code.as_deref() == Some("dataset_not_found") => {
+                format!(
+                    "; there is no dataset {name} now: `tidetable datasets` lists what there is"
+                )
+            }
+            _ => String::new(),
+        }
+    }
+
     fn query(&self, now: DateTime<Utc>) -> String {
         let kind = self.kind.and_then(|kind| kind.to_possible_value());
         let given = [
@@ -323,7 +339,18 @@ fn text(report: &AuditReport) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
+    use super::super::Global;
+    use super::super::output::Output;
+    use super::super::stub::{Reply, Stub};
     use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Words {
+        #[command(flatten)]
+        audit: AuditArgs,
+    }
 
     #[test]
     fn a_line_is_a_row_and_nothing_in_it_moves_the_cursor() {
@@ -350,6 +377,31 @@ mod tests {
         }
         assert!(!table.contains("0 refusals") && !table.contains('\u{1b}'), "{table}");
         assert_eq!(table.lines().count(), 5);
+    }
+
+    /// What is printed of the audit of `recs`, of which the server knows nothing.
+    fn printed(json: bool, replies: Vec<Reply>) -> String {
+        let stub = Stub::answering(replies);
+        let global = Global { server: stub.address(), token: None, tls: Default::default(), json };
+        let asked = Asked { global: &global, out: Output::captured(json) };
+        run(&Words::parse_from(["audit", "recs"]).audit, &asked).unwrap();
+        stub.finish();
+        asked.out.text()
+    }
+
+    #[test]
+    fn a_dataset_that_is_not_there_is_said_where_nothing_is_found_of_it() {
+        let nothing = || Reply::text(200, "");
+        let absent = json!({"code": "dataset_not_found", "detail": "there is no dataset recs"});
+        let text = printed(false, vec![nothing(), Reply::json(404, absent)]);
+        assert!(text.starts_with("nothing of that kind happened; there is no dataset recs now"));
+        let there = json!({"dataset": "recs"});
+        let text = printed(false, vec![nothing(), Reply::json(200, there)]);
+        assert_eq!(text, "nothing of that kind happened\n");
+        let denied = json!({"code": "forbidden"});
+        let text = printed(false, vec![nothing(), Reply::json(403, denied)]);
+        assert_eq!(text, "nothing of that kind happened\n");
+        assert_eq!(printed(true, vec![nothing()]), "");
     }
 
     #[test]

@@ -16,11 +16,11 @@ use tidetable_storage::{
 use super::Asked;
 use super::exit::{Exit, Failure};
 use super::notes;
-use super::output::{bytes, duration, grouped};
+use super::output::{bytes, counted, duration};
 use super::progress::Progress;
 use super::rows::{RowOptions, SourceOptions};
 use crate::config::Bytes;
-use crate::ingest::{self, Gathered, GrowthLimits, IngestError, Input, Origin};
+use crate::ingest::{self, Gathered, GrowthLimits, IngestError, Input};
 use crate::pushes::{self, Job, Phase, Sizes};
 use pieces::PieceOf;
 
@@ -227,7 +227,7 @@ impl Build<'_> {
             }
             if let Some((_, bar)) = &mut shown {
                 bar.at(read.bytes);
-                bar.say_on_bar(&format!("{} rows", grouped(read.rows)));
+                bar.say_on_bar(&counted(read.rows, "row"));
             }
         });
         shown.into_iter().for_each(|(_, bar)| bar.end());
@@ -248,13 +248,20 @@ impl Build<'_> {
         }
         // All processes read these sources, and learn the same from them.
         let inputs = inputs()?;
-        if inputs.iter().any(|input| matches!(input.origin, Origin::Reader(_))) {
-            let text = "with --split-at sources are read twice, which standard input cannot be";
-            return Err(IngestError::setting(text));
-        }
+        are_read_twice(&inputs)?;
         let samples = ingest::common_samples(inputs, &self.args.rows, GrowthLimits::default())?;
         Ok(Some(Builder::dictionary_of(compression, &samples)))
     }
+}
+
+/// Refuses what can be read once only: whoever opened a pipe again would wait for ever.
+fn are_read_twice(inputs: &[Input]) -> Result<(), IngestError> {
+    let Some(input) = inputs.iter().find(|input| !input.can_be_read_again()) else { return Ok(()) };
+    Err(IngestError::setting(format!(
+        "with --split-at sources are read twice, which {} cannot be: write it to a file, and build \
+         of that",
+        input.name
+    )))
 }
 
 /// The dictionary of the snapshot or piece in that directory, which must be of that compression.
@@ -320,12 +327,12 @@ impl Built {
             || "no records".to_owned(),
             |snapshot| {
                 let manifest = snapshot.manifest();
-                format!("{} records, {}", grouped(manifest.records), bytes(manifest.bytes()))
+                format!("{}, {}", counted(manifest.records, "record"), bytes(manifest.bytes()))
             },
         );
         let duplicates = match self.gathered.duplicates_dropped {
             0 => String::new(),
-            n => format!(", {} duplicate rows dropped", grouped(n)),
+            n => format!(", {} dropped", counted(n, "duplicate row")),
         };
         match share {
             None => format!("{dir} holds {dataset}: {size}{duplicates}"),
@@ -364,4 +371,28 @@ pub(super) fn refuse_piece(dir: &Path) -> Result<(), Failure> {
 /// Says on standard error what a program need not know.
 fn note(text: impl std::fmt::Display) {
     notes::say(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_read_once_is_not_read_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rows.ndjson");
+        std::fs::write(&path, "{}").unwrap();
+        let pipe = dir.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        let file = || Input::file("rows.ndjson", &path);
+        are_read_twice(&[file()]).unwrap();
+        for once in [Input::file("pipe", &pipe), Input::reader("standard input", std::io::empty())]
+        {
+            let name = once.name.clone();
+            let error = are_read_twice(&[file(), once]).unwrap_err();
+            assert_eq!(error.code, Code::InvalidSetting);
+            assert!(error.detail.contains(&format!("which {name} cannot be")), "{error}");
+        }
+    }
 }

@@ -359,6 +359,7 @@ impl Client {
     fn unreachable(&self, error: &Broken) -> Failure {
         let (why, exit) = match error {
             Broken::Tls(_) | Broken::Rustls(_) | Broken::Pem(_) => return self.untrusted(error),
+            Broken::Io(io) if trust::is_of_no_tls(io) => return self.without_tls(),
             Broken::Io(io) if trust::is_of_tls(io) => return self.untrusted(error),
             Broken::Io(error) => (error.to_string(), Exit::Unreachable),
             Broken::HostNotFound => ("no such host".to_owned(), Exit::Unreachable),
@@ -381,6 +382,15 @@ impl Client {
             "--ca-certificate names the authority of a certificate that the system does not trust, \
              --client-certificate your own where the server asks for one",
         )
+    }
+
+    /// What answers there speaks no TLS: mostly a server that has no certificate.
+    fn without_tls(&self) -> Failure {
+        let text = format!("the server at {} speaks HTTP, and not HTTPS", self.base);
+        Failure::new(Exit::Unreachable, text).hint(format!(
+            "its address begins with http://: {}",
+            self.base.replacen("https://", "http://", 1)
+        ))
     }
 
     /// A request that cannot even be written down: always our address or path.
@@ -539,6 +549,23 @@ mod tests {
         assert_eq!(failure.exit, Exit::Unreachable);
         let text = failure.text();
         assert!(text.contains(&address) && text.contains("tidetable serve"), "{text}");
+    }
+
+    #[test]
+    fn a_server_without_tls_is_told_from_one_that_is_not_trusted() {
+        use rustls::{Error as Tls, InvalidMessage};
+        let client = Client::new("http://h:7070", None).unwrap();
+        let client = Client { base: "https://h:7070".to_owned(), ..client };
+        let failure = |tls: Tls| {
+            let failure = client.unreachable(&Broken::Io(std::io::Error::other(tls)));
+            assert_eq!((failure.exit, failure.retry), (Exit::Unreachable, Retry::Never));
+            failure.text()
+        };
+        let text = failure(Tls::InvalidMessage(InvalidMessage::InvalidContentType));
+        assert!(text.contains("speaks HTTP, and not HTTPS"), "{text}");
+        assert!(text.contains("http://h:7070") && !text.contains("certificate"), "{text}");
+        let text = failure(Tls::NoCertificatesPresented);
+        assert!(text.contains("--ca-certificate"), "{text}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::get::KeyEncoding;
 use super::notes;
-use super::output::grouped;
+use super::output::{counted, grouped};
 
 /// Keys of one request.
 const AT_ONCE: usize = 1000;
@@ -213,11 +213,11 @@ fn confirmed(args: &EraseArgs, keys: usize, place: &str) -> Result<bool, Failure
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() || !notes::are_allowed() {
         return Ok(true);
     }
-    let keys = grouped(keys as u64);
+    let keys = counted(keys as u64, "key");
     let question = match (args.lift, args.now) {
-        (true, _) => format!("Give {keys} keys of {place} again, where versions have them?"),
-        (false, false) => format!("Erase {keys} keys from {place}?"),
-        (false, true) => format!("Erase {keys} keys from {place}, and rewrite what holds them?"),
+        (true, _) => format!("Give {keys} of {place} again, where versions have them?"),
+        (false, false) => format!("Erase {keys} from {place}?"),
+        (false, true) => format!("Erase {keys} from {place}, and rewrite what holds them?"),
     };
     let mut answer = String::new();
     write!(io::stderr(), "{question} [y/N] ")?;
@@ -250,7 +250,7 @@ fn wait(client: &Client, rewriting: &[Of]) -> Result<Vec<Of>, Failure> {
 }
 
 fn told(args: &EraseArgs, place: &str, done: &Done, failed: usize) -> String {
-    let keys = |n: u64| if n == 1 { "1 key".to_owned() } else { format!("{} keys", grouped(n)) };
+    let keys = |n: u64| counted(n, "key");
     if args.lift {
         let mut text = format!("{place}: {} may be given again", keys(done.lifted));
         if done.still_erased > 0 {
@@ -298,8 +298,11 @@ fn listed(standing: &Standing) -> String {
             None => format!("may be held by {held_by}"),
         };
         text.push_str(&format!(
-            "{:>6}  {place}  {} keys  {}  {}  {reason}\n        {state}\n",
-            erasure.seq, erasure.keys, erasure.erased_at, erasure.actor
+            "{:>6}  {place}  {}  {}  {}  {reason}\n        {state}\n",
+            erasure.seq,
+            counted(erasure.keys, "key"),
+            erasure.erased_at,
+            erasure.actor
         ));
     }
     for of in &standing.rewriting {

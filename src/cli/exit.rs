@@ -180,7 +180,9 @@ impl Failure {
     #[must_use]
     pub(crate) fn about(mut self, dataset: &str, version: Option<u64>) -> Self {
         if self.hint.is_none() {
-            self.hint = self.code.as_deref().and_then(|code| hint_for(code, dataset, version));
+            let of_option = self.code.as_deref().and_then(|code| option_hint(code, &self.message));
+            let of_code = || hint_for(self.code.as_deref()?, dataset, version);
+            self.hint = of_option.or_else(of_code);
         }
         self
     }
@@ -196,7 +198,13 @@ impl Failure {
             let _ = writeln!(text, "{label}{what}");
         };
         line("error: ", &self.message);
-        self.problems.iter().for_each(|problem| line("  ", problem));
+        // The only problem may be all that the message says.
+        let is_said = |problem: &String| self.message.ends_with(problem.as_str());
+        let problems: &[String] = match &self.problems[..] {
+            [one] if is_said(one) => &[],
+            all => all,
+        };
+        problems.iter().for_each(|problem| line("  ", problem));
         if let Some(hint) = &self.hint {
             line("hint: ", hint);
         }
@@ -302,6 +310,23 @@ impl Problem {
         }
         failure
     }
+}
+
+/// What to do about rows that lack what an option names: it may be the option that is wrong.
+/// Refusals of rows that are about an option say so in these words (`src/ingest`).
+fn option_hint(code: &str, message: &str) -> Option<String> {
+    if !matches!(code, "bad_rows" | "invalid_setting") {
+        return None;
+    }
+    let begins = "nothing was activated:";
+    if let Some((_, rest)) = message.split_once(", which --")
+        && let Some((option, _)) = rest.split_once(" names")
+        && option.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+    {
+        return Some(format!("{begins} correct --{option}, or the rows, and push again"));
+    }
+    let is_of_key = message.contains("it lacks the field ") && message.contains(" of --key");
+    is_of_key.then(|| format!("{begins} correct the rows, or --key, and push again"))
 }
 
 fn hint_for(code: &str, dataset: &str, version: Option<u64>) -> Option<String> {
@@ -420,6 +445,32 @@ mod tests {
         assert!(lines[2].starts_with("hint: nothing was activated"), "{text}");
         assert_eq!(lines[3], "request: req-1");
         assert!(failure.json().contains(r#""code":"bad_rows""#));
+    }
+
+    #[test]
+    fn an_option_that_names_what_is_not_there_is_to_be_corrected_and_said_once() {
+        let refused = |code: &str, detail: &str, problems: &[&str]| {
+            let problem = Problem {
+                detail: Some(detail.to_owned()),
+                code: Some(code.to_owned()),
+                problems: problems.iter().map(|problem| (*problem).to_owned()).collect(),
+                ..Problem::default()
+            };
+            problem.into_failure(422, None).about("recs", Some(7)).text()
+        };
+        let detail = "a.csv has no column \"idd\", which --key names: its columns are \"id\"";
+        let text = refused("bad_rows", detail, &[detail]);
+        assert_eq!(text.matches(detail).count(), 1, "{text}");
+        assert!(text.contains("correct --key, or the rows, and push again"), "{text}");
+        let detail = "a.csv has no column \"x\", which --order-by names";
+        assert!(refused("invalid_setting", detail, &[]).contains("correct --order-by,"));
+        let detail = "1 of 1 row cannot be used; the first is a line 1: it lacks the field \"id\" \
+                      of --key";
+        assert!(refused("bad_rows", detail, &[]).contains("correct the rows, or --key,"));
+        // Of several all are shown, the first too.
+        let text = refused("bad_rows", "2 rows: a line 1: x", &["a line 1: x", "a line 2: x"]);
+        assert!(text.contains("\n  a line 1: x\n  a line 2: x\n"), "{text}");
+        assert!(text.contains("correct the rows and push again"), "{text}");
     }
 
     #[test]

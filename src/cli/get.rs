@@ -12,7 +12,7 @@ use super::Asked;
 use super::api::{dataset_path, new_key};
 use super::client::{Answer, Client, encoded};
 use super::exit::{Exit, Failure};
-use super::output::{Output, grouped};
+use super::output::{Output, counted, grouped};
 
 /// The most keys of one batch.
 const BATCH: usize = 1000;
@@ -144,9 +144,9 @@ impl GetArgs {
         let mut failure = Failure::new(
             Exit::NotFound,
             format!(
-                "{} of {} keys not found in {} {version}",
+                "{} of {} not found in {} {version}",
                 grouped(missing as u64),
-                grouped(of as u64),
+                counted(of as u64, "key"),
                 self.dataset
             ),
         );

@@ -70,6 +70,11 @@ fn find_journal(dir: &Path) -> Result<PathBuf, Failure> {
     Ok(journal)
 }
 
+/// Whether `dir` is a data directory already.
+pub(crate) fn is_data_directory(dir: &Path) -> bool {
+    Layout::new(dir).journal().exists()
+}
+
 /// The data directory `dir`, made if it is not there, to change something in it that a server
 /// will find there. It is opened as a start does.
 pub(crate) fn open_to_change(dir: &Path) -> Result<Store, Failure> {

@@ -13,7 +13,9 @@ use super::exit::Failure;
 mod figures;
 mod tables;
 
-pub(crate) use figures::{age_of, bytes, cut, duration, grouped, printable, second_of, step};
+pub(crate) use figures::{
+    age_of, bytes, counted, cut, duration, grouped, printable, second_of, step,
+};
 pub(crate) use tables::{
     canary_table, datasets_table, history_table, version_text, versions_table,
 };

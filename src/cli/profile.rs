@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tidetable_storage::{DatasetName, Version};
+use tidetable_storage::{DISTINCT_EXACT_BELOW, DatasetName, Version};
 
 use super::Asked;
 use super::api::{self, dataset_path, version_path};
@@ -198,7 +198,11 @@ impl Field {
             format!("{} %", short(self.present_percent)),
             format!("{} %", short(self.null_percent)),
             if types.is_empty() { none() } else { types.join(", ") },
-            grouped(self.distinct),
+            format!(
+                "{}{}",
+                if self.distinct < DISTINCT_EXACT_BELOW { "" } else { "~" },
+                grouped(self.distinct)
+            ),
             number(|number| number.min),
             number(|number| number.p50),
             number(|number| number.max),

@@ -18,7 +18,7 @@ use super::api::{self, version_path};
 use super::client::{Client, Patience, encoded};
 use super::exit::{Exit, Failure, Retry};
 use super::notes;
-use super::output::{bytes, duration, grouped};
+use super::output::{bytes, counted, duration};
 use super::progress::Progress;
 
 /// Take a whole version away, for a backup or another server
@@ -105,8 +105,8 @@ pub(crate) fn run(args: &PullArgs, asked: &Asked<'_>) -> Result<(), Failure> {
     });
     asked.out.either(json.to_string(), || {
         format!(
-            "{out} holds {name} {version}: {} records, {}, in {}",
-            grouped(manifest.records),
+            "{out} holds {name} {version}: {}, {}, in {}",
+            counted(manifest.records, "record"),
             bytes(listing.bytes),
             duration(began.elapsed())
         )

@@ -24,7 +24,7 @@ use super::client::{Client, Patience};
 use super::exit::{Exit, Failure};
 use super::interrupt::Interrupt;
 use super::notes;
-use super::output::{Output, duration};
+use super::output::{Output, duration, printable};
 use super::rows::{self, RowOptions, SourceOptions};
 use parts::Part;
 use request::{Data, Given, Request};
@@ -195,8 +195,9 @@ impl Push<'_> {
             Data::Elsewhere => self.import(&request.body)?,
         };
         self.interrupt.say(format!(
-            "the server goes on with {0} {version}; `tidetable versions {0} {version}` tells how \
-             it ends",
+            "the server goes on with {0} {version}, and activates it if that was asked for. To \
+             abort, until it is current: tidetable delete {0} {version}. `tidetable versions {0} \
+             {version}` tells how it ends",
             self.dataset
         ));
         let (settled, json) = self.settle(version)?;
@@ -244,6 +245,8 @@ impl Push<'_> {
         {
             Ok(dataset) => Ok(dataset.current),
             Err(failure) if failure.code.as_deref() == Some("dataset_not_found") => Ok(None),
+            // The push itself will say which right is lacking, if one is.
+            Err(failure) if failure.code.as_deref() == Some("forbidden") => Ok(None),
             Err(failure) => Err(failure),
         }
     }
@@ -325,7 +328,7 @@ fn dry_run(args: &PushArgs, out: &Output) -> Result<(), Failure> {
         let (key, value) = (text(key), text(value));
         // A value is compact JSON, and goes out as it would be stored.
         out.either(format!("{{\"key\":{},\"value\":{value}}}", json!(key)), || {
-            format!("{key}\t{value}")
+            format!("{}\t{}", printable(&key), printable(&value))
         })?;
     }
     let rows = if shown.complete { "all rows" } else { "the first rows" };

@@ -9,7 +9,7 @@ use tidetable_storage::{DatasetName, JournalFault, Repair, Standing, Version};
 use super::Asked;
 use super::exit::{Exit, Failure};
 use super::offline;
-use super::output::grouped;
+use super::output::{counted, grouped};
 
 /// Show what is wrong with the journal of a data directory, and cut it when told to
 ///
@@ -104,9 +104,9 @@ fn text(repair: &Repair, args: &RepairArgs) -> String {
 
 fn journal_text(repair: &Repair, cut: bool) -> String {
     let journal = &repair.journal;
-    let (n, at) = (grouped(journal.records), grouped(journal.sound_bytes));
+    let (records, at) = (counted(journal.records, "sound record"), grouped(journal.sound_bytes));
     let behind = grouped(journal.file_bytes.saturating_sub(journal.sound_bytes));
-    let sound = format!("the journal: {n} sound records in {at} bytes");
+    let sound = format!("the journal: {records} in {at} bytes");
     match &journal.fault {
         None if is_wrong(repair) => format!("{sound}; but it is older than what is on the disk"),
         None if cut => format!("{sound}, and nothing wrong: nothing was cut"),
@@ -117,8 +117,8 @@ fn journal_text(repair: &Repair, cut: bool) -> String {
         ),
         Some(JournalFault::Damaged(what)) => format!(
             "{sound}, then damage: {what}; {behind} bytes from there on cannot be trusted, and up \
-             to {} records of them cannot be read",
-            grouped(repair.lost_records)
+             to {} of them cannot be read",
+            counted(repair.lost_records, "record")
         ),
     }
 }

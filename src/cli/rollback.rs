@@ -64,6 +64,13 @@ fn text(name: &str, moved: &Moved) -> String {
     if let Some(bad) = moved.marked_bad {
         text.push_str(&format!(" ({bad} is marked as bad)"));
     }
+    if moved.same_content {
+        text.push_str(&format!(
+            "\n{to} has the same content: nothing has changed for readers. `tidetable versions {name}` \
+             lists the others, `tidetable rollback {name} --to VERSION` goes to one of them",
+            to = moved.to
+        ));
+    }
     if moved.held {
         text.push_str(&format!(
             "\n{name} is held: pushes are made ready, but none is activated by itself. \
@@ -79,11 +86,14 @@ mod tests {
 
     #[test]
     fn the_answer_says_what_was_left_behind_and_how_to_release() {
-        let moved = Moved { from: Some(42), to: 41, held: true, marked_bad: Some(42) };
+        let moved =
+            Moved { from: Some(42), to: 41, held: true, marked_bad: Some(42), same_content: false };
         let held = text("a", &moved);
         assert!(held.starts_with("a: 42 → 41 (42 is marked as bad)\na is held"), "{held}");
         assert!(held.contains("tidetable release a"), "{held}");
         let moved = Moved { held: false, ..moved };
         assert_eq!(text("a", &moved), "a: 42 → 41 (42 is marked as bad)");
+        let moved = Moved { same_content: true, ..moved };
+        assert!(text("a", &moved).contains("\n41 has the same content"), "{}", text("a", &moved));
     }
 }

@@ -25,5 +25,6 @@ pub(crate) struct ServeArgs {
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let config = config::ServeConfig::load(args.settings.clone())
         .map_err(|error| Failure::usage(format!("{error:#}")))?;
+    crate::telemetry::check(&config.log_level).map_err(Failure::usage)?;
     crate::serve::run(config).map_err(|error| Failure::new(Exit::Failed, format!("{error:#}")))
 }

@@ -109,6 +109,10 @@ impl std::str::FromStr for Expires {
         if text == "never" {
             return Ok(Self(None));
         }
+        // A bare number is seconds elsewhere: a token good for 30 of them is what nobody meant.
+        if text.trim().bytes().all(|b| b.is_ascii_digit()) {
+            return Err("expected a time with its unit, such as 30d or 12h; or never".to_owned());
+        }
         let span: Span = text.parse().map_err(|error| format!("{error}; or never"))?;
         Ok(Self(Some(span.0.as_secs())))
     }
@@ -159,7 +163,12 @@ fn create_in(args: &CreateArgs, dir: &Path) -> Result<Value, Failure> {
     let grants = Grants::new(args.roles.clone(), args.datasets.clone()).map_err(Failure::usage)?;
     let wanted = Wanted::new(args.name.clone(), grants, Some(args.expires.0));
     let wanted = wanted.map_err(Failure::usage)?;
+    let is_new = !offline::is_data_directory(dir);
     let store = offline::open_to_change(dir)?;
+    // The directory may be one of which the name was mistyped: its server would never know.
+    if is_new {
+        notes::say(format_args!("{} is new: there was no data directory", dir.display()));
+    }
     if store.catalog().tokens().never_were() {
         wanted.check_first().map_err(Failure::usage)?;
     }
@@ -271,6 +280,11 @@ mod tests {
         assert_eq!(seconds("30d"), Ok(Some(30 * 86_400)));
         assert_eq!(seconds("never"), Ok(None));
         assert!(seconds("soon").unwrap_err().contains("or never"));
+        for bare in ["30", "0", " 30 ", ""] {
+            let text = seconds(bare).unwrap_err();
+            assert!(text.contains("30d") && text.contains("or never"), "{bare:?}: {text}");
+        }
+        assert_eq!(seconds("30s"), Ok(Some(30)), "a unit that is given is meant");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tidetable_storage::{DatasetName, JournalFault, JournalReport, Version};
 use super::Asked;
 use super::exit::{Exit, Failure};
 use super::offline::{self, Contents, Stored, Whole};
-use super::output::{Output, bytes, grouped};
+use super::output::{Output, bytes, counted, grouped};
 use super::progress::Progress;
 
 /// Re-read every byte of a data directory, of one snapshot, or of a dataset that a server has
@@ -64,7 +64,11 @@ impl VerifyArgs {
 
 pub(crate) fn run(args: &VerifyArgs, asked: &Asked<'_>) -> Result<(), Failure> {
     if let Some(dataset) = args.dataset()? {
-        return served::run(&dataset, args.version, asked);
+        let served = served::run(&dataset, args.version, asked);
+        return served.map_err(|failure| match args.version {
+            Some(_) => failure,
+            None => neither(&dataset, failure),
+        });
     }
     let Contents { journal, snapshots } = offline::contents(&args.dir)?;
     let mut check =
@@ -78,10 +82,30 @@ pub(crate) fn run(args: &VerifyArgs, asked: &Asked<'_>) -> Result<(), Failure> {
         check.version(stored, all)?;
     }
     if !asked.out.json && check.damaged.is_empty() {
-        let n = grouped(check.sound);
-        asked.out.line(format!("all sound: {n} versions, {}", bytes(check.read)))?;
+        let n = counted(check.sound, "version");
+        asked.out.line(format!("all sound: {n}, {}", bytes(check.read)))?;
     }
     conclude(check.damaged)
+}
+
+/// A word that is no directory here may be one that was mistyped, and no dataset either.
+fn neither(name: &DatasetName, mut failure: Failure) -> Failure {
+    if failure.code.as_deref() == Some("dataset_not_found") {
+        failure.message = format!(
+            "there is no directory {name} here, and the server has no dataset of that name either"
+        );
+        return failure.hint(
+            "name the data directory of a server (its --data), or a dataset: `tidetable datasets` \
+             lists them",
+        );
+    }
+    if failure.exit == Exit::Unreachable {
+        failure.message = format!(
+            "there is no directory {name} here, and no server to ask for a dataset of that name: {}",
+            failure.message
+        );
+    }
+    failure
 }
 
 /// What was found so far.
@@ -105,7 +129,7 @@ impl Check<'_> {
                 self.out.either(
                     json!({"file": "journal", "sound": true, "records": n, "bytes": size})
                         .to_string(),
-                    || format!("journal: sound, {} records, {}", grouped(n), bytes(size)),
+                    || format!("journal: sound, {}, {}", counted(n, "record"), bytes(size)),
                 )?;
                 return Ok(true);
             }
@@ -165,7 +189,8 @@ impl Check<'_> {
 }
 
 fn sound(stored: &Stored, whole: &Whole) -> String {
-    format!("{}: sound, {} records, {}", stored.name, grouped(whole.records), bytes(whole.bytes))
+    let records = counted(whole.records, "record");
+    format!("{}: sound, {records}, {}", stored.name, bytes(whole.bytes))
 }
 
 fn conclude(damaged: Vec<(String, String)>) -> Result<(), Failure> {
@@ -297,6 +322,34 @@ mod tests {
         assert_eq!(means("src", None), Ok(None), "it is a directory here");
         assert_eq!(means("src", Some(3)), Ok(Some("src".to_owned())));
         assert_eq!(means(there, Some(3)), Err(Exit::Usage));
+    }
+
+    #[test]
+    fn a_word_that_is_neither_a_directory_nor_a_dataset_is_told_as_both() {
+        use super::super::stub::{Reply, Stub};
+        let asked_of = |server: String| {
+            let global =
+                super::super::Global { server, token: None, tls: Default::default(), json: false };
+            let asked = Asked { global: &global, out: Output::captured(false) };
+            let args = VerifyArgs { dir: "tidetable-dtaa".into(), version: None };
+            run(&args, &asked).unwrap_err()
+        };
+        let absent = json!({"code": "dataset_not_found", "detail": "there is no dataset x"});
+        let stub = Stub::answering(vec![Reply::json(404, absent)]);
+        let failure = asked_of(stub.address());
+        stub.finish();
+        assert_eq!(failure.exit, Exit::NotFound);
+        let text = failure.text();
+        assert!(text.contains("no directory tidetable-dtaa here"), "{text}");
+        assert!(text.contains("no dataset of that name") && text.contains("--data"), "{text}");
+        // A port that was free a moment ago, and that nobody listens on.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let nobody = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let failure = asked_of(nobody);
+        assert_eq!(failure.exit, Exit::Unreachable);
+        let text = failure.text();
+        assert!(text.contains("no directory tidetable-dtaa here, and no server"), "{text}");
     }
 
     #[test]

@@ -201,7 +201,7 @@ function problemOf(problem, dialog) {
           {},
           problem.gates
             .filter((gate) => !gate.passed)
-            .map((gate) => h("li", {}, h("code", {}, gate.gate), ` ${gate.detail}`)),
+            .map((gate) => h("li", {}, h("code", {}, gate.gate), ` ${gate.detail ?? ""}`)),
         )
       : null,
     h("p", { class: "faint" }, [

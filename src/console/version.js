@@ -81,6 +81,9 @@ export function versionSection(page) {
             ),
           ]
         : null,
+      version.problems_withheld
+        ? h("p", { class: "faint" }, "Rows, keys and values at fault are shown to those who may read or push.")
+        : null,
     ),
     gates(version),
     profiles(page.ui.profiles?.get(number), before && page.ui.profiles?.get(before.version), version, before),

@@ -115,12 +115,26 @@ fn refuse_unknown_check(app: &AppState, before: &Gates, after: &Gates) -> Answer
 /// The settings with those of the body in place of the old ones; those of `gates` too one
 /// by one.
 fn merged(config: &DatasetConfig, body: Map<String, Value>) -> Answer<DatasetConfig> {
+    body.iter().try_for_each(|(name, value)| check_type(name, value))?;
     let mut merged = serde_json::to_value(config).expect("settings are plain data");
     merge(&mut merged, Value::Object(body));
     refuse_arrays(&merged)?;
     let config: DatasetConfig = parse_json(merged.to_string().as_bytes())?;
     config.check()?;
     Ok(config)
+}
+
+/// Refuses a value of another type by the name of its setting. (What is parsed below is no body that
+/// anybody wrote, so its lines and columns would say nothing.)
+fn check_type(name: &str, value: &Value) -> Answer<()> {
+    let one = Value::Object(Map::from_iter([(name.to_owned(), value.clone())]));
+    match serde_json::from_value::<DatasetConfig>(one) {
+        // What has another name is told with all those that there are.
+        Err(error) if !error.to_string().starts_with("unknown field") => {
+            Err(malformed(&format!("the setting {name}: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses an array where settings have an object: it would be taken for the object's fields, in

@@ -12,6 +12,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use tidetable_storage::{Code, DatasetName, Error, Kind, Verdict, Version};
 
+use super::resources::VerdictResource;
+
 /// The header that says which version an answer came from.
 pub(crate) const VERSION_HEADER: HeaderName = HeaderName::from_static("tidetable-version");
 
@@ -174,9 +176,21 @@ impl Problem {
         self
     }
 
-    /// The same problem with what the gates said of which version.
+    /// The same problem with what the gates said of which version, for whoever operates and may
+    /// not read: without the details that quote keys or values.
     #[must_use]
     pub(crate) fn of_gates(self, version: Version, gates: &[Verdict]) -> Self {
+        let shown: Vec<_> = gates.iter().map(|gate| VerdictResource::of(gate, false)).collect();
+        let problem = self.with("gates", json!(shown)).with("version", version.0);
+        match gates.iter().any(Verdict::quotes) {
+            true => problem.with("problems_withheld", true),
+            false => problem,
+        }
+    }
+
+    /// The same for whoever has pushed the version, and has to mend it.
+    #[must_use]
+    pub(crate) fn of_pushed(self, version: Version, gates: &[Verdict]) -> Self {
         self.with("gates", json!(gates)).with("version", version.0)
     }
 
@@ -396,6 +410,31 @@ mod tests {
         assert_eq!(document["title"], "Key not found");
         assert_eq!(document["retryable"], false);
         assert_eq!(Problem::new(Fault::Draining, "").document("r")["retryable"], true);
+    }
+
+    #[test]
+    fn what_gates_quote_is_for_those_who_pushed() {
+        let verdict = |gate: &str| Verdict {
+            gate: gate.to_owned(),
+            limit: 2.0,
+            observed: 1.0,
+            passed: false,
+            detail: "as it was seen".to_owned(),
+        };
+        let problem = || Problem::from(Error::new(Code::GateRefused, "refused"));
+        let gates = [verdict("min_records"), verdict("sample_lookups")];
+        let told = problem().of_gates(Version(7), &gates).document("r");
+        assert_eq!(told["gates"][0]["detail"], "as it was seen");
+        assert!(told["gates"][1].get("detail").is_none(), "{told}");
+        assert_eq!(
+            (&told["gates"][1]["limit"], &told["problems_withheld"]),
+            (&json!(2.0), &json!(true))
+        );
+        let told = problem().of_gates(Version(7), &gates[..1]).document("r");
+        assert!(told.get("problems_withheld").is_none(), "{told}");
+        let told = problem().of_pushed(Version(7), &gates).document("r");
+        assert_eq!((&told["gates"], &told["version"]), (&json!(gates), &json!(7)));
+        assert!(told.get("problems_withheld").is_none(), "{told}");
     }
 
     #[test]

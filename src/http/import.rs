@@ -68,7 +68,7 @@ pub(crate) async fn import(
         }
     };
     let catalog = app.store.catalog();
-    let shown = resource(&app, &catalog, &dataset, version)?;
+    let shown = resource(&app, &catalog, &asker.caller, &dataset, version)?;
     Ok((StatusCode::ACCEPTED, axum::Json(shown)).into_response())
 }
 

@@ -1,9 +1,9 @@
 //! How much runs at the same time, and what is refused beyond that.
 //!
 //! What is taken on is answered in time; what would only make everything late is refused at once,
-//! with 503 `overloaded` and `Retry-After`. Reads, pushes, operations and questions about health
-//! have a number each, so that none of them is ever refused because of the others: a server that
-//! is overrun by readers can still be rolled back, and still tells what it counts.
+//! with 503 `overloaded` and `Retry-After`. Reads, pushes, waits, operations and questions about
+//! health have a number each, so that none of them is ever refused because of the others: a server
+//! that is overrun by readers can still be rolled back, and still tells what it counts.
 //!
 //! A plain lookup of what is in memory is not counted. It never waits here: to refuse it would
 //! take as long as to answer it, and what bounds it is the number of connections. Two things make
@@ -36,6 +36,9 @@ use crate::state::AppState;
 const SENDING: usize = 16;
 /// Questions about health that are answered at the same time: more than any monitoring asks.
 const HEALTH: usize = 64;
+/// Requests that wait for the pushes of others at the same time. Their clients may have gone long
+/// ago: nothing tells that of one that only ended its sending.
+const WAITING: usize = 1024;
 /// Shorter answers are not worth counting.
 const LONG: usize = 64 * 1024;
 
@@ -50,6 +53,8 @@ pub(crate) enum Class {
     /// What may be answered at length, while many such answers are still to be taken.
     Answer,
     Push,
+    /// A look at a version once its push has ended.
+    Wait,
     /// The body of a push.
     Body,
     /// A file of a snapshot that is sent.
@@ -59,12 +64,13 @@ pub(crate) enum Class {
 }
 
 impl Class {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Read,
         Self::Cold,
         Self::Late,
         Self::Answer,
         Self::Push,
+        Self::Wait,
         Self::Body,
         Self::File,
         Self::Operation,
@@ -78,6 +84,7 @@ impl Class {
             Self::Late => "late",
             Self::Answer => "answer",
             Self::Push => "push",
+            Self::Wait => "wait",
             Self::Body => "body",
             Self::File => "file",
             Self::Operation => "operation",
@@ -97,6 +104,7 @@ impl Class {
                  (max_answers_in_memory)"
             }
             Self::Push => "as many requests of pushes run as this server takes (max_push_requests)",
+            Self::Wait => "as many requests wait for pushes to end as this server lets wait (1024)",
             Self::Body => "as many bodies are received as this server takes (max_bodies)",
             Self::File => "as many files of snapshots are sent as this server sends (16)",
             Self::Operation => "as many operations run as this server takes (max_operations)",
@@ -139,6 +147,7 @@ impl Places {
             Class::Operation => config.max_operations.0,
             Class::Health => HEALTH,
             Class::File => SENDING,
+            Class::Wait => WAITING,
             // Not counted here.
             Class::Late | Class::Body => usize::MAX,
             // Bytes, and not requests.
@@ -151,7 +160,7 @@ impl Places {
     /// A place for a request until its handler has answered, or why there is none.
     pub(crate) fn request(self: &Arc<Self>, request: &Request) -> Answer<Place> {
         let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-        let (class, takes_long) = class_of(request.method(), route);
+        let (class, takes_long) = class_of(request.method(), route, request.uri().query());
         if takes_long && request.extensions().get::<Late>().is_some() {
             return Err(self.metrics.shed.refuse(Class::Late));
         }
@@ -260,16 +269,21 @@ pub(crate) async fn cold<T: Send + 'static>(
 }
 
 /// The class of a request, and whether it takes long on the thread that serves it.
-fn class_of(method: &Method, route: Option<&str>) -> (Class, bool) {
+fn class_of(method: &Method, route: Option<&str>, query: Option<&str>) -> (Class, bool) {
     let of_dataset = route.and_then(|route| route.strip_prefix("/v1/datasets/{dataset}/"));
     match (route.unwrap_or_default(), of_dataset) {
         (KEY, _) | (_, Some("keys/")) => (Class::Read, false),
         ("/v1/batch-get", _) | (_, Some("batch-get" | "scan" | "keys/{key}/history" | "diff")) => {
             (Class::Read, true)
         }
-        // Its wait is for a push.
-        (_, Some("push" | "versions/{version}" | "versions/{version}/commit"))
-        | (_, Some("versions/{version}/parts/{part}")) => (Class::Push, false),
+        (_, Some("push" | "versions/{version}/commit" | "versions/{version}/parts/{part}")) => {
+            (Class::Push, false)
+        }
+        // `?wait` is all it has, however that is spelt; anything else is refused at once. As a push,
+        // whoever may only read could keep everybody from pushing.
+        (_, Some("versions/{version}")) if method.is_safe() && query.is_some() => {
+            (Class::Wait, false)
+        }
         (_, Some("versions")) if method == Method::POST => (Class::Push, false),
         ("/livez" | "/readyz" | "/metrics" | "/version", _) => (Class::Health, false),
         _ => (Class::Operation, false),
@@ -300,8 +314,42 @@ mod tests {
         drop(operation);
         let _cold = places.cold().unwrap();
         let _operation = places.take(Class::Operation).unwrap();
-        assert_eq!(metrics.shed.each().map(|(_, count)| count), [0, 1, 0, 0, 0, 0, 0, 1, 0]);
+        assert_eq!(metrics.shed.each().map(|(_, count)| count), [0, 1, 0, 0, 0, 0, 0, 0, 1, 0]);
         assert!(refused.render("id").headers().contains_key("retry-after"));
+    }
+
+    #[test]
+    fn whoever_waits_for_a_push_takes_no_place_of_one() {
+        let config = ServeConfig {
+            max_push_requests: "1".parse().unwrap(),
+            max_operations: "1".parse().unwrap(),
+            ..ServeConfig::defaults()
+        };
+        let places = Places::new(&config, &Arc::new(Metrics::new()));
+        let _waiting: Vec<_> = (0..WAITING).map(|_| places.take(Class::Wait).unwrap()).collect();
+        let refused = places.take(Class::Wait).unwrap_err();
+        assert_eq!(refused.code(), "overloaded");
+        assert!(refused.detail().contains(&format!("({WAITING})")), "{}", refused.detail());
+        let _push = places.take(Class::Push).unwrap();
+        let _operation = places.take(Class::Operation).unwrap();
+
+        let version = Some("/v1/datasets/{dataset}/versions/{version}");
+        for query in ["wait=300", "%77ait=300"] {
+            for method in [Method::GET, Method::HEAD] {
+                assert_eq!(class_of(&method, version, Some(query)), (Class::Wait, false));
+            }
+            assert_eq!(class_of(&Method::DELETE, version, Some(query)), (Class::Operation, false));
+        }
+        for method in [Method::GET, Method::DELETE] {
+            assert_eq!(class_of(&method, version, None), (Class::Operation, false));
+        }
+        for push in ["push", "versions/{version}/commit", "versions/{version}/parts/{part}"] {
+            let route = format!("/v1/datasets/{{dataset}}/{push}");
+            assert_eq!(
+                class_of(&Method::POST, Some(&route), Some("wait=false")),
+                (Class::Push, false)
+            );
+        }
     }
 
     #[test]
@@ -339,17 +387,24 @@ mod tests {
             request
         };
         places.request(&asked(true)).unwrap();
-        let class = |method: Method, route| class_of(&method, Some(route));
+        let class = |method: Method, route| class_of(&method, Some(route), None);
         assert_eq!(class(Method::GET, KEY), (Class::Read, false));
         let of = |rest: &str| format!("/v1/datasets/{{dataset}}/{rest}");
         for long in ["batch-get", "scan", "keys/{key}/history", "diff"] {
-            assert_eq!(class_of(&Method::GET, Some(&of(long))), (Class::Read, true), "{long}");
+            assert_eq!(
+                class_of(&Method::GET, Some(&of(long)), None),
+                (Class::Read, true),
+                "{long}"
+            );
         }
-        assert_eq!(class_of(&Method::POST, Some(&of("versions"))), (Class::Push, false));
+        assert_eq!(class_of(&Method::POST, Some(&of("versions")), None), (Class::Push, false));
         for operation in ["versions", "history", "rollback", "activate", "hold"] {
-            assert_eq!(class_of(&Method::GET, Some(&of(operation))), (Class::Operation, false));
+            assert_eq!(
+                class_of(&Method::GET, Some(&of(operation)), None),
+                (Class::Operation, false)
+            );
         }
         assert_eq!(class(Method::GET, "/metrics"), (Class::Health, false));
-        assert_eq!(class_of(&Method::GET, None), (Class::Operation, false));
+        assert_eq!(class_of(&Method::GET, None, None), (Class::Operation, false));
     }
 }

@@ -23,6 +23,7 @@ use super::content_encoding::Declared;
 use super::error::{Answer, Problem};
 use super::extract::{Dataset, Params, broken_body, content_length};
 use super::versions::{resource, waits_in_vain};
+use crate::access::Caller;
 use crate::ingest::{Format, RowOptions};
 use crate::pushes::{Receipt, Synced, receive_part, room, room_for_one_more};
 use crate::state::{AppState, count_dataset};
@@ -71,7 +72,7 @@ pub(crate) async fn push(
     };
     // From its number on a push ends by itself, whoever goes away.
     let (version, _answering) = to_its_end(received).await?;
-    settle(&app, dataset, version, wait).await
+    settle(&app, &asker.caller, dataset, version, wait).await
 }
 
 /// The data of a push, on its way in.
@@ -331,6 +332,7 @@ async fn give_up(
 /// Waits until the push has ended, and says how; or answers at once if nobody waits.
 async fn settle(
     app: &AppState,
+    caller: &Caller,
     dataset: DatasetName,
     version: Version,
     wait: bool,
@@ -339,29 +341,35 @@ async fn settle(
     if !wait {
         // However far it has come: whoever does not wait is told that it is on its way.
         let catalog = app.store.catalog();
-        let shown = axum::Json(resource(app, &catalog, &push.0, version)?);
+        let shown = axum::Json(resource(app, &catalog, caller, &push.0, version)?);
         return Ok((StatusCode::ACCEPTED, shown).into_response());
     }
     // Its client may stay as long as it likes; the build has no time limit of its own.
     app.pushes.wait(&push, Duration::from_secs(7 * 24 * 3600)).await;
     count_dataset(&app.store, &app.metrics, &push.0);
-    outcome(app, &push.0, version)
+    outcome(app, caller, &push.0, version)
 }
 
 /// The answer to a push, from what has become of its version.
-fn outcome(app: &AppState, dataset: &DatasetName, version: Version) -> Answer<Response> {
+fn outcome(
+    app: &AppState,
+    caller: &Caller,
+    dataset: &DatasetName,
+    version: Version,
+) -> Answer<Response> {
     let catalog = app.store.catalog();
     let of = catalog.dataset(dataset)?;
     let entry = catalog.entry(dataset, version)?;
     let held = of.hold.is_some();
     let push = (dataset.clone(), version);
-    let shown = resource(app, &catalog, dataset, version)?;
+    let shown = resource(app, &catalog, caller, dataset, version)?;
     let answer = |status: StatusCode, shown| (status, axum::Json(shown)).into_response();
-    let detail = entry.reason.clone().unwrap_or_default();
+    // Whoever pushes is told all, also what quotes the rows.
+    let detail = entry.quoting().or_else(|| entry.reason.clone()).unwrap_or_default();
     Ok(match entry.state {
         VersionState::Rejected => {
             let problem = Problem::from(Error::new(Code::GateRefused, detail));
-            return Err(problem.of_gates(version, &entry.gates));
+            return Err(problem.of_pushed(version, &entry.gates));
         }
         VersionState::Failed => {
             let code = entry.code.as_deref().unwrap_or_default();

@@ -4,13 +4,14 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tidetable_storage::{
-    Dataset, DatasetConfig, DatasetName, Entry, Finding, Happened, Hold, Millis, Moved, State,
-    Verdict, Version, WatchLimits, now,
+    Catalog, Dataset, DatasetConfig, DatasetName, Entry, Finding, Happened, Hold, Millis, Moved,
+    State, Verdict, Version, WatchLimits, now,
 };
 
 use super::canary::CanaryResource;
 use super::error::Problem;
 use super::verify::DamageResource;
+use crate::access::{Caller, Right};
 use crate::pushes::{Phase, Progress};
 use crate::state::App;
 use crate::watches::Watch;
@@ -28,6 +29,8 @@ pub(crate) struct DatasetResource {
     last_push_at: Option<String>,
     watch: Option<WatchResource>,
     damaged: Vec<Version>,
+    waiting: Option<Version>,
+    failed_push: Option<FailedPush>,
     config: DatasetConfig,
     versions: usize,
     records: Option<u64>,
@@ -42,6 +45,15 @@ struct HoldResource {
     at: String,
     reason: Option<String>,
     actor: String,
+}
+
+/// A push that came to nothing, and after which no version became current.
+#[derive(Debug, Serialize)]
+struct FailedPush {
+    version: Version,
+    state: &'static str,
+    code: Option<String>,
+    reason: Option<String>,
 }
 
 impl DatasetResource {
@@ -67,6 +79,8 @@ impl DatasetResource {
             last_push_at: dataset.last_push_at().map(time),
             watch: watch.map(|watch| WatchResource::of(&watch, limits)),
             damaged,
+            waiting: dataset.release_target().filter(|_| dataset.hold.is_some()),
+            failed_push: FailedPush::of(dataset),
             config: dataset.config.clone(),
             versions: dataset.versions.values().filter(kept).count(),
             records: stats.map(|s| s.records),
@@ -75,6 +89,27 @@ impl DatasetResource {
             as_of: current.and_then(|e| e.as_of.clone()),
             created_at: time(dataset.created_at),
         }
+    }
+}
+
+impl FailedPush {
+    /// The newest push of those that have ended, if it was rejected or failed.
+    fn of(dataset: &Dataset) -> Option<Self> {
+        let has_ended = |(_, entry): &(&Version, &Entry)| {
+            !entry.state.is_pushing() && entry.state != State::Deleted
+        };
+        let (version, entry) = dataset.versions.iter().rev().find(has_ended)?;
+        let ended_at = entry.ready_at.or(entry.left_at).unwrap_or(entry.created_at);
+        let was_swapped_since = dataset.last_swap.as_ref().is_some_and(|swap| swap.at > ended_at);
+        if was_swapped_since || !matches!(entry.state, State::Rejected | State::Failed) {
+            return None;
+        }
+        Some(Self {
+            version: *version,
+            state: entry.state.as_str(),
+            code: entry.code.clone(),
+            reason: entry.reason.clone(),
+        })
     }
 }
 
@@ -142,10 +177,13 @@ pub(crate) struct VersionResource {
     ready_at: Option<String>,
     activated_at: Option<String>,
     source: Option<Box<RawValue>>,
-    gates: Vec<Verdict>,
+    gates: Vec<VerdictResource>,
     reason: Option<String>,
     code: Option<String>,
     problems: Vec<String>,
+    /// Something quotes rows, keys or values, and whoever asks may neither read nor push.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    problems_withheld: bool,
     duplicates_dropped: u64,
     progress: Option<Progress>,
     held: bool,
@@ -157,13 +195,21 @@ pub(crate) struct VersionResource {
 }
 
 impl VersionResource {
+    /// As that caller may see it.
     pub(crate) fn of(
+        caller: &Caller,
         name: &DatasetName,
         dataset: &Dataset,
         version: Version,
         entry: &Entry,
         progress: Option<Progress>,
     ) -> Self {
+        // Quoted rows are values; but whoever pushes has to mend them.
+        let whole = caller.may(Right::Read, name) || caller.may(Right::Push, name);
+        let detail = entry.quoting();
+        let is_quoted = detail.is_some()
+            || !entry.problems.is_empty()
+            || entry.gates.iter().any(Verdict::quotes);
         let stats = entry.stats.as_ref();
         // The journal knows of building; what is being done at the moment, the build says.
         let verifying = progress.is_some_and(|p| p.phase == Phase::Verifying);
@@ -186,17 +232,18 @@ impl VersionResource {
             ready_at: entry.ready_at.map(time),
             activated_at: entry.activated_at.map(time),
             source: RawValue::from_string(entry.options.clone()).ok(),
-            gates: entry.gates.clone(),
+            gates: entry.gates.iter().map(|verdict| VerdictResource::of(verdict, whole)).collect(),
             reason: entry.reason.clone(),
             code: entry.code.clone(),
-            problems: entry.problems.clone(),
+            problems: if whole { entry.problems.clone() } else { Vec::new() },
+            problems_withheld: is_quoted && !whole,
             duplicates_dropped: stats.map_or(0, |s| s.duplicates_dropped),
             progress,
             held: dataset.hold.is_some(),
             activate: entry.activate,
             read_at: entry.ready_at.map(time),
             damaged: None,
-            detail: None,
+            detail: detail.filter(|_| whole),
         }
     }
 
@@ -219,6 +266,30 @@ impl VersionResource {
     pub(crate) fn saying(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self
+    }
+}
+
+/// What a gate said of a version.
+#[derive(Debug, Serialize)]
+pub(crate) struct VerdictResource {
+    gate: String,
+    limit: f64,
+    observed: f64,
+    passed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+impl VerdictResource {
+    /// `whole`: with its detail also if that quotes keys or values.
+    pub(crate) fn of(verdict: &Verdict, whole: bool) -> Self {
+        Self {
+            gate: verdict.gate.clone(),
+            limit: verdict.limit,
+            observed: verdict.observed,
+            passed: verdict.passed,
+            detail: Some(verdict.detail.clone()).filter(|_| whole || !verdict.quotes()),
+        }
     }
 }
 
@@ -262,6 +333,9 @@ pub(crate) struct MovedResource {
     to: Version,
     held: bool,
     marked_bad: Option<Version>,
+    /// What is served now has the content of what was left: left out if it has not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    same_content: bool,
 }
 
 impl MovedResource {
@@ -272,7 +346,19 @@ impl MovedResource {
             to: moved.to,
             held: moved.held,
             marked_bad: moved.marked_bad,
+            same_content: false,
         }
+    }
+
+    /// The same, saying so if the step has changed nothing for readers.
+    pub(crate) fn compared(self, catalog: &Catalog) -> Self {
+        let content = |version: Version| {
+            let entry = catalog.entry(&self.dataset, version).ok()?;
+            entry.stats.as_ref().map(|stats| &stats.content_digest)
+        };
+        let left = self.from.and_then(content);
+        let same_content = left.is_some() && left == content(self.to);
+        Self { same_content, ..self }
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) async fn list(
             let activating = entry.state == VersionState::Ready
                 && app.pushes.progress(&(name.clone(), *version)).is_some();
             if entry.state.is_pushing() || activating {
-                let shown = json!(resource(&app, &catalog, name, *version)?);
+                let shown = json!(resource(&app, &catalog, &caller, name, *version)?);
                 running.push((format!("{name} {version}"), shown));
             }
         }

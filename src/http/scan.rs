@@ -9,7 +9,7 @@ use axum::response::Response;
 use base64::Engine as _;
 use serde::Deserialize;
 use tidetable_storage::{DatasetName, Lease, MAX_KEY_BYTES, Version};
-use tokio::sync::Semaphore;
+use tokio::sync::OwnedSemaphorePermit;
 use twox_hash::XxHash64;
 
 use super::arm::Reader;
@@ -80,6 +80,8 @@ pub(crate) async fn scan(
             return Err(invalid_cursor());
         }
     }
+    let turn = Arc::clone(&app.scanning).acquire_owned().await.expect("nobody closes it");
+    // After the wait for it: what was erased meanwhile is not given.
     let served = app.store.live().get(&dataset)?;
     let choice = match (&cursor, version) {
         (Some(cursor), None) => Reader::goes_on(&served, cursor.version),
@@ -99,7 +101,7 @@ pub(crate) async fn scan(
         longest,
         dataset: dataset.clone(),
     };
-    let (out, count) = aside(&app.scanning, move || page.read()).await?;
+    let (out, count) = aside(turn, move || page.read()).await?;
     app.metrics.dataset(&dataset).arm(choice.arm).scanned(count);
     let mut response = json_answer(out);
     stamp(response.headers_mut(), &served, version);
@@ -108,16 +110,15 @@ pub(crate) async fn scan(
 }
 
 /// Runs `work` on a thread that may wait for the disk: whether blocks of a table are in memory
-/// cannot be told before, and the thread that serves has others to answer. As many at a time as there are
-/// threads that serve, so that scans never take the processors from lookups; the others wait.
+/// cannot be told before, and the thread that serves has others to answer. As many have a turn at a
+/// time as there are threads that serve, so that scans never take the processors from lookups.
 async fn aside<T: Send + 'static>(
-    scanning: &Arc<Semaphore>,
+    turn: OwnedSemaphorePermit,
     work: impl FnOnce() -> Answer<T> + Send + 'static,
 ) -> Answer<T> {
-    let turn = Arc::clone(scanning).acquire_owned().await;
     blocking(move || {
         // As long as the work, and not only as long as somebody waits for it.
-        let _turn = turn.expect("nobody closes it");
+        let _turn = turn;
         work()
     })
     .await
@@ -300,21 +301,21 @@ mod tests {
     use super::*;
     use std::sync::mpsc::channel;
     use std::time::Duration;
+    use tokio::sync::Semaphore;
 
     #[tokio::test]
-    async fn a_scan_that_waits_for_the_disk_holds_up_nobody_and_others_wait_their_turn() {
+    async fn a_scan_that_waits_for_the_disk_holds_up_nobody_and_keeps_its_turn() {
         let scanning = Arc::new(Semaphore::new(1));
+        let turn = Arc::clone(&scanning).acquire_owned().await.unwrap();
         let (disk, read) = channel();
-        let slow =
-            aside(&scanning, move || Ok(read.recv_timeout(Duration::from_secs(20)).unwrap()));
-        let next = aside(&scanning, || Ok(2));
-        // On the thread that serves, while the first scan waits.
+        let slow = aside(turn, move || Ok(read.recv_timeout(Duration::from_secs(20)).unwrap()));
+        // On the thread that serves, while the scan waits.
         let other = async {
             assert_eq!(scanning.available_permits(), 0);
             disk.send(1).unwrap();
         };
-        let (slow, next, ()) = tokio::join!(slow, next, other);
-        assert_eq!((slow.unwrap(), next.unwrap()), (1, 2));
+        let (slow, ()) = tokio::join!(slow, other);
+        assert_eq!((slow.unwrap(), scanning.available_permits()), (1, 1));
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub(crate) async fn create(
         Err(_) => return Err(Error::idempotency_key_reused().into()),
     };
     let catalog = app.store.catalog();
-    let shown = resource(&app, &catalog, &dataset, version)?;
+    let shown = resource(&app, &catalog, &asker.caller, &dataset, version)?;
     Ok((StatusCode::CREATED, axum::Json(shown)).into_response())
 }
 
@@ -250,7 +250,8 @@ pub(crate) async fn commit(
     };
     let status = if sealed { StatusCode::ACCEPTED } else { StatusCode::OK };
     let catalog = app.store.catalog();
-    Ok((status, axum::Json(resource(&app, &catalog, &dataset, version)?)).into_response())
+    let shown = resource(&app, &catalog, &asker.caller, &dataset, version)?;
+    Ok((status, axum::Json(shown)).into_response())
 }
 
 fn refuse_repeated(parts: &[String]) -> Answer<()> {
@@ -264,6 +265,7 @@ fn refuse_repeated(parts: &[String]) -> Answer<()> {
 /// `GET …/versions`, newest first.
 pub(crate) async fn list(
     State(app): State<AppState>,
+    caller: Caller,
     Dataset(name): Dataset,
     Query(query): Query<PageQuery>,
 ) -> Answer<axum::Json<Value>> {
@@ -273,7 +275,7 @@ pub(crate) async fn list(
     let show = |(version, entry)| {
         let progress = app.pushes.progress(&(name.clone(), version));
         let finding = app.store.finding(&name, version, entry);
-        let shown = VersionResource::of(&name, dataset, version, entry, progress);
+        let shown = VersionResource::of(&caller, &name, dataset, version, entry, progress);
         json!(shown.read_again(finding.as_ref()))
     };
     page("versions", &query, items, show).map(axum::Json)
@@ -290,6 +292,7 @@ pub(crate) struct WaitQuery {
 /// is now, or after that many seconds.
 pub(crate) async fn get(
     State(app): State<AppState>,
+    caller: Caller,
     DatasetVersion(dataset, version): DatasetVersion,
     Query(query): Query<WaitQuery>,
 ) -> Answer<axum::Json<VersionResource>> {
@@ -307,7 +310,7 @@ pub(crate) async fn get(
     }
     let dataset = push.0;
     let catalog = app.store.catalog();
-    resource(&app, &catalog, &dataset, version).map(axum::Json)
+    resource(&app, &catalog, &caller, &dataset, version).map(axum::Json)
 }
 
 /// `DELETE …/versions/{v}`: aborts a push, or deletes a version that nobody serves.
@@ -334,7 +337,7 @@ pub(crate) async fn delete(
     }
     count_dataset(&app.store, &app.metrics, &dataset);
     let catalog = app.store.catalog();
-    resource(&app, &catalog, &dataset, version).map(axum::Json)
+    resource(&app, &catalog, &asker.caller, &dataset, version).map(axum::Json)
 }
 
 /// Whether a push runs that was begun under the caller's name. (One that ends just now may be
@@ -347,10 +350,11 @@ fn is_own_push(app: &AppState, caller: &Caller, name: &DatasetName, version: Ver
     runs && dataset.history.iter().rev().find(began).is_some_and(|line| line.actor == caller.name())
 }
 
-/// A version as it is shown.
+/// A version as it is shown to that caller.
 pub(crate) fn resource(
     app: &AppState,
     catalog: &Catalog,
+    caller: &Caller,
     name: &DatasetName,
     version: Version,
 ) -> Answer<VersionResource> {
@@ -359,7 +363,7 @@ pub(crate) fn resource(
     let push = (name.clone(), version);
     let progress = app.pushes.progress(&push);
     let finding = app.store.finding(name, version, entry);
-    let shown = VersionResource::of(name, dataset, version, entry, progress);
+    let shown = VersionResource::of(caller, name, dataset, version, entry, progress);
     let shown = shown.read_again(finding.as_ref());
     Ok(match waits_in_vain(app, dataset, entry, &push) {
         Some(why) => shown.stuck(&why),

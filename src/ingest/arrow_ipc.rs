@@ -90,7 +90,7 @@ fn read_stream(stream: Stream, reading: &mut Reading<'_, '_>) -> Result<u64> {
     let origin = Origin { name: &name, kind: "Arrow stream" };
     let used = stream.counter();
     let (tracked, fault) = stream.tracked();
-    let tail = Tail { reader: tracked, last: [0; 8] };
+    let tail = Tail { reader: tracked, ended: false };
     let open = || StreamReader::try_new(tail, None).map_err(|error| error.to_string());
     let failed = |what: String, reading: &Reading<'_, '_>| match fault.take() {
         Some(error) => reading.with_problems(error),
@@ -100,8 +100,9 @@ fn read_stream(stream: Stream, reading: &mut Reading<'_, '_>) -> Result<u64> {
     let schema = reader.schema();
     let next = || match reader.next() {
         Some(batch) => batch.map(Some).map_err(|error| error.to_string()),
-        // What is cut off between two batches has none.
-        None if reader.get_ref().last != END => Err("it ends without its end marker".to_owned()),
+        // What is cut off between two batches has none: the library then comes to the end of the
+        // bytes, of which it does not ask for more once it has read a marker.
+        None if reader.get_ref().ended => Err("it ends without its end marker".to_owned()),
         None => match reader.get_mut().reader.is_at_end() {
             Ok(true) => Ok(None),
             Ok(false) => Err("there are more bytes behind its end".to_owned()),
@@ -113,22 +114,17 @@ fn read_stream(stream: Stream, reading: &mut Reading<'_, '_>) -> Result<u64> {
     Ok(used())
 }
 
-/// What a stream ends with.
-const END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
-
-/// Knows what was read last.
+/// Knows whether more was asked for than there is. What the last bytes are says nothing: those of
+/// a batch may look like the marker of the end.
 struct Tail {
     reader: Tracked,
-    last: [u8; 8],
+    ended: bool,
 }
 
 impl Read for Tail {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let count = self.reader.read(out)?;
-        let kept = count.min(self.last.len());
-        self.last.rotate_left(kept);
-        let from = self.last.len() - kept;
-        self.last[from..].copy_from_slice(&out[count - kept..count]);
+        self.ended |= count == 0 && !out.is_empty();
         Ok(count)
     }
 }

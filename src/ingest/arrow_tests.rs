@@ -3,6 +3,7 @@ use std::collections::HashMap;
 use arrow::array::{
     Array as _, ArrayRef, BinaryArray, Date64Array, DictionaryArray, FixedSizeBinaryArray,
     FixedSizeListArray, Int32Array, Int64Array, LargeStringArray, StringArray, StringViewArray,
+    StructArray,
 };
 use arrow::datatypes::{DataType, Field};
 use arrow::ipc::CompressionType;
@@ -116,6 +117,41 @@ fn types_that_parquet_has_not_become_json_too() {
 }
 
 #[test]
+fn what_stands_behind_a_dictionary_of_structs_keeps_its_meaning() {
+    let id = [0x01, 0x93, 0xb0, 0xc5, 0x7e, 0x1f, 0x70, 0, 0x80, 0, 1, 2, 3, 4, 5, 6];
+    let ids = || -> ArrayRef {
+        Arc::new(FixedSizeBinaryArray::try_from_iter([id, id].into_iter()).unwrap())
+    };
+    let part = |name: &str, array: ArrayRef| {
+        (Arc::new(Field::new(name, array.data_type().clone(), false)), array)
+    };
+    let values = StructArray::from(vec![
+        part("a", Arc::new(Int32Array::from(vec![1, 2]))),
+        part("b", Arc::new(StringArray::from(vec!["x", "y"]))),
+    ]);
+    let places = Int32Array::from(vec![1, 0]);
+    let both: ArrayRef = Arc::new(DictionaryArray::new(places, Arc::new(values)));
+    let columns: Vec<(Field, ArrayRef)> = vec![
+        (Field::new("k", DataType::Int32, false), Arc::new(Int32Array::from(vec![7, 8]))),
+        (Field::new("both", both.data_type().clone(), false), both),
+        (Field::new("raw", DataType::FixedSizeBinary(16), false), ids()),
+        (
+            Field::new("id", DataType::FixedSizeBinary(16), false)
+                .with_metadata(extension("arrow.uuid")),
+            ids(),
+        ),
+    ];
+    let (fields, arrays): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap();
+    let rest = r#""raw":"AZOwxX4fcACAAAECAwQFBg==","id":"0193b0c5-7e1f-7000-8000-010203040506""#;
+    let expected = [
+        format!(r#"7={{"k":7,"both":{{"a":2,"b":"y"}},{rest}}}"#),
+        format!(r#"8={{"k":8,"both":{{"a":1,"b":"x"}},{rest}}}"#),
+    ];
+    assert_eq!(read_rows(&stream(&[batch])).unwrap(), expected);
+}
+
+#[test]
 fn what_is_cut_off_or_followed_by_more_is_no_shorter_table() {
     let whole = stream(&[batch(0, 10), batch(10, 10)]);
     for length in 8..whole.len() {
@@ -126,6 +162,29 @@ fn what_is_cut_off_or_followed_by_more_is_no_shorter_table() {
     let whole = file(&[batch(0, 10)], IpcWriteOptions::default());
     for length in 8..whole.len() {
         assert_eq!(assert_fails(read_rows(&whole[..length]), "Arrow file").code, Code::BadRows);
+    }
+}
+
+#[test]
+fn a_batch_whose_last_bytes_look_like_the_end_of_a_stream_does_not_end_it() {
+    const END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+    // Four bytes each, and four more to come to the next multiple of 64.
+    let batch = |from: i32| {
+        let values = (from..from + 14).chain([-1]);
+        let keys: ArrayRef = Arc::new(Int32Array::from_iter_values(values));
+        RecordBatch::try_from_iter([("k", keys)]).unwrap()
+    };
+    let whole = stream(&[batch(0), batch(100)]);
+    assert_eq!(read_rows(&whole).unwrap().len(), 30);
+    let ends: Vec<usize> =
+        whole.windows(8).enumerate().filter(|(_, b)| *b == END).map(|(at, _)| at + 8).collect();
+    assert_eq!((ends.len(), ends[2]), (3, whole.len()), "{ends:?}");
+    for length in 8..whole.len() {
+        let error = assert_fails(read_rows(&whole[..length]), "Arrow stream");
+        assert_eq!(error.code, Code::BadRows, "{length}");
+    }
+    for end in &ends[..2] {
+        assert_fails(read_rows(&whole[..*end]), "without its end marker");
     }
 }
 

@@ -140,7 +140,7 @@ fn bad_rows_are_named_and_reading_goes_on() {
     assert_eq!(
         error.problems,
         [
-            "rows.csv row 2 (line 3): it has 1 cells; expected 2, one for each column",
+            "rows.csv row 2 (line 3): it has 1 cell; expected 2, one for each column",
             "rows.csv row 3 (line 4): it has 3 cells; expected 2, one for each column",
             "rows.csv row 4 (line 5): after a closing quote in cell 1, a delimiter or the line's end \
              is expected, found 'x'",
@@ -162,7 +162,7 @@ fn text_that_is_no_utf_8_fails_its_row_alone() {
     let error = records(vec![input("x.csv", bytes)], json!({"key": "id"})).unwrap_err();
     assert_eq!(error.problems.len(), 3);
     assert!(error.problems[0].contains("row 1 (line 2): it is not UTF-8, at byte 1 of line 3"));
-    assert!(error.problems[1].contains("row 2 (line 4): it has 1 cells"));
+    assert!(error.problems[1].contains("row 2 (line 4): it has 1 cell;"));
     assert!(error.problems[2].contains("row 3 (line 5): it is not UTF-8"));
 }
 
@@ -176,6 +176,16 @@ fn headers_must_name_each_column_once() {
             "a,b\n1,2\n",
             json!({"key": "id"}),
             "no column \"id\", which --key names: its columns are \"a\", \"b\"",
+        ),
+        (
+            "course_id,learner\n1,2\n",
+            json!({"key": "course-id"}),
+            "its columns are \"course_id\", \"learner\"; did you mean \"course_id\"?",
+        ),
+        (
+            "course_id,b\n1,2\n",
+            json!({"key": "b", "types": "courseid:number"}),
+            "which --types names; did you mean \"course_id\"?",
         ),
         ("a,b\n1,2\n", json!({"key": "a", "fields": "c"}), "which --fields names"),
         ("a,b\n1,2\n", json!({"key": "a", "value": "c"}), "which --value names"),

@@ -3,7 +3,7 @@
 use tidetable_storage::Code;
 
 use super::error::{IngestError, Result, shown};
-use super::source::{SourceOptions, natural};
+use super::source::{SourceOptions, is_named_manifest, natural};
 
 /// What Spark and Hadoop write when a job has finished.
 pub(super) const MARKER: &str = "_SUCCESS";
@@ -13,7 +13,7 @@ pub(super) const MARKER: &str = "_SUCCESS";
 ///
 /// A directory of part files as Spark and Hadoop name them (`part-00000`, `part-r-00000`) is the
 /// output of a job. Without its marker that job has failed, or writes on; and its rows are in its
-/// part files alone.
+/// part files alone. A manifest lists its other files, and has no rows.
 pub(super) fn chosen<T>(
     directory: &str,
     mut found: Vec<(String, T)>,
@@ -32,8 +32,11 @@ pub(super) fn chosen<T>(
     if of_a_job {
         found.retain(|(name, _)| name.starts_with("part-"));
     }
+    let before = found.len();
+    found.retain(|(name, _)| !is_named_manifest(name));
     if found.is_empty() {
-        let text = format!("the directory {} has no files", shown(directory));
+        let but = if before > 0 { " but a manifest: name that, to read what it lists" } else { "" };
+        let text = format!("the directory {} has no files{but}", shown(directory));
         return Err(IngestError::new(Code::NoRows, text));
     }
     found.sort_by_cached_key(|(name, _)| natural(name));
@@ -84,5 +87,15 @@ mod tests {
         }
         assert_eq!(choose(&["b.csv", "a.csv"], true, false).unwrap(), ["a.csv", "b.csv"]);
         assert_eq!(choose(&[], true, false).unwrap_err().code, Code::NoRows);
+    }
+
+    #[test]
+    fn a_manifest_is_none_of_the_files_that_it_lists() {
+        let names = ["grades_manifest", "grades_0001_part_00", "manifest.csv", "manifest"];
+        let chosen = choose(&names, false, false).unwrap();
+        assert_eq!(chosen, ["grades_0001_part_00", "manifest.csv"]);
+        let error = choose(&["grades_manifest"], false, false).unwrap_err();
+        assert_eq!(error.code, Code::NoRows);
+        assert!(error.detail.contains("name that"), "{error}");
     }
 }

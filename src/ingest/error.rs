@@ -6,6 +6,8 @@ use std::fmt;
 
 use tidetable_storage::{Code, Error};
 
+use crate::nearest::nearest;
+
 /// How many problems are gathered before reading stops. A file that is wrong is mostly
 /// wrong everywhere; five are enough to see the pattern.
 pub(crate) const MOST_PROBLEMS: usize = 5;
@@ -88,6 +90,12 @@ pub(crate) fn shown(text: &str) -> String {
         None => format!("{text:?}"),
         Some((end, _)) => format!("{:?}… ({} bytes)", &text[..end], text.len()),
     }
+}
+
+/// The column that was probably meant by a name that is none of them, as the end of a message.
+pub(crate) fn probably_meant(name: &str, columns: &[String]) -> String {
+    let near = nearest(name, columns.iter().map(String::as_str));
+    near.map(|near| format!("; did you mean {}?", shown(near))).unwrap_or_default()
 }
 
 /// Bytes from a source as they may stand in a message.

@@ -90,8 +90,10 @@ impl Format {
         }
         let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
         match text.strip_prefix(b"[").map(<[u8]>::trim_ascii_start) {
-            // Other text may begin with a bracket.
             Some([b'{', ..]) => Some(Self::Json),
+            // An array without rows, as jobs write for a part without any.
+            Some([b']', behind @ ..]) if behind.trim_ascii().is_empty() => Some(Self::Json),
+            // Other text may begin with a bracket.
             Some(_) => None,
             None => text.starts_with(b"{").then_some(Self::Ndjson),
         }
@@ -127,10 +129,12 @@ mod tests {
     fn first_bytes_say_the_format_only_when_they_are_unmistakable() {
         assert_eq!(Format::of_first_bytes(b"PAR1\x15"), Some(Format::Parquet));
         assert_eq!(Format::of_first_bytes(b"\xef\xbb\xbf \n{\"a\":1}"), Some(Format::Ndjson));
-        assert_eq!(Format::of_first_bytes(b" [\n {\"a\":1}]"), Some(Format::Json));
+        for array in [&b" [\n {\"a\":1}]"[..], b"[]", b"\xef\xbb\xbf [\n ]\n"] {
+            assert_eq!(Format::of_first_bytes(array), Some(Format::Json));
+        }
         assert_eq!(Format::of_first_bytes(b"Obj\x01"), Some(Format::Avro));
         assert_eq!(Format::of_first_bytes(b"ARROW1\0\0"), Some(Format::Arrow));
-        for other in [&b"a,b\n"[..], b"", b"[1]", b"[", b"PAR", b"1|2\n"] {
+        for other in [&b"a,b\n"[..], b"", b"[1]", b"[", b"[],b\n", b" \n", b"PAR", b"1|2\n"] {
             assert_eq!(Format::of_first_bytes(other), None);
         }
     }

@@ -105,8 +105,8 @@ impl Gather {
             &format!("{} keys have", self.conflicts)
         };
         let detail = format!(
-            "{keys} several different rows, {} first; --collect gathers them, --on-duplicate first \
-             or last chooses one",
+            "{keys} several different rows: --collect gathers them, --on-duplicate first or last \
+             chooses one; the first is {}",
             self.problems.first().map_or("unknown", String::as_str)
         );
         let problems = self.problems;
@@ -139,12 +139,13 @@ impl Gather {
         // With what stands before and the bracket that closes the array.
         if so_far.len() + value.len() + 2 > MAX_VALUE_BYTES {
             let key = shown_bytes(key);
+            let problem = format!("key {key}");
             let detail = format!(
-                "the rows of the key {key} take more than {MAX_VALUE_BYTES} bytes together, with row \
-                 {} of it: --limit keeps the first, --fields less of each",
+                "the rows of a key take more than {MAX_VALUE_BYTES} bytes together, with row {} of it: \
+                 --limit keeps the first, --fields less of each; the first is {problem}",
                 self.records
             );
-            let problems = vec![format!("key {key}")];
+            let problems = vec![problem];
             return Err(IngestError { problems, ..IngestError::new(Code::ValueTooLarge, detail) });
         }
         self.list.extend_last(&[before]);

@@ -49,7 +49,7 @@ pub(super) fn of_file(path: &Path, stores: &mut Stores) -> Result<Vec<Input>> {
     if json.len() as u64 > MAX_BYTES {
         return Err(unusable(&name, &format!("it has more than {MAX_BYTES} bytes")));
     }
-    listed(&name, &json, stores, &|_| true)
+    Ok(listed(&name, &json, stores, &|_| true)?.into_iter().map(Input::object).collect())
 }
 
 /// What the manifest in this object lists, which is read where it `may` be.
@@ -57,7 +57,7 @@ pub(super) fn of_object(
     object: &Object,
     stores: &mut Stores,
     may: &dyn Fn(&Location) -> bool,
-) -> Result<Vec<Input>> {
+) -> Result<Vec<Object>> {
     let json = object.read_whole(MAX_BYTES)?;
     listed(&object.location().to_string(), &json, stores, may)
 }
@@ -67,15 +67,15 @@ fn listed(
     json: &[u8],
     stores: &mut Stores,
     may: &dyn Fn(&Location) -> bool,
-) -> Result<Vec<Input>> {
+) -> Result<Vec<Object>> {
     let (entries, locations) = parse(name, json, may)?;
     let found = stores.objects(&locations)?;
-    let mut inputs = Vec::with_capacity(found.len());
+    let mut objects = Vec::with_capacity(found.len());
     for (entry, found) in entries.iter().zip(found) {
         match found {
             Ok(object) => {
                 check_length(name, entry, object.bytes())?;
-                inputs.push(Input::object(object));
+                objects.push(object);
             }
             Err(RemoteError { kind: Why::NotFound, .. }) if entry.mandatory == Some(false) => {}
             Err(RemoteError { kind: Why::NotFound, place, why }) => {
@@ -84,11 +84,11 @@ fn listed(
             Err(error) => return Err(error.into()),
         }
     }
-    if inputs.is_empty() {
+    if objects.is_empty() {
         let text = format!("the manifest {} lists no file that is there", shown(name));
         return Err(IngestError::new(Code::NoRows, text));
     }
-    Ok(inputs)
+    Ok(objects)
 }
 
 fn parse(

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use serde_json::json;
 use tidetable_storage::{Code, MAX_KEY_BYTES, MAX_VALUE_BYTES, RecordList};
 
-use crate::ingest::GrowthLimits;
 use crate::ingest::testing::{assert_fails, input, read, records, served};
+use crate::ingest::{Format, GrowthLimits};
 
 fn rows(text: &str, options: serde_json::Value) -> crate::ingest::error::Result<Vec<String>> {
     records(vec![input("rows.ndjson", text)], options)
@@ -172,10 +172,16 @@ fn sources_without_rows_are_an_error_and_empty_parts_are_none() {
     let inputs = vec![input("part-0", ""), input("part-1", "{\"k\":1}"), input("part-2", "")];
     let (report, all) = read(inputs, json!({"key": "k"})).unwrap();
     assert_eq!((report.rows, report.bytes, all.len()), (1, 7, 1));
-    assert_eq!(
-        records(vec![input("part-0", "")], json!({"key": "k"})).unwrap_err().code,
-        Code::NoRows
-    );
+    for empty in ["", "\n", "[]", " [\n]\n"] {
+        let alone = records(vec![input("part-0", empty)], json!({"key": "k"}));
+        assert_eq!(alone.unwrap_err().code, Code::NoRows, "{empty:?}");
+        let inputs = vec![input("part-0", empty), input("part-1", "[{\"k\":1}]")];
+        let (report, all) = read(inputs, json!({"key": "k"})).unwrap();
+        assert_eq!((report.format, all.len()), (Some(Format::Json), 1), "{empty:?}");
+    }
+    // Rows may stand behind as much white space as one likes.
+    let late = vec![input("part-0", " ".repeat(10_000) + "k\n1\n")];
+    assert_fails(records(late, json!({"key": "k"})), "the format of part-0 cannot be told");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Sources in stores: an object, all beneath a prefix, or those that match a pattern.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use tidetable_storage::Code;
@@ -7,7 +8,7 @@ use tidetable_storage::Code;
 use super::error::{IngestError, Result, shown};
 use super::source::{Input, SourceOptions, is_aside, natural};
 use super::{directory, manifest};
-use crate::remote::{Location, RemoteError, Stores, Why};
+use crate::remote::{Location, Object, RemoteError, Stores, Why};
 
 const WILD: [char; 3] = ['*', '?', '['];
 
@@ -26,7 +27,7 @@ pub(crate) fn expand(
     let object = match stores.object(location) {
         // An object whose name looks like a pattern is meant as that.
         Err(error) if is_pattern && error.kind == Why::NotFound => {
-            return matching(location, stores);
+            return matching(location, stores, how, may);
         }
         Err(error) if error.is_of_name() && location.is_in_store() => {
             let why = format!("{} (a / at its end would mean all beneath it)", error.why);
@@ -34,13 +35,24 @@ pub(crate) fn expand(
         }
         object => object?,
     };
-    if how.is_manifest(location.file_name()) {
+    Ok(one(object, stores, how, may)?.into_iter().map(Input::object).collect())
+}
+
+/// An object by its name: what it lists, or itself.
+fn one(
+    object: Object,
+    stores: &mut Stores,
+    how: &SourceOptions,
+    may: &dyn Fn(&Location) -> bool,
+) -> Result<Vec<Object>> {
+    if how.is_manifest(object.location().file_name()) {
         return manifest::of_object(&object, stores, may);
     }
-    Ok(vec![Input::object(object)])
+    Ok(vec![object])
 }
 
 fn beneath(location: &Location, stores: &mut Stores, how: &SourceOptions) -> Result<Vec<Input>> {
+    how.refuse_directory(&location.to_string())?;
     let found = stores.list(location)?;
     if found.objects.is_empty() && !found.is_marked {
         return Err(nothing(location, "nothing lies beneath it"));
@@ -50,7 +62,12 @@ fn beneath(location: &Location, stores: &mut Stores, how: &SourceOptions) -> Res
 }
 
 /// The objects whose names match a pattern, in the order of these.
-fn matching(location: &Location, stores: &mut Stores) -> Result<Vec<Input>> {
+fn matching(
+    location: &Location,
+    stores: &mut Stores,
+    how: &SourceOptions,
+    may: &dyn Fn(&Location) -> bool,
+) -> Result<Vec<Input>> {
     let path = location.path();
     let wild = path.find(WILD).unwrap_or(path.len());
     let known = path[..wild].rfind('/').map_or(0, |at| at + 1);
@@ -69,7 +86,20 @@ fn matching(location: &Location, stores: &mut Stores) -> Result<Vec<Input>> {
         return Err(nothing(location, "nothing matches it"));
     }
     found.sort_by_cached_key(|(name, _)| natural(name));
-    Ok(found.into_iter().map(|(_, object)| Input::object(object)).collect())
+    let (mut inputs, mut seen) = (Vec::new(), HashSet::new());
+    for (_, object) in found {
+        for object in one(object, stores, how, may)? {
+            if !seen.insert(object.location().whole()) {
+                let text = format!(
+                    "{location} matches {} itself and a manifest that lists it: name one of them",
+                    object.location()
+                );
+                return Err(IngestError::setting(text));
+            }
+            inputs.push(Input::object(object));
+        }
+    }
+    Ok(inputs)
 }
 
 fn nothing(location: &Location, why: &str) -> IngestError {

@@ -107,7 +107,8 @@ impl Table {
         let text = |error: parquet::errors::ParquetError| error.to_string();
         let plain = ArrowReaderMetadata::load(&file, options).map_err(text)?;
         // INT96 would be read as nanoseconds, which wrap beyond the year 2262; dates such as
-        // 9999-12-31 are common. Spark, who writes it, has microseconds.
+        // 9999-12-31 are common. Spark, who writes it, has microseconds; of the nanoseconds of
+        // Impala and pyarrow the last three digits are lost, which docs/data-format.md says.
         let metadata = match int96_as_micros(&plain) {
             None => plain,
             Some(schema) => {

@@ -83,4 +83,17 @@ mod tests {
         assert!(whole.complete);
         assert_eq!(texts(whole.records), ["a=[2]", "b=[3,1]"]);
     }
+
+    #[test]
+    fn a_field_that_no_row_has_is_told_once_all_rows_were_seen() {
+        let options = RowOptions::from_json(json!({"key": "k", "fields": "nope"})).unwrap();
+        let shown = |rows: &str, most| preview(vec![input("x.ndjson", rows)], &options, most);
+        let (one, two) = ("{\"k\":1}\n", "{\"k\":1}\n{\"k\":2}\n");
+        for (rows, most) in [(one, 10), (one, 1), (two, 2)] {
+            let error = shown(rows, most).unwrap_err();
+            assert!(error.detail.contains("no row has the field \"nope\""), "{error}");
+        }
+        // A later row may have it.
+        assert!(!shown(two, 1).unwrap().complete);
+    }
 }

@@ -1,5 +1,7 @@
 //! Reads rows from all sources, in order, into a sink.
 
+use std::io::{self, Read as _};
+
 use tidetable_storage::{Code, RecordList};
 
 use super::error::{Fault, IngestError, MOST_PROBLEMS, Result};
@@ -99,7 +101,10 @@ pub(crate) fn read_some_rows(
         let stream = Stream::open(input, &growth).map_err(|error| reading.with_problems(error))?;
         let its_format = reading.format_of(&stream, format)?;
         format = its_format.or(format);
-        let used = its_format.map_or(Ok(0), |format| reading.read(stream, format))?;
+        let used = match its_format {
+            Some(format) => reading.read(stream, format)?,
+            None => read_blank(stream)?,
+        };
         reading.bytes_before += stored.unwrap_or(used);
     }
     reading.hand_on()?;
@@ -240,9 +245,10 @@ impl Reading<'_, '_> {
         let problems: Vec<String> = self.problems.iter().map(|(_, text)| text.clone()).collect();
         let code = self.problems.first().map_or(Code::BadRows, |(code, _)| *code);
         let detail = format!(
-            "{} of {} rows cannot be used ({how}); the first is {}",
+            "{} of {} {} cannot be used ({how}); the first is {}",
             problems.len(),
             self.rows,
+            if self.rows == 1 { "row" } else { "rows" },
             problems.first().map_or("unknown", String::as_str)
         );
         IngestError { problems, ..IngestError::new(code, detail) }
@@ -256,15 +262,10 @@ impl Reading<'_, '_> {
         };
         let Some(format) = self.options.format.or_else(guessed) else {
             // Jobs write empty parts; one without a telling name is no reason to stop.
-            if stream.head.is_empty() {
+            if stream.head.trim_ascii().is_empty() {
                 return Ok(None);
             }
-            return Err(IngestError::setting(format!(
-                "the format of {} cannot be told from its name or first bytes: give it with \
-                 --format {}",
-                stream.name,
-                Format::ALL
-            )));
+            return Err(of_no_format(&stream.name));
         };
         if before.is_some_and(|before| before != format) {
             return Err(IngestError::setting(format!(
@@ -302,7 +303,30 @@ impl Reading<'_, '_> {
             }
             return Err(IngestError::new(Code::NoRows, format!("there is no row in {names}")));
         }
-        // Only the whole source can show that a field is nowhere.
-        if self.most.is_none() { self.unseen.check() } else { Ok(()) }
+        // Only all rows can show that a field is nowhere.
+        if self.wants_more() { self.unseen.check() } else { Ok(()) }
     }
+}
+
+/// Reads on in a source that begins with white space and tells no format; how many of its bytes
+/// were used. Fails if it has more than white space, since that may be rows.
+fn read_blank(mut stream: Stream) -> Result<u64> {
+    let mut block = [0; 4096];
+    loop {
+        match stream.reader.read(&mut block) {
+            Ok(0) => return Ok(stream.consumed()),
+            Ok(count) if block[..count].trim_ascii().is_empty() => {}
+            Ok(_) => return Err(of_no_format(&stream.name)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(stream.failed(error)),
+        }
+    }
+}
+
+fn of_no_format(source: &str) -> IngestError {
+    IngestError::setting(format!(
+        "the format of {source} cannot be told from its name or first bytes: give it with \
+         --format {}",
+        Format::ALL
+    ))
 }

@@ -67,7 +67,7 @@ fn bad_rows_are_named() {
     for (text, problem) in [
         ("1|a|b\n2|a\n", "0000_part_00 row 2: it has 2 cells; expected 3"),
         ("1|a|b|\n", "row 1: it has 4 cells; expected 3"),
-        ("1|a\\\n|b\n2\n", "row 2 (line 3): it has 1 cells"),
+        ("1|a\\\n|b\n2\n", "row 2 (line 3): it has 1 cell;"),
         ("1|a|b\n2|a|b\\", "row 2: it ends in a lone backslash"),
         ("1|a|b\n2|a|b\\\n", "row 2: it ends in an escaped line end"),
         ("|a|b\n", "row 1: its key, \"a\", is empty"),

@@ -3,7 +3,7 @@
 use tidetable_storage::MAX_VALUE_BYTES;
 
 use super::cells::Scalar;
-use super::error::{Fault, IngestError, Result, shown};
+use super::error::{Fault, IngestError, Result, probably_meant, shown};
 use super::key;
 use super::option_values::{Nan, OrderBy};
 use super::options::RowOptions;
@@ -169,9 +169,10 @@ impl TableShape {
         let find = |flag: &str, name: &String| {
             names.iter().position(|known| known == name).ok_or_else(|| {
                 bad_columns(format!(
-                    "{source} has no column {}, which {flag} names: its columns are {}",
+                    "{source} has no column {}, which {flag} names: its columns are {}{}",
                     shown(name),
-                    listed(names)
+                    listed(names),
+                    probably_meant(name, names)
                 ))
             })
         };

@@ -47,8 +47,31 @@ pub(crate) struct SourceOptions {
 impl SourceOptions {
     /// Whether a file of this name is a list of files.
     pub(super) fn is_manifest(&self, name: &str) -> bool {
-        self.manifest || name.ends_with("manifest")
+        self.manifest || is_named_manifest(name)
     }
+
+    /// Refuses to take a `directory` for a manifest: which of its files would be it?
+    pub(super) fn refuse_directory(&self, directory: &str) -> Result<()> {
+        self.refuse(directory, "a directory: name the manifest in it, or leave --manifest out")
+    }
+
+    fn refuse(&self, source: &str, what: &str) -> Result<()> {
+        if !self.manifest {
+            return Ok(());
+        }
+        let source = shown(source);
+        let text = format!("--manifest takes a file or an object, and {source} is {what}");
+        Err(IngestError::setting(text))
+    }
+
+    fn refuse_pipe(&self, source: &str) -> Result<()> {
+        self.refuse(source, "a pipe: write it to a file, and name that")
+    }
+}
+
+/// Whether a file has the name of a list of files, as an UNLOAD gives it one.
+pub(super) fn is_named_manifest(name: &str) -> bool {
+    name.ends_with("manifest")
 }
 
 impl Input {
@@ -72,6 +95,15 @@ impl Input {
         Self { name: object.location().to_string(), origin: Origin::Object(object), xxh3: None }
     }
 
+    /// Whether it can be opened a second time: what went through a pipe is gone.
+    pub(crate) fn can_be_read_again(&self) -> bool {
+        match &self.origin {
+            Origin::File(path) => path.metadata().is_ok_and(|found| found.is_file()),
+            Origin::Object(_) => true,
+            Origin::Reader(_) => false,
+        }
+    }
+
     /// How many bytes it has as it is stored, if that is known.
     pub(crate) fn bytes(&self) -> Option<u64> {
         let path = match &self.origin {
@@ -89,8 +121,9 @@ impl Input {
 ///
 /// Of a directory all files are read whose names do not begin with `.` or `_`, which is
 /// where Spark and others keep markers and checksums; a pattern matches such names only where
-/// it says so (`_*`). A directory that a job of Spark or Hadoop writes is read when that job has
-/// finished ([`directory::chosen`]). A directory within it, a pattern that matches nothing, and a
+/// it says so (`_*`). Nor is a manifest read that lies in a directory; one that a pattern matches is
+/// taken as if it were named. A directory that a job of Spark or Hadoop writes is read when that job
+/// has finished ([`directory::chosen`]). A directory within it, a pattern that matches nothing, and a
 /// file that is named twice are errors: each would push something other than what was meant.
 pub(crate) fn expand_sources(sources: &[String], how: &SourceOptions) -> Result<Vec<Input>> {
     if sources.is_empty() {
@@ -103,9 +136,7 @@ pub(crate) fn expand_sources(sources: &[String], how: &SourceOptions) -> Result<
     for source in sources {
         for input in expand(source, &mut stores, how)? {
             let same = match &input.origin {
-                Origin::File(path) => {
-                    path.canonicalize().map_err(|e| Error::io("find a source", path, e))?
-                }
+                Origin::File(path) => same_path(path)?,
                 Origin::Object(object) => PathBuf::from(object.location().whole()),
                 Origin::Reader(_) => PathBuf::from("-"),
             };
@@ -120,6 +151,7 @@ pub(crate) fn expand_sources(sources: &[String], how: &SourceOptions) -> Result<
 /// What one source stands for.
 fn expand(source: &str, stores: &mut Stores, how: &SourceOptions) -> Result<Vec<Input>> {
     if source == "-" {
+        how.refuse_pipe(source)?;
         return Ok(vec![Input::reader("standard input", io::stdin())]);
     }
     let path = Path::new(source);
@@ -128,12 +160,29 @@ fn expand(source: &str, stores: &mut Stores, how: &SourceOptions) -> Result<Vec<
         let odd = |why| IngestError::setting(format!("the source {}: {why}", shown(source)));
         return objects::expand(&location.map_err(odd)?, stores, how, &|_| true);
     }
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    if how.is_manifest(&name) && path.is_file() {
-        return manifest::of_file(path, stores);
+    let mut inputs = Vec::new();
+    for path in files(source, how)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !path.is_file() {
+            how.refuse_pipe(&path.to_string_lossy())?;
+        } else if how.is_manifest(&name) {
+            inputs.extend(manifest::of_file(&path, stores)?);
+            continue;
+        }
+        inputs.push(Input::file(path.to_string_lossy().into_owned(), path));
     }
-    let file = |path: PathBuf| Input::file(path.to_string_lossy().into_owned(), path);
-    Ok(files(source, how)?.into_iter().map(file).collect())
+    Ok(inputs)
+}
+
+/// The one path that a file or directory has. What is neither may have none: `/dev/fd/63` leads to a
+/// pipe without a name.
+fn same_path(path: &Path) -> Result<PathBuf> {
+    let failed = |e| Error::io("find a source", path, e);
+    let found = path.metadata().map_err(failed)?;
+    if !found.is_file() && !found.is_dir() {
+        return Ok(path.to_owned());
+    }
+    Ok(path.canonicalize().map_err(failed)?)
 }
 
 fn once(seen: &mut HashMap<PathBuf, String>, same: PathBuf, name: &str) -> Result<()> {
@@ -213,6 +262,7 @@ pub(super) fn is_aside(pattern: &str, path: &Path) -> bool {
 }
 
 fn files_of(directory: &Path, how: &SourceOptions) -> Result<Vec<PathBuf>> {
+    how.refuse_directory(&directory.to_string_lossy())?;
     let failed = |error| IngestError::from(Error::io("list the directory", directory, error));
     let (mut files, mut is_marked) = (Vec::new(), false);
     for entry in directory.read_dir().map_err(failed)? {
@@ -273,12 +323,16 @@ mod tests {
     }
 
     fn names(directory: &Path, sources: &[&str]) -> Result<Vec<String>> {
+        names_how(directory, sources, &SourceOptions::default())
+    }
+
+    fn names_how(directory: &Path, sources: &[&str], how: &SourceOptions) -> Result<Vec<String>> {
         let inside = |source: &&str| match *source {
             "-" => "-".to_owned(),
             other => format!("{}/{other}", directory.display()),
         };
         let sources: Vec<_> = sources.iter().map(inside).collect();
-        let inputs = expand_sources(&sources, &SourceOptions::default())?;
+        let inputs = expand_sources(&sources, how)?;
         let prefix = format!("{}/", directory.display());
         Ok(inputs.iter().map(|input| input.name.replace(&prefix, "")).collect())
     }
@@ -350,6 +404,50 @@ mod tests {
                 error.absent,
                 ["none.csv", "*.parquet"].contains(sources.first().unwrap_or(&""))
             );
+        }
+    }
+
+    /// These list nothing, so that what takes one for a manifest says so.
+    #[test]
+    fn a_manifest_lists_files_however_it_is_named_but_by_its_directory() {
+        let it = directory(&["un/g_0000_part_00", "un/g_manifest"]);
+        let manifest = SourceOptions { manifest: true, ..SourceOptions::default() };
+        for (source, how) in [
+            ("un/g_manifest", &SourceOptions::default()),
+            ("un/*_manifest", &SourceOptions::default()),
+            ("un/*", &SourceOptions::default()),
+            ("un/g_0000_part_00", &manifest),
+            ("un/*_part_*", &manifest),
+        ] {
+            let error = names_how(it.path(), &[source], how).unwrap_err();
+            assert!(error.detail.contains("no manifest of a Redshift"), "{source}: {error}");
+        }
+        assert_eq!(names(it.path(), &["un"]).unwrap(), ["un/g_0000_part_00"]);
+        assert_eq!(names(it.path(), &["u?"]).unwrap(), ["un/g_0000_part_00"]);
+        for source in ["un", "u?"] {
+            let error = names_how(it.path(), &[source], &manifest).unwrap_err();
+            assert!(error.detail.contains("is a directory: name the"), "{source}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_a_pipe_is_taken_by_the_path_that_it_has() {
+        use std::os::fd::AsRawFd as _;
+        let (reader, _writer) = io::pipe().unwrap();
+        let source = format!("/dev/fd/{}", reader.as_raw_fd());
+        let both = [source.clone(), source.clone()];
+        let inputs = expand_sources(&both[..1], &SourceOptions::default()).unwrap();
+        assert_eq!(inputs[0].name, source);
+        assert!(!inputs[0].can_be_read_again() && inputs[0].bytes().is_none());
+        // What is read is no text to show.
+        let refused =
+            |sources: &[String], how: &SourceOptions| expand_sources(sources, how).err().unwrap();
+        let error = refused(&both, &SourceOptions::default());
+        assert!(error.detail.contains("given twice"), "{error}");
+        let manifest = SourceOptions { manifest: true, ..SourceOptions::default() };
+        for source in [source, "-".to_owned()] {
+            let error = refused(&[source], &manifest);
+            assert!(error.detail.contains("is a pipe"), "{error}");
         }
     }
 

@@ -4,7 +4,7 @@
 //! whatever its type. A cell that does not fit its type fails the row, as does a row with
 //! more or fewer cells than there are columns. Blank lines are skipped.
 
-use super::error::{Fault, IngestError, Result, shown};
+use super::error::{Fault, IngestError, Result, probably_meant, shown};
 use super::lines::{Line, Lines, MAX_ROW_BYTES};
 use super::option_values::CellType;
 use super::options::RowOptions;
@@ -69,8 +69,9 @@ fn column_types(options: &RowOptions, columns: &[String], source: &str) -> Resul
     for typed in &options.types {
         let Some(column) = columns.iter().position(|name| *name == typed.name) else {
             return Err(IngestError::setting(format!(
-                "{source} has no column {}, which --types names",
-                shown(&typed.name)
+                "{source} has no column {}, which --types names{}",
+                shown(&typed.name),
+                probably_meant(&typed.name, columns)
             )));
         };
         types[column] = typed.cell;
@@ -79,7 +80,8 @@ fn column_types(options: &RowOptions, columns: &[String], source: &str) -> Resul
 }
 
 fn ragged(found: usize, expected: usize) -> Fault {
-    Fault::new(format!("it has {found} cells; expected {expected}, one for each column"))
+    let cells = if found == 1 { "cell" } else { "cells" };
+    Fault::new(format!("it has {found} {cells}; expected {expected}, one for each column"))
 }
 
 /// One source, row by row.

@@ -2,8 +2,12 @@
 //!
 //! Nearly always nobody does, and then a lookup pays one comparison of a number that no
 //! thread writes. While it is wanted, each thread keeps a few keys of its own in a place that
-//! only the taker ever contends for, and a lookup that finds that taken goes on without. Every
-//! lookup since the last taking has the same chance to be among them.
+//! only the taker ever contends for, and a lookup that finds that taken goes on without.
+//!
+//! Every lookup of one thread since the last taking has the same chance to be among that
+//! thread's keys. Those of two threads, or of two takings, have not: a busy one keeps no more
+//! keys than a quiet one. Each thread's keys are therefore given with the number of lookups
+//! that they were drawn from ([`Taken`]), and whoever joins them weights them by it.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -35,6 +39,22 @@ struct Kept {
     random: u64,
 }
 
+/// What one thread had kept from one taking to the next: at least one key.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) keys: Vec<Vec<u8>>,
+    /// The lookups that they were drawn from, each with the same chance.
+    pub(crate) lookups: u64,
+}
+
+impl Taken {
+    /// Its keys, each with the number of lookups that it stands for.
+    pub(crate) fn weighted(self) -> impl Iterator<Item = (Vec<u8>, f64)> {
+        let weight = self.lookups as f64 / self.keys.len() as f64;
+        self.keys.into_iter().map(move |key| (key, weight))
+    }
+}
+
 impl KeySample {
     /// From now on keys that are looked up in this version are kept.
     pub(crate) fn want(&self, version: Version) {
@@ -61,15 +81,15 @@ impl KeySample {
         }
     }
 
-    /// The keys that were kept since this was called last.
-    pub(crate) fn take(&self) -> Vec<Vec<u8>> {
-        let mut keys = Vec::new();
-        for kept in self.shards.get().into_iter().flat_map(|shards| shards.iter()) {
+    /// What was kept since this was called last, of each thread that kept something.
+    pub(crate) fn take(&self) -> Vec<Taken> {
+        let shards = self.shards.get().into_iter().flat_map(|shards| shards.iter());
+        let taken = shards.map(|kept| {
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-            keys.append(&mut std::mem::take(&mut kept.keys));
-            kept.lookups = 0;
-        }
-        keys
+            let keys = std::mem::take(&mut kept.keys);
+            Taken { keys, lookups: std::mem::take(&mut kept.lookups) }
+        });
+        taken.filter(|taken| !taken.keys.is_empty()).collect()
     }
 
     #[cold]
@@ -120,6 +140,10 @@ mod tests {
         u32::from_le_bytes(key.try_into().unwrap())
     }
 
+    fn keys(taken: Vec<Taken>) -> Vec<Vec<u8>> {
+        taken.into_iter().flat_map(|taken| taken.keys).collect()
+    }
+
     #[test]
     fn keys_of_the_wanted_version_are_kept_and_of_no_other() {
         let sample = KeySample::default();
@@ -129,7 +153,7 @@ mod tests {
         sample.note(Version(6), b"b");
         sample.note(WANTED, &[b'x'; LONGEST + 1]);
         sample.note(WANTED, b"c");
-        assert_eq!(sample.take(), [b"a", b"c"]);
+        assert_eq!(sample.take(), [Taken { keys: vec![b"a".to_vec(), b"c".to_vec()], lookups: 2 }]);
         assert!(sample.take().is_empty());
         sample.note(WANTED, b"late");
         sample.end(Version(6));
@@ -147,7 +171,7 @@ mod tests {
         let mut quarters = [0u32; 4];
         for _ in 0..rounds {
             (0..lookups).for_each(|n| sample.note(WANTED, &n.to_le_bytes()));
-            let taken = sample.take();
+            let taken = keys(sample.take());
             assert_eq!(taken.len(), KEPT);
             for key in &taken {
                 quarters[(number(key) / (lookups / 4)) as usize] += 1;
@@ -158,6 +182,33 @@ mod tests {
     }
 
     #[test]
+    fn a_busy_thread_weighs_as_much_more_as_it_had_more_lookups() {
+        let sample = KeySample::default();
+        sample.want(WANTED);
+        // As two threads would, whose shards are certain to be two.
+        let note = |shard: usize, key: &[u8], lookups: u32| {
+            let mut kept = sample.shards.get().unwrap()[shard].lock().unwrap();
+            (0..lookups).for_each(|_| kept.note(key));
+        };
+        let weights = |taken: Vec<Taken>| {
+            let weighted: Vec<_> = taken.into_iter().flat_map(Taken::weighted).collect();
+            [b"busy", b"idle"].map(|key| {
+                let of_key = weighted.iter().filter(|(found, _)| found == key);
+                of_key.fold((0usize, 0.0f64), |(n, sum), (_, weight)| (n + 1, sum + weight))
+            })
+        };
+        note(0, b"busy", 30_000);
+        note(1, b"idle", 512);
+        assert_eq!(weights(sample.take()), [(KEPT, 30_000.0), (KEPT, 512.0)]);
+        // So does a second in which there was more to do.
+        note(1, b"idle", 100);
+        assert_eq!(weights(sample.take()), [(0, 0.0), (100, 100.0)]);
+        note(1, b"idle", 5_000);
+        assert_eq!(weights(sample.take()), [(0, 0.0), (KEPT, 5_000.0)]);
+        assert!(sample.take().is_empty());
+    }
+
+    #[test]
     fn threads_that_keep_while_keys_are_taken_lose_nothing_that_was_kept() {
         let sample = KeySample::default();
         sample.want(WANTED);
@@ -165,10 +216,10 @@ mod tests {
             for _ in 0..3 {
                 scope.spawn(|| (0..1000u32).for_each(|n| sample.note(WANTED, &n.to_le_bytes())));
             }
-            let taker = scope.spawn(|| (0..100).map(|_| sample.take().len()).sum::<usize>());
+            let taker = scope.spawn(|| (0..100).map(|_| keys(sample.take()).len()).sum::<usize>());
             taker.join().unwrap()
         });
-        let rest = sample.take();
+        let rest = keys(sample.take());
         assert!(taken + rest.len() >= KEPT, "{taken} and {}", rest.len());
         assert!(rest.iter().all(|key| number(key) < 1000));
     }

@@ -50,7 +50,8 @@ pub(super) fn take_in(
 /// A value that is inlined into answers as it is would make no JSON of them, or others.
 fn no_json(key: &[u8]) -> Error {
     let key: String = String::from_utf8_lossy(key).chars().take(80).collect();
-    let text = format!("the value of the key {key:?} is no JSON, as all values are");
+    let text =
+        format!("a value is no JSON, as all values are; the first is that of the key {key:?}");
     Error::new(Code::SnapshotRefused, text)
 }
 
@@ -120,7 +121,7 @@ mod tests {
         ] {
             let error = of(bad).err().expect("it is no JSON");
             assert_eq!(error.code, Code::SnapshotRefused, "{error}");
-            assert!(error.to_string().contains("\"b\" is no JSON"), "{error}");
+            assert!(error.to_string().contains("that of the key \"b\""), "{error}");
         }
     }
 

@@ -1,11 +1,14 @@
-//! Connections to stores: TLS as everywhere in this program, no redirects, and no answer that
-//! could fill our memory.
+//! Connections to stores: TLS as everywhere in this program, no redirects, no answer that could fill
+//! our memory, and none of which other bytes could be the end.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body::{Body, Frame};
 use http_body_util::{BodyExt as _, Limited};
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
@@ -91,6 +94,10 @@ impl HttpService for Bounded {
             let (head, body) = self.0.execute(request).await?.into_parts();
             let most = match (head.status.is_success(), lists) {
                 (true, true) => MAX_LIST_BYTES,
+                (true, false) if gets && is_weak(&head) => {
+                    let body = HttpResponseBody::new(Ending(body));
+                    return Ok(HttpResponse::from_parts(head, body));
+                }
                 (true, false) if gets => return Ok(HttpResponse::from_parts(head, body)),
                 _ => MAX_OTHER_BYTES,
             };
@@ -98,5 +105,27 @@ impl HttpService for Bounded {
                 .map_err(|error| HttpError::new_boxed(HttpErrorKind::Decode, error));
             Ok(HttpResponse::from_parts(head, HttpResponseBody::new(limited)))
         })
+    }
+}
+
+fn is_weak(head: &http::response::Parts) -> bool {
+    head.headers.get(http::header::ETAG).is_some_and(|etag| etag.as_bytes().starts_with(b"W/"))
+}
+
+/// A body that ends where it breaks off. What breaks off is asked for from there on by
+/// `object_store`, whatever its ETag is, and under a weak one that may be the end of other bytes.
+/// Of what ends, [`super::reader`] knows how long it should be.
+struct Ending(HttpResponseBody);
+
+impl Body for Ending {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        let next = Pin::new(&mut self.get_mut().0).poll_frame(context);
+        next.map(|frame| frame.filter(Result::is_ok))
     }
 }

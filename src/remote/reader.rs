@@ -1,7 +1,9 @@
 //! Reading an object, from its first byte to its last.
 //!
 //! - Where it breaks off, it is asked for from that byte on, of the version that was found
-//!   (`If-Match`); stores that do not look at that are found out by what they answer with.
+//!   (`If-Match`); stores that do not look at that are found out by what they answer with. That takes
+//!   a strong ETag: under a weak one, or a date, other bytes may stand ([`super::connector`] sees to
+//!   it that nothing beneath us goes on by a weak one).
 //! - What breaks off again and again is given up: a number of times without a megabyte between
 //!   them.
 //! - What comes slower than a trickle is as good as broken off.
@@ -76,11 +78,15 @@ impl Version {
         }
     }
 
+    /// The tag under which there are the same bytes, always.
+    fn strong(&self) -> Option<&str> {
+        self.etag.as_deref().filter(|etag| !etag.starts_with("W/"))
+    }
+
     /// What a store is to hold an object against.
     fn condition(&self) -> GetOptions {
-        let strong = self.etag.as_ref().filter(|etag| !etag.starts_with("W/"));
         GetOptions {
-            if_match: strong.map(|etag| format!("\"{etag}\"")),
+            if_match: self.strong().map(|etag| format!("\"{etag}\"")),
             if_unmodified_since: self.modified.filter(|_| self.etag.is_none()),
             ..GetOptions::default()
         }
@@ -256,17 +262,14 @@ impl ObjectReader {
     }
 
     /// Asks for what did not come yet.
-    async fn ask(&self) -> Result<GetResult, Stop> {
+    async fn ask(&mut self) -> Result<GetResult, Stop> {
         let object = &self.object;
-        let condition = object.version.condition();
-        let is_known = condition.if_match.is_some() || condition.if_unmodified_since.is_some();
-        if self.at > 0 && !is_known && object.version.etag.is_none() {
-            let why = "it broke off, and its server does not say by what to know that it is the \
-                       same: it cannot be resumed";
-            return Err(Stop::Final(object.fails(Why::Failed, why)));
+        if self.at > 0 && object.version.strong().is_none() {
+            return Err(self.cannot_be_resumed());
         }
         let range = (self.at > 0).then_some(GetRange::Bounded(self.at..object.bytes));
-        let asked = object.store.get_opts(&object.key, GetOptions { range, ..condition });
+        let options = GetOptions { range, ..object.version.condition() };
+        let asked = object.store.get_opts(&object.key, options);
         let answer = match timeout(ANSWER, asked).await {
             Err(_) => {
                 return Err(Stop::Broken(object.fails(Why::Failed, "the store does not answer")));
@@ -274,11 +277,33 @@ impl ObjectReader {
             Ok(Err(error)) => return Err(sorted(RemoteError::of(&error, &object.location))),
             Ok(Ok(answer)) => answer,
         };
-        if answer.meta.size != object.bytes || object.version.is_another(&Version::of(&answer.meta))
-        {
+        let version = Version::of(&answer.meta);
+        if answer.meta.size != object.bytes || object.version.is_another(&version) {
             return Err(Stop::Final(object.changed()));
         }
+        if self.at > 0 && version.etag.is_none() {
+            return Err(self.cannot_be_resumed());
+        }
+        if self.object.version.etag.is_none() {
+            // A list may have none. What comes is of this one from here on.
+            self.object.version.etag = version.etag;
+        }
         Ok(answer)
+    }
+
+    /// Nothing says that what would follow belongs to what was handed on.
+    fn cannot_be_resumed(&self) -> Stop {
+        let known_by = match &self.object.version {
+            Version { etag: Some(etag), .. } if etag.starts_with("W/") => {
+                "its server gives it a weak ETag, under which other bytes may stand"
+            }
+            Version { etag: None, modified: Some(_) } => {
+                "its server tells when it was modified, to the second, and gives it no ETag"
+            }
+            _ => "its server does not say by what to know that it is the same",
+        };
+        let why = format!("it broke off, and {known_by}: it cannot be resumed");
+        Stop::Final(self.object.fails(Why::Failed, why))
     }
 }
 

@@ -111,6 +111,54 @@ fn what_has_changed_is_an_error_even_if_its_server_looks_at_no_condition() {
     assert!(error.why.contains("cannot be resumed"), "{error}");
 }
 
+/// Other bytes of the same length and second have the same weak ETag, and the same date.
+#[test]
+fn what_breaks_off_goes_on_under_a_strong_etag_alone() {
+    const DATE: &str = "last-modified: Fri, 27 Nov 2026 00:00:00 GMT\r\n";
+    for (known_by, why) in [
+        (format!("etag: W/\"v1\"\r\n{DATE}"), "a weak ETag"),
+        ("etag: W/\"v1\"\r\n".to_owned(), "a weak ETag"),
+        (DATE.to_owned(), "gives it no ETag"),
+    ] {
+        let headers = known_by.clone();
+        let (address, asked) = server(2, move |number, head| {
+            part(head, &headers, if number == 0 { 300_000 } else { 100_000 })
+        });
+        let object = object(&address).unwrap();
+        let mut reader = object.open();
+        let mut all = Vec::new();
+        let error = reader.read_to_end(&mut all).unwrap_err();
+        let error = error.get_ref().unwrap().downcast_ref::<RemoteError>().unwrap();
+        assert!(
+            error.why.contains("cannot be resumed") && error.why.contains(why),
+            "{known_by}: {error}"
+        );
+        assert!(content().starts_with(&all), "{known_by}");
+        let from: Vec<usize> = asked.join().unwrap().iter().map(|head| wanted(head)).collect();
+        assert_eq!(from, [0, 0], "{known_by}");
+        // Where nothing came yet there is nothing to go on from: it begins again.
+        let headers = known_by.clone();
+        let (address, asked) = server(3, move |number, head| {
+            part(head, &headers, if number == 1 { 0 } else { 300_000 })
+        });
+        assert_eq!(read(&self::object(&address).unwrap()).unwrap(), content(), "{known_by}");
+        asked.join().unwrap();
+    }
+    // An answer without the tag that was asked for may be of anything, too.
+    let (address, asked) = server(3, |number, head| match number {
+        0 => part(head, &format!("etag: \"v1\"\r\n{DATE}"), 300_000),
+        _ => part(head, DATE, 100_000),
+    });
+    let error = read(&object(&address).unwrap()).unwrap_err();
+    assert!(error.why.contains("cannot be resumed"), "{error}");
+    asked.join().unwrap();
+    let (address, _asked) = server(3, |number, head| {
+        let etag = format!("etag: \"v1\"\r\n{DATE}");
+        part(head, &etag, [300_000, 100_000, 300_000][number])
+    });
+    assert_eq!(read(&object(&address).unwrap()).unwrap(), content());
+}
+
 #[test]
 fn a_store_that_fails_is_asked_again_and_then_given_up() {
     let unavailable =

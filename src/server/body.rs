@@ -15,7 +15,11 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::shared::{Answering, Shared};
 
-/// How a request's body has to go on.
+/// What an answer gives of itself at once: hyper takes on whatever it is given, and of HTTP/2 keeps
+/// all of it, where nobody sees what the client has taken.
+const PIECE: usize = 64 * 1024;
+
+/// How a body, or the taking of an answer, has to go on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
     /// The longest silence.
@@ -137,15 +141,17 @@ impl Drop for Bounded {
     }
 }
 
-/// An answer's body that tells the connection when it is under way and when it is over.
+/// An answer's body, in pieces, that tells the connection when it is under way and when it is over.
 pub(super) struct Counted {
     body: Body,
+    /// What the body gave, and nobody has asked for yet.
+    rest: Bytes,
     answering: Answering,
 }
 
 impl Counted {
     pub(super) fn new(body: Body, answering: Answering) -> Self {
-        Self { body, answering }
+        Self { body, rest: Bytes::new(), answering }
     }
 }
 
@@ -157,16 +163,60 @@ impl HttpBody for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        self.answering.went_on();
-        Poll::Ready(frame)
+        let this = &mut *self;
+        if this.rest.is_empty() {
+            let frame = Pin::new(&mut this.body).poll_frame(cx);
+            this.answering.is_making(frame.is_pending());
+            let frame = ready!(frame);
+            this.answering.went_on();
+            match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => this.rest = data,
+                Some(Ok(Err(other))) => return Poll::Ready(Some(Ok(other))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        } else {
+            this.answering.went_on();
+        }
+        let piece = this.rest.split_to(this.rest.len().min(PIECE));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let mut hint = self.body.size_hint();
+        let rest = self.rest.len() as u64;
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint.set_lower(hint.lower() + rest);
+        hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::super::shared::Working;
+    use super::*;
+
+    #[test]
+    fn a_long_answer_goes_in_pieces_and_is_over_with_the_last() {
+        let long = 2 * PIECE + 1;
+        let answering = Working::begin(&Arc::default()).answer();
+        let mut answer = Counted::new(Body::from(vec![b'x'; long]), answering);
+        let mut pieces: Vec<usize> = Vec::new();
+        while !answer.is_end_stream() {
+            let left = long - pieces.iter().sum::<usize>();
+            assert_eq!(HttpBody::size_hint(&answer).exact(), Some(left as u64));
+            let frame = Pin::new(&mut answer).poll_frame(&mut Context::from_waker(Waker::noop()));
+            let Poll::Ready(Some(Ok(frame))) = frame else { panic!("there is more of it") };
+            pieces.push(frame.into_data().unwrap().len());
+        }
+        assert_eq!(pieces, [PIECE, PIECE, 1]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -222,6 +222,17 @@ impl Guests {
     }
 }
 
+/// What is counted as one address: of IPv6 the first 64 bits, since the others are its owner's to choose.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        address => address,
+    }
+}
+
 /// A connection's place in the counts; given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Ticket {
@@ -241,6 +252,7 @@ impl Ticket {
     ) -> Self {
         worker.fetch_add(1, Relaxed);
         metrics.connections.open.fetch_add(1, Relaxed);
+        let address = network(address);
         Self {
             address,
             from_there: guests.come(address),
@@ -275,5 +287,23 @@ pub(super) fn raise_file_limit(connections: usize) {
             "this process may open fewer files than max_connections and its snapshots can need; raise the limit (ulimit -n) or lower max_connections",
         ),
         _ => (),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_ipv6_is_its_network() {
+        for (address, counted) in [
+            ("10.1.2.3", "10.1.2.3"),
+            ("::ffff:10.1.2.3", "10.1.2.3"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("2001:db8:1:2:ffff::", "2001:db8:1:2::"),
+        ] {
+            let [address, counted] = [address, counted].map(|text| text.parse::<IpAddr>().unwrap());
+            assert_eq!(network(address), counted);
+        }
     }
 }

@@ -8,7 +8,7 @@
 //! - the head of a request has to come within a time, from the first byte of the
 //!   connection and from the first byte of each later request;
 //! - a connection without a request, a body that does not go on, and an answer that is not
-//!   taken each have a time of their own;
+//!   taken each have a time of their own, and the last two a least rate;
 //! - connections are counted, in all and for each address;
 //! - with TLS ([`secure`]) the handshake counts as part of the first head.
 //!
@@ -31,6 +31,7 @@ mod refusal;
 mod secure;
 mod shared;
 mod stop;
+mod taking;
 mod worker;
 
 #[cfg(test)]
@@ -86,6 +87,8 @@ pub(crate) struct Limits {
     pub(crate) body: Duration,
     /// Bytes of a body a second, at least.
     pub(crate) body_rate: u64,
+    /// Bytes of answers a second, at least; 0 for any number.
+    pub(crate) answer_rate: u64,
     /// Time that running requests have after [`Stop::drain`].
     pub(crate) drain: Duration,
     /// Time after [`Stop::drain`] in which an open connection may bring one more request.
@@ -116,6 +119,7 @@ impl From<&ServeConfig> for Limits {
             idle: config.idle_timeout.0,
             body: config.body_timeout.0,
             body_rate: config.min_body_rate.0,
+            answer_rate: config.min_answer_rate.0,
             drain: config.drain_timeout.0,
             last_request: LAST_REQUEST,
             header_bytes: config.max_header_bytes.as_usize(),
@@ -131,8 +135,14 @@ impl From<&ServeConfig> for Limits {
 }
 
 impl Limits {
+    /// How bodies have to arrive.
     fn pace(&self) -> Pace {
         Pace { silence: self.body, rate: self.body_rate }
+    }
+
+    /// How answers have to be taken.
+    fn pace_of_taking(&self) -> Pace {
+        Pace { silence: self.body, rate: self.answer_rate }
     }
 
     /// How often a worker looks for connections that are over their time: often enough

@@ -79,10 +79,13 @@ impl<S: AsyncWrite + Unpin> Refusing<S> {
 }
 
 /// Whether a head has both a `Content-Length` and a `Transfer-Encoding`: hyper goes by the
-/// latter, and hides the former from the request.
+/// latter, hides the former from the request, and closes the connection after it. One that came in one
+/// piece with what was before it is not seen here, and so is only closed.
 fn is_ambiguous(head: &[u8]) -> bool {
     let (mut length, mut encoding) = (false, false);
-    for line in head.split(|&byte| byte == b'\n') {
+    // Empty lines before a request are none of it.
+    let begins = head.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or(head.len());
+    for line in head[begins..].split(|&byte| byte == b'\n') {
         match line {
             [] | [b'\r'] => break,
             [b'c' | b'C' | b't' | b'T', ..] => {
@@ -259,6 +262,7 @@ mod tests {
     fn a_body_may_say_its_length_in_one_way_alone() {
         let both = b"POST / HTTP/1.1\r\ncontent-LENGTH: 5\r\nTransfer-Encoding: chunked\r\n\r\n";
         assert!(is_ambiguous(both));
+        assert!(is_ambiguous(&[b"\r\n\r\n", &both[..]].concat()), "empty lines before it");
         for other in [
             &b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTE: trailers\r\n\r\n"[..],
             b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nContent-Length: 5\r\n",

@@ -33,6 +33,17 @@ pub(super) enum Order {
     Close = 3,
 }
 
+/// Whose turn it is with an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Nothing is being answered.
+    Nobody,
+    /// The server's: it makes what comes next, or sends it.
+    Server,
+    /// The client's: it has yet to take what there is.
+    Client,
+}
+
 /// Where a connection is when no request runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -54,6 +65,10 @@ pub(super) struct Shared {
     working: AtomicU32,
     /// Requests whose answer is being sent.
     answering: AtomicU32,
+    /// Those among them of which the server is still making the next piece.
+    making: AtomicU32,
+    /// Bytes that were given to the kernel.
+    bytes: AtomicU64,
     /// The client does not take what is being sent.
     blocked: AtomicBool,
     /// A request's body was not read to its end.
@@ -87,6 +102,25 @@ impl Shared {
             phase if phase == Phase::Linger as u8 => LINGER,
             _ => limits.idle,
         })
+    }
+
+    /// Whose turn it is.
+    pub(super) fn turn(&self) -> Turn {
+        let answering = self.answering.load(Relaxed);
+        // The windows of HTTP/2 hold an answer back, whatever the socket would take.
+        let is_held_back = self.http2.load(Relaxed) && answering > self.making.load(Relaxed);
+        if self.blocked.load(Relaxed) || is_held_back {
+            Turn::Client
+        } else if answering > 0 {
+            Turn::Server
+        } else {
+            Turn::Nobody
+        }
+    }
+
+    /// How many bytes the kernel has taken so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
     }
 
     /// Whether a request is being worked on or answered.
@@ -177,6 +211,9 @@ impl Shared {
 
     /// The result of giving bytes to the kernel.
     pub(super) fn sent(&self, result: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = result {
+            self.bytes.fetch_add(*bytes as u64, Relaxed);
+        }
         let went_on = match result {
             Poll::Pending => !self.blocked.swap(true, Relaxed),
             Poll::Ready(Ok(bytes)) => self.blocked.swap(false, Relaxed) || *bytes >= LEAST_PROGRESS,
@@ -209,7 +246,7 @@ impl Working {
 
     pub(super) fn answer(self) -> Answering {
         self.0.answering.fetch_add(1, Relaxed);
-        Answering(Arc::clone(&self.0))
+        Answering { of: Arc::clone(&self.0), making: false }
     }
 }
 
@@ -221,18 +258,35 @@ impl Drop for Working {
 }
 
 /// One answer that is being sent, until it is dropped.
-pub(super) struct Answering(Arc<Shared>);
+pub(super) struct Answering {
+    of: Arc<Shared>,
+    making: bool,
+}
 
 impl Answering {
     pub(super) fn went_on(&self) {
-        self.0.step();
+        self.of.step();
+    }
+
+    /// Notes whether the server is still making its next piece.
+    pub(super) fn is_making(&mut self, making: bool) {
+        if making == self.making {
+            return;
+        }
+        self.making = making;
+        if making {
+            self.of.making.fetch_add(1, Relaxed);
+        } else {
+            self.of.making.fetch_sub(1, Relaxed);
+        }
     }
 }
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.answering.fetch_sub(1, Relaxed);
-        self.0.step();
+        self.is_making(false);
+        self.of.answering.fetch_sub(1, Relaxed);
+        self.of.step();
     }
 }
 

@@ -34,6 +34,7 @@ pub(super) fn long_limits() -> Limits {
         idle: LONG,
         body: LONG,
         body_rate: 0,
+        answer_rate: 0,
         drain: LONG,
         last_request: SHORT,
         header_bytes: 32 * 1024,
@@ -311,6 +312,12 @@ fn a_body_that_says_its_length_in_two_ways_is_refused_and_nothing_follows() {
     assert!(head.starts_with("http/1.1 400") && head.contains("connection: close"), "{head}");
     assert!(String::from_utf8(body).unwrap().contains("malformed_request"));
     assert!(is_closed(&mut stream), "what follows is not taken for a request");
+    // Behind another one it is not seen before hyper has taken it; nothing follows it all the same.
+    let mut stream = server.connect_and_send(&format!("{REQUEST}{both}{REQUEST}"));
+    for _ in 0..2 {
+        assert!(answer(&mut stream).0.starts_with("http/1.1 "));
+    }
+    assert!(is_closed(&mut stream), "what follows is not taken for a request");
     let one = "POST /take HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n\
                2\r\nhi\r\n0\r\n\r\n";
     assert_eq!(answer(&mut server.connect_and_send(one)).1, b"2 bytes");
@@ -326,6 +333,20 @@ fn a_client_that_does_not_read_is_closed() {
     assert!(rest.len() < 64 << 20, "the whole answer arrived");
     let mut quick = server.connect_and_send("GET /big HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!(answer(&mut quick).1.len(), 64 << 20);
+}
+
+#[test]
+fn a_client_that_reads_too_slowly_is_closed_though_it_never_stops() {
+    let server = start(Limits { body: SHORT * 4, answer_rate: 1 << 30, ..long_limits() });
+    let mut stream = server.connect_and_send("GET /big HTTP/1.1\r\nHost: x\r\n\r\n");
+    let (mut piece, mut taken) = (vec![0; 64 * 1024], 0);
+    until("the slow reader is closed", || {
+        taken += stream.read(&mut piece).unwrap_or(0);
+        server.timed_out() > 0
+    });
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    assert!(taken + rest.len() < 64 << 20, "the whole answer arrived");
 }
 
 #[test]
@@ -455,9 +476,15 @@ fn connections_are_counted_in_all() {
 
 /// `GET /` on stream 1 of an HTTP/2 connection, by hand.
 pub(super) fn http2_request() -> Vec<u8> {
+    http2_get("/")
+}
+
+fn http2_get(path: &str) -> Vec<u8> {
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     bytes.extend([0, 0, 0, 4, 0, 0, 0, 0, 0]); // SETTINGS, empty
-    let head = [0x82, 0x86, 0x84, 0x41, 1, b'x']; // GET, http, /, authority x
+    let mut head = vec![0x82, 0x86, 0x41, 1, b'x']; // GET, http, authority x
+    head.extend([0x04, path.len() as u8]);
+    head.extend(path.as_bytes());
     bytes.extend([0, 0, head.len() as u8, 1, 0x05, 0, 0, 0, 1]); // HEADERS, the whole request
     bytes.extend(head);
     bytes
@@ -492,6 +519,23 @@ fn http2_without_tls_is_served_and_its_idle_connections_are_closed() {
     assert_eq!(status, Some(0x88), ":status 200");
     assert_eq!(body, b"fast");
     assert_eq!(server.timed_out(), 1);
+}
+
+#[test]
+fn an_http2_client_that_opens_its_windows_too_slowly_is_closed() {
+    let server = start(Limits { body: SHORT * 4, answer_rate: 1 << 30, ..long_limits() });
+    let mut stream = server.connect();
+    stream.write_all(&http2_get("/big")).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+    let mut piece = vec![0; 64 * 1024];
+    until("the slow reader is closed", || {
+        for window in [0, 1] {
+            // WINDOW_UPDATE, of the connection and of the stream: 1 KiB more.
+            let _ = stream.write_all(&[0, 0, 4, 8, 0, 0, 0, 0, window, 0, 0, 4, 0]);
+        }
+        let _ = stream.read(&mut piece);
+        server.timed_out() > 0
+    });
 }
 
 #[test]

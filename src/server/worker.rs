@@ -17,6 +17,7 @@ use super::load::{Load, PULSE};
 use super::plain::Desk;
 use super::shared::{Order, Shared};
 use super::stop::{Stage, Stop};
+use super::taking::Taking;
 use super::{Limits, Service};
 use crate::metrics::Metrics;
 use crate::tls::Tls;
@@ -126,6 +127,7 @@ struct Watched {
     shared: Arc<Shared>,
     steps: u64,
     since: Instant,
+    taking: Taking,
 }
 
 impl Serving {
@@ -158,7 +160,8 @@ impl Serving {
         };
         let shared = Arc::<Shared>::default();
         let (steps, since) = (shared.steps(), Instant::now());
-        self.connections.push(Watched { shared: Arc::clone(&shared), steps, since });
+        let taking = Taking::begin(since, self.limits.pace_of_taking());
+        self.connections.push(Watched { shared: Arc::clone(&shared), steps, since, taking });
         let common = Arc::clone(&self.common);
         match &self.tls {
             None => {
@@ -179,8 +182,8 @@ impl Serving {
         }
     }
 
-    /// Closes connections that made no step for longer than they may, and forgets those
-    /// that are gone.
+    /// Closes connections that made no step for longer than they may, or whose client takes its
+    /// answers too slowly, and forgets those that are gone.
     async fn sweep(&mut self) {
         let now = Instant::now();
         let mut at = 0;
@@ -247,6 +250,11 @@ async fn feel(common: Arc<Common>) {
 
 impl Watched {
     fn is_overdue(&mut self, now: Instant, limits: &Limits) -> bool {
+        let (turn, bytes) = (self.shared.turn(), self.shared.bytes());
+        // Steps may be small.
+        if self.taking.is_too_slow(now, turn, bytes, limits.pace_of_taking()) {
+            return true;
+        }
         let steps = self.shared.steps();
         if steps != self.steps {
             (self.steps, self.since) = (steps, now);

@@ -12,7 +12,8 @@ use super::watch::Compared;
 pub(super) struct Job {
     pub(super) before: Lease,
     pub(super) new: Lease,
-    pub(super) keys: Vec<Vec<u8>>,
+    /// Each with the number of lookups that it stands for.
+    pub(super) keys: Vec<(Vec<u8>, f64)>,
 }
 
 /// Does all jobs, on a thread that lets lookups go first. It gets its turn where all
@@ -42,7 +43,7 @@ pub(super) fn compare(jobs: &[Job], stopping: &AtomicBool) -> Vec<Compared> {
 impl Job {
     fn run(&self, stopping: &AtomicBool) -> Compared {
         let (mut compared, mut value) = (Compared::default(), Vec::new());
-        for key in &self.keys {
+        for (key, weight) in &self.keys {
             if stopping.load(Relaxed) {
                 break;
             }
@@ -55,7 +56,7 @@ impl Job {
             let found = [&self.before, &self.new].map(look_up);
             // Damage is for the error rate to show.
             if let [Ok(before), Ok(new)] = found {
-                compared.add(before, new);
+                compared.add(*weight, before, new);
             }
         }
         compared

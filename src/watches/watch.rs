@@ -3,7 +3,8 @@
 //!
 //! Three measures, each over all of the window so far:
 //! - **hit rate**: keys that were looked up in the new version are looked up in the one before,
-//!   too ([`Compared`]). Of those that at least one of the two has, the share that the new one
+//!   too ([`Compared`]), by a sample in which each key weighs as much as the lookups that it
+//!   stands for. Of those that at least one of the two has, the share that the new one
 //!   has may be lower than the share that the one before has by so many points. A key that
 //!   neither has says nothing, however often it is asked for;
 //! - **errors**: the share of lookups that failed, unless it was as high before;
@@ -15,8 +16,8 @@ use tidetable_storage::{Millis, Swap, Version, WatchLimits};
 
 use crate::metrics::ArmTotals;
 
-/// A sample of so many lookups says enough of all of them: if the hit rate has fallen by 10
-/// points, fewer than one in 100,000 of such samples makes it 20.
+/// A sample of so many lookups says enough of all of them, if all weigh the same: if the hit
+/// rate has fallen by 10 points, fewer than one in 100,000 of such samples makes it 20.
 const ENOUGH_SAMPLED: u64 = 200;
 
 /// What it came to.
@@ -43,36 +44,63 @@ impl Verdict {
 }
 
 /// Sampled lookups of the new version, and what both versions have of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// The sample is stratified. A stratum is what one thread had looked up from one look to the
+/// next: so many lookups, of which so many were kept, each with the same chance. A kept one
+/// stands for lookups / kept of them, its weight. The weights of those that a version has,
+/// added up over all strata, estimate how many of all lookups it has; a hit rate is the
+/// quotient of two such sums, a stratified mean. Without weights a quiet thread would count as
+/// much as a busy one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Compared {
-    /// Keys that at least one of the two has.
-    pub(crate) known: u64,
-    /// Those that the version before has.
-    pub(crate) before: u64,
+    /// Sampled lookups of keys that at least one of the two has: a plain count. All others
+    /// are sums of weights.
+    pub(crate) sampled: u64,
+    /// The lookups that those stand for.
+    pub(crate) known: f64,
+    /// The squares of their weights.
+    pub(crate) squares: f64,
+    /// Of the known ones, those that the version before has.
+    pub(crate) before: f64,
     /// Those that the new one has.
-    pub(crate) new: u64,
-    /// Keys that neither has.
-    pub(crate) unknown: u64,
+    pub(crate) new: f64,
+    /// Lookups of keys that neither has.
+    pub(crate) unknown: f64,
 }
 
 impl Compared {
-    /// One more key.
-    pub(crate) fn add(&mut self, before: bool, new: bool) {
-        if before || new {
-            self.known += 1;
-        } else {
-            self.unknown += 1;
+    /// One more key, which stands for so many lookups.
+    pub(crate) fn add(&mut self, weight: f64, before: bool, new: bool) {
+        if !before && !new {
+            self.unknown += weight;
+            return;
         }
-        self.before += u64::from(before);
-        self.new += u64::from(new);
+        self.sampled += 1;
+        self.known += weight;
+        self.squares += weight * weight;
+        if before {
+            self.before += weight;
+        }
+        if new {
+            self.new += weight;
+        }
     }
 
     /// And these.
     pub(crate) fn add_all(&mut self, others: Self) {
+        self.sampled += others.sampled;
         self.known += others.known;
+        self.squares += others.squares;
         self.before += others.before;
         self.new += others.new;
         self.unknown += others.unknown;
+    }
+
+    /// Whether at least so many were sampled, and say as much as so many of equal weight would
+    /// (Kish's effective sample size). One heavy key among hundreds of light ones, as a flood of
+    /// unknown keys leaves it on its thread, would else decide alone.
+    fn has_sampled(&self, least: u64) -> bool {
+        self.sampled >= least && self.known * self.known >= least as f64 * self.squares
     }
 }
 
@@ -195,7 +223,7 @@ impl Watch {
 
     fn hit_rate_fell(&self, limits: &WatchLimits) -> Option<String> {
         let most = limits.max_hit_rate_drop?;
-        let Compared { known, before, new, .. } = self.compared;
+        let Compared { sampled, known, before, new, .. } = self.compared;
         if !self.knows_enough(limits) {
             return None;
         }
@@ -203,7 +231,7 @@ impl Watch {
         let drop = before - new;
         (drop > most).then(|| {
             format!(
-                "the hit rate fell by {drop:.1} points, where {most} are allowed: of {known} sampled lookups of \
+                "the hit rate fell by {drop:.1} points, where {most} are allowed: by {sampled} sampled lookups of \
                  keys that version {version} or {against} has, {version} has {new:.1} % and {against} had \
                  {before:.1} %",
                 version = self.version(),
@@ -216,15 +244,15 @@ impl Watch {
     /// a sample of them says.
     fn knows_enough(&self, limits: &WatchLimits) -> bool {
         let Compared { known, unknown, .. } = self.compared;
-        let product = |a: u64, b: u64| u128::from(a) * u128::from(b);
-        known >= limits.min_lookups.clamp(1, ENOUGH_SAMPLED)
-            && product(self.lookups(), known) >= product(limits.min_lookups, known + unknown)
+        let (lookups, least) = (self.lookups() as f64, limits.min_lookups as f64);
+        self.compared.has_sampled(limits.min_lookups.clamp(1, ENOUGH_SAMPLED))
+            && lookups * known >= least * (known + unknown)
     }
 
     fn errors_rose(&self, limits: &WatchLimits) -> Option<String> {
         let most = limits.max_error_percent?;
-        let failed = percent(self.seen.errors, self.lookups());
-        let before = percent(self.before.errors, self.before.keys());
+        let failed = percent(self.seen.errors as f64, self.lookups() as f64);
+        let before = percent(self.before.errors as f64, self.before.keys() as f64);
         let was_as_high = self.before.keys() >= limits.min_lookups && before >= failed;
         (failed > most && !was_as_high).then(|| {
             let (errors, lookups) = (self.seen.errors, self.lookups());
@@ -260,9 +288,9 @@ impl Watch {
             ));
             return text;
         }
-        let Compared { known, before, new, .. } = self.compared;
+        let Compared { sampled, known, before, new, .. } = self.compared;
         text.push_str(&format!(
-            "; of {known} sampled lookups of keys that version {version} or {against} has, {version} has \
+            "; by {sampled} sampled lookups of keys that version {version} or {against} has, {version} has \
              {:.1} % and {against} had {:.1} %",
             percent(new, known),
             percent(before, known),
@@ -278,8 +306,8 @@ pub(crate) fn until(swap: &Swap, limits: &WatchLimits) -> Millis {
     swap.at.saturating_add(limits.window_seconds.saturating_mul(1000))
 }
 
-fn percent(part: u64, all: u64) -> f64 {
-    if all == 0 { 0.0 } else { part as f64 * 100.0 / all as f64 }
+fn percent(part: f64, all: f64) -> f64 {
+    if all > 0.0 { part * 100.0 / all } else { 0.0 }
 }
 
 #[cfg(test)]

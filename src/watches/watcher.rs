@@ -279,7 +279,8 @@ impl Watcher {
         if !sample.is_wanted(watch.version()) {
             sample.want(watch.version());
         }
-        let keys = sample.take();
+        let mut keys = Vec::new();
+        sample.take().into_iter().for_each(|taken| keys.extend(taken.weighted()));
         if keys.is_empty() {
             return None;
         }

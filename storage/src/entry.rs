@@ -10,10 +10,14 @@
 //! number of 0 and the kind "a value". Format: `table/block_based/block_builder.cc` and
 //! `db/dbformat.h` of RocksDB.
 
+use crate::names::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
+
 /// What follows a key: sequence number 0, kind 1 (a value).
 const TRAILER: [u8; 8] = [1, 0, 0, 0, 0, 0, 0, 0];
 /// The lengths take at most so many bytes: a zero and two varints.
 const MAX_HEAD: usize = 1 + 5 + 5;
+/// The longest stored value: one that was not compressed, its length and its checksum.
+const MAX_STORED: usize = MAX_VALUE_BYTES + 64;
 
 /// One record, in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +65,10 @@ impl<'a> Entry<'a> {
         let (&shared, rest) = bytes.split_first()?;
         let (internal_key, rest) = varint(rest)?;
         let (stored, rest) = varint(rest)?;
-        let key = internal_key.checked_sub(TRAILER.len()).filter(|length| *length > 0)?;
-        (shared == 0).then_some((bytes.len() - rest.len(), key, stored))
+        let key = internal_key.checked_sub(TRAILER.len())?;
+        // A length that a flipped bit has made large is not to be read, and memory taken for it.
+        let fits = (1..=MAX_KEY_BYTES).contains(&key) && stored <= MAX_STORED;
+        (shared == 0 && fits).then_some((bytes.len() - rest.len(), key, stored))
     }
 }
 
@@ -122,6 +128,12 @@ mod tests {
         assert!(with(1, 8), "no key");
         assert!(with(6, 0), "a deletion");
         assert!(with(12, 1), "a sequence number");
+        let long = |stored: usize| {
+            let head = bytes(b"key", &vec![0; stored]);
+            Entry::parse(&head[..30]) == Parsed::Malformed
+        };
+        assert!(!long(MAX_VALUE_BYTES) && long(MAX_STORED + 1), "longer than any value");
+        assert!(Entry::parse(&bytes(&[7; MAX_KEY_BYTES + 1], b"")) == Parsed::Malformed);
         assert!(
             Entry::parse(&[0, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 1, 1, 1, 1, 1]) == Parsed::Malformed
         );

@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::erased::Scope;
+use crate::error::Code;
 use crate::names::{DatasetName, Version};
 use crate::token::TokenId;
 
@@ -155,10 +156,36 @@ pub struct Failed {
     pub version: Version,
     /// A stable name of what went wrong.
     pub code: String,
-    /// What went wrong, for a person.
+    /// What went wrong, for a person. If it quotes rows, keys or values, it does so at its end:
+    /// see [`Failed::reason`].
     pub detail: String,
     /// The first few places in the source.
     pub problems: Vec<String>,
+}
+
+/// What stands in the detail of a failure before the first row, key or value that it quotes.
+const FIRST: &str = "; the first is ";
+
+impl Failed {
+    /// The detail without the rows, keys and values that it may quote: what may stand in
+    /// histories, and be told to receivers of webhooks.
+    pub fn reason(&self) -> String {
+        let is = |code: Code| self.code == code.as_str();
+        if is(Code::SnapshotRefused) {
+            return self.detail.split(FIRST).next().unwrap_or_default().to_owned();
+        }
+        let otherwise = match () {
+            () if is(Code::BadRows) => "there are rows that cannot be used",
+            () if is(Code::DuplicateKeys) => "there are keys with several different rows",
+            () if is(Code::ValueTooLarge) => "there are values that are too large",
+            () => return self.detail.clone(),
+        };
+        // Only if all that is left out is the problem that is told elsewhere is it known that
+        // nothing else is quoted.
+        let first = self.problems.first();
+        let without = first.and_then(|first| self.detail.strip_suffix(first.as_str()));
+        without.and_then(|text| text.strip_suffix(FIRST)).unwrap_or(otherwise).to_owned()
+    }
 }
 
 /// See [`Event::Published`].
@@ -449,5 +476,38 @@ impl Event {
             Self::VersionRewritten(_) => "version_rewritten",
             Self::HoldsErased(_) => "holds_erased",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_of_a_failure_quotes_nothing() {
+        let reason = |code: &str, detail: &str, problems: &[&str]| {
+            let problems = problems.iter().map(|problem| (*problem).to_owned()).collect();
+            let (code, detail) = (code.to_owned(), detail.to_owned());
+            let dataset = DatasetName::parse("recs").unwrap();
+            Failed { dataset, version: Version(1), code, detail, problems }.reason()
+        };
+        let row = "body line 2: its key is \"learner-99\"";
+        let rows = format!("1 of 4 rows cannot be used (all were read); the first is {row}");
+        assert_eq!(reason("bad_rows", &rows, &[row]), "1 of 4 rows cannot be used (all were read)");
+        for (code, detail, problems) in [
+            // What is not known to be without quotes is not told.
+            ("bad_rows", row, &[row][..]),
+            ("bad_rows", rows.as_str(), &[]),
+            ("bad_rows", "\"learner-99\"; the first is x", &["y"]),
+            ("duplicate_keys", "the key learner-99 twice", &["key learner-99"]),
+            ("value_too_large", "the value of learner-99 is", &[]),
+        ] {
+            let told = reason(code, detail, problems);
+            assert!(told.starts_with("there are ") && !told.contains("learner"), "{told}");
+        }
+        let no_json = "a value is no JSON; the first is that of the key \"learner-99\"";
+        assert_eq!(reason("snapshot_refused", no_json, &[]), "a value is no JSON");
+        assert_eq!(reason("snapshot_refused", "no manifest", &[]), "no manifest");
+        assert_eq!(reason("disk_full", "5 bytes free", &["x"]), "5 bytes free");
     }
 }

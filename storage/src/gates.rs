@@ -73,13 +73,21 @@ pub(crate) fn all_passed(verdicts: &[Verdict]) -> bool {
     verdicts.iter().all(|v| v.passed)
 }
 
-/// The sentence that names each gate that refused, its limit and what was seen.
+/// The sentence that names each gate that refused, its limit and what was seen; without keys and
+/// values, since histories and webhooks have it.
 pub(crate) fn refusal(verdicts: &[Verdict]) -> String {
-    let refused: Vec<String> = verdicts
-        .iter()
-        .filter(|v| !v.passed)
-        .map(|v| format!("{}: {}", v.gate, v.detail))
-        .collect();
+    refused_by(verdicts, Verdict::told)
+}
+
+/// The same with the keys and values that the gates quote, if any does.
+pub(crate) fn quoting_refusal(verdicts: &[Verdict]) -> Option<String> {
+    let quotes = verdicts.iter().any(Verdict::quotes);
+    quotes.then(|| refused_by(verdicts, |verdict| verdict.detail.clone()))
+}
+
+fn refused_by(verdicts: &[Verdict], say: impl Fn(&Verdict) -> String) -> String {
+    let refused = verdicts.iter().filter(|v| !v.passed);
+    let refused: Vec<String> = refused.map(|v| format!("{}: {}", v.gate, say(v))).collect();
     format!("refused by {}", refused.join("; "))
 }
 
@@ -119,5 +127,22 @@ mod tests {
         let text = refusal(&verdicts);
         assert!(text.contains("max_shrink_percent") && text.contains("99.0 %"), "{text}");
         assert!(text.contains("50 %"), "{text}");
+        assert_eq!(quoting_refusal(&verdicts), None);
+    }
+
+    #[test]
+    fn a_refusal_has_no_key_and_no_value() {
+        let wrong = ["\"learner-77\" has \"grade\" \"F-SECRET\", not \"A\"".to_owned()];
+        let verdicts = [
+            required_keys(&["a".to_owned(), "learner-77".to_owned()], &["learner-77"]),
+            sample_lookups(1, &wrong),
+        ];
+        assert_eq!(
+            refusal(&verdicts),
+            "refused by required_keys: 1 of 2 required keys are there; sample_lookups: 0 of 1 sample \
+             lookups found what they should"
+        );
+        let whole = quoting_refusal(&verdicts).unwrap();
+        assert!(whole.contains("missing: \"learner-77\"") && whole.contains("SECRET"), "{whole}");
     }
 }

@@ -143,7 +143,9 @@ pub use piece::{
     CutKey, MAX_PIECES, PIECE, Share, dictionary_in, make_empty_piece, make_piece, piece_in,
 };
 pub use private::{is_readable_by_others, make_files_private};
-pub use profile::{FieldProfile, JsonType, Numbers, Profile, SampleRecord, Sizes};
+pub use profile::{
+    DISTINCT_EXACT_BELOW, FieldProfile, JsonType, Numbers, Profile, SampleRecord, Sizes,
+};
 pub use record_list::{Record, RecordList};
 pub use rocks::BlockCache;
 pub use scrub::{Damage, ReadBack, StoredVersion};

@@ -49,7 +49,7 @@ use crate::catalog::{Catalog, Keep};
 use crate::config::DatasetConfig;
 use crate::digest::Digest;
 use crate::durable;
-use crate::erased::Secret;
+use crate::erased::{ErasedKeys, Secret};
 use crate::error::{Error, Result};
 use crate::event::{Cause, Event, Millis};
 use crate::journal::{Journal, Record};
@@ -116,6 +116,9 @@ pub struct Store {
     publishing: Mutex<()>,
     /// What digests of erased keys are made with; set by whoever holds `writer`.
     secret: OnceLock<Secret>,
+    /// What is erased everywhere and nowhere else, for the datasets that lack no more than that. Its
+    /// lock is held for moments, within no other of ours but the catalogue's.
+    erased_everywhere: Mutex<Option<Arc<ErasedKeys>>>,
     /// One version is rewritten at a time. Taken before `writer`.
     rewriting: Mutex<rewrite::Abandoned>,
     /// The slot of a version that is being rewritten, open already, for the map to take.

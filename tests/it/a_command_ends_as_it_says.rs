@@ -105,6 +105,21 @@ fn sources_that_are_not_there_or_tell_no_format_end_alike_in_a_dry_run() {
 }
 
 #[test]
+fn a_dry_run_sends_no_control_characters_of_rows_to_a_terminal() {
+    let server = Server::start();
+    let file = server.beside("rows.ndjson");
+    fs::write(&file, "{\"k\":\"a\\u001b[2J\",\"v\":\"b\u{202e}\"}\n").unwrap();
+    let push = ["push", D, file.to_str().unwrap(), "--key", "k", "--dry-run"];
+    let shown = run(&server, &push);
+    ended(&shown, 0);
+    assert_eq!(out(&shown), "a\\u{1b}[2J\t{\"k\":\"a\\u001b[2J\",\"v\":\"b\\u{202e}\"}\n");
+    // For programs it is as it would be stored.
+    let json: Value =
+        serde_json::from_str(&out(&run(&server, &[&push[..], &["--json"]].concat()))).unwrap();
+    assert_eq!((&json["key"], &json["value"]["v"]), (&json!("a\u{1b}[2J"), &json!("b\u{202e}")));
+}
+
+#[test]
 fn with_json_nothing_else_stands_on_standard_error() {
     let server = Server::start();
     let file = server.beside("rows.ndjson");

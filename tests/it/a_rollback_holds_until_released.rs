@@ -41,11 +41,13 @@ fn a_rollback_holds_until_released() {
     let dataset = server.dataset(D);
     assert_eq!(dataset["held"], true, "{dataset}");
     assert_eq!(dataset["hold"]["reason"], "wrong scores", "{dataset}");
+    assert_eq!((&dataset["waiting"], &dataset["failed_push"]), (&json!(4), &json!(null)));
 
     // Released: the newest ready version whose push asked for it, and not the parked one.
     let released = server.operate(D, "release", &json!({})).expect(200).json();
     assert_eq!(released["held"], false);
     assert_eq!(released["activated"], json!({ "from": 2, "to": 4 }), "{released}");
+    assert_eq!(server.dataset(D)["waiting"], json!(null));
     assert_serves(&server, 4);
     server.operate(D, "release", &json!({})).problem(409, "not_held");
 
@@ -108,8 +110,8 @@ fn what_is_served_after_a_rollback_may_be_pushed_again() {
     let good = rows(D, 1, 10);
     server.pushed(D, &good);
     server.pushed(D, &good);
-    server.operate(D, "rollback", &json!({ "hold": false })).expect(200);
-    assert_eq!(server.dataset(D)["current"], 1);
+    let back = server.operate(D, "rollback", &json!({ "hold": false })).expect(200).json();
+    assert_eq!((&back["to"], &back["same_content"]), (&json!(1), &json!(true)), "{back}");
     assert_eq!(
         server.pushed(D, &good),
         3,

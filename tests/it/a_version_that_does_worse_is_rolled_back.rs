@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 
 use serde_json::{Value, json};
 
@@ -222,9 +223,38 @@ fn a_flood_of_keys_that_no_version_ever_had_does_not_set_it_off() {
     assert!(end["watch"]["lookups"].as_u64().unwrap() >= 1000, "{end}");
     assert!(asked > 1, "the flood was on while it was watched");
     let detail = end["watch"]["detail"].as_str().unwrap();
-    let sampled = detail.split_once("; of ").and_then(|(_, rest)| rest.split(' ').next());
+    let sampled = detail.split_once("; by ").and_then(|(_, rest)| rest.split(' ').next());
     assert!(sampled.unwrap().parse::<u64>().unwrap() >= 20, "enough for a verdict: {detail}");
     assert_eq!(sample(&server, "tidetable_watch_alarms_total{dataset=\"recs\"}"), "0");
+}
+
+/// Each thread leaves at most 512 keys a second: those of the job are as many as all others.
+#[test]
+fn one_small_job_that_asks_for_removed_keys_does_not_set_it_off() {
+    let server = Server::start_with(&["--threads", "2"]);
+    server.configure(D, &json!({ "watch": "roll_back" }));
+    server.pushed(D, &rows(D, 1, 2000));
+    server.pushed(D, &rows(D, 2, 1100));
+    // Two connections that are open at once, so that each is another thread's.
+    let (mut readers, mut job) = (server.client(), server.client());
+    for client in [&mut readers, &mut job] {
+        client.get("/livez").unwrap().expect(200);
+    }
+    let path = format!("/v1/datasets/{D}/batch-get");
+    let batch = |keys: Range<usize>| json!({ "keys": keys.map(key).collect::<Vec<_>>() });
+    for _ in 0..30 {
+        readers.post(&path, &batch(0..1000)).unwrap().expect(200);
+    }
+    job.post(&path, &batch(1100..1612)).unwrap().expect(200);
+    eventually("all are counted", || watch(&server, D)["lookups"] == 30_512);
+    // What is counted may be compared at the next look only: at one that knows of this lookup.
+    look_up(&mut readers, D, "learner", 1);
+    eventually("all are compared", || watch(&server, D)["lookups"] == 30_513);
+    let end = server.dataset(D);
+    assert_eq!((&end["current"], &end["held"]), (&json!(2), &json!(false)), "{end}");
+    assert_eq!(end["watch"]["verdict"], "watching", "{end}");
+    let detail = end["watch"]["detail"].as_str().unwrap();
+    assert!(detail.contains("and 1 had 100.0 %"), "{detail}");
 }
 
 #[test]

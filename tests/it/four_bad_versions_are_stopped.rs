@@ -40,6 +40,9 @@ fn refused(server: &Server, rows: &str) -> Vec<(String, String)> {
         refusing.map(|gate| (text(&gate["gate"]), text(&gate["detail"]))).collect();
     let kept = server.dataset(&format!("{D}/versions/{}", problem["version"]));
     assert_eq!(kept["state"], "rejected", "{kept}");
+    let failed = &server.dataset(D)["failed_push"];
+    assert_eq!((&failed["version"], &failed["state"]), (&problem["version"], &kept["state"]));
+    assert_eq!(failed["reason"], kept["reason"], "{failed}");
     refusing
 }
 
@@ -64,4 +67,5 @@ fn four_bad_versions_are_stopped() {
     }
     // The job is mended.
     assert!(server.pushed(D, &right(3)) > good);
+    assert!(server.dataset(D)["failed_push"].is_null());
 }

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use serde_json::json;
 
 use crate::harness::{Server, eventually};
-use crate::http::connect;
+use crate::http::{connect, read_reply};
 
 const D: &str = "recs";
 
@@ -45,6 +45,29 @@ fn bodies_of_one_dataset_and_of_all() {
     eventually("its place is free again", || server.push("third", "{\"k\":1}\n").status == 201);
     let page = server.get_path("/metrics").expect(200).text();
     assert!(page.contains("tidetable_shed_total{class=\"body\"} "), "{page}");
+}
+
+#[test]
+fn whoever_waits_for_a_push_keeps_nobody_from_pushing() {
+    let server = Server::start_with(&["--max-push-requests=3", "--max-operations=3"]);
+    let path = format!("/v1/datasets/{D}/versions");
+    let begun = server.post(&path, &json!({ "format": "ndjson", "key": ["k"] })).expect(201);
+    let version = format!("{path}/{}", begun.json()["version"]);
+    let mut waiting: Vec<_> = (0..3).map(|_| connect(server.address()).unwrap()).collect();
+    for connection in &mut waiting {
+        let head = format!("GET {version}?wait=300 HTTP/1.1\r\nhost: x\r\n\r\n");
+        connection.get_mut().write_all(head.as_bytes()).unwrap();
+    }
+    // At the latest by the second of these they wait.
+    for n in 0..10 {
+        server.pushed(&format!("other-{n}"), "{\"k\":1}\n");
+        server.get_path(&version).expect(200);
+    }
+    server.send("DELETE", &version, &[], b"").expect(200);
+    for connection in &mut waiting {
+        let answer = read_reply(connection, "GET", &version).unwrap().expect(200);
+        assert_eq!(answer.json()["state"], "deleted", "{answer}");
+    }
 }
 
 #[test]

@@ -80,6 +80,9 @@ fn a_token_can_be_made_before_there_is_anything() {
     let (code, out, text) = said(&create(&data, &["--role", "admin", "--expires", "never"]));
     assert_eq!(code, Some(0), "{text}");
     assert!(out.starts_with("tt_") && text.contains("until it is revoked"), "{out} {text}");
+    assert!(text.contains("new/data is new: there was no data directory"), "{text}");
+    let (code, _, text) = said(&create(&data, &["--role", "reader"]));
+    assert!(code == Some(0) && !text.contains("is new"), "it is there now: {text}");
 }
 
 #[test]

@@ -159,6 +159,79 @@ fn samples_are_values() {
     reader.get(&server, &history).expect(200);
 }
 
+/// What a failed push, or a gate, quotes is for those who may read it or have pushed it.
+#[test]
+fn quoted_rows_are_values() {
+    let server = Server::start();
+    let row = |grade: &str| format!("{{\"k\":\"learner-77\",\"grade\":\"{grade}\"}}\n");
+    let parked = "key=k&format=ndjson&activate=false";
+    server.push_with("alpha", parked, row("F-SECRET").as_bytes()).expect(201);
+    server.pushed("alpha", &row("A"));
+    let lookup = json!({ "key": "learner-77", "fields": { "grade": "A" } });
+    let gates = json!({ "required_keys": ["learner-77"], "sample_lookups": [lookup] });
+    server.configure("alpha", &json!({ "gates": gates }));
+    let admin = first(&server);
+    let token = |role: &str| admin.make(&server, role, role, &["alpha"]);
+    let (reader, pusher, operator) = (token("reader"), token("pusher"), token("operator"));
+
+    // The answer to the push itself says all.
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let refused = pusher.push(&server, "alpha", &row("F-SECRET")).problem(422, "gate_refused");
+    assert!(text(&refused["detail"]).contains("F-SECRET"), "{refused}");
+    assert!(refused["gates"].to_string().contains("F-SECRET"), "{refused}");
+    let twice = [row("A"), row("B")].concat().replace("learner-77", "learner-99");
+    let failed = pusher.push(&server, "alpha", &twice).problem(422, "duplicate_keys");
+    assert!(text(&failed["detail"]).contains("learner-99"), "{failed}");
+    assert!(text(&failed["problems"][0]).contains("learner-99"), "{failed}");
+
+    let is_silent = |token: &Token, path: &str| {
+        let reply = token.get(&server, &format!("/v1/datasets/alpha/{path}")).expect(200);
+        let said = reply.text();
+        assert!(!said.contains("learner-") && !said.contains("SECRET"), "{reply}");
+    };
+    let activate = "/v1/datasets/alpha/activate";
+    let refused = operator.post(&server, activate, &json!({ "version": 1 }));
+    let refused = refused.problem(422, "gate_refused");
+    let said = refused.to_string();
+    assert!(!said.contains("learner-") && !said.contains("SECRET"), "{refused}");
+    assert_eq!(refused["problems_withheld"], true, "{refused}");
+    for path in ["versions", "versions/1", "versions/3", "versions/4?wait=1", "history"] {
+        is_silent(&operator, path);
+    }
+    for token in [&reader, &pusher] {
+        is_silent(token, "history");
+    }
+
+    let version = |token: &Token, version: u64| {
+        token.get(&server, &format!("/v1/datasets/alpha/versions/{version}")).expect(200).json()
+    };
+    for withheld in [1, 3, 4] {
+        let shown = version(&operator, withheld);
+        assert_eq!((&shown["problems"], &shown["problems_withheld"]), (&json!([]), &json!(true)));
+        assert!(shown["detail"].is_null(), "{shown}");
+    }
+    assert!(version(&operator, 2)["problems_withheld"].is_null(), "there is nothing to withhold");
+    let reason = "refused by sample_lookups: 0 of 1 sample lookups found what they should";
+    let shown = version(&operator, 3);
+    assert_eq!(shown["reason"], reason);
+    for gate in shown["gates"].as_array().unwrap() {
+        assert_eq!(gate["detail"].is_null(), gate["gate"] == "sample_lookups", "{shown}");
+    }
+    let told = text(&version(&operator, 4)["reason"]);
+    assert!(told.starts_with("1 key has several different rows"), "{told}");
+    for token in [&reader, &pusher] {
+        let (rejected, failed) = (version(token, 3), version(token, 4));
+        assert_eq!(rejected["reason"], reason);
+        assert!(text(&rejected["detail"]).contains("F-SECRET"), "{rejected}");
+        assert!(rejected["gates"].to_string().contains("F-SECRET"), "{rejected}");
+        assert!(text(&failed["problems"][0]).contains("learner-99"), "{failed}");
+        assert!(text(&failed["detail"]).contains("learner-99"), "{failed}");
+        for shown in [&rejected, &failed] {
+            assert!(shown["problems_withheld"].is_null(), "{shown}");
+        }
+    }
+}
+
 #[test]
 fn a_pusher_gives_up_pushes_of_its_own_and_nothing_else() {
     let (server, admin) = two_datasets();

@@ -216,6 +216,28 @@ fn a_receiver_is_told_of_what_it_asked_for() {
 }
 
 #[test]
+fn no_receiver_is_told_a_key_or_a_value() {
+    let receiver = Receiver::answering(|_| 200);
+    let (server, _settings) = telling(&[receiver.section("")]);
+    let lookup = json!({ "key": "learner-77", "fields": { "grade": "A" } });
+    let gates = json!({ "required_keys": ["learner-1"], "sample_lookups": [lookup] });
+    server.configure("recs", &json!({ "gates": gates }));
+    let secret = "{\"k\":\"learner-77\",\"grade\":\"F-SECRET\"}\n".to_owned();
+    let other = secret.replace("F-", "G-");
+    server.push("recs", &secret).problem(422, "gate_refused");
+    server.push("recs", &[secret, other].concat()).problem(422, "duplicate_keys");
+    server.push("recs", "{\"k\":2.5,\"grade\":\"F-SECRET\"}\n").problem(422, "bad_rows");
+    eventually("all are told", || receiver.notices().len() == 3);
+    for told in receiver.told() {
+        let notice = told.json();
+        let reason = notice["reason"].as_str().unwrap();
+        assert!(reason.contains("1 ") && !reason.contains("2.5"), "it says how many: {notice}");
+        let said = notice.to_string();
+        assert!(!said.contains("learner-") && !said.contains("SECRET"), "{notice}");
+    }
+}
+
+#[test]
 fn several_datasets_that_swap_together_are_a_notice_each() {
     let receiver = Receiver::answering(|_| 200);
     let (server, _settings) = telling(&[receiver.section("")]);

@@ -267,6 +267,8 @@ export type Version = {
   reason?: string | null;
   code?: string | null;
   problems?: Array<string>;
+  /** There if something quotes rows, keys or values (problems, details of gates, detail), and whoever asks may neither read nor push */
+  problems_withheld?: boolean;
   duplicates_dropped?: number;
   progress?: {
     phase?: string;
@@ -459,6 +461,15 @@ export type Dataset = {
   state?: "damaged" | "rolled_back" | "stale" | "empty" | "held" | "canary" | "healthy";
   /** Versions whose files are damaged on the disk */
   damaged?: Array<number>;
+  /** The version that a release would activate, while the dataset is held */
+  waiting?: number | null;
+  /** The newest push that has ended, if it was rejected or failed and no version became current since */
+  failed_push?: {
+    version?: number;
+    state?: "rejected" | "failed";
+    code?: string | null;
+    reason?: string | null;
+  } | null;
   /** A push is overdue */
   stale?: boolean;
   /** When the newest push succeeded that is kept and not bad */

@@ -10,7 +10,7 @@ use tidetable_storage::{Beside, CutKey, Pieces, Share};
 use super::note;
 use crate::cli::Asked;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::output::{bytes, duration, grouped};
+use crate::cli::output::{bytes, counted, duration};
 use crate::cli::progress::Progress;
 
 /// `2/8`: which piece of how many.
@@ -92,9 +92,9 @@ pub(super) fn merge(dirs: &[PathBuf], out: &Path, asked: &Asked<'_>) -> Result<(
     });
     asked.out.either(json.to_string(), || {
         format!(
-            "{dir} holds all {} pieces: {} records, {}, in {}",
+            "{dir} holds all {} pieces: {}, {}, in {}",
             dirs.len(),
-            grouped(manifest.records),
+            counted(manifest.records, "record"),
             bytes(manifest.bytes()),
             duration(began.elapsed())
         )

@@ -26,7 +26,7 @@ Examples:
   tidetable demo --pause                 wait for Enter after each step
   tidetable demo --learners 5000 --no-wait")]
 pub(crate) struct DemoArgs {
-    /// How many learners to generate; about 10 recommendations each
+    /// How many learners to generate, from 2000 on; about 10 recommendations each
     #[arg(long, value_name = "N", default_value_t = 200_000,
         value_parser = clap::value_parser!(u32).range(2_000..=20_000_000))]
     learners: u32,

@@ -23,7 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::api::{Dataset, dataset_path};
 use crate::cli::client::{Answer, Client};
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::output::{bytes, grouped};
+use crate::cli::output::{bytes, counted};
 
 /// How long a server may take to finish what it began; then it is killed.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -125,7 +125,7 @@ impl Stage {
         let path = self.home.path().join(name);
         let rows = generate(&path).map_err(|e| Failure::io("write", path.display(), &e))?;
         let size = bytes(path.metadata().map_or(0, |m| m.len()));
-        self.text(format!("\n({name} is generated: {} rows, {size})", grouped(rows)))
+        self.text(format!("\n({name} is generated: {}, {size})", counted(rows, "row")))
     }
 
     /// Removes a file that is pushed, to need less room.

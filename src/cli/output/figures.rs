@@ -16,6 +16,11 @@ pub(crate) fn grouped(n: u64) -> String {
     text
 }
 
+/// So many of something whose plural ends in s: `1 record`, `200,000 records`.
+pub(crate) fn counted(n: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(n), if n == 1 { "" } else { "s" })
+}
+
 /// A size in decimal units: `86 MB`, `1.2 GB`.
 pub(crate) fn bytes(n: u64) -> String {
     const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
@@ -119,6 +124,9 @@ mod tests {
             assert_eq!(grouped(n), text);
         }
         assert_eq!(grouped(u64::MAX), "18,446,744,073,709,551,615");
+        for (n, text) in [(0, "0 records"), (1, "1 record"), (1000, "1,000 records")] {
+            assert_eq!(counted(n, "record"), text);
+        }
         let sizes: &[(u64, &str)] = &[
             (0, "0 B"),
             (999, "999 B"),

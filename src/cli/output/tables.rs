@@ -2,9 +2,14 @@
 
 use chrono::{DateTime, Utc};
 
-use super::figures::{age_of, bytes, dash, grouped, microseconds, printable, second_of, step};
+use super::figures::{
+    age_of, bytes, counted, cut, dash, grouped, microseconds, printable, second_of, step,
+};
 use super::{Columns, Left, Right};
-use crate::cli::api::{Canary, Dataset, Event, Version};
+use crate::cli::api::{Canary, Dataset, Event, FailedPush, Hold, Version};
+
+/// How much of why a push came to nothing stands in the table of datasets, in characters.
+const MOST_REASON: usize = 100;
 
 /// The table of `tidetable datasets`.
 pub(crate) fn datasets_table(datasets: &[Dataset], now: DateTime<Utc>) -> String {
@@ -42,9 +47,9 @@ pub(crate) fn datasets_table(datasets: &[Dataset], now: DateTime<Utc>) -> String
 
 /// What is to be said of a dataset besides.
 fn dataset_note(d: &Dataset, now: DateTime<Utc>) -> String {
-    let hold = d.hold.as_ref().and_then(|hold| hold.reason.as_deref()).filter(|r| !r.is_empty());
-    let held =
-        d.held.then(|| hold.map_or_else(|| "held".to_owned(), |reason| format!("held: {reason}")));
+    let held = d.held.then(|| held_text(d.hold.as_ref()));
+    let waiting = d.waiting.map(|v| format!("version {v} waits for a release"));
+    let failed = d.failed_push.as_ref().map(failed_text);
     let stale = d.stale.then(|| match d.last_push_at.as_deref() {
         None => "a push is overdue: there was none yet".to_owned(),
         Some(at) => format!("a push is overdue: the last was {}", age_of(Some(at), now)),
@@ -54,7 +59,37 @@ fn dataset_note(d: &Dataset, now: DateTime<Utc>) -> String {
     let fell = fell.filter(|_| !d.held).map(|watch| format!("watch: {}", watch.detail));
     let canary = d.canary.as_ref();
     let canary = canary.map(|canary| format!("canary {}, {} %", canary.version, canary.percent));
-    [held, stale, fell, canary].into_iter().flatten().collect::<Vec<_>>().join("; ")
+    let notes = [damaged_text(&d.damaged), held, waiting, stale, failed, fell, canary];
+    notes.into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+/// `held by ops: exam week`, as far as that is known.
+fn held_text(hold: Option<&Hold>) -> String {
+    let mut text = "held".to_owned();
+    let Some(hold) = hold else { return text };
+    // A server before this one may not say it.
+    if !hold.actor.is_empty() {
+        text.push_str(&format!(" by {}", hold.actor));
+    }
+    if let Some(reason) = hold.reason.as_deref().filter(|reason| !reason.is_empty()) {
+        text.push_str(&format!(": {reason}"));
+    }
+    text
+}
+
+fn failed_text(push: &FailedPush) -> String {
+    let was = if push.state == "rejected" { "was rejected" } else { "failed" };
+    let reason = push.reason.as_deref().map(|reason| format!(": {}", cut(reason, MOST_REASON)));
+    format!("the newest push, {}, {was}{}", push.version, reason.unwrap_or_default())
+}
+
+fn damaged_text(versions: &[u64]) -> Option<String> {
+    let numbers = versions.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    match versions.len() {
+        0 => None,
+        1 => Some(format!("files of version {numbers} are damaged")),
+        _ => Some(format!("files of versions {numbers} are damaged")),
+    }
 }
 
 /// The table of `tidetable versions DATASET`; `*` marks the current version.
@@ -169,7 +204,8 @@ pub(crate) fn version_text(v: &Version, now: DateTime<Utc>) -> String {
     }
     lines.push(("content", v.content_digest.clone().unwrap_or_else(dash)));
     if v.duplicates_dropped > 0 {
-        lines.push(("dropped", format!("{} rows with a key twice", grouped(v.duplicates_dropped))));
+        let rows = counted(v.duplicates_dropped, "row");
+        lines.push(("dropped", format!("{rows} with a key twice")));
     }
     for gate in &v.gates {
         let verdict = if gate.passed { "passed" } else { "refused" };
@@ -214,13 +250,13 @@ VERSION  STATE   RECORDS   SIZE  CREATED    ACTIVATED  LABEL  NOTE
 
     #[test]
     fn the_table_of_datasets_says_what_needs_a_look_and_why() {
-        use crate::cli::api::{Hold, Watch};
+        use crate::cli::api::Watch;
         let held = Dataset {
             dataset: "course-recs".to_owned(),
             current: Some(41),
             state: "rolled_back".to_owned(),
             held: true,
-            hold: Some(Hold { reason: Some("bad run".to_owned()) }),
+            hold: Some(Hold { reason: Some("bad run".to_owned()), actor: "ops".to_owned() }),
             versions: 3,
             ..Dataset::default()
         };
@@ -237,11 +273,41 @@ VERSION  STATE   RECORDS   SIZE  CREATED    ACTIVATED  LABEL  NOTE
         let text = datasets_table(&[held, fresh, stale], at("2026-11-23T12:00:00Z"));
         let expected = "\
 DATASET      STATE        CURRENT  RECORDS  SIZE  VERSIONS  ACTIVATED  AS OF  NOTE
-course-recs  rolled back       41        -     -         3  -          -      held: bad run
+course-recs  rolled back       41        -     -         3  -          -      held by ops: bad run
 a            -                  -        -     -         0  -          -
 b            stale              -        -     -         0  -          -      a push is overdue: the last was 3 h ago; watch: 5 of 9 failed";
         assert_eq!(text, expected, "\n{text}");
         assert!(datasets_table(&[], at("2026-11-23T12:00:00Z")).contains("tidetable push"));
+    }
+
+    #[test]
+    fn the_note_says_what_an_operator_would_otherwise_have_to_look_for() {
+        let note = |dataset: &Dataset| dataset_note(dataset, at("2026-11-23T12:00:00Z"));
+        let why = "refused by min_records: 3 records; the fewest allowed are 10";
+        let push = |state: &str, reason: Option<String>| {
+            Some(FailedPush { version: 45, state: state.to_owned(), reason })
+        };
+        let failed_push = push("failed", None);
+        let failed = Dataset { failed_push, ..Dataset::default() };
+        assert_eq!(note(&failed), "the newest push, 45, failed");
+        let failed_push = push("failed", Some("x".repeat(1000)));
+        assert!(note(&Dataset { failed_push, ..Dataset::default() }).chars().count() < 200);
+        let dataset = Dataset {
+            held: true,
+            waiting: Some(44),
+            damaged: vec![41],
+            failed_push: push("rejected", Some(why.to_owned())),
+            ..Dataset::default()
+        };
+        assert_eq!(
+            note(&dataset),
+            format!(
+                "files of version 41 are damaged; held; version 44 waits for a release; \
+                 the newest push, 45, was rejected: {why}"
+            )
+        );
+        let dataset = Dataset { damaged: vec![3, 4], ..Dataset::default() };
+        assert_eq!(note(&dataset), "files of versions 3, 4 are damaged");
     }
 
     #[test]

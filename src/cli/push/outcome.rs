@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::cli::api::Version;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::output::{bytes, duration, grouped};
+use crate::cli::output::{bytes, counted, duration};
 
 /// A push that the server is through with.
 pub(super) struct Pushed<'a> {
@@ -47,17 +47,15 @@ impl Pushed<'_> {
 
     fn size(&self, version: &Version) -> String {
         let mut text = match version.records {
-            Some(1) => "1 record".to_owned(),
-            Some(records) => format!("{} records", grouped(records)),
+            Some(records) => counted(records, "record"),
             None => self.sent.map(bytes).unwrap_or_default(),
         };
         if let Some(size) = version.bytes {
             text.push_str(&format!(", {}", bytes(size)));
         }
-        match version.duplicates_dropped {
-            0 => {}
-            1 => text.push_str(", 1 duplicate row dropped"),
-            n => text.push_str(&format!(", {} duplicate rows dropped", grouped(n))),
+        if version.duplicates_dropped > 0 {
+            let rows = counted(version.duplicates_dropped, "duplicate row");
+            text.push_str(&format!(", {rows} dropped"));
         }
         match self.sent {
             Some(_) => text.push_str(&format!(", in {}", duration(self.took))),

@@ -3,12 +3,15 @@
 //! - A part is read once and hashed on the way; what the server says it has stored must
 //!   have the same digest and length.
 //! - A part that the server already holds with the same bytes is not sent again.
-//! - A file or object that changes while it is sent fails the push. Standard input cannot be read
-//!   twice: once its first byte is sent, a failure is final.
+//! - A file or object that changes while it is sent fails the push. Standard input and pipes cannot
+//!   be read twice: once the first byte is sent, a failure is final.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::OnceLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -31,6 +34,8 @@ pub(crate) struct Part {
     source: Source,
     /// Its digest is announced, so that the server keeps nothing else.
     is_announced: bool,
+    /// A pipe: whoever opened it anew would wait for one who writes anew.
+    pipe: OnceLock<File>,
 }
 
 /// Names the parts after their files, so that the server's messages name the files:
@@ -43,7 +48,7 @@ pub(crate) fn name(sources: Vec<Source>) -> Result<Vec<Part>, Failure> {
     }
     let names: Vec<String> = sources.iter().map(file_name).collect();
     let parts = part_names(&names).into_iter().zip(sources);
-    Ok(parts.map(|(name, source)| Part { name, source, is_announced: false }).collect())
+    Ok(parts.map(|(name, source)| Part::new(name, source, false)).collect())
 }
 
 fn file_name(source: &Source) -> String {
@@ -64,8 +69,8 @@ impl Push<'_> {
         for (i, part) in parts.iter().enumerate() {
             let bytes = part.bytes()?;
             let stored = there.get(&part.name).filter(|stored| Some(stored.bytes) == bytes);
-            let is_read = part.source.origin != Origin::Stdin;
-            let digest = match is_read && (part.is_announced || stored.is_some()) {
+            let is_compared = part.is_announced || stored.is_some();
+            let digest = match is_compared && !part.is_read_once() {
                 true => Some(part.read_whole()?.digest),
                 false => None,
             };
@@ -109,7 +114,7 @@ impl Push<'_> {
                     answer.json::<api::Part>().ok().filter(|part| !part.digest.is_empty())
                 }
                 Err(failure) => {
-                    let again = part.source.origin != Origin::Stdin || read.bytes == 0;
+                    let again = read.bytes == 0 || !part.is_read_once();
                     if failure.retry == Retry::Never || again {
                         return Err(failure);
                     }
@@ -178,7 +183,22 @@ impl Part {
     /// digest; an object would have to be fetched twice for that.
     pub(super) fn of_snapshot(name: &str, source: Source) -> Self {
         let is_announced = matches!(source.origin, Origin::File(_));
-        Self { name: name.to_owned(), source, is_announced }
+        Self::new(name.to_owned(), source, is_announced)
+    }
+
+    fn new(name: String, source: Source, is_announced: bool) -> Self {
+        Self { name, source, is_announced, pipe: OnceLock::new() }
+    }
+
+    /// What was read of it once is gone: standard input, a pipe, a device.
+    fn is_read_once(&self) -> bool {
+        match &self.source.origin {
+            Origin::File(path) => {
+                self.pipe.get().is_some() || path.metadata().is_ok_and(|found| !found.is_file())
+            }
+            Origin::Object(_) => false,
+            Origin::Stdin => true,
+        }
     }
 
     /// How many bytes it has, if it is a file or an object.
@@ -198,16 +218,20 @@ impl Part {
         bytes: Option<u64>,
         progress: &'a mut Progress,
     ) -> Result<Hashed<'a>, Failure> {
+        let mut watched = None;
         let input: Box<dyn Read> = match &self.source.origin {
             Origin::Stdin => Box::new(io::stdin()),
             Origin::Object(object) => Box::new(object.open()),
             Origin::File(path) => {
-                let file = File::open(path).map_err(|e| Failure::io("open", path.display(), &e))?;
+                let failed = |e: io::Error| Failure::io("open", path.display(), &e);
+                let file = self.open_file(path).map_err(failed)?;
+                watched = Watched::begin(&file).map_err(failed)?;
                 Box::new(file)
             }
         };
         Ok(Hashed {
             input,
+            watched,
             name: self.source.name.clone(),
             expected: bytes,
             bytes: 0,
@@ -215,6 +239,20 @@ impl Part {
             fault: None,
             progress,
         })
+    }
+
+    fn open_file(&self, path: &Path) -> io::Result<File> {
+        if !self.is_read_once() {
+            return File::open(path);
+        }
+        let pipe = match self.pipe.get() {
+            Some(pipe) => pipe,
+            None => {
+                let opened = File::open(path)?;
+                self.pipe.get_or_init(|| opened)
+            }
+        };
+        pipe.try_clone()
     }
 
     fn read_whole(&self) -> Result<WasRead, Failure> {
@@ -242,23 +280,55 @@ impl Part {
             ),
         };
         let failure = Failure::new(Exit::Failed, text);
-        match self.source.origin {
-            Origin::File(_) | Origin::Object(_) => failure.retry(Retry::Soon),
-            Origin::Stdin => failure
-                .hint("standard input cannot be read twice: write it to a file, and push that"),
+        if self.is_read_once() {
+            let what =
+                if self.source.origin == Origin::Stdin { "standard input" } else { "a pipe" };
+            let hint = format!("{what} cannot be read twice: write it to a file, and push that");
+            return failure.hint(hint);
         }
+        failure.retry(Retry::Soon)
     }
 }
 
 /// Reads a source, and counts and hashes what was read.
 struct Hashed<'a> {
     input: Box<dyn Read>,
+    watched: Option<Watched>,
     name: String,
     expected: Option<u64>,
     bytes: u64,
     sums: Sha256,
     fault: Option<String>,
     progress: &'a mut Progress,
+}
+
+/// A file that is read, and how it was before that.
+struct Watched {
+    file: File,
+    before: Metadata,
+}
+
+impl Watched {
+    /// `None` for what has no content of its own: a pipe, a device.
+    fn begin(file: &File) -> io::Result<Option<Self>> {
+        let before = file.metadata()?;
+        if !before.is_file() {
+            return Ok(None);
+        }
+        Ok(Some(Self { file: file.try_clone()?, before }))
+    }
+
+    /// Whether something was written into it since, as far as the file system tells.
+    fn has_changed(&self) -> io::Result<bool> {
+        let (before, after) = (&self.before, self.file.metadata()?);
+        let content = |of: &Metadata| (of.ino(), of.len(), of.mtime(), of.mtime_nsec());
+        let change = |of: &Metadata| (of.ctime(), of.ctime_nsec());
+        // One that gets another name, or is replaced by another file, is whole in our hands; and
+        // that changes its links and their time alone.
+        let is_linked_otherwise = before.nlink() != after.nlink();
+        Ok(content(before) != content(&after)
+            || (change(before) != change(&after) && !is_linked_otherwise))
+    }
 }
 
 /// What was read of a source.
@@ -276,6 +346,13 @@ impl Hashed<'_> {
             && matches!(self.input.read(&mut [0]), Ok(1));
         if is_more {
             self.fault = Some(format!("{} became longer while it was sent", self.name));
+        }
+        if self.fault.is_none() {
+            self.fault = match self.watched.as_ref().map(Watched::has_changed) {
+                None | Some(Ok(false)) => None,
+                Some(Ok(true)) => Some(format!("{} was changed while it was sent", self.name)),
+                Some(Err(error)) => Some(format!("cannot look at {} again: {error}", self.name)),
+            };
         }
         WasRead { bytes: self.bytes, digest: written(self.sums), fault: self.fault }
     }
@@ -371,5 +448,46 @@ mod tests {
         let mut all = Vec::new();
         assert!(reader.read_to_end(&mut all).is_err());
         assert!(reader.finish().fault.unwrap().contains("shorter"));
+    }
+
+    #[test]
+    fn a_file_that_is_written_to_has_changed_and_one_that_is_replaced_has_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.csv");
+        std::fs::write(&path, "id\n1\n").unwrap();
+        // The clock of files may stand still for some milliseconds.
+        let aged = File::options().write(true).open(&path).unwrap();
+        aged.set_modified(std::time::UNIX_EPOCH).unwrap();
+        let file = File::open(&path).unwrap();
+        let watched = Watched::begin(&file).unwrap().unwrap();
+        assert!(!watched.has_changed().unwrap());
+        std::fs::write(dir.path().join("b.csv"), "id\n2\n").unwrap();
+        // As a job does that puts a new file in place of the old one.
+        let (from, to) = (dir.path().join("b.csv"), &path);
+        assert!(std::process::Command::new("mv").arg(from).arg(to).status().unwrap().success());
+        assert!(!watched.has_changed().unwrap());
+        io::Write::write_all(&mut &aged, b"id\n3\n").unwrap();
+        assert!(watched.has_changed().unwrap());
+    }
+
+    #[test]
+    fn a_pipe_is_opened_once_and_read_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.csv");
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        let part = name(vec![file(path.to_str().unwrap())]).unwrap().remove(0);
+        assert!(part.is_read_once());
+        let write = std::thread::spawn(move || std::fs::write(path, "id\n1\n").unwrap());
+        let mut progress = Progress::begin("sending", None);
+        let mut head = [0; 3];
+        let mut reader = part.open(None, &mut progress).unwrap();
+        reader.read_exact(&mut head).unwrap();
+        assert_eq!(reader.finish().fault, None);
+        // Another opening would wait for another writer.
+        let mut rest = String::new();
+        part.open(None, &mut progress).unwrap().read_to_string(&mut rest).unwrap();
+        assert_eq!((&head[..], rest.as_str()), (&b"id\n"[..], "1\n"));
+        write.join().unwrap();
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::Push;
 use crate::cli::api::{self, version_path};
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::output::{duration, grouped};
+use crate::cli::output::{counted, duration};
 use crate::cli::progress::Progress;
 
 /// The longest pause between two questions, should the server answer at once.
@@ -95,7 +95,7 @@ impl Shown {
         if let Some(bar) = &mut self.bar {
             bar.at(progress.bytes);
             if progress.rows > 0 {
-                bar.say_on_bar(&format!("{} rows", grouped(progress.rows)));
+                bar.say_on_bar(&counted(progress.rows, "row"));
             }
         }
     }

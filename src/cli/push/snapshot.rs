@@ -58,12 +58,16 @@ fn in_directory(dir: &Path) -> Result<Option<Snapshot<'_>>, Failure> {
         return Ok(None);
     }
     refuse_piece(dir)?;
+    let has = |is: &dyn Fn(&Path) -> bool| {
+        let is = |entry: std::io::Result<std::fs::DirEntry>| entry.is_ok_and(|e| is(&e.path()));
+        dir.read_dir().is_ok_and(|mut entries| entries.any(is))
+    };
     if !dir.join(MANIFEST).is_file() {
-        return Ok(None);
+        // No rows are in such files: whoever reads them as rows would ask for options of theirs.
+        let is_file = |path: &Path| is_table(path) || path.ends_with("dictionary");
+        return if has(&is_file) { Err(without_manifest(dir)) } else { Ok(None) };
     }
-    let is_table =
-        |entry: std::io::Result<std::fs::DirEntry>| entry.is_ok_and(|e| is_table(&e.path()));
-    let has_tables = || dir.read_dir().is_ok_and(|mut entries| entries.any(is_table));
+    let has_tables = || has(&is_table);
     let read = Manifest::read(dir).map(|(manifest, _)| manifest);
     Ok(believed(read, has_tables)?
         .map(|manifest| Snapshot { place: Place::Directory(dir), manifest }))
@@ -187,6 +191,11 @@ fn not_whole(place: &str, file: &str, found: Option<u64>, listed: Option<u64>) -
     failure.hint("`tidetable verify DIR` reads all of one on this machine")
 }
 
+fn without_manifest(dir: &Path) -> Failure {
+    let failure = not_whole(&dir.display().to_string(), MANIFEST, None, None);
+    failure.hint("take all of its files, or make it anew: `tidetable build` or `tidetable pull`")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,6 +238,13 @@ mod tests {
         assert!(exit == Exit::Refused && text.contains("000001.sst has 5 bytes"), "{text}");
         std::fs::write(its.join(MANIFEST), b"{}").unwrap();
         assert_eq!(refused(&[&its], &rows).0, Exit::Refused, "tables beside it: it is damaged");
+        std::fs::remove_file(its.join(MANIFEST)).unwrap();
+        for left in ["000001.sst", "dictionary"] {
+            let (exit, text) = refused(&[&its], &rows);
+            assert!(exit == Exit::Refused && text.contains("manifest.json is missing"), "{text}");
+            std::fs::remove_file(its.join(left)).unwrap();
+        }
+        assert_eq!(names(&[&its], &rows).unwrap(), None, "nothing of a snapshot is left");
         let piece = dir.path().join("piece");
         make_empty_piece(&piece, &Share { number: 2, of: 3, cuts: None }, "{}").unwrap();
         let (exit, text) = refused(&[&piece], &rows);

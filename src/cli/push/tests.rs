@@ -237,19 +237,27 @@ fn push_of_one(
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a");
     std::fs::write(&path, text).unwrap();
+    // The clock of files may stand still for some milliseconds.
+    let aged = std::fs::File::options().write(true).open(&path).unwrap();
+    aged.set_modified(std::time::UNIX_EPOCH).unwrap();
     let file = path.clone();
-    let mut asked = 0;
-    let script = move |_, request: &Asked| {
-        asked += 1;
-        match asked {
-            1 => Reply::json(404, json!({"code": "dataset_not_found"})),
-            2 => Reply::json(201, json!({"version": 1, "state": "receiving"})),
-            _ => {
-                assert!(request.line.starts_with("PUT"), "never committed: {}", request.line);
-                put(&file)
-            }
+    let script = move |number: usize, request: &Asked| match number {
+        0 => Reply::json(404, json!({"code": "dataset_not_found"})),
+        1 => Reply::json(201, json!({"version": 1, "state": "receiving"})),
+        _ => {
+            assert!(request.line.starts_with("PUT"), "never committed: {}", request.line);
+            put(&file)
         }
     };
+    failed_push(path, requests, script)
+}
+
+/// What a push of `path`, named `a`, ends with.
+fn failed_push(
+    path: PathBuf,
+    requests: usize,
+    script: impl FnMut(usize, &Asked) -> Reply + Send + 'static,
+) -> Failure {
     let stub = Stub::scripted(requests, Box::new(script));
     let client = Client::new(&stub.address(), None).unwrap();
     let client = client.with_patience(patience(1));
@@ -288,6 +296,44 @@ fn a_file_that_becomes_longer_fails_the_push() {
     });
     let text = failure.text();
     assert!(text.contains("became longer") && text.contains("--idempotency-key k-1"), "{text}");
+}
+
+/// Half of what arrived may be of before, half of after.
+#[test]
+fn a_file_that_is_written_in_place_fails_the_push_also_if_it_stays_as_long() {
+    let failure = push_of_one(3, "{\"id\":1}", |file| {
+        std::fs::write(file, "{\"id\":2}").unwrap();
+        Reply::json(200, part("a", b"{\"id\":1}"))
+    });
+    let text = failure.text();
+    assert!(text.contains("was changed") && text.contains("--idempotency-key k-1"), "{text}");
+}
+
+/// The rest of a pipe is not what was in it, and whoever opened it again would wait for ever.
+#[test]
+fn a_pipe_of_which_some_was_read_is_not_sent_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a");
+    let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    let pipe = path.clone();
+    let write = std::thread::spawn(move || std::fs::write(pipe, "{\"id\":1}\n").unwrap());
+    let script = |number: usize, request: &Asked| match number {
+        0 => Reply::json(404, json!({"code": "dataset_not_found"})),
+        1 => Reply::json(201, json!({"version": 1, "state": "receiving"})),
+        2 => {
+            assert_eq!(request.body, b"{\"id\":1}\n");
+            Reply::json(503, json!({"detail": "starting", "retryable": true}))
+        }
+        _ => {
+            assert!(request.line.starts_with("GET"), "{}", request.line);
+            Reply::json(200, json!({"parts": [], "next": null}))
+        }
+    };
+    let failure = failed_push(path, 4, script);
+    let text = failure.text();
+    assert!(text.contains("did not keep what was sent of a"), "{text}");
+    write.join().unwrap();
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use super::node::{Content, Entry, Node, Place, Problem};
+use crate::nearest::nearest;
 
 /// What is wrong with a file by its schema. Afterwards its keys are spelt as the schema has
 /// them, and texts from variables are the numbers and booleans that they stand for.
@@ -244,20 +245,6 @@ fn is_own(key: &str, schema: &Value) -> bool {
 /// Whether two spellings are one key.
 fn alike(known: &str, key: &str) -> bool {
     known.len() == key.len() && known.replace('_', "-") == key.replace('_', "-")
-}
-
-/// The name that a word was probably meant to be.
-fn nearest<'n>(word: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    let plain = |text: &str| text.to_lowercase().replace('_', "-");
-    let word = plain(word);
-    let far = |name: &&str| {
-        let name = plain(name);
-        let short = word.len().min(name.len());
-        let begins = short >= 4 && (name.starts_with(&word) || word.starts_with(&name));
-        let apart = strsim::damerau_levenshtein(&word, &name);
-        (begins || apart <= 1 + short / 4).then_some(apart)
-    };
-    names.filter_map(|name| Some((far(&name)?, name))).min().map(|(_, name)| name)
 }
 
 #[cfg(test)]

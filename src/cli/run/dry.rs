@@ -11,7 +11,7 @@ use crate::cli::api::Dataset;
 use crate::cli::client::{Client, Patience};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::notes;
-use crate::cli::output::{grouped, printable};
+use crate::cli::output::{counted, printable};
 use crate::cli::push::request::Data;
 use crate::cli::rows::{self, Preview};
 
@@ -63,10 +63,7 @@ pub(super) fn run(job: &Job, show: u16, asked: &Asked<'_>) -> Result<(), Failure
 
 /// What would be pushed, in words, and how many files that are.
 fn told(wanted: &Wanted, data: &Data) -> (String, Option<usize>) {
-    let files = |count: usize| match count {
-        1 => "1 file".to_owned(),
-        count => format!("{count} files"),
-    };
+    let files = |count: usize| counted(count as u64, "file");
     match data {
         Data::Rows(parts) => (files(parts.len()), Some(parts.len())),
         Data::Snapshot(parts) => {
@@ -104,10 +101,7 @@ impl Now {
     fn text(&self) -> String {
         match self {
             Self::Known(now) => {
-                let records = now.records.map(|n| match n {
-                    1 => " (1 record)".to_owned(),
-                    n => format!(" ({} records)", grouped(n)),
-                });
+                let records = now.records.map(|n| format!(" ({})", counted(n, "record")));
                 let current = now.current.map_or_else(
                     || "no version is current yet".to_owned(),
                     |v| format!("{v} is current{}", records.unwrap_or_default()),

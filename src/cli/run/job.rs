@@ -82,7 +82,8 @@ impl Job {
             return Err(Failure::usage(what));
         }
         let mut problems = found.problems;
-        problems.extend(check(&mut root, &schema()));
+        let is_known = |problem: &Problem| !found.unfilled.contains(&problem.at);
+        problems.extend(check(&mut root, &schema()).into_iter().filter(is_known));
         if !problems.is_empty() {
             return Err(refused(problems));
         }

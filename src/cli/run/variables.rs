@@ -1,7 +1,8 @@
 //! `${NAME}` in the texts of a job file: values of the environment, or of `--set`.
 //!
 //! `${NAME}` is the variable's value; one that is not set is an error, since an empty label
-//! or path would mean something else. `${NAME:-text}` is `text` if it is not set or empty.
+//! or path would mean something else. `${NAME:-text}` is `text` if it is not set or empty; a text
+//! with a variable of its own is an error, since it would be taken as it is written.
 //! `$$` is a dollar sign; one before anything but `{` and `$` stands for itself.
 
 use std::collections::BTreeSet;
@@ -14,6 +15,8 @@ pub(super) struct Found {
     /// Every variable that is named.
     pub(super) names: BTreeSet<String>,
     pub(super) problems: Vec<Problem>,
+    /// The places of the texts with these problems: what else they would be is not known.
+    pub(super) unfilled: Vec<Place>,
 }
 
 /// Puts values in place of the variables in all texts of `node`, which was read from `file`.
@@ -30,8 +33,12 @@ pub(super) fn fill(
             entries.iter_mut().for_each(|entry| fill(&mut entry.value, file, value_of, found));
         }
         Content::Text { text, filled } if text.contains('$') => {
+            let before = found.problems.len();
             let mut filling = Filling { file, at, value_of, found, braces: 0, filled };
             *text = filling.filled(text);
+            if found.problems.len() > before {
+                found.unfilled.push(at);
+            }
         }
         _ => {}
     }
@@ -73,7 +80,7 @@ impl Filling<'_> {
                     }
                 }
                 *self.filled = true;
-                self.braces += 1;
+                self.braces += 1 + within.map_or(0, |within| within.matches("${").count());
                 rest = after;
             } else {
                 made.push('$');
@@ -97,6 +104,12 @@ impl Filling<'_> {
             ));
         }
         self.found.names.insert(name.to_owned());
+        if default.is_some_and(|default| default.contains("${")) {
+            return Err(format!(
+                "the default of the variable {name} has a ${{ in it, and defaults are taken as \
+                 they are written: expected ${{{name}:-text}}, with a text without variables"
+            ));
+        }
         let value = (self.value_of)(name);
         match (value, default) {
             (Some(value), Some(default)) if value.is_empty() => Ok(default.to_owned()),
@@ -191,5 +204,22 @@ mod tests {
             assert!(what.contains("${NAME:-default}"), "{what}");
         }
         assert!(place("a: 'x${RUN'").2.contains("without its }"));
+    }
+
+    #[test]
+    fn a_default_has_no_variables_in_it() {
+        // Also where the variable is set: the file is wrong all the same.
+        for text in ["${NONE:-${RUN}}", "${RUN:-a-${N}-b}", "${EMPTY:-${N:-x}}"] {
+            let (_, found) = filled(&format!("label: \"x ${{RUN}} {text} ${{ABSENT}}\"\n"));
+            let [nested, absent] = &found.problems[..] else { panic!("{text}: {found:?}") };
+            assert_eq!((nested.at.line, nested.at.column), (1, 18), "{text}");
+            assert!(nested.what.contains("a text without variables"), "{}", nested.what);
+            // What comes behind it is told at its own place.
+            let column = 18 + text.len() as u64 + 1;
+            assert_eq!((absent.at.line, absent.at.column), (1, column), "{text}");
+        }
+        let (node, found) = filled("- ${NONE:-a$b $$}");
+        assert_eq!(found.problems, []);
+        assert_eq!(node.json()[0], "a$b $$");
     }
 }

@@ -8,7 +8,7 @@ use super::super::Asked;
 use super::super::api::{self, List, dataset_path, new_key, version_path};
 use super::super::client::Client;
 use super::super::exit::Failure;
-use super::super::output::{bytes, grouped};
+use super::super::output::{bytes, counted};
 use super::conclude;
 
 /// How long one request waits for the server to have read a version, in seconds.
@@ -60,8 +60,8 @@ pub(super) fn run(
         damaged.extend(what.map(|what| (format!("{name} {version}"), what)));
     }
     if !asked.out.json && damaged.is_empty() {
-        let n = grouped(versions.len() as u64);
-        asked.out.line(format!("all sound: {n} versions, {}", bytes(read)))?;
+        let n = counted(versions.len() as u64, "version");
+        asked.out.line(format!("all sound: {n}, {}", bytes(read)))?;
     }
     conclude(damaged)
 }

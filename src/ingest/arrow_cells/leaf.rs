@@ -59,6 +59,12 @@ impl Leaf {
             }
             DataType::Map(entries, _) => of_map(entries, leaves),
             DataType::Union(fields, _) => fields.iter().for_each(|(_, f)| Self::push_of(f, leaves)),
+            // As many as its values have; what a field says of its meaning it says of those.
+            DataType::Dictionary(_, values) => {
+                let values = Field::new(field.name(), values.as_ref().clone(), true)
+                    .with_metadata(field.metadata().clone());
+                Self::push_of(&values, leaves);
+            }
             kind => {
                 let says = |key: &str| field.metadata().get(key).map(String::as_str);
                 leaves.push(match (kind, says(EXTENSION), says("logicalType")) {

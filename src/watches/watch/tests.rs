@@ -39,8 +39,17 @@ fn many(lookups: u64) -> ArmTotals {
     arm.totals()
 }
 
-fn compared(known: u64, before: u64, new: u64) -> Compared {
-    Compared { known, before, new, unknown: 0 }
+/// So many keys that one of the versions has, each of which stands for one lookup.
+fn compared(sampled: u32, before: u32, new: u32) -> Compared {
+    let [known, before, new] = [sampled, before, new].map(f64::from);
+    Compared { sampled: sampled.into(), known, squares: known, before, new, unknown: 0.0 }
+}
+
+/// So many keys, each of which stands for `weight` lookups.
+fn weighted(weight: f64, keys: u32, before: bool, new: bool) -> Compared {
+    let mut compared = Compared::default();
+    (0..keys).for_each(|_| compared.add(weight, before, new));
+    compared
 }
 
 #[test]
@@ -59,7 +68,7 @@ fn a_fall_of_the_hit_rate_is_seen_beyond_its_limit_and_not_before() {
     assert!(detail.starts_with("seen within 5 s: "), "{detail}");
     assert_eq!(verdict(99, 99, 0), None, "too few of them");
     let mut rare = watch(ArmTotals::default());
-    rare.saw(many(199), Compared { unknown: 100, ..compared(100, 100, 0) });
+    rare.saw(many(199), Compared { unknown: 100.0, ..compared(100, 100, 0) });
     assert_eq!(rare.judge(&limits(), BEGAN), None, "half of 199 lookups are fewer than 100");
     rare.saw(many(200), Compared::default());
     assert_eq!(rare.judge(&limits(), BEGAN), Some(Verdict::Fell));
@@ -67,11 +76,38 @@ fn a_fall_of_the_hit_rate_is_seen_beyond_its_limit_and_not_before() {
     assert!(verdict(200, 100, 50).is_some(), "each has some that the other has not");
 }
 
+/// Each thread leaves as many keys, however busy it is.
+#[test]
+fn a_key_weighs_as_much_as_the_lookups_that_it_stands_for() {
+    let verdict = |strata: &[Compared]| {
+        let mut watch = watch(ArmTotals::default());
+        strata.iter().for_each(|stratum| watch.saw(many(30_512), *stratum));
+        (watch.judge(&limits(), BEGAN), watch.detail().to_owned())
+    };
+    let busy = 30_000.0 / 512.0;
+    let (both, lost) = ((true, true), (true, false));
+    let of = |weight, keys, (before, new)| weighted(weight, keys, before, new);
+    let (well, detail) = verdict(&[of(busy, 512, both), of(1.0, 512, lost)]);
+    assert_eq!(well, None, "1.7 points: {detail}");
+    for part in ["by 1024 sampled", "2 has 98.3 %", "1 had 100.0 %"] {
+        assert!(detail.contains(part), "{part} is not in {detail}");
+    }
+    let (fell, detail) = verdict(&[of(busy, 512, lost), of(1.0, 512, both)]);
+    assert_eq!(fell, Some(Verdict::Fell), "a quiet thread does not hide it");
+    for part in ["98.3 points", "by 1024 sampled", "2 has 1.7 %"] {
+        assert!(detail.contains(part), "{part} is not in {detail}");
+    }
+    // However many lookups they stand for, 99 keys are 99 keys; and a single one does not decide.
+    assert_eq!(verdict(&[of(busy, 99, lost)]).0, None);
+    assert_eq!(verdict(&[of(busy, 100, lost)]).0, Some(Verdict::Fell));
+    assert_eq!(verdict(&[of(2000.0, 1, lost), of(1.0, 200, both)]).0, None);
+}
+
 #[test]
 fn keys_that_no_version_has_say_nothing() {
     let mut watch = watch(ArmTotals::default());
     let mut flood = compared(150, 150, 149);
-    (0..1_000_000).for_each(|_| flood.add(false, false));
+    (0..1_000_000).for_each(|_| flood.add(1.0, false, false));
     watch.saw(many(2_000_000), flood);
     assert_eq!(watch.judge(&limits(), BEGAN + 1), None);
     assert_eq!(watch.judge(&limits(), BEGAN + 60_000), Some(Verdict::Well));
@@ -150,14 +186,23 @@ fn what_a_person_did_is_only_told() {
     assert!(swapped(1, 2, false, true));
 }
 
-/// One look: keys that both, only one or neither has, and lookups that failed.
+/// One look: keys that both, only one or neither has, each with its weight, and lookups that
+/// failed.
 fn look() -> impl Strategy<Value = (Compared, u64)> {
-    let keys = prop::collection::vec(any::<(bool, bool)>(), 0..60);
+    let key = (1..4u32, any::<bool>(), any::<bool>());
+    let keys = prop::collection::vec(key, 0..60);
     (keys, 0..3u64).prop_map(|(keys, errors)| {
         let mut compared = Compared::default();
-        keys.into_iter().for_each(|(before, new)| compared.add(before, new));
+        for (weight, before, new) in keys {
+            compared.add(weight.into(), before, new);
+        }
         (compared, errors)
     })
+}
+
+/// The lookups that all keys of a sample stand for.
+fn stands_for(compared: Compared) -> u64 {
+    (compared.known + compared.unknown) as u64
 }
 
 proptest! {
@@ -173,8 +218,7 @@ proptest! {
         let (mut seen, mut all) = (ArmTotals::default(), Compared::default());
         let mut verdicts = Vec::new();
         for ((compared, errors), restart) in &looks {
-            let looked_up = compared.known + compared.unknown;
-            seen = seen + counted(looked_up, Duration::from_micros(7), *errors);
+            seen = seen + counted(stands_for(*compared), Duration::from_micros(7), *errors);
             if often.verdict() == Verdict::Watching {
                 all.add_all(*compared);
                 once = watch(quick(50));
@@ -203,15 +247,15 @@ proptest! {
     /// nothing about the hit rate.
     #[test]
     fn a_flood_changes_nothing(
-        (sample, _) in look(), flood in 0..1_000_000_000u64, least in 1..200u64,
+        (sample, _) in look(), flood in 0..1_000_000_000u32, least in 1..200u64,
     ) {
         let limits = WatchLimits { min_lookups: least, ..limits() };
         let verdict = |sample: Compared| {
             let mut watch = watch(ArmTotals::default());
-            watch.saw(many(sample.known + sample.unknown), sample);
+            watch.saw(many(stands_for(sample)), sample);
             watch.judge(&limits, BEGAN)
         };
-        let flooded = Compared { unknown: sample.unknown + flood, ..sample };
+        let flooded = Compared { unknown: sample.unknown + f64::from(flood), ..sample };
         prop_assert_eq!(verdict(sample), verdict(flooded));
     }
 }

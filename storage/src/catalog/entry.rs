@@ -99,8 +99,11 @@ pub struct Entry {
     pub gated_against: Option<Version>,
     /// The stable name of why it failed.
     pub code: Option<String>,
-    /// Why it failed, was refused, was marked bad or was forced.
+    /// Why it failed, was refused, was marked bad or was forced: without keys and values of it.
     pub reason: Option<String>,
+    /// Why it failed, if that quotes rows, keys or values: see [`Entry::quoting`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
     /// The first places in the source at fault.
     pub problems: Vec<String>,
     /// It was ready while a canary ran: a start does not activate it.
@@ -115,6 +118,15 @@ impl Entry {
     /// Where its files are, once it is published.
     pub fn place(&self, layout: &Layout, dataset: &DatasetName, version: Version) -> PathBuf {
         layout.generation(dataset, version, self.generation)
+    }
+
+    /// Why it failed or was refused, with the rows, keys and values that this quotes: for those
+    /// alone who may read them, or have pushed them. `None` if the reason says all.
+    pub fn quoting(&self) -> Option<String> {
+        match self.state {
+            State::Rejected => gates::quoting_refusal(&self.gates),
+            _ => self.detail.clone(),
+        }
     }
 
     pub(super) fn admitted(cause: &Cause, e: &Admitted) -> Self {
@@ -137,6 +149,7 @@ impl Entry {
             gated_against: None,
             code: None,
             reason: None,
+            detail: None,
             problems: Vec::new(),
             beside_canary: false,
             was_canary: false,
@@ -168,7 +181,9 @@ impl Entry {
             Event::Failed(e) => {
                 self.state = State::Failed;
                 self.code = Some(e.code.clone());
-                self.reason = Some(e.detail.clone());
+                let reason = e.reason();
+                self.detail = Some(e.detail.clone()).filter(|detail| *detail != reason);
+                self.reason = Some(reason);
                 self.problems = e.problems.clone();
                 self.left_at = Some(cause.at);
             }

@@ -118,6 +118,11 @@ impl Erasures {
         (everywhere.is_some() || here.is_some()).then(|| found.flat_map(|k| k.keys().copied()))
     }
 
+    /// Whether any key is erased in that dataset alone.
+    pub(crate) fn has_of_its_own(&self, dataset: &DatasetName) -> bool {
+        self.keys.contains_key(&Scope::Dataset(dataset.clone()))
+    }
+
     fn erase(&mut self, seq: u64, cause: &Cause, e: &Erased, mut held_by: Vec<Holder>) {
         self.secret = Some(e.secret);
         self.changed = seq;

@@ -44,7 +44,7 @@ impl Dataset {
             _ => (None, None),
         };
         let reason = match event {
-            Event::Failed(e) => Some(e.detail.clone()),
+            Event::Failed(e) => Some(e.reason()),
             Event::Published(e) if !gates::all_passed(&e.gates) => Some(gates::refusal(&e.gates)),
             Event::Rejected(e) => Some(gates::refusal(&e.gates)),
             Event::CanaryStarted(e) => Some(canary::told(e, cause)),

@@ -1,4 +1,8 @@
 //! Gates on keys: those that must be there, and how many came, went or changed.
+//!
+//! The details of the first two quote keys and values: see [`Verdict::quotes`].
+
+use std::fmt::Display;
 
 use serde_json::{Map, Value};
 
@@ -7,16 +11,42 @@ use crate::overlap::Overlap;
 
 /// Keys that a verdict names.
 const NAMED: usize = 5;
+/// The names of the gates that look keys up.
+const REQUIRED_KEYS: &str = "required_keys";
+const SAMPLE_LOOKUPS: &str = "sample_lookups";
+
+impl Verdict {
+    /// Whether its detail quotes keys, or values that are stored: then it is for those alone who
+    /// may read them, or have pushed them.
+    pub fn quotes(&self) -> bool {
+        !self.passed && matches!(self.gate.as_str(), REQUIRED_KEYS | SAMPLE_LOOKUPS)
+    }
+
+    /// Its detail without what it quotes: how many, and not which.
+    pub(super) fn told(&self) -> String {
+        match self.quotes() {
+            true => counted(&self.gate, self.observed, self.limit),
+            false => self.detail.clone(),
+        }
+    }
+}
+
+fn counted(gate: &str, found: impl Display, all: impl Display) -> String {
+    match gate {
+        REQUIRED_KEYS => format!("{found} of {all} required keys are there"),
+        _ => format!("{found} of {all} sample lookups found what they should"),
+    }
+}
 
 /// Whether all keys that are required are there.
 pub(crate) fn required_keys(required: &[String], missing: &[&str]) -> Verdict {
     let (all, found) = (required.len(), required.len() - missing.len());
-    let mut detail = format!("{found} of {all} required keys are there");
+    let mut detail = counted(REQUIRED_KEYS, found, all);
     if !missing.is_empty() {
         detail = format!("{detail}; missing: {}", named(missing));
     }
     Verdict {
-        gate: "required_keys".to_owned(),
+        gate: REQUIRED_KEYS.to_owned(),
         limit: all as f64,
         observed: found as f64,
         passed: missing.is_empty(),
@@ -28,14 +58,14 @@ pub(crate) fn required_keys(required: &[String], missing: &[&str]) -> Verdict {
 /// found.
 pub(crate) fn sample_lookups(all: usize, wrong: &[String]) -> Verdict {
     let found = all - wrong.len();
-    let mut detail = format!("{found} of {all} sample lookups found what they should");
+    let mut detail = counted(SAMPLE_LOOKUPS, found, all);
     if !wrong.is_empty() {
         let more = wrong.len().saturating_sub(NAMED);
         let more = if more > 0 { format!("; and {more} more") } else { String::new() };
         detail = format!("{detail}: {}{more}", wrong[..wrong.len().min(NAMED)].join("; "));
     }
     Verdict {
-        gate: "sample_lookups".to_owned(),
+        gate: SAMPLE_LOOKUPS.to_owned(),
         limit: all as f64,
         observed: found as f64,
         passed: wrong.is_empty(),
@@ -163,6 +193,29 @@ mod tests {
         assert!(wrong_value(&lookup("{}"), None).unwrap().contains("not there"));
         for no_object in ["[]", "7", "nope"] {
             assert!(wrong(r#"{"a":1}"#, no_object).is_some(), "{no_object}");
+        }
+    }
+
+    #[test]
+    fn what_quotes_keys_or_values_is_told_in_numbers() {
+        let wrong = ["\"k\" has \"a\" \"secret\", not 1".to_owned()];
+        for (bad, good, told) in [
+            (
+                required_keys(&["learner-77".to_owned(), "b".to_owned()], &["learner-77"]),
+                required_keys(&["b".to_owned()], &[]),
+                "1 of 2 required keys are there",
+            ),
+            (
+                sample_lookups(3, &wrong),
+                sample_lookups(3, &[]),
+                "2 of 3 sample lookups found what they should",
+            ),
+        ] {
+            assert!(bad.quotes() && bad.detail.starts_with(told), "{bad:?}");
+            assert!(bad.detail.contains("learner-77") || bad.detail.contains("secret"), "{bad:?}");
+            assert_eq!(bad.told(), told);
+            assert!(!good.quotes(), "{good:?}");
+            assert_eq!(good.told(), good.detail);
         }
     }
 

@@ -4,7 +4,7 @@
 //! a map that knows the keys. It keeps digests of keys and never a key.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use crate::catalog::Catalog;
 use crate::digest::Digest;
@@ -164,7 +164,15 @@ impl Store {
             return Some(Arc::clone(before));
         }
         let secret = self.secret.get().expect("it is there before a key is erased");
-        Some(Arc::new(ErasedKeys::new(*secret, as_of, digests)))
+        let made = || Arc::new(ErasedKeys::new(*secret, as_of, digests));
+        if erasures.has_of_its_own(name) {
+            return Some(made());
+        }
+        // One for all: an erasure everywhere must not cost its keys times the datasets.
+        let shared = &self.erased_everywhere;
+        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = shared.take().filter(|known| known.as_of() == as_of);
+        Some(Arc::clone(shared.insert(known.unwrap_or_else(made))))
     }
 }
 

@@ -98,6 +98,7 @@ pub(super) fn open(root: &Path, mut options: StoreOptions) -> Result<(Store, Rec
         arriving: Mutex::new(()),
         publishing: Mutex::new(()),
         secret,
+        erased_everywhere: Mutex::default(),
         rewriting: Mutex::default(),
         standing_by: Mutex::new(None),
         findings,

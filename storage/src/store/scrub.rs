@@ -112,7 +112,9 @@ impl Store {
     pub fn outgoing(&self, dataset: &DatasetName, version: Version) -> Result<StoredVersion> {
         if self.catalog().erasures().may_be_held_by(dataset, version) {
             let text = format!(
-                "version {version} of {dataset} may hold bytes of erased keys, so its files are not given:                  have it rewritten without them (`tidetable erase {dataset} --now --reason …`), and ask again"
+                "version {version} of {dataset} may hold bytes of erased keys, so its files are not \
+                 given: have it rewritten without them (`tidetable erase {dataset} --now --reason …`), \
+                 and ask again"
             );
             return Err(Error::new(Code::HoldsErasedKeys, text));
         }

@@ -2,6 +2,7 @@
 //! whatever is done afterwards, until that is lifted; and its bytes leave the disk.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use tidetable_storage::{
     Cause, Code, Compared, Differences, Error, Key, Layout, RewriteStep, Rewritten, Scope, State,
@@ -120,6 +121,11 @@ fn in_all_datasets_or_in_one_and_lifted_where_it_was_erased() {
     assert_none_gives(store, "b", &[1], &[GONE]);
     push_versions(store, &dataset("later"), 1);
     assert_none_gives(store, "later", &[1], &[GONE]);
+    let [b, later] = ["b", "later"].map(|name| {
+        let served = store.live().get(&dataset(name)).unwrap();
+        Arc::clone(served.erased().unwrap())
+    });
+    assert!(Arc::ptr_eq(&b, &later), "one set for all that have no erased keys of their own");
     // What is erased everywhere is not lifted in one dataset.
     assert_eq!(code(lift(store, &here("b"), GONE)), Code::NotErased);
     assert_eq!(lift(store, &here("a"), GONE).unwrap(), 1);

@@ -82,6 +82,21 @@ fn flags_are_called_as_keys_and_nothing_else_is() {
 }
 
 #[test]
+fn a_variable_that_is_not_set_is_one_error_and_not_two() {
+    let dataset = |lines: &str| format!("datasets:\n  recs:\n    source: a.csv\n    {lines}\n");
+    for option in ["label", "limit", "compression"] {
+        let told = wrong(&dataset(&format!("key: id\n    {option}: ${{TIDETABLE_TEST_UNSET}}")));
+        let [one] = &told[..] else { panic!("{option}: {told:?}") };
+        assert!(one.contains("TIDETABLE_TEST_UNSET is not set"), "{one}");
+    }
+    // What is wrong elsewhere is told as well, and so is an empty text that was given.
+    let told = wrong(&dataset("label: ${TIDETABLE_TEST_UNSET}\n    retain: 0"));
+    assert_eq!(told.len(), 2, "{told:?}");
+    let told = wrong(&dataset("key: id\n    label: ${TIDETABLE_TEST_UNSET:-}"));
+    assert!(told[0].contains("label is empty"), "{told:?}");
+}
+
+#[test]
 fn the_paths_of_what_the_server_fetches_are_its_own() {
     let read =
         job("datasets: {recs: {from: lake, source: recs/, key: id, manifest: true}}").unwrap();
