@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,8 @@ def one(plan: Plan, runs: int = 1) -> Verdict:
     found = run.run()
     show("check", found, run.history)
     if runs > 1 and found.refusals and not found.violations:
-        return one(plan, runs - 1)
+        # With other choices: the same ones may come to too little again.
+        return one(replace(plan, seed=f"{plan.seed}-{runs}"), runs - 1)
     return found
 
 

@@ -57,7 +57,9 @@ def _swaps(record: Record) -> list[str]:
             op = position.op
             if op is None or op["outcome"] != "ok" or record.is_down(op["start"] - AROUND, op["end"] + AROUND):
                 continue
-            if op["end"] > record.settings["until"] or op["start"] < record.settings["reading_from"]:
+            # Nobody reads before readers have begun, nor after they have ended.
+            first, last = record.settings["reading_from"], record.settings["until"]
+            if op["end"] + AROUND > last or op["start"] - AROUND < first:
                 continue
             over = bisect_right(starts, op["end"] + AROUND) - bisect_left(ends, op["start"] - AROUND)
             if over < LEAST_READS_OVER:
