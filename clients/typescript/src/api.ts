@@ -521,6 +521,8 @@ export type Moved = {
   to: number;
   held: boolean;
   marked_bad?: number | null;
+  /** True if a rollback went to a version with the same content, so that nothing has changed for readers; left out otherwise */
+  same_content?: boolean;
 };
 
 export type MovedTogether = {
