@@ -8,7 +8,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use base64::Engine as _;
 use serde::Deserialize;
-use tidetable_storage::{DatasetName, Lease, MAX_KEY_BYTES, Version};
+use tidetable_storage::{DatasetName, Lease, MAX_KEY_BYTES, Served, Version};
 use tokio::sync::OwnedSemaphorePermit;
 use twox_hash::XxHash64;
 
@@ -80,13 +80,18 @@ pub(crate) async fn scan(
             return Err(invalid_cursor());
         }
     }
-    let turn = Arc::clone(&app.scanning).acquire_owned().await.expect("nobody closes it");
-    // After the wait for it: what was erased meanwhile is not given.
-    let served = app.store.live().get(&dataset)?;
-    let choice = match (&cursor, version) {
-        (Some(cursor), None) => Reader::goes_on(&served, cursor.version),
-        _ => reader.chooses(&served, version, None),
+    let choose = |served: &Served| match (&cursor, version) {
+        (Some(cursor), None) => Reader::goes_on(served, cursor.version),
+        _ => reader.chooses(served, version, None),
     };
+    // Opened before the turn is taken: a large version that nobody has read takes seconds to open,
+    // and others scan meanwhile.
+    let served = app.store.live().get(&dataset)?;
+    let _open = lease(&served, choose(&served).version).await?;
+    let turn = Arc::clone(&app.scanning).acquire_owned().await.expect("nobody closes it");
+    // Looked at again after the wait: what was erased meanwhile is not given.
+    let served = app.store.live().get(&dataset)?;
+    let choice = choose(&served);
     let snapshot = lease(&served, choice.version).await?;
     let version = snapshot.version();
     let page = Page {

@@ -1,0 +1,207 @@
+//! Copies of the records that are looked up most, for a version that memory cannot hold.
+//!
+//! A page of a table holds some thirty records, and of most pages one is asked for: kept as pages,
+//! the records of 40,000 active learners take 160 MB, and twice that around a swap, when the next
+//! version's are wanted too. Copied out of their pages they take 7 MB. So a version that is larger
+//! than what is read in of it has them beside its tables. They are made when it takes the place of
+//! another, of what is looked up in that one, and now and then while it serves.
+//!
+//! A copy is what the table has, with its checksum, and is checked like it at every lookup. It is
+//! only ever asked for by its place, which is where the index says the key's record stands.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use arc_swap::ArcSwap;
+
+use crate::entry::Entry;
+use crate::mapping::PAGE;
+use crate::memory::Share;
+use crate::points::Place;
+
+/// Of the memory that the process may use, all copies together take no more than this share. What
+/// opening a version must leave free (`memory.rs`) is more.
+const SHARE: u64 = 16;
+/// A longer record has most of a page for itself: little is gained by a copy.
+const LONGEST: usize = PAGE / 2;
+/// What a copy takes besides its bytes: its place in the table, of which up to half is free.
+const BESIDE: u64 = 2 * (size_of::<Place>() + size_of::<Copied>()) as u64;
+
+/// Bytes of all copies of this process: its memory is one, and so is the account of it.
+static HELD: AtomicU64 = AtomicU64::new(0);
+
+/// What [`HELD`] says now, in bytes.
+pub(crate) fn held() -> u64 {
+    HELD.load(Relaxed)
+}
+
+/// The copies that belong to one snapshot.
+pub(crate) struct Hot {
+    /// Bytes that the copies of the process may take together; 0 if this snapshot needs none.
+    most: u64,
+    /// Whether there are any: all that it costs a snapshot without.
+    any: AtomicBool,
+    copies: ArcSwap<Copies>,
+}
+
+/// A set of copies. What is held of them is counted until it is dropped.
+pub(crate) struct Copies {
+    most: u64,
+    held: u64,
+    found: HashMap<Place, Copied>,
+    bytes: Vec<u8>,
+}
+
+/// Where in the bytes a record's key begins; the stored value follows it.
+#[derive(Clone, Copy)]
+struct Copied {
+    at: usize,
+    key: u32,
+    stored: u32,
+}
+
+impl Hot {
+    /// None yet, for a snapshot with so many bytes of records.
+    pub(crate) fn of(bytes: u64, memory: Share) -> Self {
+        Self::within(if bytes > memory.of_one_version() { memory.part(SHARE) } else { 0 })
+    }
+
+    /// The same; all copies of the process may take `most` bytes.
+    pub(crate) fn within(most: u64) -> Self {
+        let copies = ArcSwap::from_pointee(Copies::within(most));
+        Self { most, any: AtomicBool::new(false), copies }
+    }
+
+    /// Whether this snapshot is to have copies at all.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.most > 0
+    }
+
+    /// Whether there is a copy of the record at `place`.
+    #[inline]
+    pub(crate) fn has(&self, place: Place) -> bool {
+        self.any.load(Relaxed) && self.copies.load().found.contains_key(&place)
+    }
+
+    /// Puts a copy of the record at `place` into `buffer`, in place of what is there, if there is
+    /// one: its key, of so many bytes, and what is stored with it.
+    #[inline]
+    pub(crate) fn copy(&self, place: Place, buffer: &mut Vec<u8>) -> Option<usize> {
+        if self.any.load(Relaxed) { self.copies.load().copy(place, buffer) } else { None }
+    }
+
+    /// A set to take the place of the one that is used.
+    pub(crate) fn begin(&self) -> Copies {
+        Copies::within(self.most)
+    }
+
+    /// Uses these copies from now on.
+    pub(crate) fn replace(&self, copies: Copies) {
+        let any = !copies.found.is_empty();
+        self.copies.store(Arc::new(copies));
+        self.any.store(any, Relaxed);
+    }
+}
+
+impl Copies {
+    fn within(most: u64) -> Self {
+        Self { most, held: 0, found: HashMap::new(), bytes: Vec::new() }
+    }
+
+    /// Copies the record at `place`, if there is room for it and something to be gained.
+    pub(crate) fn keep(&mut self, place: Place, entry: &Entry<'_>) {
+        let bytes = entry.key.len() + entry.stored.len();
+        if bytes > LONGEST || self.found.contains_key(&place) {
+            return;
+        }
+        let takes = bytes as u64 + BESIDE;
+        if HELD.fetch_add(takes, Relaxed) + takes > self.most {
+            HELD.fetch_sub(takes, Relaxed);
+            return;
+        }
+        self.held += takes;
+        let (key, stored) = (entry.key.len() as u32, entry.stored.len() as u32);
+        self.found.insert(place, Copied { at: self.bytes.len(), key, stored });
+        self.bytes.extend_from_slice(entry.key);
+        self.bytes.extend_from_slice(entry.stored);
+    }
+
+    fn copy(&self, place: Place, buffer: &mut Vec<u8>) -> Option<usize> {
+        let copied = self.found.get(&place)?;
+        let (key, stored) = (copied.key as usize, copied.stored as usize);
+        buffer.clear();
+        buffer.extend_from_slice(&self.bytes[copied.at..copied.at + key + stored]);
+        Some(key)
+    }
+}
+
+impl Drop for Copies {
+    fn drop(&mut self) {
+        HELD.fetch_sub(self.held, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(n: u64) -> Place {
+        Place { file: 1, offset: n }
+    }
+
+    fn entry<'a>(key: &'a [u8], stored: &'a [u8]) -> Entry<'a> {
+        Entry { key, stored, length: key.len() + stored.len() }
+    }
+
+    #[test]
+    fn what_was_kept_is_given_and_nothing_else() {
+        let hot = Hot::within(1 << 30);
+        let mut buffer = vec![1];
+        assert!(!hot.has(place(0)) && hot.copy(place(0), &mut buffer).is_none());
+        let mut copies = hot.begin();
+        for n in 0..100 {
+            copies.keep(place(n), &entry(format!("key {n}").as_bytes(), &[n as u8; 90]));
+        }
+        copies.keep(place(7), &entry(b"another", b"of the same place"));
+        copies.keep(place(200), &entry(b"long", &[0; LONGEST]));
+        hot.replace(copies);
+        for n in 0..100 {
+            assert!(hot.has(place(n)));
+            let key = hot.copy(place(n), &mut buffer).unwrap();
+            assert_eq!(buffer[..key], *format!("key {n}").as_bytes());
+            assert_eq!(buffer[key..], [n as u8; 90]);
+        }
+        assert!(!hot.has(place(200)) && !hot.has(Place { file: 0, offset: 7 }));
+        hot.replace(hot.begin());
+        assert!(!hot.has(place(7)));
+    }
+
+    #[test]
+    fn no_more_is_kept_than_there_may_be() {
+        // Other tests hold some, too.
+        let others = 1 << 20;
+        let hot = Hot::within(others + 100_000);
+        let mut copies = hot.begin();
+        for n in 0..1_000_000 / 50 {
+            copies.keep(place(n), &entry(b"key", &[7; 900]));
+        }
+        let held = copies.held;
+        assert!(held > 50_000 && held <= others + 100_000, "{held}");
+        let bytes = copies.bytes.len() as u64 + copies.found.len() as u64 * BESIDE;
+        assert_eq!(bytes, held);
+        let before = HELD.load(Relaxed);
+        assert!(before >= held);
+        drop(copies);
+        let mut again = hot.begin();
+        again.keep(place(1), &entry(b"key", &[7; 900]));
+        assert_eq!(again.found.len(), 1, "what was dropped is room again");
+    }
+
+    #[test]
+    fn only_a_version_that_is_too_large_has_copies() {
+        let memory = Share::of(4 << 30);
+        assert!(!Hot::of(1 << 30, memory).is_wanted());
+        assert!(Hot::of((1 << 30) + 1, memory).is_wanted());
+    }
+}
