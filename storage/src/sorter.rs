@@ -129,7 +129,7 @@ impl Sorter {
             return Ok(());
         }
         // Larger than the whole buffer: it becomes a run by itself.
-        let mut writer = RunWriter::create(self.next_file()?)?;
+        let mut writer = RunWriter::create(self.next_file()?, self.is_much())?;
         writer.write(record)?;
         self.add_run(record, writer.finish()?);
         Ok(())
@@ -206,11 +206,13 @@ impl Sorter {
             return Ok(());
         }
         let sorted = std::mem::take(&mut self.buffer).sort();
-        let stretches = sorted.stretches(self.writers);
+        let (stretches, much) = (sorted.stretches(self.writers), self.is_much());
         let files = stretches.iter().map(|_| self.next_file()).collect::<Result<Vec<_>>>()?;
         let written: Vec<_> = thread::scope(|scope| {
             let (pairs, sorted) = (stretches.iter().zip(files), &sorted);
-            let write = |(stretch, file)| scope.spawn(move || write_stretch(sorted, stretch, file));
+            let write = |(stretch, file)| {
+                scope.spawn(move || write_stretch(sorted, stretch, RunWriter::create(file, much)?))
+            };
             let writing: Vec<_> = pairs.map(write).collect();
             let join = |thread: ScopedJoinHandle<'_, _>| {
                 thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -233,6 +235,13 @@ impl Sorter {
             Some(last) if order(last.last(), first).is_le() => last.append(run),
             _ => self.runs.push(run),
         }
+    }
+
+    /// Whether runs are to be compressed: a few of them are mostly read again before the system has
+    /// written them to the disk at all, and compressing takes longer than that; of many it is less
+    /// work than to have the system find memory for all, and write it out.
+    fn is_much(&self) -> bool {
+        self.runs.len() >= MAX_BESIDE
     }
 
     /// Where the next file of a run is to be.
@@ -314,8 +323,7 @@ fn check(record: Record<'_>) -> Result<()> {
     Ok(())
 }
 
-fn write_stretch(sorted: &SortedBuffer, stretch: &Shares, file: PathBuf) -> Result<Run> {
-    let mut writer = RunWriter::create(file)?;
+fn write_stretch(sorted: &SortedBuffer, stretch: &Shares, mut writer: RunWriter) -> Result<Run> {
     sorted.read(stretch, |record| writer.write(record))?;
     writer.finish()
 }

@@ -34,7 +34,7 @@ enum Source {
 
 /// Merges `runs` into one at `path`; they are removed.
 pub(super) fn into_one(runs: Vec<Run>, path: PathBuf) -> Result<Run> {
-    let mut writer = RunWriter::create(path)?;
+    let mut writer = RunWriter::create(path, true)?;
     let mut merge = Merge::new(runs, None)?;
     while let Some(record) = merge.next()? {
         writer.write(record)?;

@@ -1,18 +1,23 @@
 //! A sorted run on disk: records in order, in blocks with checksums.
 //!
-//! A record is as in a [`RecordList`](crate::RecordList). A block is the XXH3 (64 bits) of
-//! its payload, seeded with the block's number, and the payload: 64 KiB of records, wherever
-//! they begin and end.
+//! A record is as in a [`RecordList`](crate::RecordList). 64 KiB of records, wherever they begin
+//! and end, are a block:
+//!
+//! ```text
+//! [length of what follows, u32] [its XXH3, seeded with the block's number, u64] [the records]
+//! ```
 //!
 //! Runs live no longer than the process that made them, so nothing is synced and the format
-//! is free to change. They are not compressed: that took longer than all else, while a run
-//! is mostly read again before the system has written it to the disk at all.
+//! is free to change. Whoever makes one says whether its blocks are compressed (LZ4).
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use lz4_flex::block::{
+    CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size,
+};
 use twox_hash::XxHash3_64;
 
 use super::order;
@@ -21,12 +26,16 @@ use crate::names::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use crate::record_list::{HEAD_BYTES, Record, head, lengths};
 use crate::space::Room;
 
-/// The checksum before each block.
-const BLOCK_HEAD: usize = 8;
+/// Length and checksum before each block.
+const BLOCK_HEAD: usize = 4 + 8;
 /// The payload of each block but the last.
 const BLOCK_BYTES: usize = 64 * 1024;
-/// What writing or reading one run takes at most: a block, and the longest key and rank.
-pub(super) const RUN_BYTES: usize = BLOCK_HEAD + BLOCK_BYTES + 2 * MAX_KEY_BYTES + 4096;
+/// What a block takes at most when it is compressed.
+const MOST_STORED: usize = get_maximum_output_size(BLOCK_BYTES);
+/// What writing or reading one run takes at most: a block as it is and as it is stored, the table of
+/// the compressor, and the longest key and rank.
+pub(super) const RUN_BYTES: usize =
+    BLOCK_HEAD + BLOCK_BYTES + MOST_STORED + 2 * MAX_KEY_BYTES + 24 * 1024;
 
 /// A complete run, in one file or several, of which each goes on where the one before ends. They
 /// go when it is dropped.
@@ -54,6 +63,11 @@ impl Run {
     }
 
     #[cfg(test)]
+    pub(super) fn is_compressed(&self) -> bool {
+        self.files[0].compressed
+    }
+
+    #[cfg(test)]
     pub(super) fn path(&self) -> &Path {
         &self.files[0].file.0
     }
@@ -61,6 +75,7 @@ impl Run {
 
 struct RunFile {
     file: TemporaryFile,
+    compressed: bool,
     records: u64,
     bytes: u64,
 }
@@ -80,8 +95,12 @@ pub(super) struct RunWriter {
     out: File,
     room: Room,
     file: TemporaryFile,
-    /// The block that is being filled, with room for its head.
+    compressed: bool,
+    /// The block that is being filled.
     block: Vec<u8>,
+    /// The one before, as it was stored.
+    stored: Vec<u8>,
+    table: CompressTable,
     blocks: u64,
     bytes: u64,
     records: u64,
@@ -90,16 +109,17 @@ pub(super) struct RunWriter {
 }
 
 impl RunWriter {
-    pub(super) fn create(path: PathBuf) -> Result<Self> {
+    pub(super) fn create(path: PathBuf, compressed: bool) -> Result<Self> {
         let made = File::options().write(true).create_new(true).open(&path);
         let out = made.map_err(|e| Error::io("make the sorted run", &path, e))?;
-        let mut block = Vec::with_capacity(BLOCK_HEAD + BLOCK_BYTES);
-        block.resize(BLOCK_HEAD, 0);
         Ok(Self {
             out,
             room: Room::within(path.parent().unwrap_or(&path)),
             file: TemporaryFile(path),
-            block,
+            compressed,
+            block: Vec::with_capacity(BLOCK_BYTES),
+            stored: vec![0; BLOCK_HEAD + MOST_STORED],
+            table: CompressTable::default(),
             blocks: 0,
             bytes: 0,
             records: 0,
@@ -125,16 +145,17 @@ impl RunWriter {
     }
 
     pub(super) fn finish(mut self) -> Result<Run> {
-        if self.block.len() > BLOCK_HEAD {
+        if !self.block.is_empty() {
             self.end_block()?;
         }
-        let Self { file, records, bytes, last_key, last_rank, .. } = self;
-        Ok(Run { files: [RunFile { file, records, bytes }].into(), last_key, last_rank })
+        let Self { file, compressed, records, bytes, last_key, last_rank, .. } = self;
+        let files = [RunFile { file, compressed, records, bytes }].into();
+        Ok(Run { files, last_key, last_rank })
     }
 
     fn put(&mut self, mut bytes: &[u8]) -> Result<()> {
         loop {
-            let room = BLOCK_HEAD + BLOCK_BYTES - self.block.len();
+            let room = BLOCK_BYTES - self.block.len();
             let (now, later) = bytes.split_at(bytes.len().min(room));
             self.block.extend_from_slice(now);
             if later.is_empty() {
@@ -146,20 +167,44 @@ impl RunWriter {
     }
 
     fn end_block(&mut self) -> Result<()> {
-        let (head, payload) = self.block.split_at_mut(BLOCK_HEAD);
-        head.copy_from_slice(&checksum(self.blocks, payload));
-        self.room.take(self.block.len() as u64)?;
-        let written = self.out.write_all(&self.block);
+        let (head, payload) = self.stored.split_at_mut(BLOCK_HEAD);
+        let length = if self.compressed {
+            let length = compress_into_with_table(&self.block, payload, &mut self.table);
+            length.expect("there is room for the worst case")
+        } else {
+            payload[..self.block.len()].copy_from_slice(&self.block);
+            self.block.len()
+        };
+        head.copy_from_slice(&Head::of(self.blocks, &payload[..length]).bytes());
+        let stored = &self.stored[..BLOCK_HEAD + length];
+        self.room.take(stored.len() as u64)?;
+        let written = self.out.write_all(stored);
         written.map_err(|e| Error::io("write the sorted run", &self.file.0, e))?;
         self.blocks += 1;
-        self.bytes += self.block.len() as u64;
-        self.block.truncate(BLOCK_HEAD);
+        self.bytes += stored.len() as u64;
+        self.block.clear();
         Ok(())
     }
 }
 
-fn checksum(block: u64, payload: &[u8]) -> [u8; BLOCK_HEAD] {
-    XxHash3_64::oneshot_with_seed(block, payload).to_le_bytes()
+/// What stands before a block.
+struct Head {
+    length: u32,
+    checksum: u64,
+}
+
+impl Head {
+    fn of(block: u64, stored: &[u8]) -> Self {
+        let length = u32::try_from(stored.len()).expect("a block is short");
+        Self { length, checksum: XxHash3_64::oneshot_with_seed(block, stored) }
+    }
+
+    fn bytes(&self) -> [u8; BLOCK_HEAD] {
+        let mut bytes = [0; BLOCK_HEAD];
+        bytes[..4].copy_from_slice(&self.length.to_le_bytes());
+        bytes[4..].copy_from_slice(&self.checksum.to_le_bytes());
+        bytes
+    }
 }
 
 /// Reads a run: stands at one record, of which key and rank are in memory and the value
@@ -171,8 +216,10 @@ pub(super) struct RunReader {
     later: VecDeque<RunFile>,
     /// Bytes of the file that were not read yet.
     ahead: u64,
-    /// The block that is being used, with its head.
+    /// The block that is being used.
     block: Vec<u8>,
+    /// The same as it is stored.
+    stored: Vec<u8>,
     /// How much of it was used.
     at: usize,
     blocks: u64,
@@ -199,13 +246,14 @@ impl RunReader {
             return Err(damaged(path));
         }
         let (ahead, left) = (file.bytes, file.records);
-        let (block, key, rank) = (Vec::new(), Vec::new(), Vec::new());
+        let (block, stored, key, rank) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         Ok(Self {
             open,
             file,
             later,
             ahead,
             block,
+            stored,
             at: 0,
             blocks: 0,
             left,
@@ -273,19 +321,31 @@ impl RunReader {
         }
     }
 
-    /// Reads the next block and checks it.
+    /// Reads the next block, checks and decompresses it.
     fn next_block(&mut self) -> Result<()> {
         let path = &self.file.file.0;
-        let bytes = self.ahead.min((BLOCK_HEAD + BLOCK_BYTES) as u64);
-        self.block.resize(bytes as usize, 0);
-        self.open.read_exact(&mut self.block).map_err(|e| unread(path, e))?;
-        match self.block.split_at_checked(BLOCK_HEAD) {
-            Some((sum, payload)) if checksum(self.blocks, payload) == sum => {}
-            _ => return Err(damaged(path)),
+        let mut head = [0; BLOCK_HEAD];
+        self.open.read_exact(&mut head).map_err(|e| unread(path, e))?;
+        let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let whole = (BLOCK_HEAD + length) as u64;
+        if length > MOST_STORED || whole > self.ahead {
+            return Err(damaged(path));
         }
-        self.ahead -= bytes;
+        self.stored.resize(length, 0);
+        self.open.read_exact(&mut self.stored).map_err(|e| unread(path, e))?;
+        if Head::of(self.blocks, &self.stored).bytes() != head {
+            return Err(damaged(path));
+        }
+        if self.file.compressed {
+            self.block.resize(BLOCK_BYTES, 0);
+            let length = decompress_into(&self.stored, &mut self.block);
+            self.block.truncate(length.map_err(|e| damaged(path).because(e))?);
+        } else {
+            std::mem::swap(&mut self.block, &mut self.stored);
+        }
+        self.ahead -= whole;
         self.blocks += 1;
-        self.at = BLOCK_HEAD;
+        self.at = 0;
         Ok(())
     }
 }

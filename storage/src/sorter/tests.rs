@@ -140,42 +140,49 @@ fn a_record_larger_than_the_budget_passes() {
 
 #[test]
 fn a_damaged_run_is_an_error_and_never_another_record() {
-    let dir = tempfile::tempdir().unwrap();
-    let spilled = || {
-        let mut sorter = tiny(dir.path(), 1500, 8);
-        for n in 0..60 {
-            sorter.push(format!("{:03}", n * 37 % 60).as_bytes(), b"", b"some value").unwrap();
-        }
-        sorter.spill().unwrap();
-        sorter
-    };
-    let right = drain(spilled().finish().unwrap()).unwrap();
-    let sorter = spilled();
-    let path = sorter.runs[0].path().to_owned();
-    let whole = std::fs::read(&path).unwrap();
-    drop(sorter);
-    let read_with = |bytes: &[u8]| {
+    // The first runs are stored as they are, later ones compressed.
+    for (which, compressed) in [(0, false), (MAX_BESIDE + 1, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let spilled = || {
+            let mut sorter = tiny(dir.path(), 1500, 8);
+            for run in 0..=which {
+                for n in 0..20 {
+                    let key = format!("{:03}", (n * 37 + run) % 60);
+                    sorter.push(key.as_bytes(), b"", b"some value").unwrap();
+                }
+                sorter.spill().unwrap();
+            }
+            sorter
+        };
+        let right = drain(spilled().finish().unwrap()).unwrap();
         let sorter = spilled();
-        std::fs::write(&path, bytes).unwrap();
-        sorter.finish().and_then(drain)
-    };
-    let mut errors = 0;
-    for at in 0..whole.len() {
-        for bit in [1, 128] {
-            let mut bytes = whole.clone();
-            bytes[at] ^= bit;
-            match read_with(&bytes) {
-                Ok(records) => assert_eq!(records, right, "byte {at} turned"),
-                Err(e) => {
-                    assert_eq!((e.code(), e.path()), (Code::DataCorrupt, Some(&*path)));
-                    errors += 1;
+        assert_eq!(sorter.runs[which].is_compressed(), compressed);
+        let path = sorter.runs[which].path().to_owned();
+        let whole = std::fs::read(&path).unwrap();
+        drop(sorter);
+        let read_with = |bytes: &[u8]| {
+            let sorter = spilled();
+            std::fs::write(&path, bytes).unwrap();
+            sorter.finish().and_then(drain)
+        };
+        let mut errors = 0;
+        for at in 0..whole.len() {
+            for bit in [1, 128] {
+                let mut bytes = whole.clone();
+                bytes[at] ^= bit;
+                match read_with(&bytes) {
+                    Ok(records) => assert_eq!(records, right, "byte {at} turned"),
+                    Err(e) => {
+                        assert_eq!((e.code(), e.path()), (Code::DataCorrupt, Some(&*path)));
+                        errors += 1;
+                    }
                 }
             }
+            assert!(read_with(&whole[..at]).is_err(), "cut to {at} bytes");
         }
-        assert!(read_with(&whole[..at]).is_err(), "cut to {at} bytes");
+        assert!(errors > whole.len() * 19 / 10, "{errors} of {}", whole.len() * 2);
+        assert!(read_with(&[&whole[..], &whole[..]].concat()).is_err(), "written twice");
     }
-    assert!(errors > whole.len() * 19 / 10, "{errors} of {}", whole.len() * 2);
-    assert!(read_with(&[&whole[..], &whole[..]].concat()).is_err(), "written twice");
 }
 
 #[test]
