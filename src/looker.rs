@@ -1,5 +1,6 @@
 //! The thread that looks which data is in memory, so that lookups of other data do not hold
-//! up a thread that serves (`Snapshot::in_memory`).
+//! up a thread that serves (`Snapshot::in_memory`), and copies what is looked up most of versions that
+//! memory cannot hold.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -45,11 +46,18 @@ fn run(app: &AppState, stopped: &Receiver<()>) {
     // also where all processors are busy.
     let _ = rustix::process::nice(19);
     let mut rest = LOOK_EVERY;
+    let mut copying_is_due = Instant::now();
     while stopped.recv_timeout(rest).is_err() {
         let began = Instant::now();
         if let Err(error) = app.store.live().look() {
             warn!(%error, "it is not known which data is in memory; lookups may take longer");
         }
         rest = LOOK_EVERY.max(REST * began.elapsed());
+        // Rests for itself: it takes longer, and how pages come and go is to be known meanwhile.
+        if began >= copying_is_due {
+            let began = Instant::now();
+            app.store.live().keep_hot();
+            copying_is_due = began + REST * began.elapsed();
+        }
     }
 }

@@ -15,6 +15,7 @@ pub(crate) struct Now {
     /// Of these, what no push takes.
     pub(super) disk_reserved: u64,
     pub(super) open_snapshots: u64,
+    pub(super) copied_bytes: u64,
     /// Whether every lookup is answered that should be.
     pub(super) is_ready: bool,
     /// Whether the journal takes events.
@@ -69,6 +70,7 @@ impl Now {
             disk_free: free_bytes(store.layout().root()).ok(),
             disk_reserved: RESERVE_BYTES,
             open_snapshots: store.open_snapshots(),
+            copied_bytes: store.copied_bytes(),
             is_ready,
             accepts_changes: !store.journal_state().1,
             accepts_pushes: false,

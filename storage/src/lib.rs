@@ -75,6 +75,7 @@ mod overlap;
 
 mod records;
 
+mod hot;
 mod points;
 mod recent;
 

@@ -68,10 +68,20 @@ impl Live {
     /// # Errors
     /// The first; the other snapshots were looked at.
     pub fn look(&self) -> Result<()> {
+        self.opened().iter().map(|opened| opened.look()).fold(Ok(()), Result::and)
+    }
+
+    /// Has every open snapshot that needs it copy what is looked up most
+    /// ([`Snapshot::keep_hot`](crate::snapshot::Snapshot::keep_hot)). Blocks for some tenths of a
+    /// second where there is much.
+    pub fn keep_hot(&self) {
+        self.opened().iter().for_each(|opened| opened.keep_hot());
+    }
+
+    fn opened(&self) -> Vec<Arc<Opened>> {
         let datasets = self.at_one_instant();
         let slots = datasets.values().flat_map(|served| served.kept.values());
-        let open = slots.filter_map(|slot| slot.if_open()?.ok());
-        open.map(|lease| lease.look()).fold(Ok(()), Result::and)
+        slots.filter_map(|slot| slot.if_open()?.ok().cloned()).collect()
     }
 
     /// The swap. The caller holds the lock under which events are appended, so that swaps

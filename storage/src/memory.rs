@@ -9,11 +9,42 @@ use crate::mapping::PAGE;
 /// The least of what the machine has and of what the control groups allow that this process
 /// is in, whichever version of them the system has; in bytes. What cannot be found out does
 /// not count.
-pub(crate) fn limit() -> u64 {
+fn limit() -> u64 {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total(&text));
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let groups = groups.lines().filter_map(|line| least_of(Path::new("/sys/fs/cgroup"), line));
     machine.into_iter().chain(groups).min().unwrap_or(u64::MAX)
+}
+
+/// Reading in more than this takes too long.
+const MOST_READ_IN: u64 = 1 << 30;
+
+/// The memory that this process may use, for those that take a part of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Share(u64);
+
+impl Share {
+    /// Of what it is now: some reads of small files.
+    pub(crate) fn now() -> Self {
+        Self(limit())
+    }
+
+    /// Of so many bytes.
+    #[cfg(test)]
+    pub(crate) fn of(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
+    /// How much of one version is read in before it serves, at most: a larger one would drive out
+    /// the one that serves, and itself.
+    pub(crate) fn of_one_version(self) -> u64 {
+        self.part(4).min(MOST_READ_IN)
+    }
+
+    /// One in so many parts of it.
+    pub(crate) fn part(self, of: u64) -> u64 {
+        self.0 / of
+    }
 }
 
 /// What is not looked at for less than so many bytes: opening a small version must stay cheap.

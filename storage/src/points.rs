@@ -60,7 +60,7 @@ impl KeyHash {
 }
 
 /// Where a record stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Place {
     /// The file's place in the manifest, from 0 on.
     pub(crate) file: usize,

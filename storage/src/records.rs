@@ -3,16 +3,21 @@
 //! The index (`points.rs`) says where a key's record may stand, the tables (`tables.rs`) give
 //! it from memory or from the disk, and its checksum (`values.rs`) says whether it is what
 //! was written. Only then are the keys compared: a record that is damaged is an error,
-//! whatever key it seems to have (invariant 7).
+//! whatever key it seems to have (invariant 7). Of a version that memory cannot hold, copies
+//! (`hot.rs`) stand in for the tables where there are any.
 
 use std::io::Read;
 use std::path::Path;
+use std::sync::Mutex;
 use std::thread;
 
 use crate::digest::FileSums;
+use crate::entry::Entry;
 use crate::error::{Error, Result};
+use crate::hot::{Copies, Hot};
 use crate::layout;
 use crate::manifest::Manifest;
+use crate::memory::Share;
 use crate::names::Key;
 use crate::points::{KeyHash, Place, Points};
 use crate::recent::Recent;
@@ -27,6 +32,8 @@ const WARMING: usize = 8;
 const MIN_WARMING: usize = 64;
 /// Reads that such a thread has the disk begin before it waits for the first of them.
 const ASKED_AT_ONCE: usize = 32;
+/// Records that take up to some microseconds each are handled without letting others run.
+const BURST: usize = 16;
 /// Keys that are looked for at a time. While one record is on its way from memory, those of
 /// the next keys are, too.
 const AT_ONCE: usize = 16;
@@ -38,6 +45,7 @@ pub(crate) type Each<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
 pub(crate) struct Records {
     points: Points,
     tables: Tables,
+    hot: Hot,
     decoder: Decoder,
     recent: Recent,
 }
@@ -57,7 +65,8 @@ impl Records {
         }
         let decoder = Decoder::new(manifest.compression, &read_dictionary(dir, manifest)?);
         let tables = Tables::open(dir, manifest)?;
-        Ok(Self { points, tables, decoder, recent: Recent::of(manifest.records) })
+        let hot = Hot::of(manifest.bytes(), Share::now());
+        Ok(Self { points, tables, hot, decoder, recent: Recent::of(manifest.records) })
     }
 
     /// Puts the value of `key` into `value`, in place of what is there. `false`: there is no
@@ -96,7 +105,7 @@ impl Records {
     pub(crate) fn sample(&self, most: usize, each: &mut Each<'_>) -> Result<()> {
         let (mut buffer, mut value) = (Vec::new(), Vec::new());
         let mut give = |place| {
-            let entry = self.tables.entry(place, &mut buffer)?;
+            let entry = self.entry(place, &mut buffer)?;
             value.clear();
             let decoded = self.decoder.decode(KeyHash::of(entry.key), entry.stored, &mut value);
             decoded.map_err(|Damaged| self.tables.damaged(place))?;
@@ -136,7 +145,7 @@ impl Records {
         for keys in keys.chunks(AT_ONCE) {
             let mut places = [None; AT_ONCE];
             places.iter_mut().zip(keys).for_each(|(found, key)| *found = place(key));
-            let here = places.iter().flatten().map(|place| self.tables.in_memory(*place));
+            let here = places.iter().flatten().map(|place| self.has_in_memory(*place));
             all &= here.fold(true, |all, one| all & one);
         }
         all
@@ -145,7 +154,7 @@ impl Records {
     /// Has the disk begin to read what lookups of `keys` lack in memory, and does not wait.
     pub(crate) fn ask_for(&self, keys: &[Key<'_>]) {
         let places = keys.iter().flat_map(|key| self.points.find(KeyHash::of(key.as_bytes())));
-        places.filter(|place| !self.tables.in_memory(*place)).for_each(|place| {
+        places.filter(|place| !self.has_in_memory(*place)).for_each(|place| {
             self.tables.ask_for(place);
         });
     }
@@ -160,50 +169,106 @@ impl Records {
         self.tables.populate(bytes)
     }
 
-    /// Reads in the records of keys that were looked up in `other` lately.
+    /// Reads in the records of keys that were looked up in `other` lately, and copies them if
+    /// there are to be copies.
     pub(crate) fn warm_like(&self, other: &Self) {
         let hashes = other.recent.hashes().inspect(|hash| self.recent.keep(*hash));
-        let places = hashes.flat_map(|hash| self.points.find(hash));
-        let cold: Vec<_> = places.filter(|place| !self.tables.in_memory(*place)).collect();
-        if cold.is_empty() {
+        let places = in_bursts(hashes).flat_map(|hash| self.points.find(hash));
+        let (here, cold): (Vec<_>, _) = places.partition(|place| self.has_in_memory(*place));
+        if cold.is_empty() && !self.hot.is_wanted() {
             return;
         }
-        let read = |places: &[Place]| {
-            // Lookups go first; but where all processors are busy with cold lookups, this is
-            // what makes them cheap again, so it must not be starved.
-            let _ = rustix::process::nice(19);
-            let mut buffer = Vec::new();
-            for places in places.chunks(ASKED_AT_ONCE) {
-                places.iter().for_each(|place| self.tables.ask_for(*place));
-                for place in places {
-                    // Damage is for the lookup to find that meets it.
-                    let _ = self.tables.entry(*place, &mut buffer);
-                }
-            }
-        };
+        let copies = self.hot.is_wanted().then(|| Mutex::new(self.hot.begin()));
         // A disk answers many reads at a time in hardly more time than one.
         thread::scope(|scope| {
-            // Else what is read here would take the place of what is asked for meanwhile.
-            let told = scope.spawn(|| other.tell_what_is_used());
-            if told.join().is_err() {
+            let first = scope.spawn(|| {
+                give_way();
+                copies.iter().for_each(|copies| self.copy(&here, copies));
+                // Else what is read here would take the place of what is asked for meanwhile.
+                if !cold.is_empty() {
+                    other.tell_what_is_used();
+                }
+            });
+            if first.join().is_err() {
                 return;
             }
             for places in cold.chunks(cold.len().div_ceil(WARMING).max(MIN_WARMING)) {
-                scope.spawn(move || read(places));
+                scope.spawn(|| self.read_in(places, copies.as_ref()));
             }
         });
+        if let Some(Ok(copies)) = copies.map(Mutex::into_inner) {
+            self.hot.replace(copies);
+        }
+    }
+
+    /// Reads in the records at these places, which are not in memory.
+    fn read_in(&self, places: &[Place], copies: Option<&Mutex<Copies>>) {
+        give_way();
+        let mut buffer = Vec::new();
+        for places in places.chunks(ASKED_AT_ONCE) {
+            in_bursts(places.iter()).for_each(|place| self.tables.ask_for(*place));
+            for place in in_bursts(places.iter()) {
+                // Damage is for the lookup to find that meets it.
+                let Ok(entry) = self.tables.entry(*place, &mut buffer) else { continue };
+                if let Some(Ok(mut copies)) = copies.map(Mutex::lock) {
+                    copies.keep(*place, &entry);
+                }
+            }
+        }
+    }
+
+    /// Copies the records at these places, which are in memory.
+    fn copy(&self, places: &[Place], copies: &Mutex<Copies>) {
+        let Ok(mut copies) = copies.lock() else { return };
+        let mut buffer = Vec::new();
+        for place in in_bursts(places.iter()) {
+            if let Ok(entry) = self.entry(*place, &mut buffer) {
+                copies.keep(*place, &entry);
+            }
+        }
+    }
+
+    /// Copies what was looked up lately and is in memory, if there are to be copies and the kernel
+    /// gives pages up.
+    pub(crate) fn keep_hot(&self) {
+        if !self.hot.is_wanted() || !self.tables.pages_go() {
+            return;
+        }
+        let hashes = in_bursts(self.recent.hashes());
+        let places = hashes.flat_map(|hash| self.points.find(hash));
+        let here: Vec<_> = places.filter(|place| self.has_in_memory(*place)).collect();
+        let copies = Mutex::new(self.hot.begin());
+        self.copy(&here, &copies);
+        self.hot.replace(copies.into_inner().expect("copying does not panic"));
     }
 
     /// Tells the kernel that what was looked up lately is in use.
     fn tell_what_is_used(&self) {
-        let _ = rustix::process::nice(19);
-        let places = self.recent.hashes().flat_map(|hash| self.points.find(hash));
+        let hashes = in_bursts(self.recent.hashes());
+        let places = hashes.flat_map(|hash| self.points.find(hash));
+        // Of what there is a copy, the page is in use no more.
+        let places = places.filter(|place| !self.hot.has(*place));
         places.for_each(|place| self.tables.tell_used(place));
     }
 
     /// Notes what of the tables is in memory.
     pub(crate) fn look(&self) -> Result<()> {
         self.tables.look()
+    }
+
+    /// The record at `place`: its copy, or what the tables have; `buffer` holds it if it is not
+    /// in memory in one piece with others.
+    fn entry<'a>(&'a self, place: Place, buffer: &'a mut Vec<u8>) -> Result<Entry<'a>> {
+        if let Some(key) = self.hot.copy(place, buffer) {
+            let length = buffer.len();
+            let (key, stored) = buffer.split_at(key);
+            return Ok(Entry { key, stored, length });
+        }
+        self.tables.entry(place, buffer)
+    }
+
+    fn has_in_memory(&self, place: Place) -> bool {
+        self.hot.has(place) || self.tables.in_memory(place)
     }
 
     fn get_at(
@@ -214,7 +279,7 @@ impl Records {
         value: &mut Vec<u8>,
     ) -> Result<bool> {
         let mut buffer = Vec::new();
-        let entry = self.tables.entry(place, &mut buffer)?;
+        let entry = self.entry(place, &mut buffer)?;
         value.clear();
         let decoded = if entry.key == key.as_bytes() {
             self.decoder.decode(hash, entry.stored, value).map(|()| true)
@@ -228,6 +293,31 @@ impl Records {
         };
         decoded.map_err(|Damaged| self.tables.damaged(place))
     }
+}
+
+#[cfg(test)]
+impl Records {
+    /// Is to have copies, as if all were too large for the memory.
+    pub(crate) fn copy_hot(&mut self, most: u64) {
+        self.hot = Hot::within(most);
+    }
+}
+
+/// Lookups go first; but where all processors are busy with cold lookups, what this thread does
+/// makes them cheap again, so it must not be starved.
+fn give_way() {
+    let _ = rustix::process::nice(19);
+}
+
+/// The same, letting others run in between: Linux lets also a thread that is nice run for some
+/// milliseconds before it gives way to one that serves and has just been woken.
+fn in_bursts<T>(items: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+    items.enumerate().map(|(i, item)| {
+        if i % BURST == BURST - 1 {
+            thread::yield_now();
+        }
+        item
+    })
 }
 
 /// The dictionary that `manifest` lists, or an empty one.

@@ -52,6 +52,7 @@ use crate::durable;
 use crate::erased::{ErasedKeys, Secret};
 use crate::error::{Error, Result};
 use crate::event::{Cause, Event, Millis};
+use crate::hot;
 use crate::journal::{Journal, Record};
 use crate::layout::Layout;
 use crate::live::{Live, Opener, Slot};
@@ -181,6 +182,12 @@ impl Store {
     /// and those that somebody still reads. Waits for nobody.
     pub fn open_snapshots(&self) -> u64 {
         self.opener.open.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of memory that copies of hot records take, of all versions that are larger than what is
+    /// read in of them.
+    pub fn copied_bytes(&self) -> u64 {
+        hot::held()
     }
 
     /// Shows what [`Store::journal_state`] tells, after a change of the journal.

@@ -3,15 +3,16 @@
 //!
 //! A lookup asks [`Tables::in_memory`] first if it must not wait for a disk. The answer is
 //! from a map of pages that [`Tables::look`] makes now and then, and that a read from the
-//! disk completes. While pages are being given up, which a look notices, the kernel is asked
-//! for each lookup as well. Only a page that went since the last look, and is the first, is
-//! waited for like any memory that is mapped.
+//! disk completes. While pages are being given up, which a look notices, and for some looks after
+//! it, the kernel is asked for each lookup as well. Only a page that went since the last look, and
+//! is the first, is waited for like any memory that is mapped.
 
 use std::fs::File;
 use std::io::IoSliceMut;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::thread;
 
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
@@ -25,6 +26,10 @@ use crate::regular;
 /// Pages asked about at a time, 16 MiB of a file: whoever asks may give way in between.
 const PAGES_AT_ONCE: usize = 4 * 1024;
 
+/// Looks that find no page gone before what was seen is believed again. Whoever believes it too soon
+/// waits for the disk on a thread that serves, and the kernel is not told what is in use.
+const WARY_LOOKS: u8 = 20;
+
 /// The SSTs of one snapshot, in the order of its manifest.
 pub(crate) struct Tables {
     tables: Vec<Table>,
@@ -36,9 +41,9 @@ struct Table {
     mapping: Mapping,
     /// A bit for each page that was in memory when somebody last looked.
     pages: Box<[AtomicU64]>,
-    /// Some that had been in memory were not any more then: there is too little of it, and
-    /// others will go.
-    pages_go: AtomicBool,
+    /// Some that had been in memory were not any more: there is too little of it, and others will
+    /// go. So many looks more are to find none gone until that is over.
+    wary: AtomicU8,
 }
 
 impl Tables {
@@ -114,6 +119,11 @@ impl Tables {
         self.tables.iter().try_for_each(Table::look)
     }
 
+    /// Whether pages that had been in memory were gone lately.
+    pub(crate) fn pages_go(&self) -> bool {
+        self.tables.iter().any(Table::is_wary)
+    }
+
     fn table(&self, place: Place) -> Result<&Table> {
         // The index is checked when it is read, so this is for a fault in the program.
         self.tables.get(place.file).ok_or_else(|| {
@@ -137,7 +147,7 @@ impl Table {
         let mapping = mapping.map_err(|e| Error::io("map the file into memory", &path, e))?;
         let words = length.div_ceil(PAGE).div_ceil(64);
         let pages = (0..words).map(|_| AtomicU64::new(0)).collect();
-        Ok(Self { path, file, mapping, pages, pages_go: AtomicBool::new(false) })
+        Ok(Self { path, file, mapping, pages, wary: AtomicU8::new(0) })
     }
 
     fn entry_in_memory(&self, offset: u64) -> InMemory<'_> {
@@ -206,7 +216,11 @@ impl Table {
     fn is_in_memory(&self, page: usize) -> bool {
         let Some(word) = self.pages.get(page / 64) else { return false };
         let was = word.load(Relaxed) >> (page % 64) & 1 == 1;
-        was && (!self.pages_go.load(Relaxed) || self.is_still_in_memory(page))
+        was && (!self.is_wary() || self.is_still_in_memory(page))
+    }
+
+    fn is_wary(&self) -> bool {
+        self.wary.load(Relaxed) > 0
     }
 
     /// Asks the kernel, which takes some tenths of a microsecond: by reading a byte if that
@@ -244,13 +258,15 @@ impl Table {
             let found = &mut found[..PAGES_AT_ONCE.min(all - first)];
             let asked = self.mapping.in_memory(first, found);
             asked.map_err(|e| Error::io("ask which pages are in memory", &self.path, e))?;
+            thread::yield_now();
             for (word, pages) in self.pages[first / 64..].iter().zip(found.chunks(64)) {
                 let bits = pages.iter().enumerate().map(|(i, page)| u64::from(page & 1) << i);
                 let now = bits.fold(0, |all, one| all | one);
                 gone |= word.swap(now, Relaxed) & !now != 0;
             }
         }
-        self.pages_go.store(gone, Relaxed);
+        let wary = if gone { WARY_LOOKS } else { self.wary.load(Relaxed).saturating_sub(1) };
+        self.wary.store(wary, Relaxed);
         Ok(())
     }
 
@@ -290,15 +306,19 @@ mod tests {
         let began = std::time::Instant::now();
         while !table.is_still_in_memory(6) {
             assert!(began.elapsed().as_secs() < 60, "what is asked for comes by itself");
-            std::thread::yield_now();
+            thread::yield_now();
         }
         table.note(3);
         assert!(!table.is_in_memory(3), "not believed any more");
         assert!(!table.is_still_in_memory(5) && !table.is_still_in_memory(7), "it comes alone");
         table.read(3 * PAGE as u64, PAGE, &mut Vec::new()).unwrap();
         assert!(table.is_in_memory(3) && !table.is_in_memory(4));
+        for _ in 1..WARY_LOOKS {
+            table.look().unwrap();
+        }
+        assert!(table.is_wary(), "not for long enough");
         table.look().unwrap();
         table.note(4);
-        assert!(table.is_in_memory(4), "nothing went since the look before: believed again");
+        assert!(table.is_in_memory(4), "nothing went for long: believed again");
     }
 }

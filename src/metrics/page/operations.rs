@@ -64,6 +64,8 @@ fn write_now(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
     let help = "Of the free bytes, those that no push takes";
     page.gauge("disk_reserved_bytes", help, now.disk_reserved)?;
     page.gauge("open_snapshots", "Versions whose files are open", now.open_snapshots)?;
+    let help = "Memory taken by copies of records that are looked up most";
+    page.gauge("record_copies_bytes", help, now.copied_bytes)?;
     page.gauge("ready", "1 while /readyz answers 200", u64::from(now.is_ready))?;
     let help = "0 once the journal takes nothing more until a restart";
     page.gauge("accepts_changes", help, u64::from(now.accepts_changes))?;

@@ -333,6 +333,56 @@ fn what_is_not_known_to_be_in_memory_is_read_from_the_disk() {
     assert!(again.in_memory(&keys));
 }
 
+/// The records that are looked up stay in memory when their pages do not.
+#[test]
+fn of_a_version_that_is_too_large_what_is_looked_up_is_copied() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rows = records(500);
+    rows.push((b"long".to_vec(), vec![7; 5000]));
+    let verified = build(dir.path(), rows.clone(), 1 << 20).verify(&mut |_| {}).unwrap();
+    let too_large = || open(dir.path(), verified.digest()).unwrap().with_copies(1 << 30);
+    let keys: Vec<_> = rows.iter().map(|(key, _)| Key::new(key).unwrap()).collect();
+    let before = open(dir.path(), verified.digest()).unwrap();
+    (0..3).for_each(|_| drop(before.get_many(&keys).unwrap()));
+
+    let next = too_large();
+    next.warm_like(&before);
+    let forget = |snapshot: &Snapshot| {
+        snapshot.manifest().files.iter().for_each(|listed| {
+            durable::drop_cache(&fs::File::open(dir.path().join(&listed.name)).unwrap());
+        });
+        snapshot.look().unwrap();
+    };
+    forget(&before);
+    forget(&next);
+    let here = |snapshot: &Snapshot| keys.iter().filter(|k| snapshot.in_memory(&[**k])).count();
+    let copied = here(&next);
+    assert!(copied > 10, "{copied}");
+    for (key, value) in &rows {
+        assert_eq!(next.get(Key::new(key).unwrap()).unwrap().as_ref(), Some(value));
+    }
+    assert!(next.get(Key::new(b"absent").unwrap()).unwrap().is_none());
+
+    // What is looked up while it serves, too, once pages go.
+    let serving = too_large();
+    serving.keep_hot();
+    (0..3).for_each(|_| drop(serving.get_many(&keys).unwrap()));
+    serving.keep_hot();
+    forget(&serving);
+    if here(&before) > 0 {
+        // A file system in memory: nothing ever goes.
+        return;
+    }
+    assert_eq!(here(&serving), 0, "no page had gone yet, so nothing was copied");
+    drop(serving.get_many(&keys).unwrap());
+    serving.keep_hot();
+    forget(&serving);
+    let copied = here(&serving);
+    assert!(copied > 10, "{copied}");
+    let erring = keys.iter().filter(|key| serving.get(**key).unwrap().is_none());
+    assert_eq!(erring.count(), 0);
+}
+
 #[test]
 fn opening_changes_no_file() {
     let dir = tempfile::tempdir().unwrap();
