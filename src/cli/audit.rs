@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, Utc};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use serde_json::json;
@@ -40,10 +40,11 @@ Examples:
 pub(crate) struct AuditArgs {
     /// One dataset [default: all]
     dataset: Option<DatasetName>,
-    /// From then on: a time such as 2026-01-31T00:00:00Z, or how long ago (30m, 24h, 7d)
+    /// From then on: a day (2026-01-31, from its beginning in UTC), a time (2026-01-31T08:30:00Z), or
+    /// how long ago (30m, 24h, 7d)
     #[arg(long, value_name = "TIME")]
     since: Option<When>,
-    /// Up to then
+    /// Up to then; of a day, up to its beginning
     #[arg(long, value_name = "TIME")]
     until: Option<When>,
     /// What this actor did or tried
@@ -101,8 +102,13 @@ impl std::str::FromStr for When {
         if let Ok(at) = DateTime::parse_from_rfc3339(text) {
             return Ok(Self::At(at.with_timezone(&Utc)));
         }
+        if let Ok(day) = text.parse::<NaiveDate>() {
+            return Ok(Self::At(day.and_time(NaiveTime::MIN).and_utc()));
+        }
         text.parse().map(Self::Ago).map_err(|_| {
-            "expected a time such as 2026-01-31T00:00:00Z, or how long ago: 30m, 24h, 7d".to_owned()
+            "expected a day such as 2026-01-31, a time such as 2026-01-31T00:00:00Z, or how long ago: \
+             30m, 24h, 7d"
+                .to_owned()
         })
     }
 }
@@ -350,6 +356,21 @@ mod tests {
     struct Words {
         #[command(flatten)]
         audit: AuditArgs,
+    }
+
+    #[test]
+    fn a_day_begins_in_utc() {
+        let now = DateTime::parse_from_rfc3339("2026-02-03T04:05:06Z").unwrap().to_utc();
+        for (text, meant) in [
+            ("2026-01-31", "2026-01-31T00:00:00.000Z"),
+            ("2026-01-31T08:30:00+02:00", "2026-01-31T06:30:00.000Z"),
+            ("24h", "2026-02-02T04:05:06.000Z"),
+        ] {
+            assert_eq!(text.parse::<When>().unwrap().text(now), meant, "{text}");
+        }
+        for text in ["2026-02-30", "yesterday", "2026-01-31 08:30", ""] {
+            assert!(text.parse::<When>().unwrap_err().contains("2026-01-31"), "{text}");
+        }
     }
 
     #[test]

@@ -104,6 +104,17 @@ fn run() -> u8 {
     }
 }
 
+/// The same, with `help push` as `push --help`: many try that first. As a command of clap's it would
+/// stand among ours, with pages of its own.
+fn help_as_option(line: &[OsString]) -> Vec<OsString> {
+    match line {
+        [program, help, of @ ..] if help == "help" => {
+            [program].into_iter().chain(of).cloned().chain(["--help".into()]).collect()
+        }
+        _ => line.to_vec(),
+    }
+}
+
 /// A line that cannot be parsed, as programs read errors, if it asks for that.
 fn json_of(line: &[OsString], error: &clap::Error) -> Option<String> {
     let asked = line.iter().take_while(|word| *word != "--").any(|word| word == "--json");
@@ -226,7 +237,7 @@ impl Cli {
     /// What a line means. Some of it depends on whether a word stood on the line or in a
     /// variable, which is made for many commands at once.
     fn of(line: &[OsString]) -> Result<Self, clap::Error> {
-        let matches = Self::command().try_get_matches_from(line)?;
+        let matches = Self::command().try_get_matches_from(help_as_option(line))?;
         let mut cli = Self::from_arg_matches(&matches)?;
         let of_command = matches.subcommand().map_or(&matches, |(_, matches)| matches);
         let source = |id: &str| of_command.value_source(id);
@@ -492,6 +503,20 @@ mod tests {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");
         }
+    }
+
+    #[test]
+    fn help_is_a_word_too() {
+        for (line, as_option) in [
+            ("help", "--help"),
+            ("help push", "push --help"),
+            ("help token create", "token create --help"),
+        ] {
+            let (help, same) = (parse(line).unwrap_err(), parse(as_option).unwrap_err());
+            assert_eq!(help.kind(), ErrorKind::DisplayHelp, "{line}");
+            assert_eq!(help.to_string(), same.to_string(), "{line}");
+        }
+        assert_eq!(parse("help nosuch").unwrap_err().exit_code(), 2);
     }
 
     #[test]

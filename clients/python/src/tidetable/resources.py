@@ -75,7 +75,8 @@ class Part(Resource):
 
 @dataclass(frozen=True)
 class Dataset(Resource):
-    """A dataset as it stands. `config` are its settings."""
+    """A dataset as it stands. `config` are its settings; `waiting` is the version that a release would
+    activate; `failed_push` the newest push that came to nothing, if no swap came after it."""
 
     dataset: str = ""
     current: Optional[int] = None
@@ -89,6 +90,9 @@ class Dataset(Resource):
     activated_at: Optional[str] = None
     as_of: Optional[str] = None
     created_at: Optional[str] = None
+    waiting: Optional[int] = None
+    failed_push: Optional[dict[str, Any]] = None
+    damaged: list[Any] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
 
 
