@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tidetable_storage::{DatasetName, RESERVE_BYTES, Store, free_bytes};
+use tidetable_storage::{DatasetName, Millis, RESERVE_BYTES, Store, free_bytes, now};
 
 use crate::scrubber::Scrubs;
 
@@ -30,6 +30,8 @@ pub(crate) struct Now {
     pub(super) scrub_interval: u64,
     /// Bytes read again; versions that were sound then, and that were damaged.
     pub(super) scrubbed: (u64, u64, u64),
+    /// Names of tokens of which the last expires, with the seconds until it does.
+    pub(super) token_expiries: Vec<(String, i64)>,
     /// Every dataset, and whether its current version, or its canary, cannot be served.
     pub(super) unusable: Vec<(DatasetName, bool)>,
 }
@@ -65,6 +67,10 @@ impl Now {
             (name.clone(), damaged as u64)
         };
         let damaged = unusable.iter().map(count).collect();
+        let at = now();
+        let expiries = catalog.tokens().last_expiries(at).into_iter();
+        let left = |ends: Millis| ends.cast_signed().saturating_sub_unsigned(at) / 1000;
+        let token_expiries = expiries.map(|(name, ends)| (name.to_owned(), left(ends))).collect();
         drop(catalog);
         Self {
             disk_free: free_bytes(store.layout().root()).ok(),
@@ -75,6 +81,7 @@ impl Now {
             accepts_changes: !store.journal_state().1,
             accepts_pushes: false,
             damaged,
+            token_expiries,
             scrub_interval: 0,
             scrubbed: (0, 0, 0),
             read_longest_ago: store.by_last_reading().first().map(|(_, at)| at / 1000),

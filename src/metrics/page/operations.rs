@@ -64,6 +64,10 @@ fn write_now(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
     let help = "Of the free bytes, those that no push takes";
     page.gauge("disk_reserved_bytes", help, now.disk_reserved)?;
     page.gauge("open_snapshots", "Versions whose files are open", now.open_snapshots)?;
+    let help = "Seconds until the last token of a name expires; less than 0 for a week after";
+    let expiries = now.token_expiries.iter();
+    let expiries = expiries.map(|(name, left)| (vec![("token", name.clone())], *left));
+    page.gauges("token_expires_in_seconds", help, expiries)?;
     let help = "Memory taken by copies of records that are looked up most";
     page.gauge("record_copies_bytes", help, now.copied_bytes)?;
     page.gauge("ready", "1 while /readyz answers 200", u64::from(now.is_ready))?;

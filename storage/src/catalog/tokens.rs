@@ -13,6 +13,7 @@ use super::Catalog;
 
 /// Most tokens that are good at one time.
 const MOST: usize = 1_000;
+const WEEK: Millis = 7 * 24 * 3600 * 1000;
 /// How many of those that are good no more are still shown.
 const ENDED_SHOWN: usize = 100;
 
@@ -39,6 +40,19 @@ impl Tokens {
     pub fn get(&self, id: TokenId) -> Result<&Token> {
         let none = || Error::new(Code::TokenNotFound, format!("there is no token {id}"));
         self.known.get(&id).ok_or_else(none)
+    }
+
+    /// Of each name whose tokens all expire, when the last one does: from then on nothing can be
+    /// done under it. Names that ended more than a week before `now` are not among them.
+    pub fn last_expiries(&self, now: Millis) -> BTreeMap<&str, Millis> {
+        let mut last: BTreeMap<&str, Millis> = BTreeMap::new();
+        for token in self.known.values().filter(|token| token.revoked_at.is_none()) {
+            let ends = token.expires_at.unwrap_or(Millis::MAX);
+            let known = last.entry(&token.name).or_default();
+            *known = ends.max(*known);
+        }
+        last.retain(|_, ends| *ends < Millis::MAX && *ends + WEEK > now);
+        last
     }
 
     fn take(&mut self, cause: &Cause, event: &Event) {
@@ -174,6 +188,24 @@ mod tests {
         assert!(!catalog.tokens().never_were(), "and stays so without any that is good");
         let json = serde_json::to_string(&catalog).unwrap();
         assert_eq!(serde_json::from_str::<Catalog>(&json).unwrap(), catalog);
+    }
+
+    #[test]
+    fn a_name_ends_with_the_last_of_its_tokens() {
+        let mut catalog = Catalog::default();
+        create(&mut catalog, 1, Some(100), 10);
+        let name = new(1, None).name;
+        let ends =
+            |catalog: &Catalog, now| catalog.tokens().last_expiries(now).get(&*name).copied();
+        assert_eq!(ends(&catalog, 50), Some(100));
+        create(&mut catalog, 2, Some(300), 20);
+        assert_eq!(ends(&catalog, 50), Some(300), "the new one of a rotation");
+        assert_eq!((ends(&catalog, 300 + WEEK - 1), ends(&catalog, 300 + WEEK)), (Some(300), None));
+        create(&mut catalog, 3, None, 20);
+        assert_eq!(ends(&catalog, 50), None, "one that never ends");
+        revoke(&mut catalog, 3, 30).unwrap();
+        revoke(&mut catalog, 2, 30).unwrap();
+        assert_eq!(ends(&catalog, 50), Some(100), "those that were revoked do not count");
     }
 
     #[test]
