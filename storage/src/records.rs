@@ -301,6 +301,10 @@ impl Records {
     pub(crate) fn copy_hot(&mut self, most: u64) {
         self.hot = Hot::within(most);
     }
+
+    pub(crate) fn has_copy(&self, hash: KeyHash) -> bool {
+        self.points.find(hash).any(|place| self.hot.has(place))
+    }
 }
 
 /// Lookups go first; but where all processors are busy with cold lookups, what this thread does

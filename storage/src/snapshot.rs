@@ -281,6 +281,11 @@ impl Snapshot {
         self.records.copy_hot(most);
         self
     }
+
+    /// Whether there is a copy of the record of `key`.
+    pub(crate) fn has_copy(&self, key: Key<'_>) -> bool {
+        self.records.has_copy(KeyHash::of(key.as_bytes()))
+    }
 }
 
 #[cfg(test)]
