@@ -109,6 +109,7 @@ fn run() -> u8 {
 fn help_as_option(line: &[OsString]) -> Vec<OsString> {
     match line {
         [program, help, of @ ..] if help == "help" => {
+            let of = of.iter().filter(|word| *word != "help");
             [program].into_iter().chain(of).cloned().chain(["--help".into()]).collect()
         }
         _ => line.to_vec(),
@@ -509,6 +510,7 @@ mod tests {
     fn help_is_a_word_too() {
         for (line, as_option) in [
             ("help", "--help"),
+            ("help help", "--help"),
             ("help push", "push --help"),
             ("help token create", "token create --help"),
         ] {

@@ -87,7 +87,7 @@ pub(crate) async fn scan(
     // Opened before the turn is taken: a large version that nobody has read takes seconds to open,
     // and others scan meanwhile.
     let served = app.store.live().get(&dataset)?;
-    let _open = lease(&served, choose(&served).version).await?;
+    drop(lease(&served, choose(&served).version).await?);
     let turn = Arc::clone(&app.scanning).acquire_owned().await.expect("nobody closes it");
     // Looked at again after the wait: what was erased meanwhile is not given.
     let served = app.store.live().get(&dataset)?;

@@ -1,17 +1,17 @@
-//! Copies of the records that are looked up most, for a version that memory cannot hold.
+//! Copies of the records that are looked up most, for a version that is large beside the memory.
 //!
 //! A page of a table holds some thirty records, and of most pages one is asked for: kept as pages,
 //! the records of 40,000 active learners take 160 MB, and twice that around a swap, when the next
 //! version's are wanted too. Copied out of their pages they take 7 MB. So a version that is larger
-//! than what is read in of it has them beside its tables. They are made when it takes the place of
+//! than a quarter of the memory has them beside its tables. They are made when it takes the place of
 //! another, of what is looked up in that one, and now and then while it serves.
 //!
 //! A copy is what the table has, with its checksum, and is checked like it at every lookup. It is
 //! only ever asked for by its place, which is where the index says the key's record stands.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
@@ -23,13 +23,18 @@ use crate::points::Place;
 /// Of the memory that the process may use, all copies together take no more than this share. What
 /// opening a version must leave free (`memory.rs`) is more.
 const SHARE: u64 = 16;
+/// A version that is larger than this share of the memory has copies.
+const LARGE: u64 = 4;
 /// A longer record has most of a page for itself: little is gained by a copy.
 const LONGEST: usize = PAGE / 2;
-/// What a copy takes besides its bytes: its place in the table, of which up to half is free.
-const BESIDE: u64 = 2 * (size_of::<Place>() + size_of::<Copied>()) as u64;
+/// What a copy takes besides its bytes: its place in the table, with a byte of the table's own; just
+/// after the table grew, more than half of its places are free.
+const BESIDE: u64 = (size_of::<(Place, Copied)>() as u64 + 1) * 16 / 7;
 
 /// Bytes of all copies of this process: its memory is one, and so is the account of it.
 static HELD: AtomicU64 = AtomicU64::new(0);
+/// How many sets were made.
+static MADE: AtomicU64 = AtomicU64::new(0);
 
 /// What [`HELD`] says now, in bytes.
 pub(crate) fn held() -> u64 {
@@ -43,6 +48,16 @@ pub(crate) struct Hot {
     /// Whether there are any: all that it costs a snapshot without.
     any: AtomicBool,
     copies: ArcSwap<Copies>,
+    /// Which of all sets this is, 0 for none: later ones have greater numbers.
+    made: AtomicU64,
+    /// Held by whoever makes a set, so that none takes the place of one that was begun later.
+    making: Mutex<()>,
+}
+
+/// The right to make a set.
+pub(crate) struct Making<'a> {
+    hot: &'a Hot,
+    _alone: MutexGuard<'a, ()>,
 }
 
 /// A set of copies. What is held of them is counted until it is dropped.
@@ -64,13 +79,14 @@ struct Copied {
 impl Hot {
     /// None yet, for a snapshot with so many bytes of records.
     pub(crate) fn of(bytes: u64, memory: Share) -> Self {
-        Self::within(if bytes > memory.of_one_version() { memory.part(SHARE) } else { 0 })
+        Self::within(if bytes > memory.part(LARGE) { memory.part(SHARE) } else { 0 })
     }
 
     /// The same; all copies of the process may take `most` bytes.
     pub(crate) fn within(most: u64) -> Self {
-        let copies = ArcSwap::from_pointee(Copies::within(most));
-        Self { most, any: AtomicBool::new(false), copies }
+        let copies = ArcSwap::from_pointee(Copies::none());
+        let (any, made, making) = (AtomicBool::new(false), AtomicU64::new(0), Mutex::new(()));
+        Self { most, any, copies, made, making }
     }
 
     /// Whether this snapshot is to have copies at all.
@@ -91,22 +107,46 @@ impl Hot {
         if self.any.load(Relaxed) { self.copies.load().copy(place, buffer) } else { None }
     }
 
-    /// A set to take the place of the one that is used.
+    /// Waits for whoever makes a set now.
+    pub(crate) fn make(&self) -> Making<'_> {
+        Making { hot: self, _alone: self.making.lock().unwrap_or_else(PoisonError::into_inner) }
+    }
+
+    /// The same, or `None` if somebody makes one.
+    pub(crate) fn try_make(&self) -> Option<Making<'_>> {
+        Some(Making { hot: self, _alone: self.making.try_lock().ok()? })
+    }
+
+    /// Which of all sets this has; 0 for none.
+    pub(crate) fn made(&self) -> u64 {
+        self.made.load(Relaxed)
+    }
+}
+
+impl Making<'_> {
+    /// A set to take the place of the one that is used, which it need not leave room for.
     pub(crate) fn begin(&self) -> Copies {
-        Copies::within(self.most)
+        Copies::within(self.hot.most + self.hot.copies.load().held)
     }
 
     /// Uses these copies from now on.
-    pub(crate) fn replace(&self, copies: Copies) {
+    pub(crate) fn replace(self, mut copies: Copies) {
+        copies.bytes.shrink_to_fit();
         let any = !copies.found.is_empty();
-        self.copies.store(Arc::new(copies));
-        self.any.store(any, Relaxed);
+        self.hot.made.store(if any { MADE.fetch_add(1, Relaxed) + 1 } else { 0 }, Relaxed);
+        self.hot.copies.store(Arc::new(copies));
+        self.hot.any.store(any, Relaxed);
     }
 }
 
 impl Copies {
     fn within(most: u64) -> Self {
         Self { most, held: 0, found: HashMap::new(), bytes: Vec::new() }
+    }
+
+    /// None.
+    pub(crate) fn none() -> Self {
+        Self::within(0)
     }
 
     /// Copies the record at `place`, if there is room for it and something to be gained.
@@ -159,13 +199,13 @@ mod tests {
         let hot = Hot::within(1 << 30);
         let mut buffer = vec![1];
         assert!(!hot.has(place(0)) && hot.copy(place(0), &mut buffer).is_none());
-        let mut copies = hot.begin();
+        let mut copies = hot.make().begin();
         for n in 0..100 {
             copies.keep(place(n), &entry(format!("key {n}").as_bytes(), &[n as u8; 90]));
         }
         copies.keep(place(7), &entry(b"another", b"of the same place"));
         copies.keep(place(200), &entry(b"long", &[0; LONGEST]));
-        hot.replace(copies);
+        hot.make().replace(copies);
         for n in 0..100 {
             assert!(hot.has(place(n)));
             let key = hot.copy(place(n), &mut buffer).unwrap();
@@ -173,7 +213,7 @@ mod tests {
             assert_eq!(buffer[key..], [n as u8; 90]);
         }
         assert!(!hot.has(place(200)) && !hot.has(Place { file: 0, offset: 7 }));
-        hot.replace(hot.begin());
+        hot.make().replace(Copies::none());
         assert!(!hot.has(place(7)));
     }
 
@@ -182,7 +222,7 @@ mod tests {
         // Other tests hold some, too.
         let others = 1 << 20;
         let hot = Hot::within(others + 100_000);
-        let mut copies = hot.begin();
+        let mut copies = hot.make().begin();
         for n in 0..1_000_000 / 50 {
             copies.keep(place(n), &entry(b"key", &[7; 900]));
         }
@@ -190,10 +230,22 @@ mod tests {
         assert!(held > 50_000 && held <= others + 100_000, "{held}");
         let bytes = copies.bytes.len() as u64 + copies.found.len() as u64 * BESIDE;
         assert_eq!(bytes, held);
-        let before = HELD.load(Relaxed);
-        assert!(before >= held);
-        drop(copies);
-        let mut again = hot.begin();
+        assert!(HELD.load(Relaxed) >= held);
+        // What takes the place of a full set may be as large.
+        hot.make().replace(copies);
+        let mut next = hot.make().begin();
+        for n in 0..1_000_000 / 50 {
+            next.keep(place(n), &entry(b"key", &[7; 900]));
+        }
+        assert!(next.held * 2 > held, "{} after {held}", next.held);
+        let made = hot.made();
+        hot.make().replace(next);
+        assert!(hot.made() > made);
+        let making = hot.make();
+        assert!(hot.try_make().is_none());
+        making.replace(Copies::none());
+        assert_eq!(hot.made(), 0);
+        let mut again = hot.make().begin();
         again.keep(place(1), &entry(b"key", &[7; 900]));
         assert_eq!(again.found.len(), 1, "what was dropped is room again");
     }

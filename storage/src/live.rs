@@ -9,6 +9,7 @@
 
 mod slot;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -71,17 +72,25 @@ impl Live {
         self.opened().iter().map(|opened| opened.look()).fold(Ok(()), Result::and)
     }
 
-    /// Has every open snapshot that needs it copy what is looked up most
-    /// ([`Snapshot::keep_hot`](crate::snapshot::Snapshot::keep_hot)). Blocks for some tenths of a
-    /// second where there is much.
+    /// Has what serves copy what is looked up most, where that is needed
+    /// ([`Snapshot::keep_hot`](crate::snapshot::Snapshot::keep_hot)). Of the other versions of a dataset
+    /// the one whose copies were made last keeps them, since a rollback goes there; all
+    /// others give theirs back. Blocks for some tenths of a second where there is much.
     pub fn keep_hot(&self) {
-        self.opened().iter().for_each(|opened| opened.keep_hot());
+        for served in self.at_one_instant().values() {
+            let serves = served.serving();
+            let is_serving = |slot: &Arc<Slot>| serves.iter().any(|one| Arc::ptr_eq(one, slot));
+            open(serves.iter().copied()).for_each(|opened| opened.keep_hot());
+            let mut others: Vec<_> =
+                open(served.kept.values().filter(|slot| !is_serving(slot))).collect();
+            others.sort_unstable_by_key(|opened| Reverse(opened.copies_made()));
+            others.iter().skip(1).for_each(|opened| opened.drop_copies());
+        }
     }
 
     fn opened(&self) -> Vec<Arc<Opened>> {
         let datasets = self.at_one_instant();
-        let slots = datasets.values().flat_map(|served| served.kept.values());
-        slots.filter_map(|slot| slot.if_open()?.ok().cloned()).collect()
+        open(datasets.values().flat_map(|served| served.kept.values())).cloned().collect()
     }
 
     /// The swap. The caller holds the lock under which events are appended, so that swaps
@@ -96,6 +105,11 @@ impl Live {
         }
         self.map.store(Arc::new(datasets));
     }
+}
+
+/// Those of them that are open.
+fn open<'a>(slots: impl Iterator<Item = &'a Arc<Slot>>) -> impl Iterator<Item = &'a Arc<Opened>> {
+    slots.filter_map(|slot| slot.if_open()?.ok())
 }
 
 /// The error of a dataset that is not there.
@@ -124,6 +138,11 @@ pub struct Served {
 }
 
 impl Served {
+    /// The slots of what is served without being asked for by number.
+    fn serving(&self) -> Vec<&Arc<Slot>> {
+        self.current.iter().chain(self.canary.as_ref().map(|canary| &canary.slot)).collect()
+    }
+
     /// The current version's number.
     pub fn current_version(&self) -> Option<Version> {
         self.current.as_ref().map(|slot| slot.version)

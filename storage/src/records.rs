@@ -3,7 +3,7 @@
 //! The index (`points.rs`) says where a key's record may stand, the tables (`tables.rs`) give
 //! it from memory or from the disk, and its checksum (`values.rs`) says whether it is what
 //! was written. Only then are the keys compared: a record that is damaged is an error,
-//! whatever key it seems to have (invariant 7). Of a version that memory cannot hold, copies
+//! whatever key it seems to have (invariant 7). Of a version that is large beside the memory, copies
 //! (`hot.rs`) stand in for the tables where there are any.
 
 use std::io::Read;
@@ -169,35 +169,33 @@ impl Records {
         self.tables.populate(bytes)
     }
 
-    /// Reads in the records of keys that were looked up in `other` lately, and copies them if
-    /// there are to be copies.
+    /// Reads in the records of keys that were looked up in `other` lately. If there are to be copies, copies
+    /// them, and those of its own sample that are in memory.
     pub(crate) fn warm_like(&self, other: &Self) {
+        let making = self.hot.is_wanted().then(|| self.hot.make());
+        let copies = making.as_ref().map(|making| Mutex::new(making.begin()));
         let hashes = other.recent.hashes().inspect(|hash| self.recent.keep(*hash));
         let places = in_bursts(hashes).flat_map(|hash| self.points.find(hash));
-        let (here, cold): (Vec<_>, _) = places.partition(|place| self.has_in_memory(*place));
-        if cold.is_empty() && !self.hot.is_wanted() {
-            return;
-        }
-        let copies = self.hot.is_wanted().then(|| Mutex::new(self.hot.begin()));
+        let cold: Vec<_> = places.filter(|place| !self.has_in_memory(*place)).collect();
         // A disk answers many reads at a time in hardly more time than one.
         thread::scope(|scope| {
             let first = scope.spawn(|| {
                 give_way();
-                copies.iter().for_each(|copies| self.copy(&here, copies));
+                copies.iter().for_each(|copies| self.copy_what_is_here(copies));
                 // Else what is read here would take the place of what is asked for meanwhile.
                 if !cold.is_empty() {
                     other.tell_what_is_used();
                 }
             });
-            if first.join().is_err() {
+            if first.join().is_err() || cold.is_empty() {
                 return;
             }
             for places in cold.chunks(cold.len().div_ceil(WARMING).max(MIN_WARMING)) {
                 scope.spawn(|| self.read_in(places, copies.as_ref()));
             }
         });
-        if let Some(Ok(copies)) = copies.map(Mutex::into_inner) {
-            self.hot.replace(copies);
+        if let (Some(making), Some(Ok(copies))) = (making, copies.map(Mutex::into_inner)) {
+            making.replace(copies);
         }
     }
 
@@ -211,35 +209,47 @@ impl Records {
                 // Damage is for the lookup to find that meets it.
                 let Ok(entry) = self.tables.entry(*place, &mut buffer) else { continue };
                 if let Some(Ok(mut copies)) = copies.map(Mutex::lock) {
-                    copies.keep(*place, &entry);
+                    keep(&mut copies, *place, &entry);
                 }
             }
         }
     }
 
-    /// Copies the records at these places, which are in memory.
-    fn copy(&self, places: &[Place], copies: &Mutex<Copies>) {
+    /// Copies what was looked up lately and is in memory.
+    fn copy_what_is_here(&self, copies: &Mutex<Copies>) {
         let Ok(mut copies) = copies.lock() else { return };
         let mut buffer = Vec::new();
-        for place in in_bursts(places.iter()) {
-            if let Ok(entry) = self.entry(*place, &mut buffer) {
-                copies.keep(*place, &entry);
+        let hashes = in_bursts(self.recent.hashes());
+        let places = hashes.flat_map(|hash| self.points.find(hash));
+        for place in places.filter(|place| self.has_in_memory(*place)) {
+            if let Ok(entry) = self.entry(place, &mut buffer) {
+                keep(&mut copies, place, &entry);
             }
         }
     }
 
     /// Copies what was looked up lately and is in memory, if there are to be copies and the kernel
-    /// gives pages up.
+    /// gives pages up; unless somebody does so already.
     pub(crate) fn keep_hot(&self) {
         if !self.hot.is_wanted() || !self.tables.pages_go() {
             return;
         }
-        let hashes = in_bursts(self.recent.hashes());
-        let places = hashes.flat_map(|hash| self.points.find(hash));
-        let here: Vec<_> = places.filter(|place| self.has_in_memory(*place)).collect();
-        let copies = Mutex::new(self.hot.begin());
-        self.copy(&here, &copies);
-        self.hot.replace(copies.into_inner().expect("copying does not panic"));
+        let Some(making) = self.hot.try_make() else { return };
+        let copies = Mutex::new(making.begin());
+        self.copy_what_is_here(&copies);
+        making.replace(copies.into_inner().expect("copying does not panic"));
+    }
+
+    /// Which of all sets of copies this has; 0 for none, and later ones have greater numbers.
+    pub(crate) fn copies_made(&self) -> u64 {
+        self.hot.made()
+    }
+
+    /// Gives the memory of the copies back.
+    pub(crate) fn drop_copies(&self) {
+        if let Some(making) = self.hot.try_make().filter(|_| self.hot.made() > 0) {
+            making.replace(Copies::none());
+        }
     }
 
     /// Tells the kernel that what was looked up lately is in use.
@@ -302,8 +312,20 @@ impl Records {
         self.hot = Hot::within(most);
     }
 
+    /// As if the kernel had given all pages up.
+    pub(crate) fn let_all_go(&self) {
+        self.tables.let_all_go();
+    }
+
     pub(crate) fn has_copy(&self, hash: KeyHash) -> bool {
         self.points.find(hash).any(|place| self.hot.has(place))
+    }
+}
+
+/// Copies a record that is what was written: damage in memory is not to be handed on.
+fn keep(copies: &mut Copies, place: Place, entry: &Entry<'_>) {
+    if Decoder::check(KeyHash::of(entry.key), entry.stored).is_ok() {
+        copies.keep(place, entry);
     }
 }
 

@@ -90,7 +90,7 @@ impl Snapshot {
 
     /// Reads in what was looked up in `other` lately, if it is here, too: when this version
     /// takes the place of that one, the keys that are asked for are in memory. Of a version that
-    /// is too large to be read in, their records are copied out of their pages.
+    /// is large beside the memory, their records are copied out of their pages.
     pub fn warm_like(&self, other: &Self) {
         self.records.warm_like(&other.records);
     }
@@ -105,10 +105,20 @@ impl Snapshot {
         self.records.look()
     }
 
-    /// Copies what is looked up most out of its pages, if the version is too large to be read in
-    /// and pages are being given up. Costs about a microsecond for each of up to 256 Ki keys.
+    /// Copies what is looked up most out of its pages, if the version is large beside the memory and
+    /// pages are being given up. Costs about a microsecond for each of up to 256 Ki keys.
     pub fn keep_hot(&self) {
         self.records.keep_hot();
+    }
+
+    /// Which of all sets of copies this one has; 0 for none, and later ones have greater numbers.
+    pub(crate) fn copies_made(&self) -> u64 {
+        self.records.copies_made()
+    }
+
+    /// Gives the memory of its copies back.
+    pub(crate) fn drop_copies(&self) {
+        self.records.drop_copies();
     }
 
     /// The number of this version.
@@ -280,6 +290,11 @@ impl Snapshot {
     pub(crate) fn with_copies(mut self, most: u64) -> Self {
         self.records.copy_hot(most);
         self
+    }
+
+    /// As if the kernel had given all pages up.
+    pub(crate) fn let_all_go(&self) {
+        self.records.let_all_go();
     }
 
     /// Whether there is a copy of the record of `key`.

@@ -65,6 +65,8 @@ pub struct Sorter {
     /// How many runs can be merged with what is in the buffer.
     beside: usize,
     files_made: u64,
+    /// How often the buffer was written out.
+    spills: usize,
     records: u64,
     sampler: Sampler,
 }
@@ -105,6 +107,7 @@ impl Sorter {
             writers: 1,
             beside: 0,
             files_made: 0,
+            spills: 0,
             records: 0,
             sampler,
         }
@@ -207,6 +210,7 @@ impl Sorter {
         }
         let sorted = std::mem::take(&mut self.buffer).sort();
         let (stretches, much) = (sorted.stretches(self.writers), self.is_much());
+        self.spills += 1;
         let files = stretches.iter().map(|_| self.next_file()).collect::<Result<Vec<_>>>()?;
         let written: Vec<_> = thread::scope(|scope| {
             let (pairs, sorted) = (stretches.iter().zip(files), &sorted);
@@ -237,11 +241,11 @@ impl Sorter {
         }
     }
 
-    /// Whether runs are to be compressed: a few of them are mostly read again before the system has
+    /// Whether what is written now is to be compressed: a few runs are mostly read again before the system has
     /// written them to the disk at all, and compressing takes longer than that; of many it is less
     /// work than to have the system find memory for all, and write it out.
     fn is_much(&self) -> bool {
-        self.runs.len() >= MAX_BESIDE
+        self.spills >= MAX_BESIDE
     }
 
     /// Where the next file of a run is to be.

@@ -124,6 +124,15 @@ impl Tables {
         self.tables.iter().any(Table::is_wary)
     }
 
+    /// As if all pages had been given up.
+    #[cfg(test)]
+    pub(crate) fn let_all_go(&self) {
+        for table in &self.tables {
+            table.pages.iter().for_each(|word| word.store(0, Relaxed));
+            table.wary.store(WARY_LOOKS, Relaxed);
+        }
+    }
+
     fn table(&self, place: Place) -> Result<&Table> {
         // The index is checked when it is read, so this is for a fault in the program.
         self.tables.get(place.file).ok_or_else(|| {
@@ -258,12 +267,13 @@ impl Table {
             let found = &mut found[..PAGES_AT_ONCE.min(all - first)];
             let asked = self.mapping.in_memory(first, found);
             asked.map_err(|e| Error::io("ask which pages are in memory", &self.path, e))?;
-            thread::yield_now();
             for (word, pages) in self.pages[first / 64..].iter().zip(found.chunks(64)) {
                 let bits = pages.iter().enumerate().map(|(i, page)| u64::from(page & 1) << i);
                 let now = bits.fold(0, |all, one| all | one);
                 gone |= word.swap(now, Relaxed) & !now != 0;
             }
+            // Not before what was found is noted: what others read meanwhile would seem to be gone.
+            thread::yield_now();
         }
         let wary = if gone { WARY_LOOKS } else { self.wary.load(Relaxed).saturating_sub(1) };
         self.wary.store(wary, Relaxed);

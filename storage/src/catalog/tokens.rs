@@ -43,16 +43,22 @@ impl Tokens {
     }
 
     /// Of each name whose tokens all expire, when the last one does: from then on nothing can be
-    /// done under it. Names that ended more than a week before `now` are not among them.
+    /// done under it. Not of names whose last token was revoked, was made for no longer than a week, or
+    /// ended more than a week before `now`.
     pub fn last_expiries(&self, now: Millis) -> BTreeMap<&str, Millis> {
-        let mut last: BTreeMap<&str, Millis> = BTreeMap::new();
-        for token in self.known.values().filter(|token| token.revoked_at.is_none()) {
-            let ends = token.expires_at.unwrap_or(Millis::MAX);
-            let known = last.entry(&token.name).or_default();
-            *known = ends.max(*known);
+        let mut last: BTreeMap<&str, (Millis, &Token)> = BTreeMap::new();
+        for token in self.known.values() {
+            let ends = token.ended_at().unwrap_or(Millis::MAX);
+            let known = last.entry(&token.name).or_insert((ends, token));
+            if ends >= known.0 {
+                *known = (ends, token);
+            }
         }
-        last.retain(|_, ends| *ends < Millis::MAX && *ends + WEEK > now);
-        last
+        let told = last.into_iter().filter(|(_, (ends, token))| {
+            let by_itself = token.revoked_at.is_none() && *ends < Millis::MAX;
+            by_itself && *ends + WEEK > now && ends.saturating_sub(token.created_at) > WEEK
+        });
+        told.map(|(name, (ends, _))| (name, ends)).collect()
     }
 
     fn take(&mut self, cause: &Cause, event: &Event) {
@@ -193,19 +199,24 @@ mod tests {
     #[test]
     fn a_name_ends_with_the_last_of_its_tokens() {
         let mut catalog = Catalog::default();
-        create(&mut catalog, 1, Some(100), 10);
         let name = new(1, None).name;
         let ends =
             |catalog: &Catalog, now| catalog.tokens().last_expiries(now).get(&*name).copied();
-        assert_eq!(ends(&catalog, 50), Some(100));
-        create(&mut catalog, 2, Some(300), 20);
-        assert_eq!(ends(&catalog, 50), Some(300), "the new one of a rotation");
-        assert_eq!((ends(&catalog, 300 + WEEK - 1), ends(&catalog, 300 + WEEK)), (Some(300), None));
-        create(&mut catalog, 3, None, 20);
+        create(&mut catalog, 1, Some(WEEK), 10);
+        assert_eq!(ends(&catalog, 50), None, "never meant to last");
+        create(&mut catalog, 2, Some(2 * WEEK), 10);
+        assert_eq!(ends(&catalog, 50), Some(2 * WEEK));
+        create(&mut catalog, 3, Some(4 * WEEK), 20);
+        assert_eq!(ends(&catalog, 50), Some(4 * WEEK), "the new one of a rotation");
+        assert_eq!(ends(&catalog, 5 * WEEK - 1), Some(4 * WEEK));
+        assert_eq!(ends(&catalog, 5 * WEEK), None);
+        create(&mut catalog, 4, None, 20);
         assert_eq!(ends(&catalog, 50), None, "one that never ends");
+        revoke(&mut catalog, 4, 30).unwrap();
         revoke(&mut catalog, 3, 30).unwrap();
-        revoke(&mut catalog, 2, 30).unwrap();
-        assert_eq!(ends(&catalog, 50), Some(100), "those that were revoked do not count");
+        assert_eq!(ends(&catalog, 50), Some(2 * WEEK), "the one that is left");
+        revoke(&mut catalog, 2, 3 * WEEK / 2).unwrap();
+        assert_eq!(ends(&catalog, 3 * WEEK / 2), None, "ended on purpose");
     }
 
     #[test]

@@ -331,6 +331,8 @@ impl RunReader {
         if length > MOST_STORED || whole > self.ahead {
             return Err(damaged(path));
         }
+        // Not more than is accounted for, as growing by doubling would take.
+        self.stored.reserve_exact(MOST_STORED.saturating_sub(self.stored.len()));
         self.stored.resize(length, 0);
         self.open.read_exact(&mut self.stored).map_err(|e| unread(path, e))?;
         if Head::of(self.blocks, &self.stored).bytes() != head {

@@ -186,6 +186,35 @@ fn a_damaged_run_is_an_error_and_never_another_record() {
 }
 
 #[test]
+fn compressed_runs_of_many_blocks_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sorter = tiny(dir.path(), 300_000, 16);
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut rows = Vec::new();
+    for n in 0..9_000u32 {
+        // Most can be compressed, and some, longer than a block, cannot.
+        let value = match n % 3_000 {
+            7 => (0..150_000).map(|_| random.u8(..)).collect(),
+            _ => format!("[{{\"course_id\":\"adv-{}\",\"score\":{n}}}]", n % 7)
+                .into_bytes()
+                .repeat(5),
+        };
+        let key = format!("{:06}", random.u32(..1_000_000)).into_bytes();
+        sorter.push(&key, b"", &value).unwrap();
+        rows.push((key, Vec::new(), value));
+    }
+    assert!(sorter.runs.len() > MAX_BESIDE && sorter.runs.last().unwrap().is_compressed());
+    let uncompressed =
+        rows.iter().map(|(key, _, value)| key.len() + value.len()).sum::<usize>() as u64;
+    assert!(
+        sorter.spilled_bytes() < uncompressed / 2,
+        "{} of {uncompressed}",
+        sorter.spilled_bytes()
+    );
+    assert_eq!(drain(sorter.finish().unwrap()).unwrap(), expected(rows));
+}
+
+#[test]
 fn runs_are_removed_when_a_sorter_is_given_up() {
     let dir = tempfile::tempdir().unwrap();
     let mut sorter = tiny(dir.path(), 500, 2);
