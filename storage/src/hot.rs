@@ -31,7 +31,8 @@ const LONGEST: usize = PAGE / 2;
 /// after the table grew, more than half of its places are free.
 const BESIDE: u64 = (size_of::<(Place, Copied)>() as u64 + 1) * 16 / 7;
 
-/// Bytes of all copies of this process: its memory is one, and so is the account of it.
+/// Bytes of all copies of this process that are used: its memory is one, and so is the account of it.
+/// Sets that are being made do not count, or one would be cut short only because another is made.
 static HELD: AtomicU64 = AtomicU64::new(0);
 /// How many sets were made.
 static MADE: AtomicU64 = AtomicU64::new(0);
@@ -60,10 +61,13 @@ pub(crate) struct Making<'a> {
     _alone: MutexGuard<'a, ()>,
 }
 
-/// A set of copies. What is held of them is counted until it is dropped.
+/// A set of copies.
 pub(crate) struct Copies {
-    most: u64,
+    /// Bytes that it may take.
+    room: u64,
     held: u64,
+    /// Whether [`HELD`] has them; from then on until this is dropped.
+    counted: bool,
     found: HashMap<Place, Copied>,
     bytes: Vec<u8>,
 }
@@ -126,12 +130,15 @@ impl Hot {
 impl Making<'_> {
     /// A set to take the place of the one that is used, which it need not leave room for.
     pub(crate) fn begin(&self) -> Copies {
-        Copies::within(self.hot.most + self.hot.copies.load().held)
+        let others = HELD.load(Relaxed).saturating_sub(self.hot.copies.load().held);
+        Copies::within(self.hot.most.saturating_sub(others))
     }
 
     /// Uses these copies from now on.
     pub(crate) fn replace(self, mut copies: Copies) {
         copies.bytes.shrink_to_fit();
+        copies.counted = true;
+        HELD.fetch_add(copies.held, Relaxed);
         let any = !copies.found.is_empty();
         self.hot.made.store(if any { MADE.fetch_add(1, Relaxed) + 1 } else { 0 }, Relaxed);
         self.hot.copies.store(Arc::new(copies));
@@ -140,8 +147,8 @@ impl Making<'_> {
 }
 
 impl Copies {
-    fn within(most: u64) -> Self {
-        Self { most, held: 0, found: HashMap::new(), bytes: Vec::new() }
+    fn within(room: u64) -> Self {
+        Self { room, held: 0, counted: false, found: HashMap::new(), bytes: Vec::new() }
     }
 
     /// None.
@@ -156,8 +163,7 @@ impl Copies {
             return;
         }
         let takes = bytes as u64 + BESIDE;
-        if HELD.fetch_add(takes, Relaxed) + takes > self.most {
-            HELD.fetch_sub(takes, Relaxed);
+        if self.held + takes > self.room {
             return;
         }
         self.held += takes;
@@ -178,7 +184,9 @@ impl Copies {
 
 impl Drop for Copies {
     fn drop(&mut self) {
-        HELD.fetch_sub(self.held, Relaxed);
+        if self.counted {
+            HELD.fetch_sub(self.held, Relaxed);
+        }
     }
 }
 
@@ -230,14 +238,18 @@ mod tests {
         assert!(held > 50_000 && held <= others + 100_000, "{held}");
         let bytes = copies.bytes.len() as u64 + copies.found.len() as u64 * BESIDE;
         assert_eq!(bytes, held);
-        assert!(HELD.load(Relaxed) >= held);
-        // What takes the place of a full set may be as large.
         hot.make().replace(copies);
+        assert!(HELD.load(Relaxed) >= held);
+        let other = Hot::within(others + 100_000);
+        assert!(other.make().begin().room <= others + 100_000 - held, "what is used takes room");
+        // What takes the place of a full set may be as large.
         let mut next = hot.make().begin();
         for n in 0..1_000_000 / 50 {
             next.keep(place(n), &entry(b"key", &[7; 900]));
         }
         assert!(next.held * 2 > held, "{} after {held}", next.held);
+        let room = hot.make().begin().room;
+        assert!(room >= held, "what is being made takes none: {room} after {held}");
         let made = hot.made();
         hot.make().replace(next);
         assert!(hot.made() > made);
