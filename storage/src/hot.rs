@@ -2,7 +2,7 @@
 //!
 //! A page of a table holds some thirty records, and of most pages one is asked for: kept as pages,
 //! the records of 40,000 active learners take 160 MB, and twice that around a swap, when the next
-//! version's are wanted too. Copied out of their pages they take 7 MB. So a version that is larger
+//! version's are wanted too. Copied out of their pages they take 8 MB. So a version that is larger
 //! than a quarter of the memory has them beside its tables. They are made when it takes the place of
 //! another, of what is looked up in that one, and now and then while it serves.
 //!
@@ -20,7 +20,7 @@ use crate::mapping::PAGE;
 use crate::memory::Share;
 use crate::points::Place;
 
-/// Of the memory that the process may use, all copies together take no more than this share. What
+/// Of the memory that the process may use, all copies that are used take no more than this share. What
 /// opening a version must leave free (`memory.rs`) is more.
 const SHARE: u64 = 16;
 /// A version that is larger than this share of the memory has copies.

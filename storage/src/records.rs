@@ -177,6 +177,9 @@ impl Records {
         let hashes = other.recent.hashes().inspect(|hash| self.recent.keep(*hash));
         let places = in_bursts(hashes).flat_map(|hash| self.points.find(hash));
         let cold: Vec<_> = places.filter(|place| !self.has_in_memory(*place)).collect();
+        if cold.is_empty() && copies.is_none() {
+            return;
+        }
         // A disk answers many reads at a time in hardly more time than one.
         thread::scope(|scope| {
             let first = scope.spawn(|| {
