@@ -1,12 +1,12 @@
 package tidetable;
 
 import java.util.ArrayList;
+import java.util.Deque;
 import java.util.List;
-import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
-import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentLinkedDeque;
 
 /**
  * A batch of any number of keys: asked for in chunks, and all of it of one version. The first
@@ -21,8 +21,8 @@ final class Chunks<K> {
     private final Reads reads;
     private final Lookup<K> lookup;
     private final Deadline deadline;
-    private final Set<CompletableFuture<Found>> underWay = ConcurrentHashMap.newKeySet();
-    private volatile boolean cancelled;
+    /** Those begun last first. */
+    private final Deque<CompletableFuture<Found>> underWay = new ConcurrentLinkedDeque<>();
 
     Chunks(Reads reads, Lookup<K> lookup, Deadline deadline) {
         this.reads = reads;
@@ -35,7 +35,8 @@ final class Chunks<K> {
     }
 
     private void cancel() {
-        cancelled = true;
+        deadline.end();
+        // One that is sent hands its slot on when it ends, so those that wait for one end first.
         underWay.forEach(part -> part.cancel(true));
     }
 
@@ -105,14 +106,14 @@ final class Chunks<K> {
     }
 
     private CompletableFuture<Found> send(Lookup<K> chunk) {
-        if (cancelled) {
+        if (deadline.isEnded()) {
             return CompletableFuture.failedFuture(new CancellationException());
         }
         CompletableFuture<Found> part = reads.ask(chunk, deadline);
-        underWay.add(part);
+        underWay.addFirst(part);
         part.whenComplete((found, error) -> underWay.remove(part));
         // Who cancelled in between did not see it.
-        if (cancelled) {
+        if (deadline.isEnded()) {
             part.cancel(true);
         }
         return part;

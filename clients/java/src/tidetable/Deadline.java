@@ -17,6 +17,7 @@ final class Deadline {
 
     private final Duration total;
     private final long at;
+    private volatile boolean ended;
 
     private Deadline(Duration total) {
         this.total = total;
@@ -30,6 +31,15 @@ final class Deadline {
     /** Nanoseconds. */
     long left() {
         return at - System.nanoTime();
+    }
+
+    /** Nobody waits for the call any more: what it has not sent yet is not to be sent. */
+    void end() {
+        ended = true;
+    }
+
+    boolean isEnded() {
+        return ended;
     }
 
     ScheduledFuture<?> whenOver(Runnable action) {

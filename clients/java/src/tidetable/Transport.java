@@ -80,6 +80,10 @@ final class Transport {
 
         /** Has a slot. */
         private void dispatch() {
+            if (deadline.isEnded()) {
+                // Its slot came from another request of the same call, which ended before this one.
+                result.cancel(true);
+            }
             if (result.isDone()) {
                 slots.give();
                 return;
