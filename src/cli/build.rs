@@ -187,7 +187,7 @@ impl Build<'_> {
             (made, _) => made.map_err(of_rows)?,
         };
         let what = format!("reading {} back", self.dataset);
-        let mut progress = Progress::begin(what, Some(made.snapshot.manifest().verify_bytes()));
+        let mut progress = Progress::begin(what, Some(made.snapshot.verify_bytes()));
         let snapshot = made.snapshot.verify(&mut |bytes| progress.at(bytes));
         progress.end();
         let snapshot = snapshot?;

@@ -76,6 +76,6 @@ pub(crate) use objects::expand as expand_location;
 pub(crate) use options::RowOptions;
 pub(crate) use part_names::part_names;
 pub(crate) use preview::{Preview, preview};
-pub(crate) use probe::{common_samples, seem_in_order};
+pub(crate) use probe::{Looked, common_samples, look_at_some};
 pub(crate) use reading::{Progress as ReadProgress, Sink, read_rows};
 pub(crate) use source::{Input, Origin, SourceOptions, expand_sources};

@@ -31,19 +31,26 @@ const MOST_OF_ONE: usize = 4096;
 /// Rows that end farther than this behind the place that is looked at are passed over.
 const WINDOW_BYTES: usize = 16 * 1024;
 
-/// Whether the sources seem to be in the order that sorting gives; if so, some of their
-/// values, from all over the sources, without those of keys that are left out. What cannot be looked at so cheaply (compressed
-/// sources, other formats, standard input) does not seem so.
-pub(crate) fn seem_in_order(
+/// What a look at some rows gave.
+pub(crate) struct Looked {
+    /// Whether the rows seem to be in the order that sorting gives.
+    pub(crate) in_order: bool,
+    /// Some of their values, from all over the sources, without those of keys that are left out.
+    pub(crate) samples: Vec<Vec<u8>>,
+}
+
+/// Looks at some rows of the sources. `None` where that is not cheap: in compressed sources, other
+/// formats, standard input.
+pub(crate) fn look_at_some(
     inputs: &[Input],
     options: &RowOptions,
     is_left_out: &dyn Fn(&[u8]) -> bool,
-) -> Option<Vec<Vec<u8>>> {
+) -> Option<Looked> {
     let found = look(inputs, options)?;
     let places: Vec<_> = found.iter().map(|row| (row.key, row.rank)).collect();
     let used = found.iter().filter(|row| !row.value.is_empty() && !is_left_out(row.key));
-    let values = used.map(|row| row.value);
-    places.is_sorted().then(|| values.map(<[u8]>::to_vec).collect())
+    let samples = used.map(|row| row.value.to_vec()).collect();
+    Some(Looked { in_order: places.is_sorted(), samples })
 }
 
 /// Some rows of the sources, from all over them.
@@ -155,7 +162,9 @@ mod tests {
             Input::file(format!("part {n}"), path)
         });
         let options = RowOptions::from_json(options).unwrap();
-        seem_in_order(&inputs.collect::<Vec<_>>(), &options, &|key| key == b"left out")
+        let inputs: Vec<_> = inputs.collect();
+        let looked = look_at_some(&inputs, &options, &|key| key == b"left out")?;
+        looked.in_order.then_some(looked.samples)
     }
 
     fn rows(numbers: impl Iterator<Item = u32>) -> Vec<u8> {
@@ -197,7 +206,7 @@ mod tests {
         assert_eq!(look(&[b"k\n1\n"], json!({"key": "k", "format": "csv"})), None);
         assert_eq!(look(&[b"PAR1"], options()), None);
         let stream = Input::reader("it", std::io::empty());
-        assert_eq!(seem_in_order(&[stream], &RowOptions::default(), &|_| false), None);
+        assert!(look_at_some(&[stream], &RowOptions::default(), &|_| false).is_none());
         let rows_of_one = b"{\"k\":\"in\",\"v\":1}\n{\"k\":\"left out\",\"v\":2}\n";
         let samples = look(&[rows_of_one], json!({"key": "k", "value": "v"})).unwrap();
         assert_eq!(samples, [b"1"], "the compressor learns nothing from what is left out");

@@ -2,27 +2,30 @@
 //! build without a server, from its sources.
 //!
 //! ```text
-//! in order:      read_rows → Gather → Builder
-//! in any order:  read_rows → Sorter, then Sorted → Gather → Builder
+//! in order:                read_rows → Gather → Builder
+//! in any order:            read_rows → PackedSorter, then Sorted → Gather → Builder
+//! in any order, collected: read_rows → Sorter, then Sorted → Gather → Builder
 //! ```
 //!
 //! Rows that are in order already are gathered and written as they are read. Whether they
 //! are is known for certain only at the end: if a few hundred of them seem so it is tried,
 //! and begun anew with sorting if it was wrong.
+//!
+//! Values are compressed before they are sorted, unless they are parts of what will be a value.
 
 use std::cell::Cell;
 use std::path::Path;
 
 use tidetable_storage::{
-    BuildOptions, Builder, Code, Compression, ErasedKeys, Error, RecordList, Share, Sorter,
-    UnpublishedSnapshot,
+    BuildOptions, Builder, BuiltSnapshot, Code, Compression, ErasedKeys, Error, PackedSorter,
+    Packing, RecordList, Share, Sorted, Sorter,
 };
 
 use super::Phase;
 use super::spec::Sizes;
 use crate::ingest::{
-    Emit, Gather, Gathered, GrowthLimits, IngestError, Input, ReadProgress, RowOptions, Sink,
-    read_rows, seem_in_order,
+    Emit, Gather, Gathered, GrowthLimits, IngestError, Input, Looked, ReadProgress, RowOptions,
+    Sink, look_at_some, read_rows,
 };
 
 /// What is to be made.
@@ -49,9 +52,15 @@ pub(crate) struct Job<'a> {
     pub(crate) growth: GrowthLimits,
 }
 
+impl Job<'_> {
+    fn sort_budget(&self) -> usize {
+        usize::try_from(self.sort_memory).unwrap_or(usize::MAX)
+    }
+}
+
 /// What was made.
 pub(crate) struct Made {
-    pub(crate) snapshot: UnpublishedSnapshot,
+    pub(crate) snapshot: BuiltSnapshot,
     /// What gathering did.
     pub(crate) gathered: Gathered,
     /// Rows left out because their keys are erased.
@@ -63,13 +72,14 @@ pub(crate) type Tell<'a> = dyn FnMut(Phase, ReadProgress) + 'a;
 
 /// Makes the snapshot of a job.
 pub(crate) fn make(job: &Job<'_>, tell: &mut Tell<'_>) -> Result<Made, IngestError> {
-    let samples = seem_in_order(&(job.inputs)()?, job.options, &|key| is_left_out(job, key));
-    if let Some(samples) = samples
-        && let Some(made) = in_order(job, &samples, tell)?
+    let looked = look_at_some(&(job.inputs)()?, job.options, &|key| is_left_out(job, key));
+    if let Some(Looked { in_order: true, samples }) = &looked
+        && let Some(made) = in_order(job, samples, tell)?
     {
         return Ok(made);
     }
-    by_sorting(job, tell)
+    let samples = looked.map(|looked| looked.samples).unwrap_or_default();
+    by_sorting(job, &samples, tell)
 }
 
 /// Writes rows as they are read; `None` if they are not in order after all.
@@ -99,17 +109,20 @@ fn in_order(
     }
 }
 
-fn by_sorting(job: &Job<'_>, tell: &mut Tell<'_>) -> Result<Made, IngestError> {
+/// `samples`: values from all over the sources, if there was a look at some.
+fn by_sorting(
+    job: &Job<'_>,
+    samples: &[Vec<u8>],
+    tell: &mut Tell<'_>,
+) -> Result<Made, IngestError> {
     let runs = job.out.with_extension("runs");
     std::fs::create_dir_all(&runs)
         .map_err(|e| Error::io("make a directory for sorting", &runs, e))?;
-    let budget = usize::try_from(job.sort_memory).unwrap_or(usize::MAX);
-    let mut sorter = Sorter::new(&runs, budget)?;
     let erased_dropped = Cell::new(0);
-    let read = read(job, tell, &erased_dropped, &mut |records| Ok(sorter.push_list(records)?))?;
-    tell(Phase::Building, read);
-    let mut sorted = sorter.finish()?;
-    let builder = builder(job, sorted.samples())?;
+    let (mut sorted, builder) = match job.options.collect {
+        true => sort(job, &runs, &erased_dropped, tell)?,
+        false => sort_packed(job, &runs, samples, &erased_dropped, tell)?,
+    };
     let made = write(builder, &erased_dropped, job.sizes, |emit| {
         let mut gather = Gather::new(job.options);
         while let Some(record) = sorted.next()? {
@@ -124,6 +137,45 @@ fn by_sorting(job: &Job<'_>, tell: &mut Tell<'_>) -> Result<Made, IngestError> {
         }
         _ => Ok(made),
     }
+}
+
+/// Sorts all records, and makes what writes them.
+fn sort(
+    job: &Job<'_>,
+    runs: &Path,
+    erased_dropped: &Cell<u64>,
+    tell: &mut Tell<'_>,
+) -> Result<(Sorted, Builder), IngestError> {
+    let mut sorter = Sorter::new(runs, job.sort_budget())?;
+    let read = read(job, tell, erased_dropped, &mut |list| Ok(sorter.push_list(list)?))?;
+    tell(Phase::Building, read);
+    let sorted = sorter.finish()?;
+    let builder = builder(job, sorted.samples())?;
+    Ok((sorted, builder))
+}
+
+/// The same, with values that are compressed before they are sorted.
+fn sort_packed(
+    job: &Job<'_>,
+    runs: &Path,
+    samples: &[Vec<u8>],
+    erased_dropped: &Cell<u64>,
+    tell: &mut Tell<'_>,
+) -> Result<(Sorted, Builder), IngestError> {
+    let (budget, compression) = (job.sort_budget(), job.compression);
+    let packing = match job.dictionary {
+        Some(dictionary) => Some(Packing::like(compression, dictionary)),
+        None if samples.is_empty() => None,
+        None => Some(Packing::of_samples(compression, samples)),
+    };
+    let mut sorter = match packing {
+        Some(packing) => PackedSorter::new(runs, budget, packing)?,
+        None => PackedSorter::learning(runs, budget, compression)?,
+    };
+    let read = read(job, tell, erased_dropped, &mut |list| Ok(sorter.push_list(list)?))?;
+    tell(Phase::Building, read);
+    let (sorted, packing) = sorter.finish()?;
+    Ok((sorted, Builder::create_packed(job.out, BuildOptions::default(), &packing)?))
 }
 
 fn is_erased(job: &Job<'_>, key: &[u8]) -> bool {
@@ -183,7 +235,9 @@ fn write(
     feed: impl FnOnce(&mut Emit<'_>) -> Result<Gathered, IngestError>,
 ) -> Result<Made, IngestError> {
     let gathered = feed(&mut |list| {
-        list.iter().try_for_each(|record| sizes.check(record.key, record.value))?;
+        for record in list.iter() {
+            sizes.check(record.key, builder.value_bytes(record.value)?)?;
+        }
         Ok(builder.add_list(list)?)
     })?;
     let erased_dropped = erased_dropped.get();
@@ -200,8 +254,8 @@ fn write(
 }
 
 impl Sizes {
-    pub(super) fn check(self, key: &[u8], value: &[u8]) -> Result<(), IngestError> {
-        if key.len() <= self.key && value.len() <= self.value {
+    pub(super) fn check(self, key: &[u8], value_bytes: usize) -> Result<(), IngestError> {
+        if key.len() <= self.key && value_bytes <= self.value {
             return Ok(());
         }
         let named: String = String::from_utf8_lossy(key).chars().take(80).collect();
@@ -214,9 +268,8 @@ impl Sizes {
             return Err(IngestError::new(Code::BadRows, text));
         }
         let text = format!(
-            "the value of the key {named:?} has {} bytes; the most is {} (max_value_bytes): keep \
-             fewer fields or rows of it",
-            value.len(),
+            "the value of the key {named:?} has {value_bytes} bytes; the most is {} \
+             (max_value_bytes): keep fewer fields or rows of it",
             self.value
         );
         Err(IngestError::new(Code::ValueTooLarge, text))

@@ -36,7 +36,7 @@ pub(super) fn take_in(
     let all = unpublished.manifest().verify_bytes();
     let mut erased_held = 0;
     let mut check = |key: &[u8], value: &[u8]| {
-        spec.sizes.check(key, value).map_err(|error| Error::new(error.code, error.detail))?;
+        spec.sizes.check(key, value.len()).map_err(|error| Error::new(error.code, error.detail))?;
         if !is_json(value) {
             return Err(no_json(key));
         }
@@ -74,7 +74,7 @@ mod tests {
         for (key, value) in records {
             builder.add(key.as_bytes(), value).unwrap();
         }
-        let _ = builder.finish().unwrap();
+        let _ = builder.finish().unwrap().verify(&mut |_| {}).unwrap();
         let part = |name: &str| PartSpec {
             name: name.to_owned(),
             path: built.join(name),

@@ -122,11 +122,11 @@ fn build(spec: &BuildSpec) -> Result<Built, IngestError> {
     });
     let made = made.map_err(|e| check_parts(spec).err().unwrap_or(e))?;
     step("worker.made");
-    let (unpublished, gathered) = (made.snapshot, made.gathered);
+    let (built, gathered) = (made.snapshot, made.gathered);
     took.building = lap.end();
     teller.phase(Phase::Verifying, rows);
-    let total_bytes = unpublished.manifest().verify_bytes();
-    let verified = unpublished.verify(&mut |bytes| {
+    let total_bytes = built.verify_bytes();
+    let verified = built.verify(&mut |bytes| {
         teller.tell(Progress { phase: Phase::Verifying, rows, bytes, total_bytes });
     })?;
     step("worker.verified");

@@ -6,11 +6,15 @@
 //! (sched(7)). Where all processors are always busy, such a thread gets next to nothing.
 
 use std::num::NonZero;
+use std::path::Path;
+use std::thread::{self, JoinHandle};
 
 use thread_priority::{
     NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
     set_thread_priority_and_policy, thread_native_id,
 };
+
+use crate::error::{Code, Error, Result};
 
 /// From now on this thread, and every thread and process that it starts, gets what others leave
 /// of the processors. It cannot be taken back: without privileges nobody may raise a priority.
@@ -29,7 +33,28 @@ pub(crate) const MAX_THREADS: usize = 4;
 
 /// How many threads are worth while for one step of a build here: 1 to 4.
 pub fn build_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS)
+    thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS)
+}
+
+/// Starts a thread for a step of a build in `dir`.
+pub(crate) fn spawn<T: Send + 'static>(
+    name: &str,
+    dir: &Path,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>> {
+    let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
+    spawned.map_err(|e| Error::io("start a thread that builds", dir, e))
+}
+
+/// Waits for a thread's end. Its panic is that of whoever waits.
+pub(crate) fn join<T>(thread: JoinHandle<T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// What somebody is told who goes on with a build of which a step has failed.
+pub(crate) fn stopped<T>() -> Result<T> {
+    let text = "a build goes on after an error: this is a fault in the program, please report it";
+    Err(Error::new(Code::IoFailed, text))
 }
 
 #[cfg(test)]
@@ -40,9 +65,9 @@ mod tests {
     #[test]
     fn a_thread_that_gives_way_hands_that_on_and_others_are_as_before() {
         let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-        let its_child = std::thread::spawn(|| {
+        let its_child = thread::spawn(|| {
             give_way();
-            std::thread::spawn(thread_schedule_policy).join().unwrap()
+            thread::spawn(thread_schedule_policy).join().unwrap()
         });
         assert_eq!(its_child.join().unwrap(), Ok(idle));
         assert_ne!(thread_schedule_policy(), Ok(idle));

@@ -1,18 +1,16 @@
 //! Sorted records become a snapshot: SST files with disjoint key ranges, and a manifest.
 //!
-//! What a builder has finished is on the disk, but nobody has looked at it yet: it is an
-//! [`UnpublishedSnapshot`], which only [`UnpublishedSnapshot::verify`] can turn into what
-//! may be published.
+//! What a builder has finished is on the disk, but nobody has looked at it yet: it is a
+//! [`BuiltSnapshot`], which only [`BuiltSnapshot::verify`] can turn into what may be published.
 //!
-//! - The manifest is written last, so a directory without one is no snapshot, whatever
-//!   was killed in between.
-//! - The content digest is taken from the records as they were given, not from what was
-//!   written, so that verifying compares the disk with the caller's data.
+//! - A builder writes no manifest, so what it leaves is no snapshot, whatever was killed in
+//!   between: that is written when all has been read back.
+//! - Of every record that is given the key and a sum of the value are noted before anything is done
+//!   with it, so that verifying compares the disk with the caller's data.
 
 mod pipeline;
 
 use std::path::{Path, PathBuf};
-use std::thread;
 
 use crate::assembly;
 use crate::digest::FileSums;
@@ -21,14 +19,14 @@ use crate::error::{Code, Error, Result};
 use crate::layout;
 use crate::manifest::{Compression, DictionaryFile, Manifest};
 use crate::names::{Key, MAX_VALUE_BYTES};
+use crate::packed::{self, Packing};
 use crate::planted::{self, Bug};
-use crate::profile::Sampler;
 use crate::record_list::RecordList;
 use crate::step::step;
-use crate::values::{Dictionary, Encoder};
-use crate::verify::UnpublishedSnapshot;
+use crate::values::Dictionary;
+use crate::verify::BuiltSnapshot;
 
-use pipeline::Pipeline;
+use pipeline::{Noted, Pipeline};
 
 /// A new file is begun after as many records, be they ever so small: a file is what is
 /// worked on at a time, and that work is to depend on neither the number nor the size of
@@ -60,14 +58,13 @@ pub struct Builder {
     dir: PathBuf,
     options: BuildOptions,
     dictionary: Option<DictionaryFile>,
+    /// Whether values come packed.
+    are_packed: bool,
     pipeline: Pipeline,
     /// Records that came one by one and were not handed on yet.
     pending: RecordList,
-    sampler: Sampler,
     /// The key before; empty before the first, which no key is.
     last_key: Vec<u8>,
-    key_bytes: u64,
-    value_bytes: u64,
 }
 
 impl Builder {
@@ -78,8 +75,7 @@ impl Builder {
     /// # Errors
     /// [`Code::InvalidSetting`] if `dir` is not empty or `file_bytes` is 0 or too large.
     pub fn create(dir: &Path, options: BuildOptions, samples: &[Vec<u8>]) -> Result<Self> {
-        let dictionary = Dictionary::of_samples(options.compression, samples);
-        Self::create_with(dir, options, &dictionary)
+        Self::create_with(dir, options, &Packing::of_samples(options.compression, samples), false)
     }
 
     /// The same, with the bytes that values refer to when they are compressed: those of another
@@ -88,11 +84,17 @@ impl Builder {
     /// # Errors
     /// Those of [`Builder::create`].
     pub fn create_like(dir: &Path, options: BuildOptions, dictionary: &[u8]) -> Result<Self> {
-        let dictionary = match options.compression {
-            Compression::None => Dictionary::default(),
-            _ => Dictionary::from_bytes(dictionary.to_vec()),
-        };
-        Self::create_with(dir, options, &dictionary)
+        Self::create_with(dir, options, &Packing::like(options.compression, dictionary), false)
+    }
+
+    /// A builder for records from a [`crate::PackedSorter`], whose values are packed already; with
+    /// the compression of that packing, whatever `options` says.
+    ///
+    /// # Errors
+    /// Those of [`Builder::create`].
+    pub fn create_packed(dir: &Path, options: BuildOptions, packing: &Packing) -> Result<Self> {
+        let options = BuildOptions { compression: packing.compression, ..options };
+        Self::create_with(dir, options, packing, true)
     }
 
     /// What values of that compression refer to, if it is learnt from these: the same for
@@ -101,7 +103,12 @@ impl Builder {
         Dictionary::of_samples(compression, samples).as_bytes().to_vec()
     }
 
-    fn create_with(dir: &Path, options: BuildOptions, dictionary: &Dictionary) -> Result<Self> {
+    fn create_with(
+        dir: &Path,
+        options: BuildOptions,
+        packing: &Packing,
+        are_packed: bool,
+    ) -> Result<Self> {
         if !(1..=MAX_FILE_BYTES).contains(&options.file_bytes) {
             let text = format!("a snapshot's files have 1 to {MAX_FILE_BYTES} bytes");
             return Err(Error::new(Code::InvalidSetting, text));
@@ -117,15 +124,11 @@ impl Builder {
         Ok(Self {
             dir: dir.to_owned(),
             options,
-            dictionary: write_dictionary(dir, dictionary)?,
-            pipeline: Pipeline::start(dir, options.file_bytes, || {
-                Encoder::new(options.compression, dictionary)
-            })?,
+            dictionary: write_dictionary(dir, &packing.dictionary)?,
+            are_packed,
+            pipeline: Pipeline::start(dir, options.file_bytes, packing, are_packed)?,
             pending: RecordList::to_fill(),
-            sampler: Sampler::new(),
             last_key: Vec::new(),
-            key_bytes: 0,
-            value_bytes: 0,
         })
     }
 
@@ -140,7 +143,6 @@ impl Builder {
         if planted::every(Bug::DroppedKeys, 10_000) {
             return Ok(());
         }
-        self.note(key, value);
         self.last_key.clear();
         self.last_key.extend_from_slice(key);
         self.pending.push(key, b"", value);
@@ -162,7 +164,6 @@ impl Builder {
         let mut last = &before[..];
         for record in list.iter() {
             self.check(last, record.key, record.value)?;
-            self.note(record.key, record.value);
             last = record.key;
         }
         self.last_key = last.to_vec();
@@ -172,10 +173,18 @@ impl Builder {
         self.pipeline.send(list)
     }
 
+    /// How long a value that this builder is given will be when it is served, in bytes.
+    ///
+    /// # Errors
+    /// [`Code::DataCorrupt`] if it is to be packed and is not.
+    pub fn value_bytes(&self, value: &[u8]) -> Result<usize> {
+        if self.are_packed { packed::value_bytes(value) } else { Ok(value.len()) }
+    }
+
     /// Whether a record may come after the key `last`.
     fn check(&self, last: &[u8], key: &[u8], value: &[u8]) -> Result<()> {
         Key::new(key)?;
-        check_value(value)?;
+        check_value(self.value_bytes(value)?)?;
         if key > last {
             return Ok(());
         }
@@ -186,23 +195,14 @@ impl Builder {
         .at(&self.dir))
     }
 
-    fn note(&mut self, key: &[u8], value: &[u8]) {
-        self.sampler.offer(key, value);
-        self.key_bytes += key.len() as u64;
-        self.value_bytes += value.len() as u64;
-    }
-
-    /// Completes the snapshot and makes it durable. Reads every file once, for the
+    /// Completes the files and makes them durable. Reads every one of them once, for the
     /// checksums in the manifest.
     ///
     /// # Errors
-    /// [`Code::NoRows`] if nothing was added; no manifest is written then.
-    pub fn finish(mut self) -> Result<UnpublishedSnapshot> {
+    /// [`Code::NoRows`] if nothing was added.
+    pub fn finish(mut self) -> Result<BuiltSnapshot> {
         self.pipeline.send(self.pending)?;
-        // While the last files are written.
-        let sampler = self.sampler;
-        let profile = thread::spawn(move || sampler.profile());
-        let (content_digest, files) = self.pipeline.finish()?;
+        let (Noted { given, profile }, files) = self.pipeline.finish()?;
         if files.is_empty() {
             return Err(Error::new(
                 Code::NoRows,
@@ -213,17 +213,11 @@ impl Builder {
         // The names of the tables first: a manifest must not outlive what it lists.
         durable::sync_dir(&self.dir)?;
         let manifest = Manifest {
-            key_bytes: self.key_bytes,
-            value_bytes: self.value_bytes,
-            content_digest,
             dictionary: self.dictionary,
-            // Without it the snapshot is whole, so it is not to fail for that.
-            profile: profile.join().ok(),
+            profile,
             ..Manifest::new(self.options.compression, files)
         };
-        let digest = manifest.write(&self.dir)?;
-        step("build.described");
-        Ok(UnpublishedSnapshot::new(self.dir, manifest, digest))
+        Ok(BuiltSnapshot::new(self.dir, manifest, given))
     }
 }
 
@@ -237,16 +231,15 @@ fn write_dictionary(dir: &Path, dictionary: &Dictionary) -> Result<Option<Dictio
     Ok(Some(DictionaryFile { bytes, crc32, blake3 }))
 }
 
-/// A value within its limit, or [`Code::ValueTooLarge`].
-pub(crate) fn check_value(value: &[u8]) -> Result<()> {
-    if value.len() <= MAX_VALUE_BYTES {
+/// A value of so many bytes is within its limit, or [`Code::ValueTooLarge`].
+pub(crate) fn check_value(bytes: usize) -> Result<()> {
+    if bytes <= MAX_VALUE_BYTES {
         return Ok(());
     }
     Err(Error::new(
         Code::ValueTooLarge,
         format!(
-            "a value has {} bytes; the most is {MAX_VALUE_BYTES}: keep fewer fields or rows of it",
-            value.len()
+            "a value has {bytes} bytes; the most is {MAX_VALUE_BYTES}: keep fewer fields or rows of it"
         ),
     ))
 }
@@ -268,14 +261,19 @@ mod tests {
         for n in 0..5000 {
             builder.add(format!("{n:05}").as_bytes(), format!("{}", n * 7919).as_bytes()).unwrap();
         }
-        let unpublished = builder.finish().unwrap();
-        let manifest = unpublished.manifest();
+        let built = builder.finish().unwrap();
+        let manifest = built.manifest();
         assert!(manifest.files.len() > 2, "{}", manifest.files.len());
         assert_eq!(manifest.records, 5000);
         assert_eq!(manifest.key_bytes, 25_000);
         let profile = manifest.profile.as_ref().unwrap();
         assert_eq!((profile.sampled, profile.key_bytes.max), (5000, 5));
-        assert_eq!(&Manifest::read(dir.path()).unwrap().0, manifest);
+        assert!(Manifest::read(dir.path()).is_err(), "it is written when all was read back");
+        let expected = manifest.clone();
+        let verified = built.verify(&mut |_| {}).unwrap();
+        let manifest = Manifest::read(dir.path()).unwrap().0;
+        assert_eq!(&manifest, verified.manifest());
+        assert_eq!(manifest.files, expected.files);
     }
 
     #[test]
@@ -300,7 +298,7 @@ mod tests {
             for n in 0..2000 {
                 builder.add(format!("{n:05}").as_bytes(), b"value").unwrap();
             }
-            builder.finish().unwrap().manifest().content_digest
+            builder.finish().unwrap().verify(&mut |_| {}).unwrap().manifest().content_digest
         };
         let plain = digest(Compression::None, 1 << 20, &[]);
         assert_eq!(digest(Compression::Lz4, 5_000, &[b"values"]), plain);
@@ -348,7 +346,8 @@ mod tests {
                     records.iter().for_each(|r| builder.add(r.key, r.value).unwrap());
                 }
             }
-            let manifest = builder.finish().unwrap().manifest().clone();
+            let verified = builder.finish().unwrap().verify(&mut |_| {}).unwrap();
+            let manifest = verified.manifest().clone();
             let ends = manifest.files.into_iter().map(|file| (file.first_key, file.last_key));
             (
                 manifest.content_digest,

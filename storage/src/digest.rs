@@ -12,6 +12,7 @@ use std::io::Read;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use twox_hash::XxHash3_64;
 
 use crate::durable;
 use crate::error::{Code, Error, Result};
@@ -114,6 +115,35 @@ impl FileSums {
     /// The sums of a file with these bytes.
     pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
         Self { bytes: bytes.len() as u64, crc32: crc32fast::hash(bytes), blake3: Digest::of(bytes) }
+    }
+}
+
+/// What a value is, in short: enough to see that it is not another by mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ValueSum(pub(crate) u64);
+
+impl ValueSum {
+    /// XXH3 (64 bits).
+    pub(crate) fn of(value: &[u8]) -> Self {
+        Self(XxHash3_64::oneshot(value))
+    }
+}
+
+/// What records are, from their keys and the sums of their values: who has only these can say whether
+/// they are the records that somebody else has, in the same order.
+pub(crate) struct SumsHasher(ContentHasher);
+
+impl SumsHasher {
+    pub(crate) fn new() -> Self {
+        Self(ContentHasher::new())
+    }
+
+    pub(crate) fn record(&mut self, key: &[u8], sum: ValueSum) {
+        self.0.record(key, &sum.0.to_le_bytes());
+    }
+
+    pub(crate) fn finish(self) -> Digest {
+        self.0.finish()
     }
 }
 

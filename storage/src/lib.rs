@@ -1,9 +1,8 @@
 //! Immutable versions of datasets: built, published, activated, looked up.
 //!
 //! The **push path**, in order: a [`Sorter`] puts records in key order within a memory
-//! budget; a [`Builder`] makes them SST files and a [`Manifest`], in staging; what it
-//! finishes, an [`UnpublishedSnapshot`], reads back every byte and becomes a
-//! [`VerifiedSnapshot`]; [`Store::publish`] renames that into place and
+//! budget; a [`Builder`] makes them SST files, in staging; what it finishes, a [`BuiltSnapshot`],
+//! reads back every byte, writes its [`Manifest`] and becomes a [`VerifiedSnapshot`]; [`Store::publish`] renames that into place and
 //! [`Store::activate`] makes it current, by one record of the journal.
 //!
 //! A snapshot that was built elsewhere ([`Beside`]; [`Pieces`] if several processes built it) arrives
@@ -29,6 +28,7 @@ mod profile;
 mod digest;
 mod lz4;
 mod manifest;
+mod packed;
 mod values;
 
 mod assembly;
@@ -92,6 +92,7 @@ mod names;
 mod background;
 mod direct;
 mod durable;
+mod lanes;
 mod layout;
 mod lock;
 mod memory;
@@ -139,6 +140,7 @@ pub use manifest::{Compression, DictionaryFile, Manifest, SstFile};
 pub use merge::{Merged, Pieces};
 pub use names::{DatasetName, Key, MAX_KEY_BYTES, MAX_VALUE_BYTES, Version};
 pub use outgoing::{Outgoing, SnapshotFile};
+pub use packed::Packing;
 pub use parts::{Part, PartReader, PartSums, PartWriter, WrittenPart, sha256_of};
 pub use piece::{
     CutKey, MAX_PIECES, PIECE, Share, dictionary_in, make_empty_piece, make_piece, piece_in,
@@ -151,7 +153,7 @@ pub use record_list::{Record, RecordList};
 pub use rocks::BlockCache;
 pub use scrub::{Damage, ReadBack, StoredVersion};
 pub use snapshot::{Scan, Snapshot};
-pub use sorter::{MIN_SORT_BYTES, Sorted, Sorter};
+pub use sorter::{MIN_SORT_BYTES, PackedSorter, Sorted, Sorter};
 pub use space::{RESERVE_BYTES, free_bytes, require_room_for_pushes, require_space};
 #[cfg(feature = "faults")]
 pub use step::VARIABLES as FAULT_VARIABLES;
@@ -162,5 +164,5 @@ pub use store::{
     read_catalog, repair, repair_plan,
 };
 pub use token::{NewToken, Token, TokenId, check_token_name};
-pub use verify::{UnpublishedSnapshot, VerifiedSnapshot, verify_snapshot};
+pub use verify::{BuiltSnapshot, UnpublishedSnapshot, VerifiedSnapshot, verify_snapshot};
 pub use view::View;

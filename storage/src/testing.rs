@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::builder::{BuildOptions, Builder};
 use crate::manifest::Compression;
-use crate::verify::{UnpublishedSnapshot, VerifiedSnapshot};
+use crate::verify::{BuiltSnapshot, VerifiedSnapshot};
 
 /// `count` records in order: `(key, value)`, each value unlike every other.
 pub(crate) fn records(count: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -21,7 +21,7 @@ pub(crate) fn build<K: AsRef<[u8]>, V: AsRef<[u8]>>(
     dir: &Path,
     records: impl IntoIterator<Item = (K, V)>,
     file_bytes: u64,
-) -> UnpublishedSnapshot {
+) -> BuiltSnapshot {
     build_as(dir, records, file_bytes, Compression::Lz4)
 }
 
@@ -31,7 +31,7 @@ pub(crate) fn build_as<K: AsRef<[u8]>, V: AsRef<[u8]>>(
     records: impl IntoIterator<Item = (K, V)>,
     file_bytes: u64,
     compression: Compression,
-) -> UnpublishedSnapshot {
+) -> BuiltSnapshot {
     let samples: Vec<_> = self::records(30).into_iter().map(|(_, value)| value).collect();
     let options = BuildOptions { compression, file_bytes };
     let mut builder = Builder::create(dir, options, &samples).unwrap();

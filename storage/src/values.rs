@@ -33,8 +33,8 @@ use crate::points::KeyHash;
 const PLAIN: u8 = 0;
 const LZ4: u8 = 1;
 const ZSTD: u8 = 2;
-/// Form and checksum.
-const LEAST: usize = 1 + 4;
+/// Form and checksum: what a stored value has besides the value, at most.
+pub(crate) const LEAST: usize = 1 + 4;
 /// Level of Zstandard: what its authors take for the best compromise.
 const ZSTD_LEVEL: i32 = 3;
 
@@ -58,6 +58,14 @@ impl Dictionary {
                 .unwrap_or_else(|_| joined(samples)),
         };
         Self(bytes.into())
+    }
+
+    /// That of a snapshot of this compression, which has these bytes.
+    pub(crate) fn of_snapshot(compression: Compression, bytes: &[u8]) -> Self {
+        match compression {
+            Compression::None => Self::default(),
+            _ => Self(bytes.into()),
+        }
     }
 
     pub(crate) fn from_bytes(bytes: Vec<u8>) -> Self {
@@ -183,6 +191,16 @@ impl Decoder {
             return Err(Damaged);
         }
         Ok((body[0], &body[1..]))
+    }
+}
+
+/// How long the value of a stored one is, in bytes; `None` if that is none. Believes it: for what was
+/// made in this process.
+pub(crate) fn value_bytes(stored: &[u8]) -> Option<usize> {
+    let body = &stored[..stored.len().checked_sub(4)?];
+    match body.split_first()? {
+        (&PLAIN, value) => Some(value.len()),
+        (_, payload) => take_length(payload).map(|(length, _)| length),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Reading a snapshot back: every byte of it, from the disk, against what was meant.
 //!
 //! - Before a version may be ready, every byte of it has been read back and verified
-//!   (invariant 3). The types say so: a build gives an [`UnpublishedSnapshot`], and only a
+//!   (invariant 3). The types say so: a build gives a [`BuiltSnapshot`], and only a
 //!   [`VerifiedSnapshot`] can be published.
+//! - What was built here gets its manifest when it has been read back, not before.
 //! - Nothing but what the manifest lists is accepted: no other file, no link, and never
 //!   RocksDB's own files, which are made here.
 //! - [`UnpublishedSnapshot::take_in`] does it to a snapshot that was built elsewhere, of which
@@ -15,7 +16,7 @@ use std::thread;
 
 use crate::assembly::{self, EachRecord};
 use crate::builder::check_value;
-use crate::digest::{ContentHasher, Digest, FileSums};
+use crate::digest::{ContentHasher, Digest, FileSums, SumsHasher, ValueSum};
 use crate::direct;
 use crate::error::{Code, Error, Result};
 use crate::layout::{self, DICTIONARY, MANIFEST};
@@ -37,7 +38,70 @@ const WAITING: usize = 4;
 /// What is done with every record that is read back, its key and its value. It may refuse one.
 pub(crate) type Visit<'a> = &'a mut (dyn FnMut(&[u8], &[u8]) -> Result<()> + Send);
 
-/// A snapshot that is complete on the disk and that nobody has read back yet.
+/// The files of a snapshot, complete on the disk. Nobody has read them back yet, and there is no
+/// manifest beside them.
+#[must_use = "a snapshot is of no use before it is verified and published"]
+#[derive(Debug)]
+pub struct BuiltSnapshot {
+    dir: PathBuf,
+    /// All but what the content is.
+    manifest: Manifest,
+    given: Given,
+}
+
+/// What was noted of records when they were given to a builder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Given {
+    pub(crate) records: u64,
+    pub(crate) key_bytes: u64,
+    pub(crate) value_bytes: u64,
+    /// Of their keys and the sums of their values ([`SumsHasher`]).
+    pub(crate) sums: Digest,
+}
+
+impl BuiltSnapshot {
+    pub(crate) fn new(dir: PathBuf, manifest: Manifest, given: Given) -> Self {
+        let Given { key_bytes, value_bytes, .. } = given;
+        Self { dir, manifest: Manifest { key_bytes, value_bytes, ..manifest }, given }
+    }
+
+    /// What the manifest will say; of the content digest nothing yet.
+    #[cfg(test)]
+    pub(crate) fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// What [`BuiltSnapshot::verify`] counts up to.
+    pub fn verify_bytes(&self) -> u64 {
+        self.manifest.verify_bytes()
+    }
+
+    /// Reads all of it back from the disk, makes RocksDB's own files, and reads every
+    /// record through them: what is served later is what was verified, and what was given to
+    /// the builder. Then writes the manifest. `progress` is told the bytes read so far, up to
+    /// [`BuiltSnapshot::verify_bytes`].
+    ///
+    /// # Errors
+    /// [`Code::SnapshotRefused`] naming the file, if anything is not as it was built.
+    pub fn verify(self, progress: &mut dyn FnMut(u64)) -> Result<VerifiedSnapshot> {
+        let Self { dir, mut manifest, given } = self;
+        let mut progress = Progress::new(&manifest, progress);
+        let expected = Expected::Given(&given);
+        let found = read_back(
+            (&dir, &manifest),
+            InMemory::MayStay,
+            &mut |_, _| Ok(()),
+            expected,
+            &mut progress,
+        );
+        manifest.content_digest = found.map_err(|e| e.damage_as(Code::SnapshotRefused))?;
+        let digest = manifest.write(&dir)?;
+        step("verify.described");
+        Ok(VerifiedSnapshot { dir, manifest, digest })
+    }
+}
+
+/// A snapshot that was built elsewhere and that nobody has read back here yet.
 #[must_use = "a snapshot is of no use before it is verified and published"]
 #[derive(Debug)]
 pub struct UnpublishedSnapshot {
@@ -47,11 +111,7 @@ pub struct UnpublishedSnapshot {
 }
 
 impl UnpublishedSnapshot {
-    pub(crate) fn new(dir: PathBuf, manifest: Manifest, digest: Digest) -> Self {
-        Self { dir, manifest, digest }
-    }
-
-    /// A snapshot that was built elsewhere and lies in `dir`.
+    /// The snapshot that lies in `dir`.
     ///
     /// # Errors
     /// [`Code::SnapshotRefused`] if it has no manifest, or one that contradicts itself;
@@ -59,7 +119,7 @@ impl UnpublishedSnapshot {
     pub fn find(dir: &Path) -> Result<Self> {
         let (manifest, digest) =
             Manifest::read(dir).map_err(|e| e.damage_as(Code::SnapshotRefused))?;
-        Ok(Self::new(dir.to_owned(), manifest, digest))
+        Ok(Self { dir: dir.to_owned(), manifest, digest })
     }
 
     /// What the snapshot says of itself.
@@ -72,38 +132,21 @@ impl UnpublishedSnapshot {
         &self.digest
     }
 
-    /// Where it lies.
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    /// Reads all of it back from the disk, makes RocksDB's own files, and reads every
-    /// record through them: what is served later is what was verified. `progress` is told
-    /// the bytes read so far, up to [`Manifest::verify_bytes`].
-    ///
-    /// # Errors
-    /// [`Code::SnapshotRefused`] naming the file, if anything is not as the manifest says.
-    pub fn verify(self, progress: &mut dyn FnMut(u64)) -> Result<VerifiedSnapshot> {
-        let mut progress = Progress::new(&self.manifest, progress);
-        let checked = self.check(InMemory::MayStay, &mut |_, _| Ok(()), &mut progress);
-        checked.map_err(|e| e.damage_as(Code::SnapshotRefused))?;
-        let Self { dir, manifest, digest } = self;
-        Ok(VerifiedSnapshot { dir, manifest, digest })
-    }
-
-    /// [`UnpublishedSnapshot::verify`] of a snapshot that somebody else built. Every record goes
-    /// to `visit`, key and value, which may refuse it. Its profile is not believed: it is worked
+    /// Does with it what [`BuiltSnapshot::verify`] does, and compares it with its manifest. Every record
+    /// goes to `visit`, key and value, which may refuse it. Its profile is not believed: it is worked
     /// out anew, and if the manifest has another one, the manifest is written anew with it. A large
     /// snapshot drives nothing out of memory that is looked up meanwhile.
     ///
     /// # Errors
-    /// Those of [`UnpublishedSnapshot::verify`], and the first of `visit`.
+    /// [`Code::SnapshotRefused`] naming the file, if anything is not as the manifest says, and the
+    /// first error of `visit`.
     pub fn take_in(
         self,
         visit: Visit<'_>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<VerifiedSnapshot> {
-        let is_large = self.manifest.bytes() >= LARGE;
+        let Self { dir, mut manifest, mut digest } = self;
+        let is_large = manifest.bytes() >= LARGE;
         let memory = if is_large { InMemory::Goes } else { InMemory::MayStay };
         let mut sampler = Sampler::new();
         let mut sample = |key: &[u8], value: &[u8]| {
@@ -111,10 +154,10 @@ impl UnpublishedSnapshot {
             sampler.offer(key, value);
             Ok(())
         };
-        let mut progress = Progress::new(&self.manifest, progress);
-        let checked = self.check(memory, &mut sample, &mut progress);
-        checked.map_err(|e| e.damage_as(Code::SnapshotRefused))?;
-        let Self { dir, mut manifest, mut digest } = self;
+        let mut progress = Progress::new(&manifest, progress);
+        let found =
+            read_back((&dir, &manifest), memory, &mut sample, Expected::Listed, &mut progress);
+        found.map_err(|e| e.damage_as(Code::SnapshotRefused))?;
         let profile = Some(sampler.profile());
         if manifest.profile != profile {
             manifest.profile = profile;
@@ -122,27 +165,43 @@ impl UnpublishedSnapshot {
         }
         Ok(VerifiedSnapshot { dir, manifest, digest })
     }
+}
 
-    fn check(&self, memory: InMemory, visit: Visit<'_>, progress: &mut Progress<'_>) -> Result<()> {
-        let Self { dir, manifest, .. } = self;
-        if planted::has(Bug::SwapBeforeVerify) {
-            return assembly::assemble(dir, manifest, &mut |_, _| Ok(()));
-        }
-        check_nothing_else(dir, manifest, &[])?;
-        check_bytes(dir, manifest, memory, progress)?;
-        step("verify.read_back");
-        check_content(dir, manifest, visit, |record| {
-            assembly::assemble_in(memory, dir, manifest, &mut |key, stored| {
-                progress.add((key.len() + stored.len()) as u64);
-                record(key, stored)
-            })
-        })?;
-        step("verify.assembled");
-        assembly::open(dir, manifest, None)?;
-        check_ends(dir, manifest, &Records::open(dir, manifest)?)?;
-        progress.complete();
-        Ok(())
+/// What the records that are read back are compared with.
+#[derive(Clone, Copy)]
+enum Expected<'a> {
+    /// What the manifest lists.
+    Listed,
+    /// What was noted of them.
+    Given(&'a Given),
+}
+
+/// Reads a snapshot back and makes RocksDB's own files; gives its content digest.
+fn read_back(
+    (dir, manifest): (&Path, &Manifest),
+    memory: InMemory,
+    visit: Visit<'_>,
+    expected: Expected<'_>,
+    progress: &mut Progress<'_>,
+) -> Result<Digest> {
+    if planted::has(Bug::SwapBeforeVerify) {
+        assembly::assemble(dir, manifest, &mut |_, _| Ok(()))?;
+        return Ok(manifest.content_digest);
     }
+    check_nothing_else(dir, manifest, &[])?;
+    check_bytes(dir, manifest, memory, progress)?;
+    step("verify.read_back");
+    let found = check_content(dir, manifest, visit, expected, |record| {
+        assembly::assemble_in(memory, dir, manifest, &mut |key, stored| {
+            progress.add((key.len() + stored.len()) as u64);
+            record(key, stored)
+        })
+    })?;
+    step("verify.assembled");
+    assembly::open(dir, manifest, None)?;
+    check_ends(dir, manifest, &Records::open(dir, manifest)?)?;
+    progress.complete();
+    Ok(found)
 }
 
 /// What becomes of the pages of files that were read.
@@ -328,7 +387,7 @@ fn check_records(
     let records = Records::open(dir, manifest)?;
     let mut scan = reader.read_through();
     let mut value = Vec::new();
-    check_content(dir, manifest, &mut |_, _| Ok(()), |record| {
+    check_content(dir, manifest, &mut |_, _| Ok(()), Expected::Listed, |record| {
         while let Some((key, stored)) = scan.next()? {
             if !records.get(Key::new(key)?, &mut value)? {
                 return Err(damaged("a key of the version is not found in it").at(layout::db(dir)));
@@ -342,24 +401,40 @@ fn check_records(
     Ok(())
 }
 
-/// Compares the records that `feed` gives with what `manifest` says of them.
+/// Compares the records that `feed` gives with what is expected of them; gives their digest.
 fn check_content(
     dir: &Path,
     manifest: &Manifest,
     visit: Visit<'_>,
+    expected: Expected<'_>,
     feed: impl FnOnce(EachRecord<'_>) -> Result<()>,
-) -> Result<()> {
-    let found = read_content(dir, manifest, visit, feed)?;
-    let listed = Content {
-        records: manifest.records,
-        key_bytes: manifest.key_bytes,
-        value_bytes: manifest.value_bytes,
-        digest: manifest.content_digest,
+) -> Result<Digest> {
+    let Expected::Given(given) = expected else {
+        let found = read_content(dir, manifest, visit, feed)?;
+        let Manifest { records, key_bytes, value_bytes, content_digest: digest, .. } = *manifest;
+        let listed = Content { records, key_bytes, value_bytes, digest };
+        if found == listed {
+            return Ok(found.digest);
+        }
+        let text = format!("its files hold {found}, expected {listed}");
+        return Err(damaged(&text).at(layout::manifest(dir)));
     };
-    if found == listed {
-        return Ok(());
+    let mut sums = SumsHasher::new();
+    let mut sum = |key: &[u8], value: &[u8]| {
+        sums.record(key, ValueSum::of(value));
+        visit(key, value)
+    };
+    let Content { records, key_bytes, value_bytes, digest } =
+        read_content(dir, manifest, &mut sum, feed)?;
+    if *given == (Given { records, key_bytes, value_bytes, sums: sums.finish() }) {
+        return Ok(digest);
     }
-    Err(damaged(&format!("its files hold {found}, expected {listed}")).at(layout::manifest(dir)))
+    let text = format!(
+        "its files hold {records} records of {key_bytes} and {value_bytes} bytes that are not the {} \
+         of {} and {} bytes that were to be written",
+        given.records, given.key_bytes, given.value_bytes
+    );
+    Err(damaged(&text).at(dir))
 }
 
 /// What the records that `feed` gives, in the order of their keys, are; decompresses and digests
@@ -436,7 +511,7 @@ fn content_of(
             decoder.decode(KeyHash::of(key), stored, &mut value).map_err(|Damaged| {
                 damaged(&format!("record {records} does not fit its checksum")).at(dir)
             })?;
-            check_value(&value)?;
+            check_value(value.len())?;
             key_bytes += key.len() as u64;
             value_bytes += value.len() as u64;
             hasher.record(key, &value);

@@ -2,80 +2,96 @@
 //! caller does go on at the same time:
 //!
 //! ```text
-//! add → lists ─┬─ digest the content
+//! add → lists ─┬─ note what was given
 //!              ├─ compress each value ─┐
 //!              └─ compress each value ─┴─ lists → write the SSTs
+//!
+//! packed:  lists ─┬─ note what was given
+//!                 └─ write the SSTs
 //! ```
 //!
-//! Lists are dealt to the compressing threads in turn, and taken back in turn, so they come
-//! out in order. A closed SST is synced and summed on a thread of its own while the next is
+//! A closed SST is synced and summed on a thread of its own while the next is
 //! written. All that is under way is a few lists, whatever the size of the snapshot.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
-use crate::background::build_threads;
-use crate::digest::{ContentHasher, Digest, FileSums};
+use crate::background::{join, spawn, stopped};
+use crate::digest::{FileSums, SumsHasher, ValueSum};
 use crate::durable;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::lanes::{Lanes, WAITING};
 use crate::layout;
 use crate::manifest::SstFile;
+use crate::packed::{self, Packing, Unpacker};
 use crate::planted;
 use crate::points::KeyHash;
-use crate::record_list::RecordList;
+use crate::profile::{Profile, Sampler};
+use crate::record_list::{Record, RecordList};
 use crate::regular;
 use crate::rocks::TableWriter;
 use crate::space::Room;
 use crate::step::step;
 use crate::values::Encoder;
+use crate::verify::Given;
 
 use super::FILE_RECORDS;
 
-/// Lists that may wait before each step.
-const WAITING: usize = 4;
-
 /// The steps.
 pub(super) struct Pipeline {
-    to_digest: Option<SyncSender<Arc<RecordList>>>,
-    /// One for each thread that compresses.
-    to_compress: Vec<SyncSender<Arc<RecordList>>>,
-    dealt: usize,
-    digesting: Option<JoinHandle<Digest>>,
-    compressing: Vec<JoinHandle<Result<()>>>,
+    to_notes: Option<SyncSender<Arc<RecordList>>>,
+    to_tables: Option<ToTables>,
+    noting: Option<JoinHandle<Result<Noted>>>,
     writing: Option<JoinHandle<Result<Vec<SstFile>>>>,
 }
 
+/// On which way lists come to be written.
+enum ToTables {
+    Compressed(Lanes<Arc<RecordList>>),
+    AsTheyAre(SyncSender<Arc<RecordList>>),
+}
+
+/// What was noted of the records.
+pub(super) struct Noted {
+    pub(super) given: Given,
+    /// `None`: working it out failed. Without it a snapshot is whole.
+    pub(super) profile: Option<Profile>,
+}
+
 impl Pipeline {
-    /// Starts all threads; they write into `dir`, in files of about `file_bytes`.
-    /// `encoder` makes what compresses.
+    /// Starts all threads; they write into `dir`, in files of about `file_bytes`. Values are
+    /// compressed as `packing` says, unless that is how they come (`are_packed`).
     pub(super) fn start(
         dir: &Path,
         file_bytes: u64,
-        encoder: impl Fn() -> Result<Encoder>,
+        packing: &Packing,
+        are_packed: bool,
     ) -> Result<Self> {
-        let (mut to_compress, mut compressing, mut stored) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..build_threads() {
-            let (to_this, lists) = sync_channel(WAITING);
-            let (to_writer, compressed) = sync_channel(WAITING);
-            let encoder = encoder()?;
-            let work = move || compress(&lists, &to_writer, encoder);
-            compressing.push(spawn("compress", dir, work)?);
-            to_compress.push(to_this);
-            stored.push(compressed);
-        }
-        let (to_digest, lists) = sync_channel(WAITING);
-        let (dir_of_tables, room) = (dir.to_owned(), Room::within(dir));
+        let room = Room::within(dir);
         let tables =
-            Tables { dir: dir_of_tables, room, file_bytes, open: None, closing: Vec::new() };
+            Tables { dir: dir.to_owned(), room, file_bytes, open: None, closing: Vec::new() };
+        let (to_tables, writing) = if are_packed {
+            let (to_tables, lists) = sync_channel(WAITING);
+            let writing = spawn("write", dir, move || tables.write_packed(&lists))?;
+            (ToTables::AsTheyAre(to_tables), writing)
+        } else {
+            let encoder = || Encoder::new(packing.compression, &packing.dictionary);
+            let worker =
+                || encoder().map(|mut encoder| move |list: &_| compress(list, &mut encoder));
+            let (lanes, stored) = Lanes::start("compress", dir, worker)?;
+            let writing = spawn("write", dir, move || tables.write_all(stored))?;
+            (ToTables::Compressed(lanes), writing)
+        };
+        let (to_notes, lists) = sync_channel(WAITING);
+        let unpacker = are_packed.then(|| packing.unpacker());
         Ok(Self {
-            to_digest: Some(to_digest),
-            to_compress,
-            dealt: 0,
-            digesting: Some(spawn("digest", dir, move || digest(&lists))?),
-            compressing,
-            writing: Some(spawn("write", dir, move || tables.write_all(&stored))?),
+            to_notes: Some(to_notes),
+            to_tables: Some(to_tables),
+            noting: Some(spawn("note", dir, move || note(&lists, unpacker))?),
+            writing: Some(writing),
         })
     }
 
@@ -85,11 +101,9 @@ impl Pipeline {
     /// What stopped one of the steps.
     pub(super) fn send(&mut self, list: RecordList) -> Result<()> {
         let list = Arc::new(list);
-        let next = self.dealt % self.to_compress.len().max(1);
-        self.dealt += 1;
-        if let (Some(to_digest), Some(to_compress)) = (&self.to_digest, self.to_compress.get(next))
-            && to_digest.send(Arc::clone(&list)).is_ok()
-            && to_compress.send(list).is_ok()
+        if let (Some(to_notes), Some(to_tables)) = (&self.to_notes, &mut self.to_tables)
+            && to_notes.send(Arc::clone(&list)).is_ok()
+            && to_tables.send(list)
         {
             return Ok(());
         }
@@ -97,17 +111,29 @@ impl Pipeline {
         self.finish().map(|_| ())
     }
 
-    /// Waits for the end of all: the content's digest and the files, in order.
-    pub(super) fn finish(&mut self) -> Result<(Digest, Vec<SstFile>)> {
-        self.to_digest = None;
-        self.to_compress.clear();
-        let compressed: Vec<Result<()>> = self.compressing.drain(..).map(join).collect();
+    /// Waits for the end of all: what the content is, and the files, in order.
+    pub(super) fn finish(&mut self) -> Result<(Noted, Vec<SstFile>)> {
+        self.to_notes = None;
+        let compressed = match self.to_tables.take() {
+            Some(ToTables::Compressed(mut lanes)) => lanes.finish(),
+            Some(ToTables::AsTheyAre(_)) | None => Ok(()),
+        };
         let written = self.writing.take().map_or_else(stopped, join);
-        let digested = self.digesting.take().map_or_else(stopped, |thread| Ok(join(thread)));
+        let noted = self.noting.take().map_or_else(stopped, join);
         // If the writer stopped, the others did only because of that.
         let files = written?;
-        compressed.into_iter().try_for_each(|done| done)?;
-        Ok((digested?, files))
+        compressed?;
+        Ok((noted?, files))
+    }
+}
+
+impl ToTables {
+    /// Whether anybody takes it.
+    fn send(&mut self, list: Arc<RecordList>) -> bool {
+        match self {
+            Self::Compressed(lanes) => lanes.send(list),
+            Self::AsTheyAre(to_tables) => to_tables.send(list).is_ok(),
+        }
     }
 }
 
@@ -118,49 +144,39 @@ impl Drop for Pipeline {
     }
 }
 
-fn spawn<T: Send + 'static>(
-    name: &str,
-    dir: &Path,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<JoinHandle<T>> {
-    let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
-    spawned.map_err(|e| Error::io("start a thread that builds", dir, e))
-}
-
-fn join<T>(thread: JoinHandle<T>) -> T {
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-fn stopped<T>() -> Result<T> {
-    let text = "a build goes on after an error: this is a fault in the program, please report it";
-    Err(Error::new(crate::Code::IoFailed, text))
-}
-
-fn digest(lists: &Receiver<Arc<RecordList>>) -> Digest {
-    let mut content = ContentHasher::new();
+fn note(lists: &Receiver<Arc<RecordList>>, mut unpacker: Option<Unpacker>) -> Result<Noted> {
+    let (mut sums, mut sampler) = (SumsHasher::new(), Sampler::new());
+    let (mut records, mut key_bytes, mut value_bytes) = (0, 0, 0);
     for list in lists {
-        list.iter().for_each(|record| content.record(record.key, record.value));
-    }
-    content.finish()
-}
-
-fn compress(
-    lists: &Receiver<Arc<RecordList>>,
-    out: &SyncSender<RecordList>,
-    mut encoder: Encoder,
-) -> Result<()> {
-    for list in lists {
-        let mut stored = RecordList::with_capacity(list.bytes());
-        for record in list.iter() {
-            let encoded = encoder.encode(KeyHash::of(record.key), record.value)?;
-            stored.push(record.key, b"", encoded);
-        }
-        if out.send(stored).is_err() {
-            // The writer has stopped, and says why.
-            break;
+        for Record { key, value, .. } in list.iter() {
+            let (sum, length) = match unpacker {
+                None => (ValueSum::of(value), value.len()),
+                Some(_) => (packed::sum(value)?, packed::value_bytes(value)?),
+            };
+            sums.record(key, sum);
+            if let Some(drawn) = sampler.draw(key.len(), length) {
+                let value = match &mut unpacker {
+                    None => value,
+                    Some(unpacker) => unpacker.unpack(key, value)?,
+                };
+                sampler.keep(drawn, key, value);
+            }
+            records += 1;
+            key_bytes += key.len() as u64;
+            value_bytes += length as u64;
         }
     }
-    Ok(())
+    // While the last files are written.
+    let profile = catch_unwind(AssertUnwindSafe(|| sampler.profile())).ok();
+    Ok(Noted { given: Given { records, key_bytes, value_bytes, sums: sums.finish() }, profile })
+}
+
+fn compress(list: &RecordList, encoder: &mut Encoder) -> Result<RecordList> {
+    let mut stored = RecordList::with_capacity(list.bytes());
+    for record in list.iter() {
+        stored.push(record.key, b"", encoder.encode(KeyHash::of(record.key), record.value)?);
+    }
+    Ok(stored)
 }
 
 /// The SSTs.
@@ -183,13 +199,22 @@ struct Table {
 }
 
 impl Tables {
-    /// Writes the lists that come from each of `stored` in turn.
-    fn write_all(mut self, stored: &[Receiver<RecordList>]) -> Result<Vec<SstFile>> {
-        for lists in stored.iter().cycle() {
-            // The first that has no more is the first that was dealt no more.
-            let Ok(list) = lists.recv() else { break };
+    fn write_all(mut self, stored: impl Iterator<Item = RecordList>) -> Result<Vec<SstFile>> {
+        for list in stored {
             list.iter().try_for_each(|record| self.write(record.key, record.value))?;
         }
+        self.finish()
+    }
+
+    fn write_packed(mut self, lists: &Receiver<Arc<RecordList>>) -> Result<Vec<SstFile>> {
+        for list in lists {
+            let mut records = list.iter();
+            records.try_for_each(|record| self.write(record.key, packed::stored(record.value)))?;
+        }
+        self.finish()
+    }
+
+    fn finish(mut self) -> Result<Vec<SstFile>> {
         self.close()?;
         self.closing.into_iter().map(join).collect()
     }

@@ -37,7 +37,8 @@ fn pieces(count: usize, cuts: &[usize], compressed: impl Fn(usize) -> Compressio
 
 fn whole(count: usize) -> crate::Digest {
     let dir = tempfile::tempdir().unwrap();
-    build_as(dir.path(), records(count), 1 << 20, Compression::Lz4).manifest().content_digest
+    let built = build_as(dir.path(), records(count), 1 << 20, Compression::Lz4);
+    built.verify(&mut |_| {}).unwrap().manifest().content_digest
 }
 
 impl Work {

@@ -27,6 +27,9 @@ pub(crate) struct Sampler {
     random: fastrand::Rng,
 }
 
+/// Where a record that was drawn is kept.
+pub(crate) struct Drawn(usize);
+
 impl Sampler {
     pub(crate) fn new() -> Self {
         Self::of(MOST_RECORDS, MOST_BYTES)
@@ -47,17 +50,34 @@ impl Sampler {
 
     /// A record goes by. Costs some nanoseconds, and a copy of the few that are drawn.
     pub(crate) fn offer(&mut self, key: &[u8], value: &[u8]) {
+        if let Some(place) = self.draw(key.len(), value.len()) {
+            self.keep(place, key, value);
+        }
+    }
+
+    /// A record goes by, of which only the lengths are known. Where it is to be kept, if it is drawn:
+    /// then [`Sampler::keep`] is to come next.
+    pub(crate) fn draw(&mut self, key_bytes: usize, value_bytes: usize) -> Option<Drawn> {
         self.seen += 1;
-        self.key_ends.note(key.len());
-        self.value_ends.note(value.len());
+        self.key_ends.note(key_bytes);
+        self.value_ends.note(value_bytes);
         if self.records.len() < self.room {
-            self.bytes += key.len() + value.len();
-            self.records.push((key.to_vec(), value.to_vec()));
-        } else {
-            let drawn = usize::try_from(self.random.u64(..self.seen)).unwrap_or(usize::MAX);
-            let Some(place) = self.records.get_mut(drawn) else { return };
-            self.bytes = self.bytes + key.len() + value.len() - place.0.len() - place.1.len();
-            *place = (key.to_vec(), value.to_vec());
+            return Some(Drawn(self.records.len()));
+        }
+        let drawn = usize::try_from(self.random.u64(..self.seen)).unwrap_or(usize::MAX);
+        (drawn < self.records.len()).then_some(Drawn(drawn))
+    }
+
+    /// Keeps a record that was drawn.
+    pub(crate) fn keep(&mut self, Drawn(place): Drawn, key: &[u8], value: &[u8]) {
+        let record = (key.to_vec(), value.to_vec());
+        self.bytes += key.len() + value.len();
+        match self.records.get_mut(place) {
+            None => self.records.push(record),
+            Some(place) => {
+                self.bytes -= place.0.len() + place.1.len();
+                *place = record;
+            }
         }
         // One record alone may be larger.
         while self.bytes > self.most_bytes && self.records.len() > 1 {

@@ -235,7 +235,7 @@ fn what_cannot_be_sorted_is_refused_by_name() {
     assert_eq!(code(too_little.map(drop)), Code::InvalidSetting);
     assert_eq!(code(Sorter::new(dir.path(), usize::MAX / 4).map(drop)), Code::InvalidSetting);
     let mut sorter = Sorter::new(dir.path(), MIN_SORT_BYTES).unwrap();
-    let large = vec![0; crate::names::MAX_VALUE_BYTES + 1];
+    let large = vec![0; MAX_PACKED_BYTES + 1];
     assert_eq!(code(sorter.push(b"", b"", b"")), Code::InvalidKey);
     assert_eq!(code(sorter.push(b"a", b"", &large)), Code::ValueTooLarge);
     assert_eq!(code(sorter.push(b"a", &large, b"")), Code::BadRows);

@@ -188,9 +188,9 @@ impl Store {
         }
         require_space(self.layout.root(), snapshot.manifest().bytes())?;
         let Some(builder) = self.write(task, &snapshot, goes_on)? else { return Ok(Made::Stopped) };
-        let unpublished = builder.finish()?;
-        let bytes = unpublished.manifest().verify_bytes();
-        let verified = unpublished.verify(&mut |done| {
+        let built = builder.finish()?;
+        let bytes = built.verify_bytes();
+        let verified = built.verify(&mut |done| {
             stopped = stopped || !goes_on(RewriteStep::Verifying(done, bytes));
         })?;
         Ok(if stopped { Made::Stopped } else { Made::Without(removed, Box::new(verified)) })

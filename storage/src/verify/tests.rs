@@ -5,17 +5,29 @@ use crate::durable;
 use crate::testing::{build, flip, records, verified};
 use std::fs;
 
-fn refused(unpublished: UnpublishedSnapshot) -> Error {
-    unpublished.verify(&mut |_| {}).expect_err("it was damaged")
+fn refused(built: BuiltSnapshot) -> Error {
+    built.verify(&mut |_| {}).expect_err("it was damaged")
+}
+
+/// What has a manifest and no database: what comes from elsewhere.
+fn sent(dir: &Path, records: usize, file_bytes: u64) -> Manifest {
+    let verified = verified(dir, records, file_bytes);
+    durable::remove_dir_all(&layout::db(dir)).unwrap();
+    verified.manifest().clone()
+}
+
+fn taken_in(dir: &Path) -> Result<VerifiedSnapshot> {
+    UnpublishedSnapshot::find(dir).unwrap().take_in(&mut |_, _| Ok(()), &mut |_| {})
 }
 
 #[test]
 fn verifying_reads_everything_and_tells_how_far_it_is() {
     let dir = tempfile::tempdir().unwrap();
-    let unpublished = build(dir.path(), records(20_000), 200_000);
-    let all = unpublished.manifest().verify_bytes();
+    let built = build(dir.path(), records(20_000), 200_000);
+    assert!(!layout::manifest(dir.path()).exists(), "it is no snapshot yet");
+    let all = built.verify_bytes();
     let mut told = Vec::new();
-    let verified = unpublished.verify(&mut |bytes| told.push(bytes)).unwrap();
+    let verified = built.verify(&mut |bytes| told.push(bytes)).unwrap();
     assert!(told.is_sorted() && told.len() > 3);
     assert_eq!(told.last(), Some(&all));
     assert_eq!(VerifiedSnapshot::vouched(dir.path(), verified.digest()).unwrap().dir(), dir.path());
@@ -29,21 +41,19 @@ fn verifying_reads_everything_and_tells_how_far_it_is() {
 #[test]
 fn a_flipped_bit_in_any_file_is_refused_and_the_file_is_named() {
     let dir = tempfile::tempdir().unwrap();
-    let unpublished = build(dir.path(), records(2000), 30_000);
-    let manifest = unpublished.manifest().clone();
-    drop(unpublished);
+    let manifest = sent(dir.path(), 2000, 30_000);
     assert!(manifest.files.len() > 1);
     for file in &manifest.files {
         let path = dir.path().join(&file.name);
         for at in (0..file.bytes as usize).step_by(997) {
             flip(&path, at, (at % 8) as u8);
-            let error = refused(UnpublishedSnapshot::find(dir.path()).unwrap());
+            let error = taken_in(dir.path()).unwrap_err();
             assert_eq!((error.code(), error.path()), (Code::SnapshotRefused, Some(&*path)));
             assert!(!layout::db(dir.path()).exists(), "nothing looks finished");
             flip(&path, at, (at % 8) as u8);
         }
     }
-    let _ = UnpublishedSnapshot::find(dir.path()).unwrap().verify(&mut |_| {}).unwrap();
+    let _ = taken_in(dir.path()).unwrap();
 }
 
 #[test]
@@ -66,9 +76,9 @@ fn files_that_are_missing_cut_extended_or_too_many_are_refused() {
     for (what, damage, named) in damages {
         let outer = tempfile::tempdir().unwrap();
         let dir = outer.path().join("snapshot");
-        let unpublished = build(&dir, records(2000), 30_000);
+        let built = build(&dir, records(2000), 30_000);
         damage(&dir);
-        let error = refused(unpublished);
+        let error = refused(built);
         assert_eq!(error.code(), Code::SnapshotRefused, "{what}: {error}");
         assert_eq!(error.path().unwrap(), dir.join(named), "{what}: {error}");
     }
@@ -98,10 +108,40 @@ fn exchange(dir: &Path) {
     fs::write(b, one).unwrap();
 }
 
+/// Their files are sound, and each record of them fits its checksum.
+#[test]
+fn other_records_than_were_given_are_refused() {
+    let given = |records: Vec<(Vec<u8>, Vec<u8>)>| {
+        let dir = tempfile::tempdir().unwrap();
+        let BuiltSnapshot { given, .. } = build(dir.path(), records, 1 << 20);
+        given
+    };
+    type Change = fn(&mut Vec<(Vec<u8>, Vec<u8>)>);
+    let changes: [Change; 4] = [
+        |records| records[250].1[5] ^= 1,
+        |records| records[499].0.push(b'0'),
+        |records| drop(records.pop()),
+        |records| {
+            let second = records[1].1.clone();
+            let first = std::mem::replace(&mut records[0].1, second);
+            records[1].1 = first;
+        },
+    ];
+    for change in changes {
+        let mut other = records(500);
+        change(&mut other);
+        let dir = tempfile::tempdir().unwrap();
+        let built = build(dir.path(), records(500), 1 << 20);
+        let error = refused(BuiltSnapshot { given: given(other), ..built });
+        assert_eq!(error.code(), Code::SnapshotRefused);
+        assert!(!layout::manifest(dir.path()).exists());
+    }
+}
+
 #[test]
 fn a_manifest_that_lies_about_its_content_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let unpublished = build(dir.path(), records(500), 1 << 20);
+    let honest = sent(dir.path(), 500, 1 << 20);
     type Lie = fn(&mut Manifest);
     let lies: [Lie; 4] = [
         |m| m.content_digest = Digest::of(b"other"),
@@ -110,10 +150,10 @@ fn a_manifest_that_lies_about_its_content_is_refused() {
         |m| (m.records, m.files[0].records) = (499, 499),
     ];
     for lie in lies {
-        let mut manifest = unpublished.manifest().clone();
+        let mut manifest = honest.clone();
         lie(&mut manifest);
         manifest.write(dir.path()).unwrap();
-        let error = refused(UnpublishedSnapshot::find(dir.path()).unwrap());
+        let error = taken_in(dir.path()).unwrap_err();
         assert_eq!(error.code(), Code::SnapshotRefused);
         durable::remove_dir_all(&layout::db(dir.path())).unwrap();
     }

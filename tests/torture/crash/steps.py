@@ -100,7 +100,7 @@ class Steps:
 
     def builders(self) -> list[Case]:
         """Deaths of the process that builds, alone."""
-        own = re.compile(r"^(worker|build\.(written|described)|table|assembly|verify)")
+        own = re.compile(r"^(worker|build\.written|table|assembly|verify)")
         passed = self.passed[1]
         return [Case(1, step, 1, alone=True) for step in sorted(passed) if own.match(step)]
 
