@@ -2,7 +2,7 @@
 //! the disk.
 
 use criterion::{BatchSize, Criterion, Throughput};
-use tidetable_storage::Sorter;
+use tidetable_storage::{Compression, PackedSorter, RecordList, Sorter};
 
 use crate::support::{key, mixed, value};
 
@@ -28,5 +28,22 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             bencher.iter_batched(dir, sort, BatchSize::PerIteration);
         });
     }
+    // As a push does.
+    group.bench_function("packed", |bencher| {
+        let dir = || tempfile::tempdir().expect("a directory for sorted runs");
+        let sort = |dir: tempfile::TempDir| {
+            let made = PackedSorter::learning(dir.path(), 64 << 20, Compression::default());
+            let mut sorter = made.expect("enough memory");
+            for records in records.chunks(500) {
+                let mut list = RecordList::to_fill();
+                records.iter().for_each(|(key, value)| list.push(key, b"", value));
+                sorter.push_list(list).expect("nothing is too long");
+            }
+            let (mut sorted, _) = sorter.finish().expect("it fits the memory");
+            while sorted.next().expect("the records are sound").is_some() {}
+            dir
+        };
+        bencher.iter_batched(dir, sort, BatchSize::PerIteration);
+    });
     group.finish();
 }

@@ -1,4 +1,5 @@
-//! A look at rows here and there in the sources, before all are read: are they in order?
+//! A look at rows here and there in the sources, before all are read: are they in order, and what
+//! have their values in common?
 //!
 //! Jobs often write their rows sorted by key. Such rows need not be sorted again, and need
 //! not be held until the last of them is there. A few hundred rows tell with great certainty

@@ -28,6 +28,9 @@ use crate::ingest::{
     Sink, look_at_some, read_rows,
 };
 
+/// Bytes of values from all over the sources that are enough to learn from: more than a dictionary has.
+const ENOUGH_SAMPLES: usize = 64 << 10;
+
 /// What is to be made.
 pub(crate) struct Job<'a> {
     /// Opens the sources, in the order of their rows. Asked more than once.
@@ -165,7 +168,8 @@ fn sort_packed(
     let (budget, compression) = (job.sort_budget(), job.compression);
     let packing = match job.dictionary {
         Some(dictionary) => Some(Packing::like(compression, dictionary)),
-        None if samples.is_empty() => None,
+        // Of few rows, or of such as are too long to be looked at, better all are learnt from.
+        None if samples.iter().map(Vec::len).sum::<usize>() < ENOUGH_SAMPLES => None,
         None => Some(Packing::of_samples(compression, samples)),
     };
     let mut sorter = match packing {

@@ -1,4 +1,4 @@
-//! Sorted records become a snapshot: SST files with disjoint key ranges, and a manifest.
+//! Sorted records become the files of a snapshot: SSTs with disjoint key ranges.
 //!
 //! What a builder has finished is on the disk, but nobody has looked at it yet: it is a
 //! [`BuiltSnapshot`], which only [`BuiltSnapshot::verify`] can turn into what may be published.
@@ -136,8 +136,9 @@ impl Builder {
     ///
     /// # Errors
     /// [`Code::InvalidKey`], [`Code::ValueTooLarge`] or [`Code::NotAscending`]: the record
-    /// was not added, the builder is as before. After any other error, which may be that of
-    /// a record added earlier, it is of no use.
+    /// was not added, the builder is as before; likewise [`Code::DataCorrupt`] if its value was to be
+    /// packed and is not. After any other error, which may be that of a record added earlier, it
+    /// is of no use.
     pub fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         self.check(&self.last_key, key, value)?;
         if planted::every(Bug::DroppedKeys, 10_000) {
@@ -210,7 +211,7 @@ impl Builder {
             ));
         }
         step("build.written");
-        // The names of the tables first: a manifest must not outlive what it lists.
+        // A manifest, when it comes, must not outlive what it lists.
         durable::sync_dir(&self.dir)?;
         let manifest = Manifest {
             dictionary: self.dictionary,
@@ -247,6 +248,7 @@ pub(crate) fn check_value(bytes: usize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::Digest;
     use crate::names::MAX_KEY_BYTES;
 
     fn builder(dir: &Path) -> Builder {
@@ -372,11 +374,83 @@ mod tests {
         assert_eq!(refused(list(0..10), large), Code::ValueTooLarge);
     }
 
+    const ALL: [Compression; 3] = [Compression::None, Compression::Lz4, Compression::Zstd];
+
+    fn packed(packing: &Packing, records: &[(Vec<u8>, Vec<u8>)]) -> RecordList {
+        let mut list = RecordList::default();
+        records.iter().for_each(|(key, value)| list.push(key, b"", value));
+        packing.packer().unwrap().pack(&list).unwrap()
+    }
+
+    #[test]
+    fn packed_values_make_the_snapshot_that_plain_ones_make() {
+        let records = crate::testing::records(3000);
+        let samples: Vec<_> = records.iter().take(50).map(|(_, value)| value.clone()).collect();
+        for compression in ALL {
+            let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let options = BuildOptions { compression, file_bytes: 30_000 };
+            let packing = Packing::of_samples(compression, &samples);
+            let mut plain = Builder::create(one.path(), options, &samples).unwrap();
+            records.iter().for_each(|(key, value)| plain.add(key, value).unwrap());
+            // Whatever the options say of the compression.
+            let options = BuildOptions { file_bytes: 30_000, ..BuildOptions::default() };
+            let mut builder = Builder::create_packed(other.path(), options, &packing).unwrap();
+            for records in records.chunks(500) {
+                builder.add_list(packed(&packing, records)).unwrap();
+            }
+            let [plain, packed] = [plain, builder].map(|builder| {
+                let snapshot = builder.finish().unwrap().verify(&mut |_| {}).unwrap();
+                let mut manifest = snapshot.manifest().clone();
+                // RocksDB puts an identifier of its own into each table.
+                manifest.files.iter_mut().for_each(|file| {
+                    (file.crc32, file.blake3) = (0, Digest::of(b""));
+                });
+                manifest
+            });
+            assert!(plain.files.len() > 1 && plain.profile.is_some());
+            assert_eq!(packed, plain);
+        }
+    }
+
+    /// A record that fits its checksum and is not what was given: what a faulty compressor makes. If
+    /// it is drawn for the profile, that is noticed at once, else when all is read back.
+    #[test]
+    fn the_compressor_is_not_believed() {
+        const RECORDS: u32 = 200_000;
+        let packing = Packing::of_samples(Compression::Lz4, &[b"a value, ".to_vec()]);
+        let key = |n: u32| n.to_be_bytes().to_vec();
+        let of = |n| (key(n), b"a value, a value".to_vec());
+        let right = packed(&packing, &(0..RECORDS).map(of).collect::<Vec<_>>());
+        let refused = |bad: u32| {
+            let wrong = packed(&packing, &[(key(bad), b"a value, a valve".to_vec())]);
+            let mut list = RecordList::default();
+            for (n, record) in (0..).zip(right.iter()) {
+                list.push(record.key, b"", record.value);
+                if n == bad {
+                    let stored = packed::stored(wrong.last().unwrap().value);
+                    let sum = &record.value[packed::stored(record.value).len()..];
+                    list.replace_last(&[stored, sum].concat());
+                }
+            }
+            let dir = tempfile::tempdir().unwrap();
+            let options = BuildOptions::default();
+            let mut builder = Builder::create_packed(dir.path(), options, &packing).unwrap();
+            builder.add_list(list).unwrap();
+            let verified = builder.finish().and_then(|built| built.verify(&mut |_| {}));
+            assert!(!layout::manifest(dir.path()).exists());
+            verified.unwrap_err().code()
+        };
+        let codes = [RECORDS - 1, RECORDS - 2, RECORDS - 3, RECORDS / 2, 10].map(refused);
+        assert!(codes.contains(&Code::DataCorrupt) && codes.contains(&Code::SnapshotRefused));
+        let told = |code: &Code| matches!(code, Code::DataCorrupt | Code::SnapshotRefused);
+        assert!(codes.iter().all(told), "{codes:?}");
+    }
+
     #[test]
     fn no_rows_make_no_snapshot() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(builder(dir.path()).finish().err().unwrap().code(), Code::NoRows);
-        assert!(Manifest::read(dir.path()).is_err());
+        assert!(assembly::paths(dir.path()).unwrap().is_empty(), "nothing is left");
     }
 
     #[test]

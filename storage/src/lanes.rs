@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use crate::background::{build_threads, join, spawn};
+use crate::background::{join, spawn};
 use crate::error::Result;
 use crate::record_list::RecordList;
 
@@ -29,19 +29,21 @@ pub(crate) struct LanesEnd {
 }
 
 impl<T: Borrow<RecordList> + Send + 'static> Lanes<T> {
-    /// Starts the threads, which have this name; `worker` makes what each does with a list.
+    /// Starts so many threads, which have this name; `waiting` lists may wait for each, and as many
+    /// of those that it has done. `worker` makes what each does with a list.
     pub(crate) fn start<W>(
         name: &str,
         dir: &Path,
+        (threads, waiting): (usize, usize),
         worker: impl Fn() -> Result<W>,
     ) -> Result<(Self, LanesEnd)>
     where
         W: FnMut(&RecordList) -> Result<RecordList> + Send + 'static,
     {
         let (mut to, mut from, mut working) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..build_threads() {
-            let (to_this, lists) = sync_channel(WAITING);
-            let (out, worked_on) = sync_channel(WAITING);
+        for _ in 0..threads {
+            let (to_this, lists) = sync_channel(waiting);
+            let (out, worked_on) = sync_channel(waiting);
             let mut work = worker()?;
             working.push(spawn(name, dir, move || run(&lists, &out, &mut work))?);
             to.push(to_this);
@@ -108,7 +110,7 @@ mod tests {
 
     #[test]
     fn lists_come_out_in_order_however_long_each_takes() {
-        for count in [0, 1, 2, 3, 500] {
+        for (count, threads) in [(0, 4), (1, 4), (2, 1), (3, 2), (500, 2), (500, 3)] {
             let work = |list: &RecordList| {
                 let n = list.last().unwrap().key[7];
                 (0..u32::from(n) * 7919 % 13_000).for_each(|n| {
@@ -116,7 +118,8 @@ mod tests {
                 });
                 Ok(list.clone())
             };
-            let (mut lanes, out) = Lanes::start("work", Path::new("."), || Ok(work)).unwrap();
+            let (mut lanes, out) =
+                Lanes::start("work", Path::new("."), (threads, 2), || Ok(work)).unwrap();
             let out = std::thread::spawn(move || out.collect::<Vec<_>>());
             assert!((0..count).all(|n| lanes.send(list(n))));
             lanes.finish().unwrap();
@@ -127,13 +130,14 @@ mod tests {
     #[test]
     fn what_stops_a_thread_stops_the_rest() {
         let failing = |_: &RecordList| Err(Error::new(Code::IoFailed, "of work"));
-        let (mut lanes, out) = Lanes::start("work", Path::new("."), || Ok(failing)).unwrap();
+        let (mut lanes, out) =
+            Lanes::start("work", Path::new("."), (2, 1), || Ok(failing)).unwrap();
         while lanes.send(list(1)) {}
         assert_eq!(out.count(), 0);
         assert_eq!(lanes.finish().unwrap_err().code(), Code::IoFailed);
+        let cloning = |list: &RecordList| Ok(list.clone());
         let (mut lanes, out) =
-            Lanes::start("work", Path::new("."), || Ok(|list: &RecordList| Ok(list.clone())))
-                .unwrap();
+            Lanes::start("work", Path::new("."), (2, 1), || Ok(cloning)).unwrap();
         drop(out);
         while lanes.send(list(1)) {}
         lanes.finish().unwrap();

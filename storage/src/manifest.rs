@@ -144,8 +144,8 @@ impl Manifest {
         self.files.iter().map(|file| file.bytes).sum::<u64>() + dictionary
     }
 
-    /// What [`crate::UnpublishedSnapshot::verify`] and [`crate::verify_snapshot`] count up
-    /// to: every file is read once for its checksum and once for its records.
+    /// What [`crate::BuiltSnapshot::verify`], [`crate::UnpublishedSnapshot::take_in`] and
+    /// [`crate::verify_snapshot`] count up to: every file is read once for its checksum and once for its records.
     pub fn verify_bytes(&self) -> u64 {
         2 * self.bytes()
     }

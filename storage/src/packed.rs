@@ -56,12 +56,14 @@ impl Packing {
 pub(crate) struct Packer(Encoder);
 
 impl Packer {
-    /// The same records with packed values.
+    /// The same records with packed values. Reserves what they take if nothing can be compressed.
     pub(crate) fn pack(&mut self, list: &RecordList) -> Result<RecordList> {
-        let mut packed = RecordList::with_capacity(list.bytes());
+        let most = list.bytes() + list.len() * (values::LEAST + SUM_BYTES);
+        let mut packed = RecordList::with_capacity(most);
         for Record { key, rank, value } in list.iter() {
+            let sum = ValueSum::of(value);
             packed.push(key, rank, self.0.encode(KeyHash::of(key), value)?);
-            packed.extend_last(&ValueSum::of(value).0.to_le_bytes());
+            packed.extend_last(&sum.0.to_le_bytes());
         }
         Ok(packed)
     }
@@ -149,6 +151,35 @@ mod tests {
                     prop_assert_eq!(value_bytes(record.value).unwrap(), value.len());
                     prop_assert!(unpacker.unpack(b"other", record.value).is_err());
                 }
+            }
+        }
+    }
+
+    /// Compressors take other ways with long values.
+    #[test]
+    fn long_values_are_packed_alike_too() {
+        let mut random = fastrand::Rng::with_seed(3);
+        let mut text = |bytes: usize| {
+            let word = |random: &mut fastrand::Rng| format!("\"course-{}\",", random.u16(..900));
+            let mut text = String::new();
+            while text.len() < bytes {
+                text += &word(&mut random);
+            }
+            text.into_bytes()
+        };
+        let values: Vec<_> =
+            [20_000, 300, 200_000, 20_000, 2_000_000, 150_000, 2_000_000].map(&mut text).into();
+        let samples: Vec<_> = (0..100).map(|_| text(500)).collect();
+        for compression in ALL {
+            let packing = Packing::of_samples(compression, &samples);
+            let mut packer = packing.packer().unwrap();
+            let twice = [&values[..], &values[..]].concat();
+            let together = packer.pack(&list(&twice)).unwrap();
+            let packed: Vec<_> = together.iter().map(|record| record.value).collect();
+            assert!(packed[..values.len()] == packed[values.len()..]);
+            for (value, packed) in values.iter().zip(packed) {
+                let alone = packing.packer().unwrap().pack(&list(std::slice::from_ref(value)));
+                assert!(alone.unwrap().last().unwrap().value == packed, "{} bytes", value.len());
             }
         }
     }

@@ -19,7 +19,7 @@ pub struct Record<'a> {
     pub key: &'a [u8],
     /// What orders it among those of the same key.
     pub rank: &'a [u8],
-    /// What is served.
+    /// What is served; while it is packed ([`crate::Packing`]) what that is made of.
     pub value: &'a [u8],
 }
 

@@ -71,7 +71,8 @@ pub struct Sorter {
     /// How often the buffer was written out.
     spills: usize,
     records: u64,
-    sampler: Sampler,
+    /// `None`: nobody wants a sample.
+    sampler: Option<Sampler>,
 }
 
 impl Sorter {
@@ -98,10 +99,10 @@ impl Sorter {
         let buffer = Buffer::new(left - beside.max(writers) * RUN_BYTES)?;
         // While runs are merged without it, one is written.
         let fan_in = (left / RUN_BYTES - 1).clamp(2, MAX_FAN_IN);
-        Ok(Self { beside, writers, ..Self::with(dir, buffer, fan_in, Sampler::new(sample)) })
+        Ok(Self { beside, writers, ..Self::with(dir, buffer, fan_in, Some(Sampler::new(sample))) })
     }
 
-    fn with(dir: &Path, buffer: Buffer, fan_in: usize, sampler: Sampler) -> Self {
+    fn with(dir: &Path, buffer: Buffer, fan_in: usize, sampler: Option<Sampler>) -> Self {
         Self {
             dir: dir.to_owned(),
             buffer,
@@ -126,7 +127,9 @@ impl Sorter {
         let record = Record { key, rank, value };
         check(record)?;
         self.records += 1;
-        self.sampler.offer(value);
+        if let Some(sampler) = &mut self.sampler {
+            sampler.offer(value);
+        }
         if self.buffer.push(key, rank, value) {
             return Ok(());
         }
@@ -162,7 +165,9 @@ impl Sorter {
             return Err(list);
         }
         self.records += list.len() as u64;
-        list.iter().for_each(|record| self.sampler.offer(record.value));
+        if let Some(sampler) = &mut self.sampler {
+            list.iter().for_each(|record| sampler.offer(record.value));
+        }
         self.buffer.push_list(list);
         Ok(())
     }
@@ -183,7 +188,8 @@ impl Sorter {
     /// # Errors
     /// [`Code::DiskFull`], [`Code::IoFailed`], or [`Code::DataCorrupt`] if a run is damaged.
     pub fn finish(mut self) -> Result<Sorted> {
-        let (records, samples) = (self.records, self.sampler.take());
+        let samples = self.sampler.as_mut().map_or_else(Vec::new, Sampler::take);
+        let records = self.records;
         let sorted = |source| Ok(Sorted { source, started: false, records, samples });
         if self.runs.is_empty() {
             return sorted(Source::Memory(BufferReader::new(self.buffer.sort())));
@@ -303,7 +309,7 @@ impl Sorted {
 
     /// Some of the values, drawn fairly from all records before the first was taken: the
     /// first 4 KiB of each, 256 KiB in all at most, none of them empty. The same input
-    /// gives the same ones.
+    /// gives the same ones. None, if values came packed.
     pub fn samples(&self) -> &[Vec<u8>] {
         &self.samples
     }

@@ -35,7 +35,9 @@ const LZ4: u8 = 1;
 const ZSTD: u8 = 2;
 /// Form and checksum: what a stored value has besides the value, at most.
 pub(crate) const LEAST: usize = 1 + 4;
-/// Level of Zstandard: what its authors take for the best compromise.
+/// Level of Zstandard: what its authors take for the best compromise. Gathering compares packed
+/// values (`packed.rs`), so it has to be one that compresses the same in the same way whatever was
+/// compressed before; from about 5 on Zstandard salts its hashes anew each time.
 const ZSTD_LEVEL: i32 = 3;
 
 /// Bytes that the values of a snapshot have in common.

@@ -19,6 +19,7 @@ use crate::builder::check_value;
 use crate::digest::{ContentHasher, Digest, FileSums, SumsHasher, ValueSum};
 use crate::direct;
 use crate::error::{Code, Error, Result};
+use crate::lanes::WAITING;
 use crate::layout::{self, DICTIONARY, MANIFEST};
 use crate::manifest::{DictionaryFile, Manifest, SstFile};
 use crate::names::Key;
@@ -31,9 +32,6 @@ use crate::regular;
 use crate::rocks::Reader;
 use crate::step::step;
 use crate::values::{Damaged, Decoder};
-
-/// Lists of records that may wait to be compared.
-const WAITING: usize = 4;
 
 /// What is done with every record that is read back, its key and its value. It may refuse one.
 pub(crate) type Visit<'a> = &'a mut (dyn FnMut(&[u8], &[u8]) -> Result<()> + Send);
@@ -61,8 +59,10 @@ pub(crate) struct Given {
 
 impl BuiltSnapshot {
     pub(crate) fn new(dir: PathBuf, manifest: Manifest, given: Given) -> Self {
-        let Given { key_bytes, value_bytes, .. } = given;
-        Self { dir, manifest: Manifest { key_bytes, value_bytes, ..manifest }, given }
+        let Given { key_bytes, value_bytes, sums: content_digest, .. } = given;
+        // Something in place of the digest, which is known when all has been read back.
+        let manifest = Manifest { key_bytes, value_bytes, content_digest, ..manifest };
+        Self { dir, manifest, given }
     }
 
     /// What the manifest will say; of the content digest nothing yet.
@@ -189,6 +189,10 @@ fn read_back(
         return Ok(manifest.content_digest);
     }
     check_nothing_else(dir, manifest, &[])?;
+    let path = layout::manifest(dir);
+    if matches!(expected, Expected::Given(_)) && path.exists() {
+        return Err(damaged("nobody has written it yet").at(path));
+    }
     check_bytes(dir, manifest, memory, progress)?;
     step("verify.read_back");
     let found = check_content(dir, manifest, visit, expected, |record| {
@@ -430,11 +434,12 @@ fn check_content(
         return Ok(digest);
     }
     let text = format!(
-        "its files hold {records} records of {key_bytes} and {value_bytes} bytes that are not the {} \
-         of {} and {} bytes that were to be written",
+        "what was read back, {records} records of {key_bytes} and {value_bytes} bytes, is not what was \
+         given, {} of {} and {}: the disk or the memory of this machine is faulty, or the program; \
+         nothing was published, push the data again, and please report it if that does not help",
         given.records, given.key_bytes, given.value_bytes
     );
-    Err(damaged(&text).at(dir))
+    Err(Error::new(Code::VersionUnusable, text).at(dir))
 }
 
 /// What the records that `feed` gives, in the order of their keys, are; decompresses and digests

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use crate::background::{join, spawn, stopped};
+use crate::background::{build_threads, join, spawn, stopped};
 use crate::digest::{FileSums, SumsHasher, ValueSum};
 use crate::durable;
 use crate::error::Result;
@@ -35,7 +35,7 @@ use crate::regular;
 use crate::rocks::TableWriter;
 use crate::space::Room;
 use crate::step::step;
-use crate::values::Encoder;
+use crate::values::{Encoder, LEAST};
 use crate::verify::Given;
 
 use super::FILE_RECORDS;
@@ -81,7 +81,8 @@ impl Pipeline {
             let encoder = || Encoder::new(packing.compression, &packing.dictionary);
             let worker =
                 || encoder().map(|mut encoder| move |list: &_| compress(list, &mut encoder));
-            let (lanes, stored) = Lanes::start("compress", dir, worker)?;
+            let (lanes, stored) =
+                Lanes::start("compress", dir, (build_threads(), WAITING), worker)?;
             let writing = spawn("write", dir, move || tables.write_all(stored))?;
             (ToTables::Compressed(lanes), writing)
         };
@@ -116,7 +117,12 @@ impl Pipeline {
         self.to_notes = None;
         let compressed = match self.to_tables.take() {
             Some(ToTables::Compressed(mut lanes)) => lanes.finish(),
-            Some(ToTables::AsTheyAre(_)) | None => Ok(()),
+            // The writer ends when this end has gone.
+            Some(ToTables::AsTheyAre(to_tables)) => {
+                drop(to_tables);
+                Ok(())
+            }
+            None => Ok(()),
         };
         let written = self.writing.take().map_or_else(stopped, join);
         let noted = self.noting.take().map_or_else(stopped, join);
@@ -172,7 +178,7 @@ fn note(lists: &Receiver<Arc<RecordList>>, mut unpacker: Option<Unpacker>) -> Re
 }
 
 fn compress(list: &RecordList, encoder: &mut Encoder) -> Result<RecordList> {
-    let mut stored = RecordList::with_capacity(list.bytes());
+    let mut stored = RecordList::with_capacity(list.bytes() + list.len() * LEAST);
     for record in list.iter() {
         stored.push(record.key, b"", encoder.encode(KeyHash::of(record.key), record.value)?);
     }

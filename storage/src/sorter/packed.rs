@@ -13,7 +13,8 @@ use std::thread::JoinHandle;
 
 use super::sample::{SAMPLE_BYTES, Sampler};
 use super::{Sorted, Sorter, check};
-use crate::background::{join, spawn, stopped};
+use crate::background::{build_threads, join, spawn, stopped};
+use crate::builder::check_value;
 use crate::error::Result;
 use crate::lanes::{Lanes, LanesEnd};
 use crate::manifest::Compression;
@@ -24,6 +25,10 @@ use crate::record_list::RecordList;
 const LEARN_BYTES: usize = 8 << 20;
 /// …and no larger part of the budget.
 const LEARN_SHARE: usize = 8;
+/// Longer lists, of which some sources make very long ones, are cut: several are under way.
+const MOST_AT_ONCE: usize = 1 << 20;
+/// Lists that wait for each thread that packs.
+const WAITING: usize = 2;
 
 /// Takes records in any order, and gives them as [`Sorter`] does, with their values packed.
 pub struct PackedSorter {
@@ -77,12 +82,30 @@ impl PackedSorter {
         Ok(Self { dir: dir.to_owned(), stage: Stage::Learning(learning) })
     }
 
-    /// Adds all records of a list, in order.
+    /// Adds all records of a list, in order. A few lists of at most a megabyte, or of one record, are
+    /// under way, which the budget does not cover.
     ///
     /// # Errors
     /// Those of [`Sorter::push`], for these records or for earlier ones. It is of no use then.
     pub fn push_list(&mut self, list: RecordList) -> Result<()> {
-        list.iter().try_for_each(check)?;
+        for record in list.iter() {
+            check_value(record.value.len())?;
+            check(record)?;
+        }
+        if list.bytes() <= MOST_AT_ONCE {
+            return self.take(list);
+        }
+        let mut part = RecordList::to_fill();
+        for record in list.iter() {
+            part.push(record.key, record.rank, record.value);
+            if part.is_full() {
+                self.take(std::mem::replace(&mut part, RecordList::to_fill()))?;
+            }
+        }
+        if part.is_empty() { Ok(()) } else { self.take(part) }
+    }
+
+    fn take(&mut self, list: RecordList) -> Result<()> {
         match &mut self.stage {
             Stage::Learning(learning) => {
                 learning.bytes += list.bytes();
@@ -136,7 +159,9 @@ impl Learning {
 impl Running {
     fn start(dir: &Path, sorter: Sorter, packing: Packing) -> Result<Self> {
         let worker = || packing.packer().map(|mut packer| move |list: &_| packer.pack(list));
-        let (lanes, packed) = Lanes::start("pack", dir, worker)?;
+        // A sample of packed values would be of no use.
+        let sorter = Sorter { sampler: None, ..sorter };
+        let (lanes, packed) = Lanes::start("pack", dir, (build_threads(), WAITING), worker)?;
         let sorting = Some(spawn("sort", dir, move || sort(sorter, packed))?);
         Ok(Self { packing, lanes, sorting })
     }
@@ -179,6 +204,7 @@ mod tests {
     use super::super::MIN_SORT_BYTES;
     use super::*;
     use crate::error::Code;
+    use crate::names::MAX_VALUE_BYTES;
 
     type Rows = Vec<(Vec<u8>, Vec<u8>, Vec<u8>)>;
     type Make<'a> = dyn Fn(&Path) -> Result<PackedSorter> + 'a;
@@ -194,8 +220,8 @@ mod tests {
         (0..count).map(&mut row).collect()
     }
 
-    fn lists(rows: &Rows) -> impl Iterator<Item = RecordList> {
-        rows.chunks(700).map(|rows| {
+    fn lists(rows: &Rows, each: usize) -> impl Iterator<Item = RecordList> {
+        rows.chunks(each).map(|rows| {
             let mut list = RecordList::default();
             rows.iter().for_each(|(key, rank, value)| list.push(key, rank, value));
             list
@@ -214,8 +240,8 @@ mod tests {
     #[test]
     fn records_come_in_order_with_their_values_whatever_they_are_packed_with() {
         let given = Packing::of_samples(Compression::Zstd, &[b"{\"course\":\"c-".to_vec()]);
-        // None; fewer than are learnt from; many runs.
-        for count in [0, 20, 40_000] {
+        // None; fewer than are learnt from; many runs, of lists of 200 KB and of 6 MB.
+        for (count, each) in [(0, 1), (20, 700), (40_000, 700), (40_000, 20_000)] {
             let mut expected = rows(count);
             let learning = |compression| {
                 move |dir: &Path| PackedSorter::learning(dir, MIN_SORT_BYTES, compression)
@@ -226,7 +252,7 @@ mod tests {
             let made = makers.map(|make| {
                 let dir = tempfile::tempdir().unwrap();
                 let mut sorter = make(dir.path()).unwrap();
-                lists(&expected).for_each(|list| sorter.push_list(list).unwrap());
+                lists(&expected, each).for_each(|list| sorter.push_list(list).unwrap());
                 let (sorted, packing) = sorter.finish().unwrap();
                 assert_eq!(sorted.records(), u64::from(count));
                 let left = std::fs::read_dir(dir.path()).unwrap().count();
@@ -243,7 +269,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let rows = rows(40_000);
         let packed_bytes = |mut sorter: PackedSorter| {
-            lists(&rows).for_each(|list| sorter.push_list(list).unwrap());
+            lists(&rows, 700).for_each(|list| sorter.push_list(list).unwrap());
             let (mut sorted, packing) = sorter.finish().unwrap();
             let mut bytes = 0;
             while let Some(record) = sorted.next().unwrap() {
@@ -268,18 +294,21 @@ mod tests {
         let rows = rows(60_000);
         let all = |dir: &Path| {
             let mut sorter = PackedSorter::learning(dir, MIN_SORT_BYTES, Compression::None)?;
-            lists(&rows).try_for_each(|list| sorter.push_list(list))?;
+            lists(&rows, 700).try_for_each(|list| sorter.push_list(list))?;
             sorter.finish().map(drop)
         };
         assert_eq!(all(&no_directory).unwrap_err().code(), Code::IoFailed);
         let runs = dir.path().join("runs");
         let mut sorter = PackedSorter::learning(&runs, MIN_SORT_BYTES, Compression::None).unwrap();
-        lists(&rows).for_each(|list| sorter.push_list(list).unwrap());
+        lists(&rows, 700).for_each(|list| sorter.push_list(list).unwrap());
         drop(sorter);
         assert_eq!(std::fs::read_dir(&runs).unwrap().count(), 0, "runs are removed");
         let mut bad = RecordList::default();
         bad.push(b"", b"", b"");
         let mut sorter = PackedSorter::learning(&runs, MIN_SORT_BYTES, Compression::None).unwrap();
         assert_eq!(sorter.push_list(bad).unwrap_err().code(), Code::InvalidKey);
+        let mut long = RecordList::default();
+        long.push(b"k", b"", &vec![0; MAX_VALUE_BYTES + 1]);
+        assert_eq!(sorter.push_list(long).unwrap_err().code(), Code::ValueTooLarge);
     }
 }

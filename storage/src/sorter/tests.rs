@@ -10,7 +10,7 @@ type Row = (Vec<u8>, Vec<u8>, Vec<u8>);
 /// the disk if it puts anything there.
 fn tiny(dir: &Path, buffer_bytes: usize, fan_in: usize) -> Sorter {
     let buffer = Buffer::new(buffer_bytes).unwrap();
-    Sorter { writers: 4, ..Sorter::with(dir, buffer, fan_in, Sampler::new(SAMPLE_BYTES)) }
+    Sorter { writers: 4, ..Sorter::with(dir, buffer, fan_in, Some(Sampler::new(SAMPLE_BYTES))) }
 }
 
 fn drain(mut sorted: Sorted) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {

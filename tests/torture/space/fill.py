@@ -70,11 +70,12 @@ def _push_on_a_full_disk(
         reply = node.push(D, rows(D, number, 60_000))
         filling.join()
         return reply
-    # The push itself is far larger than it looks: rows that compress well, and sort in runs on the disk.
-    ballast.leave(RESERVE + chance.randrange(10 << 20, 110 << 20))
-    order = list(range(20_000))
+    # The push itself is larger than it looks: rows that gzip compresses and the server cannot, so that they
+    # are sorted in runs on the disk.
+    ballast.leave(RESERVE + chance.randrange(2 << 20, 40 << 20))
+    order = list(range(6_000))
     chance.shuffle(order)
-    lines = [f'{{"k":"{i}","v":"{D}:{number}:{i}:{chance.random()}{"y" * 2000}"}}\n' for i in order]
+    lines = [f'{{"k":"{i}","v":"{D}:{number}:{i}:{chance.randbytes(1000).hex()}"}}\n' for i in order]
     body = gzip.compress("".join(lines).encode(), 1)
     return node.push(D, body)
 

@@ -21,7 +21,7 @@ final class Chunks<K> {
     private final Reads reads;
     private final Lookup<K> lookup;
     private final Deadline deadline;
-    /** Those begun last first. */
+    /** Requests under way, the newest first. */
     private final Deque<CompletableFuture<Found>> underWay = new ConcurrentLinkedDeque<>();
 
     Chunks(Reads reads, Lookup<K> lookup, Deadline deadline) {
@@ -111,7 +111,7 @@ final class Chunks<K> {
         }
         CompletableFuture<Found> part = reads.ask(chunk, deadline);
         underWay.addFirst(part);
-        part.whenComplete((found, error) -> underWay.remove(part));
+        part.whenComplete((found, error) -> underWay.removeLastOccurrence(part));
         // Who cancelled in between did not see it.
         if (deadline.isEnded()) {
             part.cancel(true);

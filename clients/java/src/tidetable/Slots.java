@@ -7,6 +7,9 @@ import java.util.concurrent.CompletableFuture;
 final class Slots {
     private final ArrayDeque<CompletableFuture<Void>> waiting = new ArrayDeque<>();
     private int free;
+    /** Slots that were given back, and nobody has got yet. */
+    private int given;
+    private boolean giving;
 
     Slots(int size) {
         free = size;
@@ -23,21 +26,40 @@ final class Slots {
         return turn;
     }
 
-    /** Gives a slot to whoever has waited longest. */
+    /**
+     * Gives a slot to whoever has waited longest. What goes on then may give it back at once: one
+     * thread hands out all there are, so that a long queue of such is no deep stack.
+     */
     void give() {
-        while (true) {
-            CompletableFuture<Void> next;
-            synchronized (this) {
-                next = waiting.poll();
-                if (next == null) {
-                    free++;
-                    return;
-                }
-            }
-            // Not inside the lock: what goes on then is the next request.
-            if (next.complete(null)) {
+        synchronized (this) {
+            given++;
+            if (giving) {
                 return;
             }
+            giving = true;
         }
+        CompletableFuture<Void> next;
+        while ((next = next()) != null) {
+            // Not inside the lock: what goes on then is the next request.
+            if (!next.complete(null)) {
+                back();
+            }
+        }
+    }
+
+    /** Who gets one that was given, if there is any, and anybody waits. */
+    private synchronized CompletableFuture<Void> next() {
+        if (given > 0 && !waiting.isEmpty()) {
+            given--;
+            return waiting.poll();
+        }
+        free += given;
+        given = 0;
+        giving = false;
+        return null;
+    }
+
+    private synchronized void back() {
+        given++;
     }
 }

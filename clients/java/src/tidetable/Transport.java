@@ -81,7 +81,7 @@ final class Transport {
         /** Has a slot. */
         private void dispatch() {
             if (deadline.isEnded()) {
-                // Its slot came from another request of the same call, which ended before this one.
+                // Nobody has cancelled it yet, as whoever had its slot was.
                 result.cancel(true);
             }
             if (result.isDone()) {
