@@ -166,14 +166,14 @@ fn sort_packed(
     tell: &mut Tell<'_>,
 ) -> Result<(Sorted, Builder), IngestError> {
     let (budget, compression) = (job.sort_budget(), job.compression);
-    let packing = match job.dictionary {
-        Some(dictionary) => Some(Packing::like(compression, dictionary)),
-        // Of few rows, or of such as are too long to be looked at, better all are learnt from.
-        None if samples.iter().map(Vec::len).sum::<usize>() < ENOUGH_SAMPLES => None,
-        None => Some(Packing::of_samples(compression, samples)),
-    };
-    let mut sorter = match packing {
-        Some(packing) => PackedSorter::new(runs, budget, packing)?,
+    let mut sorter = match job.dictionary {
+        Some(dictionary) => {
+            PackedSorter::new(runs, budget, Packing::like(compression, dictionary))?
+        }
+        None if samples.iter().map(Vec::len).sum::<usize>() >= ENOUGH_SAMPLES => {
+            PackedSorter::new(runs, budget, Packing::of_samples(compression, samples))?
+        }
+        // Few rows, or rows that are too long to be looked at: the first that are read say more.
         None => PackedSorter::learning(runs, budget, compression)?,
     };
     let read = read(job, tell, erased_dropped, &mut |list| Ok(sorter.push_list(list)?))?;

@@ -18,7 +18,7 @@ use crate::ending::end;
 use crate::ingest::{IngestError, Input};
 
 /// Memory beyond the sorter's: RocksDB's writer, batches of Parquet, the largest values between
-/// parsing and sorting (16 of 16 MiB, where four threads pack).
+/// parsing and sorting (26 of 16 MiB, where four threads pack).
 const MEMORY_BESIDES_SORTING: u64 = 1536 << 20;
 /// No file of a build comes near.
 const LARGEST_FILE: u64 = 1 << 40;

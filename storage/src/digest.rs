@@ -118,7 +118,7 @@ impl FileSums {
     }
 }
 
-/// What a value is, in short: enough to see that it is not another by mistake.
+/// A fingerprint of a value, against mistakes and not against malice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ValueSum(pub(crate) u64);
 
@@ -129,8 +129,8 @@ impl ValueSum {
     }
 }
 
-/// What records are, from their keys and the sums of their values: who has only these can say whether
-/// they are the records that somebody else has, in the same order.
+/// A digest of records of which only the keys and the sums of the values are known: equal for the same
+/// records in the same order.
 pub(crate) struct SumsHasher(ContentHasher);
 
 impl SumsHasher {

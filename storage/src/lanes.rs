@@ -15,7 +15,8 @@ use crate::record_list::RecordList;
 /// Lists that may wait before each step of a build.
 pub(crate) const WAITING: usize = 4;
 
-/// Where lists go in. When it is dropped, or finished, no more come out.
+/// Where lists go in. When it is dropped or finished, the other end gives what is under way, and then
+/// ends.
 pub(crate) struct Lanes<T> {
     to: Vec<SyncSender<T>>,
     dealt: usize,
@@ -29,12 +30,13 @@ pub(crate) struct LanesEnd {
 }
 
 impl<T: Borrow<RecordList> + Send + 'static> Lanes<T> {
-    /// Starts so many threads, which have this name; `waiting` lists may wait for each, and as many
-    /// of those that it has done. `worker` makes what each does with a list.
+    /// Starts so many threads, which have this name. `waiting`: how many lists may wait in front of each
+    /// thread, and how many behind it. `worker` makes what each does with a list.
     pub(crate) fn start<W>(
         name: &str,
         dir: &Path,
-        (threads, waiting): (usize, usize),
+        threads: usize,
+        waiting: usize,
         worker: impl Fn() -> Result<W>,
     ) -> Result<(Self, LanesEnd)>
     where
@@ -52,8 +54,8 @@ impl<T: Borrow<RecordList> + Send + 'static> Lanes<T> {
         Ok((Self { to, dealt: 0, working }, LanesEnd { from, taken: 0 }))
     }
 
-    /// Hands a list on; waits while others are in front of it. Whether anybody takes it: if not,
-    /// [`Lanes::finish`] or whoever has the end knows why.
+    /// Hands a list on, and waits for room. `false` if its thread has ended: [`Lanes::finish`], or
+    /// whoever has the other end, knows why.
     pub(crate) fn send(&mut self, list: T) -> bool {
         let next = self.dealt % self.to.len().max(1);
         self.dealt += 1;
@@ -119,7 +121,7 @@ mod tests {
                 Ok(list.clone())
             };
             let (mut lanes, out) =
-                Lanes::start("work", Path::new("."), (threads, 2), || Ok(work)).unwrap();
+                Lanes::start("work", Path::new("."), threads, 2, || Ok(work)).unwrap();
             let out = std::thread::spawn(move || out.collect::<Vec<_>>());
             assert!((0..count).all(|n| lanes.send(list(n))));
             lanes.finish().unwrap();
@@ -130,14 +132,12 @@ mod tests {
     #[test]
     fn what_stops_a_thread_stops_the_rest() {
         let failing = |_: &RecordList| Err(Error::new(Code::IoFailed, "of work"));
-        let (mut lanes, out) =
-            Lanes::start("work", Path::new("."), (2, 1), || Ok(failing)).unwrap();
+        let (mut lanes, out) = Lanes::start("work", Path::new("."), 2, 1, || Ok(failing)).unwrap();
         while lanes.send(list(1)) {}
         assert_eq!(out.count(), 0);
         assert_eq!(lanes.finish().unwrap_err().code(), Code::IoFailed);
         let cloning = |list: &RecordList| Ok(list.clone());
-        let (mut lanes, out) =
-            Lanes::start("work", Path::new("."), (2, 1), || Ok(cloning)).unwrap();
+        let (mut lanes, out) = Lanes::start("work", Path::new("."), 2, 1, || Ok(cloning)).unwrap();
         drop(out);
         while lanes.send(list(1)) {}
         lanes.finish().unwrap();

@@ -1,8 +1,9 @@
 //! Immutable versions of datasets: built, published, activated, looked up.
 //!
-//! The **push path**, in order: a [`Sorter`] puts records in key order within a memory
-//! budget; a [`Builder`] makes them SST files, in staging; what it finishes, a [`BuiltSnapshot`],
-//! reads back every byte, writes its [`Manifest`] and becomes a [`VerifiedSnapshot`]; [`Store::publish`] renames that into place and
+//! The **push path**, in order: a [`PackedSorter`] compresses values and puts records in key order
+//! within a memory budget; a [`Builder`] makes them SST files, in staging; what it finishes, a
+//! [`BuiltSnapshot`], reads back every byte, writes its [`Manifest`] and becomes a
+//! [`VerifiedSnapshot`]; [`Store::publish`] renames that into place and
 //! [`Store::activate`] makes it current, by one record of the journal.
 //!
 //! A snapshot that was built elsewhere ([`Beside`]; [`Pieces`] if several processes built it) arrives

@@ -22,7 +22,7 @@ use crate::values::{self, Decoder, Dictionary, Encoder};
 /// Bytes of the sum.
 const SUM_BYTES: usize = 8;
 /// The most bytes of a packed value.
-pub(crate) const MAX_PACKED_BYTES: usize = MAX_VALUE_BYTES + values::LEAST + SUM_BYTES;
+pub(crate) const MAX_PACKED_BYTES: usize = MAX_VALUE_BYTES + values::OVERHEAD + SUM_BYTES;
 
 /// How values are packed: what they are compressed with.
 #[derive(Clone, Debug)]
@@ -58,7 +58,7 @@ pub(crate) struct Packer(Encoder);
 impl Packer {
     /// The same records with packed values. Reserves what they take if nothing can be compressed.
     pub(crate) fn pack(&mut self, list: &RecordList) -> Result<RecordList> {
-        let most = list.bytes() + list.len() * (values::LEAST + SUM_BYTES);
+        let most = list.bytes() + list.len() * (values::OVERHEAD + SUM_BYTES);
         let mut packed = RecordList::with_capacity(most);
         for Record { key, rank, value } in list.iter() {
             let sum = ValueSum::of(value);
@@ -106,7 +106,7 @@ pub(crate) fn value_bytes(packed: &[u8]) -> Result<usize> {
 
 fn not_what_was_packed() -> Error {
     Error::new(
-        Code::DataCorrupt,
+        Code::SnapshotRefused,
         "a value was compressed, and is another when it is decompressed: the memory of this machine \
          is faulty, or the program; nothing was published, build it again, and please report it if \
          that does not help",
@@ -195,7 +195,7 @@ mod tests {
         let (right, wrong) = (pack(b"some values, some values"), pack(b"some values, some valuez"));
         let mixed = [stored(&wrong), &right[stored(&right).len()..]].concat();
         let error = packing.unpacker().unpack(b"key", &mixed).unwrap_err();
-        assert_eq!(error.code(), Code::DataCorrupt);
+        assert_eq!(error.code(), Code::SnapshotRefused);
         for at in 0..right.len() {
             let mut damaged = right.clone();
             damaged[at] ^= 4;

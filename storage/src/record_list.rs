@@ -19,7 +19,7 @@ pub struct Record<'a> {
     pub key: &'a [u8],
     /// What orders it among those of the same key.
     pub rank: &'a [u8],
-    /// What is served; while it is packed ([`crate::Packing`]) what that is made of.
+    /// The value, as it is served or packed ([`crate::Packing`]).
     pub value: &'a [u8],
 }
 

@@ -89,7 +89,8 @@ impl StoredVersion {
         let manifest = read_expected(&self.dir, &self.digest)?;
         let (db, db_tmp) = (layout::db(&self.dir), layout::db_tmp(&self.dir));
         // db.tmp is what an interrupted assembly leaves; the next one removes it.
-        check_nothing_else(&self.dir, &manifest, &[&db, &db_tmp])?;
+        let manifest_path = layout::manifest(&self.dir);
+        check_nothing_else(&self.dir, &manifest, &[&manifest_path, &db, &db_tmp])?;
         let dictionary = manifest.dictionary.iter().map(|file| (DICTIONARY, file.sums()));
         let files = manifest.files.iter().map(|file| (file.name.as_str(), file.sums()));
         for (name, listed) in dictionary.chain(files) {

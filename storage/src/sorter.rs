@@ -121,7 +121,8 @@ impl Sorter {
     /// in memory.
     ///
     /// # Errors
-    /// [`Code::InvalidKey`] or [`Code::ValueTooLarge`]; [`Code::DiskFull`] or
+    /// [`Code::InvalidKey`] or [`Code::ValueTooLarge`] (a packed value may be some bytes longer than
+    /// others, so these are refused by the builder); [`Code::DiskFull`] or
     /// [`Code::IoFailed`] from writing a run, after which the sorter is of no use.
     pub fn push(&mut self, key: &[u8], rank: &[u8], value: &[u8]) -> Result<()> {
         let record = Record { key, rank, value };
@@ -309,7 +310,7 @@ impl Sorted {
 
     /// Some of the values, drawn fairly from all records before the first was taken: the
     /// first 4 KiB of each, 256 KiB in all at most, none of them empty. The same input
-    /// gives the same ones. None, if values came packed.
+    /// gives the same ones. Empty if they came from a [`PackedSorter`].
     pub fn samples(&self) -> &[Vec<u8>] {
         &self.samples
     }

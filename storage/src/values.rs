@@ -33,8 +33,9 @@ use crate::points::KeyHash;
 const PLAIN: u8 = 0;
 const LZ4: u8 = 1;
 const ZSTD: u8 = 2;
-/// Form and checksum: what a stored value has besides the value, at most.
-pub(crate) const LEAST: usize = 1 + 4;
+/// Form and checksum: what the stored form of a value takes besides it, at most; and the shortest that
+/// a stored form can be.
+pub(crate) const OVERHEAD: usize = 1 + 4;
 /// Level of Zstandard: what its authors take for the best compromise. Gathering compares packed
 /// values (`packed.rs`), so it has to be one that compresses the same in the same way whatever was
 /// compressed before; from about 5 on Zstandard salts its hashes anew each time.
@@ -187,7 +188,8 @@ impl Decoder {
 
     /// Form and payload of a stored value that fits its checksum.
     pub(crate) fn check(hash: KeyHash, stored: &[u8]) -> std::result::Result<(u8, &[u8]), Damaged> {
-        let body = stored.len().checked_sub(4).filter(|_| stored.len() >= LEAST).ok_or(Damaged)?;
+        let body =
+            stored.len().checked_sub(4).filter(|_| stored.len() >= OVERHEAD).ok_or(Damaged)?;
         let (body, sum) = stored.split_at(body);
         if sum != checksum(hash, body).to_le_bytes() && !planted::has(Bug::IgnoredChecksum) {
             return Err(Damaged);
@@ -196,8 +198,8 @@ impl Decoder {
     }
 }
 
-/// How long the value of a stored one is, in bytes; `None` if that is none. Believes it: for what was
-/// made in this process.
+/// The length of the value that `stored` is of; `None` if it is no stored value. Looks at no checksum:
+/// only for what this process made.
 pub(crate) fn value_bytes(stored: &[u8]) -> Option<usize> {
     let body = &stored[..stored.len().checked_sub(4)?];
     match body.split_first()? {
@@ -288,7 +290,7 @@ mod tests {
                 let decoder = Decoder::new(compression, &dictionary);
                 for value in &values {
                     let stored = encoder.encode(hash(b"key"), value).unwrap();
-                    prop_assert!(stored.len() <= value.len() + LEAST);
+                    prop_assert!(stored.len() <= value.len() + OVERHEAD);
                     let mut out = b"before".to_vec();
                     decoder.decode(hash(b"key"), stored, &mut out).unwrap();
                     prop_assert_eq!(&out[6..], &value[..]);

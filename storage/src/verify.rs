@@ -20,7 +20,7 @@ use crate::digest::{ContentHasher, Digest, FileSums, SumsHasher, ValueSum};
 use crate::direct;
 use crate::error::{Code, Error, Result};
 use crate::lanes::WAITING;
-use crate::layout::{self, DICTIONARY, MANIFEST};
+use crate::layout::{self, DICTIONARY};
 use crate::manifest::{DictionaryFile, Manifest, SstFile};
 use crate::names::Key;
 use crate::planted::{self, Bug};
@@ -42,7 +42,7 @@ pub(crate) type Visit<'a> = &'a mut (dyn FnMut(&[u8], &[u8]) -> Result<()> + Sen
 #[derive(Debug)]
 pub struct BuiltSnapshot {
     dir: PathBuf,
-    /// All but what the content is.
+    /// As it will be written, but for the content digest.
     manifest: Manifest,
     given: Given,
 }
@@ -60,7 +60,8 @@ pub(crate) struct Given {
 impl BuiltSnapshot {
     pub(crate) fn new(dir: PathBuf, manifest: Manifest, given: Given) -> Self {
         let Given { key_bytes, value_bytes, sums: content_digest, .. } = given;
-        // Something in place of the digest, which is known when all has been read back.
+        // Something in place of the digest, which is known when all has been read back; a planted bug
+        // alone writes it.
         let manifest = Manifest { key_bytes, value_bytes, content_digest, ..manifest };
         Self { dir, manifest, given }
     }
@@ -88,7 +89,8 @@ impl BuiltSnapshot {
         let mut progress = Progress::new(&manifest, progress);
         let expected = Expected::Given(&given);
         let found = read_back(
-            (&dir, &manifest),
+            &dir,
+            &manifest,
             InMemory::MayStay,
             &mut |_, _| Ok(()),
             expected,
@@ -156,7 +158,7 @@ impl UnpublishedSnapshot {
         };
         let mut progress = Progress::new(&manifest, progress);
         let found =
-            read_back((&dir, &manifest), memory, &mut sample, Expected::Listed, &mut progress);
+            read_back(&dir, &manifest, memory, &mut sample, Expected::Listed, &mut progress);
         found.map_err(|e| e.damage_as(Code::SnapshotRefused))?;
         let profile = Some(sampler.profile());
         if manifest.profile != profile {
@@ -178,7 +180,8 @@ enum Expected<'a> {
 
 /// Reads a snapshot back and makes RocksDB's own files; gives its content digest.
 fn read_back(
-    (dir, manifest): (&Path, &Manifest),
+    dir: &Path,
+    manifest: &Manifest,
     memory: InMemory,
     visit: Visit<'_>,
     expected: Expected<'_>,
@@ -188,10 +191,9 @@ fn read_back(
         assembly::assemble(dir, manifest, &mut |_, _| Ok(()))?;
         return Ok(manifest.content_digest);
     }
-    check_nothing_else(dir, manifest, &[])?;
-    let path = layout::manifest(dir);
-    if matches!(expected, Expected::Given(_)) && path.exists() {
-        return Err(damaged("nobody has written it yet").at(path));
+    match expected {
+        Expected::Listed => check_nothing_else(dir, manifest, &[&layout::manifest(dir)])?,
+        Expected::Given(_) => check_nothing_else(dir, manifest, &[])?,
     }
     check_bytes(dir, manifest, memory, progress)?;
     step("verify.read_back");
@@ -286,7 +288,7 @@ pub fn verify_snapshot(
         let mut progress = Progress::new(&manifest, progress);
         let (db, db_tmp) = (layout::db(dir), layout::db_tmp(dir));
         // db.tmp is what an interrupted assembly leaves; the next one removes it.
-        check_nothing_else(dir, &manifest, &[&db, &db_tmp])?;
+        check_nothing_else(dir, &manifest, &[&layout::manifest(dir), &db, &db_tmp])?;
         check_bytes(dir, &manifest, InMemory::MayStay, &mut progress)?;
         if db.exists() {
             let reader = assembly::open(dir, &manifest, None)?;
@@ -341,14 +343,14 @@ pub(crate) fn check_ends(dir: &Path, manifest: &Manifest, records: &Records) -> 
     Ok(())
 }
 
-/// The directory holds the manifest, the listed files, what is in `also`, and no more.
+/// The directory holds the listed files, what is in `also`, and no more.
 pub(crate) fn check_nothing_else(dir: &Path, manifest: &Manifest, also: &[&Path]) -> Result<()> {
     for path in assembly::paths(dir)? {
         let name = path.file_name().unwrap_or_default();
         let listed =
             manifest.files.binary_search_by(|f| f.name.as_str().cmp(&name.to_string_lossy()));
         let dictionary = manifest.dictionary.is_some() && name == DICTIONARY;
-        if name != MANIFEST && !dictionary && listed.is_err() && !also.contains(&&*path) {
+        if !dictionary && listed.is_err() && !also.contains(&&*path) {
             return Err(damaged("the manifest does not list it").at(path));
         }
     }
@@ -413,16 +415,35 @@ fn check_content(
     expected: Expected<'_>,
     feed: impl FnOnce(EachRecord<'_>) -> Result<()>,
 ) -> Result<Digest> {
-    let Expected::Given(given) = expected else {
-        let found = read_content(dir, manifest, visit, feed)?;
-        let Manifest { records, key_bytes, value_bytes, content_digest: digest, .. } = *manifest;
-        let listed = Content { records, key_bytes, value_bytes, digest };
-        if found == listed {
-            return Ok(found.digest);
-        }
-        let text = format!("its files hold {found}, expected {listed}");
-        return Err(damaged(&text).at(layout::manifest(dir)));
-    };
+    match expected {
+        Expected::Listed => check_listed(dir, manifest, visit, feed),
+        Expected::Given(given) => check_given(dir, manifest, visit, given, feed),
+    }
+}
+
+fn check_listed(
+    dir: &Path,
+    manifest: &Manifest,
+    visit: Visit<'_>,
+    feed: impl FnOnce(EachRecord<'_>) -> Result<()>,
+) -> Result<Digest> {
+    let found = read_content(dir, manifest, visit, feed)?;
+    let Manifest { records, key_bytes, value_bytes, content_digest: digest, .. } = *manifest;
+    let listed = Content { records, key_bytes, value_bytes, digest };
+    if found == listed {
+        return Ok(found.digest);
+    }
+    let text = format!("its files hold {found}, expected {listed}");
+    Err(damaged(&text).at(layout::manifest(dir)))
+}
+
+fn check_given(
+    dir: &Path,
+    manifest: &Manifest,
+    visit: Visit<'_>,
+    given: &Given,
+    feed: impl FnOnce(EachRecord<'_>) -> Result<()>,
+) -> Result<Digest> {
     let mut sums = SumsHasher::new();
     let mut sum = |key: &[u8], value: &[u8]| {
         sums.record(key, ValueSum::of(value));
@@ -436,7 +457,7 @@ fn check_content(
     let text = format!(
         "what was read back, {records} records of {key_bytes} and {value_bytes} bytes, is not what was \
          given, {} of {} and {}: the disk or the memory of this machine is faulty, or the program; \
-         nothing was published, push the data again, and please report it if that does not help",
+         nothing was published, build it again, and please report it if that does not help",
         given.records, given.key_bytes, given.value_bytes
     );
     Err(Error::new(Code::VersionUnusable, text).at(dir))

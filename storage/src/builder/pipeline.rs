@@ -35,7 +35,7 @@ use crate::regular;
 use crate::rocks::TableWriter;
 use crate::space::Room;
 use crate::step::step;
-use crate::values::{Encoder, LEAST};
+use crate::values::{Encoder, OVERHEAD};
 use crate::verify::Given;
 
 use super::FILE_RECORDS;
@@ -81,8 +81,7 @@ impl Pipeline {
             let encoder = || Encoder::new(packing.compression, &packing.dictionary);
             let worker =
                 || encoder().map(|mut encoder| move |list: &_| compress(list, &mut encoder));
-            let (lanes, stored) =
-                Lanes::start("compress", dir, (build_threads(), WAITING), worker)?;
+            let (lanes, stored) = Lanes::start("compress", dir, build_threads(), WAITING, worker)?;
             let writing = spawn("write", dir, move || tables.write_all(stored))?;
             (ToTables::Compressed(lanes), writing)
         };
@@ -178,7 +177,7 @@ fn note(lists: &Receiver<Arc<RecordList>>, mut unpacker: Option<Unpacker>) -> Re
 }
 
 fn compress(list: &RecordList, encoder: &mut Encoder) -> Result<RecordList> {
-    let mut stored = RecordList::with_capacity(list.bytes() + list.len() * LEAST);
+    let mut stored = RecordList::with_capacity(list.bytes() + list.len() * OVERHEAD);
     for record in list.iter() {
         stored.push(record.key, b"", encoder.encode(KeyHash::of(record.key), record.value)?);
     }

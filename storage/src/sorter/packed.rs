@@ -25,10 +25,10 @@ use crate::record_list::RecordList;
 const LEARN_BYTES: usize = 8 << 20;
 /// …and no larger part of the budget.
 const LEARN_SHARE: usize = 8;
-/// Longer lists, of which some sources make very long ones, are cut: several are under way.
+/// A longer list is cut, since several are under way: a batch of Parquet may make one of many megabytes.
 const MOST_AT_ONCE: usize = 1 << 20;
-/// Lists that wait for each thread that packs.
-const WAITING: usize = 2;
+/// Lists that wait before and behind each thread that packs: few, since the budget does not cover them.
+const WAITING_TO_PACK: usize = 2;
 
 /// Takes records in any order, and gives them as [`Sorter`] does, with their values packed.
 pub struct PackedSorter {
@@ -82,8 +82,9 @@ impl PackedSorter {
         Ok(Self { dir: dir.to_owned(), stage: Stage::Learning(learning) })
     }
 
-    /// Adds all records of a list, in order. A few lists of at most a megabyte, or of one record, are
-    /// under way, which the budget does not cover.
+    /// Adds all records of a list, in order. Some lists are under way, six for each thread that packs
+    /// and two more, which the budget does not cover: of at most a megabyte each, or of 256 KiB
+    /// and one long record.
     ///
     /// # Errors
     /// Those of [`Sorter::push`], for these records or for earlier ones. It is of no use then.
@@ -132,11 +133,10 @@ impl PackedSorter {
 
     /// The threads; now at the latest they begin.
     fn running(&mut self) -> Result<&mut Running> {
-        if matches!(self.stage, Stage::Learning(_))
-            && let Stage::Learning(learning) = std::mem::replace(&mut self.stage, Stage::Over)
-        {
-            self.stage = Stage::Running(learning.end(&self.dir)?);
-        }
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Learning(learning) => Stage::Running(learning.end(&self.dir)?),
+            other => other,
+        };
         match &mut self.stage {
             Stage::Running(running) => Ok(running),
             Stage::Learning(_) | Stage::Over => stopped(),
@@ -161,7 +161,7 @@ impl Running {
         let worker = || packing.packer().map(|mut packer| move |list: &_| packer.pack(list));
         // A sample of packed values would be of no use.
         let sorter = Sorter { sampler: None, ..sorter };
-        let (lanes, packed) = Lanes::start("pack", dir, (build_threads(), WAITING), worker)?;
+        let (lanes, packed) = Lanes::start("pack", dir, build_threads(), WAITING_TO_PACK, worker)?;
         let sorting = Some(spawn("sort", dir, move || sort(sorter, packed))?);
         Ok(Self { packing, lanes, sorting })
     }
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn records_come_in_order_with_their_values_whatever_they_are_packed_with() {
         let given = Packing::of_samples(Compression::Zstd, &[b"{\"course\":\"c-".to_vec()]);
-        // None; fewer than are learnt from; many runs, of lists of 200 KB and of 6 MB.
+        // None; fewer than are learnt from; many runs, of short lists and of long ones.
         for (count, each) in [(0, 1), (20, 700), (40_000, 700), (40_000, 20_000)] {
             let mut expected = rows(count);
             let learning = |compression| {
@@ -277,13 +277,30 @@ mod tests {
             }
             (bytes, packing.dictionary.as_bytes().len())
         };
+        // Of which an eighth, a third of the rows, is learnt from.
+        let budget = 1 << 24;
         let lz4 = Compression::Lz4;
         let plain = Packing::of_samples(lz4, &[]);
-        let (without, _) = packed_bytes(PackedSorter::new(dir.path(), 1 << 26, plain).unwrap());
-        let learning = || PackedSorter::learning(dir.path(), 1 << 26, lz4).unwrap();
+        let (without, _) = packed_bytes(PackedSorter::new(dir.path(), budget, plain).unwrap());
+        let learning = || PackedSorter::learning(dir.path(), budget, lz4).unwrap();
         let (with, learnt) = packed_bytes(learning());
         assert!(learnt > 10_000 && with < without * 4 / 5, "{with} of {without}, from {learnt}");
         assert_eq!(packed_bytes(learning()), (with, learnt), "the same each time");
+    }
+
+    /// Packed it is a little longer than any value that is not.
+    #[test]
+    fn the_longest_value_comes_through_a_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let packing = Packing::of_samples(Compression::None, &[]);
+        let mut sorter = PackedSorter::new(dir.path(), MIN_SORT_BYTES, packing).unwrap();
+        let value = vec![7; MAX_VALUE_BYTES];
+        let mut list = RecordList::default();
+        list.push(b"k", b"", &value);
+        sorter.push_list(list).unwrap();
+        let (sorted, packing) = sorter.finish().unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert!(unpacked(sorted, &packing) == [(b"k".to_vec(), Vec::new(), value)]);
     }
 
     #[test]

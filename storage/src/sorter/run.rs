@@ -22,7 +22,8 @@ use twox_hash::XxHash3_64;
 
 use super::order;
 use crate::error::{Code, Error, Result};
-use crate::names::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use crate::names::MAX_KEY_BYTES;
+use crate::packed::MAX_PACKED_BYTES;
 use crate::record_list::{HEAD_BYTES, Record, head, lengths};
 use crate::space::Room;
 
@@ -275,7 +276,7 @@ impl RunReader {
         let mut head = [0; HEAD_BYTES];
         self.read(&mut head)?;
         let [key, rank, value] = lengths(&head);
-        if key > MAX_KEY_BYTES || rank > MAX_KEY_BYTES || value > MAX_VALUE_BYTES {
+        if key > MAX_KEY_BYTES || rank > MAX_KEY_BYTES || value > MAX_PACKED_BYTES {
             return Err(damaged(&self.file.file.0));
         }
         let (mut its_key, mut its_rank) =

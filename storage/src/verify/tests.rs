@@ -59,7 +59,7 @@ fn a_flipped_bit_in_any_file_is_refused_and_the_file_is_named() {
 #[test]
 fn files_that_are_missing_cut_extended_or_too_many_are_refused() {
     type Damage = fn(&Path);
-    let damages: [(&str, Damage, &str); 8] = [
+    let damages: [(&str, Damage, &str); 9] = [
         ("missing", |d| fs::remove_file(d.join("000001.sst")).unwrap(), "000001.sst"),
         ("cut", |d| cut(&d.join("000001.sst"), 1), "000001.sst"),
         ("extended", |d| extend(&d.join("000002.sst")), "000002.sst"),
@@ -68,6 +68,7 @@ fn files_that_are_missing_cut_extended_or_too_many_are_refused() {
             |d| drop(fs::copy(d.join("000001.sst"), d.join("000099.sst"))),
             "000099.sst",
         ),
+        ("a manifest", |d| fs::write(d.join("manifest.json"), b"{}").unwrap(), "manifest.json"),
         ("a log", |d| fs::write(d.join("000009.log"), b"").unwrap(), "000009.log"),
         ("a database from outside", |d| fs::create_dir(d.join("db")).unwrap(), "db"),
         ("a link", |d| link(&d.join("000001.sst")), "000001.sst"),

@@ -1,12 +1,12 @@
 package tidetable;
 
 import java.util.ArrayList;
-import java.util.Deque;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
-import java.util.concurrent.ConcurrentLinkedDeque;
+import java.util.concurrent.ConcurrentHashMap;
 
 /**
  * A batch of any number of keys: asked for in chunks, and all of it of one version. The first
@@ -21,8 +21,7 @@ final class Chunks<K> {
     private final Reads reads;
     private final Lookup<K> lookup;
     private final Deadline deadline;
-    /** Requests under way, the newest first. */
-    private final Deque<CompletableFuture<Found>> underWay = new ConcurrentLinkedDeque<>();
+    private final Set<CompletableFuture<Found>> underWay = ConcurrentHashMap.newKeySet();
 
     Chunks(Reads reads, Lookup<K> lookup, Deadline deadline) {
         this.reads = reads;
@@ -36,7 +35,6 @@ final class Chunks<K> {
 
     private void cancel() {
         deadline.end();
-        // One that is sent hands its slot on when it ends, so those that wait for one end first.
         underWay.forEach(part -> part.cancel(true));
     }
 
@@ -110,8 +108,8 @@ final class Chunks<K> {
             return CompletableFuture.failedFuture(new CancellationException());
         }
         CompletableFuture<Found> part = reads.ask(chunk, deadline);
-        underWay.addFirst(part);
-        part.whenComplete((found, error) -> underWay.removeLastOccurrence(part));
+        underWay.add(part);
+        part.whenComplete((found, error) -> underWay.remove(part));
         // Who cancelled in between did not see it.
         if (deadline.isEnded()) {
             part.cancel(true);

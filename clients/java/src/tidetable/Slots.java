@@ -1,65 +1,46 @@
 package tidetable;
 
 import java.util.ArrayDeque;
-import java.util.concurrent.CompletableFuture;
+import java.util.function.BooleanSupplier;
 
 /** As many requests at the same time as there are slots, and so as many connections. */
 final class Slots {
-    private final ArrayDeque<CompletableFuture<Void>> waiting = new ArrayDeque<>();
+    private final ArrayDeque<BooleanSupplier> waiting = new ArrayDeque<>();
     private int free;
-    /** Slots that were given back, and nobody has got yet. */
-    private int given;
-    private boolean giving;
 
     Slots(int size) {
         free = size;
     }
 
-    /** Done when there is a slot. Who no longer wants it cancels, or gives it back when it comes. */
-    synchronized CompletableFuture<Void> take() {
-        if (free > 0) {
-            free--;
-            return CompletableFuture.completedFuture(null);
-        }
-        CompletableFuture<Void> turn = new CompletableFuture<>();
-        waiting.add(turn);
-        return turn;
-    }
-
     /**
-     * Gives a slot to whoever has waited longest. What goes on then may give it back at once: one
-     * thread hands out all there are, so that a long queue of such is no deep stack.
+     * Runs {@code start} when there is a slot: now, or on the thread that gives one back. It says
+     * whether it uses the slot; then it is to be given back.
      */
-    void give() {
+    void take(BooleanSupplier start) {
         synchronized (this) {
-            given++;
-            if (giving) {
+            if (free == 0) {
+                waiting.add(start);
                 return;
             }
-            giving = true;
+            free--;
         }
-        CompletableFuture<Void> next;
-        while ((next = next()) != null) {
-            // Not inside the lock: what goes on then is the next request.
-            if (!next.complete(null)) {
-                back();
+        // Not inside the lock: what goes on then is a request.
+        if (!start.getAsBoolean()) {
+            give();
+        }
+    }
+
+    /** Gives a slot back: to whoever has waited longest and still wants one. */
+    void give() {
+        BooleanSupplier next;
+        do {
+            synchronized (this) {
+                next = waiting.poll();
+                if (next == null) {
+                    free++;
+                    return;
+                }
             }
-        }
-    }
-
-    /** Who gets one that was given, if there is any, and anybody waits. */
-    private synchronized CompletableFuture<Void> next() {
-        if (given > 0 && !waiting.isEmpty()) {
-            given--;
-            return waiting.poll();
-        }
-        free += given;
-        given = 0;
-        giving = false;
-        return null;
-    }
-
-    private synchronized void back() {
-        given++;
+        } while (!next.getAsBoolean());
     }
 }

@@ -73,29 +73,23 @@ final class Transport {
 
         private void attempt() {
             tries++;
-            CompletableFuture<Void> slot = slots.take();
-            during(slot);
-            slot.thenRun(this::dispatch);
+            slots.take(this::dispatch);
         }
 
-        /** Has a slot. */
-        private void dispatch() {
-            if (deadline.isEnded()) {
-                // Nobody has cancelled it yet, as whoever had its slot was.
-                result.cancel(true);
-            }
-            if (result.isDone()) {
-                slots.give();
-                return;
+        /** Has a slot; whether it uses it. */
+        private boolean dispatch() {
+            // Of a batch that was cancelled this one may not have been told yet.
+            if (result.isDone() || deadline.isEnded()) {
+                return false;
             }
             long sentAt = System.nanoTime();
             CompletableFuture<HttpResponse<byte[]>> sent;
             try {
                 sent = http.sendAsync(request, BodyHandlers.ofByteArray());
             } catch (RuntimeException | Error e) {
-                slots.give();
-                result.completeExceptionally(e);
-                return;
+                // Not here: what a caller chained to it may take long, and others wait for slots.
+                Deadline.after(0, () -> result.completeExceptionally(e));
+                return false;
             }
             during(sent);
             sent.whenComplete(
@@ -107,6 +101,7 @@ final class Transport {
                             answered(response, sentAt);
                         }
                     });
+            return true;
         }
 
         private void answered(HttpResponse<byte[]> response, long sentAt) {

@@ -8,6 +8,7 @@ public final class Tests {
     public static void main(String[] args) {
         JsonTests.add();
         CacheTests.add();
+        SlotsTests.add();
         ClientTests.add();
         Check.runAll(args.length == 0 ? "" : args[0]);
     }
