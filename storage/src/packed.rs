@@ -76,8 +76,8 @@ pub(crate) struct Unpacker {
 }
 
 impl Unpacker {
-    /// The value that was packed; it lives until the next. Fails with `data_corrupt` if it is not
-    /// what was given.
+    /// The value that was packed; it lives until the next. Fails with `snapshot_refused` if it is
+    /// not what was given.
     pub(crate) fn unpack(&mut self, key: &[u8], packed: &[u8]) -> Result<&[u8]> {
         self.value.clear();
         let decoded = self.decoder.decode(KeyHash::of(key), stored(packed), &mut self.value);
