@@ -172,14 +172,16 @@ async fn look_up(
         Batch { snapshot, keys, encoding, fields, before, most, counted: Arc::clone(&counted) };
     let is_json = served.is_json;
     let began = Instant::now();
-    let results = if batch.in_memory()? {
-        batch.results(is_json)
-    } else {
-        cold(app, move || {
-            batch.ask_for_all()?;
-            batch.results(is_json)
-        })
-        .await
+    let results = match batch.results(is_json, MayWait::No) {
+        Ok(Some(results)) => Ok(results),
+        Err(problem) => Err(problem),
+        Ok(None) => {
+            cold(app, move || {
+                let results = batch.results(is_json, MayWait::ForTheDisk)?;
+                Ok(results.expect("it may wait"))
+            })
+            .await
+        }
     };
     let took = began.elapsed();
     let Results { out, hits, misses } = results.inspect_err(|problem| {
@@ -226,6 +228,13 @@ struct Batch {
     counted: Arc<ArmMetrics>,
 }
 
+/// Whether the thread that looks keys up serves others, too.
+#[derive(Clone, Copy)]
+enum MayWait {
+    No,
+    ForTheDisk,
+}
+
 struct Results {
     out: Vec<u8>,
     hits: u64,
@@ -233,20 +242,17 @@ struct Results {
 }
 
 impl Batch {
-    fn in_memory(&self) -> Answer<bool> {
+    /// `None` if they are not all in memory and it may not wait.
+    fn results(&self, is_json: bool, may_wait: MayWait) -> Answer<Option<Results>> {
         let decoded = self.decoded()?;
-        Ok(self.snapshot.in_memory(&keys(&decoded)?))
-    }
-
-    /// Has the disk read for all keys at a time what would else be waited for one by one.
-    fn ask_for_all(&self) -> Answer<()> {
-        let decoded = self.decoded()?;
-        self.snapshot.ask_for(&keys(&decoded)?);
-        Ok(())
-    }
-
-    fn results(&self, is_json: bool) -> Answer<Results> {
-        let decoded = self.decoded()?;
+        let keys = keys(&decoded)?;
+        let located = self.snapshot.locate(&keys);
+        if !located.in_memory() {
+            match may_wait {
+                MayWait::No => return Ok(None),
+                MayWait::ForTheDisk => located.ask_for(),
+            }
+        }
         let version = self.snapshot.version();
         if self.counted.keys.is_wanted(version) {
             decoded.iter().for_each(|key| self.counted.keys.note(version, key));
@@ -254,8 +260,8 @@ impl Batch {
         let mut out = Vec::with_capacity(512 * decoded.len());
         out.extend_from_slice(format!("{{\"version\":{version},\"results\":[").as_bytes());
         let (mut hits, mut erased) = (0, 0);
-        self.snapshot
-            .get_each(&keys(&decoded)?, |number, value| {
+        located
+            .get_each(|number, value| {
                 if number > 0 {
                     out.push(b',');
                 }
@@ -280,7 +286,7 @@ impl Batch {
             })
             .map_err(|problem: Problem| problem.in_version(version))?;
         out.push(b']');
-        Ok(Results { out, hits, misses: decoded.len() as u64 - hits - erased })
+        Ok(Some(Results { out, hits, misses: decoded.len() as u64 - hits - erased }))
     }
 
     fn decoded(&self) -> Answer<Vec<Cow<'_, [u8]>>> {

@@ -76,7 +76,7 @@ impl PlainLookups {
         let snapshot = open(served, &choice)?;
         let key = Key::new(&key).ok()?;
         // What waits for the disk is not to hold up others.
-        if !snapshot.in_memory(&[key]) {
+        if !snapshot.in_memory(key) {
             return Some(Taken::Cold);
         }
         let began = Instant::now();
@@ -147,7 +147,7 @@ struct ColdLookup {
 impl Fetch for ColdLookup {
     fn ask(&self) {
         if let (Some(snapshot), Ok(key)) = (open(&self.served, &self.choice), Key::new(&self.key)) {
-            snapshot.ask_for(&[key]);
+            snapshot.ask_for(key);
         }
     }
 

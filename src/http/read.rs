@@ -84,7 +84,7 @@ async fn look_up(
     key: &[u8],
 ) -> Answer<Result<Option<Vec<u8>>, Error>> {
     let key = Key::new(key)?;
-    if snapshot.in_memory(&[key]) {
+    if snapshot.in_memory(key) {
         return Ok(snapshot.get(key));
     }
     let key = key.as_bytes().to_vec();

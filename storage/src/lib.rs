@@ -65,6 +65,7 @@ mod store;
 // The read path.
 mod assignment;
 mod live;
+mod located;
 
 mod snapshot;
 
@@ -137,6 +138,7 @@ pub use incoming::lay_out;
 pub use journal::{JournalFault, JournalReport, journal_check};
 pub use layout::{Layout, MANIFEST, is_snapshot_file, version_of};
 pub use live::{Datasets, Lease, Live, Served, ServedCanary, dataset_not_found};
+pub use located::Located;
 pub use manifest::{Compression, DictionaryFile, Manifest, SstFile};
 pub use merge::{Merged, Pieces};
 pub use names::{DatasetName, Key, MAX_KEY_BYTES, MAX_VALUE_BYTES, Version};

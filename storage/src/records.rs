@@ -6,6 +6,7 @@
 //! whatever key it seems to have (invariant 7). Of a version that is large beside the memory, copies
 //! (`hot.rs`) stand in for the tables where there are any.
 
+use std::hint::black_box;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Mutex;
@@ -34,9 +35,6 @@ const MIN_WARMING: usize = 64;
 const ASKED_AT_ONCE: usize = 32;
 /// Records that take up to some microseconds each are handled without letting others run.
 const BURST: usize = 16;
-/// Keys that are looked for at a time. While one record is on its way from memory, those of
-/// the next keys are, too.
-const AT_ONCE: usize = 16;
 
 /// What is done with a key and its value.
 pub(crate) type Each<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
@@ -118,45 +116,42 @@ impl Records {
         (0..most).filter_map(|_| self.points.draw(&mut random)).try_for_each(&mut give)
     }
 
-    /// Gives `each` the value of each key, in order, or `None`; ends with its first error.
-    /// Faster than one [`Records::get`] after the other.
-    pub(crate) fn get_each<E: From<Error>>(
+    /// Where a key with this hash may stand, before all others; `None`: there is no such key.
+    pub(crate) fn first_place(&self, hash: KeyHash) -> Option<Place> {
+        self.points.find(hash).next()
+    }
+
+    /// [`Records::get`] of a key whose first place is known.
+    #[inline]
+    pub(crate) fn get_located(
         &self,
-        keys: &[Key<'_>],
-        mut each: impl FnMut(usize, Option<&[u8]>) -> std::result::Result<(), E>,
-    ) -> std::result::Result<(), E> {
-        let mut value = Vec::new();
-        for (begin, keys) in keys.chunks(AT_ONCE).enumerate() {
-            // Each of these begins to fetch what the loop below will need.
-            let _ = self.in_memory(keys);
-            for (i, key) in keys.iter().enumerate() {
-                let found = self.get(*key, &mut value)?;
-                each(begin * AT_ONCE + i, found.then_some(&value[..]))?;
-            }
-        }
-        Ok(())
+        hash: KeyHash,
+        place: Option<Place>,
+        key: Key<'_>,
+        value: &mut Vec<u8>,
+    ) -> Result<bool> {
+        self.recent.note(hash);
+        let Some(place) = place else { return Ok(false) };
+        Ok(self.get_at(place, hash, key, value)? || self.find(hash, key, value)?)
     }
 
-    /// Whether all keys can be looked up without waiting for a disk, as far as is known.
-    pub(crate) fn in_memory(&self, keys: &[Key<'_>]) -> bool {
-        let place = |key: &Key<'_>| self.points.find(KeyHash::of(key.as_bytes())).next();
-        // All places first, then all records: none of the loads waits for another.
-        let mut all = true;
-        for keys in keys.chunks(AT_ONCE) {
-            let mut places = [None; AT_ONCE];
-            places.iter_mut().zip(keys).for_each(|(found, key)| *found = place(key));
-            let here = places.iter().flatten().map(|place| self.has_in_memory(*place));
-            all &= here.fold(true, |all, one| all & one);
-        }
-        all
+    /// Has the processor load the records at these places that are in memory, all at the same time.
+    pub(crate) fn fetch(&self, places: impl Iterator<Item = Place>) {
+        let places = places.filter(|place| !self.hot.has(*place));
+        black_box(places.fold(0, |all, place| all ^ self.tables.fetch(place)));
     }
 
-    /// Has the disk begin to read what lookups of `keys` lack in memory, and does not wait.
-    pub(crate) fn ask_for(&self, keys: &[Key<'_>]) {
-        let places = keys.iter().flat_map(|key| self.points.find(KeyHash::of(key.as_bytes())));
-        places.filter(|place| !self.has_in_memory(*place)).for_each(|place| {
-            self.tables.ask_for(place);
-        });
+    /// Whether `key` can be looked up without waiting for a disk, as far as is known.
+    pub(crate) fn in_memory(&self, key: Key<'_>) -> bool {
+        let place = self.first_place(KeyHash::of(key.as_bytes()));
+        place.is_none_or(|place| self.has_in_memory(place))
+    }
+
+    /// Has the disk begin to read what a lookup of a key with this hash lacks in memory, and does not
+    /// wait.
+    pub(crate) fn ask_for(&self, hash: KeyHash) {
+        let places = self.points.find(hash).filter(|place| !self.has_in_memory(*place));
+        places.for_each(|place| self.tables.ask_for(place));
     }
 
     /// What reads stored values.
@@ -280,7 +275,7 @@ impl Records {
         self.tables.entry(place, buffer)
     }
 
-    fn has_in_memory(&self, place: Place) -> bool {
+    pub(crate) fn has_in_memory(&self, place: Place) -> bool {
         self.hot.has(place) || self.tables.in_memory(place)
     }
 

@@ -16,8 +16,9 @@ use std::path::{Path, PathBuf};
 use crate::assembly;
 use crate::digest::Digest;
 use crate::erased::ErasedKeys;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Result};
 use crate::layout;
+use crate::located::Located;
 use crate::manifest::Manifest;
 use crate::memory::Share;
 use crate::names::{Key, Version};
@@ -162,38 +163,25 @@ impl Snapshot {
     /// # Errors
     /// Those of [`Snapshot::get`], of the first key that has one.
     pub fn get_many(&self, keys: &[Key<'_>]) -> Result<Vec<Option<Vec<u8>>>> {
-        let mut values = Vec::with_capacity(keys.len());
-        self.get_each(keys, |_, value| {
-            values.push(value.map(<[u8]>::to_vec));
-            Ok::<(), Error>(())
-        })?;
-        Ok(values)
+        self.locate(keys).values()
     }
 
-    /// Gives `each` the place of every key in `keys` and its value, in order, without
-    /// keeping any. Looks for many at a time, which is faster than many calls of
-    /// [`Snapshot::get_into`].
-    ///
-    /// # Errors
-    /// The first of `each`, or those of [`Snapshot::get`].
-    pub fn get_each<E: From<Error>>(
-        &self,
-        keys: &[Key<'_>],
-        each: impl FnMut(usize, Option<&[u8]>) -> std::result::Result<(), E>,
-    ) -> std::result::Result<(), E> {
-        self.records.get_each(keys, each)
+    /// Looks for many keys at a time, which is faster than many calls of
+    /// [`Snapshot::get_into`]; the values are [`Located::get_each`].
+    pub fn locate<'a>(&'a self, keys: &'a [Key<'a>]) -> Located<'a> {
+        Located::new(&self.records, keys)
     }
 
-    /// Whether looking up all of `keys` waits for no disk, as far as is known since the last
-    /// [`Snapshot::look`]. Costs what remains cheap when the lookups follow.
-    pub fn in_memory(&self, keys: &[Key<'_>]) -> bool {
-        self.records.in_memory(keys)
+    /// Whether looking up `key` waits for no disk, as far as is known since the last
+    /// [`Snapshot::look`]. Costs what remains cheap when the lookup follows.
+    pub fn in_memory(&self, key: Key<'_>) -> bool {
+        self.records.in_memory(key)
     }
 
-    /// Has the disk begin to read what lookups of `keys` lack in memory, and waits for nothing:
-    /// the lookups that follow do. Costs about five microseconds for each that is not in memory.
-    pub fn ask_for(&self, keys: &[Key<'_>]) {
-        self.records.ask_for(keys);
+    /// Has the disk begin to read what a lookup of `key` lacks in memory, and waits for nothing:
+    /// the lookup that follows does. Costs about five microseconds if it is not in memory.
+    pub fn ask_for(&self, key: Key<'_>) {
+        self.records.ask_for(KeyHash::of(key.as_bytes()));
     }
 
     /// The records whose keys begin with `prefix` (all, if it is empty), in key order; only

@@ -26,6 +26,11 @@ use crate::regular;
 /// Pages asked about at a time, 16 MiB of a file: whoever asks may give way in between.
 const PAGES_AT_ONCE: usize = 4 * 1024;
 
+/// Bytes of a line of the processor's cache, and how many of these are fetched ahead: most records end in
+/// them, and of longer ones the processor sees by itself where they go on.
+const LINE: usize = 64;
+const LINES: usize = 4;
+
 /// Looks that find no page gone before what was seen is believed again. Whoever believes it too soon
 /// waits for the disk on a thread that serves, and the kernel is not told what is in use.
 const WARY_LOOKS: u8 = 20;
@@ -68,10 +73,16 @@ impl Tables {
     }
 
     /// Whether [`Tables::entry`] would find the record without waiting for the disk, as far
-    /// as is known. Also fetches it into the processor's cache.
+    /// as is known.
     pub(crate) fn in_memory(&self, place: Place) -> bool {
         let table = self.tables.get(place.file);
         !table.is_some_and(|table| matches!(table.entry_in_memory(place.offset), InMemory::No))
+    }
+
+    /// Loads the record at `place` into the processor's cache if it is in memory, without looking at it: whoever has
+    /// many loaded waits for several at a time. What comes of it says nothing, but has to be used.
+    pub(crate) fn fetch(&self, place: Place) -> u8 {
+        self.tables.get(place.file).map_or(0, |table| table.fetch(place.offset as usize))
     }
 
     /// Has the disk begin to read the page that the record at `place` begins in, and does not
@@ -157,6 +168,17 @@ impl Table {
         let words = length.div_ceil(PAGE).div_ceil(64);
         let pages = (0..words).map(|_| AtomicU64::new(0)).collect();
         Ok(Self { path, file, mapping, pages, wary: AtomicU8::new(0) })
+    }
+
+    fn fetch(&self, offset: usize) -> u8 {
+        let page = offset / PAGE;
+        // While pages go the kernel would have to be asked, which costs more than this saves.
+        if offset >= self.mapping.len() || self.is_wary() || !self.is_in_memory(page) {
+            return 0;
+        }
+        let end = self.mapping.len().min((page + 1) * PAGE);
+        let lines = self.mapping[offset..end].iter().step_by(LINE).take(LINES);
+        lines.fold(0, |all, byte| all ^ byte)
     }
 
     fn entry_in_memory(&self, offset: u64) -> InMemory<'_> {

@@ -6,8 +6,9 @@
 //! erased this costs a lookup the comparison of a pointer with nothing.
 
 use crate::erased::ErasedKeys;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::live::Lease;
+use crate::located::Located;
 use crate::names::{Key, Version};
 use crate::profile::Profile;
 use crate::records::Each;
@@ -80,37 +81,22 @@ impl<'a> View<'a> {
     /// # Errors
     /// Those of [`Snapshot::get`], of the first key that has one.
     pub fn get_many(self, keys: &[Key<'_>]) -> Result<Vec<Option<Vec<u8>>>> {
-        let mut values = Vec::with_capacity(keys.len());
-        self.get_each(keys, |_, value| {
-            values.push(value.map(<[u8]>::to_vec));
-            Ok::<(), Error>(())
-        })?;
-        Ok(values)
+        self.locate(keys).values()
     }
 
-    /// See [`Snapshot::get_each`].
-    ///
-    /// # Errors
-    /// The first of `each`, or those of [`Snapshot::get`].
-    pub fn get_each<E: From<Error>>(
-        self,
-        keys: &[Key<'_>],
-        mut each: impl FnMut(usize, Option<&[u8]>) -> std::result::Result<(), E>,
-    ) -> std::result::Result<(), E> {
-        let Some(erased) = self.erased else { return self.snapshot.get_each(keys, each) };
-        self.snapshot.get_each(keys, |number, value| {
-            each(number, value.filter(|_| !erased.has(keys[number].as_bytes())))
-        })
+    /// See [`Snapshot::locate`].
+    pub fn locate(self, keys: &'a [Key<'a>]) -> Located<'a> {
+        self.snapshot.locate(keys).without(self.erased)
     }
 
     /// See [`Snapshot::in_memory`].
-    pub fn in_memory(self, keys: &[Key<'_>]) -> bool {
-        self.snapshot.in_memory(keys)
+    pub fn in_memory(self, key: Key<'_>) -> bool {
+        self.snapshot.in_memory(key)
     }
 
     /// See [`Snapshot::ask_for`].
-    pub fn ask_for(self, keys: &[Key<'_>]) {
-        self.snapshot.ask_for(keys);
+    pub fn ask_for(self, key: Key<'_>) {
+        self.snapshot.ask_for(key);
     }
 
     /// See [`Snapshot::scan`].
@@ -187,26 +173,19 @@ impl Lease {
         self.view().get_many(keys)
     }
 
-    /// See [`View::get_each`].
-    ///
-    /// # Errors
-    /// The first of `each`, or those of [`Snapshot::get`].
-    pub fn get_each<E: From<Error>>(
-        &self,
-        keys: &[Key<'_>],
-        each: impl FnMut(usize, Option<&[u8]>) -> std::result::Result<(), E>,
-    ) -> std::result::Result<(), E> {
-        self.view().get_each(keys, each)
+    /// See [`View::locate`].
+    pub fn locate<'a>(&'a self, keys: &'a [Key<'a>]) -> Located<'a> {
+        self.view().locate(keys)
     }
 
     /// See [`View::ask_for`].
-    pub fn ask_for(&self, keys: &[Key<'_>]) {
-        self.view().ask_for(keys);
+    pub fn ask_for(&self, key: Key<'_>) {
+        self.view().ask_for(key);
     }
 
     /// See [`View::in_memory`].
-    pub fn in_memory(&self, keys: &[Key<'_>]) -> bool {
-        self.view().in_memory(keys)
+    pub fn in_memory(&self, key: Key<'_>) -> bool {
+        self.view().in_memory(key)
     }
 
     /// See [`View::scan`].

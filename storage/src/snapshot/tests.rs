@@ -308,6 +308,52 @@ fn files_that_do_not_belong_or_are_missing_make_the_version_unusable() {
     unusable(nowhere, &Digest::of(b""));
 }
 
+/// The index takes each of the two for the other: only what stands there tells them apart.
+#[test]
+fn keys_of_one_mark_are_told_apart() {
+    let key = |n: u32| format!("learner:{n}").into_bytes();
+    let mark = |n: u32| KeyHash::of(&key(n)).0 & 0xffff;
+    let twin = |n: u32| (0..n).find(|other| mark(*other) == mark(n)).map(|other| (other, n));
+    let (a, b) = (0..).find_map(twin).expect("there are 65,536 marks");
+    let rows = BTreeMap::from([(key(a), b"of a".to_vec()), (key(b), b"of b".to_vec())]);
+    let dir = tempfile::tempdir().unwrap();
+    let verified = build(dir.path(), rows.clone(), 1 << 20).verify(&mut |_| {}).unwrap();
+    let snapshot = open(dir.path(), verified.digest()).unwrap();
+    let keys: Vec<_> = rows.keys().map(|key| Key::new(key).unwrap()).collect();
+    let found = snapshot.get_many(&keys).unwrap();
+    assert!(found.iter().flatten().eq(rows.values()), "{found:?}");
+    for (key, value) in rows.iter() {
+        assert_eq!(snapshot.get(Key::new(key).unwrap()).unwrap().as_ref(), Some(value));
+    }
+}
+
+/// More keys than the processor's caches hold, some of them absent, and in no order.
+#[test]
+fn a_large_batch_is_answered_in_its_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = records(3000);
+    let verified = build(dir.path(), rows.clone(), 40_000).verify(&mut |_| {}).unwrap();
+    let snapshot = open(dir.path(), verified.digest()).unwrap();
+    let asked: Vec<_> = (0..2500)
+        .map(|n| match n % 5 {
+            0 => (format!("absent {n}").into_bytes(), None),
+            _ => {
+                let (key, value) = rows[n * 1009 % rows.len()].clone();
+                (key, Some(value))
+            }
+        })
+        .collect();
+    let keys: Vec<_> = asked.iter().map(|(key, _)| Key::new(key).unwrap()).collect();
+    for known in [false, true] {
+        let located = snapshot.locate(&keys);
+        assert_eq!(located.in_memory(), known);
+        located.ask_for();
+        let found = located.values().unwrap();
+        assert!(found.iter().eq(asked.iter().map(|(_, value)| value)), "in memory: {known}");
+        snapshot.warm().unwrap();
+    }
+}
+
 /// Where nobody has looked yet, every record comes from the disk.
 #[test]
 fn what_is_not_known_to_be_in_memory_is_read_from_the_disk() {
@@ -318,19 +364,19 @@ fn what_is_not_known_to_be_in_memory_is_read_from_the_disk() {
     let verified = build(dir.path(), rows.clone(), 1 << 20).verify(&mut |_| {}).unwrap();
     let snapshot = open(dir.path(), verified.digest()).unwrap();
     let keys: Vec<_> = rows.iter().map(|(key, _)| Key::new(key).unwrap()).collect();
-    assert!(!snapshot.in_memory(&keys));
-    assert!(!snapshot.in_memory(&[Key::new(b"long").unwrap()]));
-    assert!(snapshot.in_memory(&[Key::new(b"absent").unwrap()]), "nothing is to be read for it");
+    assert!(!snapshot.locate(&keys).in_memory());
+    assert!(!snapshot.in_memory(Key::new(b"long").unwrap()));
+    assert!(snapshot.in_memory(Key::new(b"absent").unwrap()), "nothing is to be read for it");
     let found = snapshot.get_many(&keys).unwrap();
     assert!(found.iter().zip(&rows).all(|(found, (_, value))| found.as_ref() == Some(value)));
-    assert!(snapshot.in_memory(&keys), "all of it was just read");
+    assert!(snapshot.locate(&keys).in_memory(), "all of it was just read");
 
     let again = open(dir.path(), verified.digest()).unwrap();
     again.warm_like(&snapshot);
-    let warmed = keys.iter().filter(|key| again.in_memory(&[**key])).count();
+    let warmed = keys.iter().filter(|key| again.in_memory(**key)).count();
     assert!(warmed > 10, "{warmed}");
     again.look().unwrap();
-    assert!(again.in_memory(&keys));
+    assert!(again.locate(&keys).in_memory());
 }
 
 /// The records that are looked up stay in memory when their pages do not.
@@ -371,7 +417,7 @@ fn of_a_version_that_is_too_large_what_is_looked_up_is_copied() {
         // Of the pages; then, without these, of the copies before.
         serving.keep_hot();
         serving.let_all_go();
-        let here = keys.iter().filter(|key| serving.in_memory(&[**key])).count();
+        let here = keys.iter().filter(|key| serving.in_memory(**key)).count();
         assert!(here > 10 && here == copied(&serving), "{here}, {}", copied(&serving));
     }
     assert!(all_are_right(&serving));
