@@ -216,9 +216,11 @@ class Disk:
     def contents(self) -> dict[int, bytes]:
         """What every file holds now, by its id: to be taken when nobody writes any more."""
         held: dict[int, bytes] = {}
+        paths: dict[int, Path] = {}
 
         def look(node: Node, path: Path) -> None:
             if isinstance(node, Directory):
+                paths[id(node)] = path
                 for name, child in node.entries.items():
                     look(child, path / name)
             elif id(node) not in held and path.exists():
@@ -226,8 +228,15 @@ class Disk:
 
         look(self.top, self.top_path)
         for change in self.changes:
-            if isinstance(change.node, File) and change.node.kept is not None:
+            if not isinstance(change.node, File):
+                continue
+            if change.node.kept is not None:
                 held.setdefault(id(change.node), change.node.kept.read_bytes())
+            if change.of is not None and id(change.of[0]) in paths:
+                # The process was gone before the last rename was made: its bytes have the old name.
+                old = paths[id(change.of[0])] / change.of[1]
+                if id(change.node) not in held and old.exists():
+                    held[id(change.node)] = old.read_bytes()
         return held
 
 
