@@ -104,6 +104,10 @@ class Builders:
         while not self._stopping.wait(self.EVERY):
             for child in children(self._server):
                 try:
+                    with open(f"/proc/{child}/cmdline", "rb") as command:
+                        # Before it is the builder, it is a copy of the server, and has the server's peak.
+                        if b"build-worker" not in command.read():
+                            continue
                     with open(f"/proc/{child}/status") as status:
                         peak = re.search(r"VmHWM:\s+(\d+) kB", status.read())
                 except OSError:
