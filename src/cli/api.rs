@@ -112,6 +112,15 @@ pub(crate) struct Version {
     pub(crate) progress: Option<Progress>,
     pub(crate) held: bool,
     pub(crate) activate: bool,
+    pub(crate) damaged: Option<Damaged>,
+}
+
+/// What reading a version again has found.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Damaged {
+    pub(crate) file: String,
+    pub(crate) detail: String,
 }
 
 /// What a gate saw.

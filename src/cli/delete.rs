@@ -6,13 +6,15 @@ use tidetable_storage::{DatasetName, Version};
 
 use super::Asked;
 use super::api::{dataset_path, version_path};
-use super::exit::Failure;
+use super::confirm::confirmed;
+use super::exit::{Exit, Failure};
 
 /// Delete a version that nobody serves, or abort an unfinished push
 ///
 /// The version that serves, and the one a rollback would go to, are not deleted (exit
 /// code 5). A number is never used again. --whole-dataset deletes a dataset with all its
-/// versions, the serving one included: its keys are answered "not found" from then on.
+/// versions, the serving one included: its keys are answered "not found" from then on. On a
+/// terminal that asks first, unless --yes is given.
 #[derive(Args, Debug)]
 #[command(
     override_usage = "tidetable delete [OPTIONS] <DATASET> <VERSION|--whole-dataset>",
@@ -30,10 +32,17 @@ pub(crate) struct DeleteArgs {
     /// Delete the dataset with all its versions, also the one that serves
     #[arg(long)]
     whole_dataset: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
 }
 
 pub(crate) fn run(args: &DeleteArgs, asked: &Asked<'_>) -> Result<(), Failure> {
     let name = args.dataset.as_str();
+    let question = format!("Delete {name} with all its versions, the one that serves too?");
+    if args.whole_dataset && !args.yes && !confirmed(&question)? {
+        return Err(Failure::new(Exit::Failed, "nothing was deleted"));
+    }
     let (path, text) = match args.version {
         Some(v) => (version_path(name, v.0), format!("{name} {v} is deleted")),
         None => (dataset_path(name), format!("{name} is deleted with all its versions")),

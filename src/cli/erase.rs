@@ -1,6 +1,6 @@
 //! `tidetable erase`: keys that no version gives any more.
 
-use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use tidetable_storage::DatasetName;
 use super::Asked;
 use super::api::new_key;
 use super::client::Client;
+use super::confirm::confirmed;
 use super::exit::{Exit, Failure};
 use super::get::KeyEncoding;
 use super::notes;
@@ -132,7 +133,7 @@ pub(crate) fn run(args: &EraseArgs, asked: &Asked<'_>) -> Result<(), Failure> {
     }
     let (dataset, keys) = args.understood()?;
     let place = dataset.as_ref().map_or("all datasets", |name| name.as_str());
-    if !args.yes && !confirmed(args, keys.len(), place)? {
+    if !args.yes && !confirmed(&question(args, keys.len(), place))? {
         return Err(Failure::new(Exit::Failed, "nothing was changed"));
     }
     let path = if args.lift { "/v1/erase/lift" } else { "/v1/erase" };
@@ -208,21 +209,13 @@ fn read(path: &Path) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// Asks on a terminal; where nobody can answer, what was said is meant.
-fn confirmed(args: &EraseArgs, keys: usize, place: &str) -> Result<bool, Failure> {
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() || !notes::are_allowed() {
-        return Ok(true);
-    }
+fn question(args: &EraseArgs, keys: usize, place: &str) -> String {
     let keys = counted(keys as u64, "key");
-    let question = match (args.lift, args.now) {
+    match (args.lift, args.now) {
         (true, _) => format!("Give {keys} of {place} again, where versions have them?"),
         (false, false) => format!("Erase {keys} from {place}?"),
         (false, true) => format!("Erase {keys} from {place}, and rewrite what holds them?"),
-    };
-    let mut answer = String::new();
-    write!(io::stderr(), "{question} [y/N] ")?;
-    io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
 }
 
 /// Waits until these are rewritten; what could not be.

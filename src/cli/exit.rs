@@ -332,7 +332,10 @@ fn option_hint(code: &str, message: &str) -> Option<String> {
 fn hint_for(code: &str, dataset: &str, version: Option<u64>) -> Option<String> {
     let v = version.map_or_else(|| "VERSION".to_owned(), |v| v.to_string());
     let hint = match code {
-        "dataset_not_found" => "`tidetable datasets` lists what the server has".to_owned(),
+        "dataset_not_found" => format!(
+            "`tidetable datasets` lists what the server has; `tidetable config {dataset} --create` makes it \
+             before its first push"
+        ),
         "version_not_found"
         | "version_deleted"
         | "wrong_state"

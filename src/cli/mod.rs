@@ -24,6 +24,7 @@ mod build;
 mod canary;
 mod completions;
 mod config;
+mod confirm;
 mod datasets;
 mod delete;
 mod demo;

@@ -102,7 +102,7 @@ pub(crate) async fn roll_back(
         // Only one that never served is gated, and that must be named.
         let to = rollback.to.unwrap_or(Version(0));
         let moved = moved.map_err(|error| refused(store, dataset, to, error))?;
-        Ok(axum::Json(MovedResource::of(dataset, &moved).compared(&store.catalog())))
+        Ok(axum::Json(MovedResource::of(dataset, &moved).compared(store)))
     })
     .await
 }

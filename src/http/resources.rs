@@ -4,8 +4,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tidetable_storage::{
-    Catalog, Dataset, DatasetConfig, DatasetName, Entry, Finding, Happened, Hold, Millis, Moved,
-    State, Verdict, Version, WatchLimits, now,
+    Dataset, DatasetConfig, DatasetName, Entry, Finding, Happened, Hold, Millis, Moved, State,
+    Store, Verdict, Version, WatchLimits, now,
 };
 
 use super::canary::CanaryResource;
@@ -67,7 +67,12 @@ impl DatasetResource {
         let stats = current.and_then(|entry| entry.stats.as_ref());
         let kept = |entry: &&Entry| entry.state != State::Deleted;
         let damaged = app.store.damaged_versions(name, dataset);
-        let is_damaged = dataset.current.is_some_and(|current| damaged.contains(&current));
+        let served = app.store.live().get(name).ok();
+        let mut faults = served.iter().flat_map(|served| served.faults());
+        // Known by having been read, or because it could not be opened.
+        let is_damaged = dataset.current.is_some_and(|current| {
+            damaged.contains(&current) || faults.any(|(version, _)| version == current)
+        });
         Self {
             dataset: name.clone(),
             current: dataset.current,
@@ -350,14 +355,18 @@ impl MovedResource {
         }
     }
 
-    /// The same, saying so if the step has changed nothing for readers.
-    pub(crate) fn compared(self, catalog: &Catalog) -> Self {
+    /// The same, saying so if the step has changed nothing for readers: not if the files of what was
+    /// left were damaged.
+    pub(crate) fn compared(self, store: &Store) -> Self {
+        let catalog = store.catalog();
+        let is_damaged = |version| store.is_damaged(&self.dataset, version);
         let content = |version: Version| {
             let entry = catalog.entry(&self.dataset, version).ok()?;
             entry.stats.as_ref().map(|stats| &stats.content_digest)
         };
         let left = self.from.and_then(content);
-        let same_content = left.is_some() && left == content(self.to);
+        let same_content =
+            left.is_some() && left == content(self.to) && !self.from.is_some_and(is_damaged);
         Self { same_content, ..self }
     }
 }

@@ -126,6 +126,7 @@ fn a_manifest_that_does_not_fit_makes_its_version_unusable() {
     let reply = server.get(D, &key(0));
     assert!(reply.status >= 500, "{reply}");
     assert_eq!(reply.json()["code"], "version_unusable", "{reply}");
+    assert_eq!(server.dataset(D)["state"], "damaged");
     roll_back(&server);
 }
 

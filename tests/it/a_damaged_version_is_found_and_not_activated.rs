@@ -126,3 +126,37 @@ fn what_nobody_asks_for_is_found_too() {
     let ended = tidetable(&["--server", &format!("http://{}", server.address()), "verify", D, "7"]);
     assert_eq!({ ended }.output().unwrap().status.code(), Some(4), "there is no such version");
 }
+
+/// Its content was not what was wrong with it: the same push is welcome, unlike after a rollback from
+/// a version whose content was.
+#[test]
+fn the_data_of_a_version_that_was_left_for_its_damage_is_taken_again() {
+    let server = two_versions(&[]);
+    flip(&file(&server, 2, "000001.sst"), 5_000);
+    verify(&server, 2);
+    assert_eq!(server.dataset(D)["state"], "damaged");
+    let back = server.operate(D, "rollback", &json!({ "hold": false })).expect(200).json();
+    assert_eq!((&back["to"], &back["marked_bad"]), (&json!(1), &json!(2)), "{back}");
+    assert_eq!(server.pushed(D, &rows(D, 2, 3_000)), 3);
+    assert_eq!(server.get(D, &key(3)).expect(200).text(), value(D, 2, 3));
+
+    // Left for its content, and damaged only then.
+    server.operate(D, "rollback", &json!({ "hold": false })).expect(200);
+    flip(&file(&server, 3, "000001.sst"), 5_000);
+    verify(&server, 3);
+    let refused = server.push(D, &rows(D, 2, 3_000)).problem(422, "gate_refused");
+    let gate = refused["gates"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(gate["gate"], "known_bad", "{refused}");
+    assert!(gate["detail"].as_str().unwrap().contains("version 3"), "{gate}");
+}
+
+#[test]
+fn leaving_a_damaged_version_of_the_same_content_changes_what_is_read() {
+    let server = Server::start();
+    server.pushed(D, &rows(D, 1, 3_000));
+    server.pushed(D, &rows(D, 1, 3_000));
+    flip(&file(&server, 2, "000001.sst"), 5_000);
+    verify(&server, 2);
+    let back = server.operate(D, "rollback", &json!({})).expect(200).json();
+    assert_eq!((&back["to"], &back["same_content"]), (&json!(1), &json!(null)), "{back}");
+}

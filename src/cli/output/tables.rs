@@ -59,7 +59,9 @@ fn dataset_note(d: &Dataset, now: DateTime<Utc>) -> String {
     let fell = fell.filter(|_| !d.held).map(|watch| format!("watch: {}", watch.detail));
     let canary = d.canary.as_ref();
     let canary = canary.map(|canary| format!("canary {}, {} %", canary.version, canary.percent));
-    let notes = [damaged_text(&d.damaged), held, waiting, stale, failed, fell, canary];
+    let unusable = (d.state == "damaged" && d.damaged.is_empty())
+        .then(|| "the current version cannot be opened: `tidetable verify` says why".to_owned());
+    let notes = [damaged_text(&d.damaged), unusable, held, waiting, stale, failed, fell, canary];
     notes.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
@@ -117,10 +119,16 @@ pub(crate) fn versions_table(versions: &[Version], now: DateTime<Utc>) -> String
             age_of(v.created_at.as_deref(), now),
             age_of(v.activated_at.as_deref(), now),
             v.label.clone().unwrap_or_else(dash),
-            v.reason.clone().unwrap_or_default(),
+            version_note(v),
         ]);
     }
     table.text()
+}
+
+/// That it is damaged comes before why it is what it is: nobody would look for it.
+fn version_note(v: &Version) -> String {
+    let damaged = v.damaged.as_ref().map(|_| "its files are damaged".to_owned());
+    damaged.into_iter().chain(v.reason.clone()).collect::<Vec<_>>().join("; ")
 }
 
 /// The table of `tidetable history DATASET`.
@@ -210,6 +218,9 @@ pub(crate) fn version_text(v: &Version, now: DateTime<Utc>) -> String {
     for gate in &v.gates {
         let verdict = if gate.passed { "passed" } else { "refused" };
         lines.push(("gate", format!("{} {verdict}: {}", gate.gate, gate.detail)));
+    }
+    if let Some(damaged) = &v.damaged {
+        lines.push(("damaged", format!("{}: {}", damaged.file, damaged.detail)));
     }
     let reasons = [("reason", &v.reason), ("detail", &v.detail)];
     lines.extend(reasons.iter().filter_map(|(name, text)| Some((*name, (*text).clone()?))));

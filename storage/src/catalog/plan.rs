@@ -337,17 +337,19 @@ impl Catalog {
         (is_same && entry.whole && entry.state == State::Receiving).then_some(*version)
     }
 
-    /// What the gates say of a version against the current one.
+    /// What the gates say of a version against the current one. `left_damaged`: whether a bad version
+    /// was left when its files were known to be damaged; its content is not what was wrong with it.
     pub(crate) fn gate(
         &self,
         name: &DatasetName,
         stats: &crate::event::Stats,
+        left_damaged: impl Fn(Version, &Entry) -> bool,
     ) -> Result<(Vec<crate::event::Verdict>, Option<Version>)> {
         let dataset = self.dataset(name)?;
         let current = dataset.current.and_then(|v| dataset.versions.get(&v));
         let mut verdicts =
             gates::check(&dataset.config.gates, stats, current.and_then(|e| e.stats.as_ref()));
-        let twin = dataset.bad_twin(stats);
+        let twin = dataset.bad_twins(stats).find(|(bad, entry)| !left_damaged(*bad, entry));
         verdicts.extend(twin.map(|(bad, entry)| gates::known_bad(bad, entry.reason.as_deref())));
         Ok((verdicts, dataset.current))
     }
@@ -394,23 +396,22 @@ impl Entry {
             return false;
         };
         // What they compared with may be current again, and have come back from its twin.
-        self.gated_against != dataset.current || dataset.bad_twin(stats).is_some()
+        self.gated_against != dataset.current || dataset.bad_twins(stats).next().is_some()
     }
 }
 
 impl Dataset {
-    /// The newest version with this content that is marked bad. None if the current one has this
-    /// content too: whoever rolled back to that holds it for good.
-    pub(crate) fn bad_twin(&self, stats: &crate::event::Stats) -> Option<(Version, &Entry)> {
-        let is_alike = |entry: &Entry| {
+    /// The versions with this content that are marked bad, newest first. None if the current one has
+    /// this content too: whoever rolled back to that holds it for good.
+    fn bad_twins(&self, stats: &crate::event::Stats) -> impl Iterator<Item = (Version, &Entry)> {
+        let is_alike = move |entry: &Entry| {
             entry.stats.as_ref().is_some_and(|its| its.content_digest == stats.content_digest)
         };
         let current = self.current.and_then(|version| self.versions.get(&version));
-        if current.is_some_and(is_alike) {
-            return None;
-        }
-        let mut newest_first = self.versions.iter().rev();
-        let bad = newest_first.find(|(_, entry)| entry.state == State::Bad && is_alike(entry));
+        let is_held_for_good = current.is_some_and(is_alike);
+        let newest_first = self.versions.iter().rev().filter(move |_| !is_held_for_good);
+        let bad =
+            newest_first.filter(move |(_, entry)| entry.state == State::Bad && is_alike(entry));
         bad.map(|(version, entry)| (*version, entry))
     }
 

@@ -289,7 +289,8 @@ impl Store {
                 return Ok(true);
             }
             let stats = catalog.entry(dataset, version)?.stats.clone().unwrap_or_default();
-            catalog.gate(dataset, &stats)?
+            catalog
+                .gate(dataset, &stats, |bad, entry| self.was_left_damaged(dataset, bad, entry))?
         };
         let Some(examined) = prepared.examined.as_ref().filter(|e| e.against == against) else {
             return Ok(false);

@@ -280,7 +280,8 @@ impl Store {
             let catalog = self.catalog();
             // The push may have been deleted while its files were moved.
             catalog.check_publish(dataset, version)?;
-            let (mut verdicts, against) = catalog.gate(dataset, stats)?;
+            let left_damaged = |bad, entry: &_| self.was_left_damaged(dataset, bad, entry);
+            let (mut verdicts, against) = catalog.gate(dataset, stats, left_damaged)?;
             if examined.against == against {
                 verdicts.extend(examined.verdicts);
                 verdicts.extend_from_slice(outside);

@@ -164,6 +164,17 @@ impl Store {
         self.refuse_damaged(dataset, version).is_err()
     }
 
+    /// Whether a version was left, by a rollback say, when it was known to be damaged.
+    pub(super) fn was_left_damaged(
+        &self,
+        dataset: &DatasetName,
+        version: Version,
+        entry: &Entry,
+    ) -> bool {
+        let since = self.finding(dataset, version, entry).and_then(|found| found.damaged_since);
+        since.zip(entry.left_at).is_some_and(|(since, left)| since <= left)
+    }
+
     /// The versions of a dataset that are known to be damaged; `of` is what the catalogue says of it.
     pub fn damaged_versions(&self, dataset: &DatasetName, of: &Dataset) -> Vec<Version> {
         let is_damaged = |(version, entry): &(&Version, &Entry)| {
