@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,6 +16,7 @@ use arrow::ipc::root_as_footer;
 use tidetable_storage::Error;
 
 use super::arrow_cells::Leaf;
+use super::arrow_claims::{Checked, Packed, Prefix};
 use super::batches::{self, Columns, Decoded, Origin, guarded, seekable, share};
 use super::error::Result;
 use super::format::ARROW_FILE;
@@ -74,12 +76,29 @@ fn check_footer(mut file: &File, bytes: u64) -> Decoded<()> {
     let blocks = footer.recordBatches().into_iter().chain(footer.dictionaries());
     for block in blocks.flatten() {
         let length = |length: i64| u64::try_from(length).ok();
-        let end = length(block.offset())
+        let place = length(block.offset())
             .zip(length(block.metaDataLength().into()))
             .zip(length(block.bodyLength()))
-            .and_then(|((at, meta), body)| at.checked_add(meta)?.checked_add(body));
-        if end.is_none_or(|end| end > bytes) {
-            return Err("its footer names more than there is".to_owned());
+            .and_then(|((at, head), body)| {
+                let body_at = at.checked_add(head)?;
+                (body_at.checked_add(body)? <= bytes).then_some((at, body_at))
+            });
+        let (at, body_at) = place.ok_or("its footer names more than there is")?;
+        check_message(file, at, body_at)?;
+    }
+    Ok(())
+}
+
+/// Whether the message at `at`, whose body begins at `body_at`, can be as long as it says without its
+/// compression.
+fn check_message(file: &File, at: u64, body_at: u64) -> Decoded<()> {
+    let mut head = vec![0; usize::try_from(body_at - at).map_err(|error| error.to_string())?];
+    file.read_exact_at(&mut head, at).map_err(|error| error.to_string())?;
+    for packed in Packed::all_behind(&head) {
+        let mut prefix = Prefix::default();
+        // What stands behind the end of the file, the library refuses.
+        if file.read_exact_at(&mut prefix, body_at.saturating_add(packed.at)).is_ok() {
+            packed.check(prefix)?;
         }
     }
     Ok(())
@@ -90,20 +109,23 @@ fn read_stream(stream: Stream, reading: &mut Reading<'_, '_>) -> Result<u64> {
     let origin = Origin { name: &name, kind: "Arrow stream" };
     let used = stream.counter();
     let (tracked, fault) = stream.tracked();
-    let tail = Tail { reader: tracked, ended: false };
+    let tail = Checked::new(Tail { reader: tracked, ended: false });
     let open = || StreamReader::try_new(tail, None).map_err(|error| error.to_string());
     let failed = |what: String, reading: &Reading<'_, '_>| match fault.take() {
         Some(error) => reading.with_problems(error),
         None => origin.failed(&what, reading),
     };
-    let mut reader: StreamReader<Tail> = guarded(open).map_err(|what| failed(what, reading))?;
+    let mut reader: StreamReader<Checked<Tail>> =
+        guarded(open).map_err(|what| failed(what, reading))?;
     let schema = reader.schema();
     let next = || match reader.next() {
         Some(batch) => batch.map(Some).map_err(|error| error.to_string()),
         // What is cut off between two batches has none: the library then comes to the end of the
         // bytes, of which it does not ask for more once it has read a marker.
-        None if reader.get_ref().ended => Err("it ends without its end marker".to_owned()),
-        None => match reader.get_mut().reader.is_at_end() {
+        None if reader.get_ref().get_ref().ended => {
+            Err("it ends without its end marker".to_owned())
+        }
+        None => match reader.get_mut().get_mut().reader.is_at_end() {
             Ok(true) => Ok(None),
             Ok(false) => Err("there are more bytes behind its end".to_owned()),
             Err(error) => Err(error.to_string()),

@@ -62,6 +62,33 @@ fn files_and_streams_give_their_rows_in_order_however_large_a_batch_is() {
     assert_eq!(read_rows(&packed).unwrap(), expected);
 }
 
+/// The library would make room for it before it looks at what is there, and the process would end.
+#[test]
+fn a_compressed_buffer_that_says_too_much_is_refused() {
+    let batches = [batch(0, 3_000)];
+    for codec in [CompressionType::ZSTD, CompressionType::LZ4_FRAME] {
+        let options = IpcWriteOptions::default().try_with_compression(Some(codec)).unwrap();
+        let mut streamed = Vec::new();
+        let mut writer = StreamWriter::try_new_with_options(
+            &mut streamed,
+            &batches[0].schema(),
+            options.clone(),
+        );
+        writer.as_mut().unwrap().write(&batches[0]).unwrap();
+        writer.unwrap().finish().unwrap();
+        for mut bytes in [file(&batches, options), streamed] {
+            read_rows(&bytes).unwrap();
+            // The keys: eight bytes each.
+            let length = 24_000_u64.to_le_bytes();
+            let at = bytes.windows(8).position(|part| part == length).unwrap();
+            bytes[at + 7] = 0x10;
+            let error = read_rows(&bytes).unwrap_err();
+            assert_eq!(error.code, Code::BadRows);
+            assert!(error.to_string().contains("which it cannot"), "{error}");
+        }
+    }
+}
+
 fn extension(name: &str) -> HashMap<String, String> {
     HashMap::from([("ARROW:extension:name".to_owned(), name.to_owned())])
 }

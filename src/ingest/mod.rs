@@ -41,6 +41,7 @@ mod parquet;
 mod redshift;
 
 mod arrow_cells;
+mod arrow_claims;
 mod batches;
 mod cells;
 mod json;
