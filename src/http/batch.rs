@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 #[cfg(feature = "faults")]
 use tidetable_storage::planted;
-use tidetable_storage::{DatasetName, Key, Lease, Served, Version, dataset_not_found};
+use tidetable_storage::{DatasetName, Key, Lease, Located, Served, Version, dataset_not_found};
 
 use super::arm::{Choice, Reader};
 use super::error::{Answer, Fault, Problem};
@@ -168,27 +168,22 @@ async fn look_up(
     let dataset = app.metrics.dataset(&served.name);
     dataset.batch(keys.len());
     let counted = Arc::clone(dataset.arm(choice.arm));
-    let batch =
-        Batch { snapshot, keys, encoding, fields, before, most, counted: Arc::clone(&counted) };
-    let is_json = served.is_json;
+    let batch = Batch {
+        snapshot,
+        keys,
+        encoding,
+        fields,
+        is_json: served.is_json,
+        before,
+        most,
+        counted: Arc::clone(&counted),
+    };
     let began = Instant::now();
-    let results = match batch.results(is_json, MayWait::No) {
-        Ok(Some(results)) => Ok(results),
-        Err(problem) => Err(problem),
-        Ok(None) => {
-            cold(app, move || {
-                let results = batch.results(is_json, MayWait::ForTheDisk)?;
-                Ok(results.expect("it may wait"))
-            })
-            .await
-        }
+    let Results { out, hits, misses } = match batch.results_if_in_memory()? {
+        Some(results) => results,
+        None => cold(app, move || batch.results_from_disk()).await?,
     };
     let took = began.elapsed();
-    let Results { out, hits, misses } = results.inspect_err(|problem| {
-        if problem.status().is_server_error() {
-            counted.failed();
-        }
-    })?;
     counted.looked_up_many(hits, misses, took);
     Ok((version, out))
 }
@@ -222,17 +217,11 @@ struct Batch {
     keys: Vec<String>,
     encoding: KeyEncoding,
     fields: Option<Fields>,
+    is_json: bool,
     /// Bytes of the answer that are written already, and that it may have.
     before: usize,
     most: usize,
     counted: Arc<ArmMetrics>,
-}
-
-/// Whether the thread that looks keys up serves others, too.
-#[derive(Clone, Copy)]
-enum MayWait {
-    No,
-    ForTheDisk,
 }
 
 struct Results {
@@ -242,24 +231,29 @@ struct Results {
 }
 
 impl Batch {
-    /// `None` if they are not all in memory and it may not wait.
-    fn results(&self, is_json: bool, may_wait: MayWait) -> Answer<Option<Results>> {
+    /// What is found, if all of it is in memory: the thread serves others, too.
+    fn results_if_in_memory(&self) -> Answer<Option<Results>> {
         let decoded = self.decoded()?;
         let keys = keys(&decoded)?;
         let located = self.snapshot.locate(&keys);
-        if !located.in_memory() {
-            match may_wait {
-                MayWait::No => return Ok(None),
-                MayWait::ForTheDisk => located.ask_for(),
-            }
-        }
+        if located.in_memory() { self.found(&keys, &located).map(Some) } else { Ok(None) }
+    }
+
+    /// What is found, wherever it is. Waits for the disk.
+    fn results_from_disk(&self) -> Answer<Results> {
+        let decoded = self.decoded()?;
+        let keys = keys(&decoded)?;
+        let located = self.snapshot.locate(&keys);
+        located.ask_for();
+        self.found(&keys, &located)
+    }
+
+    fn found(&self, keys: &[Key<'_>], located: &Located<'_>) -> Answer<Results> {
         let version = self.snapshot.version();
-        if self.counted.keys.is_wanted(version) {
-            decoded.iter().for_each(|key| self.counted.keys.note(version, key));
-        }
-        let mut out = Vec::with_capacity(512 * decoded.len());
+        self.note(keys, located);
+        let mut out = Vec::with_capacity(512 * keys.len());
         out.extend_from_slice(format!("{{\"version\":{version},\"results\":[").as_bytes());
-        let (mut hits, mut erased) = (0, 0);
+        let (mut hits, mut misses) = (0, 0);
         located
             .get_each(|number, value| {
                 if number > 0 {
@@ -270,23 +264,37 @@ impl Batch {
                 serde_json::to_writer(&mut out, key).expect("a text can be written to memory");
                 match value {
                     None => {
-                        // That is no miss: nobody could find it.
-                        erased += u64::from(self.snapshot.is_erased(&decoded[number]));
+                        // An erased one is no miss: nobody could find it.
+                        misses += u64::from(!located.is_erased(number));
                         out.extend_from_slice(b",\"found\":false}");
                     }
                     Some(value) => {
                         hits += 1;
                         out.extend_from_slice(b",\"found\":true,");
-                        write_value(&mut out, is_json, self.fields.as_ref(), value)?;
+                        write_value(&mut out, self.is_json, self.fields.as_ref(), value)?;
                         out.push(b'}');
                     }
                 }
                 let length = self.before + out.len();
                 if length > self.most { Err(answer_too_large(self.most)) } else { Ok(()) }
             })
-            .map_err(|problem: Problem| problem.in_version(version))?;
+            .map_err(|problem: Problem| {
+                if problem.status().is_server_error() {
+                    self.counted.failed();
+                }
+                problem.in_version(version)
+            })?;
         out.push(b']');
-        Ok(Some(Results { out, hits, misses: decoded.len() as u64 - hits - erased }))
+        Ok(Results { out, hits, misses })
+    }
+
+    /// Keeps a sample of what is asked for, as lookups of one key do: of erased keys, nothing.
+    fn note(&self, keys: &[Key<'_>], located: &Located<'_>) {
+        let version = self.snapshot.version();
+        if self.counted.keys.is_wanted(version) {
+            let kept = keys.iter().enumerate().filter(|(number, _)| !located.is_erased(*number));
+            kept.for_each(|(_, key)| self.counted.keys.note(version, key.as_bytes()));
+        }
     }
 
     fn decoded(&self) -> Answer<Vec<Cow<'_, [u8]>>> {

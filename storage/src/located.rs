@@ -1,9 +1,9 @@
 //! Several keys, looked for together in one snapshot: the read path of a batch.
 //!
 //! A lookup waits for the memory twice: for the bucket of the index that its key's hash points to, and for
-//! the record. Here all buckets are asked for before the first is needed, then all
-//! records; the processor has several of these loads under way at any time. Where a key may stand is
-//! kept, so that nothing is searched twice.
+//! the record. Here the buckets are read one after the other with nothing in between, and then the
+//! records, so that the processor has several of these loads under way at any time. Where a key may
+//! stand is kept, so that nothing is searched twice.
 
 use crate::erased::ErasedKeys;
 use crate::error::{Error, Result};
@@ -23,7 +23,6 @@ pub struct Located<'a> {
     keys: &'a [Key<'a>],
     found: Vec<Found>,
     in_memory: bool,
-    erased: Option<&'a ErasedKeys>,
 }
 
 /// Where one key may stand.
@@ -32,29 +31,35 @@ struct Found {
     hash: KeyHash,
     /// The first of the candidates, nearly always the only one. `None`: there is no such key.
     place: Option<Place>,
+    /// Then it has no place, whatever the files hold.
+    is_erased: bool,
 }
 
 impl<'a> Located<'a> {
-    /// Costs a hash and two cache misses a key, of which many are waited for at a time, and 32
-    /// bytes.
-    pub(crate) fn new(records: &'a Records, keys: &'a [Key<'a>]) -> Self {
+    /// As if the erased keys were not there. Costs a hash and two cache misses a key, of which many are
+    /// waited for at a time, and 32 bytes.
+    pub(crate) fn new(
+        records: &'a Records,
+        keys: &'a [Key<'a>],
+        erased: Option<&ErasedKeys>,
+    ) -> Self {
         let find = |key: &Key<'_>| {
             let hash = KeyHash::of(key.as_bytes());
-            Found { hash, place: records.first_place(hash) }
+            let is_erased = erased.is_some_and(|erased| erased.has(key.as_bytes()));
+            let place = if is_erased { None } else { records.first_place(hash) };
+            Found { hash, place, is_erased }
         };
         let found: Vec<_> = keys.iter().map(find).collect();
         let mut in_memory = true;
         for found in found.chunks(STAY_CACHED) {
             let places = || found.iter().filter_map(|found| found.place);
             records.fetch(places());
-            in_memory &= places().all(|place| records.has_in_memory(place));
+            in_memory = places().all(|place| records.has_in_memory(place));
+            if !in_memory {
+                break;
+            }
         }
-        Self { records, keys, found, in_memory, erased: None }
-    }
-
-    /// The same, as if these keys were not there.
-    pub(crate) fn without(self, erased: Option<&'a ErasedKeys>) -> Self {
-        Self { erased, ..self }
+        Self { records, keys, found, in_memory }
     }
 
     /// Whether [`Located::get_each`] waits for no disk, as far as is known since the last
@@ -63,12 +68,21 @@ impl<'a> Located<'a> {
         self.in_memory
     }
 
+    /// Whether the key of this number, from 0 on, is erased: then it has no value.
+    ///
+    /// # Panics
+    /// If there are not so many keys.
+    pub fn is_erased(&self, number: usize) -> bool {
+        self.found[number].is_erased
+    }
+
     /// Has the disk begin to read what is not in memory, and waits for nothing: [`Located::get_each`]
     /// does, and then for all of it hardly longer than for one. Costs about five microseconds for each
     /// that is not in memory.
     pub fn ask_for(&self) {
         if !self.in_memory {
-            self.found.iter().for_each(|found| self.records.ask_for(found.hash));
+            let sought = self.found.iter().filter(|found| !found.is_erased);
+            sought.for_each(|found| self.records.ask_for(found.hash));
         }
     }
 
@@ -87,8 +101,7 @@ impl<'a> Located<'a> {
                 let next = self.found[number..].iter().take(AT_ONCE);
                 self.records.fetch(next.filter_map(|found| found.place));
             }
-            let Found { hash, place } = self.found[number];
-            let is_erased = self.erased.is_some_and(|erased| erased.has(key.as_bytes()));
+            let Found { hash, place, is_erased } = self.found[number];
             let found = !is_erased && self.records.get_located(hash, place, *key, &mut value)?;
             each(number, found.then_some(&value[..]))?;
         }

@@ -86,7 +86,18 @@ impl Records {
 
     #[inline]
     fn find(&self, hash: KeyHash, key: Key<'_>, value: &mut Vec<u8>) -> Result<bool> {
-        for place in self.points.find(hash) {
+        self.get_in(self.points.find(hash), hash, key, value)
+    }
+
+    #[inline]
+    fn get_in(
+        &self,
+        places: impl Iterator<Item = Place>,
+        hash: KeyHash,
+        key: Key<'_>,
+        value: &mut Vec<u8>,
+    ) -> Result<bool> {
+        for place in places {
             if self.get_at(place, hash, key, value)? {
                 return Ok(true);
             }
@@ -132,7 +143,8 @@ impl Records {
     ) -> Result<bool> {
         self.recent.note(hash);
         let Some(place) = place else { return Ok(false) };
-        Ok(self.get_at(place, hash, key, value)? || self.find(hash, key, value)?)
+        let others = || self.points.find(hash).skip(1);
+        Ok(self.get_at(place, hash, key, value)? || self.get_in(others(), hash, key, value)?)
     }
 
     /// Has the processor load the records at these places that are in memory, all at the same time.

@@ -169,7 +169,16 @@ impl Snapshot {
     /// Looks for many keys at a time, which is faster than many calls of
     /// [`Snapshot::get_into`]; the values are [`Located::get_each`].
     pub fn locate<'a>(&'a self, keys: &'a [Key<'a>]) -> Located<'a> {
-        Located::new(&self.records, keys)
+        self.locate_without(keys, None)
+    }
+
+    /// [`Snapshot::locate`], as if these keys were not there.
+    pub(crate) fn locate_without<'a>(
+        &'a self,
+        keys: &'a [Key<'a>],
+        erased: Option<&ErasedKeys>,
+    ) -> Located<'a> {
+        Located::new(&self.records, keys, erased)
     }
 
     /// Whether looking up `key` waits for no disk, as far as is known since the last

@@ -86,7 +86,7 @@ impl<'a> View<'a> {
 
     /// See [`Snapshot::locate`].
     pub fn locate(self, keys: &'a [Key<'a>]) -> Located<'a> {
-        self.snapshot.locate(keys).without(self.erased)
+        self.snapshot.locate_without(keys, self.erased)
     }
 
     /// See [`Snapshot::in_memory`].

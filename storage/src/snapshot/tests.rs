@@ -2,11 +2,13 @@
 
 use super::*;
 use crate::durable;
+use crate::erased::Secret;
 use crate::error::{Code, Error};
+use crate::layout::Layout;
 use crate::manifest::Compression;
 use crate::testing::{self, build, build_as, flip, records, verified};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 fn open(dir: &Path, digest: &Digest) -> Result<Snapshot> {
@@ -352,6 +354,38 @@ fn a_large_batch_is_answered_in_its_order() {
         assert!(found.iter().eq(asked.iter().map(|(_, value)| value)), "in memory: {known}");
         snapshot.warm().unwrap();
     }
+}
+
+/// Of a key that is erased nothing is read: not even damage in its place is told.
+#[test]
+fn erased_keys_are_not_found_among_many() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = records(3000);
+    let verified = build(dir.path(), rows.clone(), 40_000).verify(&mut |_| {}).unwrap();
+    flip(&dir.path().join("000001.sst"), 5000, 0);
+    let snapshot = open(dir.path(), verified.digest()).unwrap();
+    let key_of = |(key, _): &(Vec<u8>, Vec<u8>)| key.clone();
+    let damaged = |row: &&(Vec<u8>, Vec<u8>)| snapshot.get(Key::new(&row.0).unwrap()).is_err();
+    let hurt: Vec<_> = rows.iter().filter(damaged).map(key_of).collect();
+    assert!(!hurt.is_empty());
+    let others = rows.iter().step_by(7).map(key_of);
+    let gone: BTreeSet<_> = hurt.iter().cloned().chain(others).collect();
+
+    let home = tempfile::tempdir().unwrap();
+    let secret = Secret::make(&Layout::new(home.path())).unwrap();
+    let digests = gone.iter().map(|key| secret.digest(key));
+    let erased = ErasedKeys::new(secret, 1, digests);
+    let keys: Vec<_> = rows.iter().map(|(key, _)| Key::new(key).unwrap()).collect();
+    let located = snapshot.locate_without(&keys, Some(&erased));
+    located.ask_for();
+    let found = located.values().unwrap();
+    for (number, ((key, value), found)) in rows.iter().zip(found).enumerate() {
+        let is_gone = gone.contains(key);
+        assert_eq!(located.is_erased(number), is_gone);
+        assert_eq!(found.as_ref(), (!is_gone).then_some(value));
+    }
+    let code = snapshot.get_many(&keys).unwrap_err().code();
+    assert_eq!(code, Code::DataCorrupt, "without the erasure it is told");
 }
 
 /// Where nobody has looked yet, every record comes from the disk.
