@@ -52,6 +52,11 @@ impl Caller {
         &self.0.name
     }
 
+    /// What they may do.
+    pub(super) fn grants(&self) -> &Grants {
+        &self.0.grants
+    }
+
     /// Whether they have that right on that dataset, which need not exist.
     pub(crate) fn may(&self, right: Right, dataset: &DatasetName) -> bool {
         self.0.grants.allow(right, dataset)
@@ -69,12 +74,18 @@ impl Caller {
 
     /// Refuses what they may not do with that dataset.
     pub(crate) fn require(&self, right: Right, dataset: &DatasetName) -> Answer<()> {
-        if self.may(right, dataset) { Ok(()) } else { Err(self.forbidden(right)) }
+        if self.may(right, dataset) { Ok(()) } else { Err(self.forbidden(right, dataset)) }
     }
 
-    /// The refusal of what needs that right on a dataset.
-    pub(crate) fn forbidden(&self, right: Right) -> Problem {
-        Refused::Forbidden { caller: self.clone(), right, place: "on this dataset" }.problem()
+    /// The refusal of what needs that right on that dataset.
+    pub(crate) fn forbidden(&self, right: Right, dataset: &DatasetName) -> Problem {
+        Refused::Forbidden { caller: self.clone(), right, place: format!("on {dataset}") }.problem()
+    }
+
+    /// The refusal of what needs that right on all datasets.
+    pub(crate) fn forbidden_everywhere(&self, right: Right) -> Problem {
+        let place = super::EVERYWHERE.to_owned();
+        Refused::Forbidden { caller: self.clone(), right, place }.problem()
     }
 }
 

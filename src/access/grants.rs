@@ -221,6 +221,25 @@ impl Grants {
     }
 }
 
+/// So many patterns are told in a sentence.
+const TOLD: usize = 5;
+
+/// `reader, pusher on course-*`
+impl fmt::Display for Grants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.roles.is_empty() {
+            return f.write_str("none");
+        }
+        let roles: Vec<_> = self.roles.iter().map(|role| role.as_str()).collect();
+        let datasets: Vec<_> = self.datasets.iter().take(TOLD).map(Pattern::to_string).collect();
+        write!(f, "{} on {}", roles.join(", "), datasets.join(", "))?;
+        match self.datasets.len().saturating_sub(TOLD) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,6 +273,10 @@ mod tests {
         assert!(!reader.allow(Right::Push, &a) && !reader.allow_everywhere(Right::Read));
         let both = grants(&[Role::Pusher, Role::Operator, Role::Pusher], &["*"]);
         assert_eq!(both.roles(), [Role::Pusher, Role::Operator]);
+        assert_eq!(both.to_string(), "pusher, operator on *");
+        assert_eq!(Grants::none().to_string(), "none");
+        let seven = grants(&[Role::Reader], &["a", "b", "c*", "d", "e", "f", "g"]);
+        assert_eq!(seven.to_string(), "reader on a, b, c*, d, e and 2 more");
         assert!(both.allow(Right::Push, &b) && both.allow_everywhere(Right::Operate));
         assert!(!both.allow(Right::Read, &a) && !both.allow(Right::Administer, &a));
         assert!(Grants::all().allow_everywhere(Right::Read));

@@ -156,23 +156,27 @@ impl Access {
     }
 }
 
+/// Where a right is lacked that no scope but the widest has.
+const EVERYWHERE: &str = "on all datasets";
+
 /// The right that the caller lacks for what a route needs, and where it lacks it.
-fn lacking(need: Need, caller: &Caller, path: &str) -> Option<(Right, &'static str)> {
+fn lacking(need: Need, caller: &Caller, path: &str) -> Option<(Right, String)> {
     let (right, place, may) = match need {
         Need::Nothing | Need::Token => return None,
-        Need::OnServer(right) => (right, "on all datasets", caller.may_everywhere(right)),
-        Need::OnEach(right) => (right, "on the datasets it is about", caller.may_somewhere(right)),
+        Need::OnServer(right) => (right, EVERYWHERE.to_owned(), caller.may_everywhere(right)),
+        Need::OnEach(right) => {
+            (right, "on the datasets it is about".to_owned(), caller.may_somewhere(right))
+        }
         Need::OnDataset(right) => {
             // What is no name is in no scope but the widest, whose owner is told so.
-            let may = match dataset_of(path) {
-                Some(dataset) => caller.may(right, &dataset),
-                None => caller.may_everywhere(right),
-            };
-            (right, "on this dataset", may)
+            match dataset_of(path) {
+                Some(dataset) => (right, format!("on {dataset}"), caller.may(right, &dataset)),
+                None => (right, EVERYWHERE.to_owned(), caller.may_everywhere(right)),
+            }
         }
         Need::Unlisted => {
             let right = Right::Administer;
-            (right, "on all datasets", caller.may_everywhere(right))
+            (right, EVERYWHERE.to_owned(), caller.may_everywhere(right))
         }
     };
     (!may).then_some((right, place))

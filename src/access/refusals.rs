@@ -27,7 +27,7 @@ pub(super) enum Refused {
     /// expired and revoked it is, nobody is told.
     Invalid(Option<TokenId>),
     /// The token is good, and not for this.
-    Forbidden { caller: Caller, right: Right, place: &'static str },
+    Forbidden { caller: Caller, right: Right, place: String },
 }
 
 impl Refused {
@@ -50,8 +50,9 @@ impl Refused {
             Self::Forbidden { caller, right, place } => {
                 let role = right.role().as_str();
                 let text = format!(
-                    "the token of {} may not do this: it needs the role {role} {place}",
-                    caller.name()
+                    "the token of {} may not do this: it needs the role {role} {place}, and has {}",
+                    caller.name(),
+                    caller.grants()
                 );
                 return Problem::new(Fault::Forbidden, text).with("role", role);
             }

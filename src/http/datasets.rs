@@ -10,12 +10,13 @@ use tidetable_storage::{Code, DatasetConfig, Error, Gates, Happened, Lease};
 
 use super::asked::Asker;
 use super::blocking::blocking;
-use super::error::Answer;
+use super::error::{Answer, Fault, Problem};
 use super::extract::{Dataset, Json, Query, parse_json};
 use super::page::{PageQuery, page};
 use super::resources::{DatasetResource, EventResource};
 use super::versions::{NoFields, NoParameters, malformed};
 use crate::access::{Caller, Right};
+use crate::nearest::nearest;
 use crate::state::{AppState, count_dataset};
 
 /// `GET /v1/datasets`, by name.
@@ -115,8 +116,9 @@ fn refuse_unknown_check(app: &AppState, before: &Gates, after: &Gates) -> Answer
 /// The settings with those of the body in place of the old ones; those of `gates` too one
 /// by one.
 fn merged(config: &DatasetConfig, body: Map<String, Value>) -> Answer<DatasetConfig> {
-    body.iter().try_for_each(|(name, value)| check_type(name, value))?;
     let mut merged = serde_json::to_value(config).expect("settings are plain data");
+    refuse_unknown_settings(&merged, &body)?;
+    body.iter().try_for_each(|(name, value)| check_type(name, value))?;
     merge(&mut merged, Value::Object(body));
     refuse_arrays(&merged)?;
     let config: DatasetConfig = parse_json(merged.to_string().as_bytes())?;
@@ -124,16 +126,51 @@ fn merged(config: &DatasetConfig, body: Map<String, Value>) -> Answer<DatasetCon
     Ok(config)
 }
 
+/// Refuses a name that no setting has with the one that was probably meant. `settings` has them
+/// all.
+fn refuse_unknown_settings(settings: &Value, body: &Map<String, Value>) -> Answer<()> {
+    check_names("", settings, body)?;
+    for group in GROUPS {
+        if let Some(named) = body.get(group).and_then(Value::as_object) {
+            check_names(&format!("{group}."), &settings[group], named)?;
+        }
+    }
+    Ok(())
+}
+
+/// Settings that have names of their own within.
+const GROUPS: [&str; 2] = ["gates", "watch_limits"];
+
+fn check_names(group: &str, settings: &Value, body: &Map<String, Value>) -> Answer<()> {
+    let known = || settings.as_object().into_iter().flat_map(Map::keys).map(String::as_str);
+    let Some(name) = body.keys().find(|name| known().all(|known| known != name.as_str())) else {
+        return Ok(());
+    };
+    let meant = match nearest(name, known()) {
+        Some(meant) => format!("did you mean {group}{meant}?"),
+        None => format!(
+            "there are {}",
+            known().map(|known| format!("{group}{known}")).collect::<Vec<_>>().join(", ")
+        ),
+    };
+    let name: String = name.chars().take(80).collect();
+    let text = format!("there is no setting {group}{name}: {meant}");
+    Err(Problem::new(Fault::UnknownField, text))
+}
+
 /// Refuses a value of another type by the name of its setting. (What is parsed below is no body that
 /// anybody wrote, so its lines and columns would say nothing.)
 fn check_type(name: &str, value: &Value) -> Answer<()> {
     let one = Value::Object(Map::from_iter([(name.to_owned(), value.clone())]));
     match serde_json::from_value::<DatasetConfig>(one) {
-        // What has another name is told with all those that there are.
-        Err(error) if !error.to_string().starts_with("unknown field") => {
-            Err(malformed(&format!("the setting {name}: {error}")))
+        Err(error) => {
+            let text = format!("the setting {name}: {error}");
+            // Of what is within a group.
+            let is_unknown = error.to_string().starts_with("unknown field");
+            let fault = if is_unknown { Fault::UnknownField } else { Fault::MalformedBody };
+            Err(Problem::new(fault, text))
         }
-        _ => Ok(()),
+        Ok(_) => Ok(()),
     }
 }
 
@@ -204,6 +241,24 @@ pub(crate) async fn history(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_no_setting_has_is_told_with_what_was_meant() {
+        for (body, text) in [
+            (json!({ "retian": 3 }), "no setting retian: did you mean retain?"),
+            (
+                json!({ "gates": { "min_record": 3 } }),
+                "no setting gates.min_record: did you mean gates.min_records?",
+            ),
+            (json!({ "watch_limits": { "zzz": 1 } }), "there are watch_limits."),
+            (json!({ "zzz": 3 }), "there are compression, content_type,"),
+        ] {
+            let Value::Object(body) = body else { panic!("{body}") };
+            let problem = merged(&DatasetConfig::default(), body).unwrap_err();
+            assert_eq!(problem.code(), "unknown_field");
+            assert!(problem.detail().contains(text), "{}", problem.detail());
+        }
+    }
 
     #[test]
     fn an_array_is_no_object_of_the_settings() {

@@ -87,7 +87,7 @@ pub(crate) async fn diff(
     // Samples are values. Who may not read them is told so only if they were asked for.
     let withheld = !caller.may(Right::Read, &dataset);
     if withheld && query.samples.is_some_and(|samples| samples > 0) {
-        return Err(caller.forbidden(Right::Read));
+        return Err(caller.forbidden(Right::Read, &dataset));
     }
     let most = if withheld { 0 } else { most };
     let served = app.store.live().get(&dataset)?;

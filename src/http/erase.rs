@@ -203,7 +203,7 @@ impl EraseRequest {
         }
         let scopes = match &datasets {
             None if !asker.caller.may_everywhere(Right::Administer) => {
-                return Err(asker.caller.forbidden(Right::Administer));
+                return Err(asker.caller.forbidden_everywhere(Right::Administer));
             }
             None => vec![Scope::Everywhere],
             Some(names) => {

@@ -323,7 +323,7 @@ pub(crate) async fn delete(
 ) -> Answer<axum::Json<VersionResource>> {
     let caller = &asker.caller;
     if !caller.may(Right::Operate, &dataset) && !is_own_push(&app, caller, &dataset, version) {
-        return Err(caller.forbidden(Right::Operate));
+        return Err(caller.forbidden(Right::Operate, &dataset));
     }
     let cause = asker.cause_without_key(None)?;
     {

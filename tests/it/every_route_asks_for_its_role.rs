@@ -243,7 +243,10 @@ fn whether_a_dataset_exists_is_not_told_to_those_who_may_not_ask() {
         let reply = server.send("GET", &format!("/v1/datasets/{dataset}/keys/k"), &[header], b"");
         let mut problem = reply.problem(403, "forbidden");
         problem["request_id"].take();
-        problem
+        // It names what was asked for, or all of them for what is no name.
+        let detail = problem["detail"].take();
+        let place = if dataset == "ALPHA" { "all datasets" } else { dataset };
+        (problem, detail.as_str().unwrap().replace(&format!("on {place},"), "on it,"))
     };
     let without = callers.iter().filter(|caller| {
         caller.good.is_some_and(|(role, scope)| {
