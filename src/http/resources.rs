@@ -359,14 +359,16 @@ impl MovedResource {
     /// left were damaged.
     pub(crate) fn compared(self, store: &Store) -> Self {
         let catalog = store.catalog();
-        let is_damaged = |version| store.is_damaged(&self.dataset, version);
-        let content = |version: Version| {
-            let entry = catalog.entry(&self.dataset, version).ok()?;
-            entry.stats.as_ref().map(|stats| &stats.content_digest)
+        let entry = |version: Version| catalog.entry(&self.dataset, version).ok();
+        let content = |version| Some(&entry(version)?.stats.as_ref()?.content_digest);
+        let is_damaged = |version| {
+            let found = entry(version).and_then(|of| store.finding(&self.dataset, version, of));
+            found.is_some_and(|found| found.damage.is_some())
         };
-        let left = self.from.and_then(content);
-        let same_content =
-            left.is_some() && left == content(self.to) && !self.from.is_some_and(is_damaged);
+        let same_content = self.from.is_some_and(|from| {
+            let left = content(from);
+            left.is_some() && left == content(self.to) && !is_damaged(from)
+        });
         Self { same_content, ..self }
     }
 }

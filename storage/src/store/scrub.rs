@@ -164,14 +164,16 @@ impl Store {
         self.refuse_damaged(dataset, version).is_err()
     }
 
-    /// Whether a version was left, by a rollback say, when it was known to be damaged.
+    /// Whether a version was left, by a rollback say, because it was damaged: that was known, and no
+    /// other reason was given.
     pub(super) fn was_left_damaged(
         &self,
         dataset: &DatasetName,
         version: Version,
         entry: &Entry,
     ) -> bool {
-        let since = self.finding(dataset, version, entry).and_then(|found| found.damaged_since);
+        let found = self.finding(dataset, version, entry).filter(|_| entry.reason.is_none());
+        let since = found.and_then(|found| found.damaged_since);
         since.zip(entry.left_at).is_some_and(|(since, left)| since <= left)
     }
 
