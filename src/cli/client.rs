@@ -531,7 +531,8 @@ mod tests {
         let (answer, asked) = ask(vec![Reply::drop()], Duration::from_millis(400));
         assert_eq!((answer.unwrap_err().exit, asked), (Exit::Unreachable, 1));
         // One that answers that it is busy is there.
-        let busy = Reply::json(503, json!({"detail": "starting", "code": "opening"}));
+        let busy = json!({"detail": "starting", "code": "opening", "retryable": true});
+        let busy = Reply::json(503, busy);
         let answers = vec![busy.with("retry-after", "0"), Reply::json(200, json!({}))];
         let (answer, asked) = ask(answers, Duration::from_millis(400));
         assert!(answer.is_ok() && asked == 2);

@@ -5,9 +5,14 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use super::exit::Failure;
 use super::notes;
 
+/// Whether there is somebody to ask.
+pub(super) fn may_ask() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal() && notes::are_allowed()
+}
+
 /// Asks on a terminal; where nobody can answer, what was said is meant.
 pub(super) fn confirmed(question: &str) -> Result<bool, Failure> {
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() || !notes::are_allowed() {
+    if !may_ask() {
         return Ok(true);
     }
     let mut answer = String::new();

@@ -1,7 +1,6 @@
 //! `tidetable erase`: keys that no version gives any more.
 
-use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use super::client::Client;
 use super::confirm::confirmed;
 use super::exit::{Exit, Failure};
 use super::get::KeyEncoding;
+use super::keys_file;
 use super::notes;
 use super::output::{counted, grouped};
 
@@ -149,7 +149,10 @@ pub(crate) fn run(args: &EraseArgs, asked: &Asked<'_>) -> Result<(), Failure> {
         if args.now && number + 1 == chunks.len() {
             body["now"] = json!(true);
         }
-        let answer = client.post(path, &body, &new_key()).map_err(|f| f.about(place, None))?;
+        let answer = client.post(path, &body, &new_key()).map_err(|failure| match &dataset {
+            Some(name) => failure.about(name.as_str(), None),
+            None => failure,
+        })?;
         let done: Done = answer.json()?;
         sum = Done {
             erased: sum.erased + done.erased,
@@ -189,24 +192,13 @@ impl EraseArgs {
         };
         let mut keys: Vec<String> = words.cloned().collect();
         if let Some(path) = &self.keys_from {
-            let text = read(path)?;
-            keys.extend(text.lines().filter(|line| !line.is_empty()).map(str::to_owned));
+            keys.extend(keys_file::read(path, self.key_encoding)?);
         }
         if keys.is_empty() && !self.now {
             return Err(Failure::usage("name the keys, on the command line or by --keys-from"));
         }
         Ok((dataset, keys))
     }
-}
-
-fn read(path: &Path) -> Result<String, Failure> {
-    let mut text = String::new();
-    let read = match path.to_str() {
-        Some("-") => io::stdin().lock().read_to_string(&mut text).map(drop),
-        _ => std::fs::read_to_string(path).map(|read| text = read),
-    };
-    read.map_err(|error| Failure::io("read the keys in", path.display(), &error))?;
-    Ok(text)
 }
 
 fn question(args: &EraseArgs, keys: usize, place: &str) -> String {

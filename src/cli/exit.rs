@@ -109,6 +109,8 @@ pub(crate) struct Told {
     pub(crate) code: Option<String>,
     /// Which of several datasets is at fault, if the server says so.
     pub(crate) dataset: Option<String>,
+    /// The version that it is about.
+    pub(crate) version: Option<u64>,
     /// By which the server's log can be searched.
     pub(crate) request_id: Option<String>,
     /// Rows or keys at fault, one per line.
@@ -136,6 +138,7 @@ impl Failure {
             hint: None,
             code: None,
             dataset: None,
+            version: None,
             request_id: None,
             problems: Vec::new(),
             retry: Retry::Never,
@@ -179,6 +182,8 @@ impl Failure {
     /// Fills in the hint that belongs to the code, with names a person can copy.
     #[must_use]
     pub(crate) fn about(mut self, dataset: &str, version: Option<u64>) -> Self {
+        self.dataset.get_or_insert_with(|| dataset.to_owned());
+        self.version = self.version.or(version);
         if self.hint.is_none() {
             let of_option = self.code.as_deref().and_then(|code| option_hint(code, &self.message));
             let of_code = || hint_for(self.code.as_deref()?, dataset, version);
@@ -224,6 +229,8 @@ impl Failure {
             "code": self.code,
             "message": self.message,
             "hint": self.hint,
+            "dataset": self.dataset,
+            "version": self.version,
             "problems": self.problems,
             "request_id": self.request_id,
         }});
@@ -269,7 +276,7 @@ pub(crate) struct Problem {
     pub(crate) title: Option<String>,
     pub(crate) detail: Option<String>,
     pub(crate) code: Option<String>,
-    pub(crate) retryable: bool,
+    pub(crate) retryable: Option<bool>,
     pub(crate) dataset: Option<String>,
     pub(crate) request_id: Option<String>,
     pub(crate) problems: Vec<String>,
@@ -285,16 +292,17 @@ impl Problem {
             .or(self.title)
             .unwrap_or_else(|| format!("the server answered {status} and did not say why"));
         let mut failure = Failure::new(exit, message);
+        // A server says whether it helps to ask again; a proxy before it does not.
         let busy = matches!(status, 429 | 502 | 503 | 504);
-        let running = self.code.as_deref() == Some("in_progress");
         // A full disk does not empty itself in half a minute, and a retry would send all of it
         // again to find that out.
         let full = status == 507;
-        if (busy || running || self.retryable) && !full {
+        if self.retryable.unwrap_or(busy) && !full {
             failure.retry = retry_after.map_or(Retry::Soon, Retry::After);
         }
         failure.code = self.code;
         failure.dataset = self.dataset;
+        failure.version = self.version;
         failure.request_id = self.request_id;
         failure.problems = self.problems;
         if status == 401 {
@@ -332,10 +340,7 @@ fn option_hint(code: &str, message: &str) -> Option<String> {
 fn hint_for(code: &str, dataset: &str, version: Option<u64>) -> Option<String> {
     let v = version.map_or_else(|| "VERSION".to_owned(), |v| v.to_string());
     let hint = match code {
-        "dataset_not_found" => format!(
-            "`tidetable datasets` lists what the server has; `tidetable config {dataset} --create` makes it \
-             before its first push"
-        ),
+        "dataset_not_found" => "`tidetable datasets` lists what the server has".to_owned(),
         "version_not_found"
         | "version_deleted"
         | "wrong_state"
@@ -381,8 +386,9 @@ fn hint_for(code: &str, dataset: &str, version: Option<u64>) -> Option<String> {
              then push again"
         ),
         "data_corrupt" | "version_unusable" => format!(
-            "`tidetable rollback {dataset}` serves the version before; \
-             `tidetable verify DIR` on the server names the damaged file"
+            "if it is the current one: `tidetable rollback {dataset} --no-hold` serves the one before, and \
+             its data is pushed again. `tidetable versions {dataset}` shows which are damaged, \
+             `tidetable verify DIR` on the server names the file"
         ),
         "journal_corrupt" => "`tidetable repair DIR` shows what is damaged".to_owned(),
         _ => return None,
@@ -479,18 +485,30 @@ mod tests {
     #[test]
     fn what_may_be_repeated_is_told_from_what_may_not() {
         let of = |status, code: Option<&str>| {
-            let problem = Problem { code: code.map(str::to_owned), ..Problem::default() };
+            let retryable = code.map(|_| false);
+            let problem =
+                Problem { code: code.map(str::to_owned), retryable, ..Problem::default() };
             problem.into_failure(status, None).retry
         };
-        for (status, code) in
-            [(429, None), (502, None), (503, None), (504, None), (409, Some("in_progress"))]
-        {
-            assert_eq!(of(status, code), Retry::Soon, "{status}");
+        for status in [429, 502, 503, 504] {
+            assert_eq!(of(status, None), Retry::Soon, "{status}");
         }
-        for (status, code) in [(400, None), (404, None), (409, None), (422, None), (500, None)] {
+        for (status, code) in [
+            (400, None),
+            (404, None),
+            (409, None),
+            (422, None),
+            (500, None),
+            (503, Some("version_unusable")),
+        ] {
             assert_eq!(of(status, code), Retry::Never, "{status} {code:?}");
         }
-        let full = Problem { retryable: true, ..Problem::default() };
+        for code in ["in_progress", "overloaded", "draining"] {
+            let code = Some(code.to_owned());
+            let said = Problem { code, retryable: Some(true), ..Problem::default() };
+            assert_eq!(said.into_failure(503, None).retry, Retry::Soon);
+        }
+        let full = Problem { retryable: Some(true), ..Problem::default() };
         assert_eq!(full.into_failure(507, None).retry, Retry::Never);
         let told = Problem::default().into_failure(503, Some(Duration::from_secs(2)));
         assert_eq!(told.retry, Retry::After(Duration::from_secs(2)));

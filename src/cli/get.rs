@@ -1,5 +1,7 @@
 //! `tidetable get`: look keys up.
 
+use std::path::PathBuf;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{Args, ValueEnum};
@@ -12,6 +14,7 @@ use super::Asked;
 use super::api::{dataset_path, new_key};
 use super::client::{Answer, Client, encoded};
 use super::exit::{Exit, Failure};
+use super::keys_file;
 use super::output::{Output, counted, grouped};
 
 /// The most keys of one batch.
@@ -31,14 +34,23 @@ Examples:
   tidetable get course-recs 42 43 44 --fields course_id,score
   tidetable get course-recs 42 --version 41              as it was in a kept version
   tidetable get course-recs 00ff --key-encoding hex
+  cut -d, -f1 learners.csv | tidetable get course-recs --keys-from -
   tidetable get offsets -7
   tidetable get course-recs -- -x")]
 pub(crate) struct GetArgs {
     /// The dataset
     dataset: DatasetName,
     /// The keys
-    #[arg(value_name = "KEY", required = true, allow_negative_numbers = true)]
+    #[arg(
+        value_name = "KEY",
+        required_unless_present = "keys_from",
+        allow_negative_numbers = true
+    )]
     keys: Vec<String>,
+    /// Read the keys from this file, one on each line, as if several were given; - is standard
+    /// input
+    #[arg(long, value_name = "FILE", conflicts_with = "keys")]
+    keys_from: Option<PathBuf>,
     /// Keep only these top-level fields of each value
     #[arg(long, value_name = "FIELD,…", value_delimiter = ',')]
     fields: Vec<String>,
@@ -87,13 +99,17 @@ pub(crate) fn key_segment(key: &str, encoding: KeyEncoding) -> (String, Option<S
 }
 
 pub(crate) fn run(args: &GetArgs, asked: &Asked<'_>) -> Result<(), Failure> {
-    for key in args.keys.iter().filter(|_| args.key_encoding == KeyEncoding::Utf8) {
+    let keys = match &args.keys_from {
+        Some(file) => &keys_file::read(file, args.key_encoding)?,
+        None => &args.keys,
+    };
+    for key in keys.iter().filter(|_| args.key_encoding == KeyEncoding::Utf8) {
         Key::new(key.as_bytes())?;
     }
     let client = asked.client()?;
-    match args.keys.as_slice() {
-        [key] if !asked.out.json => args.one(&client, key, &asked.out),
-        _ => args.several(&client, &asked.out),
+    match keys.as_slice() {
+        [key] if !asked.out.json && args.keys_from.is_none() => args.one(&client, key, &asked.out),
+        keys => args.several(&client, keys, &asked.out),
     }
 }
 
@@ -119,11 +135,11 @@ impl GetArgs {
     }
 
     /// In batches, of which the first says which version all others are read from.
-    fn several(&self, client: &Client, out: &Output) -> Result<(), Failure> {
+    fn several(&self, client: &Client, keys: &[String], out: &Output) -> Result<(), Failure> {
         let mut version = self.version.map(|version| version.0);
         let mut missing = 0;
-        for keys in self.keys.chunks(BATCH) {
-            let answer = self.batch(client, keys, version)?;
+        for some in keys.chunks(BATCH) {
+            let answer = self.batch(client, some, version)?;
             let batch: Batch = answer.json()?;
             version = Some(batch.version);
             if out.json {
@@ -140,7 +156,7 @@ impl GetArgs {
         if missing == 0 {
             return Ok(());
         }
-        let (of, version) = (self.keys.len(), version.unwrap_or_default());
+        let (of, version) = (keys.len(), version.unwrap_or_default());
         let mut failure = Failure::new(
             Exit::NotFound,
             format!(
@@ -151,7 +167,7 @@ impl GetArgs {
             ),
         );
         failure.code = Some("key_not_found".to_owned());
-        Err(failure)
+        Err(failure.about(self.dataset.as_str(), Some(version)))
     }
 
     fn batch(
@@ -172,7 +188,8 @@ impl GetArgs {
             put("version", json!(version));
         }
         let path = format!("{}/batch-get", dataset_path(self.dataset.as_str()));
-        client.post(&path, &body, &new_key()).map_err(|failure| self.about(failure))
+        let answer = client.post(&path, &body, &new_key());
+        answer.map_err(|failure| failure.about(self.dataset.as_str(), version))
     }
 
     fn about(&self, failure: Failure) -> Failure {
@@ -273,6 +290,24 @@ mod tests {
         let asked = stub.finish();
         let second: Value = serde_json::from_slice(&asked[1].body).unwrap();
         assert_eq!(second, json!({"keys": ["1000"], "version": 42}), "pinned to the first's");
+    }
+
+    #[test]
+    fn keys_may_stand_in_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("keys");
+        std::fs::write(&file, "b c\r\n-x\n").unwrap();
+        let line = format!("a --keys-from {}", file.display());
+        let results: Vec<_> =
+            ["b c", "-x"].map(|key| json!({"key": key, "found": true, "value": 1})).into();
+        let stub =
+            Stub::answering(vec![Reply::json(200, json!({"version": 1, "results": results}))]);
+        let (result, text) = run_with(&stub, &line);
+        result.unwrap();
+        assert_eq!(text.lines().count(), 2);
+        let sent: Value = serde_json::from_slice(&stub.finish()[0].body).unwrap();
+        assert_eq!(sent, json!({"keys": ["b c", "-x"]}));
+        assert!(Cli::try_parse_from(["tidetable", "get", "a"]).is_err());
     }
 
     #[test]

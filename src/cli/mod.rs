@@ -6,7 +6,7 @@
 //! exit code ([`exit`]).
 //!
 //! Absent on purpose: no command keeps state between two runs, none asks a question but
-//! `erase` on a terminal, and none retries what is not safe to repeat.
+//! what cannot be undone, on a terminal ([`confirm`]), and none retries what is not safe to repeat.
 
 mod api;
 mod client;
@@ -33,6 +33,7 @@ mod erase;
 mod get;
 mod history;
 mod hold;
+mod keys_file;
 mod man;
 mod profile;
 mod promote;
@@ -139,7 +140,8 @@ fn json_of(line: &[OsString], error: &clap::Error) -> Option<String> {
     max_term_width = 100,
     after_help = EXAMPLES,
     after_long_help = long_help(),
-    disable_help_subcommand = true
+    disable_help_subcommand = true,
+    arg_required_else_help = true
 )]
 struct Cli {
     #[command(flatten)]

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use tidetable_storage::{Cause, TokenId};
 
 use super::Asked;
-use super::exit::Failure;
+use super::client::Client;
+use super::confirm::{confirmed, may_ask};
+use super::exit::{Exit, Failure};
 use super::notes;
 use super::offline;
 use super::output::{Columns, Left, age_of};
@@ -96,6 +98,9 @@ Examples:
 pub(crate) struct RevokeArgs {
     /// Its id, as `tidetable token list` shows it: the 16 digits after tt_
     id: TokenId,
+    /// Do not ask, not even before the last token that may make others
+    #[arg(long)]
+    yes: bool,
 }
 
 /// `30d`, or `never`.
@@ -193,7 +198,15 @@ fn told(shown: &Shown) -> String {
 }
 
 fn list(asked: &Asked<'_>) -> Result<(), Failure> {
-    let client = asked.client()?;
+    let all = all(&asked.client()?)?;
+    let json = json!({ "tokens": all, "next": null }).to_string();
+    let shown: Vec<Shown> = serde_json::from_value(Value::Array(all))
+        .map_err(|error| Failure::usage(format!("the answer shows no tokens: {error}")))?;
+    asked.out.either(json, || table(&shown))
+}
+
+/// All tokens, as the server tells them.
+fn all(client: &Client) -> Result<Vec<Value>, Failure> {
     let (mut all, mut next): (Vec<Value>, Option<String>) = (Vec::new(), None);
     loop {
         let cursor = next.map_or_else(String::new, |next| format!("&cursor={next}"));
@@ -203,13 +216,21 @@ fn list(asked: &Asked<'_>) -> Result<(), Failure> {
         }
         next = page["next"].as_str().map(str::to_owned);
         if next.is_none() {
-            break;
+            return Ok(all);
         }
     }
-    let json = json!({ "tokens": all, "next": null }).to_string();
-    let shown: Vec<Shown> = serde_json::from_value(Value::Array(all))
-        .map_err(|error| Failure::usage(format!("the answer shows no tokens: {error}")))?;
-    asked.out.either(json, || table(&shown))
+}
+
+/// Whether no other token that is good may do everything on all datasets.
+fn is_last_admin(all: &[Value], id: &str) -> bool {
+    let has = |list: &Value, what: &str| {
+        list.as_array().is_some_and(|list| list.iter().any(|one| one == what))
+    };
+    let is_admin = |token: &&Value| {
+        token["state"] == "active" && has(&token["roles"], "admin") && has(&token["datasets"], "*")
+    };
+    let mut admins = all.iter().filter(is_admin);
+    matches!((admins.next(), admins.next()), (Some(one), None) if one["id"] == id)
 }
 
 fn table(tokens: &[Shown]) -> String {
@@ -238,7 +259,20 @@ fn table(tokens: &[Shown]) -> String {
 }
 
 fn revoke(args: &RevokeArgs, asked: &Asked<'_>) -> Result<(), Failure> {
-    let answer = asked.client()?.delete(&format!("/v1/tokens/{}", args.id))?;
+    let client = asked.client()?;
+    // What is leaked is revoked all the same when a list cannot be had.
+    let is_last = || all(&client).is_ok_and(|all| is_last_admin(&all, &args.id.to_string()));
+    if !args.yes && may_ask() && is_last() {
+        let question = format!(
+            "{} is the last token that may make others: after it one is made with the server stopped \
+             alone (`tidetable token create NAME --role admin --data DIR`). Revoke it?",
+            args.id
+        );
+        if !confirmed(&question)? {
+            return Err(Failure::new(Exit::Failed, "nothing was revoked"));
+        }
+    }
+    let answer = client.delete(&format!("/v1/tokens/{}", args.id))?;
     let shown: Shown = answer.json()?;
     asked.out.either(answer.text(), || {
         format!(
@@ -275,6 +309,21 @@ mod tests {
     }
 
     #[test]
+    fn the_last_that_may_make_others_is_told_from_the_rest() {
+        let token = |id: &str, state: &str, role: &str, dataset: &str| json!({"id": id, "state": state, "roles": ["reader", role], "datasets": [dataset]});
+        let mut all = vec![
+            token("1", "active", "admin", "*"),
+            token("2", "revoked", "admin", "*"),
+            token("3", "active", "operator", "*"),
+            token("4", "active", "admin", "course-*"),
+        ];
+        assert!(is_last_admin(&all, "1"));
+        assert!(!["2", "3", "4"].iter().any(|id| is_last_admin(&all, id)));
+        all.push(token("5", "active", "admin", "*"));
+        assert!(!["1", "5"].iter().any(|id| is_last_admin(&all, id)));
+    }
+
+    #[test]
     fn times_are_spans_or_never() {
         let seconds = |text: &str| text.parse::<Expires>().map(|expires| expires.0);
         assert_eq!(seconds("30d"), Ok(Some(30 * 86_400)));
@@ -290,7 +339,7 @@ mod tests {
     #[test]
     fn what_makes_a_token_is_asked_once() {
         let stub = Stub::answering(vec![Reply::drop()]);
-        let client = super::super::client::Client::new(&stub.address(), None).unwrap();
+        let client = Client::new(&stub.address(), None).unwrap();
         assert!(client.post_once("/v1/tokens", &json!({})).is_err());
         assert_eq!(stub.finish().len(), 1, "a second token would be good too, and nobody's");
     }

@@ -128,7 +128,8 @@ pub(crate) fn versions_table(versions: &[Version], now: DateTime<Utc>) -> String
 /// That it is damaged comes before why it is what it is: nobody would look for it.
 fn version_note(v: &Version) -> String {
     let damaged = v.damaged.as_ref().map(|_| "its files are damaged".to_owned());
-    damaged.into_iter().chain(v.reason.clone()).collect::<Vec<_>>().join("; ")
+    let reason = v.reason.as_deref().map(|reason| cut(reason, MOST_REASON));
+    damaged.into_iter().chain(reason).collect::<Vec<_>>().join("; ")
 }
 
 /// The table of `tidetable history DATASET`.
