@@ -17,7 +17,7 @@ from validity import refusals
 from values import digest_of, own_keys
 
 # As many reads are enough, and soon judged.
-READS = 2500
+READS = 30_000
 
 
 def undetected(clean: Record) -> list[str]:
