@@ -67,9 +67,11 @@ impl Verifying {
         let (app_of_thread, counted) = (AppState::clone(app), Arc::clone(&running));
         let run = move || {
             let app = app_of_thread;
-            let came = verify(&app, &stored, &counted.bytes);
             let of = (stored.dataset().clone(), stored.version());
-            app.scrubs.asked_for().remove(&of);
+            // However it ends: who asks again is not to join one that has ended.
+            let listed = Listed { app: &app, of };
+            let came = verify(&app, &stored, &counted.bytes);
+            drop(listed);
             let _ = ends.send(Some(came));
         };
         let spawned = thread::Builder::new().name("verify".to_owned()).spawn(run);
@@ -85,6 +87,18 @@ impl Verifying {
         let mut ended = self.ended.clone();
         let waited = tokio::time::timeout(time, ended.wait_for(Option::is_some)).await;
         waited.ok()?.ok()?.clone()
+    }
+}
+
+/// A version that is being read because somebody asked for that, until it is dropped.
+struct Listed<'a> {
+    app: &'a AppState,
+    of: (DatasetName, Version),
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        self.app.scrubs.asked_for().remove(&self.of);
     }
 }
 
