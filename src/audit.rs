@@ -59,7 +59,7 @@ struct Shared {
     metrics: Arc<Metrics>,
     /// The last line that is written, and its chain.
     head: Mutex<Option<(u64, Digest)>>,
-    reading: tokio::sync::Mutex<()>,
+    reading: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Audit {
@@ -72,7 +72,7 @@ impl Audit {
             thread: Mutex::default(),
             metrics,
             head: Mutex::default(),
-            reading: tokio::sync::Mutex::default(),
+            reading: Arc::default(),
         }))
     }
 
@@ -118,8 +118,8 @@ impl Audit {
 
     /// Held by the one who reads: files are read whole, and one reader at a time bounds the
     /// memory.
-    pub(crate) async fn reading(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.0.reading.lock().await
+    pub(crate) async fn reading(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        Arc::clone(&self.0.reading).lock_owned().await
     }
 
     fn show(&self, head: Option<(u64, Digest)>) {

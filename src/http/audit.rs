@@ -53,10 +53,15 @@ pub(crate) async fn audit(
     Query(query): Query<AuditQuery>,
 ) -> Answer<Response> {
     let asked = Asked::of(query)?;
-    let _alone = app.audit.reading().await;
+    let alone = app.audit.reading().await;
     let page = {
         let app = Arc::clone(&app);
-        blocking(move || asked.page(&app)).await?
+        blocking(move || {
+            // As long as the work, and not only as long as somebody waits for it.
+            let _alone = alone;
+            asked.page(&app)
+        })
+        .await?
     };
     Ok(page.answer())
 }
