@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tidetable_storage::{
-    Cause, Code, ErasedKeys, Error, Failed, Kind, Parked, SelfActivation, State, VerifiedSnapshot,
-    require_space, step,
+    Cause, Code, Compression, ErasedKeys, Error, Failed, Kind, Parked, SealedPart, SelfActivation,
+    State, Store, VerifiedSnapshot, require_space, step,
 };
 use tracing::{error, info, warn};
 
@@ -210,14 +210,38 @@ fn sweep(pushes: &Pushes) {
     }
 }
 
+/// What the catalogue says of a push.
+struct Asked {
+    parts: Vec<SealedPart>,
+    options: String,
+    compression: Compression,
+    /// Bytes that were sent, and that the disk needs for the version.
+    sent: u64,
+    needed: u64,
+}
+
+impl Asked {
+    fn of(store: &Store, (dataset, version): &PushOf) -> Result<Self, Error> {
+        let catalog = store.catalog();
+        let (of, entry) = (catalog.dataset(dataset)?, catalog.entry(dataset, *version)?);
+        let sent = entry.parts.iter().map(|part| part.bytes).sum();
+        let needed = match is_snapshot(&entry.options) {
+            true => room::beside_snapshot(sent),
+            false => room::of_version(of, sent),
+        };
+        let (parts, options) = (entry.parts.clone(), entry.options.clone());
+        Ok(Self { parts, options, compression: of.config.compression, sent, needed })
+    }
+}
+
 fn spec(pushes: &Pushes, push: &PushOf) -> Result<BuildSpec, NotBuilt> {
     let (dataset, version) = push;
     let store = &pushes.store;
     let arrived = store.parts(dataset, *version)?;
-    let catalog = store.catalog();
-    let entry = catalog.entry(dataset, *version)?;
-    let mut parts = Vec::with_capacity(entry.parts.len());
-    for sealed in &entry.parts {
+    // The catalogue is let go of before the disk or the log may keep this thread.
+    let asked = Asked::of(store, push)?;
+    let mut parts = Vec::with_capacity(asked.parts.len());
+    for sealed in &asked.parts {
         let part = arrived.iter().find(|part| part.sealed == *sealed).ok_or_else(|| {
             let text = format!("part {} is not on the disk any more: push again", sealed.name);
             Error::new(Code::DataCorrupt, text)
@@ -225,14 +249,9 @@ fn spec(pushes: &Pushes, push: &PushOf) -> Result<BuildSpec, NotBuilt> {
         let (name, sha256) = (sealed.name.clone(), sealed.sha256.clone());
         parts.push(PartSpec { name, path: part.path.clone(), sha256, xxh3: part.xxh3 });
     }
-    let sent = entry.parts.iter().map(|part| part.bytes).sum();
-    let is_snapshot = is_snapshot(&entry.options);
-    let needed = match is_snapshot {
-        true => room::beside_snapshot(sent),
-        false => room::of_version(catalog.dataset(dataset)?, sent),
-    };
-    require_space(store.layout().root(), needed)?;
-    let options = if is_snapshot { RowOptions::default() } else { options(&entry.options)? };
+    require_space(store.layout().root(), asked.needed)?;
+    let is_snapshot = is_snapshot(&asked.options);
+    let options = if is_snapshot { RowOptions::default() } else { options(&asked.options)? };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let attempt = u64::try_from(now.as_nanos()).unwrap_or_default();
     let served = store.live().get(dataset)?;
@@ -241,12 +260,12 @@ fn spec(pushes: &Pushes, push: &PushOf) -> Result<BuildSpec, NotBuilt> {
         is_snapshot,
         options,
         erased: served.erased().map(|erased| (**erased).clone()),
-        compression: catalog.dataset(dataset)?.config.compression,
+        compression: asked.compression,
         out: store.layout().build(dataset, *version, attempt),
         sort_memory: pushes.settings.sort_memory,
         sizes: pushes.settings.sizes,
         growth: pushes.settings.growth,
-        processor_seconds: processor_seconds(sent),
+        processor_seconds: processor_seconds(asked.sent),
         gives_way: pushes.settings.give_way,
     })
 }

@@ -104,18 +104,22 @@ impl Store {
     ) -> Result<Option<Rewritten>> {
         let mut abandoned = self.rewriting.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(task) = self.task(dataset, version, &abandoned)? else { return Ok(None) };
-        let made = thread::scope(|scope| {
-            let make = || {
-                if gives_way {
-                    give_way();
-                }
-                self.make(&task, goes_on)
-            };
-            let builder = thread::Builder::new().name("rewrite".to_owned());
-            let spawned = builder.spawn_scoped(scope, make).map_err(|error| {
-                Error::new(Code::IoFailed, "the system gives no thread for this").because(error)
-            })?;
-            spawned.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        // Whoever serves the version may wait for this: it gives way to nobody.
+        let opened = open(&task);
+        let made = opened.and_then(|snapshot| {
+            thread::scope(|scope| {
+                let make = || {
+                    if gives_way {
+                        give_way();
+                    }
+                    self.make(&task, &snapshot, goes_on)
+                };
+                let builder = thread::Builder::new().name("rewrite".to_owned());
+                let spawned = builder.spawn_scoped(scope, make).map_err(|error| {
+                    Error::new(Code::IoFailed, "the system gives no thread for this").because(error)
+                })?;
+                spawned.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
         });
         let done = made.and_then(|made| self.put_in_place(&task, made, cause, &mut abandoned));
         self.clear_away(&self.layout.push(dataset, version));
@@ -161,10 +165,7 @@ impl Store {
         })
     }
 
-    fn make(&self, task: &Task, goes_on: &mut GoesOn<'_>) -> Result<Made> {
-        // Its index, and that of what is made of it, are in memory besides what serves.
-        memory::require(2 * Snapshot::memory_of(&task.slot.manifest()?))?;
-        let snapshot = task.slot.open_aside()?;
+    fn make(&self, task: &Task, snapshot: &Snapshot, goes_on: &mut GoesOn<'_>) -> Result<Made> {
         let (mut seen, mut removed, mut stopped) = (0, 0, false);
         let all = snapshot.manifest().records;
         snapshot.walk_keys(|key| {
@@ -187,7 +188,7 @@ impl Store {
             _ => {}
         }
         require_space(self.layout.root(), snapshot.manifest().bytes())?;
-        let Some(builder) = self.write(task, &snapshot, goes_on)? else { return Ok(Made::Stopped) };
+        let Some(builder) = self.write(task, snapshot, goes_on)? else { return Ok(Made::Stopped) };
         let built = builder.finish()?;
         let bytes = built.verify_bytes();
         let verified = built.verify(&mut |done| {
@@ -308,4 +309,11 @@ impl Store {
         self.commit(&mut writer, cause, event)?;
         Ok(Some(Rewritten { removed }))
     }
+}
+
+/// Opens what is to be rewritten.
+fn open(task: &Task) -> Result<Snapshot> {
+    // Its index, and that of what is made of it, are in memory besides what serves.
+    memory::require(2 * Snapshot::memory_of(&task.slot.manifest()?))?;
+    task.slot.open_aside()
 }
