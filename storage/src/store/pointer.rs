@@ -1,4 +1,4 @@
-//! The swap: activate, roll back, promote, hold, release.
+//! The swap: activate, roll back, hold, release.
 //!
 //! Order of an activation: the snapshot is opened and warmed, outside the lock, and looked into
 //! if another version is current than its gates compared with. Under the lock the plan is
