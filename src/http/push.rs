@@ -30,6 +30,8 @@ use crate::state::{AppState, count_dataset};
 
 /// The name of the only part of such a push; messages about rows name it.
 const PART: &str = "body";
+/// How long a push is waited for: as long as anybody would.
+const A_WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The longest label, in bytes.
 pub(crate) const MAX_LABEL_BYTES: usize = 256;
 
@@ -345,7 +347,7 @@ async fn settle(
         return Ok((StatusCode::ACCEPTED, shown).into_response());
     }
     // Its client may stay as long as it likes; the build has no time limit of its own.
-    app.pushes.wait(&push, Duration::from_secs(7 * 24 * 3600)).await;
+    app.pushes.wait(&push, A_WEEK).await;
     count_dataset(&app.store, &app.metrics, &push.0);
     outcome(app, caller, &push.0, version)
 }

@@ -10,8 +10,9 @@
 //! as files: [`lay_out`], [`UnpublishedSnapshot::take_in`], and from there on as any other.
 //! [`StoredVersion::files`] is the way back.
 //!
-//! The **read path**: [`Live::get`] finds what a dataset serves now, and
-//! [`Snapshot::get`] looks a key up in it. It takes no lock and waits for no push.
+//! The **read path**: [`Live::get`] finds what a dataset serves now; of that a [`Lease`] looks a key up
+//! ([`Lease::get`]), through a [`View`] without the erased keys of its [`Snapshot`]. It takes no lock and
+//! waits for no push.
 //!
 //! Plain blocking code: it knows nothing of HTTP, async runtimes, command lines or the
 //! environment. `docs/data-format.md` describes what it writes.

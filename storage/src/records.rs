@@ -190,7 +190,7 @@ impl Records {
         // A disk answers many reads at a time in hardly more time than one.
         thread::scope(|scope| {
             let first = scope.spawn(|| {
-                give_way();
+                be_nice();
                 copies.iter().for_each(|copies| self.copy_what_is_here(copies));
                 // Else what is read here would take the place of what is asked for meanwhile.
                 if !cold.is_empty() {
@@ -211,7 +211,7 @@ impl Records {
 
     /// Reads in the records at these places, which are not in memory.
     fn read_in(&self, places: &[Place], copies: Option<&Mutex<Copies>>) {
-        give_way();
+        be_nice();
         let mut buffer = Vec::new();
         for places in places.chunks(ASKED_AT_ONCE) {
             in_bursts(places.iter()).for_each(|place| self.tables.ask_for(*place));
@@ -341,7 +341,7 @@ fn keep(copies: &mut Copies, place: Place, entry: &Entry<'_>) {
 
 /// Lookups go first; but where all processors are busy with cold lookups, what this thread does
 /// makes them cheap again, so it must not be starved.
-fn give_way() {
+fn be_nice() {
     let _ = rustix::process::nice(19);
 }
 

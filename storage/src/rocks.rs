@@ -47,11 +47,6 @@ impl BlockCache {
         // No estimate of the entries' size: it then adapts to what it is given.
         Self(Cache::new_hyper_clock_cache(bytes, 0))
     }
-
-    /// How many bytes it holds now.
-    pub fn used_bytes(&self) -> usize {
-        self.0.get_usage()
-    }
 }
 
 /// Writes records in ascending order into one SST file.

@@ -137,9 +137,9 @@ impl Slot {
         if let Some(opened) = self.opened.get() {
             return opened.as_ref().map(Arc::clone).map_err(Unusable::to_error);
         }
-        let lease = self.open_alone();
+        let opened = self.open_alone();
         self.look_for_the_mark();
-        lease
+        opened
     }
 
     /// What came of opening it, if that was tried.
@@ -189,7 +189,7 @@ impl Slot {
     /// used again, so there is nothing else in it to remove.
     fn let_go(&self) {
         match self.opened.get() {
-            Some(Ok(lease)) => lease.given_up.store(true, Ordering::Release),
+            Some(Ok(opened)) => opened.given_up.store(true, Ordering::Release),
             Some(Err(_)) | None => {
                 let remove = Some(self.dir.clone());
                 let _ = self.opener.closing.send(Task::Close { snapshot: None, remove });
@@ -214,15 +214,15 @@ impl Slot {
         match self.open() {
             Ok((snapshot, files)) => {
                 self.opener.open.fetch_add(1, Ordering::Relaxed);
-                let lease = Arc::new(Opened {
+                let opened = Arc::new(Opened {
                     snapshot: Some(snapshot),
                     dir: self.dir.clone(),
                     files,
                     given_up: AtomicBool::new(false),
                     opener: Arc::clone(&self.opener),
                 });
-                let _ = self.opened.set(Ok(Arc::clone(&lease)));
-                Ok(lease)
+                let _ = self.opened.set(Ok(Arc::clone(&opened)));
+                Ok(opened)
             }
             Err(error) => {
                 // Too many open files, or too little memory, passes; damage does not.

@@ -44,7 +44,7 @@ pub struct Finding {
     manifest: Digest,
 }
 
-/// The findings of a data directory. Its lock is held for moments, within no other.
+/// The findings of a data directory. Its lock is held for moments, and nothing is locked within it.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     of: Mutex<BTreeMap<(DatasetName, Version), Finding>>,
