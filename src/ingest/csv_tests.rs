@@ -182,6 +182,7 @@ fn headers_must_name_each_column_once() {
             json!({"key": "course-id"}),
             "its columns are \"course_id\", \"learner\"; did you mean \"course_id\"?",
         ),
+        ("a;id\n1;2\n", json!({"key": "id"}), "--delimiter ';' would make several of it"),
         (
             "course_id,b\n1,2\n",
             json!({"key": "b", "types": "courseid:number"}),

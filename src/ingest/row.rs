@@ -138,6 +138,17 @@ pub(crate) trait Row {
     fn write(&self, column: usize, out: &mut String) -> std::result::Result<(), Fault>;
 }
 
+/// What parts the only column of a table, if the one that is looked for is a part of it.
+fn probably_delimited(name: &str, names: &[String]) -> String {
+    let [all] = names else { return String::new() };
+    let delimiters = [(';', ";"), ('\t', "\\t"), ('|', "|"), (',', ",")];
+    let is_parted = |delimiter| all.split(delimiter).any(|part| part.trim() == name);
+    match delimiters.into_iter().find(|(delimiter, _)| is_parted(*delimiter)) {
+        Some((_, written)) => format!("; --delimiter '{written}' would make several of it"),
+        None => String::new(),
+    }
+}
+
 /// Which columns become key, rank and value.
 #[derive(Clone, Debug)]
 pub(crate) struct TableShape {
@@ -169,10 +180,11 @@ impl TableShape {
         let find = |flag: &str, name: &String| {
             names.iter().position(|known| known == name).ok_or_else(|| {
                 bad_columns(format!(
-                    "{source} has no column {}, which {flag} names: its columns are {}{}",
+                    "{source} has no column {}, which {flag} names: its columns are {}{}{}",
                     shown(name),
                     listed(names),
-                    probably_meant(name, names)
+                    probably_meant(name, names),
+                    probably_delimited(name, names)
                 ))
             })
         };
