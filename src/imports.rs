@@ -226,7 +226,7 @@ fn give_up(app: &App, import: &Import, ended: Ended) {
     let failed = Failed { dataset: dataset.clone(), version, code, detail, problems };
     match app.store.fail(failed, import.cause.clone()) {
         Ok(_) => app.metrics.dataset(&dataset).got_no_data(),
-        Err(error) if matches!(error.kind(), Kind::Conflict | Kind::Gone | Kind::NotFound) => {}
+        Err(error) if error.is_over() => {}
         Err(error) => {
             warn!(%dataset, version = version.0, %error, "a failed import is not recorded");
         }

@@ -12,8 +12,7 @@ use http_body_util::BodyExt as _;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tidetable_storage::{
-    Admission, Cause, Code, DatasetName, Error, Failed, Kind, Outcome, State as VersionState,
-    Version,
+    Admission, Cause, Code, DatasetName, Error, Failed, Outcome, State as VersionState, Version,
 };
 
 use super::asked::Asker;
@@ -322,9 +321,7 @@ async fn give_up(
         }
         // Deleted meanwhile: that ended it too.
         match ended {
-            Err(e) if !matches!(e.kind(), Kind::Conflict | Kind::Gone | Kind::NotFound) => {
-                Err(e.into())
-            }
+            Err(e) if !e.is_over() => Err(e.into()),
             _ => Ok(()),
         }
     };

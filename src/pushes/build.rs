@@ -71,7 +71,7 @@ fn fail(pushes: &Pushes, push: &PushOf, failed: Failed, cause: Cause) {
     let (dataset, version) = push;
     match pushes.store.fail(failed, cause) {
         Ok(()) => {}
-        Err(error) if is_over(&error) => {
+        Err(error) if error.is_over() => {
             info!(%dataset, version = version.0, %error, "it was deleted meanwhile");
         }
         Err(error) => {
@@ -79,11 +79,6 @@ fn fail(pushes: &Pushes, push: &PushOf, failed: Failed, cause: Cause) {
             pushes.gets_stuck(push, error.into());
         }
     }
-}
-
-/// Whether a push could not be ended because it has its end already.
-fn is_over(error: &Error) -> bool {
-    matches!(error.kind(), Kind::Conflict | Kind::Gone | Kind::NotFound)
 }
 
 fn try_build(

@@ -40,7 +40,7 @@ pub use tokens::Tokens;
 
 use crate::config::DatasetConfig;
 use crate::error::{Code, Error, Result};
-use crate::event::{Cause, Event, Millis};
+use crate::event::{Activated, Cause, Event, Millis};
 use crate::names::{DatasetName, Version};
 
 /// How many activations are remembered to find what to roll back to.
@@ -287,44 +287,7 @@ impl Dataset {
             Event::Released(_) => self.hold = None,
             Event::CanaryStarted(e) => self.start_canary(cause, e),
             Event::CanaryEnded(_) => self.canary = None,
-            Event::Activated(e) => {
-                if let Some(left) = e.from.and_then(|v| self.versions.get_mut(&v)) {
-                    left.left_at = Some(cause.at);
-                    left.state = if e.rollback { State::Bad } else { State::Retired };
-                    if e.rollback {
-                        left.reason = cause.reason.clone();
-                    }
-                }
-                if let Some(entered) = self.versions.get_mut(&e.to) {
-                    entered.state = State::Active;
-                    entered.activated_at = Some(cause.at);
-                    if e.forced {
-                        entered.reason = cause.reason.clone();
-                    } else {
-                        entered.waits_no_more();
-                    }
-                }
-                self.end_canary_by(e);
-                self.current = Some(e.to);
-                self.last_swap = Some(Swap {
-                    seq: 0,
-                    at: cause.at,
-                    from: e.from,
-                    to: e.to,
-                    forced: e.forced,
-                    rollback: e.rollback,
-                    together: false,
-                });
-                self.served.push_back(e.to);
-                if self.served.len() > SERVED_KEPT {
-                    self.served.pop_front();
-                }
-                match e.hold {
-                    Some(true) => self.hold = Some(Hold::by(cause)),
-                    Some(false) => self.hold = None,
-                    None => {}
-                }
-            }
+            Event::Activated(e) => self.activate(cause, e),
             Event::ActivatedTogether(_) => unreachable!("Catalog::apply takes it apart"),
             Event::TokenCreated(_) | Event::TokenRevoked(_) => unreachable!("of no dataset"),
             // Which keys are erased is known apart from datasets.
@@ -341,21 +304,63 @@ impl Dataset {
             | Event::Published(_)
             | Event::Rejected(_)
             | Event::Deleted(_) => {
-                let version = event.version().expect("these five events are about a version");
-                let canary = self.canary.as_ref().map(|canary| canary.version);
-                if let Some(entry) = self.versions.get_mut(&version) {
-                    entry.take(cause, event);
-                    // What a gate refuses now is not served, by whatever arm.
-                    if entry.state == State::Rejected && canary == Some(version) {
-                        self.canary = None;
-                    }
-                    if let (State::Ready, true, Some(canary)) =
-                        (entry.state, entry.activate, canary)
-                    {
-                        entry.waits_beside(canary);
-                    }
-                }
+                self.take_of_version(cause, event);
                 self.forget_old_deleted();
+            }
+        }
+    }
+
+    fn activate(&mut self, cause: &Cause, e: &Activated) {
+        if let Some(left) = e.from.and_then(|v| self.versions.get_mut(&v)) {
+            left.left_at = Some(cause.at);
+            left.state = if e.rollback { State::Bad } else { State::Retired };
+            if e.rollback {
+                left.reason = cause.reason.clone();
+            }
+        }
+        if let Some(entered) = self.versions.get_mut(&e.to) {
+            entered.state = State::Active;
+            entered.activated_at = Some(cause.at);
+            if e.forced {
+                entered.reason = cause.reason.clone();
+            } else {
+                entered.waits_no_more();
+            }
+        }
+        self.end_canary_by(e);
+        self.current = Some(e.to);
+        self.last_swap = Some(Swap {
+            seq: 0,
+            at: cause.at,
+            from: e.from,
+            to: e.to,
+            forced: e.forced,
+            rollback: e.rollback,
+            together: false,
+        });
+        self.served.push_back(e.to);
+        if self.served.len() > SERVED_KEPT {
+            self.served.pop_front();
+        }
+        match e.hold {
+            Some(true) => self.hold = Some(Hold::by(cause)),
+            Some(false) => self.hold = None,
+            None => {}
+        }
+    }
+
+    /// Takes in one of the events that are about a version alone.
+    fn take_of_version(&mut self, cause: &Cause, event: &Event) {
+        let version = event.version().expect("these five events are about a version");
+        let canary = self.canary.as_ref().map(|canary| canary.version);
+        if let Some(entry) = self.versions.get_mut(&version) {
+            entry.take(cause, event);
+            // What a gate refuses now is not served, by whatever arm.
+            if entry.state == State::Rejected && canary == Some(version) {
+                self.canary = None;
+            }
+            if let (State::Ready, true, Some(canary)) = (entry.state, entry.activate, canary) {
+                entry.waits_beside(canary);
             }
         }
     }

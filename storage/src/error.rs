@@ -238,6 +238,11 @@ impl Error {
         self.0.code.kind()
     }
 
+    /// Whether what was to be ended has its end already, or is not there any more.
+    pub fn is_over(&self) -> bool {
+        matches!(self.kind(), Kind::Conflict | Kind::Gone | Kind::NotFound)
+    }
+
     /// The sentence alone, without path and cause: safe to show to a client.
     pub fn detail(&self) -> &str {
         &self.0.detail

@@ -5,7 +5,7 @@
 //! at one instant, `store/canary.rs` a second version beside the current one, `store/recovery.rs`
 //! what a start does with what a crash left, `store/sweep.rs` retention, `store/erase.rs` which keys
 //! are given no more, `store/rewrite.rs` how their bytes leave the disk, `store/scrub.rs` what
-//! reading versions again has found, `store/examine.rs` the gates that read files, `store/tokens.rs` who
+//! reading versions again has found, `store/show.rs` what readers see of it, `store/examine.rs` the gates that read files, `store/tokens.rs` who
 //! may ask, `store/listener.rs` who is told of changes, `store/repair.rs` a directory that does not open.
 //! Reads go by
 //! [`Store::live`] alone and touch nothing else of this.
@@ -24,6 +24,7 @@ mod recovery;
 mod repair;
 mod rewrite;
 mod scrub;
+mod show;
 mod sweep;
 mod together;
 mod tokens;

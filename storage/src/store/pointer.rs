@@ -5,16 +5,13 @@
 //! checked again, then the gates, the record appended, the map swapped. A rollback takes the
 //! same steps; its target stayed open, so it swaps at once.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
-use crate::assignment::Assignment;
-use crate::catalog::{Activation, Catalog, Expect, Held, Moved, Outcome, Rollback, State, Swap};
-use crate::digest::Digest;
+use crate::catalog::{Activation, Catalog, Expect, Held, Moved, Outcome, Rollback, Swap};
 use crate::error::{Code, Error, Kind, Result};
 use crate::event::{Cause, Event, Rejected};
 use crate::gates;
-use crate::live::{Datasets, Opened, Served, ServedCanary, Slot};
+use crate::live::Opened;
 use crate::names::{DatasetName, Version};
 use crate::step::step;
 
@@ -367,84 +364,6 @@ impl Store {
         };
         let examined = is_due.then(|| self.examine(dataset, next)).transpose()?;
         Ok(Prepared { version, examined })
-    }
-
-    /// Shows readers these datasets, which an event has changed.
-    pub(super) fn show(&self, catalog: &Catalog, names: &[DatasetName]) {
-        self.live.change(|datasets| {
-            names.iter().for_each(|name| self.show_dataset(datasets, catalog, name));
-        });
-    }
-
-    /// Shows readers everything, at start.
-    pub(super) fn show_all(&self) {
-        let catalog = self.catalog();
-        self.live.change(|datasets| {
-            for (name, _) in catalog.datasets() {
-                self.show_dataset(datasets, &catalog, name);
-            }
-        });
-    }
-
-    fn show_dataset(&self, datasets: &mut Datasets, catalog: &Catalog, name: &DatasetName) {
-        let before = datasets.get(name).cloned();
-        let kept_before = before.iter().flat_map(|served| &served.kept);
-        let Ok(dataset) = catalog.dataset(name) else {
-            kept_before.for_each(|(_, slot)| slot.give_up());
-            datasets.remove(name);
-            return;
-        };
-        let (mut kept, mut unpublished) = (BTreeMap::new(), BTreeSet::new());
-        for (version, entry) in &dataset.versions {
-            if entry.state.is_pushing() || entry.state == State::Failed {
-                unpublished.insert(*version);
-            }
-            let Some(digest) = entry.manifest.filter(|_| entry.state.has_files()) else { continue };
-            let digest = Digest::from_bytes(digest);
-            let open = before.as_ref().and_then(|served| served.kept.get(version)).cloned();
-            // One that was rewritten has another manifest, and another place.
-            let slot = open.filter(|slot| slot.digest == digest).unwrap_or_else(|| {
-                self.standing_by(name, &digest).unwrap_or_else(|| {
-                    let dir = entry.place(&self.layout, name, *version);
-                    Slot::new(*version, entry.as_of.as_deref(), dir, digest, &self.opener)
-                })
-            });
-            kept.insert(*version, slot);
-        }
-        for (version, slot) in kept_before {
-            match kept.get(version) {
-                None => slot.give_up(),
-                Some(now) if Arc::ptr_eq(now, slot) => {}
-                Some(rewritten) => slot.give_way_to(rewritten),
-            }
-        }
-        let erased_before = before.as_ref().and_then(|served| served.erased.as_ref());
-        let erased = self.erased_of(catalog, name, erased_before);
-        let canary = dataset.canary.as_ref().and_then(|canary| {
-            let assignment = Assignment::new(&canary.experiment, canary.percent).ok()?;
-            Some(ServedCanary::new(kept.get(&canary.version)?, assignment))
-        });
-        let served = Served {
-            name: name.clone(),
-            content_type: dataset.config.content_type.as_str().into(),
-            is_json: dataset.config.is_json(),
-            current: dataset.current.and_then(|v| kept.get(&v)).map(Arc::clone),
-            canary,
-            kept,
-            erased,
-            unpublished,
-            next_version: dataset.next_version(),
-        };
-        datasets.insert(name.clone(), Arc::new(served));
-    }
-}
-
-impl Store {
-    /// The slot of a version that was rewritten, if it is open already.
-    fn standing_by(&self, name: &DatasetName, digest: &Digest) -> Option<Arc<Slot>> {
-        let standing_by = self.standing_by.lock().unwrap_or_else(PoisonError::into_inner);
-        let (dataset, slot) = standing_by.as_ref()?;
-        (dataset == name && slot.digest == *digest).then(|| Arc::clone(slot))
     }
 }
 
