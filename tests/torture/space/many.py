@@ -4,6 +4,7 @@ ones say so."""
 from __future__ import annotations
 
 import random
+import resource
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ RECORDS = 20
 
 def check(binary: Path, home: Path, datasets: int, seed: int) -> str:
     chance = random.Random(seed)
+    _check_limit(datasets)
     node = Node(binary, home / "data", home / "log", ["--builds-at-once", "2"])
     node.start()
     node.ready()
@@ -60,6 +62,15 @@ def check(binary: Path, home: Path, datasets: int, seed: int) -> str:
         f"listens after {listens:.2f} s, ready {opened:.2f} s later, {memory >> 20} MiB private memory, "
         f"{files} open files, /metrics in {metrics * 1000:.0f} ms"
     )
+
+
+def _check_limit(datasets: int) -> None:
+    """Of a dataset two versions are open, and a third while it is pushed, of six files each; versions have three
+    quarters of all that the server may open."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    most = (hard * 3 // 4 - 100) // (2 * 6)
+    if hard != resource.RLIM_INFINITY and datasets > most:
+        raise Wrong(f"{hard} files may be open here (`ulimit -Hn`), which do for {most} datasets: raise that, or --datasets {most}")
 
 
 def _code_of_damage(node: Node, dataset: str) -> str:
