@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use tidetable_storage::{DatasetName, TokenId};
 
 use super::grants::{Grants, Right};
-use super::refusals::Refused;
+use super::refusals::{Place, Refused};
 use crate::http::error::{Answer, Fault, Problem};
 
 /// Whoever sent a request, and what they may do. Cheap to clone.
@@ -79,13 +79,13 @@ impl Caller {
 
     /// The refusal of what needs that right on that dataset.
     pub(crate) fn forbidden(&self, right: Right, dataset: &DatasetName) -> Problem {
-        Refused::Forbidden { caller: self.clone(), right, place: format!("on {dataset}") }.problem()
+        let place = Place::On(dataset.clone());
+        Refused::Forbidden { caller: self.clone(), right, place }.problem()
     }
 
     /// The refusal of what needs that right on all datasets.
     pub(crate) fn forbidden_everywhere(&self, right: Right) -> Problem {
-        let place = super::EVERYWHERE.to_owned();
-        Refused::Forbidden { caller: self.clone(), right, place }.problem()
+        Refused::Forbidden { caller: self.clone(), right, place: Place::Everywhere }.problem()
     }
 }
 

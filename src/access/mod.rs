@@ -39,7 +39,7 @@ pub(crate) use token::TokenText;
 
 use crate::http::error::Problem;
 use crate::metrics::Metrics;
-use refusals::{Refusals, Refused};
+use refusals::{Place, Refusals, Refused};
 use table::Need;
 
 /// Decides on every request.
@@ -156,27 +156,23 @@ impl Access {
     }
 }
 
-/// Where a right is lacked that no scope but the widest has.
-const EVERYWHERE: &str = "on all datasets";
-
 /// The right that the caller lacks for what a route needs, and where it lacks it.
-fn lacking(need: Need, caller: &Caller, path: &str) -> Option<(Right, String)> {
+fn lacking(need: Need, caller: &Caller, path: &str) -> Option<(Right, Place)> {
     let (right, place, may) = match need {
         Need::Nothing | Need::Token => return None,
-        Need::OnServer(right) => (right, EVERYWHERE.to_owned(), caller.may_everywhere(right)),
-        Need::OnEach(right) => {
-            (right, "on the datasets it is about".to_owned(), caller.may_somewhere(right))
-        }
-        Need::OnDataset(right) => {
-            // What is no name is in no scope but the widest, whose owner is told so.
-            match dataset_of(path) {
-                Some(dataset) => (right, format!("on {dataset}"), caller.may(right, &dataset)),
-                None => (right, EVERYWHERE.to_owned(), caller.may_everywhere(right)),
+        Need::OnServer(right) => (right, Place::Everywhere, caller.may_everywhere(right)),
+        Need::OnEach(right) => (right, Place::OnEach, caller.may_somewhere(right)),
+        // What is no name is in no scope but the widest, whose owner is told so.
+        Need::OnDataset(right) => match dataset_of(path) {
+            Some(dataset) => {
+                let may = caller.may(right, &dataset);
+                (right, Place::On(dataset), may)
             }
-        }
+            None => (right, Place::Everywhere, caller.may_everywhere(right)),
+        },
         Need::Unlisted => {
             let right = Right::Administer;
-            (right, EVERYWHERE.to_owned(), caller.may_everywhere(right))
+            (right, Place::Everywhere, caller.may_everywhere(right))
         }
     };
     (!may).then_some((right, place))

@@ -1,6 +1,7 @@
 //! What becomes of a request that is refused: its answer, a count, and a line in the log now
 //! and then. Whoever tries tokens must not fill the disk with lines.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::HeaderValue;
 use axum::http::header::WWW_AUTHENTICATE;
-use tidetable_storage::TokenId;
+use tidetable_storage::{DatasetName, TokenId};
 
 use super::caller::Caller;
 use super::grants::Right;
@@ -27,7 +28,26 @@ pub(super) enum Refused {
     /// expired and revoked it is, nobody is told.
     Invalid(Option<TokenId>),
     /// The token is good, and not for this.
-    Forbidden { caller: Caller, right: Right, place: String },
+    Forbidden { caller: Caller, right: Right, place: Place },
+}
+
+/// Where somebody lacks a right.
+#[derive(Debug)]
+pub(super) enum Place {
+    On(DatasetName),
+    /// On datasets that stand in the body.
+    OnEach,
+    Everywhere,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::On(dataset) => write!(f, "on {dataset}"),
+            Self::OnEach => f.write_str("on the datasets it is about"),
+            Self::Everywhere => f.write_str("on all datasets"),
+        }
+    }
 }
 
 impl Refused {

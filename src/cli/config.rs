@@ -50,14 +50,12 @@ pub(crate) fn run(args: &ConfigArgs, asked: &Asked<'_>) -> Result<(), Failure> {
     };
     // To change a setting makes a dataset that is not there: only when told to.
     if !args.create {
-        let absent = |failure: Failure| {
-            match failure.code.as_deref() {
+        let absent = |failure: Failure| match failure.code.as_deref() {
             Some("dataset_not_found") => failure.hint(format!(
-                "`tidetable datasets` lists what the server has; `tidetable config {name} --create` \
-                 makes it before its first push"
+                "`tidetable datasets` lists what the server has; \
+                 `tidetable config {name} --create` makes it before its first push"
             )),
             _ => failure.about(name, None),
-        }
         };
         let found = client.get(&dataset_path(name)).map_err(absent)?;
         if args.settings.is_empty() {

@@ -33,7 +33,7 @@ pub(crate) struct DeleteArgs {
     #[arg(long)]
     whole_dataset: bool,
     /// Do not ask
-    #[arg(long)]
+    #[arg(long, requires = "whole_dataset")]
     yes: bool,
 }
 

@@ -101,11 +101,13 @@ pub(crate) fn key_segment(key: &str, encoding: KeyEncoding) -> (String, Option<S
 pub(crate) fn run(args: &GetArgs, asked: &Asked<'_>) -> Result<(), Failure> {
     let keys = match &args.keys_from {
         Some(file) => &keys_file::read(file, args.key_encoding)?,
-        None => &args.keys,
+        None => {
+            for key in args.keys.iter().filter(|_| args.key_encoding == KeyEncoding::Utf8) {
+                Key::new(key.as_bytes())?;
+            }
+            &args.keys
+        }
     };
-    for key in keys.iter().filter(|_| args.key_encoding == KeyEncoding::Utf8) {
-        Key::new(key.as_bytes())?;
-    }
     let client = asked.client()?;
     match keys.as_slice() {
         [key] if !asked.out.json && args.keys_from.is_none() => args.one(&client, key, &asked.out),
