@@ -28,6 +28,10 @@ use crate::rocks::{BlockCache, Reader, StoredScan};
 use crate::values::Damaged;
 use crate::verify::{check_ends, check_sizes, damaged, read_expected};
 
+/// How many files more than [`Snapshot::files_of`] may be open while one is opened: RocksDB's own,
+/// and the index of keys. They are read one after the other, and closed.
+pub(crate) const FILES_WHILE_OPENED: u64 = 4;
+
 /// An opened version.
 pub struct Snapshot {
     dir: PathBuf,
@@ -66,10 +70,10 @@ impl Snapshot {
         Ok(Self { dir: dir.to_owned(), version, manifest, reader, records })
     }
 
-    /// How many files a snapshot keeps open: each data file twice, for RocksDB and for lookups of
-    /// single keys, and some while it is opened.
-    pub(crate) fn files_of(manifest: &Manifest) -> u64 {
-        2 * manifest.files.len() as u64 + 4
+    /// How many files a snapshot keeps open that has so many data files: each of them twice, for
+    /// RocksDB and for lookups of single keys.
+    pub(crate) fn files_of(data_files: u64) -> u64 {
+        2 * data_files
     }
 
     /// About how much memory it takes besides the pages of its files: the index of keys, and

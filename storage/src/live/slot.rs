@@ -15,7 +15,7 @@ use crate::names::Version;
 use crate::planted::{self, Bug};
 use crate::reaper::Task;
 use crate::rocks::BlockCache;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{FILES_WHILE_OPENED, Snapshot};
 use crate::verify::read_expected;
 
 /// An opened snapshot with a way to the reaper.
@@ -250,12 +250,11 @@ impl Slot {
     /// The snapshot, and how many files it has open.
     fn open(&self) -> Result<(Snapshot, u64)> {
         let manifest = read_expected(&self.dir, &self.digest)?;
-        let files = Snapshot::files_of(&manifest);
-        self.opener.claim(files)?;
+        let files = Snapshot::files_of(manifest.files.len() as u64);
+        self.opener.claim(files + FILES_WHILE_OPENED)?;
         let opened = self.open_claimed(manifest);
-        if opened.is_err() {
-            self.opener.files.fetch_sub(files, Ordering::Relaxed);
-        }
+        let kept = if opened.is_ok() { files } else { 0 };
+        self.opener.files.fetch_sub(files + FILES_WHILE_OPENED - kept, Ordering::Relaxed);
         Ok((opened?, files))
     }
 

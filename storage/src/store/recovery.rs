@@ -23,6 +23,7 @@ use crate::parts;
 use crate::private;
 use crate::reaper::Reaper;
 use crate::rocks::BlockCache;
+use crate::snapshot::{FILES_WHILE_OPENED, Snapshot};
 use crate::step::{self, step};
 use crate::versions::{self, Versions};
 
@@ -180,7 +181,8 @@ impl Store {
         Ok(())
     }
 
-    /// About how many files [`Store::open_current`] opens, as far as the catalogue knows.
+    /// About how many files [`Store::open_current`] opens, as far as the catalogue knows, with those that
+    /// opening the last of them takes for a moment.
     pub fn files_to_serve(&self) -> u64 {
         let catalog = self.catalog();
         let of_dataset = |dataset: &Dataset| {
@@ -188,11 +190,11 @@ impl Store {
             let opened = [dataset.current, canary, dataset.rollback_target()];
             let files = opened.iter().flatten().filter_map(|version| {
                 let bytes = dataset.versions.get(version)?.stats.as_ref()?.bytes;
-                Some(2 * bytes.div_ceil(BuildOptions::default().file_bytes) + 4)
+                Some(Snapshot::files_of(bytes.div_ceil(BuildOptions::default().file_bytes)))
             });
             files.sum::<u64>()
         };
-        catalog.datasets().map(|(_, dataset)| of_dataset(dataset)).sum()
+        catalog.datasets().map(|(_, dataset)| of_dataset(dataset)).sum::<u64>() + FILES_WHILE_OPENED
     }
 
     /// Removes version directories and staging that no event owns.

@@ -7,8 +7,9 @@ use crate::support::{
     Directory, activate, assert_version, code, current, dataset, push, push_ready, records_of,
 };
 
-/// What a version of one data file has open.
-const OF_ONE: u64 = 6;
+/// What a version of one data file has open, and some files more while it is opened.
+const OF_ONE: u64 = 2;
+const WHILE_OPENED: u64 = 4;
 
 #[test]
 fn a_version_too_many_is_refused_not_remembered() {
@@ -17,10 +18,10 @@ fn a_version_too_many_is_refused_not_remembered() {
     push(directory.store(), &a, &records_of(1, 20));
     push(directory.store(), &b, &records_of(1, 20));
     push_ready(directory.store(), &a, &records_of(2, 20));
-    directory.options = StoreOptions { max_files: OF_ONE, ..directory.options.clone() };
+    directory.options = StoreOptions { max_files: OF_ONE + WHILE_OPENED, ..directory.options.clone() };
     directory.reopen();
     let store = directory.store();
-    assert_eq!(store.files_to_serve(), 2 * OF_ONE);
+    assert_eq!(store.files_to_serve(), 2 * OF_ONE + WHILE_OPENED);
     assert_version(store, &a, 1, &records_of(1, 20));
     let refused = store.live().get(&b).unwrap().current().unwrap_err();
     assert_eq!(refused.code(), Code::TooManyFiles);
@@ -30,4 +31,19 @@ fn a_version_too_many_is_refused_not_remembered() {
     assert_version(store, &a, 1, &records_of(1, 20));
     store.delete_dataset(&a, Cause::default()).unwrap();
     assert_version(store, &b, 1, &records_of(1, 20));
+}
+
+#[test]
+fn what_only_opening_takes_is_given_back() {
+    let mut directory = Directory::new();
+    let names: Vec<_> = (0..5).map(|i| dataset(&format!("d{i}"))).collect();
+    for name in &names {
+        push(directory.store(), name, &records_of(1, 20));
+    }
+    directory.options =
+        StoreOptions { max_files: 5 * OF_ONE + WHILE_OPENED, ..directory.options.clone() };
+    directory.reopen();
+    for name in &names {
+        assert_version(directory.store(), name, 1, &records_of(1, 20));
+    }
 }

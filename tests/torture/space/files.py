@@ -8,7 +8,7 @@ from pathlib import Path
 
 from node import Node, Wrong, expect, rows
 
-DATASETS = 16
+DATASETS = 48
 LIMIT = 110
 
 

@@ -65,10 +65,10 @@ def check(binary: Path, home: Path, datasets: int, seed: int) -> str:
 
 
 def _check_limit(datasets: int) -> None:
-    """All three versions of a dataset have served, and stay open, of six files each; versions have three quarters of all that
+    """All three versions of a dataset have served, and stay open, of two files each; versions have three quarters of all that
     the server may open."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    most = (hard * 3 // 4 - 100) // (3 * 6)
+    most = (hard * 3 // 4 - 100) // (3 * 2)
     if hard != resource.RLIM_INFINITY and datasets > most:
         raise Wrong(f"{hard} files may be open here (`ulimit -Hn`), which do for {most} datasets: raise that, or --datasets {most}")
 
