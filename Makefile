@@ -13,7 +13,7 @@ TIMED := @scripts/timed
 .NOTPARALLEL:
 .PHONY: help setup setup-test build demo test test-million test-memory test-limits test-space space test-hostile hostile test-tutorial tutorial fuzz \
   test-prometheus prometheus test-conformance conformance test-sources sources test-python python bench-python test-clients clients test-java test-spark test-airflow test-pipelines pipelines test-torture test-crash crash torture soak test-real-data test-console \
-  bench bench-peers count-instructions ci fmt fmt-check lint doc deny install
+  bench bench-peers test-peers count-instructions ci fmt fmt-check lint doc deny install
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -174,12 +174,15 @@ bench-peers: setup ## measure it beside Redis, nginx and LMDB, and write docs/be
 	$(CARGO) build --release --locked --manifest-path benches/peers/lmdb/Cargo.toml --target-dir '$(LMDB_DIR)'
 	benches/peers/run --tidetable '$(BIN)' --helper '$(PEERS)' --lmdb '$(LMDB_DIR)/release/lmdb-peer' --out '$(BENCH_DIR)' $(BENCH_FLAGS)
 
+test-peers: ## what decides in bench-peers (verdicts, options), without a server
+	$(TIMED) 'tests of bench-peers' benches/peers/test
+
 count-instructions: setup ## instructions of one lookup, compared with benches/instructions.txt
 	@scripts/setup count
 	$(BUILD_PEERS)
 	$(TIMED) 'instructions of a lookup' scripts/count-instructions '$(PEERS)' $(COUNT_FLAGS)
 
-ci: fmt-check lint test test-torture crash hostile tutorial test-limits test-space test-console prometheus conformance sources python clients pipelines count-instructions doc deny ## all that CI runs
+ci: fmt-check lint test test-torture crash hostile tutorial test-limits test-space test-console prometheus conformance sources python clients pipelines test-peers count-instructions doc deny ## all that CI runs
 
 fmt: ## format the code
 	$(CARGO) fmt --all

@@ -55,7 +55,7 @@ def timeline(title, unit, points, marks, spans, limit=None):
         out.append(line(left, y(limit), WIDTH - right, y(limit), "#ba2525", 1, "4 3"))
     path = " ".join(f"{x(at):.1f},{y(value):.1f}" for at, value in points)
     out.append(f"<polyline points='{path}' fill='none' stroke='{OURS}' stroke-width='1.5'/>")
-    step = 10 if last > 30 else 5
+    step = next((step for step in (5, 10, 30) if last <= 12 * step), 60)
     for at in range(0, int(last) + 1, step):
         out.append(text(x(at), bottom + 18, f"{at} s", FAINT, 11, "middle"))
     return "\n".join([*out, "</svg>\n"])

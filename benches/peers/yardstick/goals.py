@@ -103,8 +103,29 @@ def swaps(found):
 def push_under_load(found):
     before, during = found["phases"]["before"], found["phases"]["during"]
     errors = Figure([during["errors"]])
-    yield at_most("a push under load: errors", f"{during['errors']} of {during['requests']:,}", "–", errors, 0, "", ".0f")
-    yield from compared("a push under load", before, during, (("p99", "p99_us", 2),))
+    yield until_it_ended(found)
+    rows = [at_most("a push under load: errors", f"{during['errors']} of {during['requests']:,}", "–", errors, 0, "", ".0f"),
+            *compared("a push under load", before, during, (("p99", "p99_us", 2),))]
+    for row in rows:
+        # Beside a push that gets no turn, gets look best: that meets no goal.
+        if not found["finished"]:
+            row.verdict, row.compared = NOT_MET, f"{row.compared}, but the push did not end"
+        yield row
+
+
+def until_it_ended(found):
+    work, goal = "a push under load: time until it has ended", f"≤ {found['at_most']:g} s"
+    took, alone = found["push_seconds"], found["alone_seconds"]
+    beside = f"without load {alone:.1f} s"
+    if not found["finished"]:
+        return Row(work, f"not ended after {took:.0f} s{at_what(found['progress'])}", beside, "–", goal, NOT_MET)
+    return Row(work, f"{took:.1f} s", beside, f"{took / alone:.1f}×", goal, MET)
+
+
+def at_what(progress):
+    """What an unfinished push was at, as far as the server told."""
+    phase = (progress or {}).get("phase")
+    return f" ({phase})" if phase else ""
 
 
 def compared(work, before, during, limits):

@@ -133,10 +133,11 @@ def swaps(found):
 
 
 def push_under_load(found):
-    took = (f"It took {found['push_seconds']:.0f} s." if found["finished"] else
-            f"It was not done after {found['push_seconds']:.0f} s, when the measurement ended.")
+    took = (f"It took {found['push_seconds']:.1f} s" if found["finished"] else
+            f"It **had not ended** after {found['push_seconds']:.0f} s, when the measurement was given up")
+    alone = f"{took}; the same push without load took {found['alone_seconds']:.1f} s. Latencies are of all that time."
     words = (f"## A push under load\n\n{rate_of(found)}, while all records are pushed "
-             f"(NDJSON, not activated). Serving, receiving, sorting and writing share one core. {took}\n\n" +
+             f"(NDJSON, not activated). Serving, receiving, sorting and writing share one core. {alone}\n\n" +
              phases(found["phases"], ("before", "during")) + "\n" + image("push-under-load.svg", "p99 during a push"))
     points = [(at["at"], at["p99_us"]) for at in found["slices"] if at["requests"]]
     chart = charts.timeline("p99 of gets while a push runs", "µs in each quarter of a second; red: twice of before", points,

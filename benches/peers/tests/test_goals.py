@@ -1,0 +1,32 @@
+"""Verdicts."""
+
+import unittest
+
+from yardstick import goals, sections
+
+
+def under_load(**changed):
+    phase = {"requests": 1000, "errors": 0, "p50_us": 50, "p99_us": 100, "p999_us": 200, "max_us": 300}
+    return {"phases": {"before": phase, "during": phase}, "slices": [{"at": at / 4, "p99_us": 100, "requests": 9} for at in range(400)],
+            "rate": 500, "maximum": 1000, "push_seconds": 48.0, "alone_seconds": 12.0, "at_most": 600, "finished": True,
+            "progress": None, "began": 13.0, "ended": 61.0, **changed}
+
+
+class PushUnderLoad(unittest.TestCase):
+    def test_a_push_that_ended_is_told_beside_one_without_load(self):
+        time, errors, p99 = goals.push_under_load(under_load())
+        self.assertEqual((time.ours, time.theirs, time.compared), ("48.0 s", "without load 12.0 s", "4.0×"))
+        self.assertEqual([row.verdict for row in (time, errors, p99)], [goals.MET] * 3)
+
+    def test_a_push_that_never_ends_meets_no_goal_however_fast_the_gets_were(self):
+        found = under_load(finished=False, push_seconds=600.2, progress={"phase": "reading"})
+        rows = list(goals.push_under_load(found))
+        self.assertEqual([row.verdict for row in rows], [goals.NOT_MET] * 3)
+        self.assertEqual(rows[0].ours, "not ended after 600 s (reading)")
+        self.assertIn("the push did not end", rows[2].compared)
+        self.assertIn("**had not ended** after 600 s", sections.push_under_load(found)[0])
+
+    def test_the_chart_shows_all_of_the_push(self):
+        words, charts = sections.push_under_load(under_load())
+        self.assertIn("It took 48.0 s; the same push without load took 12.0 s.", words)
+        self.assertNotIn("width='0.0'", charts["push-under-load.svg"])

@@ -1,0 +1,33 @@
+"""What a measurement does when something does not go as it should."""
+
+import io
+import subprocess
+import unittest
+
+from yardstick.errors import Failed
+from yardstick.measures import push_under_load
+
+
+class Push:
+    """A client that pushes, and ends with a status, or never."""
+
+    def __init__(self, status):
+        self.status, self.stderr, self.bound = status, io.StringIO("no room"), None
+
+    def wait(self, seconds):
+        self.bound = seconds
+        if self.status is None:
+            raise subprocess.TimeoutExpired("push", seconds)
+        return self.status
+
+
+class PushUnderLoad(unittest.TestCase):
+    def test_it_is_waited_for_until_it_ends_within_the_bound(self):
+        push = Push(0)
+        self.assertTrue(push_under_load.ended(push))
+        self.assertEqual(push.bound, 600)
+        self.assertFalse(push_under_load.ended(Push(None)))
+
+    def test_one_that_fails_is_no_end(self):
+        with self.assertRaisesRegex(Failed, "no room"):
+            push_under_load.ended(Push(1))
