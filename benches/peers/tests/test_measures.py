@@ -4,8 +4,9 @@ import io
 import subprocess
 import unittest
 
+from yardstick.bench import CONNECTIONS
 from yardstick.errors import Failed
-from yardstick.measures import push_under_load
+from yardstick.measures import batch, push_under_load
 
 
 class Push:
@@ -31,3 +32,10 @@ class PushUnderLoad(unittest.TestCase):
     def test_one_that_fails_is_no_end(self):
         with self.assertRaisesRegex(Failed, "no room"):
             push_under_load.ended(Push(1))
+
+
+class Batches(unittest.TestCase):
+    def test_a_round_that_sent_a_batch_twice_does_not_count(self):
+        batch.refuse_repeats(60_000 - CONNECTIONS, 60_000)
+        with self.assertRaisesRegex(Failed, "BATCHES_PER_SECOND"):
+            batch.refuse_repeats(60_000 - CONNECTIONS + 1, 60_000)

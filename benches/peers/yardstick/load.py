@@ -59,7 +59,7 @@ def spent(process):
 def wrk(url, script, arguments, cores, connections, seconds, statuses_fail=True):
     """wrk with one thread for each core, its requests drawn by a script."""
     command = pinned(cores, [
-        "wrk", "-t", str(len(cores)), "-c", str(connections), "-d", f"{max(1, round(seconds))}s", "--timeout", "10s",
+        "wrk", "-t", str(len(cores)), "-c", str(connections), "-d", f"{whole(seconds)}s", "--timeout", "10s",
         "-s", os.path.join(LUA, script), url, "--", *map(str, arguments)])
     done = subprocess.run(command, capture_output=True, text=True)
     last = done.stdout.strip().rpartition("\n")[2]
@@ -75,6 +75,11 @@ def wrk(url, script, arguments, cores, connections, seconds, statuses_fail=True)
         "p99_us": found["p99_us"],
         "not_2xx": found["not_2xx"],
     }
+
+
+def whole(seconds):
+    """How long wrk runs: it takes whole seconds, and one at least."""
+    return max(1, round(seconds))
 
 
 def redis_benchmark(port, command, keys, requests, cores, connections):

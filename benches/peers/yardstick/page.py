@@ -38,8 +38,9 @@ METHOD = """\
 - **Keys.** Each request asks for a random key of all there are, and every round draws others: more keys
   than any processor's cache holds.
 - **Load.** 32 connections that are kept open, each with one request under way. `wrk` asks Tidetable and
-  nginx for the same paths; its script only walks through requests that were written out before. Redis
-  has `redis-benchmark`, without pipelining, as its clients ask for single keys.
+  nginx for the same paths; its script only walks through requests that were written out before, more of
+  them than a round sends, batches too. Redis has `redis-benchmark`, which draws keys as it goes, without
+  pipelining, as its clients ask for single keys.
 - **Processor time** is user and system time of the server's process and its threads and children, from
   `/proc/PID/stat`, divided by the requests of the round. *Busy* is the share of its core that it
   used: where that is below 97 %, the generator was the limit, and requests/s is less than the server can do.
