@@ -30,3 +30,15 @@ class PushUnderLoad(unittest.TestCase):
         words, charts = sections.push_under_load(under_load())
         self.assertIn("It took 48.0 s; the same push without load took 12.0 s.", words)
         self.assertNotIn("width='0.0'", charts["push-under-load.svg"])
+
+
+class Scale(unittest.TestCase):
+    def test_the_push_is_compared_with_the_median_of_the_small_ones(self):
+        def times(*micros):
+            return [{"record_us": at, "seconds": at, "cpu_us": 1.0, "ns": 1.0} for at in micros]
+        same = {"small": times(1.0), "large": times(1.0)}
+        found = {"push": {"small": times(3.0, 4.0, 9.0), "large": times(5.0)}, "open": same, "get": same,
+                 "in_process": same, "records": {"small": 10, "large": 100}}
+        push = next(row for row in goals.scale(found) if "push" in row.work)
+        self.assertEqual((push.compared, push.verdict), ("1.25×", goals.NOT_MET))
+        self.assertIn("| push | 4.0 (3.0–9.0) s | 5.0 s |", sections.scale(found)[0])

@@ -3,10 +3,12 @@
 import io
 import subprocess
 import unittest
+from types import SimpleNamespace
+from unittest import mock
 
 from yardstick.bench import CONNECTIONS
 from yardstick.errors import Failed
-from yardstick.measures import batch, push_under_load
+from yardstick.measures import batch, push_under_load, scale
 
 
 class Push:
@@ -39,3 +41,18 @@ class Batches(unittest.TestCase):
         batch.refuse_repeats(60_000 - CONNECTIONS, 60_000)
         with self.assertRaisesRegex(Failed, "BATCHES_PER_SECOND"):
             batch.refuse_repeats(60_000 - CONNECTIONS + 1, 60_000)
+
+
+class Scale(unittest.TestCase):
+    def small(self, measured):
+        """The seconds of the small pushes, and how many were made for them."""
+        bench = SimpleNamespace(options=SimpleNamespace(records=1000, rounds=5), measured=measured)
+        with mock.patch.object(scale, "push", return_value={"seconds": 9.0, "record_us": 9000.0}) as pushed:
+            return [sample["seconds"] for sample in scale.small_pushes(bench)], pushed.call_count
+
+    def test_the_small_pushes_are_those_that_were_measured(self):
+        measured = {"push": {"ndjson": [{"seconds": 6.0}, {"seconds": 7.0}, {"seconds": 8.0}]}}
+        self.assertEqual(self.small(measured), ([6.0, 7.0, 8.0], 1))
+
+    def test_they_are_as_many_where_none_were_measured(self):
+        self.assertEqual(self.small({}), ([9.0, 9.0, 9.0], 3))

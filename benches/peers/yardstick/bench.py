@@ -29,6 +29,8 @@ class Bench:
         shutil.rmtree(self.scratch, ignore_errors=True)
         os.makedirs(self.scratch)
         self.running = {}
+        # What was measured in this run so far, by name: some compare with it.
+        self.measured = {}
         self.pushed = self.pushed_again = False
 
     # Data

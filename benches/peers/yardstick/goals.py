@@ -153,8 +153,8 @@ def scale(found):
         yield at_most(f"ten times the records: {shown}", form(large, unit), form(small, unit),
                       ratio(large, small, unit), 1.3)
     small, large = found["push"]["small"], found["push"]["large"]
-    yield at_most("ten times the records: push, time of a record", f"{large['record_us']:.2f} µs",
-                  f"{small['record_us']:.2f} µs", Figure([large["record_us"] / small["record_us"]]), 1.2)
+    yield at_most("ten times the records: push, time of a record", micros(large, "record_us"), micros(small, "record_us"),
+                  Figure([figure(large, "record_us").median / figure(small, "record_us").median]), 1.2)
     opened = figure(found["open"]["large"], "seconds")
     yield at_most("ten times the records: start until ready", f"{opened:.2f} s",
                   f"{figure(found['open']['small'], 'seconds'):.2f} s", opened, 1, " s")

@@ -25,7 +25,7 @@ def run(arguments):
         bench = benches.Bench(chosen, say)
     except Unusable as problem:
         return fail(problem)
-    results = {"about": about(chosen, bench), "measures": {}, "not_here": {}, "failed": {}}
+    results = {"about": about(chosen, bench), "measures": bench.measured, "not_here": {}, "failed": {}}
     try:
         for name in chosen.selected:
             measure(name, bench, results, say)

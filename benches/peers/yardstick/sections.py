@@ -165,7 +165,8 @@ def scale(found):
     for shown, measure, name, form, unit in pairs:
         values = [format(figure(found[measure][size], name), form) + f" {unit}" for size in ("small", "large")]
         lines.append(f"| {shown} | {' | '.join(values)} |")
-    lines.append("| push | " + " | ".join(f"{found['push'][size]['seconds']:.1f} s" for size in ("small", "large")) + " |\n")
+    shown = (f"{figure(found['push'][size], 'seconds'):.1f} s" for size in ("small", "large"))
+    lines.append(f"| push | {' | '.join(shown)} |\n")
     return "\n".join(lines), {}
 
 

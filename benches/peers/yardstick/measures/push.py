@@ -26,15 +26,19 @@ def measure(bench):
     samples = {name: [] for name in systems}
     for number in range(min(ROUNDS, bench.options.rounds)):
         for name, run in systems.items():
-            data.warm()
-            # What others left to be written is not this one's to wait for.
-            os.sync()
+            prepare(data)
             samples[name].append(run())
             bench.say(f"  round {number + 1} {name}: {samples[name][-1]['seconds']:.2f} s")
     digests = {sample["content"] for name in ("ndjson", "parquet") for sample in samples[name]}
     if len(digests) != 1:
         raise Failed(f"the same records from NDJSON and Parquet became different versions: {digests}")
     return samples
+
+
+def prepare(data):
+    """The sources in the page cache, and nothing that others left to be written: that is not this one's to wait for."""
+    data.warm()
+    os.sync()
 
 
 def push(bench, source):

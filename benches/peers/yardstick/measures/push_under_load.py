@@ -16,6 +16,7 @@ from ..load import OpenLoop, half_of
 from ..processes import pinned
 from ..systems import DATASET
 from .get import PATH, gets
+from .push import prepare
 from .swaps import CONNECTIONS
 
 # Not the dataset that is looked up: the measurements of swaps roll back from its versions, and what was
@@ -28,10 +29,10 @@ AT_MOST = 600
 
 def measure(bench):
     server = bench.tidetable()
-    prepare(bench)
+    prepare(bench.data())
     alone = push_alone(bench, server)
     bench.say(f"  without load the push takes {alone:.0f} s")
-    prepare(bench)
+    prepare(bench.data())
     gets(bench, server, 1, 1)
     maximum = gets(bench, server, 2, 3)["rps"]
     rate = half_of(maximum, bench.options.helper, [(server, PATH)], CONNECTIONS, bench.options.records, bench.layout.load)
@@ -57,12 +58,6 @@ def measure(bench):
     # It may be sorting yet: a server that stops takes its build with it.
     bench.stop("tidetable")
     return found
-
-
-def prepare(bench):
-    """The source in the page cache, and nothing left to be written for others: both pushes begin alike."""
-    bench.data().warm()
-    os.sync()
 
 
 def push_alone(bench, server):
