@@ -168,7 +168,7 @@ BUILD_PEERS = $(CARGO) build --release --locked --workspace --bins
 # A crate by itself, with LMDB in it: see its Cargo.toml.
 LMDB_DIR := $(TARGET_DIR)/lmdb
 
-bench-peers: setup ## measure it beside Redis, nginx and LMDB, and write docs/benchmarks.md (25 minutes)
+bench-peers: setup ## measure it beside Redis, nginx and LMDB (25 minutes); BENCH_FLAGS=--full writes docs/benchmarks.md too
 	@scripts/setup peers
 	$(BUILD_PEERS)
 	$(CARGO) build --release --locked --manifest-path benches/peers/lmdb/Cargo.toml --target-dir '$(LMDB_DIR)'

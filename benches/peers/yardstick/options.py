@@ -7,9 +7,9 @@ from . import measures
 
 DESCRIPTION = """\
 Measures Tidetable beside Redis, nginx and LMDB, every system in the same run, in turn: the
-server on one core, the load on another. Prints a table of medians and ratios. A whole run with
+server on one core, the load on another. Prints a table of medians and ratios. A run with --full and
 nothing left out also writes docs/benchmarks.md and its charts; any other leaves them beside the
-raw results."""
+raw results, so that the page never loses a row."""
 
 
 def parse(arguments):
@@ -25,7 +25,7 @@ def parse(arguments):
     parser.add_argument("--quick", action="store_true",
                         help="less data and fewer, shorter rounds: is it roughly right? Under 4 minutes")
     parser.add_argument("--full", action="store_true",
-                        help="also ten times the data: 20 minutes and 40 GB more")
+                        help="also ten times the data, for docs/benchmarks.md: 20 minutes and 40 GB more")
     parser.add_argument("--records", type=int, metavar="N", help="default 2,000,000; 500,000 with --quick")
     parser.add_argument("--rounds", type=int, metavar="N", help="default 5; 3 with --quick")
     parser.add_argument("--seconds", type=float, metavar="S",
@@ -36,7 +36,7 @@ def parse(arguments):
     options.rounds = options.rounds or (3 if options.quick else 5)
     options.seconds = options.seconds or (2 if options.quick else 4)
     options.selected = select(parser, options)
-    options.complete = not (options.only or options.skip or options.quick)
+    options.complete = not options.quick and options.selected == list(measures.NAMES)
     for name in ("tidetable", "helper", "lmdb", "out"):
         setattr(options, name, os.path.abspath(getattr(options, name)))
     return options

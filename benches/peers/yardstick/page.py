@@ -12,12 +12,12 @@ from .stats import figure, spread
 TITLE = """\
 # Benchmarks
 
-<!-- Written by `make bench-peers`: do not edit. -->
+<!-- Written by `make bench-peers BENCH_FLAGS=--full`: do not edit. -->
 
 How fast Tidetable is beside what users would pick instead. Redis loaded by a script is what it
 replaces; nginx with a fixed body is as fast as HTTP gets; LMDB is an embedded store without a
 server. Every system was measured **in the same run, in turn**, with its default settings, over the
-same records. `make bench-peers` makes this page anew.
+same records. `make bench-peers BENCH_FLAGS=--full` makes this page anew.
 
 Absolute figures say something about the machine. **Ratios** say something about the programs, and
 **processor time per request** is the fairest of them: it does not depend on how busy a load
