@@ -54,6 +54,32 @@ class Data:
             read_through(self.path(form))
 
 
+SET = b"*3\r\n$3\r\nSET\r\n"
+
+
+def commands(resp, count):
+    """(key, value) of some of the commands that Redis is given, from all parts of the file; fewer than
+    `count` of a short one."""
+    size = os.path.getsize(resp)
+    with open(resp, "rb") as file:
+        for place in range(count):
+            start = size * place // count
+            file.seek(start)
+            # Longer than a command.
+            at = file.read(1 << 16).find(SET)
+            if at >= 0:
+                file.seek(start + at + len(SET))
+                yield bulk(file), bulk(file)
+
+
+def bulk(file):
+    """A string as Redis has it sent: its length, and as many bytes."""
+    length = int(file.readline().removeprefix(b"$"))
+    found = file.read(length)
+    file.readline()
+    return found
+
+
 def read_all(directory):
     """Has the page cache hold the files below, as far as they fit."""
     for place, _, names in os.walk(directory):

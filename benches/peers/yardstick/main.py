@@ -27,10 +27,14 @@ def run(arguments):
         return fail(problem)
     results = {"about": about(chosen, bench), "measures": bench.measured, "not_here": {}, "failed": {}}
     try:
+        # Figures of systems that answer differently would mean nothing.
+        bench.check_alike()
         for name in chosen.selected:
             measure(name, bench, results, say)
             results["about"]["seconds"] = time.monotonic() - started
             save(chosen.out, results)
+    except (Failed, Unusable) as problem:
+        return fail(problem)
     finally:
         bench.stop()
     return tell(results, chosen)

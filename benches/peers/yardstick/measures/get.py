@@ -13,7 +13,6 @@ REQUESTS_PER_SECOND = 150_000
 
 
 def measure(bench):
-    bench.check_alike()
     tidetable, redis, nginx = bench.tidetable(), bench.redis(), bench.nginx()
     return bench.rounds({
         "tidetable": lambda number, seconds: gets(bench, tidetable, number, seconds),
