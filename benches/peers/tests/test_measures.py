@@ -8,7 +8,7 @@ from unittest import mock
 
 from yardstick.bench import CONNECTIONS
 from yardstick.errors import Failed
-from yardstick.measures import batch, push_under_load, scale
+from yardstick.measures import batch, push_under_load, scale, threads
 
 
 class Push:
@@ -56,3 +56,22 @@ class Scale(unittest.TestCase):
 
     def test_they_are_as_many_where_none_were_measured(self):
         self.assertEqual(self.small({}), ([9.0, 9.0, 9.0], 3))
+
+
+class Threads(unittest.TestCase):
+    def test_every_server_is_started_anew_for_each_round_and_warmed_alike(self):
+        done = []
+
+        def start(name):
+            return lambda threads, cores: done.append(f"start {name}") or name
+
+        def rounds(systems):
+            for number in range(2):
+                for run in systems.values():
+                    run(number, 4)
+        layout = SimpleNamespace(server=[0], load=[1], two_servers=[0, 1], two_loads=[0, 1])
+        bench = SimpleNamespace(layout=layout, rounds=rounds, tidetable=start("tidetable"), nginx=start("nginx"))
+        with mock.patch.object(threads, "gets", lambda bench, server, seed, seconds, **more: done.append(seconds)):
+            threads.measure(bench)
+        both = ["start tidetable", 1, 4] * 2 + ["start nginx", 1, 4] * 2
+        self.assertEqual(done, both * 2)

@@ -63,10 +63,10 @@ class Bench:
             return redis
         return self.start("redis", (), started)
 
-    def nginx(self, name="nginx", workers=1, cores=None):
+    def nginx(self, workers=1, cores=None):
         cores = cores or self.layout.server
-        return self.start(name, (workers, tuple(cores)), lambda: Nginx(
-            self.path(name), self.data().body, cores, workers, self.path(f"{name}.log")))
+        return self.start("nginx", (workers, tuple(cores)), lambda: Nginx(
+            self.path("nginx"), self.data().body, cores, workers, self.path("nginx.log")))
 
     def start(self, name, how, start):
         """What runs under this name already, if it was started in the same way."""

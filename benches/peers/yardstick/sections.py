@@ -75,7 +75,8 @@ def absent(found):
 def threads(found):
     lines = ["## Two serving threads\n",
              "What nginx grows by, with two workers that share nothing, is the price of the arrangement: most of all "
-             "where server and load have to share two cores.\n",
+             "where server and load have to share two cores. Each server is started anew for each round, and asked for a "
+             "second before it.\n",
              "| | processor time of a request | user | system | requests/s | p50 | p99 | busy |",
              "|---|---|---|---|---|---|---|---|"]
     lines += [f"| {name} | {cells(samples)} |" for name, samples in found.items()]
