@@ -149,8 +149,19 @@ def disturbed(results):
     """Measurements during which others used the machine, for a warning."""
     found = []
     for name, measure in results["measures"].items():
-        samples = [sample for samples in measure.values() if isinstance(samples, list) for sample in samples
-                   if isinstance(sample, dict) and "others" in sample]
-        if samples and median(sample["others"] + sample["stolen"] for sample in samples) > QUIET:
+        others = [sample["others"] + sample["stolen"] for sample in samples_in(measure)]
+        if others and median(others) > QUIET:
             found.append(name)
     return found
+
+
+def samples_in(measure):
+    """Those that know what others used, however deep they lie in what was measured."""
+    if isinstance(measure, dict):
+        if "others" in measure:
+            yield measure
+        measure = measure.values()
+    elif not isinstance(measure, list):
+        return
+    for part in measure:
+        yield from samples_in(part)
