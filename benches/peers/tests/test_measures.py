@@ -8,7 +8,7 @@ from unittest import mock
 
 from yardstick.bench import CONNECTIONS
 from yardstick.errors import Failed
-from yardstick.measures import batch, push_under_load, scale, threads
+from yardstick.measures import batch, memory, push_under_load, scale, threads
 
 
 class Push:
@@ -75,3 +75,12 @@ class Threads(unittest.TestCase):
             threads.measure(bench)
         both = ["start tidetable", 1, 4] * 2 + ["start nginx", 1, 4] * 2
         self.assertEqual(done, both * 2)
+
+
+class Memory(unittest.TestCase):
+    def test_both_servers_are_started_anew(self):
+        bench = mock.Mock()
+        bench.tidetable.side_effect = RuntimeError("as far as this goes")
+        with self.assertRaises(RuntimeError):
+            memory.measure(bench)
+        bench.stop.assert_called_once_with("tidetable", "redis")

@@ -153,7 +153,7 @@ def larger_than_memory(found):
              f"{found['limit_bytes'] / 1e6:,.0f} MB, page cache included ({found['limit_kind']}). Gets of any key, 32 "
              f"connections: {figure(uniform, 'rps'):,.0f}/s, p50 {figure(uniform, 'p50_us'):,.0f} µs, p99 "
              f"{figure(uniform, 'p99_us'):,.0f} µs; {figure(uniform, 'disk_bytes'):,.0f} bytes are read from the disk for each.\n",
-             "Gets of a thousand keys that are in memory, alone, and while others ask for any key at "
+             "Gets of a thousand neighbouring keys that are in memory, alone, and while others ask for any key at "
              f"{found['cold']['rate']:,.0f}/s:\n", phases(found["hot"], ("alone", "with cold"))]
     return "\n".join(lines), {}
 

@@ -4,6 +4,8 @@ Two readings of a value: `length` finds it and looks at its length; `bytes` read
 to end. LMDB gives a pointer into its map, so only `bytes` makes it fetch the value; Tidetable
 has checked and decompressed it by then."""
 
+import os
+
 from ..load import Lookups
 from ..systems import DATASET
 
@@ -20,6 +22,8 @@ def measure(bench):
         "tidetable": Lookups([options.helper, "lookups", bench.path("tidetable"), DATASET, options.records], cores),
         "lmdb": Lookups([options.lmdb, bench.path("lmdb"), bench.data().path("ndjson"), options.records], cores),
     }
+    # What filling LMDB left to be written is not written while either is measured.
+    os.sync()
     systems = {}
     for keys, reading in (("present", "length"), ("present", "bytes"), ("absent", "length")):
         for name, store in stores.items():

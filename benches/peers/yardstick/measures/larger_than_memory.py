@@ -1,6 +1,7 @@
 """Four times as many bytes as memory: a dataset whose files are four times as large as what the
 server may use, page cache included. First gets of any key as fast as they are answered; then
-gets of a few keys that are in memory, alone and while others read cold keys from the disk."""
+gets of a few keys that are in memory, alone and while others read cold keys from the disk. These
+few are neighbours, and so lie in few pages."""
 
 import time
 
