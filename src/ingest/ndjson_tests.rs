@@ -56,6 +56,12 @@ fn several_fields_make_one_key() {
     assert_fails(rows(text, json!({"key": "a,b"})), "contains the separator \":\"");
     assert_eq!(rows(text, json!({"key": "b", "value": "a"})).unwrap(), ["x:y=1"]);
     assert_fails(rows("{\"a\":\"\",\"b\":\"\"}", json!({"key": "a,b"})), "is empty");
+    // Both would have the key `x:::y`. What parts it from the left makes two components of it.
+    let colons = json!({"key": "a,b", "key_separator": "::", "value": "b"});
+    let text = "{\"a\":\"x\",\"b\":\":y\"}\n";
+    assert_eq!(rows(text, colons.clone()).unwrap(), ["x:::y=\":y\""]);
+    let text = text.to_owned() + "{\"a\":\"x:\",\"b\":\"y\"}\n";
+    assert_fails(rows(&text, colons), "line 2: the field \"a\" of --key is \"x:\"");
 }
 
 #[test]

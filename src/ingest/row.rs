@@ -92,7 +92,12 @@ impl RowBuffer {
         if number > 0 {
             self.key.extend_from_slice(shape.separator.as_bytes());
         }
-        key::push_component(&mut self.key, name, value, shape.forbidden())
+        let start = self.key.len();
+        key::push_component(&mut self.key, name, value, shape.forbidden())?;
+        if number + 1 < shape.key.len() {
+            key::check_end(&self.key[start..], name, &shape.separator)?;
+        }
+        Ok(())
     }
 
     /// Adds the field of `--order-by` that comes next; None: the row lacks it, which is as
