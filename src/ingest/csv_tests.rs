@@ -166,6 +166,31 @@ fn text_that_is_no_utf_8_fails_its_row_alone() {
     assert!(error.problems[2].contains("row 3 (line 5): it is not UTF-8"));
 }
 
+/// A job that writes its keys alone writes a key that is null or empty as a blank line.
+#[test]
+fn a_blank_line_is_a_row_where_there_is_one_column_unless_nothing_follows_it() {
+    assert_eq!(
+        rows("\nid\n1\n\"2\n\n\"\n\n\r\n", json!({"key": "id"})).unwrap(),
+        [r#"1={"id":"1"}"#, "2\n\n={\"id\":\"2\\n\\n\"}"]
+    );
+    let error = rows("id\n1\n\n\r\n2\n\n3\n\n", json!({"key": "id"})).unwrap_err();
+    assert_eq!(error.code, Code::BadRows);
+    assert_eq!(
+        error.problems,
+        [
+            "rows.csv row 2 (line 3): its key, \"id\", is empty",
+            "rows.csv row 3 (line 4): its key, \"id\", is empty",
+            "rows.csv row 5 (line 6): its key, \"id\", is empty",
+        ]
+    );
+    let one = json!({"key": "id", "columns": "id", "null": ""});
+    assert_fails(rows("\n1\n", one), "rows.csv row 1: the field \"id\" of --key is null");
+    let unload = json!({"key": "id", "columns": "id", "format": "redshift"});
+    assert_fails(rows("1\n\n2\n", unload), "rows.csv row 2: its key, \"id\", is empty");
+    // Where there are several columns no row is a blank line.
+    assert_eq!(rows("id,v\n\n1,\n\n2,\n", json!({"key": "id"})).unwrap().len(), 2);
+}
+
 #[test]
 fn headers_must_name_each_column_once() {
     for (text, options, part) in [
