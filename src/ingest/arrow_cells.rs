@@ -99,6 +99,9 @@ struct Column<'a> {
     cells: Cells<'a>,
 }
 
+/// What the instants of dates and of moments are both counted in.
+const NANOS_A_DAY: i128 = 86_400_000_000_000;
+
 /// Something of each row.
 type At<'a, T> = Box<dyn Fn(usize) -> T + 'a>;
 
@@ -190,7 +193,8 @@ impl<'a> Column<'a> {
             }
             Cells::Date(days) => {
                 let days = days(row);
-                time(date_text(days), i128::from(days))?
+                // A column may be of days in one part, and of moments in another.
+                time(date_text(days), i128::from(days) * NANOS_A_DAY)?
             }
             Cells::Time(nanos) => time(time_text(nanos(row)), i128::from(nanos(row)))?,
             Cells::Timestamp(nanos) => time(timestamp_text(nanos(row)), nanos(row))?,

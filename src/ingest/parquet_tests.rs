@@ -266,6 +266,19 @@ fn moments_are_ordered_by_time_not_by_text() {
 }
 
 #[test]
+fn days_of_one_part_are_ordered_among_the_moments_of_another() {
+    let part =
+        |array: ArrayRef| file(vec![("k", Arc::new(Int64Array::from(vec![1, 1]))), ("t", array)]);
+    let days = part(Arc::new(Date32Array::from(vec![1, -1])));
+    let moments = part(Arc::new(TimestampMillisecondArray::from(vec![1_000, 86_401_000])));
+    let options = json!({"key": "k", "value": "t", "collect": true, "order_by": "t"});
+    assert_eq!(
+        served(vec![input("a.parquet", days), input("b.parquet", moments)], options).unwrap(),
+        [r#"1=["1969-12-31","1970-01-01T00:00:01Z","1970-01-02","1970-01-02T00:00:01Z"]"#]
+    );
+}
+
+#[test]
 fn every_compression_and_many_row_groups_and_batches_are_read() {
     let count = 5_000;
     let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(0..count));
