@@ -102,6 +102,23 @@ fn types_and_nulls_are_applied_cell_by_cell() {
     assert_eq!(one("", "string", json!({"null": "NA,"})).unwrap(), ["k=null"]);
 }
 
+/// So PostgreSQL and Spark tell a null from the text that looks like it.
+#[test]
+fn a_quoted_cell_is_a_text_even_where_it_looks_like_null() {
+    let text = "id,a,b,c\n1,,\"\",NA\n2,\"NA\",NA,\"N\nA\"\n";
+    assert_eq!(
+        rows(text, json!({"key": "id", "null": ["", "NA", "N\nA"]})).unwrap(),
+        [
+            r#"1={"id":"1","a":null,"b":"","c":null}"#,
+            r#"2={"id":"2","a":"NA","b":null,"c":"N\nA"}"#,
+        ]
+    );
+    assert_fails(
+        rows("id,n\n1,\"\"\n", json!({"key": "id", "null": "", "types": "n:number"})),
+        "the column \"n\" is \"\": expected a number",
+    );
+}
+
 #[test]
 fn keys_follow_their_types() {
     let key = |cell: &str, options: serde_json::Value| {
