@@ -9,7 +9,7 @@ use tidetable_storage::Error;
 use super::directory::{self, MARKER};
 use super::error::{IngestError, Result, shown};
 use super::{manifest, objects};
-use crate::remote::{Location, Object, Settings, Stores};
+use crate::remote::{DELTA_LOG, IS_DELTA, Location, Object, Settings, Stores};
 
 /// One thing to read rows from.
 pub(crate) struct Input {
@@ -263,6 +263,10 @@ pub(super) fn is_aside(pattern: &str, path: &Path) -> bool {
 
 fn files_of(directory: &Path, how: &SourceOptions) -> Result<Vec<PathBuf>> {
     how.refuse_directory(&directory.to_string_lossy())?;
+    if directory.join(DELTA_LOG).is_dir() {
+        let text = format!("the directory {} {IS_DELTA}", shown(&directory.to_string_lossy()));
+        return Err(IngestError::setting(text));
+    }
     let failed = |error| IngestError::from(Error::io("list the directory", directory, error));
     let (mut files, mut is_marked) = (Vec::new(), false);
     for entry in directory.read_dir().map_err(failed)? {
@@ -404,6 +408,18 @@ mod tests {
                 error.absent,
                 ["none.csv", "*.parquet"].contains(sources.first().unwrap_or(&""))
             );
+        }
+    }
+
+    /// Rows that were deleted stand in its files, too.
+    #[test]
+    fn a_delta_table_is_no_directory_of_rows() {
+        let it = directory(&["t/_delta_log/00000000000000000000.json", "t/part-00000-7f.parquet"]);
+        let all_the_same = SourceOptions { accept_unfinished: true, ..SourceOptions::default() };
+        for how in [SourceOptions::default(), all_the_same] {
+            let error = names_how(it.path(), &["t"], &how).unwrap_err();
+            assert!(error.detail.contains("is a Delta table"), "{error}");
+            assert!(!error.detail.contains("--accept-unfinished"), "{error}");
         }
     }
 

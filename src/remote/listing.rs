@@ -25,6 +25,14 @@ const ONE_OBJECT: Duration = Duration::from_secs(120);
 /// Objects that are asked after at the same time.
 const AT_ONCE: usize = 16;
 
+/// Where a Delta table has its log.
+pub(crate) const DELTA_LOG: &str = "_delta_log";
+/// What a directory with such a log is, and what to do with it. Its files are rows of all its versions:
+/// also those that were deleted, and those that were replaced.
+pub(crate) const IS_DELTA: &str = "is a Delta table, and its log (_delta_log) alone says which of its \
+    files count: write it as plain Parquet first (in Spark: \
+    spark.read.format(\"delta\").load(…).write.parquet(…)), and push that";
+
 /// What stands beneath a prefix.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
@@ -180,6 +188,10 @@ fn take(
         Wanted::Those(wanted) => wanted(name),
     };
     if !is_taken {
+        let is_log = name.strip_prefix(DELTA_LOG).is_some_and(|rest| rest.starts_with('/'));
+        if is_log && matches!(wanted, Wanted::Directory) {
+            return Err(RemoteError::new(Why::Usage, location, format!("it {IS_DELTA}")));
+        }
         found.is_marked |= name == "_SUCCESS";
         return Ok(());
     }
@@ -194,4 +206,45 @@ fn take(
     let object = Object::new(store, meta.location.clone(), &place, meta);
     found.objects.push((name.to_owned(), object));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    /// What is taken of these names beneath a prefix.
+    fn taken(names: &[&str], wanted: Wanted<'_>) -> Result<Vec<String>, RemoteError> {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let location = Location::parse("s3://bucket/out/").unwrap().unwrap();
+        let mut found = Found::default();
+        for name in names {
+            let meta = ObjectMeta {
+                location: Path::parse(format!("out/{name}")).unwrap(),
+                last_modified: chrono::DateTime::UNIX_EPOCH,
+                size: 1,
+                e_tag: None,
+                version: None,
+            };
+            take(&mut found, &store, &location, &meta, wanted)?;
+        }
+        Ok(found.objects.into_iter().map(|(name, _)| name).collect())
+    }
+
+    #[test]
+    fn a_delta_table_is_no_directory_of_rows() {
+        let names = ["_delta_log/00000000000000000000.json", "part-00000-7f.c000.snappy.parquet"];
+        let error = taken(&names, Wanted::Directory).unwrap_err();
+        assert_eq!(error.kind, Why::Usage);
+        assert!(
+            error.why.contains("Delta table") && error.why.contains("plain Parquet"),
+            "{error}"
+        );
+        assert_eq!(taken(&["_delta_logs", names[1]], Wanted::Directory).unwrap(), [names[1]]);
+        assert_eq!(
+            taken(&names, Wanted::Those(&|name: &str| name == names[1])).unwrap(),
+            [names[1]]
+        );
+    }
 }
