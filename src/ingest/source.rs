@@ -9,7 +9,9 @@ use tidetable_storage::Error;
 use super::directory::{self, MARKER};
 use super::error::{IngestError, Result, shown};
 use super::{manifest, objects};
-use crate::remote::{DELTA_LOG, IS_DELTA, Location, Object, Settings, Stores};
+use crate::remote::{
+    DELTA_LOG, IS_DELTA, Location, Object, Settings, Stores, instead_of_directory,
+};
 
 /// One thing to read rows from.
 pub(crate) struct Input {
@@ -280,11 +282,12 @@ fn files_of(directory: &Path, how: &SourceOptions) -> Result<Vec<PathBuf>> {
         let path = entry.path();
         let metadata = path.metadata().map_err(|e| Error::io("find a source", &path, e))?;
         if metadata.is_dir() {
+            let pattern = directory.join("*").join("*");
             return Err(IngestError::setting(format!(
-                "the directory {} holds another one, {}: name what to read, for instance {}",
+                "the directory {} holds another one, {}: {}",
                 shown(&directory.to_string_lossy()),
                 shown(&name),
-                shown(&directory.join("*").join("*").to_string_lossy())
+                instead_of_directory(&name, &shown(&pattern.to_string_lossy()))
             )));
         }
         if metadata.is_file() {
@@ -390,14 +393,15 @@ mod tests {
 
     #[test]
     fn what_names_nothing_or_twice_is_an_error_that_says_so() {
-        let it = directory(&["a.csv", "deep/er/b.csv", "_only/_hidden"]);
+        let it = directory(&["a.csv", "deep/er/b.csv", "_only/_hidden", "by/lang=en/part-00000"]);
         for (sources, part) in [
             (&["none.csv"][..], "none.csv"),
             (&["*.parquet"], "nothing matches"),
             (&["a.csv", "*.csv"], "given twice"),
             (&["-", "-"], "given twice"),
             (&["a.csv", "deep/../a.csv"], "the first time as"),
-            (&["deep"], "holds another one, \"er\""),
+            (&["deep"], "holds another one, \"er\": name what to read, for instance"),
+            (&["by"], "the column \"lang\" stands in the names of directories only"),
             (&["_only"], "has no files"),
             (&["[z-a"], "not a pattern"),
             (&[], "no source"),

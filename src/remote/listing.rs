@@ -33,6 +33,18 @@ pub(crate) const IS_DELTA: &str = "is a Delta table, and its log (_delta_log) al
     files count: write it as plain Parquet first (in Spark: \
     spark.read.format(\"delta\").load(…).write.parquet(…)), and push that";
 
+/// What to do where a directory holds another one of this `name`. That of a partition, `lang=en`, holds
+/// the values of a column that are not in its files: what matches `pattern` alone would lack it.
+pub(crate) fn instead_of_directory(name: &str, pattern: &str) -> String {
+    match name.split_once('=') {
+        Some((column, _)) if !column.is_empty() => format!(
+            "the column {column:?} stands in the names of directories only, and not in the files: \
+             write them without partitionBy, or partitioned by a copy of that column, and name {pattern}"
+        ),
+        _ => format!("name what to read, for instance {pattern}"),
+    }
+}
+
 /// What stands beneath a prefix.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
@@ -197,9 +209,8 @@ fn take(
     }
     if matches!(wanted, Wanted::Directory) && name.contains('/') {
         let first: String = first.chars().take(60).collect();
-        let why = format!(
-            "it holds another directory, {first:?}: name what to read, for instance {location}*/*"
-        );
+        let instead = instead_of_directory(&first, &format!("{location}*/*"));
+        let why = format!("it holds another directory, {first:?}: {instead}");
         return Err(RemoteError::new(Why::Usage, location, why));
     }
     let (store, place) = (Arc::clone(store), location.with_path(key));
@@ -230,6 +241,15 @@ mod tests {
             take(&mut found, &store, &location, &meta, wanted)?;
         }
         Ok(found.objects.into_iter().map(|(name, _)| name).collect())
+    }
+
+    #[test]
+    fn a_partition_is_told_from_another_directory() {
+        let why = |name| taken(&[name], Wanted::Directory).unwrap_err().why;
+        let partition = why("lang=en/part-00000-7f.c000.snappy.parquet");
+        assert!(partition.contains("the column \"lang\"") && partition.contains("partitionBy"));
+        let directory = why("2026-11-25/part-00000");
+        assert!(directory.ends_with("name what to read, for instance s3://bucket/out/*/*"));
     }
 
     #[test]
