@@ -152,6 +152,12 @@ fn sizes_have_their_limits() {
         assert_fails(rows(&row(1, MAX_VALUE_BYTES - 1), one), "line 1: its value has 16777217");
     assert_eq!(error.code, Code::ValueTooLarge);
     assert!(error.detail.len() < 400);
+    let ordered = json!({"key": "k", "collect": true, "order_by": "v,w"});
+    let text = format!("{{\"k\":1,\"v\":\"{0}\",\"w\":\"{0}\"}}", "x".repeat(40_000));
+    assert_fails(
+        rows(&text, ordered),
+        "line 1: its fields of --order-by have 80006 bytes together",
+    );
 }
 
 #[test]

@@ -113,7 +113,7 @@ impl RowBuffer {
         rank::push_rank(&mut self.rank, &order.field, value, order.descending, shape.nan)
     }
 
-    /// The record, if its key and value are within their limits. `value` is the value
+    /// The record, if its key, rank and value are within their limits. `value` is the value
     /// where it lies elsewhere than in this buffer.
     pub(crate) fn record<'a>(
         &'a self,
@@ -124,6 +124,7 @@ impl RowBuffer {
         // nobody would look for.
         let only_separators = self.key.len() == shape.separator.len() * (shape.key.len() - 1);
         key::check_whole(if only_separators { &[] } else { &self.key }, &shape.key)?;
+        rank::check_whole(&self.rank)?;
         let value = value.unwrap_or(&self.value).as_bytes();
         if value.len() > MAX_VALUE_BYTES {
             return Err(Fault::too_large(format!(
