@@ -248,6 +248,18 @@ fn headers_must_name_each_column_once() {
     }
 }
 
+/// Whoever compares each name with all before it is not done within hours.
+#[test]
+fn a_header_of_very_many_columns_is_read() {
+    let names = |last: &str| (0..1_000_000).map(|n| format!("{n},")).collect::<String>() + last;
+    let options = json!({"key": "0", "value": "7"});
+    let row = (0..1_000_000).map(|n| format!("{n},")).collect::<String>();
+    let text = format!("{}\n{row}\n", names("last"));
+    assert_eq!(rows(&text, options.clone()).unwrap(), ["0=\"7\""]);
+    let text = format!("{}\n{row}\n", names("8"));
+    assert_fails(rows(&text, options), "two columns named \"8\"");
+}
+
 /// An unclosed quote swallows the rest of a file: that must neither be quadratic in its
 /// lines nor take more memory than one row may.
 #[test]

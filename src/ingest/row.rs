@@ -1,5 +1,7 @@
 //! What of a row becomes its key, its rank and its value.
 
+use std::collections::HashSet;
+
 use tidetable_storage::MAX_VALUE_BYTES;
 
 use super::cells::Scalar;
@@ -175,8 +177,10 @@ impl TableShape {
     /// Finds the columns in `names`, the columns of `source`. Fails with `bad_rows` if an
     /// option names one that is not there, or a name is there twice.
     pub(crate) fn find(shape: &Shape, names: &[String], source: &str) -> Result<Self> {
-        for (number, name) in names.iter().enumerate() {
-            if names[..number].contains(name) {
+        // A header may have millions of names.
+        let mut seen = HashSet::with_capacity(names.len());
+        for name in names {
+            if !seen.insert(name.as_str()) {
                 return Err(bad_columns(format!(
                     "{source} has two columns named {}: which one is meant cannot be told",
                     shown(name)
