@@ -308,6 +308,19 @@ fn every_compression_and_many_row_groups_and_batches_are_read() {
 }
 
 #[test]
+fn an_empty_part_that_tells_no_format_is_none_wherever_it_stands() {
+    let part = || input("part-1", file(vec![("k", Arc::new(Int64Array::from(vec![1])))]));
+    for blank in ["", "\n"] {
+        let parts = vec![input("part-0", blank), part(), input("part-2", blank)];
+        assert_eq!(records(parts, json!({"key": "k"})).unwrap(), [r#"1={"k":1}"#], "{blank:?}");
+    }
+    let parts = vec![part(), input("part-2", "no Parquet")];
+    assert_fails(records(parts, json!({"key": "k"})), "part-2 is damaged, cut off, or no Parquet");
+    let parts = vec![part(), input("part-2.parquet", "")];
+    assert_fails(records(parts, json!({"key": "k"})), "part-2.parquet is damaged");
+}
+
+#[test]
 fn a_file_is_read_in_place_and_what_cannot_seek_through_a_copy() {
     let bytes = file(vec![("k", Arc::new(Int64Array::from(vec![1])))]);
     let directory = tempfile::tempdir().unwrap();

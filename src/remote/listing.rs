@@ -196,7 +196,9 @@ fn take(
     };
     let first = name.split('/').next().unwrap_or_default();
     let is_taken = match wanted {
-        Wanted::Directory => !first.starts_with(['.', '_']) && !name.ends_with("_$folder$"),
+        // What stands for a directory has no rows, whatever matches its name.
+        _ if name.ends_with("_$folder$") => false,
+        Wanted::Directory => !first.starts_with(['.', '_']),
         Wanted::Those(wanted) => wanted(name),
     };
     if !is_taken {
@@ -250,6 +252,14 @@ mod tests {
         assert!(partition.contains("the column \"lang\"") && partition.contains("partitionBy"));
         let directory = why("2026-11-25/part-00000");
         assert!(directory.ends_with("name what to read, for instance s3://bucket/out/*/*"));
+    }
+
+    #[test]
+    fn what_stands_for_a_directory_is_taken_by_no_pattern() {
+        let names = ["recs_$folder$", "recs.ndjson", "recs_$folder$.ndjson"];
+        for wanted in [Wanted::Directory, Wanted::Those(&|name: &str| name.starts_with("recs"))] {
+            assert_eq!(taken(&names, wanted).unwrap(), names[1..]);
+        }
     }
 
     #[test]
