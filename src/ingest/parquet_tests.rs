@@ -320,6 +320,22 @@ fn an_empty_part_that_tells_no_format_is_none_wherever_it_stands() {
     assert_fails(records(parts, json!({"key": "k"})), "part-2.parquet is damaged");
 }
 
+/// The file itself has each of them once.
+#[test]
+fn a_batch_has_fewer_rows_where_the_texts_that_are_repeated_are_large() {
+    let rows_at_once = |text: &str| {
+        let texts = StringArray::from_iter_values(std::iter::repeat_n(text, 2_048));
+        let file = file(vec![("v", Arc::new(texts))]);
+        assert!(file.len() < 100_000);
+        let options = super::ArrowReaderOptions::new();
+        let opened = super::ArrowReaderMetadata::load(&bytes::Bytes::from(file), options).unwrap();
+        super::batch_rows(opened.metadata())
+    };
+    assert_eq!(rows_at_once("short"), super::BATCH_ROWS);
+    // Of 8 MiB.
+    assert_eq!(rows_at_once(&"x".repeat(16 * 1_024)), 512);
+}
+
 #[test]
 fn a_file_is_read_in_place_and_what_cannot_seek_through_a_copy() {
     let bytes = file(vec![("k", Arc::new(Int64Array::from(vec![1])))]);
