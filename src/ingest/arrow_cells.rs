@@ -84,7 +84,7 @@ impl BatchRow<'_, '_> {
 impl Row for BatchRow<'_, '_> {
     fn scalar(&self, column: usize) -> Result<Scalar<'_>, Fault> {
         let cells = &self.batch.columns[column];
-        cells.scalar(self.row).map_err(|what| self.unfit(column, &what))
+        cells.scalar(self.row, self.batch.nan).map_err(|what| self.unfit(column, &what))
     }
 
     fn write(&self, column: usize, out: &mut String) -> Result<(), Fault> {
@@ -98,6 +98,9 @@ struct Column<'a> {
     nulls: Option<&'a NullBuffer>,
     cells: Cells<'a>,
 }
+
+/// What the instants of dates and of moments are both counted in.
+const NANOS_A_DAY: i128 = 86_400_000_000_000;
 
 /// Something of each row.
 type At<'a, T> = Box<dyn Fn(usize) -> T + 'a>;
@@ -170,7 +173,8 @@ impl<'a> Column<'a> {
         self.nulls.is_some_and(|nulls| nulls.is_null(row))
     }
 
-    fn scalar(&self, row: usize) -> Result<Scalar<'_>, String> {
+    /// Within a JSON value NaN is what `nan` says; what it is as a float is left to whoever asks.
+    fn scalar(&self, row: usize, nan: Nan) -> Result<Scalar<'_>, String> {
         if self.is_null(row) {
             return Ok(Scalar::Null);
         }
@@ -190,13 +194,14 @@ impl<'a> Column<'a> {
             }
             Cells::Date(days) => {
                 let days = days(row);
-                time(date_text(days), i128::from(days))?
+                // A column may be of days in one part, and of moments in another.
+                time(date_text(days), i128::from(days) * NANOS_A_DAY)?
             }
             Cells::Time(nanos) => time(time_text(nanos(row)), i128::from(nanos(row)))?,
             Cells::Timestamp(nanos) => time(timestamp_text(nanos(row)), nanos(row))?,
             Cells::Text(text, Leaf::Json) => {
                 let mut compact = String::new();
-                push_json(text(row), Nan::Fail, &mut compact)?;
+                push_json(text(row), nan, &mut compact)?;
                 Scalar::of_json(&compact).ok_or_else(not_text)?.into_owned()
             }
             Cells::Text(text, _) => Scalar::Text(text(row).into()),
@@ -204,10 +209,10 @@ impl<'a> Column<'a> {
             Cells::Bytes(bytes, Leaf::Enum) => Scalar::Text(enum_text(bytes(row))?.into()),
             Cells::Bytes(bytes, _) => Scalar::Bytes(bytes(row).into()),
             Cells::Struct(_) | Cells::List(..) | Cells::Map(..) => Scalar::Nested,
-            Cells::Dictionary(place, values) => values.scalar(place(row))?,
+            Cells::Dictionary(place, values) => values.scalar(place(row), nan)?,
             Cells::Union(place, columns) => {
                 let (column, row) = place(row);
-                columns.get(column).ok_or_else(not_in_union)?.scalar(row)?
+                columns.get(column).ok_or_else(not_in_union)?.scalar(row, nan)?
             }
         })
     }
@@ -225,7 +230,7 @@ impl<'a> Column<'a> {
             Cells::Float(value) => write_float(value(row), nan, out)?,
             Cells::Decimal(unscaled, scale) => push_decimal(out, &unscaled(row), *scale),
             Cells::Date(_) | Cells::Time(_) | Cells::Timestamp(_) => {
-                if let Scalar::Time { text, .. } = self.scalar(row)? {
+                if let Scalar::Time { text, .. } = self.scalar(row, nan)? {
                     push_string(out, &text);
                 }
             }
@@ -263,7 +268,7 @@ impl<'a> Column<'a> {
                     if entry > range.start {
                         out.push(',');
                     }
-                    push_string(out, &keys.map_key(entry)?);
+                    push_string(out, &keys.map_key(entry, nan)?);
                     out.push(':');
                     values.write(entry, nan, out)?;
                 }
@@ -279,8 +284,8 @@ impl<'a> Column<'a> {
     }
 
     /// The key of a map as the name of a field.
-    fn map_key(&self, row: usize) -> Result<String, String> {
-        Ok(match self.scalar(row)? {
+    fn map_key(&self, row: usize, nan: Nan) -> Result<String, String> {
+        Ok(match self.scalar(row, nan)? {
             Scalar::Text(text) | Scalar::Number(text) => text.into_owned(),
             Scalar::Boolean(boolean) => boolean.to_string(),
             Scalar::Time { text, .. } => text,

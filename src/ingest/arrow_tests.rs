@@ -12,7 +12,7 @@ use serde_json::json;
 use tidetable_storage::Code;
 
 use super::*;
-use crate::ingest::testing::{assert_fails, input, records};
+use crate::ingest::testing::{assert_fails, input, records, served};
 
 fn batch(from: i64, count: i64) -> RecordBatch {
     let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(from..from + count));
@@ -141,6 +141,26 @@ fn types_that_parquet_has_not_become_json_too() {
         r#"a={{"k":"a","large":"x","pair":[1,2],"day":"1970-01-02","id":{id},"raw":"/w==","json":[1,2]}}"#
     );
     assert_eq!(rows, [second.clone(), first, second]);
+}
+
+#[test]
+fn json_with_a_number_that_is_not_finite_is_ordered_as_null_where_it_may_be() {
+    let keys: ArrayRef = Arc::new(Int32Array::from(vec![1, 1, 1]));
+    let scores: ArrayRef = Arc::new(StringArray::from(vec!["NaN", "2", "1"]));
+    let is_json = extension("arrow.json");
+    let fields = vec![
+        Field::new("k", DataType::Int32, false),
+        Field::new("score", DataType::Utf8, false).with_metadata(is_json),
+    ];
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), vec![keys, scores]).unwrap();
+    let bytes = stream(&[batch]);
+    let ordered = |nan: &str| {
+        let options =
+            json!({"key": "k", "value": "score", "collect": true, "order_by": "score", "nan": nan});
+        served(vec![input("x", &bytes)], options)
+    };
+    assert_eq!(ordered("null").unwrap(), ["1=[1,2,null]"]);
+    assert_fails(ordered("fail"), "the column \"score\" is no JSON");
 }
 
 #[test]

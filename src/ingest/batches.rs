@@ -78,7 +78,7 @@ pub(super) fn read<T: Send>(
         let rows = guarded(|| columns.rows_of(&batch, shape, nan));
         rows.map_err(|what| format!("{name}: {what}"))
     };
-    in_order(build_threads(), next, work, |rows| {
+    in_order(build_threads(), reading.is_limited(), next, work, |rows| {
         let mut rows = rows.map_err(|detail| unreadable(detail, reading))?;
         let its_rows = rows.len();
         let (consumed, bytes) = used(before + its_rows);

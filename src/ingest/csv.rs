@@ -2,8 +2,10 @@
 //!
 //! A quoted cell may hold delimiters, line ends and doubled quotes. What follows its
 //! closing quote must be a delimiter or the line's end; a quote within an unquoted cell is
-//! a character like any other. Lines end in LF or CRLF. TSV is the same with tabs: its
-//! quotes work as in CSV, which is how spreadsheets and pandas write it.
+//! a character like any other. A quoted cell is never null: PostgreSQL and Spark write a
+//! null without quotes, and the text that looks like it with them. Lines end in LF or CRLF.
+//! TSV is the same with tabs: its quotes work as in CSV, which is how spreadsheets and pandas
+//! write it.
 
 use super::error::Result;
 use super::format::Format;
@@ -35,6 +37,7 @@ impl Split for Quoted {
                 quoted = true;
                 at += 1;
             }
+            let was_quoted = quoted;
             if quoted {
                 match quoted_length(&line[at..], cells) {
                     None => return Splitting::GoesOn("a quote that opens in it does not close"),
@@ -61,7 +64,7 @@ impl Split for Quoted {
                     );
                 }
             }
-            let is_null = null.iter().any(|null| null == cells.unfinished());
+            let is_null = !was_quoted && null.iter().any(|null| null == cells.unfinished());
             cells.end_cell(is_null);
             if at >= end {
                 return Splitting::Done;

@@ -102,6 +102,23 @@ fn types_and_nulls_are_applied_cell_by_cell() {
     assert_eq!(one("", "string", json!({"null": "NA,"})).unwrap(), ["k=null"]);
 }
 
+/// So PostgreSQL and Spark tell a null from the text that looks like it.
+#[test]
+fn a_quoted_cell_is_a_text_even_where_it_looks_like_null() {
+    let text = "id,a,b,c\n1,,\"\",NA\n2,\"NA\",NA,\"N\nA\"\n";
+    assert_eq!(
+        rows(text, json!({"key": "id", "null": ["", "NA", "N\nA"]})).unwrap(),
+        [
+            r#"1={"id":"1","a":null,"b":"","c":null}"#,
+            r#"2={"id":"2","a":"NA","b":null,"c":"N\nA"}"#,
+        ]
+    );
+    assert_fails(
+        rows("id,n\n1,\"\"\n", json!({"key": "id", "null": "", "types": "n:number"})),
+        "the column \"n\" is \"\": expected a number",
+    );
+}
+
 #[test]
 fn keys_follow_their_types() {
     let key = |cell: &str, options: serde_json::Value| {
@@ -166,6 +183,31 @@ fn text_that_is_no_utf_8_fails_its_row_alone() {
     assert!(error.problems[2].contains("row 3 (line 5): it is not UTF-8"));
 }
 
+/// A job that writes its keys alone writes a key that is null or empty as a blank line.
+#[test]
+fn a_blank_line_is_a_row_where_there_is_one_column_unless_nothing_follows_it() {
+    assert_eq!(
+        rows("\nid\n1\n\"2\n\n\"\n\n\r\n", json!({"key": "id"})).unwrap(),
+        [r#"1={"id":"1"}"#, "2\n\n={\"id\":\"2\\n\\n\"}"]
+    );
+    let error = rows("id\n1\n\n\r\n2\n\n3\n\n", json!({"key": "id"})).unwrap_err();
+    assert_eq!(error.code, Code::BadRows);
+    assert_eq!(
+        error.problems,
+        [
+            "rows.csv row 2 (line 3): its key, \"id\", is empty",
+            "rows.csv row 3 (line 4): its key, \"id\", is empty",
+            "rows.csv row 5 (line 6): its key, \"id\", is empty",
+        ]
+    );
+    let one = json!({"key": "id", "columns": "id", "null": ""});
+    assert_fails(rows("\n1\n", one), "rows.csv row 1: the field \"id\" of --key is null");
+    let unload = json!({"key": "id", "columns": "id", "format": "redshift"});
+    assert_fails(rows("1\n\n2\n", unload), "rows.csv row 2: its key, \"id\", is empty");
+    // Where there are several columns no row is a blank line.
+    assert_eq!(rows("id,v\n\n1,\n\n2,\n", json!({"key": "id"})).unwrap().len(), 2);
+}
+
 #[test]
 fn headers_must_name_each_column_once() {
     for (text, options, part) in [
@@ -204,6 +246,18 @@ fn headers_must_name_each_column_once() {
         let error = rows(text, json!({"key": "id"})).unwrap_err();
         assert_eq!(error.code, Code::NoRows, "{text:?}");
     }
+}
+
+/// Whoever compares each name with all before it is not done within hours.
+#[test]
+fn a_header_of_very_many_columns_is_read() {
+    let names = |last: &str| (0..1_000_000).map(|n| format!("{n},")).collect::<String>() + last;
+    let options = json!({"key": "0", "value": "7"});
+    let row = (0..1_000_000).map(|n| format!("{n},")).collect::<String>();
+    let text = format!("{}\n{row}\n", names("last"));
+    assert_eq!(rows(&text, options.clone()).unwrap(), ["0=\"7\""]);
+    let text = format!("{}\n{row}\n", names("8"));
+    assert_fails(rows(&text, options), "two columns named \"8\"");
 }
 
 /// An unclosed quote swallows the rest of a file: that must neither be quadratic in its

@@ -56,6 +56,11 @@ impl Format {
         matches!(self, Self::Csv | Self::Tsv | Self::Redshift)
     }
 
+    /// Whether it is text, of which nothing at all is a source without rows.
+    pub(crate) fn is_text(self) -> bool {
+        !matches!(self, Self::Parquet | Self::Avro | Self::Arrow)
+    }
+
     /// What the name of a source says, if anything. Case and a compression suffix do not
     /// matter.
     pub(crate) fn of_name(name: &str) -> Option<Self> {

@@ -20,15 +20,19 @@ use std::thread;
 const PIECES_A_THREAD: usize = 2;
 
 /// Gives `consume` what `work` makes of each piece that `produce` gives, in order, until
-/// `produce` gives `None`, or `consume` wants no more (`false`) or fails.
+/// `produce` gives `None`, or `consume` wants no more (`false`) or fails. `one_by_one`: a piece is asked
+/// for only when `consume` wants more than those before it, since to give another one may mean to wait
+/// for it.
 pub(crate) fn in_order<T: Send, U: Send, E>(
     threads: usize,
+    one_by_one: bool,
     produce: impl FnMut() -> Option<T> + Send,
     work: impl Fn(T) -> U + Sync,
     mut consume: impl FnMut(U) -> Result<bool, E>,
 ) -> Result<(), E> {
     let (permits, permitted) = channel();
-    for _ in 0..threads * PIECES_A_THREAD {
+    let at_once = if one_by_one { 1 } else { threads * PIECES_A_THREAD };
+    for _ in 0..at_once {
         // Cannot fail: the other end is below.
         let _ = permits.send(());
     }
@@ -124,6 +128,7 @@ mod tests {
             let work = |n: u64| (0..(n * 7919 % 13) * 1000).fold(n, |n, _| std::hint::black_box(n));
             let all: Result<(), ()> = in_order(
                 threads,
+                false,
                 || numbers.next(),
                 work,
                 |n| {
@@ -144,7 +149,7 @@ mod tests {
             (number < 100).then_some(number)
         };
         let work = |number| number;
-        let all: Result<(), ()> = in_order(3, produce, work, |_| {
+        let all: Result<(), ()> = in_order(3, false, produce, work, |_| {
             let ahead = produced.load(Ordering::SeqCst) - consumed.load(Ordering::SeqCst);
             assert!(ahead <= 3 * PIECES_A_THREAD, "{ahead}");
             consumed.fetch_add(1, Ordering::SeqCst);
@@ -153,12 +158,21 @@ mod tests {
         assert_eq!((all, consumed.into_inner()), (Ok(()), 100));
     }
 
+    /// Of a pipe the next piece may be long in coming.
+    #[test]
+    fn one_by_one_no_piece_is_asked_for_that_nobody_wants() {
+        let produced = AtomicUsize::new(0);
+        let produce = || Some(produced.fetch_add(1, Ordering::SeqCst));
+        let all: Result<(), ()> = in_order(3, true, produce, |n| n, |n| Ok(n < 50));
+        assert_eq!((all, produced.into_inner()), (Ok(()), 51));
+    }
+
     /// Rather than that it waits for ever.
     #[test]
     fn a_panic_is_that_of_the_whole() {
         let mut numbers = 0..;
         let work = |n| assert!(n != 20, "piece {n}");
-        let whole = || in_order(3, || numbers.next(), work, |()| Ok::<_, ()>(true));
+        let whole = || in_order(3, false, || numbers.next(), work, |()| Ok::<_, ()>(true));
         let panic = catch_unwind(AssertUnwindSafe(whole)).unwrap_err();
         assert_eq!(panic.downcast_ref::<String>().unwrap(), "piece 20");
     }
@@ -167,13 +181,13 @@ mod tests {
     fn an_endless_source_ends_when_nobody_wants_more() {
         let mut numbers = 0..;
         let failing = |n| if n < 50 { Ok(true) } else { Err(n) };
-        assert_eq!(in_order(4, || numbers.next(), |n| n, failing), Err(50));
+        assert_eq!(in_order(4, false, || numbers.next(), |n| n, failing), Err(50));
         let (mut numbers, mut last) = (0.., 0);
         let content = |n| {
             last = n;
             Ok::<_, ()>(n < 50)
         };
-        assert_eq!(in_order(4, || numbers.next(), |n| n, content), Ok(()));
+        assert_eq!(in_order(4, false, || numbers.next(), |n| n, content), Ok(()));
         assert_eq!(last, 50);
     }
 }

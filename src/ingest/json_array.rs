@@ -36,6 +36,7 @@ pub(crate) fn read(stream: Stream, reading: &mut Reading<'_, '_>) -> Result<u64>
     };
     let read: Result<()> = in_order(
         build_threads(),
+        reading.is_limited(),
         || elements.next(),
         work,
         |rows| {

@@ -56,6 +56,26 @@ pub(crate) fn push_component(
     Ok(())
 }
 
+/// Refuses a component that makes another separator together with the one that follows it: with `::`,
+/// "x:" before "y" would be the same key as "x" before ":y".
+pub(crate) fn check_end(component: &[u8], field: &str, separator: &str) -> Result<(), Fault> {
+    let separator = separator.as_bytes();
+    // A separator of one byte has no part of itself to begin with.
+    let is_begun = (1..separator.len()).any(|length| {
+        component.ends_with(&separator[..length]) && separator.starts_with(&separator[length..])
+    });
+    if is_begun {
+        return Err(Fault::new(format!(
+            "the field {} of --key is {}, whose end and the separator {} after it could be parted in \
+             two ways: choose another with --key-separator",
+            shown(field),
+            shown_bytes(component),
+            shown_bytes(separator)
+        )));
+    }
+    Ok(())
+}
+
 /// Refuses a whole key that is empty.
 pub(crate) fn check_whole(key: &[u8], names: &[String]) -> Result<(), Fault> {
     if key.is_empty() {
@@ -141,6 +161,20 @@ mod tests {
         assert!(key(&text("a:b"), Some(":")).unwrap_err().contains("--key-separator"));
         assert!(key(&text("a::b"), Some("::")).is_err());
         assert!(key(&text("a:b"), Some("::")).is_ok());
+    }
+
+    #[test]
+    fn a_component_may_not_begin_the_separator_that_follows_it() {
+        let end = |component: &str, separator| check_end(component.as_bytes(), "id", separator);
+        for (component, separator) in [("x:", "::"), ("_", "__"), ("x-", "--"), ("xab", "aba")] {
+            let fault = end(component, separator).unwrap_err();
+            assert!(fault.what.contains("--key-separator"), "{component}{separator}");
+        }
+        for (component, separator) in
+            [(":x", "::"), ("", "::"), ("x:", ":"), ("x-", "->"), ("xa", "aba")]
+        {
+            assert!(end(component, separator).is_ok(), "{component}{separator}");
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub(crate) fn read(stream: Stream, reading: &mut Reading<'_, '_>) -> Result<u64>
     let work = |chunk: Result<Chunk>| chunk.map(|chunk| rows_of(&chunk, &shape, &unseen));
     let read: Result<()> = in_order(
         build_threads(),
+        reading.is_limited(),
         || chunks.next(),
         work,
         |rows| {

@@ -56,6 +56,12 @@ fn several_fields_make_one_key() {
     assert_fails(rows(text, json!({"key": "a,b"})), "contains the separator \":\"");
     assert_eq!(rows(text, json!({"key": "b", "value": "a"})).unwrap(), ["x:y=1"]);
     assert_fails(rows("{\"a\":\"\",\"b\":\"\"}", json!({"key": "a,b"})), "is empty");
+    // Both would have the key `x:::y`. What parts it from the left makes two components of it.
+    let colons = json!({"key": "a,b", "key_separator": "::", "value": "b"});
+    let text = "{\"a\":\"x\",\"b\":\":y\"}\n";
+    assert_eq!(rows(text, colons.clone()).unwrap(), ["x:::y=\":y\""]);
+    let text = text.to_owned() + "{\"a\":\"x:\",\"b\":\"y\"}\n";
+    assert_fails(rows(&text, colons), "line 2: the field \"a\" of --key is \"x:\"");
 }
 
 #[test]
@@ -146,6 +152,12 @@ fn sizes_have_their_limits() {
         assert_fails(rows(&row(1, MAX_VALUE_BYTES - 1), one), "line 1: its value has 16777217");
     assert_eq!(error.code, Code::ValueTooLarge);
     assert!(error.detail.len() < 400);
+    let ordered = json!({"key": "k", "collect": true, "order_by": "v,w"});
+    let text = format!("{{\"k\":1,\"v\":\"{0}\",\"w\":\"{0}\"}}", "x".repeat(40_000));
+    assert_fails(
+        rows(&text, ordered),
+        "line 1: its fields of --order-by have 80006 bytes together",
+    );
 }
 
 #[test]

@@ -91,7 +91,7 @@ pub(crate) struct RowOptions {
     pub(crate) types: Vec<ColumnType>,
 
     /// Texts of csv, tsv and redshift cells that mean null: NA,NULL. An empty text makes
-    /// empty cells null
+    /// empty cells null. In csv and tsv a quoted cell is a text, whatever it holds
     #[arg(long, value_name = "TEXT,…", value_delimiter = ',', help_heading = HEADING)]
     #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     pub(crate) null: Vec<String>,

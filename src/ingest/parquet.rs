@@ -18,7 +18,7 @@ use parquet::arrow::arrow_reader::{
     ParquetRecordBatchReaderBuilder,
 };
 use parquet::basic::Type;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use tidetable_storage::Error;
 
 use super::arrow_cells::Leaf;
@@ -145,11 +145,15 @@ impl Table {
     }
 }
 
-/// Fewer rows at once where rows are large.
+/// Fewer rows at once where rows are large. A text that is repeated stands once in the file, and in a
+/// batch as often as it is meant: newer writers say how long all texts are when they are decoded.
 fn batch_rows(metadata: &ParquetMetaData) -> usize {
+    let count = |number: i64| u64::try_from(number).unwrap_or_default();
     let row_bytes = metadata.row_groups().iter().map(|group| {
-        let bytes = u64::try_from(group.total_byte_size()).unwrap_or_default();
-        bytes / u64::try_from(group.num_rows()).unwrap_or_default().max(1)
+        let texts = group.columns().iter();
+        let texts = texts.filter_map(ColumnChunkMetaData::unencoded_byte_array_data_bytes);
+        let decoded = texts.map(count).fold(0, u64::saturating_add);
+        count(group.total_byte_size()).max(decoded) / count(group.num_rows()).max(1)
     });
     let most = BATCH_BYTES / row_bytes.max().unwrap_or_default().max(1);
     usize::try_from(most).unwrap_or(BATCH_ROWS).clamp(1, BATCH_ROWS)

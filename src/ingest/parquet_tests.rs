@@ -266,6 +266,19 @@ fn moments_are_ordered_by_time_not_by_text() {
 }
 
 #[test]
+fn days_of_one_part_are_ordered_among_the_moments_of_another() {
+    let part =
+        |array: ArrayRef| file(vec![("k", Arc::new(Int64Array::from(vec![1, 1]))), ("t", array)]);
+    let days = part(Arc::new(Date32Array::from(vec![1, -1])));
+    let moments = part(Arc::new(TimestampMillisecondArray::from(vec![1_000, 86_401_000])));
+    let options = json!({"key": "k", "value": "t", "collect": true, "order_by": "t"});
+    assert_eq!(
+        served(vec![input("a.parquet", days), input("b.parquet", moments)], options).unwrap(),
+        [r#"1=["1969-12-31","1970-01-01T00:00:01Z","1970-01-02","1970-01-02T00:00:01Z"]"#]
+    );
+}
+
+#[test]
 fn every_compression_and_many_row_groups_and_batches_are_read() {
     let count = 5_000;
     let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(0..count));
@@ -292,6 +305,35 @@ fn every_compression_and_many_row_groups_and_batches_are_read() {
         let expected: Vec<String> = (0..count).map(|n| format!("{n}=\"text {n}\"")).collect();
         assert!(all == expected, "{compression}");
     }
+}
+
+#[test]
+fn an_empty_part_that_tells_no_format_is_none_wherever_it_stands() {
+    let part = || input("part-1", file(vec![("k", Arc::new(Int64Array::from(vec![1])))]));
+    for blank in ["", "\n"] {
+        let parts = vec![input("part-0", blank), part(), input("part-2", blank)];
+        assert_eq!(records(parts, json!({"key": "k"})).unwrap(), [r#"1={"k":1}"#], "{blank:?}");
+    }
+    let parts = vec![part(), input("part-2", "no Parquet")];
+    assert_fails(records(parts, json!({"key": "k"})), "part-2 is damaged, cut off, or no Parquet");
+    let parts = vec![part(), input("part-2.parquet", "")];
+    assert_fails(records(parts, json!({"key": "k"})), "part-2.parquet is damaged");
+}
+
+/// The file itself has each of them once.
+#[test]
+fn a_batch_has_fewer_rows_where_the_texts_that_are_repeated_are_large() {
+    let rows_at_once = |text: &str| {
+        let texts = StringArray::from_iter_values(std::iter::repeat_n(text, 2_048));
+        let file = file(vec![("v", Arc::new(texts))]);
+        assert!(file.len() < 100_000);
+        let options = super::ArrowReaderOptions::new();
+        let opened = super::ArrowReaderMetadata::load(&bytes::Bytes::from(file), options).unwrap();
+        super::batch_rows(opened.metadata())
+    };
+    assert_eq!(rows_at_once("short"), super::BATCH_ROWS);
+    // Of 8 MiB.
+    assert_eq!(rows_at_once(&"x".repeat(16 * 1_024)), 512);
 }
 
 #[test]

@@ -9,7 +9,8 @@ use super::cells::Scalar;
 use super::error::{Fault, shown};
 use super::option_values::Nan;
 
-/// The longest rank of one field, in bytes: it is held in memory for each row that sorts.
+/// The longest rank of one field, and of all together, in bytes: it is held in memory for each row
+/// that sorts, and the sorter takes no longer one.
 const MAX_RANK_BYTES: usize = 64 * 1024;
 /// Digits of a number that count; beyond them numbers are equal in order.
 const MAX_DIGITS: usize = 1_000;
@@ -53,6 +54,18 @@ pub(crate) fn push_rank(
     }
     if descending {
         rank[start..].iter_mut().for_each(|byte| *byte = !*byte);
+    }
+    Ok(())
+}
+
+/// Refuses the ranks of all fields if together they are longer than one may be: the sorter would, without
+/// a word of the row.
+pub(crate) fn check_whole(rank: &[u8]) -> Result<(), Fault> {
+    if rank.len() > MAX_RANK_BYTES {
+        return Err(Fault::new(format!(
+            "its fields of --order-by have {} bytes together; the most is {MAX_RANK_BYTES}",
+            rank.len()
+        )));
     }
     Ok(())
 }
@@ -198,6 +211,14 @@ mod tests {
         assert!(refused(&Scalar::NotFinite, Nan::Fail));
         assert!(!refused(&Scalar::NotFinite, Nan::Null));
         assert!(refused(&Scalar::Text("x".repeat(70_000).into()), Nan::Fail));
+    }
+
+    /// What the sorter refuses has no place.
+    #[test]
+    fn a_rank_is_no_longer_than_the_sorter_takes() {
+        assert_eq!(MAX_RANK_BYTES, tidetable_storage::MAX_KEY_BYTES);
+        assert!(check_whole(&[0; MAX_RANK_BYTES]).is_ok());
+        assert!(check_whole(&[0; MAX_RANK_BYTES + 1]).unwrap_err().what.contains("65537 bytes"));
     }
 
     proptest! {

@@ -255,14 +255,16 @@ impl Reading<'_, '_> {
     }
 
     fn format_of(&self, stream: &Stream, before: Option<Format>) -> Result<Option<Format>> {
+        let is_blank = stream.head.trim_ascii().is_empty();
         let guessed = || {
             Format::of_name(&stream.name)
                 .or_else(|| Format::of_first_bytes(&stream.head))
-                .or(before)
+                // Nothing at all is no Parquet file, whatever came before it.
+                .or_else(|| before.filter(|before| before.is_text() || !is_blank))
         };
         let Some(format) = self.options.format.or_else(guessed) else {
             // Jobs write empty parts; one without a telling name is no reason to stop.
-            if stream.head.trim_ascii().is_empty() {
+            if is_blank {
                 return Ok(None);
             }
             return Err(of_no_format(&stream.name));

@@ -1,5 +1,7 @@
 //! What of a row becomes its key, its rank and its value.
 
+use std::collections::HashSet;
+
 use tidetable_storage::MAX_VALUE_BYTES;
 
 use super::cells::Scalar;
@@ -92,7 +94,12 @@ impl RowBuffer {
         if number > 0 {
             self.key.extend_from_slice(shape.separator.as_bytes());
         }
-        key::push_component(&mut self.key, name, value, shape.forbidden())
+        let start = self.key.len();
+        key::push_component(&mut self.key, name, value, shape.forbidden())?;
+        if number + 1 < shape.key.len() {
+            key::check_end(&self.key[start..], name, &shape.separator)?;
+        }
+        Ok(())
     }
 
     /// Adds the field of `--order-by` that comes next; None: the row lacks it, which is as
@@ -108,7 +115,7 @@ impl RowBuffer {
         rank::push_rank(&mut self.rank, &order.field, value, order.descending, shape.nan)
     }
 
-    /// The record, if its key and value are within their limits. `value` is the value
+    /// The record, if its key, rank and value are within their limits. `value` is the value
     /// where it lies elsewhere than in this buffer.
     pub(crate) fn record<'a>(
         &'a self,
@@ -119,6 +126,7 @@ impl RowBuffer {
         // nobody would look for.
         let only_separators = self.key.len() == shape.separator.len() * (shape.key.len() - 1);
         key::check_whole(if only_separators { &[] } else { &self.key }, &shape.key)?;
+        rank::check_whole(&self.rank)?;
         let value = value.unwrap_or(&self.value).as_bytes();
         if value.len() > MAX_VALUE_BYTES {
             return Err(Fault::too_large(format!(
@@ -169,8 +177,10 @@ impl TableShape {
     /// Finds the columns in `names`, the columns of `source`. Fails with `bad_rows` if an
     /// option names one that is not there, or a name is there twice.
     pub(crate) fn find(shape: &Shape, names: &[String], source: &str) -> Result<Self> {
-        for (number, name) in names.iter().enumerate() {
-            if names[..number].contains(name) {
+        // A header may have millions of names.
+        let mut seen = HashSet::with_capacity(names.len());
+        for name in names {
+            if !seen.insert(name.as_str()) {
                 return Err(bad_columns(format!(
                     "{source} has two columns named {}: which one is meant cannot be told",
                     shown(name)

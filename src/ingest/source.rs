@@ -9,7 +9,9 @@ use tidetable_storage::Error;
 use super::directory::{self, MARKER};
 use super::error::{IngestError, Result, shown};
 use super::{manifest, objects};
-use crate::remote::{Location, Object, Settings, Stores};
+use crate::remote::{
+    DELTA_LOG, IS_DELTA, Location, Object, Settings, Stores, instead_of_directory,
+};
 
 /// One thing to read rows from.
 pub(crate) struct Input {
@@ -263,6 +265,10 @@ pub(super) fn is_aside(pattern: &str, path: &Path) -> bool {
 
 fn files_of(directory: &Path, how: &SourceOptions) -> Result<Vec<PathBuf>> {
     how.refuse_directory(&directory.to_string_lossy())?;
+    if directory.join(DELTA_LOG).is_dir() {
+        let text = format!("the directory {} {IS_DELTA}", shown(&directory.to_string_lossy()));
+        return Err(IngestError::setting(text));
+    }
     let failed = |error| IngestError::from(Error::io("list the directory", directory, error));
     let (mut files, mut is_marked) = (Vec::new(), false);
     for entry in directory.read_dir().map_err(failed)? {
@@ -276,11 +282,12 @@ fn files_of(directory: &Path, how: &SourceOptions) -> Result<Vec<PathBuf>> {
         let path = entry.path();
         let metadata = path.metadata().map_err(|e| Error::io("find a source", &path, e))?;
         if metadata.is_dir() {
+            let pattern = directory.join("*").join("*");
             return Err(IngestError::setting(format!(
-                "the directory {} holds another one, {}: name what to read, for instance {}",
+                "the directory {} holds another one, {}: {}",
                 shown(&directory.to_string_lossy()),
                 shown(&name),
-                shown(&directory.join("*").join("*").to_string_lossy())
+                instead_of_directory(&name, &shown(&pattern.to_string_lossy()))
             )));
         }
         if metadata.is_file() {
@@ -386,14 +393,15 @@ mod tests {
 
     #[test]
     fn what_names_nothing_or_twice_is_an_error_that_says_so() {
-        let it = directory(&["a.csv", "deep/er/b.csv", "_only/_hidden"]);
+        let it = directory(&["a.csv", "deep/er/b.csv", "_only/_hidden", "by/lang=en/part-00000"]);
         for (sources, part) in [
             (&["none.csv"][..], "none.csv"),
             (&["*.parquet"], "nothing matches"),
             (&["a.csv", "*.csv"], "given twice"),
             (&["-", "-"], "given twice"),
             (&["a.csv", "deep/../a.csv"], "the first time as"),
-            (&["deep"], "holds another one, \"er\""),
+            (&["deep"], "holds another one, \"er\": name what to read, for instance"),
+            (&["by"], "the column \"lang\" stands in the names of directories only"),
             (&["_only"], "has no files"),
             (&["[z-a"], "not a pattern"),
             (&[], "no source"),
@@ -404,6 +412,18 @@ mod tests {
                 error.absent,
                 ["none.csv", "*.parquet"].contains(sources.first().unwrap_or(&""))
             );
+        }
+    }
+
+    /// Rows that were deleted stand in its files, too.
+    #[test]
+    fn a_delta_table_is_no_directory_of_rows() {
+        let it = directory(&["t/_delta_log/00000000000000000000.json", "t/part-00000-7f.parquet"]);
+        let all_the_same = SourceOptions { accept_unfinished: true, ..SourceOptions::default() };
+        for how in [SourceOptions::default(), all_the_same] {
+            let error = names_how(it.path(), &["t"], &how).unwrap_err();
+            assert!(error.detail.contains("is a Delta table"), "{error}");
+            assert!(!error.detail.contains("--accept-unfinished"), "{error}");
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! A cell is a string unless `--types` says otherwise; a text that `--null` names is null
 //! whatever its type. A cell that does not fit its type fails the row, as does a row with
-//! more or fewer cells than there are columns. Blank lines are skipped.
+//! more or fewer cells than there are columns. Blank lines are skipped. Only where there is one
+//! column may a blank line be a row, of one empty cell: there it is one unless nothing follows it.
 
 use super::error::{Fault, IngestError, Result, probably_meant, shown};
 use super::lines::{Line, Lines, MAX_ROW_BYTES};
@@ -44,6 +45,7 @@ pub(crate) fn read(lines: Lines, split: &impl Split, reading: &mut Reading<'_, '
     let shape = TableShape::find(&reading.shape, &columns, &source)
         .map_err(|error| reading.with_problems(error))?;
     let types = column_types(options, &columns, &source)?;
+    rows.one_column = columns.len() == 1;
     let mut buffer = RowBuffer::default();
     while reading.wants_more() {
         let record = match rows.next().map_err(|error| reading.with_problems(error))? {
@@ -95,6 +97,12 @@ struct Rows<'a, S> {
     row: u64,
     /// The line in which it begins.
     first_line: u64,
+    /// Whether a blank line is a row, if another row follows it.
+    one_column: bool,
+    /// How many such rows, before the line read last, were not given yet.
+    blank: u64,
+    /// What reading the line behind them came to, which is in `line`.
+    held: Option<Line>,
 }
 
 /// What reading a row came to.
@@ -111,7 +119,18 @@ enum Next {
 impl<'a, S: Split> Rows<'a, S> {
     fn new(lines: Lines, split: &'a S, null: &'a [String]) -> Self {
         let (line, cells) = (Vec::new(), Cells::default());
-        Self { lines, split, null, line, cells, row: 0, first_line: 0 }
+        Self {
+            lines,
+            split,
+            null,
+            line,
+            cells,
+            row: 0,
+            first_line: 0,
+            one_column: false,
+            blank: 0,
+            held: None,
+        }
     }
 
     /// Where the row read last is.
@@ -151,6 +170,15 @@ impl<'a, S: Split> Rows<'a, S> {
         }
     }
 
+    /// The first of the blank lines that are rows, as its one empty cell.
+    fn blank_row(&mut self) -> Next {
+        self.row += 1;
+        self.first_line = self.lines.number - self.blank;
+        self.blank -= 1;
+        self.split.split("\n", false, self.null, &mut self.cells);
+        Next::Row
+    }
+
     /// Reads the next row.
     fn next(&mut self) -> Result<Next> {
         let mut size = 0;
@@ -158,7 +186,13 @@ impl<'a, S: Split> Rows<'a, S> {
         let mut fault = None;
         self.cells.clear();
         loop {
-            let line = self.lines.next(&mut self.line, MAX_ROW_BYTES - size)?;
+            if self.held.is_some() && self.blank > 0 {
+                return Ok(self.blank_row());
+            }
+            let line = match self.held.take() {
+                Some(line) => line,
+                None => self.lines.next(&mut self.line, MAX_ROW_BYTES - size)?,
+            };
             if line == Line::End {
                 return Ok(match goes_on {
                     None => Next::End,
@@ -167,6 +201,11 @@ impl<'a, S: Split> Rows<'a, S> {
             }
             if goes_on.is_none() {
                 if matches!(&*self.line, b"\n" | b"\r\n") {
+                    self.blank += u64::from(self.one_column);
+                    continue;
+                }
+                if self.blank > 0 {
+                    self.held = Some(line);
                     continue;
                 }
                 self.row += 1;

@@ -73,7 +73,7 @@ impl<'a> TextRow<'a> {
 
     fn unfit(&self, column: usize, expected: &str) -> Fault {
         let hint = match self.cells.get(column) {
-            "" => " (--null '' makes empty cells null)",
+            "" => " (--null '' makes empty cells without quotes null)",
             text if is_not_finite(text) => " (--nan null makes it null)",
             _ => "",
         };

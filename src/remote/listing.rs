@@ -25,6 +25,26 @@ const ONE_OBJECT: Duration = Duration::from_secs(120);
 /// Objects that are asked after at the same time.
 const AT_ONCE: usize = 16;
 
+/// Where a Delta table has its log.
+pub(crate) const DELTA_LOG: &str = "_delta_log";
+/// What a directory with such a log is, and what to do with it. Its files are rows of all its versions:
+/// also those that were deleted, and those that were replaced.
+pub(crate) const IS_DELTA: &str = "is a Delta table, and its log (_delta_log) alone says which of its \
+    files count: write it as plain Parquet first (in Spark: \
+    spark.read.format(\"delta\").load(…).write.parquet(…)), and push that";
+
+/// What to do where a directory holds another one of this `name`. That of a partition, `lang=en`, holds
+/// the values of a column that are not in its files: what matches `pattern` alone would lack it.
+pub(crate) fn instead_of_directory(name: &str, pattern: &str) -> String {
+    match name.split_once('=') {
+        Some((column, _)) if !column.is_empty() => format!(
+            "the column {column:?} stands in the names of directories only, and not in the files: \
+             write them without partitionBy, or partitioned by a copy of that column, and name {pattern}"
+        ),
+        _ => format!("name what to read, for instance {pattern}"),
+    }
+}
+
 /// What stands beneath a prefix.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
@@ -176,22 +196,85 @@ fn take(
     };
     let first = name.split('/').next().unwrap_or_default();
     let is_taken = match wanted {
-        Wanted::Directory => !first.starts_with(['.', '_']) && !name.ends_with("_$folder$"),
+        // What stands for a directory has no rows, whatever matches its name.
+        _ if name.ends_with("_$folder$") => false,
+        Wanted::Directory => !first.starts_with(['.', '_']),
         Wanted::Those(wanted) => wanted(name),
     };
     if !is_taken {
+        let is_log = name.strip_prefix(DELTA_LOG).is_some_and(|rest| rest.starts_with('/'));
+        if is_log && matches!(wanted, Wanted::Directory) {
+            return Err(RemoteError::new(Why::Usage, location, format!("it {IS_DELTA}")));
+        }
         found.is_marked |= name == "_SUCCESS";
         return Ok(());
     }
     if matches!(wanted, Wanted::Directory) && name.contains('/') {
         let first: String = first.chars().take(60).collect();
-        let why = format!(
-            "it holds another directory, {first:?}: name what to read, for instance {location}*/*"
-        );
+        let instead = instead_of_directory(&first, &format!("{location}*/*"));
+        let why = format!("it holds another directory, {first:?}: {instead}");
         return Err(RemoteError::new(Why::Usage, location, why));
     }
     let (store, place) = (Arc::clone(store), location.with_path(key));
     let object = Object::new(store, meta.location.clone(), &place, meta);
     found.objects.push((name.to_owned(), object));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    /// What is taken of these names beneath a prefix.
+    fn taken(names: &[&str], wanted: Wanted<'_>) -> Result<Vec<String>, RemoteError> {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let location = Location::parse("s3://bucket/out/").unwrap().unwrap();
+        let mut found = Found::default();
+        for name in names {
+            let meta = ObjectMeta {
+                location: Path::parse(format!("out/{name}")).unwrap(),
+                last_modified: chrono::DateTime::UNIX_EPOCH,
+                size: 1,
+                e_tag: None,
+                version: None,
+            };
+            take(&mut found, &store, &location, &meta, wanted)?;
+        }
+        Ok(found.objects.into_iter().map(|(name, _)| name).collect())
+    }
+
+    #[test]
+    fn a_partition_is_told_from_another_directory() {
+        let why = |name| taken(&[name], Wanted::Directory).unwrap_err().why;
+        let partition = why("lang=en/part-00000-7f.c000.snappy.parquet");
+        assert!(partition.contains("the column \"lang\"") && partition.contains("partitionBy"));
+        let directory = why("2026-11-25/part-00000");
+        assert!(directory.ends_with("name what to read, for instance s3://bucket/out/*/*"));
+    }
+
+    #[test]
+    fn what_stands_for_a_directory_is_taken_by_no_pattern() {
+        let names = ["recs_$folder$", "recs.ndjson", "recs_$folder$.ndjson"];
+        for wanted in [Wanted::Directory, Wanted::Those(&|name: &str| name.starts_with("recs"))] {
+            assert_eq!(taken(&names, wanted).unwrap(), names[1..]);
+        }
+    }
+
+    #[test]
+    fn a_delta_table_is_no_directory_of_rows() {
+        let names = ["_delta_log/00000000000000000000.json", "part-00000-7f.c000.snappy.parquet"];
+        let error = taken(&names, Wanted::Directory).unwrap_err();
+        assert_eq!(error.kind, Why::Usage);
+        assert!(
+            error.why.contains("Delta table") && error.why.contains("plain Parquet"),
+            "{error}"
+        );
+        assert_eq!(taken(&["_delta_logs", names[1]], Wanted::Directory).unwrap(), [names[1]]);
+        assert_eq!(
+            taken(&names, Wanted::Those(&|name: &str| name == names[1])).unwrap(),
+            [names[1]]
+        );
+    }
 }

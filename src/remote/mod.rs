@@ -26,6 +26,7 @@ mod tests;
 use std::sync::OnceLock;
 
 pub(crate) use error::{RemoteError, Why};
+pub(crate) use listing::{DELTA_LOG, IS_DELTA, instead_of_directory};
 pub(crate) use location::Location;
 pub(crate) use reader::Object;
 pub(crate) use store::{Settings, Stores};
