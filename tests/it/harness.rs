@@ -135,6 +135,12 @@ impl Server {
         self.process.take().expect("the server was started").wait().unwrap()
     }
 
+    /// Whether the process has ended by itself; [`Server::wait`] tells how.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        let process = self.process.as_mut().expect("the server was started");
+        process.try_wait().unwrap().is_some()
+    }
+
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(self.process.as_ref().expect("the server was started"))
     }
