@@ -44,9 +44,11 @@ pub(crate) struct Server {
     arguments: Vec<String>,
     /// What starts the binary, if something must.
     wrapper: Vec<String>,
+    /// How long the log was when the last server on the directory was started.
+    log_before: usize,
 }
 
-/// A server that did not start.
+/// A server that did not start, and what that one wrote.
 #[derive(Debug)]
 pub(crate) struct Refused {
     pub(crate) status: ExitStatus,
@@ -87,6 +89,7 @@ impl Server {
             home: scratch(),
             arguments: arguments.iter().map(|&a| a.to_owned()).collect(),
             wrapper: Vec::new(),
+            log_before: 0,
         }
     }
 
@@ -110,6 +113,7 @@ impl Server {
         if let [program, rest @ ..] = &self.wrapper[..] {
             command = wrapped(program, rest, &command);
         }
+        self.log_before = self.said().len();
         command.stderr(File::options().create(true).append(true).open(self.log()).unwrap());
         let (child, address) = spawn(command).map_err(|status| self.refused(status))?;
         self.process = Some(child);
@@ -162,6 +166,11 @@ impl Server {
     /// What the server, and those on the same directory before it, wrote to stderr.
     pub(crate) fn said(&self) -> String {
         fs::read_to_string(self.log()).unwrap_or_default()
+    }
+
+    /// The same of the last one alone.
+    pub(crate) fn said_since_start(&self) -> String {
+        self.said().split_off(self.log_before)
     }
 
     /// A client with a connection of its own.
@@ -277,7 +286,7 @@ impl Server {
     }
 
     fn refused(&self, status: ExitStatus) -> Refused {
-        Refused { status, said: self.said() }
+        Refused { status, said: self.said_since_start() }
     }
 }
 
