@@ -2,7 +2,7 @@
 //! is freed, and reads, the rollback and a smaller push go on.
 //!
 //! The disk is a small tmpfs in a mount namespace of the server's own, which goes away with
-//! it. Where that is not allowed the test says so and is skipped.
+//! it. Where that is not allowed the test says so and is skipped; in CI it fails.
 
 use std::fmt::Write;
 use std::fs;
@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::data::{Random, key, rows, value};
 use crate::harness::{Server, eventually};
+use crate::skip::skip;
 
 const D: &str = "recs";
 
@@ -22,10 +23,7 @@ pub(crate) const ON_A_SMALL_DISK: &str =
 #[test]
 fn a_full_disk_fails_the_push_alone() {
     let Some(namespace) = namespace() else {
-        eprintln!(
-            "SKIPPED a_full_disk_fails_the_push_alone: no right to mount a tmpfs in a namespace of our own"
-        );
-        return;
+        return skip("a_full_disk_fails_the_push_alone", NO_NAMESPACE);
     };
     let server = Server::start_on_mount(&namespace, ON_A_SMALL_DISK);
     server.pushed(D, &rows(D, 1, 1_000));
@@ -106,6 +104,9 @@ fn repetitive(rows: usize) -> String {
     let noise: String = (0..3_750).map(|_| format!("{:016x}", random.next())).collect();
     (0..rows).map(|i| format!("{{\"k\":\"{}\",\"noise\":\"{noise}\"}}\n", key(i))).collect()
 }
+
+/// Why a test is skipped that needs one.
+pub(crate) const NO_NAMESPACE: &str = "no right to mount a tmpfs in a namespace of our own";
 
 /// How to get a mount namespace here, as root or as anybody.
 pub(crate) fn namespace() -> Option<Vec<String>> {

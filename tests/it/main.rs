@@ -5,6 +5,8 @@
 mod data;
 mod harness;
 mod http;
+#[path = "../../storage/tests/store/skip.rs"]
+mod skip;
 
 mod a_bad_batch_is_refused_by_what_it_holds;
 mod a_canary_serves_a_share_of_the_units;
