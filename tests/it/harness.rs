@@ -72,7 +72,16 @@ impl Server {
     /// `mount` has mounted a file system on the directory that holds the data directory: its
     /// first argument. The rest of its arguments it must execute.
     pub(crate) fn start_on_mount(namespace: &[String], mount: &str) -> Self {
-        let mut server = Self::unstarted(&[]);
+        Self::start_on_mount_with(namespace, mount, &[])
+    }
+
+    /// The same, with more arguments for `tidetable serve`.
+    pub(crate) fn start_on_mount_with(
+        namespace: &[String],
+        mount: &str,
+        arguments: &[&str],
+    ) -> Self {
+        let mut server = Self::unstarted(arguments);
         let home = server.home.path().join("mount");
         fs::create_dir(&home).unwrap();
         server.wrapper = namespace.to_vec();
