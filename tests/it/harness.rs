@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::http::{Client, Reply};
+use crate::http2::Http2;
 
 /// The binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_tidetable");
@@ -185,6 +186,11 @@ impl Server {
     /// A client with a connection of its own.
     pub(crate) fn client(&self) -> Client {
         Client::new(self.address)
+    }
+
+    /// The same, over HTTP/2.
+    pub(crate) fn http2(&self) -> Http2 {
+        Http2::connect(self.address)
     }
 
     /// One request on a new connection.

@@ -104,7 +104,7 @@ pub(crate) fn connect(address: SocketAddr) -> io::Result<BufReader<TcpStream>> {
 pub(crate) struct Reply {
     pub(crate) request: String,
     pub(crate) status: u16,
-    headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
 
