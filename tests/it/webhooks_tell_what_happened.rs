@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
+use crate::a_damaged_version_is_found_and_not_activated::{file, flip, verify};
+use crate::data::rows;
 use crate::harness::{Server, eventually, scratch};
 
 const SECRET: &str = "5ecret-0123456789-abcdef";
@@ -254,6 +256,39 @@ fn several_datasets_that_swap_together_are_a_notice_each() {
     let told = receiver.told();
     assert_eq!(told[0].json()["seq"], told[1].json()["seq"]);
     assert_eq!(told[0].event(), "activated");
+}
+
+#[test]
+fn damage_is_told_once_whichever_reading_finds_it() {
+    let asked_for = "scrub_interval = \"0s\"\n";
+    let by_itself = "scrub_interval = \"1s\"\nscrub_rate = \"100MiB/s\"\n";
+    for settings in [asked_for, by_itself] {
+        let receiver = Receiver::answering(|_| 200);
+        let section = receiver.section("events = [\"damaged\"]");
+        let (server, _settings) = telling(&[settings.to_owned(), section]);
+        for version in [1, 2] {
+            server.pushed("recs", &rows("recs", version, 3_000));
+        }
+        for version in [1, 2] {
+            flip(&file(&server, version, "000001.sst"), 5_000);
+            // The second reading finds nothing new: nothing is told between the two versions.
+            let readings = if settings == asked_for { 2 } else { 0 };
+            for _ in 0..readings {
+                assert_eq!(verify(&server, version)["sound"], false);
+            }
+            eventually("it is told", || receiver.told().len() as u64 >= version);
+        }
+        let told = receiver.told();
+        told.iter().for_each(Told::assert_signed);
+        let notices: Vec<Value> = told.iter().map(Told::json).collect();
+        let about = |n: &Value| (n["event"].clone(), n["dataset"].clone(), n["version"].clone());
+        let expected = [1, 2].map(|version| (json!("damaged"), json!("recs"), json!(version)));
+        assert_eq!(notices.iter().map(about).collect::<Vec<_>>(), expected, "{settings}");
+        for notice in &notices {
+            assert!(notice["reason"].as_str().unwrap().contains("000001.sst"), "{notice}");
+            assert_eq!(notice["seq"], json!(null), "it stands in no journal: {notice}");
+        }
+    }
 }
 
 #[test]
