@@ -1,11 +1,13 @@
 //! The same requests over HTTP/1.1 and over HTTP/2 with prior knowledge: the same status, the
-//! same bytes and the same headers of ours. Lookups have a way of their own over HTTP/1.1.
+//! same bytes and the same headers of ours.
+
+use std::io::Write as _;
 
 use serde_json::json;
 
 use crate::data::{key, rows, value};
 use crate::harness::Server;
-use crate::http::Reply;
+use crate::http::{Reply, connect, read_reply};
 
 const D: &str = "recs";
 /// In both requests: a problem names its request.
@@ -35,6 +37,13 @@ fn same(server: &Server, method: &str, path: &str, more: &[(&str, &str)], body: 
     two
 }
 
+/// A lookup that asks for nothing else: over HTTP/1.1 it is answered without the router.
+fn plainest(server: &Server, path: &str) -> Reply {
+    let mut connection = connect(server.address()).unwrap();
+    write!(connection.get_mut(), "GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    read_reply(&mut connection, "GET", path).unwrap()
+}
+
 #[test]
 fn lookups() {
     let server = Server::start();
@@ -46,6 +55,8 @@ fn lookups() {
     let hit = get(&path(&key(3)), &[]).expect(200);
     assert_eq!((hit.version(), hit.text()), (1, value(D, 1, 3)));
     assert!(hit.header("tidetable-as-of").is_some(), "{hit}");
+    let plain = server.http2().send("GET", &path(&key(3)), &[], b"").expect(200);
+    assert_eq!(said(&plain), said(&plainest(&server, &path(&key(3)))));
     let etag = hit.header("etag").unwrap();
     let unchanged = get(&path(&key(3)), &[("if-none-match", etag)]).expect(304);
     assert_eq!((unchanged.version(), unchanged.header("etag")), (1, Some(etag)));
