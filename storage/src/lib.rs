@@ -110,6 +110,9 @@ mod watch_file;
 mod error;
 
 #[cfg(test)]
+#[path = "../tests/store/skip.rs"]
+mod skip;
+#[cfg(test)]
 mod testing;
 
 #[cfg(any(test, feature = "fuzzing"))]

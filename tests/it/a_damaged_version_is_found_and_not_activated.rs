@@ -12,18 +12,18 @@ use crate::harness::{Server, eventually, tidetable};
 
 const D: &str = "recs";
 
-fn file(server: &Server, version: u64, name: &str) -> PathBuf {
+pub(crate) fn file(server: &Server, version: u64, name: &str) -> PathBuf {
     server.data().join("datasets").join(D).join(version.to_string()).join(name)
 }
 
-fn flip(path: &PathBuf, at: u64) {
+pub(crate) fn flip(path: &PathBuf, at: u64) {
     let file = File::options().read(true).write(true).open(path).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, at).unwrap();
     file.write_all_at(&[byte[0] ^ 1], at).unwrap();
 }
 
-fn verify(server: &Server, version: u64) -> Value {
+pub(crate) fn verify(server: &Server, version: u64) -> Value {
     let path = format!("/v1/datasets/{D}/versions/{version}/verify");
     let mut verified = Value::Null;
     eventually("it was read", || {

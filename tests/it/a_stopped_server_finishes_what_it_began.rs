@@ -57,13 +57,21 @@ fn a_push_that_was_begun_is_finished() {
 
 #[test]
 fn a_second_signal_stops_at_once() {
-    let mut server = Server::start();
+    // By themselves neither the body nor the draining ends within this test: only a second
+    // signal does.
+    let patient = ["--body-timeout=10m", "--min-body-rate=0", "--drain-timeout=10m"];
+    let mut server = Server::start_with(&patient);
     server.pushed(D, &rows(D, 1, 10));
     let (_connection, _rest) = half_a_push(&server);
     server.terminate();
     drains(&server);
     server.terminate();
-    server.wait();
+    // A server that goes on is killed with the test, and not waited for.
+    eventually("it has ended", || server.has_ended());
+    assert!(server.wait().success());
+    let said = server.said();
+    assert!(said.contains("SIGTERM again: stopping at once"), "{said}");
+    assert!(said.contains("stopped; requests were cut off"), "{said}");
     server.start_again();
     assert_eq!(server.get(D, &key(3)).expect(200).version(), 1);
     let versions = server.dataset(&format!("{D}/versions"));

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::a_full_disk_fails_the_push_alone::{ON_A_SMALL_DISK, namespace};
+use crate::a_full_disk_fails_the_push_alone::{NO_NAMESPACE, ON_A_SMALL_DISK, namespace};
 use crate::harness::{Server, eventually, tidetable};
 use crate::http::Reply;
+use crate::skip::skip;
 
 const D: &str = "recs";
 /// Unlike anything else, so that it is found wherever it stands.
@@ -293,8 +294,8 @@ fn the_command_line_erases_lists_and_lifts() {
 #[test]
 fn a_disk_without_room_refuses_the_rewriting_and_not_the_erasure() {
     let Some(namespace) = namespace() else {
-        eprintln!("SKIPPED: no right to mount a tmpfs in a namespace of our own");
-        return;
+        let test = "a_disk_without_room_refuses_the_rewriting_and_not_the_erasure";
+        return skip(test, NO_NAMESPACE);
     };
     let server = Server::start_on_mount(&namespace, ON_A_SMALL_DISK);
     server.pushed(D, &rows(1));

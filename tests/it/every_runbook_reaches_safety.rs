@@ -12,9 +12,10 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use crate::a_full_disk_fails_the_push_alone::{namespace, noise};
+use crate::a_full_disk_fails_the_push_alone::{NO_NAMESPACE, namespace, noise};
 use crate::data::{key, value};
 use crate::harness::{BINARY, Server, scratch};
+use crate::skip::skip;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md");
 const D: &str = "course-recs";
@@ -209,8 +210,7 @@ const LARGE: usize = 37_000;
 #[test]
 fn the_disk_is_full() {
     let Some(namespace) = namespace() else {
-        eprintln!("SKIPPED the_disk_is_full: no right to mount a tmpfs in a namespace of our own");
-        return;
+        return skip("the_disk_is_full", NO_NAMESPACE);
     };
     let server = Server::start_on_mount(&namespace, ON_A_DISK_FOR_THREE);
     let large = |seed| noise(seed, LARGE).replace("\"k\"", "\"learner_id\"");

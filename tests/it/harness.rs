@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::http::{Client, Reply};
+use crate::http2::Http2;
 
 /// The binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_tidetable");
@@ -44,9 +45,11 @@ pub(crate) struct Server {
     arguments: Vec<String>,
     /// What starts the binary, if something must.
     wrapper: Vec<String>,
+    /// How long the log was when the last server on the directory was started.
+    log_before: usize,
 }
 
-/// A server that did not start.
+/// A server that did not start, and what that one wrote.
 #[derive(Debug)]
 pub(crate) struct Refused {
     pub(crate) status: ExitStatus,
@@ -70,7 +73,16 @@ impl Server {
     /// `mount` has mounted a file system on the directory that holds the data directory: its
     /// first argument. The rest of its arguments it must execute.
     pub(crate) fn start_on_mount(namespace: &[String], mount: &str) -> Self {
-        let mut server = Self::unstarted(&[]);
+        Self::start_on_mount_with(namespace, mount, &[])
+    }
+
+    /// The same, with more arguments for `tidetable serve`.
+    pub(crate) fn start_on_mount_with(
+        namespace: &[String],
+        mount: &str,
+        arguments: &[&str],
+    ) -> Self {
+        let mut server = Self::unstarted(arguments);
         let home = server.home.path().join("mount");
         fs::create_dir(&home).unwrap();
         server.wrapper = namespace.to_vec();
@@ -87,6 +99,7 @@ impl Server {
             home: scratch(),
             arguments: arguments.iter().map(|&a| a.to_owned()).collect(),
             wrapper: Vec::new(),
+            log_before: 0,
         }
     }
 
@@ -110,6 +123,7 @@ impl Server {
         if let [program, rest @ ..] = &self.wrapper[..] {
             command = wrapped(program, rest, &command);
         }
+        self.log_before = self.said().len();
         command.stderr(File::options().create(true).append(true).open(self.log()).unwrap());
         let (child, address) = spawn(command).map_err(|status| self.refused(status))?;
         self.process = Some(child);
@@ -135,6 +149,12 @@ impl Server {
         self.process.take().expect("the server was started").wait().unwrap()
     }
 
+    /// Whether the process has ended by itself; [`Server::wait`] tells how.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        let process = self.process.as_mut().expect("the server was started");
+        process.try_wait().unwrap().is_some()
+    }
+
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(self.process.as_ref().expect("the server was started"))
     }
@@ -158,9 +178,19 @@ impl Server {
         fs::read_to_string(self.log()).unwrap_or_default()
     }
 
+    /// The same of the last one alone.
+    pub(crate) fn said_since_start(&self) -> String {
+        self.said().split_off(self.log_before)
+    }
+
     /// A client with a connection of its own.
     pub(crate) fn client(&self) -> Client {
         Client::new(self.address)
+    }
+
+    /// The same, over HTTP/2.
+    pub(crate) fn http2(&self) -> Http2 {
+        Http2::connect(self.address)
     }
 
     /// One request on a new connection.
@@ -271,7 +301,7 @@ impl Server {
     }
 
     fn refused(&self, status: ExitStatus) -> Refused {
-        Refused { status, said: self.said() }
+        Refused { status, said: self.said_since_start() }
     }
 }
 

@@ -37,8 +37,18 @@ impl Client {
 
     /// POSTs a body of unknown length, in chunks. The connection is not used again.
     pub(crate) fn post_chunked(&mut self, path: &str, body: &[u8]) -> io::Result<Reply> {
+        self.send_chunked("POST", path, body)
+    }
+
+    /// The same with another method.
+    pub(crate) fn send_chunked(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: &[u8],
+    ) -> io::Result<Reply> {
         let mut connection = connect(self.address)?;
-        let head = format!("POST {path} HTTP/1.1\r\nhost: {}\r\n", self.address);
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.address);
         let mut sent = write!(connection.get_mut(), "{head}transfer-encoding: chunked\r\n\r\n");
         for chunk in body.chunks(1 << 16) {
             let stream = connection.get_mut();
@@ -48,7 +58,7 @@ impl Client {
                 .and_then(|()| stream.write_all(b"\r\n"));
         }
         let sent = sent.and_then(|()| connection.get_mut().write_all(b"0\r\n\r\n"));
-        read_reply(&mut connection, "POST", path).map_err(|e| sent.err().unwrap_or(e))
+        read_reply(&mut connection, method, path).map_err(|e| sent.err().unwrap_or(e))
     }
 
     /// Sends one request and reads its whole answer. Any error closes the connection.
@@ -104,7 +114,7 @@ pub(crate) fn connect(address: SocketAddr) -> io::Result<BufReader<TcpStream>> {
 pub(crate) struct Reply {
     pub(crate) request: String,
     pub(crate) status: u16,
-    headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
 

@@ -5,6 +5,9 @@
 mod data;
 mod harness;
 mod http;
+mod http2;
+#[path = "../../storage/tests/store/skip.rs"]
+mod skip;
 
 mod a_bad_batch_is_refused_by_what_it_holds;
 mod a_canary_serves_a_share_of_the_units;
@@ -33,6 +36,7 @@ mod every_metric_is_in_the_table;
 mod every_route_asks_for_its_role;
 mod every_runbook_reaches_safety;
 mod four_bad_versions_are_stopped;
+mod http2_answers_as_http1_does;
 mod names_and_parameters_are_strict;
 mod no_secret_is_written_anywhere;
 mod old_versions_go_and_good_ones_stay;

@@ -7,9 +7,18 @@ use std::net::TcpStream;
 use serde_json::json;
 
 use crate::harness::{Server, eventually};
-use crate::http::{connect, read_reply};
+use crate::http::{Reply, connect, read_reply};
 
 const D: &str = "recs";
+
+/// How many requests of a class were refused.
+#[track_caller]
+fn shed(server: &Server, class: &str) -> u64 {
+    let page = server.get_path("/metrics").expect(200).text();
+    let name = format!("tidetable_shed_total{{class=\"{class}\"}} ");
+    let count = page.lines().find_map(|line| line.strip_prefix(&name));
+    count.unwrap_or_else(|| panic!("no {name}: {page}")).parse().unwrap()
+}
 
 /// A push whose body does not end, once the server receives it.
 fn hanging_push(server: &Server, dataset: &str) -> BufReader<TcpStream> {
@@ -43,8 +52,7 @@ fn bodies_of_one_dataset_and_of_all() {
     server.get_path("/v1/datasets/third").expect(404);
     drop(other);
     eventually("its place is free again", || server.push("third", "{\"k\":1}\n").status == 201);
-    let page = server.get_path("/metrics").expect(200).text();
-    assert!(page.contains("tidetable_shed_total{class=\"body\"} "), "{page}");
+    assert!(shed(&server, "body") >= 1);
 }
 
 #[test]
@@ -86,6 +94,112 @@ fn pushes_that_were_begun_and_not_committed() {
     create("third", "a").problem(429, "too_many_pushes");
     server.send("DELETE", &format!("{}/1", path(D)), &[], b"").expect(200);
     create(D, "c").expect(201);
+}
+
+#[test]
+fn data_of_a_push_that_is_too_long() {
+    // One place for each: what is left open by a refusal would take it.
+    let one = ["--max-bodies=1", "--max-push-requests=1", "--max-open-pushes=1"];
+    let server = Server::start_with(&[&["--max-push-bytes=4KiB"][..], &one].concat());
+    let row = |bytes: usize| format!("{{\"k\":1,\"v\":\"{}\"}}\n", "x".repeat(bytes - 15));
+    let (fits, long) = (row(4096), row(4097));
+    assert_eq!((fits.len(), long.len()), (4096, 4097));
+    let versions = format!("/v1/datasets/{D}/versions");
+    let refused = |reply: Reply| {
+        let problem = reply.problem(413, "payload_too_large");
+        assert!(problem["detail"].as_str().unwrap().contains("max_push_bytes"), "{problem}");
+        problem["version"].clone()
+    };
+
+    let chunked = |method: &str, path: &str| {
+        server.client().send_chunked(method, path, long.as_bytes()).unwrap()
+    };
+    let by_length = refused(server.push(D, &long));
+    let by_chunks = refused(chunked("POST", &format!("/v1/datasets/{D}/push?key=k&format=ndjson")));
+    for (version, told) in [(1, by_length), (2, by_chunks)] {
+        assert_eq!(told, version);
+        let failed = server.dataset(&format!("{D}/versions/{version}"));
+        assert_eq!(failed["state"], "failed", "{failed}");
+    }
+
+    let opened = server.post(&versions, &json!({ "format": "ndjson", "key": ["k"] })).expect(201);
+    assert_eq!(opened.json()["version"], 3, "{opened}");
+    let part = format!("{versions}/3/parts/1");
+    server.send("PUT", &part, &[], long.as_bytes()).problem(413, "payload_too_large");
+    chunked("PUT", &part).problem(413, "payload_too_large");
+    let parts = server.dataset(&format!("{D}/versions/3/parts"));
+    assert_eq!(parts["parts"], json!([]), "{parts}");
+    // What is as long as it may be is taken, in a part and in a push of one request.
+    let stored = server.send("PUT", &part, &[], fits.as_bytes());
+    assert!(matches!(stored.status, 200 | 201 | 204), "{stored}");
+    server.post(&format!("{versions}/3/commit"), &json!({})).expect(202);
+    assert_eq!(server.settled(D, 3)["state"], "active");
+    assert_eq!(server.pushed(D, &fits), 4);
+    eventually("nothing is left of what was refused", || {
+        std::fs::read_dir(server.data().join("staging")).unwrap().next().is_none()
+    });
+}
+
+/// A request whose body does not end.
+fn hanging(server: &Server, path: &str) -> BufReader<TcpStream> {
+    let mut connection = connect(server.address()).unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+         content-length: 1000\r\n\r\n{{"
+    );
+    connection.get_mut().write_all(head.as_bytes()).unwrap();
+    connection
+}
+
+/// What hangs does so for as long as these tests take, and nothing is refused because the machine
+/// is busy.
+const PATIENT: [&str; 3] = ["--body-timeout=10m", "--min-body-rate=0", "--overload-after=10m"];
+
+#[test]
+fn reads_and_pushes_that_fill_their_places_keep_no_operation_from_its_own() {
+    let few = ["--max-reads=2", "--max-push-requests=2"];
+    let server = Server::start_with(&[&few[..], &PATIENT].concat());
+    server.pushed(D, "{\"k\":1}\n");
+    server.pushed(D, "{\"k\":2}\n");
+    let path = format!("/v1/datasets/{D}/batch-get");
+    let batch = || server.post(&path, &json!({ "keys": ["1"] }));
+    let reads = [hanging(&server, &path), hanging(&server, &path)];
+    eventually("both are read", || batch().status == 503);
+    let refused = batch().problem(503, "overloaded");
+    assert!(refused["detail"].as_str().unwrap().contains("max_reads"), "{refused}");
+    let _pushes = [hanging_push(&server, D), hanging_push(&server, D)];
+    let refused = server.push(D, "{\"k\":3}\n").problem(503, "overloaded");
+    assert!(refused["detail"].as_str().unwrap().contains("max_push_requests"), "{refused}");
+
+    for path in ["/livez", "/readyz", "/metrics", "/version"] {
+        server.get_path(path).expect(200);
+    }
+    let answer = server.operate(D, "rollback", &json!({ "reason": "wrong" })).expect(200).json();
+    assert_eq!((&answer["from"], &answer["to"]), (&json!(2), &json!(1)), "{answer}");
+    assert!(shed(&server, "read") >= 2 && shed(&server, "push") >= 1);
+    assert_eq!((shed(&server, "operation"), shed(&server, "health")), (0, 0));
+    assert_eq!(batch().status, 503, "they were full all the time");
+    drop(reads);
+    eventually("their places are free again", || batch().status == 200);
+}
+
+#[test]
+fn operations_that_fill_their_places_keep_no_read_and_no_push_from_its_own() {
+    let server = Server::start_with(&[&["--max-operations=2"][..], &PATIENT].concat());
+    server.pushed(D, "{\"k\":1}\n");
+    let path = format!("/v1/datasets/{D}/hold");
+    let _operations = [hanging(&server, &path), hanging(&server, &path)];
+    let looks = || server.get_path("/v1/datasets");
+    eventually("both are read", || looks().status == 503);
+    server.pushed(D, "{\"k\":2}\n");
+    let batch = server.post(&format!("/v1/datasets/{D}/batch-get"), &json!({ "keys": ["2"] }));
+    assert_eq!(batch.expect(200).json()["version"], 2);
+    for path in ["/livez", "/readyz", "/metrics"] {
+        server.get_path(path).expect(200);
+    }
+    let refused = looks().problem(503, "overloaded");
+    assert!(refused["detail"].as_str().unwrap().contains("max_operations"), "{refused}");
+    assert_eq!((shed(&server, "read"), shed(&server, "push"), shed(&server, "health")), (0, 0, 0));
 }
 
 #[test]

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
+use crate::a_damaged_version_is_found_and_not_activated::{file, flip, verify};
+use crate::data::rows;
 use crate::harness::{Server, eventually, scratch};
 
 const SECRET: &str = "5ecret-0123456789-abcdef";
@@ -34,8 +36,7 @@ impl Told {
     }
 
     /// The signature as any receiver would compute it, with nothing but SHA-256.
-    #[track_caller]
-    fn assert_signed(&self) {
+    fn signature(&self) -> String {
         let signed = [
             self.headers["webhook-id"].as_bytes(),
             b".",
@@ -51,7 +52,12 @@ impl Told {
             Sha256::digest([&key, data].concat())
         };
         let mac = keyed(0x5c, &keyed(0x36, &signed));
-        assert_eq!(self.headers["webhook-signature"], format!("v1,{}", STANDARD.encode(mac)));
+        format!("v1,{}", STANDARD.encode(mac))
+    }
+
+    #[track_caller]
+    fn assert_signed(&self) {
+        assert_eq!(self.headers["webhook-signature"], self.signature());
         assert_eq!(self.headers["webhook-id"], self.json()["id"].as_str().unwrap());
     }
 }
@@ -253,6 +259,39 @@ fn several_datasets_that_swap_together_are_a_notice_each() {
 }
 
 #[test]
+fn damage_is_told_once_whichever_reading_finds_it() {
+    let asked_for = "scrub_interval = \"0s\"\n";
+    let by_itself = "scrub_interval = \"1s\"\nscrub_rate = \"100MiB/s\"\n";
+    for settings in [asked_for, by_itself] {
+        let receiver = Receiver::answering(|_| 200);
+        let section = receiver.section("events = [\"damaged\"]");
+        let (server, _settings) = telling(&[settings.to_owned(), section]);
+        for version in [1, 2] {
+            server.pushed("recs", &rows("recs", version, 3_000));
+        }
+        for version in [1, 2] {
+            flip(&file(&server, version, "000001.sst"), 5_000);
+            // The second reading finds nothing new: nothing is told between the two versions.
+            let readings = if settings == asked_for { 2 } else { 0 };
+            for _ in 0..readings {
+                assert_eq!(verify(&server, version)["sound"], false);
+            }
+            eventually("it is told", || receiver.told().len() as u64 >= version);
+        }
+        let told = receiver.told();
+        told.iter().for_each(Told::assert_signed);
+        let notices: Vec<Value> = told.iter().map(Told::json).collect();
+        let about = |n: &Value| (n["event"].clone(), n["dataset"].clone(), n["version"].clone());
+        let expected = [1, 2].map(|version| (json!("damaged"), json!("recs"), json!(version)));
+        assert_eq!(notices.iter().map(about).collect::<Vec<_>>(), expected, "{settings}");
+        for notice in &notices {
+            assert!(notice["reason"].as_str().unwrap().contains("000001.sst"), "{notice}");
+            assert_eq!(notice["seq"], json!(null), "it stands in no journal: {notice}");
+        }
+    }
+}
+
+#[test]
 fn what_waits_is_delivered_before_a_stop_and_a_start_tells_what_it_ended() {
     let receiver = Receiver::answering(|_| 200);
     let (mut server, _settings) = telling(&[receiver.section("")]);
@@ -329,9 +368,16 @@ fn the_verification_of_the_documentation_accepts_ours_and_no_other() {
     let mut forged = told.clone();
     forged.body = told.body.iter().map(|b| if *b == b'1' { b'2' } else { *b }).collect();
     assert_eq!(verify(&forged, SECRET), "False");
-    let mut old = told;
-    old.headers.insert("webhook-timestamp".to_owned(), "1700000000".to_owned());
-    assert_eq!(verify(&old, SECRET), "False");
+    // Signed anew with the right secret, so that nothing but its age is wrong with the old one.
+    let sent_at = |timestamp: &str| {
+        let mut other = told.clone();
+        other.headers.insert("webhook-timestamp".to_owned(), timestamp.to_owned());
+        other.headers.insert("webhook-signature".to_owned(), other.signature());
+        other
+    };
+    let now = told.headers["webhook-timestamp"].parse::<u64>().unwrap();
+    assert_eq!(verify(&sent_at(&(now - 1).to_string()), SECRET), "True");
+    assert_eq!(verify(&sent_at("1700000000"), SECRET), "False");
 }
 
 #[test]

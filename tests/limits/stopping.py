@@ -82,7 +82,9 @@ def once(binary: Path, home: Path, tls: bool) -> int:
 
 def twice(binary: Path, home: Path) -> float:
     """A second SIGTERM does not wait for what runs; how long that took."""
-    server = Server(binary, home, "--drain-timeout", "600s")
+    # By themselves neither the body nor the draining ends while this waits: only a second signal ends it.
+    patient = ("--body-timeout", "600s", "--min-body-rate", "0", "--drain-timeout", "600s")
+    server = Server(binary, home, *patient)
     try:
         server.push()
         # A body that never ends.
@@ -98,7 +100,11 @@ def twice(binary: Path, home: Path) -> float:
             raise AssertionError("it did not wait for the push that runs")
         began = time.monotonic()
         server.terminate()
-        server.ended()
-        return time.monotonic() - began
+        eventually("a second signal ends it", lambda: server.process.poll() is not None)
+        took = time.monotonic() - began
+        log = server.log.read_text()
+        if server.ended() != 0 or "again: stopping at once" not in log or "requests were cut off" not in log:
+            raise AssertionError(f"it did not stop at once, and say so: {server.last_words()}")
+        return took
     finally:
         server.kill()

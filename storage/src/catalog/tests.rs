@@ -674,6 +674,71 @@ fn history_names_who_what_and_why() {
 }
 
 #[test]
+fn the_history_is_the_last_thousand_lines() {
+    let mut world = World::after("P A1 P A2");
+    for _ in 0..600 {
+        world.step("H").unwrap();
+        world.step("L").unwrap();
+    }
+    let seqs = |world: &World| -> Vec<u64> {
+        world.dataset().history.iter().map(|line| line.seq).collect()
+    };
+    let last = world.catalog.seq();
+    assert_eq!(seqs(&world), Vec::from_iter(last - 999..=last), "a line for each of these events");
+    // One event of two lines takes the place of two.
+    world.step("RH").unwrap();
+    let kept = seqs(&world);
+    assert_eq!((kept.len(), kept[0]), (1_000, last - 997));
+    assert_eq!(kept[998..], [last + 1, last + 1]);
+    assert_eq!(world.shown(), "1act 2bad held", "what is so does not hang on what can be told");
+    assert_eq!(world.folded(), world.catalog);
+}
+
+#[test]
+fn the_newest_hundred_deleted_versions_still_show_what_they_were() {
+    let mut world = World::after("P A1 P A2");
+    for version in 3..=152 {
+        world.step("P").unwrap();
+        world.step(&format!("D{version}")).unwrap();
+    }
+    let shown: Vec<u64> = world.dataset().versions.keys().map(|version| version.0).collect();
+    assert_eq!(shown, Vec::from_iter([1_u64, 2].into_iter().chain(53..=152)));
+    assert_eq!((world.state(1), world.state(53)), (State::Retired, State::Deleted));
+    let forgotten = world.catalog.entry(&world.dataset, Version(52)).unwrap_err();
+    assert_eq!(forgotten.code(), Code::VersionDeleted);
+    assert_eq!(world.dataset().next_version(), Version(153), "no number is given again");
+    // Those that are kept are older than all that was forgotten, and none of them.
+    assert_eq!(world.dataset().rollback_target(), Some(Version(1)));
+    world.step("R").unwrap();
+    assert_eq!(world.dataset().current, Some(Version(1)));
+    assert_eq!(world.folded(), world.catalog);
+}
+
+#[test]
+fn a_rollback_finds_its_target_among_the_last_thousand_activations() {
+    let mut world = World::after("P A1 P P");
+    world.configure(&DatasetConfig { retain: 1, ..DatasetConfig::default() });
+    for _ in 0..600 {
+        world.step("A2").unwrap();
+        world.step("A3").unwrap();
+    }
+    let served = &world.dataset().served;
+    assert_eq!(served.len(), 1_000);
+    assert!(!served.contains(&Version(1)), "its activation is forgotten");
+    assert_eq!(world.dataset().rollback_target(), Some(Version(2)));
+    world.now += 1000 * DAY;
+    assert_eq!(world.due(), [1], "what a rollback would go to is kept");
+    world.catalog.plan_delete(&world.dataset, Version(2)).unwrap_err();
+    world.step("R").unwrap();
+    assert_eq!(world.shown(), "1ret 2act 3bad");
+    // By default nothing is left to go to; who names it can still have it.
+    assert_eq!(world.dataset().rollback_target(), None);
+    world.step("R1").unwrap();
+    assert_eq!(world.shown(), "1act 2bad 3bad");
+    assert_eq!(world.folded(), world.catalog);
+}
+
+#[test]
 fn the_last_swap_is_the_last_change_of_what_is_current() {
     let last = |script: &str| {
         let world = World::after(script);

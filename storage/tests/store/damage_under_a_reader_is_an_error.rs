@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use tidetable_storage::{Code, Key, ReadBack, Version, View};
 
 use crate::damage::{PAGE, Random, damages, exchange_on_the_disk, files_of, on_the_disk};
+use crate::skip::skip;
 use crate::support::{Directory, Records, assert_reads, dataset, push, records_of};
 
 #[test]
@@ -42,10 +43,8 @@ fn damage_under_a_reader_is_an_error() {
             }
         };
         if !harm() {
-            eprintln!(
-                "SKIPPED damage_under_a_reader_is_an_error: this file system has no O_DIRECT"
-            );
-            return;
+            let why = "the file system of the build has no O_DIRECT";
+            return skip("damage_under_a_reader_is_an_error", why);
         }
         let what = match exchanges {
             true => format!("damage {n}: pages {page} and {other} of {}", path.display()),

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod damage;
+mod skip;
 mod support;
 
 mod a_crash_leaves_old_or_new_never_between;
