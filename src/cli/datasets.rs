@@ -10,9 +10,9 @@ use super::output::datasets_table;
 
 /// List the datasets of the server
 ///
-/// One line per dataset: how it is (healthy, stale, held, canary, rolled back, empty), the
-/// version that serves, how big it is, since when it serves, as of when its data is, and why
-/// somebody should look at it.
+/// One line per dataset: how it is (healthy, damaged, stale, held, canary, rolled back,
+/// empty), the version that serves, how big it is, since when it serves, as of when its data
+/// is, and why somebody should look at it.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
