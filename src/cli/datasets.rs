@@ -25,3 +25,23 @@ pub(crate) fn run(_: &DatasetsArgs, asked: &Asked<'_>) -> Result<(), Failure> {
     let datasets = list.items()?;
     asked.out.either(list.json(), || datasets_table(&datasets, Utc::now()))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Command;
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn the_help_names_every_state() {
+        let document: Value = serde_json::from_str(include_str!("../http/openapi.json")).unwrap();
+        let states = document.pointer("/components/schemas/Dataset/properties/state/enum");
+        let command = DatasetsArgs::augment_args(Command::new("datasets"));
+        let help = command.get_long_about().unwrap().to_string();
+        for state in states.unwrap().as_array().unwrap() {
+            let state = state.as_str().unwrap().replace('_', " ");
+            assert!(help.contains(&state), "{state:?} is missing in: {help}");
+        }
+    }
+}
