@@ -107,7 +107,7 @@ HOSTILE_FLAGS ?=
 hostile:
 	$(TIMED) 'hostile sources and names' tests/hostile/run '$(BIN)' $(HOSTILE_FLAGS)
 
-test-tutorial: build tutorial ## every command of docs/tutorial.md, and what it prints
+test-tutorial: build tutorial ## every command of docs/tutorial.md and what it prints, and every command of README.md
 
 # With the binary that is there.
 tutorial:

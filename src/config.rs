@@ -123,8 +123,8 @@ settings! {
     /// Listen on an address that other machines can reach without TLS, or without tokens:
     /// whoever is between can read both; whoever reaches a server without tokens may do everything
     insecure: Switch = "false", "BOOL";
-    /// PEM file of the server's certificate, followed by those between it and its root: with it the
-    /// server speaks TLS, and nothing else
+    /// PEM file with the server's certificate, then the intermediate certificates up to its root.
+    /// With it the server speaks TLS, and nothing else
     tls_certificate: PathBuf = "", "FILE";
     /// PEM file of the certificate's key. Both are read again when they change, and on SIGHUP
     tls_key: PathBuf = "", "FILE";
@@ -141,16 +141,16 @@ settings! {
     block_cache: Bytes = "32MiB", "SIZE";
     /// Pushes that are built at the same time; others wait
     builds_at_once: Count = "1", "N";
-    /// Pushes get what lookups, and all other programs, leave of the processors, and next to
-    /// nothing where they are always busy; false: a small share of them, always
+    /// Pushes use only the processor time that lookups and all other programs leave, which is next
+    /// to none if the processors are always busy; false: always a small share
     pushes_give_way: Switch = "true", "BOOL";
     /// Directory of programs that the gate `check` of a dataset may name, to refuse versions by
     /// rules of your own; without it there are none
     checks_dir: PathBuf = "", "DIR";
-    /// Time that such a program may take; after it the version is refused
+    /// Time that such a program may take; after that the version is refused
     check_timeout: Span = "60s", "TIME";
-    /// How full the disk may be, of a hundred, when a push begins; 100: as full as it gets, but
-    /// for 64 MiB that pushes always leave alone
+    /// Percentage of the disk that may be in use when a push begins; 100: no limit but the 64 MiB
+    /// that pushes always leave free
     max_disk_percent: Count = "95", "N";
     /// Longest data of one push, as sent, in all its parts
     max_push_bytes: Bytes = "64GiB", "SIZE";

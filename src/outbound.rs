@@ -1,5 +1,5 @@
-//! The only requests that this server sends by itself: JSON, to an address that an operator
-//! named, over `http://` or `https://`.
+//! The server's own POSTs: webhooks, and checks that are a `NAME.url`. JSON, to an address that an
+//! operator named, over `http://` or `https://`. (Imports fetch by `remote/`.)
 //!
 //! - Nothing takes longer than the caller allows, from the name lookup to the last byte.
 //! - Redirects are not followed: what was named is where it goes, or it fails.

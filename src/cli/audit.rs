@@ -24,12 +24,11 @@ const PAGE: usize = 1000;
 /// Show who changed what, what was refused and what was denied, newest first
 ///
 /// Of all datasets, or of one. With --json each is a JSON object on a line of its own, as the
-/// server has it. Changes are all that ever happened; of refusals and denials the last 64 MB
-/// are kept. With --verify nothing is asked of a server: the files of a data directory are read,
-/// and the command fails (exit code 1) if a line was changed or taken away. It prints where both
-/// chains stand: note that elsewhere, and name it with --head the next time, since a forger who
-/// may write the directory can make a chain anew, but cannot give it an end that is noted
-/// elsewhere.
+/// server has it. All changes that ever happened are kept, and the last 64 MB of refusals and
+/// denials. With --verify the command asks no server: it reads the files of a data directory, and
+/// fails (exit code 1) if a line was changed or removed. It prints where both chains end. Note
+/// that elsewhere, and give it with --head the next time: somebody who can write the directory
+/// can make a new chain, but not one with the end that you have noted.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -33,12 +33,13 @@ use pieces::PieceOf;
 ///
 /// It is made in DIR.tmp and renamed when it is whole. A directory with something in it is refused.
 ///
-/// Several processes, on several machines, build it together without talking to each other: each is
-/// told which piece of how many it makes (--part 2/8), and at which keys they are cut (--split-at).
-/// All may read the same sources, and each keeps the rows of its keys; or, without --split-at, each
-/// reads sources that have no key in common with those of the others. --merge makes one snapshot of
-/// all of them. It refuses pieces that are missing, overlap or were built otherwise; it links their files
-/// where they were compressed alike, as pieces are that have the same sources or the same --like.
+/// Several processes, on several machines, can build it together without talking to each other. Tell
+/// each which piece of how many it makes (--part 2/8), and at which keys pieces are cut (--split-at):
+/// all may read the same sources, and each keeps the rows of its keys. Without --split-at, give each
+/// sources that have no key in common with those of the others. --merge makes one snapshot of all
+/// pieces. It refuses them if one is missing, if they overlap, or if they were built differently. It
+/// links files instead of copying them if the pieces were compressed alike, which they are if they
+/// have the same sources or the same --like.
 #[derive(Args, Debug)]
 #[command(
     override_usage = "tidetable build [OPTIONS] <DATASET> <SOURCE>... --key <FIELD,…> --out <DIR>\n       \

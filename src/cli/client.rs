@@ -23,9 +23,10 @@ use crate::access::TokenText;
 use crate::chance::chance;
 use crate::trust;
 
-/// The longest answer that is read: above any the server gives (32 MiB and its envelope).
+/// The longest answer that is read: above the default of `max_answer_bytes` (32 MiB) and its envelope.
 const MAX_ANSWER_BYTES: u64 = 256 << 20;
-/// How long the first byte of an answer may take; more than the server's longest `wait`.
+/// How long the first byte of an answer may take; more than the longest `wait` that a command asks
+/// for (60 s, `cli/verify/served.rs`).
 const ANSWER: Duration = Duration::from_secs(90);
 /// How long after its last byte a part may take to be on the server's disk.
 const STORED: Duration = Duration::from_secs(600);

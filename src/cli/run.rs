@@ -41,11 +41,10 @@ use outcome::{Became, Ended, Outcome};
 /// environment, ${NAME:-text} has a default. A run with the same labels again makes no second
 /// version. docs/job-files.md explains it all.
 ///
-/// An error in the file is told with its line and column before anything is sent (exit code 2).
-/// Datasets are pushed in the order of the file, and one that comes to nothing does not keep the
-/// others from being pushed, unless they are to be activated together: then none is. Of several
-/// exit codes it ends with the first of 6, 1, 5, 2, 4 and 3: those come first for which another
-/// run may help.
+/// An error in the file is reported with its line and column before anything is sent (exit code 2).
+/// Datasets are pushed in the order of the file. If one fails, the others are still pushed; but
+/// if they are activated together, none is. If pushes end with different exit codes, the command
+/// ends with the first of 6, 1, 5, 2, 4 and 3: those that another run may help come first.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

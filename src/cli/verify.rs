@@ -17,15 +17,15 @@ use super::progress::Progress;
 
 /// Re-read every byte of a data directory, of one snapshot, or of a dataset that a server has
 ///
-/// A word that is the name of a dataset, and of no directory here, is that dataset: its server
-/// reads its versions, or the one that is named, compares them with what was published, and
-/// remembers what it finds. A version that is damaged is not activated until it is sound again.
+/// If you name a dataset, and no directory here has that name, the server reads the versions of
+/// the dataset, or the one that you name, compares them with what was published, and remembers
+/// what it finds. A damaged version is not activated until it is sound again.
 ///
-/// Reads the journal of a data directory and all versions that it owns from the disk, and
-/// compares them with their checksums and each version with what was pushed; changes
-/// nothing, and may run beside the server (it reads as much as the versions are big). Of
-/// each version names the first file that is damaged or missing; exit code 1 if there is
-/// one. Directories that no event owns are said, and not read.
+/// If you name a data directory, the command reads its journal and all versions that the journal
+/// owns from the disk, and compares them with their checksums and each version with what was
+/// pushed. It changes nothing, and may run beside the server; it reads as many bytes as the
+/// versions have. It names the first damaged or missing file of each version, and ends with exit
+/// code 1 if there is one. Directories that no event owns are listed, and not read.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

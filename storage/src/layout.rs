@@ -4,6 +4,7 @@
 //! DATA/
 //!   LOCK                               one process per data directory (flock)
 //!   journal                            what happened, and so what is served
+//!   erasure-key                        the secret that erased keys are digested with; written once
 //!   scrubs                             when versions were read back last; may be lost
 //!   watches                            what watches of new versions have seen so far; may be lost
 //!   audit/
@@ -17,6 +18,7 @@
 //!     dictionary                       what its values have in common, if they are compressed
 //!     000001.sst …                     sorted, disjoint key ranges
 //!     db/                              RocksDB's own files and the index of keys, made from the SSTs
+//!   datasets/<dataset>/<version>.<n>/  a version rewritten for the n-th time, to leave out erased keys
 //!   journal.before-cut-<bytes>         a journal that a repair has cut, as it was
 //!   cut-<bytes>/                       what the shortened one does not own
 //!     <dataset>/<version>/

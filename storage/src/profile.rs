@@ -5,8 +5,9 @@
 //! records (`profile/sample.rs`) and taken apart at the end (`profile/fields.rs`): all records
 //! of a small version, 65,536 of a large one. So it costs a hundredth of a build, a bounded
 //! memory, and is an estimate: a share is right to within ±0.4 points (19 times of 20), and
-//! what only a handful of records have may not be seen. It stands in the manifest; it is not
-//! verified, since nothing is served from it.
+//! what only a handful of records have may not be seen. It stands in the manifest. Of a build it is
+//! the builder's; of a pushed snapshot it is worked out anew (`verify.rs`), since the gates judge
+//! from it.
 
 mod fields;
 mod sample;

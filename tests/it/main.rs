@@ -32,6 +32,7 @@ mod an_erased_key_is_given_by_no_version;
 mod an_unwelcome_body_is_never_read;
 mod an_upload_in_parts_is_one_push;
 mod bad_input_is_refused_and_nothing_is_lost;
+mod every_file_is_on_the_map;
 mod every_metric_is_in_the_table;
 mod every_route_asks_for_its_role;
 mod every_runbook_reaches_safety;
