@@ -385,4 +385,4 @@ impl Date {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

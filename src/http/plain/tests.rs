@@ -32,13 +32,13 @@ const LAST: &str =
 
 /// A store with the dataset `recs` of two versions, `texts` whose values are no JSON, `tried`
 /// whose first version is a canary beside its second, and `empty` without any.
-struct Stored {
-    app: AppState,
+pub(in crate::http) struct Stored {
+    pub(in crate::http) app: AppState,
     _dir: TempDir,
 }
 
 impl Stored {
-    fn new() -> Self {
+    pub(in crate::http) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = StoreOptions { block_cache_bytes: 1 << 20, ..StoreOptions::default() };
         let (store, _) = Store::open(dir.path(), options).unwrap();
