@@ -160,7 +160,8 @@ settings! {
     max_decompressed_bytes: Bytes = "512GiB", "SIZE";
     /// Longest answer of a batch or scan
     max_answer_bytes: Bytes = "32MiB", "SIZE";
-    /// Memory for long answers that clients are taking; meanwhile batches and scans are refused
+    /// Memory for answers of 64 KiB and more that clients are taking; meanwhile batches, scans and
+    /// values as long are refused
     max_answers_in_memory: Bytes = "1GiB", "SIZE";
     /// Most keys in one batch, over all its datasets
     max_batch_keys: Count = "1000", "N";

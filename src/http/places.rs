@@ -5,7 +5,7 @@
 //! health have a number each, so that none of them is ever refused because of the others: a server
 //! that is overrun by readers can still be rolled back, and still tells what it counts.
 //!
-//! A plain lookup of what is in memory is not counted. It never waits here: to refuse it would
+//! A plain lookup of a value in memory that is not [`LONG`] is not counted. It never waits here: to refuse it would
 //! take as long as to answer it, and what bounds it is the number of connections. Two things make
 //! a lookup late. One is others that wait for the disk, and these have a number of their own
 //! ([`cold`]). The other is what takes long on the same thread (batches, scans):
@@ -40,7 +40,7 @@ const HEALTH: usize = 64;
 /// ago: nothing tells that of one that only ended its sending.
 const WAITING: usize = 1024;
 /// Shorter answers are not worth counting.
-const LONG: usize = 64 * 1024;
+pub(super) const LONG: usize = 64 * 1024;
 
 /// What is counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,11 +164,23 @@ impl Places {
         if takes_long && request.extensions().get::<Late>().is_some() {
             return Err(self.metrics.shed.refuse(Class::Late));
         }
-        let (answers, most) = &self.budgets[Class::Answer as usize];
-        if takes_long && answers.load(Relaxed) >= *most {
-            return Err(self.metrics.shed.refuse(Class::Answer));
+        if takes_long {
+            self.room_for_long()?;
         }
         self.take(class)
+    }
+
+    /// Refuses an answer of so many bytes if it is long, while too much of others is to be taken.
+    pub(crate) fn answer(&self, bytes: usize) -> Answer<()> {
+        if bytes < LONG { Ok(()) } else { self.room_for_long() }
+    }
+
+    fn room_for_long(&self) -> Answer<()> {
+        let (answers, most) = &self.budgets[Class::Answer as usize];
+        if answers.load(Relaxed) < *most {
+            return Ok(());
+        }
+        Err(self.metrics.shed.refuse(Class::Answer))
     }
 
     /// A place for a file that is sent, until it is.
@@ -370,8 +382,11 @@ mod tests {
         assert_eq!(HttpBody::size_hint(long.body()).exact(), Some(LONG as u64));
         let another = answer(LONG);
         assert_eq!(held(), 2 * LONG);
+        assert_eq!(places.answer(LONG).unwrap_err().code(), "overloaded");
+        places.answer(LONG - 1).unwrap();
         drop((short, long));
         assert_eq!(held(), LONG);
+        places.answer(LONG).unwrap();
         drop(another);
         assert_eq!(held(), 0);
     }

@@ -89,6 +89,23 @@ fn pushes_that_were_begun_and_not_committed() {
 }
 
 #[test]
+fn long_values_while_others_are_to_be_taken() {
+    let server = Server::start_with(&["--max-answers-in-memory=64KiB"]);
+    // More than the system keeps of it for a client that reads nothing.
+    let long = "x".repeat(12 << 20);
+    server.pushed(D, &format!("{{\"k\":\"long\",\"v\":\"{long}\"}}\n{{\"k\":\"short\"}}\n"));
+    server.get(D, "long").expect(200);
+    let path = format!("/v1/datasets/{D}/keys/long");
+    let mut connection = connect(server.address()).unwrap();
+    write!(connection.get_mut(), "GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    eventually("another is refused", || server.get(D, "long").status == 503);
+    server.get(D, "long").problem(503, "overloaded");
+    server.get(D, "short").expect(200);
+    read_reply(&mut connection, "GET", &path).unwrap().expect(200);
+    eventually("another is given", || server.get(D, "long").status == 200);
+}
+
+#[test]
 fn sizes_are_settings() {
     let server = Server::start_with(&[
         "--max-key-bytes=10",

@@ -63,7 +63,14 @@ impl Stored {
         stored.push(
             "recs",
             Some("2026-11-20T00:00:00Z"),
-            &[("a/b", "1"), ("ada", "{\"k\":\"ada\"}"), ("long", &"x".repeat(300_000)), ("ü", "2")],
+            &[
+                ("a/b", "1"),
+                ("ada", "{\"k\":\"ada\"}"),
+                ("large", &"x".repeat(LONG - 1)),
+                ("least", &"x".repeat(LONG)),
+                ("long", &"x".repeat(300_000)),
+                ("ü", "2"),
+            ],
         );
         stored.push("texts", None, &[("a", "plain text"), ("nothing", "")]);
         let config =
@@ -264,7 +271,7 @@ fn table() -> (Vec<String>, u64) {
         get("recs/keys/%61%64%61"),
         get("recs/keys/%C3%BC"),
         get("recs/keys/%c3%bc"),
-        get("recs/keys/long"),
+        get("recs/keys/large"),
         get("recs/keys/nobody"),
         get("recs/keys/."),
         get("recs/keys/a+b"),
@@ -309,6 +316,8 @@ fn table() -> (Vec<String>, u64) {
         "\r\nGET /v1/datasets/recs/keys/ada HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
         "GET http://x/v1/datasets/recs/keys/ada HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
         "HEAD /v1/datasets/recs/keys/ada HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+        get("recs/keys/least"),
+        get("recs/keys/long"),
         get("recs/keys/ada?version=1"),
         get("recs/keys/ada?"),
         get("recs/keys/ada?nonsense=1"),
@@ -446,7 +455,7 @@ fn heads_come_in_any_pieces() {
 fn pipelined_requests_are_answered_in_order() {
     let stored = Stored::new();
     let (short, long) = (stored.short(), stored.long());
-    let keys = ["ada", "nobody", "a%2Fb", "long", "%C3%BC"];
+    let keys = ["ada", "nobody", "a%2Fb", "large", "%C3%BC"];
     let requests: String =
         keys.iter().cycle().take(150).map(|k| get(&format!("recs/keys/{k}"))).collect();
     let text = requests + LAST;
