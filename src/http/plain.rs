@@ -65,7 +65,13 @@ impl PlainLookups {
     }
 
     /// `None`: not to be answered here.
-    fn look_up(&mut self, lookup: &Lookup<'_>, last: bool, answers: &mut Vec<u8>) -> Option<Taken> {
+    fn look_up(
+        &mut self,
+        lookup: &Lookup<'_>,
+        last: bool,
+        since: Option<Instant>,
+        answers: &mut Vec<u8>,
+    ) -> Option<Taken> {
         let key = decoded(lookup)?;
         let live = self.app.store.live().glance();
         let served = live.get(lookup.dataset)?;
@@ -79,9 +85,11 @@ impl PlainLookups {
         if !snapshot.in_memory(key) {
             return Some(Taken::Cold);
         }
-        let began = Instant::now();
+        // With the wait for the disk, if there was one.
+        let began = since.unwrap_or_else(Instant::now);
         let found = snapshot.get_into(key, &mut self.value).ok()?;
-        let took = began.elapsed();
+        let ended = Instant::now();
+        let took = ended.duration_since(began);
         // A long one is counted until its client has taken it, which the router does.
         if found && !(1..LONG).contains(&self.value.len()) {
             return None;
@@ -90,7 +98,7 @@ impl PlainLookups {
         if !found && snapshot.is_erased(key.as_bytes()) {
             return None;
         }
-        let end = End { date: self.date.at(began), last };
+        let end = End { date: self.date.at(ended), last };
         let metrics = &self.app.metrics;
         let (all, forgotten, version) = (&mut self.ready, &mut self.forgotten, snapshot.version());
         let ready = ready_for(all, forgotten, &live, served, &choice, version, metrics);
@@ -107,13 +115,19 @@ impl PlainLookups {
 }
 
 impl Shortcut for PlainLookups {
-    fn answer(&mut self, received: &[u8], draining: bool, answers: &mut Vec<u8>) -> Taken {
+    fn answer(
+        &mut self,
+        received: &[u8],
+        draining: bool,
+        since: Option<Instant>,
+        answers: &mut Vec<u8>,
+    ) -> Taken {
         match request::parse(received, self.bounds) {
             Parsed::Partial => Taken::Partial,
             Parsed::Other => Taken::NotPlain,
             Parsed::Lookup(lookup) => {
                 let last = draining && lookup.length == received.len();
-                self.look_up(&lookup, last, answers).unwrap_or(Taken::NotPlain)
+                self.look_up(&lookup, last, since, answers).unwrap_or(Taken::NotPlain)
             }
         }
     }

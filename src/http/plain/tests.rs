@@ -139,8 +139,14 @@ struct Counting {
 }
 
 impl Shortcut for Counting {
-    fn answer(&mut self, received: &[u8], draining: bool, answers: &mut Vec<u8>) -> Taken {
-        let taken = self.inner.answer(received, draining, answers);
+    fn answer(
+        &mut self,
+        received: &[u8],
+        draining: bool,
+        since: Option<Instant>,
+        answers: &mut Vec<u8>,
+    ) -> Taken {
+        let taken = self.inner.answer(received, draining, since, answers);
         if matches!(taken, Taken::Answered(_)) {
             self.answered.fetch_add(1, Ordering::Relaxed);
         }
@@ -794,4 +800,28 @@ fn a_lookup_too_many_that_waits_for_the_disk_is_refused_as_the_router_would() {
     assert!(body.contains("\"code\":\"overloaded\""), "{body}");
     drop(all);
     assert!(matches!(lookups.fetch(request, false, &mut Vec::new()), Fetching::Begun(_)));
+}
+
+#[test]
+fn a_lookup_that_waited_for_the_disk_is_counted_with_its_wait() {
+    let stored = Stored::new();
+    let mut lookups = PlainLookups::new(&stored.app);
+    let request = b"GET /v1/datasets/recs/keys/ada HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut answers = Vec::new();
+    let Fetching::Begun(fetch) = lookups.fetch(request, false, &mut answers) else {
+        panic!("it is a lookup, and not one too many")
+    };
+    fetch.wait();
+    let since = Instant::now().checked_sub(Duration::from_secs(3));
+    assert!(since.is_some(), "this machine has just been started");
+    let taken = lookups.answer(request, false, since, &mut answers);
+    assert_eq!(taken, Taken::Answered(request.len()));
+    assert!(answers.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    let page = stored.app.metrics.render();
+    for (bound, count) in [("1.0", 0), ("+Inf", 1)] {
+        let line = format!(
+            "tidetable_lookup_seconds_bucket{{le=\"{bound}\",dataset=\"recs\",arm=\"current\"}} {count}"
+        );
+        assert!(page.lines().any(|found| found == line), "{line}\nis not in\n{page}");
+    }
 }
