@@ -152,7 +152,7 @@ settings! {
     /// How full the disk may be, of a hundred, when a push begins; 100: as full as it gets, but
     /// for 64 MiB that pushes always leave alone
     max_disk_percent: Count = "95", "N";
-    /// Longest data of one push, as sent, in all its parts
+    /// Longest data of one push request, or of one part, as sent; of an import, of all of it
     max_push_bytes: Bytes = "64GiB", "SIZE";
     /// Most bytes that one compressed byte of a push may become, beyond its first 256 MiB
     max_decompression_ratio: Count = "200", "N";
