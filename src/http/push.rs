@@ -20,7 +20,7 @@ use super::blocking::{blocking, to_its_end};
 use super::content_digest::Expected;
 use super::content_encoding::Declared;
 use super::error::{Answer, Problem};
-use super::extract::{Dataset, Params, broken_body, content_length};
+use super::extract::{Dataset, Params, broken_body, content_length, refuse_piece};
 use super::versions::{resource, waits_in_vain};
 use crate::access::Caller;
 use crate::ingest::{Format, RowOptions};
@@ -51,6 +51,7 @@ pub(crate) async fn push(
     body: Body,
 ) -> Answer<Response> {
     let Asked { push, wait } = asked(params, &headers)?;
+    refuse_piece(&headers)?;
     let expected = Expected::from_headers(&headers)?;
     let body = Declared::from_headers(&headers)?.check(body);
     let fingerprint = ("push", &push.label, &push.as_of, &push.options, push.activate, wait);
