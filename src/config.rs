@@ -391,8 +391,11 @@ impl Given {
             let known =
                 NAMES.iter().find(|name| **name == lower && rest == lower.to_ascii_uppercase());
             let origin = Origin::Variable(variable.clone());
-            let Some(name) = known else { bail!(unknown(&variable, &origin)) };
-            self.add(name, &value, origin)?;
+            match known {
+                Some(name) => self.add(name, &value, origin)?,
+                None if is_of_a_service(rest) => {}
+                None => bail!(unknown(&variable, &origin)),
+            }
         }
         Ok(())
     }
@@ -415,6 +418,18 @@ impl Given {
             anyhow::anyhow!("{name} is {text:?} ({origin}): {error}{expected}")
         })
     }
+}
+
+/// Whether Kubernetes gives every container a variable of this name, behind [`PREFIX`], where there is
+/// a Service `tidetable`: `SERVICE_HOST`, `SERVICE_PORT`, `SERVICE_PORT_HTTP`, `PORT`, `PORT_7070_TCP`,
+/// `PORT_7070_TCP_ADDR`.
+fn is_of_a_service(rest: &str) -> bool {
+    if matches!(rest, "SERVICE_HOST" | "SERVICE_PORT" | "PORT") || rest.starts_with("SERVICE_PORT_")
+    {
+        return true;
+    }
+    let port = rest.strip_prefix("PORT_").and_then(|rest| rest.split_once('_'));
+    port.is_some_and(|(port, _)| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// What the parser of a value does not say by itself, as it is not ours.
@@ -509,6 +524,30 @@ mod tests {
         assert!(load(&[], &others, "").is_ok());
         let text = refusal(&[], &[], "[limits]\nthreads = 1\n");
         assert!(text.contains(":1: limits"), "{text}");
+    }
+
+    #[test]
+    fn what_kubernetes_says_of_a_service_is_no_setting_and_no_mistake() {
+        let variables = [
+            ("TIDETABLE_SERVICE_HOST", "10.96.0.17"),
+            ("TIDETABLE_SERVICE_PORT", "7070"),
+            ("TIDETABLE_SERVICE_PORT_HTTP", "7070"),
+            ("TIDETABLE_PORT", "tcp://10.96.0.17:7070"),
+            ("TIDETABLE_PORT_7070_TCP", "tcp://10.96.0.17:7070"),
+            ("TIDETABLE_PORT_7070_TCP_ADDR", "10.96.0.17"),
+            ("TIDETABLE_PORT_7070_TCP_PORT", "7070"),
+            ("TIDETABLE_PORT_7070_TCP_PROTO", "tcp"),
+        ];
+        assert_eq!(load(&[], &variables, "").unwrap(), ServeConfig::defaults());
+        for other in
+            ["SERVICE", "SERVICE_HOSTS", "PORTS", "PORT_HTTP", "PORT__TCP", "PORT_7070", "port"]
+        {
+            let name = format!("TIDETABLE_{other}");
+            assert!(
+                refusal(&[], &[(name.as_str(), "7070")], "").contains("is no setting"),
+                "{name}"
+            );
+        }
     }
 
     #[test]
