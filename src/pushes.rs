@@ -265,7 +265,7 @@ impl Pushes {
             let began = Instant::now();
             let outcome = work.take().and_then(|work| work());
             if let Some(outcome) = outcome {
-                self.metrics.dataset(&push.0).pushed(outcome, began.elapsed());
+                self.metrics.pushed(&push.0, outcome, began.elapsed());
             }
             crate::state::count_dataset(&self.store, &self.metrics, &push.0);
         });
