@@ -179,6 +179,8 @@ settings! {
     max_bodies: Count = "256", "N";
     /// The same for one dataset; more are refused with 429
     max_bodies_per_dataset: Count = "64", "N";
+    /// Most datasets; a push or a setting of one more is refused with 409. Those that are there stay
+    max_datasets: Count = "10000", "N";
     /// Pushes of all datasets that were begun and have not all their data yet; more are
     /// refused with 429
     max_open_pushes: Count = "1000", "N";

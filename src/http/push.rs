@@ -19,6 +19,7 @@ use super::asked::Asker;
 use super::blocking::{blocking, to_its_end};
 use super::content_digest::Expected;
 use super::content_encoding::Declared;
+use super::datasets;
 use super::error::{Answer, Problem};
 use super::extract::{Dataset, Params, broken_body, content_length, refuse_piece};
 use super::versions::{resource, waits_in_vain};
@@ -221,6 +222,7 @@ pub(crate) async fn admit(
 ) -> Answer<Result<Version, Outcome>> {
     let (app, dataset) = (Arc::clone(app), dataset.clone());
     blocking(move || {
+        datasets::room_for_one_more(&app, &dataset)?;
         room_for_one_more(&app.store.catalog(), &dataset, &cause, &app.config)?;
         // A repetition is told what came of the first, however full the disk is by now.
         let key = cause.idempotency.as_ref();

@@ -89,6 +89,25 @@ fn pushes_that_were_begun_and_not_committed() {
 }
 
 #[test]
+fn datasets() {
+    let server = Server::start_with(&["--max-datasets=2"]);
+    server.pushed("a", "{\"k\":1}\n");
+    server.configure("b", &json!({}));
+    let refused = server.push("c", "{\"k\":1}\n").problem(409, "too_many_datasets");
+    assert!(refused["detail"].as_str().unwrap().contains("max_datasets"), "{refused}");
+    let begun = json!({ "format": "ndjson", "key": ["k"] });
+    server.post("/v1/datasets/c/versions", &begun).problem(409, "too_many_datasets");
+    let headers = [("content-type", "application/json")];
+    server.send("PUT", "/v1/datasets/c", &headers, b"{}").problem(409, "too_many_datasets");
+    server.get_path("/v1/datasets/c").problem(404, "dataset_not_found");
+    // Those that are there go on.
+    server.pushed("b", "{\"k\":1}\n");
+    server.configure("a", &json!({}));
+    server.send("DELETE", "/v1/datasets/a", &[], b"").expect(200);
+    server.pushed("c", "{\"k\":1}\n");
+}
+
+#[test]
 fn long_values_while_others_are_to_be_taken() {
     let server = Server::start_with(&["--max-answers-in-memory=64KiB"]);
     // More than the system keeps of it for a client that reads nothing.
