@@ -152,7 +152,7 @@ settings! {
     /// Percentage of the disk that may be in use when a push begins; 100: no limit but the 64 MiB
     /// that pushes always leave free
     max_disk_percent: Count = "95", "N";
-    /// Longest data of one push, as sent, in all its parts
+    /// Longest data of one push request, or of one part, as sent; of an import, of all of it
     max_push_bytes: Bytes = "64GiB", "SIZE";
     /// Most bytes that one compressed byte of a push may become, beyond its first 256 MiB
     max_decompression_ratio: Count = "200", "N";
@@ -160,7 +160,8 @@ settings! {
     max_decompressed_bytes: Bytes = "512GiB", "SIZE";
     /// Longest answer of a batch or scan
     max_answer_bytes: Bytes = "32MiB", "SIZE";
-    /// Memory for long answers that clients are taking; meanwhile batches and scans are refused
+    /// Memory for answers of 64 KiB and more that clients are taking; meanwhile batches, scans and
+    /// values as long are refused
     max_answers_in_memory: Bytes = "1GiB", "SIZE";
     /// Most keys in one batch, over all its datasets
     max_batch_keys: Count = "1000", "N";
@@ -178,6 +179,8 @@ settings! {
     max_bodies: Count = "256", "N";
     /// The same for one dataset; more are refused with 429
     max_bodies_per_dataset: Count = "64", "N";
+    /// Most datasets; a push or a setting of one more is refused with 409. Those that are there stay
+    max_datasets: Count = "10000", "N";
     /// Pushes of all datasets that were begun and have not all their data yet; more are
     /// refused with 429
     max_open_pushes: Count = "1000", "N";
@@ -390,8 +393,11 @@ impl Given {
             let known =
                 NAMES.iter().find(|name| **name == lower && rest == lower.to_ascii_uppercase());
             let origin = Origin::Variable(variable.clone());
-            let Some(name) = known else { bail!(unknown(&variable, &origin)) };
-            self.add(name, &value, origin)?;
+            match known {
+                Some(name) => self.add(name, &value, origin)?,
+                None if is_of_a_service(rest) => {}
+                None => bail!(unknown(&variable, &origin)),
+            }
         }
         Ok(())
     }
@@ -414,6 +420,18 @@ impl Given {
             anyhow::anyhow!("{name} is {text:?} ({origin}): {error}{expected}")
         })
     }
+}
+
+/// Whether Kubernetes gives every container a variable of this name, behind [`PREFIX`], where there is
+/// a Service `tidetable`: `SERVICE_HOST`, `SERVICE_PORT`, `SERVICE_PORT_HTTP`, `PORT`, `PORT_7070_TCP`,
+/// `PORT_7070_TCP_ADDR`.
+fn is_of_a_service(rest: &str) -> bool {
+    if matches!(rest, "SERVICE_HOST" | "SERVICE_PORT" | "PORT") || rest.starts_with("SERVICE_PORT_")
+    {
+        return true;
+    }
+    let port = rest.strip_prefix("PORT_").and_then(|rest| rest.split_once('_'));
+    port.is_some_and(|(port, _)| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// What the parser of a value does not say by itself, as it is not ours.
@@ -508,6 +526,30 @@ mod tests {
         assert!(load(&[], &others, "").is_ok());
         let text = refusal(&[], &[], "[limits]\nthreads = 1\n");
         assert!(text.contains(":1: limits"), "{text}");
+    }
+
+    #[test]
+    fn what_kubernetes_says_of_a_service_is_no_setting_and_no_mistake() {
+        let variables = [
+            ("TIDETABLE_SERVICE_HOST", "10.96.0.17"),
+            ("TIDETABLE_SERVICE_PORT", "7070"),
+            ("TIDETABLE_SERVICE_PORT_HTTP", "7070"),
+            ("TIDETABLE_PORT", "tcp://10.96.0.17:7070"),
+            ("TIDETABLE_PORT_7070_TCP", "tcp://10.96.0.17:7070"),
+            ("TIDETABLE_PORT_7070_TCP_ADDR", "10.96.0.17"),
+            ("TIDETABLE_PORT_7070_TCP_PORT", "7070"),
+            ("TIDETABLE_PORT_7070_TCP_PROTO", "tcp"),
+        ];
+        assert_eq!(load(&[], &variables, "").unwrap(), ServeConfig::defaults());
+        for other in
+            ["SERVICE", "SERVICE_HOSTS", "PORTS", "PORT_HTTP", "PORT__TCP", "PORT_7070", "port"]
+        {
+            let name = format!("TIDETABLE_{other}");
+            assert!(
+                refusal(&[], &[(name.as_str(), "7070")], "").contains("is no setting"),
+                "{name}"
+            );
+        }
     }
 
     #[test]

@@ -87,6 +87,8 @@ pub(crate) struct Metrics {
     journal_bytes: AtomicU64,
     /// How long the phases of pushes took.
     pub(crate) phases: PhaseTimes,
+    /// How long whole pushes took, also those of datasets that were deleted since.
+    push_times: Mutex<PushTimes>,
     /// The event after which what happened is counted: the last one before the start.
     counts_after: AtomicU64,
     now: Mutex<Now>,
@@ -130,6 +132,7 @@ impl Metrics {
             panics: AtomicU64::new(0),
             journal_bytes: AtomicU64::new(0),
             phases: PhaseTimes::default(),
+            push_times: Mutex::default(),
             counts_after: AtomicU64::new(0),
             now: Mutex::default(),
             connections: Connections::default(),
@@ -159,6 +162,12 @@ impl Metrics {
     /// Counts what happened to a dataset since this was called last.
     pub(crate) fn happened(&self, name: &DatasetName, dataset: &Dataset) {
         self.dataset(name).happened.count(dataset, &self.phases);
+    }
+
+    /// A push ended so, this long after its last byte came.
+    pub(crate) fn pushed(&self, name: &DatasetName, outcome: PushOutcome, took: Duration) {
+        self.dataset(name).pushes[outcome as usize].fetch_add(1, Relaxed);
+        self.push_times.lock().unwrap_or_else(PoisonError::into_inner).took(took);
     }
 
     /// Drops the counters of a dataset that was deleted.
@@ -227,7 +236,6 @@ pub(crate) struct DatasetMetrics {
     /// Made at the first batch.
     batches: OnceLock<Box<[BatchCounts; SHARDS]>>,
     pushes: [AtomicU64; PushOutcome::ALL.len()],
-    push_times: Mutex<PushTimes>,
     /// Rows that pushes left out, since their keys are erased.
     erased_rows: AtomicU64,
     happened: Happenings,
@@ -299,16 +307,6 @@ impl DatasetMetrics {
         counts.keys.fetch_add(keys, Relaxed);
     }
 
-    /// A push ended so, this long after its last byte came.
-    pub(crate) fn pushed(&self, outcome: PushOutcome, took: Duration) {
-        self.pushes[outcome as usize].fetch_add(1, Relaxed);
-        let seconds = took.as_secs_f64();
-        let at = PUSH_BOUNDS_S.iter().position(|bound| seconds <= *bound);
-        let mut times = self.push_times.lock().unwrap_or_else(PoisonError::into_inner);
-        times.buckets[at.unwrap_or(PUSH_BOUNDS_S.len())] += 1;
-        times.sum += seconds;
-    }
-
     /// A push left out so many rows of erased keys.
     pub(crate) fn left_out(&self, erased_rows: u64) {
         self.erased_rows.fetch_add(erased_rows, Relaxed);
@@ -361,6 +359,15 @@ struct BatchCounts {
 struct PushTimes {
     buckets: [u64; PUSH_BOUNDS_S.len() + 1],
     sum: f64,
+}
+
+impl PushTimes {
+    fn took(&mut self, took: Duration) {
+        let seconds = took.as_secs_f64();
+        let at = PUSH_BOUNDS_S.iter().position(|bound| seconds <= *bound);
+        self.buckets[at.unwrap_or(PUSH_BOUNDS_S.len())] += 1;
+        self.sum += seconds;
+    }
 }
 
 /// Statuses that each thread counts for itself: those of nearly all requests.
@@ -469,7 +476,7 @@ mod tests {
         dataset.serves(served);
         dataset.serves(Served { held: true, ..served });
         dataset.keeps(3, 1234);
-        dataset.pushed(PushOutcome::Rejected, Duration::from_secs(2));
+        metrics.pushed(&name("recs"), PushOutcome::Rejected, Duration::from_secs(2));
         metrics.journal_is(99);
         let page = metrics.render();
         for line in [
@@ -486,7 +493,10 @@ mod tests {
             assert!(page.lines().any(|found| found == line), "{line}\nis not in\n{page}");
         }
         metrics.forget(&name("recs"));
-        assert!(!metrics.render().contains("recs"));
+        let page = metrics.render();
+        assert!(!page.contains("recs"));
+        let line = r#"tidetable_push_seconds_bucket{le="5.0"} 1"#;
+        assert!(page.lines().any(|found| found == line), "what has no label stays: {page}");
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(crate) use build::{SNAPSHOT, is_snapshot};
 pub(crate) use check::Checks;
 pub(crate) use guard::run as run_guard;
 pub(crate) use making::{Job, Made, make};
-pub(crate) use receive::{Received, Synced, receive_part};
+pub(crate) use receive::{Received, Synced, receive_part, too_large};
 pub(crate) use receiving::{Receipt, Receiving, room_for_one_more};
 pub(crate) use spec::Sizes;
 pub(crate) use worker::run as run_worker;
@@ -265,7 +265,7 @@ impl Pushes {
             let began = Instant::now();
             let outcome = work.take().and_then(|work| work());
             if let Some(outcome) = outcome {
-                self.metrics.dataset(&push.0).pushed(outcome, began.elapsed());
+                self.metrics.pushed(&push.0, outcome, began.elapsed());
             }
             crate::state::count_dataset(&self.store, &self.metrics, &push.0);
         });

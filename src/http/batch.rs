@@ -15,7 +15,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 #[cfg(feature = "faults")]
 use tidetable_storage::planted;
-use tidetable_storage::{DatasetName, Key, Lease, Located, Served, Version, dataset_not_found};
+use tidetable_storage::{
+    DatasetName, Error, Key, Lease, Located, Served, Version, dataset_not_found,
+};
 
 use super::arm::{Choice, Reader};
 use super::error::{Answer, Fault, Problem};
@@ -29,6 +31,10 @@ use crate::access::{Caller, Right};
 use crate::metrics::ArmMetrics;
 use crate::state::AppState;
 use crate::telemetry::RequestId;
+
+/// Bytes of values that a request has decoded on the thread that serves others, too, before it
+/// leaves that: what takes milliseconds there.
+const MOST_INLINE: usize = 1 << 20;
 
 /// The keys to look up in one dataset.
 #[derive(Debug, Deserialize)]
@@ -76,7 +82,8 @@ pub(crate) async fn batch_get(
     check_keys(&app, request.keys.len())?;
     let served = app.store.live().get(&dataset)?;
     let choice = reader.chooses(&served, request.version, None);
-    let (version, mut out) = look_up(&app, &served, request, choice, 0).await?;
+    let mut inline = MOST_INLINE;
+    let (version, mut out) = look_up(&app, &served, request, choice, 0, &mut inline).await?;
     out.push(b'}');
     let mut response = json_answer(out);
     stamp(response.headers_mut(), &served, version);
@@ -97,7 +104,7 @@ pub(crate) async fn batches_get(
     check_keys(&app, request.requests.iter().map(|r| r.keys.len()).sum())?;
     check_keys(&app, request.requests.len())?;
     let datasets = app.store.live().at_one_instant();
-    let mut out = b"{\"answers\":[".to_vec();
+    let (mut out, mut inline) = (b"{\"answers\":[".to_vec(), MOST_INLINE);
     for (number, named) in request.requests.into_iter().enumerate() {
         if number > 0 {
             out.push(b',');
@@ -107,7 +114,9 @@ pub(crate) async fn batches_get(
         out.extend_from_slice(&name);
         let before = out.len();
         out.push(b',');
-        if let Err(problem) = answer_one(&app, &caller, &datasets, named, &reader, &mut out).await {
+        let answered =
+            answer_one(&app, &caller, &datasets, named, &reader, &mut out, &mut inline).await;
+        if let Err(problem) = answered {
             if problem.code() == Fault::AnswerTooLarge.code() {
                 return Err(problem);
             }
@@ -129,6 +138,7 @@ async fn answer_one(
     named: NamedBatch,
     reader: &Reader<'_>,
     out: &mut Vec<u8>,
+    inline: &mut usize,
 ) -> Answer<()> {
     let NamedBatch { dataset, keys, fields, version, key_encoding } = named;
     let dataset = DatasetName::parse(&dataset)?;
@@ -139,21 +149,22 @@ async fn answer_one(
     if let Some(arm) = choice.told() {
         out.extend_from_slice(format!("\"arm\":\"{}\",", arm.as_str()).as_bytes());
     }
-    let (_, results) = look_up(app, served, request, choice, out.len()).await?;
+    let (_, results) = look_up(app, served, request, choice, out.len(), inline).await?;
     // The caller has written the brace that opens, and the comma before.
     out.extend_from_slice(&results[1..]);
     Ok(())
 }
 
-/// Looks keys up: on this thread if that waits for no disk, else on another. Gives
-/// `{"version":…,"results":[…]` without the brace that closes. `before`: bytes of the answer
-/// that are written already.
+/// Looks keys up: on this thread if that waits for no disk and decodes no more than `inline` bytes,
+/// else on another. Gives `{"version":…,"results":[…]` without the brace that closes. `before`: bytes
+/// of the answer that are written already.
 async fn look_up(
     app: &AppState,
     served: &Arc<Served>,
     request: BatchRequest,
     choice: Choice,
     before: usize,
+    inline: &mut usize,
 ) -> Answer<(Version, Vec<u8>)> {
     #[cfg(feature = "faults")]
     if planted::has(planted::Bug::MixedBatch) && choice.version.is_none() && request.keys.len() > 9
@@ -176,12 +187,23 @@ async fn look_up(
         is_json: served.is_json,
         before,
         most,
+        inline: *inline,
         counted: Arc::clone(&counted),
     };
     let began = Instant::now();
-    let Results { out, hits, misses } = match batch.results_if_in_memory()? {
-        Some(results) => results,
-        None => cold(app, move || batch.results_from_disk()).await?,
+    // What fails has decoded as much as it may have.
+    let left = std::mem::take(inline);
+    let Results { out, hits, misses, .. } = match batch.results_if_quick()? {
+        Some(results) => {
+            *inline = left - results.decoded;
+            results
+        }
+        None => {
+            let results = cold(app, move || batch.results_aside()).await?;
+            // Others had their turn meanwhile.
+            *inline = MOST_INLINE;
+            results
+        }
     };
     let took = began.elapsed();
     counted.looked_up_many(hits, misses, took);
@@ -200,10 +222,11 @@ async fn mixed(
     let keys = request.keys.split_off(request.keys.len() / 2);
     let (fields, key_encoding) = (request.fields.clone(), request.key_encoding);
     let second = BatchRequest { keys, fields, version: None, key_encoding };
-    let (version, mut out) = look_up(app, served, request, choice, before).await?;
+    let mut inline = MOST_INLINE;
+    let (version, mut out) = look_up(app, served, request, choice, before, &mut inline).await?;
     tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     let served = app.store.live().get(&served.name)?;
-    let (_, rest) = look_up(app, &served, second, choice, before).await?;
+    let (_, rest) = look_up(app, &served, second, choice, before, &mut inline).await?;
     let begins = rest.iter().position(|byte| *byte == b'[').expect("every answer has results");
     out.pop();
     out.push(b',');
@@ -221,6 +244,8 @@ struct Batch {
     /// Bytes of the answer that are written already, and that it may have.
     before: usize,
     most: usize,
+    /// Bytes of values that may be decoded on the thread that serves.
+    inline: usize,
     counted: Arc<ArmMetrics>,
 }
 
@@ -228,64 +253,101 @@ struct Results {
     out: Vec<u8>,
     hits: u64,
     misses: u64,
+    /// Bytes of its values, before `fields` left some out.
+    decoded: usize,
+}
+
+/// Why the keys were not gone through to their end.
+enum Cut {
+    /// More is to be decoded than may be here.
+    TooMuch,
+    Failed(Problem),
+}
+
+impl From<Error> for Cut {
+    fn from(error: Error) -> Self {
+        Self::Failed(error.into())
+    }
 }
 
 impl Batch {
-    /// What is found, if all of it is in memory: the thread serves others, too.
-    fn results_if_in_memory(&self) -> Answer<Option<Results>> {
+    /// What is found, if all of it is in memory and not too much: the thread serves others, too.
+    fn results_if_quick(&self) -> Answer<Option<Results>> {
         let decoded = self.decoded()?;
         let keys = keys(&decoded)?;
         let located = self.snapshot.locate(&keys);
-        if located.in_memory() { self.found(&keys, &located).map(Some) } else { Ok(None) }
+        if located.in_memory() { self.found(&keys, &located, self.inline) } else { Ok(None) }
     }
 
-    /// What is found, wherever it is. Waits for the disk.
-    fn results_from_disk(&self) -> Answer<Results> {
+    /// What is found, wherever it is and however much. Waits for the disk.
+    fn results_aside(&self) -> Answer<Results> {
         let decoded = self.decoded()?;
         let keys = keys(&decoded)?;
         let located = self.snapshot.locate(&keys);
         located.ask_for();
-        self.found(&keys, &located)
+        let found = self.found(&keys, &located, usize::MAX)?;
+        Ok(found.expect("nothing is too much where there is no bound"))
     }
 
-    fn found(&self, keys: &[Key<'_>], located: &Located<'_>) -> Answer<Results> {
+    /// `None`, and nothing is counted or noted, if the values have more than `most` bytes.
+    fn found(
+        &self,
+        keys: &[Key<'_>],
+        located: &Located<'_>,
+        most: usize,
+    ) -> Answer<Option<Results>> {
         let version = self.snapshot.version();
-        self.note(keys, located);
         let mut out = Vec::with_capacity(512 * keys.len());
         out.extend_from_slice(format!("{{\"version\":{version},\"results\":[").as_bytes());
-        let (mut hits, mut misses) = (0, 0);
-        located
-            .get_each(|number, value| {
-                if number > 0 {
-                    out.push(b',');
-                }
-                out.extend_from_slice(b"{\"key\":");
-                let key = &self.keys[number];
-                serde_json::to_writer(&mut out, key).expect("a text can be written to memory");
-                match value {
-                    None => {
-                        // An erased one is no miss: nobody could find it.
-                        misses += u64::from(!located.is_erased(number));
-                        out.extend_from_slice(b",\"found\":false}");
-                    }
-                    Some(value) => {
-                        hits += 1;
-                        out.extend_from_slice(b",\"found\":true,");
-                        write_value(&mut out, self.is_json, self.fields.as_ref(), value)?;
-                        out.push(b'}');
+        let (mut hits, mut misses, mut decoded) = (0, 0, 0);
+        let ended = located.get_each(|number, value| {
+            match value {
+                // An erased one is no miss: nobody could find it.
+                None => misses += u64::from(!located.is_erased(number)),
+                Some(value) => {
+                    hits += 1;
+                    decoded += value.len();
+                    if decoded > most {
+                        return Err(Cut::TooMuch);
                     }
                 }
-                let length = self.before + out.len();
-                if length > self.most { Err(answer_too_large(self.most)) } else { Ok(()) }
-            })
-            .map_err(|problem: Problem| {
-                if problem.status().is_server_error() {
-                    self.counted.failed();
-                }
-                problem.in_version(version)
-            })?;
+            }
+            self.write(&mut out, number, value).map_err(Cut::Failed)
+        });
+        let ended = match ended {
+            Ok(()) => Ok(()),
+            Err(Cut::TooMuch) => return Ok(None),
+            Err(Cut::Failed(problem)) => Err(problem),
+        };
+        self.note(keys, located);
+        ended.map_err(|problem| {
+            if problem.status().is_server_error() {
+                self.counted.failed();
+            }
+            problem.in_version(version)
+        })?;
         out.push(b']');
-        Ok(Results { out, hits, misses })
+        Ok(Some(Results { out, hits, misses, decoded }))
+    }
+
+    /// Writes what there is of the key of this number.
+    fn write(&self, out: &mut Vec<u8>, number: usize, value: Option<&[u8]>) -> Answer<()> {
+        if number > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(b"{\"key\":");
+        let key = &self.keys[number];
+        serde_json::to_writer(&mut *out, key).expect("a text can be written to memory");
+        match value {
+            None => out.extend_from_slice(b",\"found\":false}"),
+            Some(value) => {
+                out.extend_from_slice(b",\"found\":true,");
+                write_value(out, self.is_json, self.fields.as_ref(), value)?;
+                out.push(b'}');
+            }
+        }
+        let length = self.before + out.len();
+        if length > self.most { Err(answer_too_large(self.most)) } else { Ok(()) }
     }
 
     /// Keeps a sample of what is asked for, as lookups of one key do: of erased keys, nothing.
@@ -350,3 +412,6 @@ fn check_keys(app: &AppState, keys: usize) -> Answer<()> {
     let text = format!("{keys} keys in one batch; the most is {most}: send several");
     Err(Problem::new(Fault::TooManyKeys, text))
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
-use tidetable_storage::{Code, DatasetConfig, Error, Gates, Happened, Lease};
+use tidetable_storage::{Code, DatasetConfig, DatasetName, Error, Gates, Happened, Lease};
 
 use super::asked::Asker;
 use super::blocking::blocking;
@@ -56,6 +56,7 @@ pub(crate) async fn put(
         let (app, name) = (Arc::clone(&app), name.clone());
         // Merged where nobody else can: of two requests at once each keeps its change.
         blocking(move || {
+            room_for_one_more(&app, &name)?;
             let current = app.store.live().get(&name).and_then(|served| served.current()).ok();
             let change = |before: Option<&DatasetConfig>| -> Answer<DatasetConfig> {
                 let before = before.cloned().unwrap_or_default();
@@ -76,6 +77,21 @@ pub(crate) async fn put(
     let shown = axum::Json(shown);
     let status = if made { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, shown).into_response())
+}
+
+/// Refuses to make one more dataset than there may be: each takes memory, and lines of every page of
+/// metrics, for as long as it is there. Requests at the same moment may make a few more.
+pub(super) fn room_for_one_more(app: &AppState, name: &DatasetName) -> Answer<()> {
+    let most = app.config.max_datasets.0;
+    let catalog = app.store.catalog();
+    if catalog.dataset(name).is_ok() || catalog.datasets().count() < most {
+        return Ok(());
+    }
+    let text = format!(
+        "there is no dataset {name}, and there are {most} others, which is the most (max_datasets): \
+         delete one, or raise the setting"
+    );
+    Err(Problem::new(Fault::TooManyDatasets, text))
 }
 
 /// Refuses a gate on a field that the current version does not have: every push would be refused

@@ -1,6 +1,7 @@
 //! The outermost layer of the router: what happens to every request whatever its route.
 //!
-//! It gives the request an id, refuses over-long URLs, whoever may not ask for it and what is one
+//! It gives the request an id, refuses over-long URLs, changes for pages of others ([`origin`]),
+//! whoever may not ask for it and what is one
 //! too many, turns a panic into a 500 and a [`Problem`] into its document, counts the request by
 //! route and status, and logs it; what was denied, and a change that was refused, goes to the audit. A
 //! read that succeeds costs one boxed future and one counter here: no id, no clock, no log
@@ -26,6 +27,7 @@ use futures_util::FutureExt as _;
 use tower::{Layer, Service};
 
 use super::error::{Fault, Problem};
+use super::origin;
 use super::places::Places;
 use crate::access::{Access, Caller, Denied};
 use crate::audit::{ANONYMOUS, Audit, Kind, Line, NotGranted};
@@ -97,8 +99,8 @@ where
             let response = uri_too_long(edge.max_uri_bytes).into_response();
             return Box::pin(async move { Ok(seen.after(response, &edge)) });
         }
-        if from_another_site(&request) {
-            let response = cross_site().into_response();
+        if let Some(refused) = origin::refusal(&request, self.edge.access.is_open()) {
+            let response = refused.into_response();
             return Box::pin(async move {
                 #[cfg(feature = "faults")]
                 read_before_refusal(request).await;
@@ -147,14 +149,6 @@ pub(crate) fn logs_reads() -> bool {
     tracing::enabled!(tracing::Level::DEBUG)
 }
 
-/// Whether a browser sends this for a page of another site. A page that somebody opens
-/// must not be able to roll back a dataset of a server on that person's machine. Clients
-/// that are no browsers do not send the header.
-fn from_another_site(request: &Request) -> bool {
-    let site = request.headers().get("sec-fetch-site").map(HeaderValue::as_bytes);
-    !request.method().is_safe() && matches!(site, Some(b"cross-site" | b"same-site"))
-}
-
 /// A planted bug: the body of a request that is refused is read first.
 #[cfg(feature = "faults")]
 async fn read_before_refusal(request: Request) {
@@ -163,11 +157,6 @@ async fn read_before_refusal(request: Request) {
     if has(Bug::BodyBeforeRefusal) {
         let _ = request.into_body().collect().await;
     }
-}
-
-fn cross_site() -> Problem {
-    let text = "a page of another site made a browser send this request: it is refused";
-    Problem::new(Fault::CrossSite, text)
 }
 
 fn uri_too_long(most: usize) -> Problem {
@@ -369,6 +358,18 @@ mod tests {
             (Request::delete("/panic"), 405, "method_not_allowed"),
             (
                 Request::post("/ok/1").header("sec-fetch-site", "cross-site"),
+                403,
+                "cross_site_request",
+            ),
+            (
+                Request::post("/ok/1").header("origin", "http://evil.example").header("host", "a"),
+                403,
+                "cross_site_request",
+            ),
+            (
+                Request::post("/ok/1")
+                    .header("origin", "http://a.example")
+                    .header("host", "a.example"),
                 403,
                 "cross_site_request",
             ),

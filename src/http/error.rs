@@ -106,6 +106,8 @@ faults! {
     CrossSite = "cross_site_request" => FORBIDDEN;
     /// More work than the server takes on at once.
     Overloaded = "overloaded" => SERVICE_UNAVAILABLE, retryable;
+    /// One more dataset than the server has.
+    TooManyDatasets = "too_many_datasets" => CONFLICT;
     /// More pushes at the same time than the server takes on.
     TooManyPushes = "too_many_pushes" => TOO_MANY_REQUESTS, retryable;
     /// The server is stopping.

@@ -54,21 +54,26 @@ impl ETag {
 
     /// The same for one such header.
     pub(crate) fn is_in(&self, list: &[u8]) -> bool {
-        if list.trim_ascii() == b"*" {
+        is_listed(self.as_bytes(), list)
+    }
+}
+
+/// Whether one header `If-None-Match` lists this tag, which has its quotes.
+pub(super) fn is_listed(tag: &[u8], list: &[u8]) -> bool {
+    if list.trim_ascii() == b"*" {
+        return true;
+    }
+    let mut rest = list;
+    loop {
+        rest = trim_separators(rest);
+        let listed = rest.strip_prefix(b"W/").unwrap_or(rest);
+        // A tag may hold commas, so the list is not split at them.
+        let Some(inner) = listed.strip_prefix(b"\"") else { return false };
+        let Some(end) = inner.iter().position(|&b| b == b'"') else { return false };
+        if &listed[..end + 2] == tag {
             return true;
         }
-        let mut rest = list;
-        loop {
-            rest = trim_separators(rest);
-            let tag = rest.strip_prefix(b"W/").unwrap_or(rest);
-            // A tag may hold commas, so the list is not split at them.
-            let Some(inner) = tag.strip_prefix(b"\"") else { return false };
-            let Some(end) = inner.iter().position(|&b| b == b'"') else { return false };
-            if &tag[..end + 2] == self.as_bytes() {
-                return true;
-            }
-            rest = &inner[end + 1..];
-        }
+        rest = &inner[end + 1..];
     }
 }
 

@@ -9,7 +9,7 @@ mod json;
 mod names;
 mod query;
 
-pub(crate) use body::{broken_body, content_length};
+pub(crate) use body::{broken_body, content_length, refuse_piece};
 pub(crate) use json::{BatchJson, Json, objects, optional_version, parse_json, version};
 pub(crate) use names::{
     Dataset, DatasetVersion, DatasetVersionFile, DatasetVersionPart, PartName, dataset_and_key,

@@ -47,6 +47,7 @@ pub(crate) mod extract;
 pub(crate) mod fields;
 pub(crate) mod keys;
 mod openapi;
+mod origin;
 mod plain;
 
 pub(crate) use places::{Class, Places, Shed};

@@ -5,7 +5,7 @@
 //! health have a number each, so that none of them is ever refused because of the others: a server
 //! that is overrun by readers can still be rolled back, and still tells what it counts.
 //!
-//! A plain lookup of what is in memory is not counted. It never waits here: to refuse it would
+//! A plain lookup of a value in memory that is not [`LONG`] is not counted. It never waits here: to refuse it would
 //! take as long as to answer it, and what bounds it is the number of connections. Two things make
 //! a lookup late. One is others that wait for the disk, and these have a number of their own
 //! ([`cold`]). The other is what takes long on the same thread (batches, scans):
@@ -39,8 +39,11 @@ const HEALTH: usize = 64;
 /// Requests that wait for the pushes of others at the same time. Their clients may have gone long
 /// ago: nothing tells that of one that only ended its sending.
 const WAITING: usize = 1024;
+/// Comparisons of versions that there are at the same time: the one that works, and four that wait for
+/// it. Each may take minutes, and nothing tells of a client of HTTP/1 that it has gone.
+const COMPARING: usize = 5;
 /// Shorter answers are not worth counting.
-const LONG: usize = 64 * 1024;
+pub(super) const LONG: usize = 64 * 1024;
 
 /// What is counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,12 +62,14 @@ pub(crate) enum Class {
     Body,
     /// A file of a snapshot that is sent.
     File,
+    /// A comparison of versions, or one that waits for its turn.
+    Comparison,
     Operation,
     Health,
 }
 
 impl Class {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Read,
         Self::Cold,
         Self::Late,
@@ -73,6 +78,7 @@ impl Class {
         Self::Wait,
         Self::Body,
         Self::File,
+        Self::Comparison,
         Self::Operation,
         Self::Health,
     ];
@@ -87,6 +93,7 @@ impl Class {
             Self::Wait => "wait",
             Self::Body => "body",
             Self::File => "file",
+            Self::Comparison => "comparison",
             Self::Operation => "operation",
             Self::Health => "health",
         }
@@ -107,6 +114,9 @@ impl Class {
             Self::Wait => "as many requests wait for pushes to end as this server lets wait (1024)",
             Self::Body => "as many bodies are received as this server takes (max_bodies)",
             Self::File => "as many files of snapshots are sent as this server sends (16)",
+            Self::Comparison => {
+                "as many comparisons wait for their turn as this server lets wait (4)"
+            }
             Self::Operation => "as many operations run as this server takes (max_operations)",
             Self::Health => "this server is asked for its health too often at the same time",
         };
@@ -147,6 +157,7 @@ impl Places {
             Class::Operation => config.max_operations.0,
             Class::Health => HEALTH,
             Class::File => SENDING,
+            Class::Comparison => COMPARING,
             Class::Wait => WAITING,
             // Not counted here.
             Class::Late | Class::Body => usize::MAX,
@@ -164,16 +175,33 @@ impl Places {
         if takes_long && request.extensions().get::<Late>().is_some() {
             return Err(self.metrics.shed.refuse(Class::Late));
         }
-        let (answers, most) = &self.budgets[Class::Answer as usize];
-        if takes_long && answers.load(Relaxed) >= *most {
-            return Err(self.metrics.shed.refuse(Class::Answer));
+        if takes_long {
+            self.room_for_long()?;
         }
         self.take(class)
+    }
+
+    /// Refuses an answer of so many bytes if it is long, while too much of others is to be taken.
+    pub(crate) fn answer(&self, bytes: usize) -> Answer<()> {
+        if bytes < LONG { Ok(()) } else { self.room_for_long() }
+    }
+
+    fn room_for_long(&self) -> Answer<()> {
+        let (answers, most) = &self.budgets[Class::Answer as usize];
+        if answers.load(Relaxed) < *most {
+            return Ok(());
+        }
+        Err(self.metrics.shed.refuse(Class::Answer))
     }
 
     /// A place for a file that is sent, until it is.
     pub(crate) fn file(self: &Arc<Self>) -> Answer<Place> {
         self.take(Class::File)
+    }
+
+    /// A place for a comparison of versions, until it is answered.
+    pub(crate) fn comparison(self: &Arc<Self>) -> Answer<Place> {
+        self.take(Class::Comparison)
     }
 
     /// A place for a read that waits for the disk.
@@ -314,7 +342,7 @@ mod tests {
         drop(operation);
         let _cold = places.cold().unwrap();
         let _operation = places.take(Class::Operation).unwrap();
-        assert_eq!(metrics.shed.each().map(|(_, count)| count), [0, 1, 0, 0, 0, 0, 0, 0, 1, 0]);
+        assert_eq!(metrics.shed.each().map(|(_, count)| count), [0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
         assert!(refused.render("id").headers().contains_key("retry-after"));
     }
 
@@ -370,8 +398,11 @@ mod tests {
         assert_eq!(HttpBody::size_hint(long.body()).exact(), Some(LONG as u64));
         let another = answer(LONG);
         assert_eq!(held(), 2 * LONG);
+        assert_eq!(places.answer(LONG).unwrap_err().code(), "overloaded");
+        places.answer(LONG - 1).unwrap();
         drop((short, long));
         assert_eq!(held(), LONG);
+        places.answer(LONG).unwrap();
         drop(another);
         assert_eq!(held(), 0);
     }

@@ -19,12 +19,13 @@ use super::asked::Asker;
 use super::blocking::{blocking, to_its_end};
 use super::content_digest::Expected;
 use super::content_encoding::Declared;
+use super::datasets;
 use super::error::{Answer, Problem};
-use super::extract::{Dataset, Params, broken_body, content_length};
+use super::extract::{Dataset, Params, broken_body, content_length, refuse_piece};
 use super::versions::{resource, waits_in_vain};
 use crate::access::Caller;
 use crate::ingest::{Format, RowOptions};
-use crate::pushes::{Receipt, Synced, receive_part, room, room_for_one_more};
+use crate::pushes::{Receipt, Synced, receive_part, room, room_for_one_more, too_large};
 use crate::state::{AppState, count_dataset};
 
 /// The name of the only part of such a push; messages about rows name it.
@@ -51,6 +52,7 @@ pub(crate) async fn push(
     body: Body,
 ) -> Answer<Response> {
     let Asked { push, wait } = asked(params, &headers)?;
+    refuse_piece(&headers)?;
     let expected = Expected::from_headers(&headers)?;
     let body = Declared::from_headers(&headers)?.check(body);
     let fingerprint = ("push", &push.label, &push.as_of, &push.options, push.activate, wait);
@@ -97,7 +99,7 @@ async fn receive(
     let activate = push.activate;
     let version = match admit(app, dataset, push, cause.clone()).await? {
         Ok(version) => version,
-        Err(outcome) => return repeated(app, dataset, outcome, body, cause).await,
+        Err(outcome) => return repeated(app, dataset, outcome, (body, length), cause).await,
     };
     let push_of = (dataset.clone(), version);
     let expected = (expected, synced);
@@ -220,6 +222,7 @@ pub(crate) async fn admit(
 ) -> Answer<Result<Version, Outcome>> {
     let (app, dataset) = (Arc::clone(app), dataset.clone());
     blocking(move || {
+        datasets::room_for_one_more(&app, &dataset)?;
         room_for_one_more(&app.store.catalog(), &dataset, &cause, &app.config)?;
         // A repetition is told what came of the first, however full the disk is by now.
         let key = cause.idempotency.as_ref();
@@ -264,7 +267,7 @@ async fn repeated(
     app: &AppState,
     dataset: &DatasetName,
     outcome: Outcome,
-    body: Body,
+    (body, length): (Body, Option<u64>),
     cause: Cause,
 ) -> Answer<Version> {
     let reused = || {
@@ -272,7 +275,12 @@ async fn repeated(
         Problem::from(Error::new(Code::IdempotencyKeyReused, text))
     };
     let Outcome::Pushed(version) = outcome else { return Err(reused()) };
-    let sha256 = digest(body).await?;
+    // What it repeats was no longer, and nobody reads for ever only to say so.
+    let most = app.config.max_push_bytes.0;
+    if length.is_some_and(|length| length > most) {
+        return Err(too_large(most));
+    }
+    let sha256 = digest(body, most).await?;
     let alike = {
         let catalog = app.store.catalog();
         let entry = catalog.entry(dataset, version)?;
@@ -285,11 +293,13 @@ async fn repeated(
     Ok(version)
 }
 
-async fn digest(mut body: Body) -> Answer<String> {
-    let mut sha256 = Sha256::new();
+/// The digest of a body of at most `most` bytes.
+async fn digest(mut body: Body, most: u64) -> Answer<String> {
+    let (mut sha256, mut left) = (Sha256::new(), most);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| broken_body(&error))?;
         if let Ok(bytes) = frame.into_data() {
+            left = left.checked_sub(bytes.len() as u64).ok_or_else(|| too_large(most))?;
             sha256.update(&bytes);
         }
     }
@@ -415,4 +425,16 @@ fn outcome(
             answer(StatusCode::CREATED, shown)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_digest_of_a_repetition_ends_at_the_bound() {
+        assert!(digest(Body::from("1234"), 4).await.is_ok());
+        let refused = digest(Body::from("12345"), 4).await.unwrap_err();
+        assert_eq!((refused.status().as_u16(), refused.code()), (413, "payload_too_large"));
+    }
 }

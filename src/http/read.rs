@@ -72,7 +72,11 @@ pub(crate) async fn get_key(
         None => Bytes::from(value),
         Some(fields) => Bytes::from(fields.keep(&value).map_err(|p| p.in_version(version))?),
     };
+    let bytes = body.len();
     let mut response = answer(&served, version, &headers, body);
+    if response.status() == StatusCode::OK {
+        app.places.answer(bytes)?;
+    }
     choice.stamp(response.headers_mut());
     Ok(response)
 }

@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 
 use super::blocking::{aside, blocking};
 use super::error::{Answer, Fault, Problem, VERSION_HEADER};
+use super::etag::is_listed;
 use super::extract::{DatasetVersion, DatasetVersionFile, Query};
 use super::places::Place;
 use super::versions::NoParameters;
@@ -95,12 +96,16 @@ pub(crate) async fn file(
     };
     let (stored, file) = found.await?;
     let tag = format!("\"{}\"", file.blake3);
-    let has_it = headers.get_all(IF_NONE_MATCH).iter().any(|tags| lists(tags, &tag));
+    let mut known = headers.get_all(IF_NONE_MATCH).iter();
+    let has_it = known.any(|list| is_listed(tag.as_bytes(), list.as_bytes()));
     if has_it {
         return Ok(stamped(StatusCode::NOT_MODIFIED, version, &tag, Body::empty()));
     }
     let range = match headers.get(RANGE) {
-        Some(range) if is_same(headers.get(IF_RANGE), &tag) => asked(range, file.bytes)?,
+        // Of a HEAD there is no range (RFC 9110, 14.2).
+        Some(range) if method == Method::GET && is_same(headers.get(IF_RANGE), &tag) => {
+            asked(range, file.bytes)?
+        }
         _ => None,
     };
     let (status, from, length) = match range {
@@ -193,12 +198,6 @@ fn stamped(status: StatusCode, version: Version, tag: &str, body: Body) -> Respo
     response
 }
 
-fn lists(tags: &HeaderValue, tag: &str) -> bool {
-    let Ok(tags) = tags.to_str() else { return false };
-    let each = tags.split(',').map(|one| one.trim().trim_start_matches("W/"));
-    each.into_iter().any(|one| one == "*" || one == tag)
-}
-
 /// Whether a range is wanted of this very file: `If-Range` compares strongly, and no date is known.
 fn is_same(if_range: Option<&HeaderValue>, tag: &str) -> bool {
     if_range.is_none_or(|asked| asked.as_bytes() == tag.as_bytes())
@@ -236,7 +235,12 @@ fn asked(range: &HeaderValue, bytes: u64) -> Answer<Option<(u64, u64)>> {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::Request;
+    use tower::ServiceExt as _;
+
     use super::*;
+    use crate::http::plain::tests::Stored;
+    use crate::http::router;
 
     #[test]
     fn a_range_is_what_the_standard_says_it_is() {
@@ -272,7 +276,36 @@ mod tests {
         for other in ["W/\"a\"", "\"b\"", "Thu, 26 Nov 2026 10:00:00 GMT", ""] {
             assert!(!is_same(Some(&value(other)), "\"a\""), "{other}");
         }
-        assert!(lists(&value("\"b\", W/\"a\""), "\"a\"") && lists(&value("*"), "\"a\""));
-        assert!(!lists(&value("\"b\", a"), "\"a\""));
+        for (list, is_known) in [
+            ("\"b\", W/\"a\"", true),
+            ("*", true),
+            ("\"b\", a", false),
+            ("\"b,*,c\"", false),
+            ("\"b,\"a\"", false),
+        ] {
+            assert_eq!(is_listed(b"\"a\"", list.as_bytes()), is_known, "{list}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_is_of_the_whole_file_whatever_range_is_asked_for() {
+        let stored = Stored::new();
+        let router = router(&stored.app);
+        let path = "/v1/datasets/recs/versions/2/snapshot/manifest.json";
+        let ask = |method: &str, range: Option<&str>| {
+            let mut request = Request::builder().method(method).uri(path);
+            if let Some(range) = range {
+                request = request.header(RANGE, range);
+            }
+            router.clone().oneshot(request.body(Body::empty()).unwrap())
+        };
+        let whole = ask("HEAD", None).await.unwrap();
+        for range in ["bytes=0-1", "bytes=99999999-"] {
+            let head = ask("HEAD", Some(range)).await.unwrap();
+            assert_eq!(head.status(), 200, "{range}");
+            assert!(!head.headers().contains_key(CONTENT_RANGE), "{range}");
+            assert_eq!(head.headers()[CONTENT_LENGTH], whole.headers()[CONTENT_LENGTH], "{range}");
+        }
+        assert_eq!(ask("GET", Some("bytes=0-1")).await.unwrap().status(), 206);
     }
 }

@@ -19,8 +19,8 @@ use super::blocking::blocking;
 use super::content_digest::{Expected, content_digest};
 use super::content_encoding::Declared;
 use super::error::{Answer, Fault, Problem};
-use super::extract::content_length;
 use super::extract::{Dataset, DatasetVersion, DatasetVersionPart, Json, PartName, Query};
+use super::extract::{content_length, refuse_piece};
 use super::page::{PageQuery, page};
 use super::push::{admission, admission_as, admit, no_key};
 use super::resources::VersionResource;
@@ -120,6 +120,7 @@ pub(crate) async fn put_part(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<axum::Json<Value>> {
+    refuse_piece(&headers)?;
     let declared = Declared::from_headers(&headers)?;
     let expected = Expected::from_headers(&headers)?;
     let length = content_length(&headers);

@@ -144,17 +144,11 @@ fn write_pushes(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
         "Rows that pushes left out, since their keys are erased",
         left_out,
     )?;
-    let mut buckets = [0; PUSH_BOUNDS_S.len() + 1];
-    let mut seconds = 0.0;
-    for (_, dataset) in &all {
-        let times = dataset.push_times.lock().unwrap_or_else(PoisonError::into_inner);
-        for (sum, bucket) in buckets.iter_mut().zip(&times.buckets) {
-            *sum += bucket;
-        }
-        seconds += times.sum;
-    }
     let help = "Time from the last byte of a push to its end";
-    let times = [(Labels::new(), buckets.to_vec(), seconds)];
+    let times = {
+        let times = metrics.push_times.lock().unwrap_or_else(PoisonError::into_inner);
+        [(Labels::new(), times.buckets.to_vec(), times.sum)]
+    };
     page.histograms("push_seconds", help, &PUSH_BOUNDS_S, times)
 }
 

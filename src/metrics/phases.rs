@@ -4,7 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{PUSH_BOUNDS_S, PushTimes};
+use super::PushTimes;
 
 /// What a push is doing, as its times are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,11 +43,7 @@ pub(crate) struct PhaseTimes([Mutex<PushTimes>; PushPhase::ALL.len()]);
 impl PhaseTimes {
     /// A push has come through a phase, and this long it took.
     pub(crate) fn took(&self, phase: PushPhase, took: Duration) {
-        let seconds = took.as_secs_f64();
-        let at = PUSH_BOUNDS_S.iter().position(|bound| seconds <= *bound);
-        let mut times = self.0[phase as usize].lock().unwrap_or_else(PoisonError::into_inner);
-        times.buckets[at.unwrap_or(PUSH_BOUNDS_S.len())] += 1;
-        times.sum += seconds;
+        self.0[phase as usize].lock().unwrap_or_else(PoisonError::into_inner).took(took);
     }
 
     /// The name of each phase, how often it took how long, and the seconds of all together.

@@ -175,9 +175,11 @@ fn full(error: tidetable_storage::Error, writer: &PartWriter, root: &Path) -> Pr
     Problem::from(full).because(error)
 }
 
-fn too_large(most: u64) -> Problem {
+/// The problem of a body that is longer than one may be.
+pub(crate) fn too_large(most: u64) -> Problem {
     let text = format!(
-        "the data is longer than the {most} bytes that one push may have here (max_push_bytes)"
+        "the data is longer than the {most} bytes that one push request, or one part, may have here \
+         (max_push_bytes)"
     );
     Problem::new(Fault::PayloadTooLarge, text)
 }

@@ -13,8 +13,8 @@ use std::task::{Context, Poll, ready};
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use axum::http::Version;
-use axum::http::header::{CONNECTION, HeaderValue, TRANSFER_ENCODING};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use axum::http::{StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -170,6 +170,11 @@ async fn respond(
         }
         common.router.clone().call(request).await?
     };
+    if response.status() == StatusCode::NOT_MODIFIED {
+        // axum says how long the body is, of this answer: 0. It would be that of the value, which the
+        // client has (RFC 9110, 8.6).
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
     if is_http1 && (is_ambiguous || shared.is_ending()) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }

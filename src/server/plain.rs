@@ -17,6 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use tokio::io::ReadBuf;
 use tokio::sync::oneshot;
@@ -61,8 +62,15 @@ pub(crate) enum Fetching {
 /// Answers the plainest requests. Each worker has one of its own.
 pub(crate) trait Shortcut: Send {
     /// Looks at the first request in `received`, and adds its whole answer to `answers`.
-    /// `draining`: the connection is to end, so if nothing follows, the answer says so.
-    fn answer(&mut self, received: &[u8], draining: bool, answers: &mut Vec<u8>) -> Taken;
+    /// `draining`: the connection is to end, so if nothing follows, the answer says so. `since`: when
+    /// what the answer lacked was first asked for, if it had to be fetched.
+    fn answer(
+        &mut self,
+        received: &[u8],
+        draining: bool,
+        since: Option<Instant>,
+        answers: &mut Vec<u8>,
+    ) -> Taken;
 
     /// What gets from the disk what the answer to the first request in `received` lacks.
     fn fetch(&mut self, received: &[u8], draining: bool, answers: &mut Vec<u8>) -> Fetching;
@@ -93,8 +101,9 @@ pub(super) struct Plain<'a, S> {
     unread: Vec<u8>,
     /// What the first request in `unread` waits for.
     fetching: Option<(oneshot::Receiver<()>, Working)>,
-    /// That was fetched already: if it lacks something still, it goes the long way.
-    fetched: bool,
+    /// Since when that was fetched, if it was: if it lacks something still, it goes the long way. In a
+    /// box, since most connections wait for no disk, and are to be small.
+    fetched: Option<Box<Instant>>,
     /// Answers on their way, and how much of them was sent.
     unsent: Vec<u8>,
     sent: usize,
@@ -120,7 +129,7 @@ impl<'a, S: Stream> Plain<'a, S> {
             shared,
             unread: Vec::new(),
             fetching: None,
-            fetched: false,
+            fetched: None,
             unsent: Vec::new(),
             sent: 0,
             then: Then::Read,
@@ -198,17 +207,18 @@ impl<'a, S: Stream> Plain<'a, S> {
             if answers == ANSWERS_AT_ONCE || output.len() >= SEND_AT_ONCE {
                 break Then::Answer;
             }
-            match guarded(shortcut.as_mut(), &bytes[taken..], draining, output) {
+            let since = self.fetched.as_deref().copied();
+            match guarded(shortcut.as_mut(), &bytes[taken..], draining, since, output) {
                 Taken::Answered(length) => {
                     taken += length;
                     answers += 1;
-                    self.fetched = false;
+                    self.fetched = None;
                 }
-                Taken::Cold if self.fetched => break Then::HandOver,
+                Taken::Cold if since.is_some() => break Then::HandOver,
                 Taken::Cold => match shortcut.fetch(&bytes[taken..], draining, output) {
                     Fetching::Begun(fetch) => {
+                        self.fetched = Some(Box::new(Instant::now()));
                         self.fetching = Some((fetches.begin(fetch), Working::begin(self.shared)));
-                        self.fetched = true;
                         break Then::Answer;
                     }
                     Fetching::Refused(length) => {
@@ -268,10 +278,11 @@ fn guarded(
     shortcut: &mut dyn Shortcut,
     received: &[u8],
     draining: bool,
+    since: Option<Instant>,
     answers: &mut Vec<u8>,
 ) -> Taken {
     let before = answers.len();
-    let answer = AssertUnwindSafe(|| shortcut.answer(received, draining, answers));
+    let answer = AssertUnwindSafe(|| shortcut.answer(received, draining, since, answers));
     catch_unwind(answer).unwrap_or_else(|_| {
         answers.truncate(before);
         Taken::NotPlain

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::StatusCode;
 use axum::routing::{get, post};
 use tokio::sync::watch;
 
@@ -89,6 +90,7 @@ pub(super) fn start_as(
     let access = Arc::new(Access::new(Arc::clone(&metrics)));
     let router = Router::new()
         .route("/", get(|| async { "fast" }))
+        .route("/known", get(|| async { StatusCode::NOT_MODIFIED }))
         .route("/hang", get(hang))
         .route("/big", get(|| async { vec![b'x'; 64 << 20] }))
         .route("/take", post(take))
@@ -184,6 +186,18 @@ pub(super) fn until(what: &str, mut happened: impl FnMut() -> bool) {
 }
 
 pub(super) const REQUEST: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+#[test]
+fn what_a_client_has_already_has_no_length() {
+    let server = start(long_limits());
+    let mut stream = server.connect();
+    for method in ["GET", "HEAD"] {
+        write!(stream, "{method} /known HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let (head, _) = answer(&mut stream);
+        assert!(head.starts_with("http/1.1 304"), "{method}: {head}");
+        assert!(!head.contains("content-length"), "{method}: {head}");
+    }
+}
 
 #[test]
 fn a_connection_answers_request_after_request() {

@@ -45,6 +45,16 @@ fn a_retried_push_makes_one_version() {
 }
 
 #[test]
+fn a_repetition_is_no_longer_than_a_push_may_be() {
+    let server = Server::start_with(&["--max-push-bytes=8KiB"]);
+    push(&server, "run-1", "{\"k\":1}\n").expect(201);
+    let long = format!("{{\"k\":\"{}\"}}\n", "x".repeat(9000));
+    push(&server, "run-2", &long).problem(413, "payload_too_large");
+    push(&server, "run-1", &long).problem(413, "payload_too_large");
+    push(&server, "run-1", "{\"k\":2}\n").problem(422, "idempotency_key_reused");
+}
+
+#[test]
 fn a_push_that_failed_frees_its_key() {
     let server = Server::start();
     push(&server, "run-1", "{\"k\":").problem(422, "bad_rows");

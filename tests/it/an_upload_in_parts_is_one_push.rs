@@ -96,6 +96,21 @@ fn a_part_that_is_not_what_its_digest_says_is_refused() {
 }
 
 #[test]
+fn a_piece_takes_no_place_of_the_whole() {
+    let server = Server::start();
+    let version = open(&server);
+    stored(&put(&server, version, "1", "{\"k\":1}\n"));
+    let parts = format!("{D}/versions/{version}/parts");
+    let before = server.dataset(&parts);
+    let piece = [("content-range", "bytes 8-15/16")];
+    let path = format!("/v1/datasets/{parts}/1");
+    server.send("PUT", &path, &piece, b"{\"k\":2}\n").problem(400, "invalid_header");
+    assert_eq!(server.dataset(&parts), before);
+    let path = format!("/v1/datasets/{D}/push?key=k&format=ndjson");
+    server.send("POST", &path, &piece, b"{\"k\":2}\n").problem(400, "invalid_header");
+}
+
+#[test]
 fn an_upload_is_given_up() {
     let server = Server::start();
     server.pushed(D, &rows(D, 1, 10));

@@ -1,7 +1,7 @@
 //! What is one too many is refused at once, with what to do and when, and leaves nothing behind;
 //! everything else goes on.
 
-use std::io::{BufReader, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 
 use serde_json::json;
@@ -200,6 +200,42 @@ fn operations_that_fill_their_places_keep_no_read_and_no_push_from_its_own() {
     let refused = looks().problem(503, "overloaded");
     assert!(refused["detail"].as_str().unwrap().contains("max_operations"), "{refused}");
     assert_eq!((shed(&server, "read"), shed(&server, "push"), shed(&server, "health")), (0, 0, 0));
+}
+
+#[test]
+fn datasets() {
+    let server = Server::start_with(&["--max-datasets=2"]);
+    server.pushed("a", "{\"k\":1}\n");
+    server.configure("b", &json!({}));
+    let refused = server.push("c", "{\"k\":1}\n").problem(409, "too_many_datasets");
+    assert!(refused["detail"].as_str().unwrap().contains("max_datasets"), "{refused}");
+    let begun = json!({ "format": "ndjson", "key": ["k"] });
+    server.post("/v1/datasets/c/versions", &begun).problem(409, "too_many_datasets");
+    let headers = [("content-type", "application/json")];
+    server.send("PUT", "/v1/datasets/c", &headers, b"{}").problem(409, "too_many_datasets");
+    server.get_path("/v1/datasets/c").problem(404, "dataset_not_found");
+    // Those that are there go on.
+    server.pushed("b", "{\"k\":1}\n");
+    server.configure("a", &json!({}));
+    server.send("DELETE", "/v1/datasets/a", &[], b"").expect(200);
+    server.pushed("c", "{\"k\":1}\n");
+}
+
+#[test]
+fn long_values_while_others_are_to_be_taken() {
+    let server = Server::start_with(&["--max-answers-in-memory=64KiB"]);
+    // More than the system keeps of it for a client that reads nothing.
+    let long = "x".repeat(12 << 20);
+    server.pushed(D, &format!("{{\"k\":\"long\",\"v\":\"{long}\"}}\n{{\"k\":\"short\"}}\n"));
+    let path = format!("/v1/datasets/{D}/keys/long");
+    let mut connection = connect(server.address()).unwrap();
+    write!(connection.get_mut(), "GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let begins = connection.fill_buf().unwrap();
+    assert!(begins.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", begins.escape_ascii());
+    server.get(D, "long").problem(503, "overloaded");
+    server.get(D, "short").expect(200);
+    read_reply(&mut connection, "GET", &path).unwrap().expect(200);
+    eventually("another is given", || server.get(D, "long").status == 200);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::HeaderMap;
-use axum::http::header::CONTENT_LENGTH;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_RANGE};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 
@@ -47,6 +47,17 @@ pub(crate) fn broken_body(error: &(dyn std::error::Error + 'static)) -> Problem 
     Problem::new(Fault::BodyIncomplete, "the body ended before it was complete").because(error)
 }
 
+/// Refuses a body that is a piece of what is meant (RFC 9110, 14.5): it would take the place of the
+/// whole.
+pub(crate) fn refuse_piece(headers: &HeaderMap) -> Answer<()> {
+    if !headers.contains_key(CONTENT_RANGE) {
+        return Ok(());
+    }
+    let text = "the request has Content-Range, and data is not taken in pieces: send all of it, or a \
+                part for each piece (POST …/versions)";
+    Err(Problem::new(Fault::InvalidHeader, text))
+}
+
 /// `Content-Length`, if it was sent. (HTTP itself has refused malformed ones.)
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
@@ -55,6 +66,15 @@ pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_piece_is_not_taken_for_the_whole() {
+        let mut headers = HeaderMap::new();
+        refuse_piece(&headers).unwrap();
+        headers.insert(CONTENT_RANGE, "bytes 10-19/20".parse().unwrap());
+        let refused = refuse_piece(&headers).unwrap_err();
+        assert_eq!((refused.status().as_u16(), refused.code()), (400, "invalid_header"));
+    }
 
     #[tokio::test]
     async fn a_body_that_stalls_is_a_timeout_and_one_that_breaks_is_not() {

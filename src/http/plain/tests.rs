@@ -32,13 +32,13 @@ const LAST: &str =
 
 /// A store with the dataset `recs` of two versions, `texts` whose values are no JSON, `tried`
 /// whose first version is a canary beside its second, and `empty` without any.
-struct Stored {
-    app: AppState,
+pub(in crate::http) struct Stored {
+    pub(in crate::http) app: AppState,
     _dir: TempDir,
 }
 
 impl Stored {
-    fn new() -> Self {
+    pub(in crate::http) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = StoreOptions { block_cache_bytes: 1 << 20, ..StoreOptions::default() };
         let (store, _) = Store::open(dir.path(), options).unwrap();
@@ -63,7 +63,14 @@ impl Stored {
         stored.push(
             "recs",
             Some("2026-11-20T00:00:00Z"),
-            &[("a/b", "1"), ("ada", "{\"k\":\"ada\"}"), ("long", &"x".repeat(300_000)), ("ü", "2")],
+            &[
+                ("a/b", "1"),
+                ("ada", "{\"k\":\"ada\"}"),
+                ("large", &"x".repeat(LONG - 1)),
+                ("least", &"x".repeat(LONG)),
+                ("long", &"x".repeat(300_000)),
+                ("ü", "2"),
+            ],
         );
         stored.push("texts", None, &[("a", "plain text"), ("nothing", "")]);
         let config =
@@ -132,8 +139,14 @@ struct Counting {
 }
 
 impl Shortcut for Counting {
-    fn answer(&mut self, received: &[u8], draining: bool, answers: &mut Vec<u8>) -> Taken {
-        let taken = self.inner.answer(received, draining, answers);
+    fn answer(
+        &mut self,
+        received: &[u8],
+        draining: bool,
+        since: Option<Instant>,
+        answers: &mut Vec<u8>,
+    ) -> Taken {
+        let taken = self.inner.answer(received, draining, since, answers);
         if matches!(taken, Taken::Answered(_)) {
             self.answered.fetch_add(1, Ordering::Relaxed);
         }
@@ -264,7 +277,7 @@ fn table() -> (Vec<String>, u64) {
         get("recs/keys/%61%64%61"),
         get("recs/keys/%C3%BC"),
         get("recs/keys/%c3%bc"),
-        get("recs/keys/long"),
+        get("recs/keys/large"),
         get("recs/keys/nobody"),
         get("recs/keys/."),
         get("recs/keys/a+b"),
@@ -309,6 +322,8 @@ fn table() -> (Vec<String>, u64) {
         "\r\nGET /v1/datasets/recs/keys/ada HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
         "GET http://x/v1/datasets/recs/keys/ada HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
         "HEAD /v1/datasets/recs/keys/ada HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+        get("recs/keys/least"),
+        get("recs/keys/long"),
         get("recs/keys/ada?version=1"),
         get("recs/keys/ada?"),
         get("recs/keys/ada?nonsense=1"),
@@ -446,7 +461,7 @@ fn heads_come_in_any_pieces() {
 fn pipelined_requests_are_answered_in_order() {
     let stored = Stored::new();
     let (short, long) = (stored.short(), stored.long());
-    let keys = ["ada", "nobody", "a%2Fb", "long", "%C3%BC"];
+    let keys = ["ada", "nobody", "a%2Fb", "large", "%C3%BC"];
     let requests: String =
         keys.iter().cycle().take(150).map(|k| get(&format!("recs/keys/{k}"))).collect();
     let text = requests + LAST;
@@ -785,4 +800,28 @@ fn a_lookup_too_many_that_waits_for_the_disk_is_refused_as_the_router_would() {
     assert!(body.contains("\"code\":\"overloaded\""), "{body}");
     drop(all);
     assert!(matches!(lookups.fetch(request, false, &mut Vec::new()), Fetching::Begun(_)));
+}
+
+#[test]
+fn a_lookup_that_waited_for_the_disk_is_counted_with_its_wait() {
+    let stored = Stored::new();
+    let mut lookups = PlainLookups::new(&stored.app);
+    let request = b"GET /v1/datasets/recs/keys/ada HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut answers = Vec::new();
+    let Fetching::Begun(fetch) = lookups.fetch(request, false, &mut answers) else {
+        panic!("it is a lookup, and not one too many")
+    };
+    fetch.wait();
+    let since = Instant::now().checked_sub(Duration::from_secs(3));
+    assert!(since.is_some(), "this machine has just been started");
+    let taken = lookups.answer(request, false, since, &mut answers);
+    assert_eq!(taken, Taken::Answered(request.len()));
+    assert!(answers.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    let page = stored.app.metrics.render();
+    for (bound, count) in [("1.0", 0), ("+Inf", 1)] {
+        let line = format!(
+            "tidetable_lookup_seconds_bucket{{le=\"{bound}\",dataset=\"recs\",arm=\"current\"}} {count}"
+        );
+        assert!(page.lines().any(|found| found == line), "{line}\nis not in\n{page}");
+    }
 }

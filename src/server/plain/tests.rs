@@ -32,7 +32,13 @@ pub(in super::super) struct Known {
 }
 
 impl Shortcut for Known {
-    fn answer(&mut self, received: &[u8], draining: bool, answers: &mut Vec<u8>) -> Taken {
+    fn answer(
+        &mut self,
+        received: &[u8],
+        draining: bool,
+        since: Option<Instant>,
+        answers: &mut Vec<u8>,
+    ) -> Taken {
         for request in [PLAIN, BIG, COLD, COLDEST, BUSY, PANIC] {
             if received.starts_with(request.as_bytes()) {
                 assert_ne!(request, PANIC, "on purpose");
@@ -40,6 +46,7 @@ impl Shortcut for Known {
                 if lacks || request == COLDEST || request == BUSY {
                     return Taken::Cold;
                 }
+                assert_eq!(since.is_some(), request == COLD, "that alone was fetched");
                 let last = draining && received.len() == request.len();
                 let close = if last { "connection: close\r\n" } else { "" };
                 let length = if request == BIG { BIG_BYTES } else { 5 };

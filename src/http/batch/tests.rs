@@ -1,0 +1,62 @@
+//! Where batches are answered, and that each is counted once.
+
+use axum::http::Request;
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::http::plain::tests::Stored;
+use crate::http::router;
+
+/// The status, and the body as text: the values of the dataset are no JSON.
+async fn post(stored: &Stored, path: &str, body: &Value) -> (u16, String) {
+    let request = Request::post(path).header(CONTENT_TYPE, "application/json");
+    let request = request.body(Body::from(body.to_string())).unwrap();
+    let response = router(&stored.app).oneshot(request).await.unwrap();
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+/// The status of a batch of the value of 300,000 bytes, so many times.
+async fn batch_of_long(stored: &Stored, count: usize) -> u16 {
+    let body = json!({ "keys": vec!["long"; count] });
+    post(stored, "/v1/datasets/recs/batch-get", &body).await.0
+}
+
+/// A store whose values are in memory, as far as the server knows.
+async fn in_memory() -> Stored {
+    let stored = Stored::new();
+    assert_eq!(batch_of_long(&stored, 1).await, 200);
+    stored.app.store.live().look().unwrap();
+    stored
+}
+
+#[tokio::test]
+async fn a_batch_of_long_values_leaves_the_thread_that_serves() {
+    let stored = in_memory().await;
+    // Who leaves that thread needs a place of those that wait for the disk.
+    let most = stored.app.config.max_cold_reads.0;
+    let places: Vec<_> = (0..most).map(|_| stored.app.places.cold().unwrap()).collect();
+    assert_eq!(batch_of_long(&stored, 3).await, 200);
+    assert_eq!(batch_of_long(&stored, 4).await, 503);
+    // The datasets of one request have one bound.
+    let of_two = json!({ "dataset": "recs", "keys": ["long", "long"] });
+    let of_all = json!({ "requests": [of_two, of_two] });
+    let (status, text) = post(&stored, "/v1/batch-get", &of_all).await;
+    assert_eq!((status, text.matches("\"found\":true").count()), (200, 2));
+    assert_eq!(text.matches("\"code\":\"overloaded\"").count(), 1);
+    drop(places);
+    assert_eq!(batch_of_long(&stored, 4).await, 200);
+}
+
+#[tokio::test]
+async fn a_batch_that_begins_on_one_thread_and_ends_on_another_is_counted_once() {
+    let stored = in_memory().await;
+    let recs = DatasetName::parse("recs").unwrap();
+    let hits = || stored.app.metrics.dataset(&recs).served().hits;
+    let before = hits();
+    assert_eq!(batch_of_long(&stored, 5).await, 200);
+    assert_eq!(hits() - before, 5);
+}
