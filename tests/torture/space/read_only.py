@@ -14,7 +14,7 @@ D = "recs"
 def check(binary: Path, home: Path) -> str:
     place, kind = disk.mount(home, 224 << 20)
     if kind != "ext4":
-        return "SKIPPED: a disk that turns read-only takes a mount of ext4"
+        return disk.left_out("space-read-only", "a disk that turns read-only takes a mount of ext4")
     node = Node(binary, place / "data", home / "log")
     node.start()
     node.ready()
@@ -22,7 +22,7 @@ def check(binary: Path, home: Path) -> str:
         for number in (1, 2):
             expect(node.push(D, rows(D, number, 300)), 201)
         if not _turn_read_only(place):
-            return "SKIPPED: this kernel cannot be told to find an error in a file system"
+            return disk.left_out("space-read-only", "this kernel cannot be told to find an error in a file system")
         for _ in range(3):
             reply = node.push(D, rows(D, 3, 300))
             if reply.status not in (507, 503) or reply.status == 507 and reply.code() != "disk_read_only":
