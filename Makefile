@@ -11,7 +11,7 @@ TIMED := @scripts/timed
 .DEFAULT_GOAL := help
 # RocksDB's compiler jobs already take every core; cargo shares them itself.
 .NOTPARALLEL:
-.PHONY: help setup setup-test build demo test test-million test-memory test-limits test-space space test-hostile hostile test-tutorial tutorial fuzz \
+.PHONY: help setup setup-test build demo test test-tools test-million test-memory test-limits test-space space test-hostile hostile test-tutorial tutorial fuzz \
   test-prometheus prometheus test-conformance conformance test-sources sources test-python python bench-python test-clients clients test-java test-spark test-airflow test-pipelines pipelines test-torture test-crash crash torture soak test-real-data test-console \
   bench bench-peers test-peers count-instructions ci fmt fmt-check lint doc deny install
 
@@ -36,6 +36,9 @@ test: setup-test ## all tests, and the test on real data
 	$(TIMED) 'tests, compiled' $(CARGO) test --release --locked --workspace --no-run
 	$(TIMED) 'tests' $(CARGO) test --release --locked --workspace
 	$(TIMED) 'test on real data' tests/real_data/run '$(BIN)'
+
+test-tools: ## the tests of the checks themselves, which need no server
+	$(TIMED) 'the checks themselves' tests/tools/run
 
 test-million: setup ## 1,000,000 records in three orders, all read back, before and after a restart
 	TIDETABLE_TEST_RECORDS=1000000 $(CARGO) test --release --locked --test it -- --nocapture a_push_is_read_back_exactly
@@ -182,7 +185,7 @@ count-instructions: setup ## instructions of one lookup, compared with benches/i
 	$(BUILD_PEERS)
 	$(TIMED) 'instructions of a lookup' scripts/count-instructions '$(PEERS)' $(COUNT_FLAGS)
 
-ci: fmt-check lint test test-torture crash hostile tutorial test-limits test-space test-console prometheus conformance sources python clients pipelines test-peers count-instructions doc deny ## all that CI runs
+ci: fmt-check lint test test-tools test-torture crash hostile tutorial test-limits test-space test-console prometheus conformance sources python clients pipelines test-peers count-instructions doc deny ## all that CI runs
 
 fmt: ## format the code
 	$(CARGO) fmt --all

@@ -13,13 +13,17 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator
 from urllib.parse import quote_from_bytes
 
-from server import PATIENCE, Server, Wrong
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+
+from server import PATIENCE, Server, Wrong  # noqa: E402
+from skips import left_out  # noqa: E402
 
 LEAST_NAMES = 150
 
@@ -182,12 +186,30 @@ class Trace:
         self._into, self._data = into, server.data
         self._tracer = None
         if shutil.which("strace") is None:
+            print(left_out("strace", "there is no strace to see every file that is opened with"), flush=True)
             return
         command = ["strace", "-f", "-qq", "-s", "20000", "-e", f"trace={self.CALLS}", "-o", str(into), "-p", str(server.process.pid)]
         self._tracer = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        time.sleep(0.2)
-        if self._tracer.poll() is not None:
+        if not self._attached(server.process.pid, self._tracer):
             self._tracer = None
+            print(left_out("strace", "it may not look at another process here"), flush=True)
+
+    @staticmethod
+    def _attached(process: int, tracer: subprocess.Popen[bytes]) -> bool:
+        """Waits until every thread of the process is traced: whether that came about."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end and tracer.poll() is None:
+            try:
+                told = [task.joinpath("status").read_text() for task in Path(f"/proc/{process}/task").iterdir()]
+            except (FileNotFoundError, ProcessLookupError):
+                # A thread that ended meanwhile.
+                continue
+            if told and all(f"\nTracerPid:\t{tracer.pid}\n" in status for status in told):
+                return True
+            time.sleep(0.005)
+        tracer.kill()
+        tracer.wait()
+        return False
 
     def stop(self) -> tuple[bool, list[str]]:
         """Whether anything was traced, and what was touched outside of the data directory."""

@@ -10,6 +10,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
 INITIAL_WINDOW_SIZE = 4
+REFUSED_STREAM = 7
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -33,8 +34,15 @@ def post(path: str) -> bytes:
 class Http2:
     """One connection, after its preface. What the server sends is read only when asked for."""
 
-    def __init__(self, port: int, settings: dict[int, int] | None = None) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10.0)
+    def __init__(self, port: int, settings: dict[int, int] | None = None, room: int | None = None) -> None:
+        """`room` is how many bytes of answers the system keeps for us while we do not read."""
+        self.socket = socket.socket()
+        self.socket.settimeout(10.0)
+        if room is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+        self.socket.connect(("127.0.0.1", port))
+        # Streams that the server refused, once it was read to its end.
+        self.refused: list[int] = []
         payload = b"".join(struct.pack(">HI", k, v) for k, v in (settings or {}).items())
         self.socket.sendall(PREFACE + frame(SETTINGS, 0, 0, payload))
 
@@ -56,6 +64,8 @@ class Http2:
                 while len(received) >= 9 + (length := int.from_bytes(received[:3], "big")):
                     if received[3] == GOAWAY:
                         said = f"goaway {int.from_bytes(received[13:17], 'big')}"
+                    if received[3] == RST_STREAM and int.from_bytes(received[9:13], "big") == REFUSED_STREAM:
+                        self.refused.append(int.from_bytes(received[5:9], "big"))
                     received = received[9 + length :]
         except TimeoutError:
             return said if said != "closed" else "open"

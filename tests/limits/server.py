@@ -71,9 +71,17 @@ class Server:
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
     def memory(self) -> int:
-        """Bytes of memory that the process has resident."""
+        """Bytes of memory that the process has resident; the peak is counted anew from here on."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+        return self._status("VmRSS:")
+
+    def peak(self) -> int:
+        """The most that it had resident since `memory` was called."""
+        return self._status("VmHWM:")
+
+    def _status(self, name: str) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+        line = next(line for line in status.splitlines() if line.startswith(name))
         return int(line.split()[1]) * 1024
 
     def terminate(self) -> None:

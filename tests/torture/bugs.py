@@ -12,7 +12,8 @@ from checker import Plan, Run
 @dataclass
 class Planted:
     name: str
-    # By which rules it may show; another one would be a find of its own.
+    # By which rules it may show; another one would be a find of its own. Not R6 and R9: these runs have short deadlines,
+    # which a busy machine breaks without any bug.
     rules: set[str]
     kills: int = 0
     seconds: float = 5.0
@@ -27,13 +28,13 @@ class Planted:
 
 
 BUGS = [
-    Planted("skip-fsync", {"R5", "R4", "R6", "R7", "R9"}, kills=4, power_cuts=True),
+    Planted("skip-fsync", {"R4", "R5", "R7"}, kills=4, power_cuts=True),
     Planted("swap-before-verify", {"R1", "R7", "R8"}, faults="damaged-tables", datasets=["hurt"]),
-    Planted("ack-before-record", {"R4", "R5", "R6"}, kills=4),
+    Planted("ack-before-record", {"R4", "R5"}, kills=4),
     Planted("mixed-batch", {"R2", "R7"}),
     Planted("reused-staging", {"R1", "R3", "R7", "R8"}),
     Planted(
-        "removed-while-read", {"R7", "R9"}, datasets=["small"], seconds=6.0,
+        "removed-while-read", {"R7"}, datasets=["small"], seconds=6.0,
         steps={"push": 3, "activate": 1, "delete_while_read": 4},
     ),
     Planted("dropped-keys", {"R7", "R8"}, datasets=["small", "big"]),

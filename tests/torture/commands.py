@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,7 +18,10 @@ import soak as soaking
 from checker import Plan, Run, Verdict, verdict
 from crash.commands import main as crash
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+
+import ledgers  # noqa: E402
+
 # Violations that are shown; all are counted.
 SHOWN = 20
 # How often a run is made that does not count, because too little was read meanwhile: the machine may be busy.
@@ -154,6 +156,7 @@ def ci(arguments: argparse.Namespace) -> int:
 
 def torture(arguments: argparse.Namespace) -> int:
     """Each piece is one line of the ledger. A piece that was cut off is not in it, and is run anew."""
+    end_if_unclean(arguments.ledger)
     directory = home(arguments)
     while (done := kills_of(arguments)) < arguments.kills:
         kills = min(arguments.piece, arguments.kills - done)
@@ -164,7 +167,7 @@ def torture(arguments: argparse.Namespace) -> int:
         )
         found = one(plan, RUNS)
         line = {
-            "when": now(), "commit": commit(), "seed": seed,
+            "when": now(), "commit": ledgers.commit(), "seed": seed,
             "binary": arguments.binary.name, "clean": found.is_clean(), "violations": len(found.violations),
             "refusals": found.refusals[:3], **found.counts,
         }
@@ -179,6 +182,7 @@ def torture(arguments: argparse.Namespace) -> int:
 
 
 def soak(arguments: argparse.Namespace) -> int:
+    end_if_unclean(arguments.ledger)
     directory = home(arguments)
     found = soaking.soak(arguments.binary, directory, fresh_seed(arguments), arguments.seconds, arguments.piece)
     for violation in found["violations"][:SHOWN]:
@@ -186,7 +190,7 @@ def soak(arguments: argparse.Namespace) -> int:
     clean = not found["violations"]
     print(f"soak: {'clean' if clean else f'NOT CLEAN; see {directory}'}: {soaking.told(found)}", flush=True)
     if arguments.ledger:
-        line = {"when": now(), "commit": commit(), "kills": 0, "clean": clean, "soak": found}
+        line = {"when": now(), "commit": ledgers.commit(), "kills": 0, "clean": clean, "soak": found}
         with arguments.ledger.open("a") as ledger:
             ledger.write(json.dumps(line) + "\n")
     tidy(arguments, directory, clean)
@@ -198,18 +202,20 @@ def now() -> str:
 
 
 def kills_of(arguments: argparse.Namespace) -> int:
-    """Kills of that binary that were clean."""
-    if not arguments.ledger.exists():
-        return 0
-    lines = [json.loads(line) for line in arguments.ledger.read_text().splitlines() if line]
+    """Kills of that binary that were clean, since the last release."""
+    lines = ledgers.counting(arguments.ledger)
     mine = [line for line in lines if line.get("binary") == arguments.binary.name and line["clean"]]
     return sum(line["kills"] for line in mine)
 
 
-def commit() -> str:
-    asked = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
-    told = subprocess.run(asked, capture_output=True, text=True, check=False)
-    return told.stdout.strip() or "unknown"
+def end_if_unclean(ledger: Path | None) -> None:
+    ledgers.end_if_any(unclean_of_head(ledger), ledger)
+
+
+def unclean_of_head(ledger: Path | None) -> list[dict[str, Any]]:
+    """Pieces and soaks of this commit in which something was found. One that merely did not count has found nothing."""
+    lines = ledgers.of_head(ledgers.counting(ledger))
+    return [line for line in lines if not line["clean"] and (line.get("violations") or line.get("soak"))]
 
 
 def recheck(arguments: argparse.Namespace) -> int:

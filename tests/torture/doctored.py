@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from history import Read
@@ -94,6 +95,30 @@ def old_version(record: Record) -> None:
     record.reads[at] = record.reads[at]._replace(version=version, claimed=[number], asked=[own], digest=digest)
 
 
+def went_back(record: Record) -> None:
+    """two reads during one change, the later one of what was before it"""
+    places = Pointer(record, "small").positions
+    changes = [
+        (places[i], places[i + 1]) for i in range(1, len(places) - 1)
+        if places[i].to and places[i + 1].to and places[i].to != places[i + 1].to and places[i + 1].latest != inf
+        # Nor may what was before have come back by then.
+        and not any(p.to == places[i].to and p.earliest < places[i + 1].latest for p in places[i + 2 :])
+    ]
+    # The longest: between its request and its answer either may be served, but in this order alone.
+    before, after = max(changes, key=lambda pair: pair[1].latest - max(pair[1].earliest, pair[0].latest))
+    start = max(after.earliest, before.latest)
+    step = (after.latest - start) / 5
+    like = next(read for read in record.reads if is_found(read) and read.dataset == "small")
+    for number, version in (1, after.to), (3, before.to):
+        content = record.numbers["small", version]
+        own = own_keys("small", content)[0]
+        record.reads.append(like._replace(
+            start=start + number * step, end=start + (number + 1) * step, version=version, claimed=[content],
+            asked=[own], digest=digest_of([record.contents.of("small", content).value(own)]),
+        ))
+    record.reads.sort(key=lambda read: read.start)
+
+
 def lost_event(record: Record) -> None:
     """an acknowledged activation that the history does not have"""
     lost = next(op for op in record.ops if op["op"] in ("activate", "rollback") and op["outcome"] == "ok")
@@ -157,6 +182,42 @@ def current_gone(record: Record) -> None:
     )
 
 
+def grace_broken(record: Record) -> None:
+    """a version that was left just now, not kept"""
+    pointer = Pointer(record, "small")
+    deleted = {op.get("version") for op in record.ops if op["op"] == "delete"}
+    grace = record.settings["grace"] / 2
+    at, version = max(
+        (i, version) for i, read in enumerate(record.reads) if is_found(read) and read.dataset == "small"
+        for version in {place.to for place in pointer.positions if place.to} - deleted
+        if (left := pointer.last_left(version, read.end)) is not None and read.end < left + grace
+        and not pointer.surely_in_force(version, read.start, read.end)
+    )
+    record.reads[at] = record.reads[at]._replace(
+        pinned=version, outcome="error", status=410, code="version_deleted", version=None, claimed=[]
+    )
+
+
+def left_too_long(record: Record) -> None:
+    """more versions than are kept, when all is over"""
+    record.by_kind["left"][-1]["wrong"].append(["R10", "at most 4 versions", "[1, 2, 3, 4, 5]"])
+
+
+def left_behind(record: Record) -> None:
+    """a file that no version owns, when all is over"""
+    record.by_kind["left"][-1]["wrong"].append(["R9", "nothing in staging", "['1']"])
+
+
+def died(record: Record) -> None:
+    """a server that ended by itself"""
+    record.by_kind["server"].append({"t": "server", "what": "died", "how": "it ended with 1", "at": record.zero})
+
+
+def panicked(record: Record) -> None:
+    """a server that panicked"""
+    record.by_kind["server"].append({"t": "server", "what": "panic", "how": "panicked at", "at": record.zero})
+
+
 def unexpected(record: Record) -> None:
     """a change that expected another version, and was made"""
     op = next(op for op in record.ops if op["op"] in ("activate", "rollback") and op["outcome"] == "ok")
@@ -164,7 +225,8 @@ def unexpected(record: Record) -> None:
 
 
 DAMAGES: dict[str, Callable[[Record], None]] = {
-    "R1": another_byte, "R2": two_contents, "R3": another_version, "R5 old": old_version, "R5 lost": lost_event,
+    "R1": another_byte, "R2": two_contents, "R3": another_version, "R4": went_back, "R5 old": old_version, "R5 lost": lost_event,
     "R5 changed": changed_event, "R6 unsettled": unsettled, "R6 twice": made_twice, "R7 absent": false_absence,
-    "R7 error": error_while_up, "R8": short_scan, "R10": current_gone, "V2": unexpected,
+    "R7 error": error_while_up, "R8": short_scan, "R9 died": died, "R9 panicked": panicked,
+    "R9 left": left_behind, "R10": current_gone, "R10 grace": grace_broken, "R10 left": left_too_long, "V2": unexpected,
 }

@@ -129,11 +129,11 @@ def names(run: Run) -> None:
 def probe(run: Run, method: str, path: str, body: Any) -> None:
     try:
         reply: Reply | None = Connection(run.server.address).ask(method, path, body)
-    except (Unsent, Unanswered):
-        # A request that is no HTTP at all may be hung up on.
-        reply = None
-    held = reply is None or 400 <= reply.status < 500
-    seen = str(reply) if reply else "hung up"
+    except (Unsent, Unanswered) as error:
+        reply, why = None, error
+    # Each of these is HTTP, so to hang up is no answer.
+    held = reply is not None and 400 <= reply.status < 500
+    seen = str(reply) if reply else f"no answer: {why}"
     run.writer.add("probe", rule="I9", expected="a 4xx", seen=seen[:300], held=held, request=f"{method} {path[:200]}")
 
 

@@ -49,16 +49,18 @@ class Adapter:
             raise Missing(f"there is no {self.command[0]}")
         kept = {name: os.environ[name] for name in FOR_ADAPTERS if name in os.environ}
         log = open(self.log, "ab")
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=ROOT, start_new_session=True,
-                                        env=environment(**kept))
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=ROOT, start_new_session=True,
+                                   env=environment(**kept))
+        self.process = process
         log.close()
         self.said = queue.Queue()
-        assert self.process.stdout is not None
-        threading.Thread(target=listen, args=(self.process.stdout, self.said), daemon=True).start()
+        assert process.stdout is not None
+        threading.Thread(target=listen, args=(process.stdout, self.said), daemon=True).start()
         try:
             hello = self.call({"call": "hello"}, STARTS)
         except Lost:
-            if self.process.poll() == NO_TOOLS:
+            # By now it is stopped, and forgotten.
+            if process.poll() == NO_TOOLS:
                 raise Missing(self.complaints()) from None
             raise
         self.needs = set(hello.get("needs", []))

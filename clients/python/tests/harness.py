@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import socket
 import struct
 import subprocess
 import tempfile
 import threading
-import time
 import unittest
 from typing import Callable, Optional
 
@@ -24,30 +24,29 @@ class Server:
     def __init__(self, scheme: str = "http", **settings: str) -> None:
         self.home = tempfile.mkdtemp(prefix="tidetable-python-")
         self.log = open(os.path.join(self.home, "log"), "wb")
-        with socket.socket() as chooser:
-            chooser.bind(("127.0.0.1", 0))
-            self.port = chooser.getsockname()[1]
-        self.url = f"{scheme}://127.0.0.1:{self.port}"
-        command = [BINARY, "serve", "--data", os.path.join(self.home, "data"), "--listen", f"127.0.0.1:{self.port}"]
+        command = [BINARY, "serve", "--data", os.path.join(self.home, "data"), "--listen", "127.0.0.1:0"]
         named = {f"TIDETABLE_{name.upper()}": setting for name, setting in settings.items()}
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, env={**os.environ, **named})
-        self._wait()
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, env={**os.environ, **named})
+        self.port = self._announced()
+        self.url = f"{scheme}://127.0.0.1:{self.port}"
 
-    def _wait(self) -> None:
-        ends = time.monotonic() + 60
-        while True:
-            if self.process.poll() is not None or time.monotonic() > ends:
-                with open(os.path.join(self.home, "log"), errors="replace") as log:
-                    raise RuntimeError(f"the server does not start: {log.read()[-2000:]}")
-            try:
-                with socket.create_connection(("127.0.0.1", self.port), 1):
-                    return
-            except OSError:
-                time.sleep(0.02)
+    def _announced(self) -> int:
+        """The port that the server says it listens on: one that was chosen for it could be taken by then."""
+        assert self.process.stdout is not None
+        ready, _, _ = select.select([self.process.stdout], [], [], 60)
+        line = self.process.stdout.readline().decode() if ready else ""
+        if " listening on " not in line:
+            self.process.kill()
+            self.process.wait()
+            with open(os.path.join(self.home, "log"), errors="replace") as log:
+                raise RuntimeError(f"the server does not start: {line}{log.read()[-2000:]}")
+        return int(line.rsplit(":", 1)[1])
 
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(30)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
         self.log.close()
         shutil.rmtree(self.home, ignore_errors=True)
 

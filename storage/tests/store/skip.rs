@@ -1,15 +1,15 @@
 //! Tests that not every machine can run. The unit tests and `tests/it` take this file too.
 
 /// Says that `test` is not run here, and why. Where `CI` is set, whatever to, that fails it, so
-/// that no run is green for what it did not look at; `TIDETABLE_MAY_SKIP` lists the names of
+/// that no run is green for what it did not look at; `CI_MAY_SKIP` lists the names of
 /// those that may be skipped all the same, with commas between them.
 #[track_caller]
 pub(crate) fn skip(test: &str, why: &str) {
     let in_ci = std::env::var_os("CI").is_some();
-    let listed = std::env::var("TIDETABLE_MAY_SKIP").unwrap_or_default();
+    let listed = std::env::var("CI_MAY_SKIP").unwrap_or_default();
     assert!(
         may_skip(test, in_ci, &listed),
-        "{test} cannot run here: {why}. CI must run it, or list it in TIDETABLE_MAY_SKIP"
+        "{test} cannot run here: {why}. CI must run it, or list it in CI_MAY_SKIP"
     );
     eprintln!("SKIPPED {test}: {why}");
 }

@@ -68,8 +68,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def main(arguments: list[str]) -> int:
     asked = parse(arguments)
     binary = asked.binary.resolve()
-    home = Path(tempfile.mkdtemp(prefix="tidetable-crash-", dir=asked.home))
     ledger = Ledger(asked.ledger, asked.seed)
+    home = Path(tempfile.mkdtemp(prefix="tidetable-crash-", dir=asked.home))
     try:
         for name, part in PARTS.items():
             if asked.what in (name, "all"):

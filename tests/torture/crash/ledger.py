@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -11,36 +11,29 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "scripts"))
 
-
-def commit() -> str:
-    """The commit that is checked out, `+` if files differ from it."""
-    try:
-        git = ["git", "-C", str(ROOT)]
-        head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True)
-    except OSError:
-        return "unknown"
-    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+import ledgers  # noqa: E402
 
 
 class Ledger:
-    """Cases by name. A case that was sound before is not tried again."""
+    """Cases by name. A case that was sound since the last release is not tried again; one that went wrong in the commit
+    that is checked out ends the run."""
 
     def __init__(self, path: Path | None, seed: str) -> None:
         self.path = path
         self.seed = seed
-        self.commit = commit()
+        self.commit = ledgers.commit()
         self.wrong: list[tuple[str, list[str]]] = []
         self.tried: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._sound: set[str] = set()
-        if path is not None and path.exists():
-            for line in path.read_text().splitlines():
-                entry = json.loads(line)
-                if not entry["wrong"]:
-                    self._sound.add(entry["case"])
-                    self.tried[entry["kind"]] += 1
+        lines = ledgers.counting(path)
+        ledgers.end_if_any([entry for entry in ledgers.of_head(lines) if entry["wrong"]], path)
+        for entry in lines:
+            if not entry["wrong"]:
+                self._sound.add(entry["case"])
+                self.tried[entry["kind"]] += 1
 
     def is_sound(self, case: str) -> bool:
         return case in self._sound

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -317,8 +318,10 @@ class Base:
             else:
                 story.push("b" if place == 0 else "a", 20 + place)
         except CutOff:
-            pass
-        server.kill()
+            return
+        finally:
+            server.kill()
+        raise RuntimeError(f"{self.scenario.name} cannot begin: nobody died at {step}")
 
     def copy(self, home: Path, environment: dict[str, str] | None = None) -> tuple[Server, Book]:
         """A server on a copy, not started, and a copy of the book."""
@@ -331,13 +334,13 @@ class Base:
 
 
 def play(server: Server, book: Book, scenario: Scenario, extra: dict[str, str], stop: bool = True) -> bool:
-    """Starts the server and does what the scenario does; whether it came to its end."""
+    """Starts the server and does what the scenario does; whether it came to its end alive."""
     try:
         server.start(extra=dict(scenario.environment) | extra)
         scenario.act(Story(server, book))
     except (CutOff, NotStarted):
         return False
     if stop:
-        # What a reaper still has to do is done before it ends.
-        server.stop()
+        # What a reaper still has to do is done before it ends, and has steps to die at.
+        return server.stop() != -signal.SIGKILL
     return True

@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "scripts"))
+
+from skips import left_out  # noqa: E402
+
 # Set in the process that has the namespace.
 MARK = "SPACE_NAMESPACE"
 _mounted: list[Path] = []
@@ -25,7 +29,7 @@ def in_a_namespace_of_our_own(arguments: list[str]) -> int:
         if subprocess.run([*way, "true"], capture_output=True).returncode == 0:
             command = [*way, sys.executable, *arguments]
             return subprocess.run(command, env=os.environ | {MARK: "1"}).returncode
-    print("SKIPPED: no right to a mount namespace of our own")
+    print(left_out("space", "no right to a mount namespace of our own"))
     return 0
 
 
