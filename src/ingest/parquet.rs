@@ -8,6 +8,7 @@
 //! temporary file without a name.
 
 use std::fs::File;
+use std::io::{BufReader, ErrorKind, Read};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -19,6 +20,7 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::basic::Type;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use parquet::file::reader::{ChunkReader, Length};
 use tidetable_storage::Error;
 
 use super::arrow_cells::Leaf;
@@ -63,9 +65,44 @@ fn begin(
     Ok((find(&columns.names)?, columns, batches))
 }
 
+/// The file, as far as it goes: to read on behind its end is an error. parquet-rs passes over what a
+/// page's head has beyond what it knows as if the bytes were there, and a list of 2³¹ items that
+/// nobody wrote takes it minutes.
+struct Bounded(File);
+
+impl Length for Bounded {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+}
+
+impl ChunkReader for Bounded {
+    type T = BoundedRead<BufReader<File>>;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        Ok(BoundedRead(self.0.get_read(start)?))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<bytes::Bytes> {
+        self.0.get_bytes(start, length)
+    }
+}
+
+/// What [`Bounded`] is read with.
+struct BoundedRead<R>(R);
+
+impl<R: Read> Read for BoundedRead<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self.0.read(buffer)? {
+            0 if !buffer.is_empty() => Err(ErrorKind::UnexpectedEof.into()),
+            count => Ok(count),
+        }
+    }
+}
+
 /// An opened file whose footer was read.
 struct Table {
-    file: File,
+    file: Bounded,
     metadata: ArrowReaderMetadata,
     names: Vec<String>,
 }
@@ -101,6 +138,7 @@ impl Batches {
 
 impl Table {
     fn open(file: File) -> Decoded<Self> {
+        let file = Bounded(file);
         // What Arrow's writers embed is a hint for Arrow's readers, and one more thing that
         // a hostile file could lie about.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);

@@ -1,5 +1,6 @@
 //! Every type of Parquet as JSON, and files that are damaged or hostile.
 
+use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -16,6 +17,7 @@ use parquet::data_type::{
     ByteArray, ByteArrayType, FixedLenByteArray, FixedLenByteArrayType, Int96, Int96Type,
 };
 use parquet::file::properties::WriterProperties;
+use parquet::file::reader::ChunkReader;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use proptest::prelude::*;
@@ -496,4 +498,18 @@ proptest! {
         }
         let _ = rows(&bytes, json!({"key": "k"}));
     }
+}
+
+/// parquet-rs takes "nothing came" for what it passes over, as often as a hostile head says.
+#[test]
+fn behind_the_end_nothing_is_read() {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(b"PAR1").unwrap();
+    let bounded = super::Bounded(file);
+    let mut read = bounded.get_read(2).unwrap();
+    let mut buffer = [0; 8];
+    assert_eq!((read.read(&mut buffer).unwrap(), &buffer[..2]), (2, &b"R1"[..]));
+    assert_eq!(read.read(&mut buffer).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    assert!(std::io::copy(&mut read.take(1), &mut std::io::sink()).is_err());
+    assert_eq!(bounded.get_bytes(0, 4).unwrap(), &b"PAR1"[..]);
 }
