@@ -375,6 +375,10 @@ impl Dataset {
         for version in deleted.iter().rev().skip(DELETED_SHOWN) {
             self.versions.remove(version);
         }
+        // The list of its parts is the one thing of a version that may be long, and nobody resumes
+        // a push that was deleted. Checkpoints of earlier versions of this program have it, too.
+        let deleted = self.versions.values_mut().filter(|e| e.state == State::Deleted);
+        deleted.for_each(|entry| entry.parts = Vec::new());
     }
 }
 

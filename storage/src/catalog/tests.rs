@@ -285,6 +285,26 @@ fn each_script_ends_in_its_states_and_rollback_target() {
 }
 
 #[test]
+fn a_deleted_version_shows_what_it_was_without_the_list_of_its_parts() {
+    let mut world = World::after("P p A2");
+    let before = world.dataset().versions[&Version(1)].clone();
+    assert_eq!(before.parts.len(), 1);
+    world.step("D1").unwrap();
+    let after = &world.dataset().versions[&Version(1)];
+    let (state, left_at) = (State::Deleted, Some(world.now));
+    assert_eq!(*after, Entry { state, left_at, parts: Vec::new(), ..before });
+    assert_eq!(world.dataset().versions[&Version(2)].parts.len(), 1);
+    // One that a checkpoint of an earlier version of this program still has them of.
+    let mut json = serde_json::to_value(&world.catalog).unwrap();
+    let parts = json["datasets"]["a"]["versions"]["2"]["parts"].clone();
+    json["datasets"]["a"]["versions"]["1"]["parts"] = parts;
+    world.catalog = serde_json::from_value(json).unwrap();
+    assert_eq!(world.dataset().versions[&Version(1)].parts.len(), 1);
+    world.step("X").unwrap();
+    assert!(world.dataset().versions[&Version(1)].parts.is_empty());
+}
+
+#[test]
 fn each_refused_step_has_its_code() {
     let table: &[(&str, &str, Code)] = &[
         ("", "A1", Code::VersionNotFound),
