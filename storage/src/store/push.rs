@@ -1,5 +1,6 @@
 //! The push path's half of the store: a number, the parts sealed, the snapshot published.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,6 +24,14 @@ pub(super) const FILES_GO_WITHIN: Duration = Duration::from_secs(10);
 
 /// How many parts that have not arrived an error names.
 const MISSING_NAMED: usize = 1_000;
+
+/// How many parts one push may have. The catalogue lists those of every version that is kept, and
+/// all of it is in memory, and in each checkpoint of the journal.
+pub const MAX_PARTS: usize = 20_000;
+
+/// How many parts have arrived of pushes that still take some, as far as that was counted: to list
+/// a directory for every part would take longer the more there are.
+pub(super) type Arrived = HashMap<(DatasetName, Version), usize>;
 
 /// What came of a version that became ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,28 +69,67 @@ impl Store {
         Ok(Ok(version))
     }
 
-    /// Begins a part of a push that still takes parts. `name` is safe as a file name: the
-    /// caller parsed it.
+    /// Begins a part of a push that still takes parts, of which there may be [`MAX_PARTS`]
+    /// ([`Code::WrongState`]). `name` is safe as a file name: the caller parsed it.
     pub fn begin_part(
         &self,
         dataset: &DatasetName,
         version: Version,
         name: &str,
     ) -> Result<PartWriter> {
+        let mut arrived = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
         self.catalog().check_receiving(dataset, version)?;
+        self.count_with(&mut arrived, dataset, version, name)?;
+        drop(arrived);
         PartWriter::create(&self.layout.parts(dataset, version), name)
     }
 
-    /// A part arrives, unless its push was sealed or ended meanwhile. Costs two fsyncs.
+    /// A part arrives, unless its push was sealed or ended meanwhile, or has all the parts by now
+    /// that it may have. Costs two fsyncs.
     pub fn receive_part(
         &self,
         dataset: &DatasetName,
         version: Version,
         part: WrittenPart,
     ) -> Result<Part> {
-        let _arriving = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut arrived = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
         self.catalog().check_receiving(dataset, version)?;
-        part.arrive()
+        let count = self.count_with(&mut arrived, dataset, version, part.name())?;
+        let push = (dataset.clone(), version);
+        // If that fails it may have arrived all the same: they are counted anew then.
+        arrived.remove(&push);
+        let part = part.arrive()?;
+        arrived.insert(push, count);
+        Ok(part)
+    }
+
+    /// How many parts that push has, with one of this name; an error if they were too many.
+    fn count_with(
+        &self,
+        arrived: &mut Arrived,
+        dataset: &DatasetName,
+        version: Version,
+        name: &str,
+    ) -> Result<usize> {
+        let dir = self.layout.parts(dataset, version);
+        let push = (dataset.clone(), version);
+        let before = match arrived.get(&push) {
+            Some(count) => *count,
+            None => {
+                let catalog = self.catalog();
+                arrived.retain(|(of, v), _| catalog.check_receiving(of, *v).is_ok());
+                drop(catalog);
+                let count = parts::count(&dir)?;
+                arrived.insert(push, count);
+                count
+            }
+        };
+        // The same name again takes its place.
+        let count = before + usize::from(!parts::has_arrived(&dir, name));
+        if count > before && before >= MAX_PARTS {
+            return Err(too_many_parts(dataset, version, before));
+        }
+        Ok(count)
     }
 
     /// The parts that have arrived, in the natural order of their names; none once the
@@ -355,6 +403,16 @@ impl Store {
     }
 }
 
+/// The error of a part that would be one too many.
+fn too_many_parts(dataset: &DatasetName, version: Version, count: usize) -> Error {
+    let text = format!(
+        "{count} parts of version {version} of {dataset} have arrived, and one push may have \
+         {MAX_PARTS}: this one was not taken. Combine files, so that fewer parts hold the same rows, \
+         and push again"
+    );
+    Error::new(Code::WrongState, text)
+}
+
 /// Which parts that a commit names have not arrived: whoever resumes sends these.
 fn not_arrived(missing: &[&str], chosen: usize) -> String {
     let (named, more) = missing.split_at(missing.len().min(MISSING_NAMED));
@@ -374,6 +432,49 @@ pub(super) fn refused(entry: &Entry) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parts::PartSums;
+    use crate::store::StoreOptions;
+
+    /// A store with one push that takes parts.
+    fn receiving(dir: &Path) -> (Store, DatasetName, Version) {
+        let (store, _) = Store::open(dir, StoreOptions::default()).unwrap();
+        let name = DatasetName::parse("a").unwrap();
+        store.ensure_dataset(&name, Cause::default()).unwrap();
+        let version = store.admit(&name, &Admission::default(), Cause::default()).unwrap().unwrap();
+        (store, name, version)
+    }
+
+    #[test]
+    fn a_part_too_many_is_refused_and_one_sent_again_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, a, version) = receiving(dir.path());
+        let send = |name: &str| {
+            let part = store.begin_part(&a, version, name)?;
+            store.receive_part(&a, version, part.close(PartSums::default()))
+        };
+        let counted = || store.arriving.lock().unwrap().get(&(a.clone(), version)).copied();
+        for (name, count) in [("1", 1), ("2", 2), ("1", 2)] {
+            send(name).unwrap();
+            assert_eq!(counted(), Some(count));
+        }
+        // As after a restart.
+        store.arriving.lock().unwrap().clear();
+        send("3").unwrap();
+        assert_eq!(counted(), Some(3));
+        // Begun before the last one that may arrive has.
+        let late = store.begin_part(&a, version, "5").unwrap();
+        store.arriving.lock().unwrap().insert((a.clone(), version), MAX_PARTS - 1);
+        send("4").unwrap();
+        send("4").unwrap();
+        let late = store.receive_part(&a, version, late.close(PartSums::default()));
+        for error in [late.unwrap_err(), send("5").unwrap_err()] {
+            assert_eq!(error.code(), Code::WrongState);
+            assert!(error.detail().contains("one push may have 20000"), "{error}");
+            assert!(error.detail().contains("Combine files"), "{error}");
+        }
+        assert_eq!(store.parts(&a, version).unwrap().len(), 4, "what has arrived stays");
+        store.seal(&a, version, false, None, Cause::default()).unwrap();
+    }
 
     #[test]
     fn all_parts_that_are_missing_are_named_up_to_a_thousand() {

@@ -96,7 +96,7 @@ pub(super) fn open(root: &Path, mut options: StoreOptions) -> Result<(Store, Rec
         journal_bytes: AtomicU64::new(journal.bytes()),
         journal_suspect: AtomicBool::new(false),
         writer: Mutex::new(Writer { journal, checkpoint_from }),
-        arriving: Mutex::new(()),
+        arriving: Mutex::default(),
         publishing: Mutex::new(()),
         secret,
         erased_everywhere: Mutex::default(),
