@@ -152,22 +152,40 @@ impl Store {
         chosen: Option<&[String]>,
         cause: Cause,
     ) -> Result<bool> {
+        // As long as that is held no part arrives and nothing is sealed: what is listed stays as it
+        // is, and no other change waits for the reading of as many documents as there are parts.
         let _arriving = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut writer = self.writer();
-        match self.outcome_before(dataset, &cause)? {
-            None => {}
-            Some(Outcome::Committed(before)) if before == version => return Ok(true),
-            Some(_) => return Err(Error::idempotency_key_reused()),
-        }
-        if let Some(changed) = self.sealed_before(dataset, version, activate, chosen)? {
+        if let Some(changed) = self.sealed_already(dataset, version, activate, chosen, &cause)? {
             return Ok(changed);
         }
-        let parts = self.choose_parts(dataset, version, chosen)?;
-        let event = self.catalog().plan_seal(dataset, version, activate, parts)?;
+        let parts = self.choose_parts(dataset, version, chosen);
+        let mut writer = self.writer();
+        // Its key may have been used meanwhile, or it has ended, and its parts were being removed.
+        if let Some(changed) = self.sealed_already(dataset, version, activate, chosen, &cause)? {
+            return Ok(changed);
+        }
+        self.catalog().check_receiving(dataset, version)?;
+        let event = self.catalog().plan_seal(dataset, version, activate, parts?)?;
         step("seal.planned");
         self.commit(&mut writer, cause, event)?;
         step("seal.recorded");
         Ok(true)
+    }
+
+    /// What is answered to a commit that was made before, if it was.
+    fn sealed_already(
+        &self,
+        dataset: &DatasetName,
+        version: Version,
+        activate: bool,
+        chosen: Option<&[String]>,
+        cause: &Cause,
+    ) -> Result<Option<bool>> {
+        match self.outcome_before(dataset, cause)? {
+            None => self.sealed_before(dataset, version, activate, chosen),
+            Some(Outcome::Committed(before)) if before == version => Ok(Some(true)),
+            Some(_) => Err(Error::idempotency_key_reused()),
+        }
     }
 
     /// `Some(false)` if it was sealed before with the same parts.
@@ -474,6 +492,32 @@ mod tests {
         }
         assert_eq!(store.parts(&a, version).unwrap().len(), 4, "what has arrived stays");
         store.seal(&a, version, false, None, Cause::default()).unwrap();
+    }
+
+    /// The document of its part is a pipe, so that the commit stands still while it reads that.
+    #[test]
+    fn other_changes_do_not_wait_for_a_commit_that_lists_its_parts() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, a, version) = receiving(dir.path());
+        let part = store.begin_part(&a, version, "1").unwrap();
+        store.receive_part(&a, version, part.close(PartSums::default())).unwrap();
+        let document = store.layout().parts(&a, version).join("1.part");
+        let json = std::fs::read(&document).unwrap();
+        std::fs::remove_file(&document).unwrap();
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &document, kind, mode, 0).unwrap();
+        std::thread::scope(|scope| {
+            let commit = || store.seal(&a, version, true, None, Cause::default()).unwrap();
+            let committing = scope.spawn(commit);
+            // Opens when it is opened for reading, too.
+            let mut pipe = std::fs::OpenOptions::new().write(true).open(&document).unwrap();
+            let is_free = store.writer.try_lock().is_ok();
+            std::io::Write::write_all(&mut pipe, &json).unwrap();
+            drop(pipe);
+            assert!(committing.join().unwrap() && is_free);
+        });
+        assert_eq!(store.catalog().entry(&a, version).unwrap().parts.len(), 1);
     }
 
     #[test]
