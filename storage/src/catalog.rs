@@ -254,6 +254,11 @@ impl Dataset {
         self.versions.iter().rev().filter(due).map(|(v, _)| *v)
     }
 
+    /// Whether a later version than that was ever current.
+    pub(crate) fn has_served_later(&self, version: Version) -> bool {
+        self.served.iter().any(|served| *served > version)
+    }
+
     fn absent(&self, name: &DatasetName, version: Version) -> Error {
         if version < self.next_version {
             let text = format!("version {version} of {name} was deleted");

@@ -288,15 +288,18 @@ impl Store {
 
     /// The versions that were published but not yet activated when the process ended: a
     /// push that was acknowledged does not end there. What was parked for another reason
-    /// stays parked: its gates saw another current version than this one, it is held, or a
-    /// canary runs or ran.
+    /// stays parked: its gates saw another current version than this one, it is held, a
+    /// canary runs or ran, or a later version has served since, which whoever went back from it left
+    /// for the one that is current.
     fn unactivated(&self) -> Vec<(DatasetName, Version)> {
         let catalog = self.catalog();
         let due = catalog.datasets().filter_map(|(name, dataset)| {
             let is_free = dataset.hold.is_none() && dataset.canary.is_none();
             let version = dataset.release_target().filter(|_| is_free)?;
             let entry = dataset.versions.get(&version)?;
-            let is_due = entry.gated_against == dataset.current && !entry.beside_canary;
+            let is_due = entry.gated_against == dataset.current
+                && !entry.beside_canary
+                && !dataset.has_served_later(version);
             is_due.then(|| (name.clone(), version))
         });
         due.collect()

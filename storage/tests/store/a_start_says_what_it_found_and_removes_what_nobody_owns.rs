@@ -173,6 +173,26 @@ fn a_version_parked_on_purpose_stays_parked() {
     assert!(directory.reopen().unactivated.is_empty());
 }
 
+/// A release activates the newest one that waits; who goes back from that has not asked for the others.
+#[test]
+fn a_version_that_a_release_has_passed_over_is_not_activated_by_a_start() {
+    let a = dataset("a");
+    let mut directory = Directory::new();
+    let store = directory.store();
+    push_versions(store, &a, 1);
+    store.hold(&a, because("inventory")).unwrap();
+    push_ready(store, &a, &records_of(2, 40));
+    push_ready(store, &a, &records_of(3, 40));
+    store.release(&a, Cause::default()).unwrap();
+    assert_eq!(current(store, &a), Some(3));
+    roll_back(store, &a).unwrap();
+    assert_eq!((current(store, &a), state(store, &a, 2)), (Some(1), State::Ready));
+    assert!(directory.reopen().unactivated.is_empty());
+    // A push that has begun since is another matter.
+    let next = push_ready(directory.store(), &a, &records_of(4, 40));
+    assert_eq!(directory.reopen().unactivated, [(a.clone(), next)]);
+}
+
 #[test]
 fn a_version_directory_that_no_event_owns_goes() {
     let a = dataset("a");
