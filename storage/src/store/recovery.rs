@@ -208,15 +208,15 @@ impl Store {
             if entry.is_ok_and(|e| e.state.has_files() && is_its(e)) {
                 continue;
             }
-            if !catalog.was_admitted(&dataset, version) {
-                return Err(older_journal(&dataset, version, &path));
+            if is_ahead(&catalog, &self.layout, (&dataset, version), &path) {
+                return Err(older_journal(&catalog, &dataset, version, &path));
             }
             unowned.push(path);
         }
         // A repair that was killed: it has set aside what the journal does not know yet.
         for (dataset, version, path) in self.versions.set_aside()? {
             if !catalog.was_admitted(&dataset, version) {
-                return Err(older_journal(&dataset, version, &path));
+                return Err(older_journal(&catalog, &dataset, version, &path));
             }
         }
         for (push, path) in self.versions.staged()? {
@@ -343,9 +343,42 @@ fn refuse_data_without_journal(layout: &Layout, versions: &Versions) -> Result<(
     Err(Error::new(Code::JournalCorrupt, text).at(path))
 }
 
-fn older_journal(dataset: &DatasetName, version: Version, path: &Path) -> Error {
+/// Whether the version directory at `path` is of a later time than the journal: no crash leaves it
+/// beside what that says of its version, so it is nothing to be removed.
+pub(super) fn is_ahead(
+    catalog: &Catalog,
+    layout: &Layout,
+    (dataset, version): (&DatasetName, Version),
+    path: &Path,
+) -> bool {
+    if !catalog.was_admitted(dataset, version) {
+        return true;
+    }
+    let Ok(entry) = catalog.entry(dataset, version) else { return false };
+    match entry.state {
+        // What is built was recorded as sealed before.
+        State::Receiving => true,
+        // The staging of what was put into its place goes after the record of its publication.
+        State::Building => !layout.push(dataset, version).exists(),
+        // What was rewritten goes after the record of what took its place.
+        state if state.has_files() => {
+            let place = entry.place(layout, dataset, version);
+            path != place && !place.exists()
+        }
+        _ => false,
+    }
+}
+
+fn older_journal(catalog: &Catalog, dataset: &DatasetName, version: Version, path: &Path) -> Error {
+    let says = match catalog.entry(dataset, version) {
+        Ok(entry) => {
+            let state = entry.state.as_str();
+            format!("the journal has it as {state}, without these files")
+        }
+        Err(_) => "the journal never gave that number".to_owned(),
+    };
     let text = format!(
-        "version {version} of {dataset} is on the disk, but the journal never gave that number: \
+        "version {version} of {dataset} is on the disk, but {says}: \
          the journal is older than the data, or was cut. Starting would remove that version, or \
          give its number again, so nothing was done. Restore the newer journal, or see \
          `tidetable repair DIR`, which shows what --cut would set aside"

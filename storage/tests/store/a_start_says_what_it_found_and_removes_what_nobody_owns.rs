@@ -4,7 +4,7 @@ use std::fs;
 
 use tidetable_storage::{
     Admission, Cause, Code, Failed, Layout, PartSums, Recovered, SelfActivation, State,
-    StoreOptions, Version,
+    StoreOptions, Version, repair_plan,
 };
 
 use crate::support::{
@@ -199,6 +199,7 @@ fn a_version_directory_that_no_event_owns_goes() {
     let mut directory = Directory::new();
     push_versions(directory.store(), &a, 1);
     let version = begin(directory.store(), &a, true);
+    seal(directory.store(), &a, version, true);
     let place = directory.store().layout().version(&a, version);
     // Killed between the rename and its record.
     fs::create_dir_all(place.join("db")).unwrap();
@@ -208,7 +209,6 @@ fn a_version_directory_that_no_event_owns_goes() {
     assert_version(directory.store(), &a, 1, &records_of(1, 40));
     // Killed between the record of a deletion and the removal of its files.
     let store = directory.store();
-    seal(store, &a, version, true);
     publish(store, &a, version, &records_of(2, 20));
     store.delete(&a, version, Cause::default()).unwrap();
     directory.close();
@@ -238,6 +238,37 @@ fn a_version_whose_number_was_never_given_stops_the_start() {
         fs::remove_dir_all(&place).unwrap();
     }
     directory.open();
+}
+
+/// A journal from a backup that knows the push, and not that it became a version.
+#[test]
+fn a_journal_from_before_a_version_was_published_stops_the_start() {
+    let a = dataset("a");
+    let mut directory = Directory::new();
+    let store = directory.store();
+    push_versions(store, &a, 1);
+    let layout = Layout::new(directory.path());
+    let version = begin(store, &a, true);
+    let receiving = fs::read(layout.journal()).unwrap();
+    seal(store, &a, version, true);
+    let building = fs::read(layout.journal()).unwrap();
+    publish(store, &a, version, &records_of(2, 40));
+    store.activate_by_itself(&a, version, Cause::default()).unwrap();
+    directory.close();
+    let newest = fs::read(layout.journal()).unwrap();
+    for (older, state) in [(receiving, "receiving"), (building, "building")] {
+        fs::write(layout.journal(), older).unwrap();
+        let error = directory.try_open().unwrap_err();
+        assert_eq!(error.code(), Code::JournalCorrupt, "{state}");
+        assert!(error.detail().contains(&format!("has it as {state}")), "{error}");
+        assert!(layout.version(&a, version).join("manifest.json").exists(), "{state}");
+        let plan = repair_plan(directory.path()).unwrap();
+        assert_eq!(plan.failed, [(a.clone(), version)], "{state}");
+        assert_eq!(plan.set_aside[0].0, layout.version(&a, version), "{state}");
+    }
+    fs::write(layout.journal(), newest).unwrap();
+    directory.open();
+    assert_version(directory.store(), &a, 2, &records_of(2, 40));
 }
 
 #[test]
