@@ -91,7 +91,7 @@ impl Store {
             let event = self.catalog().plan_activate(dataset, activation, reason)?;
             // Only force with a reason overrides a gate: see the plan.
             let forced = matches!(&event, Event::Activated(planned) if planned.forced);
-            if !forced && !self.gate_again(&mut writer, dataset, &prepared)? {
+            if !self.fits_still(&mut writer, dataset, &prepared, forced)? {
                 continue;
             }
             step("activate.planned");
@@ -135,33 +135,38 @@ impl Store {
         if let Some(moved) = self.moved_before(dataset, &cause)? {
             return Ok(moved);
         }
-        let event = self.catalog().plan_rollback(dataset, rollback)?;
-        let to = event.version().expect("a rollback is to a version");
-        let next = self.open_version(dataset, to)?;
-        let left = self.current_if_open(dataset)?;
-        let prepared = self.look_into(dataset, &next)?;
-        step("rollback.opened");
-        let mut writer = self.writer();
-        if let Some(moved) = self.moved_before(dataset, &cause)? {
+        loop {
+            let event = self.catalog().plan_rollback(dataset, rollback)?;
+            let to = event.version().expect("a rollback is to a version");
+            let next = self.open_version(dataset, to)?;
+            let left = self.current_if_open(dataset)?;
+            let prepared = self.look_into(dataset, &next)?;
+            step("rollback.opened");
+            let mut writer = self.writer();
+            if let Some(moved) = self.moved_before(dataset, &cause)? {
+                return Ok(moved);
+            }
+            allowed(&self.catalog())?;
+            // If another version became current meanwhile, the target found above may be
+            // wrong: what was opened must be what is swapped in.
+            let event = self.catalog().plan_rollback(dataset, rollback)?;
+            if event.version() != Some(to) {
+                let text = "another version became current meanwhile: nothing was changed";
+                return Err(Error::new(Code::CurrentChanged, text));
+            }
+            if !self.is_open_still(dataset, to)? {
+                continue;
+            }
+            // One that served has passed its gates; one that never did is activated like any.
+            if !self.gate_again(&mut writer, dataset, &prepared)? {
+                let text = "another version became current meanwhile: nothing was changed";
+                return Err(Error::new(Code::CurrentChanged, text));
+            }
+            let moved = self.swap(&mut writer, dataset, cause, event)?;
+            step("rollback.recorded");
+            warm_later(next, left);
             return Ok(moved);
         }
-        allowed(&self.catalog())?;
-        // If another version became current meanwhile, the target found above may be
-        // wrong: what was opened must be what is swapped in.
-        let event = self.catalog().plan_rollback(dataset, rollback)?;
-        if event.version() != Some(to) {
-            let text = "another version became current meanwhile: nothing was changed";
-            return Err(Error::new(Code::CurrentChanged, text));
-        }
-        // One that served has passed its gates; one that never did is activated like any.
-        if !self.gate_again(&mut writer, dataset, &prepared)? {
-            let text = "another version became current meanwhile: nothing was changed";
-            return Err(Error::new(Code::CurrentChanged, text));
-        }
-        let moved = self.swap(&mut writer, dataset, cause, event)?;
-        step("rollback.recorded");
-        warm_later(next, left);
-        Ok(moved)
     }
 
     /// Holds a dataset: pushes become ready, but none is activated by itself.
@@ -219,7 +224,7 @@ impl Store {
                 return Ok(release);
             };
             let version = prepared.version;
-            match self.gate_again(&mut writer, dataset, &prepared) {
+            match self.fits_still(&mut writer, dataset, &prepared, false) {
                 Ok(false) => {}
                 Ok(true) => {
                     release.moved = Some(self.swap(&mut writer, dataset, cause, event)?);
@@ -269,10 +274,34 @@ impl Store {
         }
     }
 
+    /// Whether what was prepared may be swapped in, unless it is refused: it is open still, and its
+    /// gates pass, which only force overrides. `false`: prepare it again. That ends, since a
+    /// rewriting takes longer than an opening.
+    pub(super) fn fits_still(
+        &self,
+        writer: &mut Writer,
+        dataset: &DatasetName,
+        prepared: &Prepared,
+        forced: bool,
+    ) -> Result<bool> {
+        if !self.is_open_still(dataset, prepared.version)? {
+            return Ok(false);
+        }
+        if forced { Ok(true) } else { self.gate_again(writer, dataset, prepared) }
+    }
+
+    /// Whether the files that a version has now are those that were opened: it may have been
+    /// rewritten meanwhile, and nobody waits for an opening once it is current.
+    fn is_open_still(&self, dataset: &DatasetName, version: Version) -> Result<bool> {
+        let served = self.live.get(dataset)?;
+        let opened = served.kept.get(&version).and_then(|slot| slot.if_open());
+        Ok(matches!(opened, Some(Ok(_))))
+    }
+
     /// Checks the gates of a ready version again if another version is current than they
     /// compared it with. `false`: yet another one is, with which nothing was compared; prepare it
     /// again.
-    pub(super) fn gate_again(
+    fn gate_again(
         &self,
         writer: &mut Writer,
         dataset: &DatasetName,
@@ -378,5 +407,45 @@ impl Activation {
     /// A plain request to make `version` current.
     pub fn of(version: Version) -> Self {
         Self { version, force: false, expect: Expect::Anything }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Admission;
+    use crate::live::{Served, Slot};
+    use crate::parts::PartSums;
+    use crate::store::StoreOptions;
+    use crate::testing::verified;
+
+    #[test]
+    fn what_was_rewritten_since_it_was_opened_is_opened_again_before_it_is_current() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(dir.path(), StoreOptions::default()).unwrap();
+        let a = DatasetName::parse("a").unwrap();
+        store.ensure_dataset(&a, Cause::default()).unwrap();
+        let version = store.admit(&a, &Admission::default(), Cause::default()).unwrap().unwrap();
+        let part = store.begin_part(&a, version, "1").unwrap();
+        store.receive_part(&a, version, part.close(PartSums::default())).unwrap();
+        store.seal(&a, version, true, None, Cause::default()).unwrap();
+        let snapshot = verified(&store.layout().build(&a, version, 1), 10, 4096);
+        store.publish(&a, version, &snapshot, 0, &[], Cause::default()).unwrap();
+
+        let fits = |prepared: &Prepared, forced| {
+            store.fits_still(&mut store.writer(), &a, prepared, forced).unwrap()
+        };
+        let prepared = store.prepare(&a, version).unwrap();
+        assert!(fits(&prepared, false) && fits(&prepared, true));
+        // Another slot, as a rewriting puts one there that began before anybody had opened it.
+        let served = store.live().get(&a).unwrap();
+        let (place, digest) = (store.layout().version(&a, version), *snapshot.digest());
+        let mut kept = served.kept.clone();
+        kept.insert(version, Slot::new(version, None, place, digest, &store.opener));
+        let served = Arc::new(Served { kept, ..Served::clone(&served) });
+        store.live().change(|datasets| drop(datasets.insert(a.clone(), served)));
+        assert!(!fits(&prepared, false) && !fits(&prepared, true));
+        let prepared = store.prepare(&a, version).unwrap();
+        assert!(fits(&prepared, false) && fits(&prepared, true));
     }
 }
