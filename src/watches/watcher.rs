@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 use super::alarms::{Alarms, Fall};
 use super::compare::{Job, compare};
 use super::file::{self, Kept};
-use super::watch::{Compared, Verdict, Watch, until};
+use super::watch::{Compared, Verdict, Watch, is_over};
 use super::{ACTOR, is_undone, watched, went_back};
 use crate::metrics::{Arm, ArmTotals};
 use crate::state::{AppState, count_dataset};
@@ -206,7 +206,7 @@ impl Watcher {
             self.show(name);
         }
         let tour = self.tours.get_mut(name).expect("it was put there above");
-        let goes_on = now < until(swap, &dataset.limits);
+        let goes_on = !is_over(swap, &dataset.limits, now);
         match (dataset.against, &tour.watch) {
             (Some(against), None) if goes_on => {
                 tour.watch = Some(Watch::begin(swap.clone(), against, tour.before));

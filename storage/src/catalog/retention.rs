@@ -1,6 +1,6 @@
 //! What may be given up: a pure function of the catalogue and the time.
 
-use crate::event::Millis;
+use crate::event::{Millis, age};
 use crate::names::{DatasetName, Version};
 
 use super::{Catalog, Dataset, Entry, State};
@@ -96,7 +96,7 @@ impl Dataset {
     fn grace_is_over(&self, entry: &Entry, now: Millis) -> bool {
         let grace = self.config.retire_grace_seconds * 1000;
         match (entry.activated_at, entry.left_at) {
-            (Some(_), Some(left)) => now.saturating_sub(left) >= grace,
+            (Some(_), Some(left)) => age(left, now) >= grace,
             _ => true,
         }
     }

@@ -459,6 +459,21 @@ fn a_release_is_one_event_with_or_without_an_activation() {
     assert!(world.catalog.plan_hold(&world.dataset).unwrap().is_none(), "held already");
 }
 
+/// A clock was ahead when the version was left, and was set right since.
+#[test]
+fn a_grace_time_that_begins_well_in_the_future_is_over() {
+    let mut world = World::new();
+    world.configure(&DatasetConfig { retain: 1, ..DatasetConfig::default() });
+    world.now = 10 * DAY;
+    for step in ["P", "A1", "P", "A2", "P", "A3"] {
+        world.step(step).unwrap();
+    }
+    world.now -= 60_000;
+    assert!(world.due().is_empty(), "that may be a small correction");
+    world.now -= 1;
+    assert_eq!(world.due(), [1]);
+}
+
 #[test]
 fn retention_counts_what_has_served_and_spares_what_is_needed() {
     let table: &[(&str, &[u64])] = &[

@@ -413,25 +413,16 @@ impl Activation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::Admission;
     use crate::live::{Served, Slot};
-    use crate::parts::PartSums;
     use crate::store::StoreOptions;
-    use crate::testing::verified;
+    use crate::testing::pushed;
 
     #[test]
     fn what_was_rewritten_since_it_was_opened_is_opened_again_before_it_is_current() {
         let dir = tempfile::tempdir().unwrap();
         let (store, _) = Store::open(dir.path(), StoreOptions::default()).unwrap();
         let a = DatasetName::parse("a").unwrap();
-        store.ensure_dataset(&a, Cause::default()).unwrap();
-        let version = store.admit(&a, &Admission::default(), Cause::default()).unwrap().unwrap();
-        let part = store.begin_part(&a, version, "1").unwrap();
-        store.receive_part(&a, version, part.close(PartSums::default())).unwrap();
-        store.seal(&a, version, true, None, Cause::default()).unwrap();
-        let snapshot = verified(&store.layout().build(&a, version, 1), 10, 4096);
-        store.publish(&a, version, &snapshot, 0, &[], Cause::default()).unwrap();
-
+        let version = pushed(&store, &a, 10);
         let fits = |prepared: &Prepared, forced| {
             store.fits_still(&mut store.writer(), &a, prepared, forced).unwrap()
         };
@@ -439,7 +430,7 @@ mod tests {
         assert!(fits(&prepared, false) && fits(&prepared, true));
         // Another slot, as a rewriting puts one there that began before anybody had opened it.
         let served = store.live().get(&a).unwrap();
-        let (place, digest) = (store.layout().version(&a, version), *snapshot.digest());
+        let (place, digest) = (store.layout().version(&a, version), served.kept[&version].digest);
         let mut kept = served.kept.clone();
         kept.insert(version, Slot::new(version, None, place, digest, &store.opener));
         let served = Arc::new(Served { kept, ..Served::clone(&served) });
