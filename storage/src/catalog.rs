@@ -291,7 +291,7 @@ impl Dataset {
             }
             Event::Released(_) => self.hold = None,
             Event::CanaryStarted(e) => self.start_canary(cause, e),
-            Event::CanaryEnded(_) => self.canary = None,
+            Event::CanaryEnded(_) => self.end_canary(cause.at),
             Event::Activated(e) => self.activate(cause, e),
             Event::ActivatedTogether(_) => unreachable!("Catalog::apply takes it apart"),
             Event::TokenCreated(_) | Event::TokenRevoked(_) => unreachable!("of no dataset"),
@@ -332,7 +332,7 @@ impl Dataset {
                 entered.waits_no_more();
             }
         }
-        self.end_canary_by(e);
+        self.end_canary_by(cause.at, e);
         self.current = Some(e.to);
         self.last_swap = Some(Swap {
             seq: 0,
@@ -363,6 +363,7 @@ impl Dataset {
             // What a gate refuses now is not served, by whatever arm.
             if entry.state == State::Rejected && canary == Some(version) {
                 self.canary = None;
+                entry.left_at = Some(cause.at);
             }
             if let (State::Ready, true, Some(canary)) = (entry.state, entry.activate, canary) {
                 entry.waits_beside(canary);

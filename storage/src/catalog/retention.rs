@@ -28,8 +28,8 @@ impl Default for Keep {
 
 impl Catalog {
     /// The versions that nobody needs any more. Never the current one or a canary, never what a
-    /// rollback would go to (invariant 8) or a release activate, never one that stopped serving less than its
-    /// grace time ago.
+    /// rollback would go to (invariant 8) or a release activate, never one that stopped serving, be it as a
+    /// canary, less than its grace time ago.
     pub(crate) fn due_for_deletion(&self, keep: &Keep, now: Millis) -> Vec<(DatasetName, Version)> {
         let mut due = Vec::new();
         for (name, dataset) in self.datasets() {
@@ -95,9 +95,7 @@ impl Dataset {
 
     fn grace_is_over(&self, entry: &Entry, now: Millis) -> bool {
         let grace = self.config.retire_grace_seconds * 1000;
-        match (entry.activated_at, entry.left_at) {
-            (Some(_), Some(left)) => age(left, now) >= grace,
-            _ => true,
-        }
+        let has_served = entry.activated_at.is_some() || entry.was_canary;
+        entry.left_at.filter(|_| has_served).is_none_or(|left| age(left, now) >= grace)
     }
 }

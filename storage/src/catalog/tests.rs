@@ -459,6 +459,26 @@ fn a_release_is_one_event_with_or_without_an_activation() {
     assert!(world.catalog.plan_hold(&world.dataset).unwrap().is_none(), "held already");
 }
 
+/// Whoever was served it may still be reading it.
+#[test]
+fn what_was_a_canary_has_its_grace_time_however_that_ended() {
+    for ends in ["c", "C1", "R", "C3"] {
+        // 4 is the canary, and three that never served are newer.
+        let mut world = World::after("P A1 P A2 P P C4 P P P");
+        world.now = DAY;
+        world.step(ends).unwrap();
+        world.now += 600_000 - 1;
+        assert!(!world.due().contains(&4), "{ends}: {:?}", world.due());
+        world.now += 1;
+        assert!(world.due().contains(&4), "{ends}: {:?}", world.due());
+    }
+    // What never served has none.
+    let mut world = World::after("P A1 P P P P P");
+    assert_eq!(world.due(), [2, 3]);
+    world.step("C2").unwrap();
+    assert!(!world.due().contains(&2), "while it is one it stays");
+}
+
 /// A clock was ahead when the version was left, and was set right since.
 #[test]
 fn a_grace_time_that_begins_well_in_the_future_is_over() {
