@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use crate::catalog::{Activation, Catalog, Expect, Held, Moved, Outcome, Rollback, Swap};
+use crate::config::WatchMode;
 use crate::error::{Code, Error, Kind, Result};
 use crate::event::{Cause, Event, Rejected};
 use crate::gates;
@@ -112,16 +113,22 @@ impl Store {
 
     /// Goes back from what `swap` has made current to what was current before it, and holds
     /// the dataset: unless anybody has changed the current version since
-    /// ([`Code::CurrentChanged`]), be it away from that version and back to it.
+    /// ([`Code::CurrentChanged`]), be it away from that version and back to it, or the watch of the
+    /// dataset is not to roll back any more ([`Code::WrongState`]).
     pub fn undo_swap(&self, dataset: &DatasetName, swap: &Swap, cause: Cause) -> Result<Moved> {
         let expect = Expect::Current(Some(swap.to));
         let rollback = Rollback { to: swap.from, hold: true, expect };
         self.roll_back_if(dataset, &rollback, cause, |catalog| {
-            if catalog.dataset(dataset)?.last_swap.as_ref() == Some(swap) {
-                return Ok(());
+            let found = catalog.dataset(dataset)?;
+            if found.last_swap.as_ref() != Some(swap) {
+                let text = "the current version was changed meanwhile: nothing was changed";
+                return Err(Error::new(Code::CurrentChanged, text));
             }
-            let text = "the current version was changed meanwhile: nothing was changed";
-            Err(Error::new(Code::CurrentChanged, text))
+            if found.config.watch != WatchMode::RollBack {
+                let text = "the watch is not to roll back any more: nothing was changed";
+                return Err(Error::new(Code::WrongState, text));
+            }
+            Ok(())
         })
     }
 
