@@ -54,14 +54,29 @@ impl Catalog {
     pub(crate) fn abandoned(&self, keep: &Keep, now: Millis) -> Vec<(DatasetName, Version)> {
         let mut found = Vec::new();
         for (name, dataset) in self.datasets() {
-            for (version, entry) in &dataset.versions {
-                let old = now.saturating_sub(entry.created_at) > keep.receiving;
-                if entry.state == State::Receiving && old {
-                    found.push((name.clone(), *version));
-                }
-            }
+            let versions = dataset.versions.iter();
+            let abandoned = versions.filter(|(_, entry)| entry.is_abandoned(keep, now));
+            found.extend(abandoned.map(|(version, _)| (name.clone(), *version)));
         }
         found
+    }
+
+    /// Whether that push is among them.
+    pub(crate) fn is_abandoned(
+        &self,
+        name: &DatasetName,
+        version: Version,
+        keep: &Keep,
+        now: Millis,
+    ) -> bool {
+        self.entry(name, version).is_ok_and(|entry| entry.is_abandoned(keep, now))
+    }
+}
+
+impl Entry {
+    fn is_abandoned(&self, keep: &Keep, now: Millis) -> bool {
+        let old = now.saturating_sub(self.created_at) > keep.receiving;
+        self.state == State::Receiving && old
     }
 }
 

@@ -232,15 +232,28 @@ impl Store {
 
     /// Ends a push without a version, and removes what it left in staging.
     pub fn fail(&self, failed: Failed, cause: Cause) -> Result<()> {
+        self.fail_if(failed, cause, |_| true).map(drop)
+    }
+
+    /// The same, if that still holds under the lock; answers whether it was done.
+    pub(super) fn fail_if(
+        &self,
+        failed: Failed,
+        cause: Cause,
+        still: impl Fn(&Catalog) -> bool,
+    ) -> Result<bool> {
         let (dataset, version) = (failed.dataset.clone(), failed.version);
         let mut writer = self.writer();
+        if !still(&self.catalog()) {
+            return Ok(false);
+        }
         let event = self.catalog().plan_fail(failed)?;
         self.commit(&mut writer, cause, event)?;
         drop(writer);
         step("fail.recorded");
         self.clear_away(&self.layout.push(&dataset, version));
         step("fail.tidied");
-        Ok(())
+        Ok(true)
     }
 
     /// Records that a version which is about to be published has so many records of keys that were

@@ -43,19 +43,27 @@ impl Store {
         }
         let abandoned = self.catalog().abandoned(keep, now);
         for (dataset, version) in abandoned {
-            let failed = Failed {
-                dataset: dataset.clone(),
-                version,
-                code: "abandoned".to_owned(),
-                detail: "its parts were never committed: push again".to_owned(),
-                problems: Vec::new(),
-            };
-            if self.fail(failed, by_the_server()).is_ok() {
+            if self.fail_abandoned(&dataset, version, now).is_ok_and(|done| done) {
                 swept.abandoned.push((dataset, version));
             }
         }
         self.checkpoint_if_large();
         Ok(swept)
+    }
+
+    /// Ends a push that nobody goes on with, unless it was committed meanwhile; answers whether it
+    /// was done.
+    fn fail_abandoned(&self, dataset: &DatasetName, version: Version, now: u64) -> Result<bool> {
+        let failed = Failed {
+            dataset: dataset.clone(),
+            version,
+            code: "abandoned".to_owned(),
+            detail: "its parts were never committed: push again".to_owned(),
+            problems: Vec::new(),
+        };
+        let keep = &self.options.keep;
+        let still = |catalog: &Catalog| catalog.is_abandoned(dataset, version, keep, now);
+        self.fail_if(failed, by_the_server(), still)
     }
 
     /// A checkpoint, worth it or not.
@@ -119,8 +127,10 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use crate::catalog::{Admission, State};
     use crate::config::DatasetConfig;
     use crate::event::Cause;
+    use crate::parts::PartSums;
     use crate::store::StoreOptions;
 
     /// One dataset whose settings were changed so often that a checkpoint is worth it.
@@ -138,6 +148,27 @@ mod tests {
             let name = DatasetName::parse("a").unwrap();
             store.configure(&name, &config, Cause::default()).unwrap();
         }
+    }
+
+    #[test]
+    fn what_was_committed_since_it_looked_abandoned_is_not_failed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(dir.path(), StoreOptions::default()).unwrap();
+        let a = DatasetName::parse("a").unwrap();
+        store.ensure_dataset(&a, Cause::default()).unwrap();
+        let admit = || store.admit(&a, &Admission::default(), Cause::default()).unwrap().unwrap();
+        let (committed, waiting) = (admit(), admit());
+        let later = now() + 2 * store.options.keep.receiving;
+        assert_eq!(store.catalog().abandoned(&store.options.keep, later).len(), 2);
+        let part = store.begin_part(&a, committed, "1").unwrap();
+        store.receive_part(&a, committed, part.close(PartSums::default())).unwrap();
+        store.seal(&a, committed, true, None, Cause::default()).unwrap();
+        assert!(!store.fail_abandoned(&a, committed, later).unwrap());
+        assert!(!store.fail_abandoned(&a, waiting, now()).unwrap(), "it is not old enough");
+        assert!(store.fail_abandoned(&a, waiting, later).unwrap());
+        let state = |version| store.catalog().entry(&a, version).unwrap().state;
+        assert_eq!((state(committed), state(waiting)), (State::Building, State::Failed));
+        assert!(store.layout().parts(&a, committed).join("1.part").exists());
     }
 
     #[test]
