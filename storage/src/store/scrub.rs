@@ -44,9 +44,12 @@ pub struct Finding {
     manifest: Digest,
 }
 
-/// The findings of a data directory. Its lock is held for moments, and nothing is locked within it.
+/// The findings of a data directory. Their lock is held for moments, and nothing is locked within it.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
+    /// Held while they are written: the file beside the old one has one name, and whoever finds that
+    /// nothing is new is to find it on the disk.
+    keeping: Mutex<()>,
     of: Mutex<BTreeMap<(DatasetName, Version), Finding>>,
     /// Something was found since they were kept.
     is_new: AtomicBool,
@@ -77,7 +80,8 @@ impl Findings {
             Vec::new()
         });
         let found = lines.into_iter().map(|line| ((line.dataset, line.version), line.finding));
-        Self { of: Mutex::new(found.collect()), is_new: AtomicBool::new(false) }
+        let (keeping, is_new) = (Mutex::default(), AtomicBool::new(false));
+        Self { keeping, of: Mutex::new(found.collect()), is_new }
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<(DatasetName, Version), Finding>> {
@@ -228,6 +232,7 @@ impl Store {
     /// # Errors
     /// [`Code::IoFailed`] and the like: then what was kept before still is.
     pub fn keep_findings(&self) -> Result<()> {
+        let _alone = self.findings.keeping.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.findings.is_new.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
@@ -301,6 +306,26 @@ mod tests {
     use super::*;
     use crate::store::StoreOptions;
     use crate::testing::pushed;
+
+    /// The thread that scrubs, and requests that have asked for a version to be read.
+    #[test]
+    fn findings_may_be_kept_by_several_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(dir.path(), StoreOptions::default()).unwrap();
+        let a = DatasetName::parse("a").unwrap();
+        let stored = store.stored_version(&a, pushed(&store, &a, 10)).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        store.note_read_back(&stored, ReadBack::Sound(1)).unwrap();
+                        store.keep_findings().unwrap();
+                    }
+                });
+            }
+        });
+        assert!(watch_file::kept(&store.layout().scrubs(), MAGIC).unwrap().is_some());
+    }
 
     /// A clock was ahead when the version was read, and was set right since.
     #[test]
