@@ -115,6 +115,7 @@ pub(super) fn open(root: &Path, mut options: StoreOptions) -> Result<(Store, Rec
     };
     store.keep_names()?;
     store.remove_unowned(&mut recovery)?;
+    store.remove_empty()?;
     store.remove_unfinished(&mut recovery)?;
     step("start.tidied");
     store.end_interrupted(&mut recovery)?;
@@ -234,6 +235,18 @@ impl Store {
             durable::remove_dir_all(&path)?;
             step("start.removed");
             recovery.done.push(Recovered::Removed(path));
+        }
+        Ok(())
+    }
+
+    /// Removes the directories of datasets that were deleted, once nothing is in them. One that stays,
+    /// or comes back after power loss, harms nobody.
+    fn remove_empty(&self) -> Result<()> {
+        for (name, path) in versions::entries(&self.layout.datasets())? {
+            let Ok(name) = DatasetName::parse(&name) else { continue };
+            if self.catalog().dataset(&name).is_err() {
+                let _ = std::fs::remove_dir(path);
+            }
         }
         Ok(())
     }

@@ -222,6 +222,28 @@ fn a_version_directory_that_no_event_owns_goes() {
 }
 
 #[test]
+fn the_empty_directory_of_a_deleted_dataset_goes_and_those_of_others_stay() {
+    let (a, b, c) = (dataset("a"), dataset("b"), dataset("c"));
+    let mut directory = Directory::new();
+    let store = directory.store();
+    push_versions(store, &a, 1);
+    push_versions(store, &b, 1);
+    store.delete_dataset(&a, Cause::default()).unwrap();
+    store.ensure_dataset(&c, Cause::default()).unwrap();
+    directory.close();
+    let datasets = directory.path().join("datasets");
+    fs::create_dir(datasets.join("c")).unwrap();
+    fs::create_dir(datasets.join("d")).unwrap();
+    fs::write(datasets.join("d/notes.txt"), b"kept").unwrap();
+    let there = || ["a", "b", "c", "d/notes.txt"].map(|name| datasets.join(name).exists());
+    assert_eq!(there(), [true; 4]);
+    directory.open();
+    assert_eq!(there(), [false, true, true, true]);
+    assert_eq!(push(directory.store(), &a, &records_of(2, 20)), Version(2));
+    assert_version(directory.store(), &a, 2, &records_of(2, 20));
+}
+
+#[test]
 fn a_version_whose_number_was_never_given_stops_the_start() {
     let a = dataset("a");
     let mut directory = Directory::new();
