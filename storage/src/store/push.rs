@@ -519,7 +519,7 @@ mod tests {
         std::fs::remove_file(&document).unwrap();
         let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
         let kind = rustix::fs::FileType::Fifo;
-        rustix::fs::mknodat(rustix::fs::CWD, &document, kind, mode, 0).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, document.as_path(), kind, mode, 0).unwrap();
         std::thread::scope(|scope| {
             let commit = || store.seal(&a, version, true, None, Cause::default()).unwrap();
             let committing = scope.spawn(commit);
