@@ -323,13 +323,13 @@ impl Drop for Answering {
 
 #[cfg(test)]
 mod tests {
-    use tidetable_storage::{Admission, PartSums, StoreOptions};
+    use tidetable_storage::{Admission, DatasetConfig, PartSums, StoreOptions};
 
     use super::*;
 
     /// Pushes of which none is built by itself, and the first one, sealed and queued.
-    fn queued(dir: &std::path::Path) -> (Arc<Pushes>, PushOf) {
-        let (store, _) = Store::open(dir, StoreOptions::default()).unwrap();
+    fn queued(dir: &std::path::Path, options: StoreOptions) -> (Arc<Pushes>, PushOf) {
+        let (store, _) = Store::open(dir, options).unwrap();
         let (store, cause) = (Arc::new(store), Cause::default);
         let dataset = DatasetName::parse("a").unwrap();
         store.ensure_dataset(&dataset, cause()).unwrap();
@@ -356,7 +356,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_while_building_fails_that_push_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
-        let (pushes, push) = queued(dir.path());
+        let (pushes, push) = queued(dir.path(), StoreOptions::default());
         assert_eq!(pushes.next().unwrap().0, push);
         assert_eq!(pushes.progress(&push), Some(Progress::default()));
         pushes.work_at(&push, || panic!("on purpose"));
@@ -367,5 +367,31 @@ mod tests {
         assert_eq!((entry.state, entry.code.as_deref()), (State::Failed, Some("internal_error")));
         assert!(!entry.reason.unwrap().contains("on purpose"), "that is for the log");
         assert!(pushes.metrics.render().contains("tidetable_panics_total 1"));
+    }
+    #[test]
+    fn nothing_is_built_while_the_journal_takes_no_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = StoreOptions { checkpoint_bytes: 1, ..StoreOptions::default() };
+        let (pushes, push) = queued(dir.path(), options);
+        let description = Some("x".repeat(4000));
+        let config = DatasetConfig { description, ..DatasetConfig::default() };
+        for _ in 0..20 {
+            pushes.store.configure(&push.0, &config, Cause::default()).unwrap();
+        }
+        // A checkpoint fails, and the file that is appended to is not the one that a restart reads.
+        let journal = pushes.store.layout().journal();
+        let bytes = std::fs::read(&journal).unwrap();
+        std::fs::remove_file(&journal).unwrap();
+        std::fs::write(&journal, bytes).unwrap();
+        std::fs::create_dir(dir.path().join("journal.tmp")).unwrap();
+        pushes.store.sweep().unwrap();
+        assert!(pushes.store.journal_state().1);
+        for _ in 0..2 {
+            // There is no program to build with, which it would fail for.
+            assert!(build::build(&pushes, &push, &Cause::default()).is_none());
+            assert!(pushes.stuck(&push).is_some());
+        }
+        let state = pushes.store.catalog().entry(&push.0, push.1).unwrap().state;
+        assert_eq!(state, State::Building);
     }
 }

@@ -50,7 +50,7 @@ impl Watches {
             // It begins within a second.
             None => {
                 let against = watched(dataset)?;
-                let goes_on = now < watch::until(swap, &dataset.config.watch_limits);
+                let goes_on = !watch::is_over(swap, &dataset.config.watch_limits, now);
                 goes_on.then(|| Watch::begin(swap.clone(), against, ArmTotals::default()))
             }
         }
@@ -74,7 +74,7 @@ impl Watches {
 pub(crate) fn notice(counted: &DatasetMetrics, dataset: &Dataset) {
     let Some(swap) = &dataset.last_swap else { return };
     let is_new = counted.watched.swapped(swap.seq, || counted.totals(Arm::Current));
-    let goes_on = || now() < watch::until(swap, &dataset.config.watch_limits);
+    let goes_on = || !watch::is_over(swap, &dataset.config.watch_limits, now());
     if is_new && watched(dataset).is_some() && goes_on() {
         counted.arm(Arm::Current).keys.want(swap.to);
     }

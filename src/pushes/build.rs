@@ -100,6 +100,13 @@ fn try_build(
         let is_published = state.is_ok_and(|state| state == State::Ready);
         return Ok(is_published.then(|| activate(pushes, push, cause)));
     }
+    if store.journal_state().1 {
+        // It could be built and not be published, and each time it is asked for leave a build behind.
+        let text =
+            "the journal takes no changes until the server is restarted: this push is built then";
+        pushes.gets_stuck(push, Error::new(Code::OutcomeUnknown, text).into());
+        return Ok(None);
+    }
     let spec = spec(pushes, push)?;
     let built = child::build(&pushes.settings.program, &spec, |progress| {
         pushes.came_to(push, progress);

@@ -12,7 +12,7 @@
 //!   before.
 
 use serde::{Deserialize, Serialize};
-use tidetable_storage::{Millis, Swap, Version, WatchLimits};
+use tidetable_storage::{Millis, Swap, Version, WatchLimits, age};
 
 use crate::metrics::ArmTotals;
 
@@ -205,7 +205,7 @@ impl Watch {
             return Some(self.verdict);
         }
         self.detail = self.summary(limits);
-        if now < self.until(limits) {
+        if !is_over(&self.swap, limits, now) {
             return None;
         }
         self.verdict = Verdict::Well;
@@ -302,8 +302,14 @@ impl Watch {
 }
 
 /// When the window of an activation ends.
-pub(crate) fn until(swap: &Swap, limits: &WatchLimits) -> Millis {
+fn until(swap: &Swap, limits: &WatchLimits) -> Millis {
     swap.at.saturating_add(limits.window_seconds.saturating_mul(1000))
+}
+
+/// Whether the window of an activation has passed; also of one that is still to come, by a clock
+/// that was wrong: nothing would end its watch until then.
+pub(crate) fn is_over(swap: &Swap, limits: &WatchLimits, now: Millis) -> bool {
+    age(swap.at, now) >= limits.window_seconds.saturating_mul(1000)
 }
 
 fn percent(part: f64, all: f64) -> f64 {

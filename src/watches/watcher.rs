@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 use super::alarms::{Alarms, Fall};
 use super::compare::{Job, compare};
 use super::file::{self, Kept};
-use super::watch::{Compared, Verdict, Watch, until};
+use super::watch::{Compared, Verdict, Watch, is_over};
 use super::{ACTOR, is_undone, watched, went_back};
 use crate::metrics::{Arm, ArmTotals};
 use crate::state::{AppState, count_dataset};
@@ -89,7 +89,6 @@ struct Standing {
     against: Option<Version>,
     /// Why the last swap was made, if a watch made it.
     undone_because: Option<String>,
-    mode: WatchMode,
     limits: WatchLimits,
     last_push_at: Option<Millis>,
     is_stale: bool,
@@ -106,7 +105,6 @@ impl Standing {
             undone_because: last.and_then(|line| line.reason.clone()),
             swap,
             against: watched(dataset),
-            mode: dataset.config.watch,
             limits: dataset.config.watch_limits.clone(),
             last_push_at: dataset.last_push_at(),
             is_stale: dataset.is_stale(now),
@@ -178,7 +176,7 @@ impl Watcher {
         }
         let compared = self.compare();
         for (name, compared) in compared {
-            self.judge(&name, &datasets[&name], compared, now);
+            self.judge(&name, compared, now);
         }
         self.tell_stale(&datasets);
         let is_watching = || self.tours.values().any(|tour| tour.watching().is_some());
@@ -206,7 +204,7 @@ impl Watcher {
             self.show(name);
         }
         let tour = self.tours.get_mut(name).expect("it was put there above");
-        let goes_on = now < until(swap, &dataset.limits);
+        let goes_on = !is_over(swap, &dataset.limits, now);
         match (dataset.against, &tour.watch) {
             (Some(against), None) if goes_on => {
                 tour.watch = Some(Watch::begin(swap.clone(), against, tour.before));
@@ -291,13 +289,23 @@ impl Watcher {
         Some(Job { before: before.ok()?, new: new.ok()?, keys })
     }
 
-    fn judge(&mut self, name: &DatasetName, dataset: &Standing, compared: Compared, now: Millis) {
+    /// What the settings of a dataset say now: looking up what was sampled may have taken a while.
+    /// `None` if nothing is watched any more, which the next look sees.
+    fn settings(&self, name: &DatasetName) -> Option<(WatchMode, WatchLimits)> {
+        let catalog = self.app.store.catalog();
+        let config = &catalog.dataset(name).ok()?.config;
+        let is_on = config.watch != WatchMode::Off;
+        is_on.then(|| (config.watch, config.watch_limits.clone()))
+    }
+
+    fn judge(&mut self, name: &DatasetName, compared: Compared, now: Millis) {
+        let Some((mode, limits)) = self.settings(name) else { return };
         let counted = self.app.metrics.dataset(name);
         let tour = self.tours.get_mut(name).expect("only what is watched is compared");
         let seen = tour.seen(counted.totals(Arm::Current));
         let watch = tour.watch.as_mut().expect("only what is watched is compared");
         watch.saw(seen, compared);
-        let verdict = watch.judge(&dataset.limits, now);
+        let verdict = watch.judge(&limits, now);
         if verdict.is_some() {
             self.is_new = true;
             counted.arm(Arm::Current).keys.end(watch.version());
@@ -310,7 +318,7 @@ impl Watcher {
             }
             Some(Verdict::Fell) => {
                 let watch = watch.clone();
-                self.fell(name, dataset.mode, watch);
+                self.fell(name, mode, watch);
             }
         }
         self.show(name);

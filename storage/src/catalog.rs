@@ -254,6 +254,11 @@ impl Dataset {
         self.versions.iter().rev().filter(due).map(|(v, _)| *v)
     }
 
+    /// Whether a later version than that was ever current.
+    pub(crate) fn has_served_later(&self, version: Version) -> bool {
+        self.served.iter().any(|served| *served > version)
+    }
+
     fn absent(&self, name: &DatasetName, version: Version) -> Error {
         if version < self.next_version {
             let text = format!("version {version} of {name} was deleted");
@@ -286,7 +291,7 @@ impl Dataset {
             }
             Event::Released(_) => self.hold = None,
             Event::CanaryStarted(e) => self.start_canary(cause, e),
-            Event::CanaryEnded(_) => self.canary = None,
+            Event::CanaryEnded(_) => self.end_canary(cause.at),
             Event::Activated(e) => self.activate(cause, e),
             Event::ActivatedTogether(_) => unreachable!("Catalog::apply takes it apart"),
             Event::TokenCreated(_) | Event::TokenRevoked(_) => unreachable!("of no dataset"),
@@ -327,7 +332,7 @@ impl Dataset {
                 entered.waits_no_more();
             }
         }
-        self.end_canary_by(e);
+        self.end_canary_by(cause.at, e);
         self.current = Some(e.to);
         self.last_swap = Some(Swap {
             seq: 0,
@@ -358,6 +363,7 @@ impl Dataset {
             // What a gate refuses now is not served, by whatever arm.
             if entry.state == State::Rejected && canary == Some(version) {
                 self.canary = None;
+                entry.left_at = Some(cause.at);
             }
             if let (State::Ready, true, Some(canary)) = (entry.state, entry.activate, canary) {
                 entry.waits_beside(canary);
@@ -375,6 +381,10 @@ impl Dataset {
         for version in deleted.iter().rev().skip(DELETED_SHOWN) {
             self.versions.remove(version);
         }
+        // The list of its parts is the one thing of a version that may be long, and nobody resumes
+        // a push that was deleted. Checkpoints of earlier versions of this program have it, too.
+        let deleted = self.versions.values_mut().filter(|e| e.state == State::Deleted);
+        deleted.for_each(|entry| entry.parts = Vec::new());
     }
 }
 

@@ -16,6 +16,16 @@ use crate::token::TokenId;
 /// retention. What is served never depends on it; order comes from the journal.
 pub type Millis = u64;
 
+/// How far ahead of the clock a time may be, as after a small correction of it.
+const AHEAD: Millis = 60_000;
+
+/// How long before `now` something was. A time that is well ahead of `now` is of a clock that was
+/// wrong and was set right since: when that was nobody knows, so it counts as very long ago, and not
+/// as something that has only just been until the clock has come there again.
+pub fn age(at: Millis, now: Millis) -> Millis {
+    if at > now.saturating_add(AHEAD) { Millis::MAX } else { now.saturating_sub(at) }
+}
+
 /// Who did something, when and why.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cause {

@@ -136,7 +136,7 @@ pub use diff::{Compared, Differences, differences};
 pub use digest::Digest;
 pub use erased::{ErasedKeys, Scope};
 pub use error::{Code, Error, Kind, Result};
-pub use event::{Cause, Failed, Idempotency, Millis, SealedPart, Stats, Verdict};
+pub use event::{Cause, Failed, Idempotency, Millis, SealedPart, Stats, Verdict, age};
 pub use gates::{Gates, Range, SampleLookup};
 pub use incoming::lay_out;
 pub use journal::{JournalFault, JournalReport, journal_check};
@@ -166,9 +166,9 @@ pub use space::{RESERVE_BYTES, free_bytes, require_room_for_pushes, require_spac
 pub use step::VARIABLES as FAULT_VARIABLES;
 pub use step::{inherited as inherited_by_builders, step};
 pub use store::{
-    CanaryChange, Erasing, Finding, Lifting, Listener, NotTogether, Recovered, Recovery, Release,
-    Repair, RewriteStep, Rewritten, SelfActivation, Standing, Store, StoreOptions, Swept, now,
-    read_catalog, repair, repair_plan,
+    CanaryChange, Erasing, Finding, Lifting, Listener, MAX_PARTS, NotTogether, Recovered, Recovery,
+    Release, Repair, RewriteStep, Rewritten, SelfActivation, Standing, Store, StoreOptions, Swept,
+    now, read_catalog, repair, repair_plan,
 };
 pub use token::{NewToken, Token, TokenId, check_token_name};
 pub use verify::{BuiltSnapshot, UnpublishedSnapshot, VerifiedSnapshot, verify_snapshot};

@@ -156,6 +156,11 @@ impl Drop for PartWriter {
 }
 
 impl WrittenPart {
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.writer.name
+    }
+
     /// SHA-256 of the bytes, in hex.
     pub fn sha256(&self) -> &str {
         &self.sha256
@@ -164,7 +169,7 @@ impl WrittenPart {
     /// The part arrives, in the place of an earlier one of its name.
     pub(crate) fn arrive(mut self) -> Result<Part> {
         let dir = self.writer.dir.clone();
-        let place = dir.join(format!("{}{SUFFIX}", self.writer.name));
+        let place = document_of(&dir, &self.writer.name);
         let before = read(&place).ok();
         let document = Document {
             file: self.writer.file_name.clone(),
@@ -192,6 +197,21 @@ impl WrittenPart {
         };
         Ok(Part { sealed, path: dir.join(document.file), xxh3: document.xxh3 })
     }
+}
+
+/// Where the document of a part is, once that has arrived.
+fn document_of(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("{name}{SUFFIX}"))
+}
+
+/// Whether a part of that name has arrived.
+pub(crate) fn has_arrived(dir: &Path, name: &str) -> bool {
+    document_of(dir, name).exists()
+}
+
+/// How many parts have arrived.
+pub(crate) fn count(dir: &Path) -> Result<usize> {
+    Ok(entries(dir)?.iter().filter(|(name, _)| name.ends_with(SUFFIX)).count())
 }
 
 /// The parts that have arrived, in the natural order of their names: `2` before `10`.

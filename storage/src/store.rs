@@ -40,7 +40,7 @@ pub use canary::CanaryChange;
 pub use erase::{Erasing, Lifting};
 pub use listener::Listener;
 pub use pointer::Release;
-pub use push::SelfActivation;
+pub use push::{MAX_PARTS, SelfActivation};
 pub use recovery::{Recovered, Recovery};
 pub use repair::{Repair, Standing, read_catalog, repair, repair_plan};
 pub use rewrite::{RewriteStep, Rewritten};
@@ -114,8 +114,8 @@ pub struct Store {
     journal_bytes: AtomicU64,
     journal_suspect: AtomicBool,
     /// Held while a part arrives and while a push is sealed, so that no part arrives in
-    /// a sealed push. Taken before `writer`.
-    arriving: Mutex<()>,
+    /// a sealed push; what it guards besides is how many have arrived. Taken before `writer`.
+    arriving: Mutex<push::Arrived>,
     /// One publication at a time; see [`Store::publish`].
     publishing: Mutex<()>,
     /// What digests of erased keys are made with; set by whoever holds `writer`.

@@ -3,7 +3,12 @@
 use std::path::Path;
 
 use crate::builder::{BuildOptions, Builder};
+use crate::catalog::Admission;
+use crate::event::Cause;
 use crate::manifest::Compression;
+use crate::names::{DatasetName, Version};
+use crate::parts::PartSums;
+use crate::store::Store;
 use crate::verify::{BuiltSnapshot, VerifiedSnapshot};
 
 /// `count` records in order: `(key, value)`, each value unlike every other.
@@ -44,6 +49,19 @@ pub(crate) fn build_as<K: AsRef<[u8]>, V: AsRef<[u8]>>(
 /// [`build`], verified: what is published.
 pub(crate) fn verified(dir: &Path, records: usize, file_bytes: u64) -> VerifiedSnapshot {
     build(dir, self::records(records), file_bytes).verify(&mut |_| {}).unwrap()
+}
+
+/// A version of so many records, pushed and ready.
+pub(crate) fn pushed(store: &Store, dataset: &DatasetName, records: usize) -> Version {
+    let cause = Cause::default;
+    store.ensure_dataset(dataset, cause()).unwrap();
+    let version = store.admit(dataset, &Admission::default(), cause()).unwrap().unwrap();
+    let part = store.begin_part(dataset, version, "1").unwrap();
+    store.receive_part(dataset, version, part.close(PartSums::default())).unwrap();
+    store.seal(dataset, version, false, None, cause()).unwrap();
+    let snapshot = verified(&store.layout().build(dataset, version, 1), records, 4096);
+    store.publish(dataset, version, &snapshot, 0, &[], cause()).unwrap();
+    version
 }
 
 /// Turns one bit of the file at `path`.

@@ -76,6 +76,15 @@ fn a_fall_of_the_hit_rate_is_seen_beyond_its_limit_and_not_before() {
     assert!(verdict(200, 100, 50).is_some(), "each has some that the other has not");
 }
 
+/// A clock was ahead when the version was activated, and was set right since.
+#[test]
+fn a_watch_that_begins_well_in_the_future_is_over() {
+    let mut ahead = watch(ArmTotals::default());
+    ahead.saw(quick(1000), compared(1000, 1000, 1000));
+    assert_eq!(ahead.judge(&limits(), BEGAN - 60_000), None, "that may be a small correction");
+    assert_eq!(ahead.judge(&limits(), BEGAN - 60_001), Some(Verdict::Well));
+}
+
 /// Each thread leaves as many keys, however busy it is.
 #[test]
 fn a_key_weighs_as_much_as_the_lookups_that_it_stands_for() {

@@ -219,6 +219,24 @@ fn what_does_worse_is_rolled_back_once_and_its_reason_says_what_was_seen() {
 }
 
 #[test]
+fn what_is_not_to_be_rolled_back_any_more_is_not_though_it_was_when_the_look_began() {
+    for (mode, told) in
+        [(WatchMode::Off, vec![]), (WatchMode::Tell, vec![format!("{FELL}: false")])]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let mut world = World::with(&dir, WatchMode::RollBack, &["a", "b"]);
+        world.look_up("a", 200);
+        let compared = world.watcher.compare();
+        assert_eq!(compared.len(), 1);
+        world.configure(mode, None);
+        for (name, compared) in compared {
+            world.watcher.judge(&name, compared, now());
+        }
+        assert_eq!((world.current(), world.told()), (2, told));
+    }
+}
+
+#[test]
 fn all_lookups_may_come_before_the_first_look() {
     let dir = tempfile::tempdir().unwrap();
     let mut world = World::with(&dir, WatchMode::RollBack, &["a"]);

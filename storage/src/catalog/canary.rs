@@ -136,6 +136,9 @@ impl Dataset {
         let CanaryStarted { version, percent, ref experiment, .. } = *started;
         let is_same = |c: &&Canary| c.version == version && c.experiment == *experiment;
         let since = self.canary.as_ref().filter(is_same).map(|canary| canary.started_at);
+        if self.canary.as_ref().is_some_and(|canary| canary.version != version) {
+            self.end_canary(cause.at);
+        }
         self.canary = Some(Canary {
             version,
             percent,
@@ -154,10 +157,22 @@ impl Dataset {
         }
     }
 
+    /// Nobody begins to read the canary any more; who still does has its grace time for that.
+    pub(super) fn end_canary(&mut self, at: Millis) {
+        let ended = self.canary.take();
+        if let Some(entry) = ended.and_then(|canary| self.versions.get_mut(&canary.version)) {
+            entry.left_at = Some(at);
+        }
+    }
+
     /// What an activation, of which a rollback is one, does to the canary.
-    pub(super) fn end_canary_by(&mut self, activated: &Activated) {
-        let ends = |c: &mut Canary| activated.rollback || c.version == activated.to;
-        self.canary.take_if(ends);
+    pub(super) fn end_canary_by(&mut self, at: Millis, activated: &Activated) {
+        if self.canary.take_if(|canary| canary.version == activated.to).is_some() {
+            return;
+        }
+        if activated.rollback {
+            self.end_canary(at);
+        }
     }
 }
 

@@ -84,7 +84,7 @@ pub struct Entry {
     pub ready_at: Option<Millis>,
     /// When it last became current.
     pub activated_at: Option<Millis>,
-    /// When it last ceased to be current.
+    /// When it last ceased to be current, or a canary.
     pub left_at: Option<Millis>,
     /// BLAKE3 of its manifest, once it is published.
     pub manifest: Option<[u8; 32]>,

@@ -1,6 +1,6 @@
 //! What may be given up: a pure function of the catalogue and the time.
 
-use crate::event::Millis;
+use crate::event::{Millis, age};
 use crate::names::{DatasetName, Version};
 
 use super::{Catalog, Dataset, Entry, State};
@@ -28,8 +28,8 @@ impl Default for Keep {
 
 impl Catalog {
     /// The versions that nobody needs any more. Never the current one or a canary, never what a
-    /// rollback would go to (invariant 8) or a release activate, never one that stopped serving less than its
-    /// grace time ago.
+    /// rollback would go to (invariant 8) or a release activate, never one that stopped serving, be it as a
+    /// canary, less than its grace time ago.
     pub(crate) fn due_for_deletion(&self, keep: &Keep, now: Millis) -> Vec<(DatasetName, Version)> {
         let mut due = Vec::new();
         for (name, dataset) in self.datasets() {
@@ -54,14 +54,29 @@ impl Catalog {
     pub(crate) fn abandoned(&self, keep: &Keep, now: Millis) -> Vec<(DatasetName, Version)> {
         let mut found = Vec::new();
         for (name, dataset) in self.datasets() {
-            for (version, entry) in &dataset.versions {
-                let old = now.saturating_sub(entry.created_at) > keep.receiving;
-                if entry.state == State::Receiving && old {
-                    found.push((name.clone(), *version));
-                }
-            }
+            let versions = dataset.versions.iter();
+            let abandoned = versions.filter(|(_, entry)| entry.is_abandoned(keep, now));
+            found.extend(abandoned.map(|(version, _)| (name.clone(), *version)));
         }
         found
+    }
+
+    /// Whether that push is among them.
+    pub(crate) fn is_abandoned(
+        &self,
+        name: &DatasetName,
+        version: Version,
+        keep: &Keep,
+        now: Millis,
+    ) -> bool {
+        self.entry(name, version).is_ok_and(|entry| entry.is_abandoned(keep, now))
+    }
+}
+
+impl Entry {
+    fn is_abandoned(&self, keep: &Keep, now: Millis) -> bool {
+        let old = now.saturating_sub(self.created_at) > keep.receiving;
+        self.state == State::Receiving && old
     }
 }
 
@@ -95,9 +110,7 @@ impl Dataset {
 
     fn grace_is_over(&self, entry: &Entry, now: Millis) -> bool {
         let grace = self.config.retire_grace_seconds * 1000;
-        match (entry.activated_at, entry.left_at) {
-            (Some(_), Some(left)) => now.saturating_sub(left) >= grace,
-            _ => true,
-        }
+        let has_served = entry.activated_at.is_some() || entry.was_canary;
+        entry.left_at.filter(|_| has_served).is_none_or(|left| age(left, now) >= grace)
     }
 }

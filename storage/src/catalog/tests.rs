@@ -285,6 +285,26 @@ fn each_script_ends_in_its_states_and_rollback_target() {
 }
 
 #[test]
+fn a_deleted_version_shows_what_it_was_without_the_list_of_its_parts() {
+    let mut world = World::after("P p A2");
+    let before = world.dataset().versions[&Version(1)].clone();
+    assert_eq!(before.parts.len(), 1);
+    world.step("D1").unwrap();
+    let after = &world.dataset().versions[&Version(1)];
+    let (state, left_at) = (State::Deleted, Some(world.now));
+    assert_eq!(*after, Entry { state, left_at, parts: Vec::new(), ..before });
+    assert_eq!(world.dataset().versions[&Version(2)].parts.len(), 1);
+    // One that a checkpoint of an earlier version of this program still has them of.
+    let mut json = serde_json::to_value(&world.catalog).unwrap();
+    let parts = json["datasets"]["a"]["versions"]["2"]["parts"].clone();
+    json["datasets"]["a"]["versions"]["1"]["parts"] = parts;
+    world.catalog = serde_json::from_value(json).unwrap();
+    assert_eq!(world.dataset().versions[&Version(1)].parts.len(), 1);
+    world.step("X").unwrap();
+    assert!(world.dataset().versions[&Version(1)].parts.is_empty());
+}
+
+#[test]
 fn each_refused_step_has_its_code() {
     let table: &[(&str, &str, Code)] = &[
         ("", "A1", Code::VersionNotFound),
@@ -437,6 +457,41 @@ fn a_release_is_one_event_with_or_without_an_activation() {
     assert!(world.catalog.plan_hold(&world.dataset).unwrap().is_some());
     world.step("H").unwrap();
     assert!(world.catalog.plan_hold(&world.dataset).unwrap().is_none(), "held already");
+}
+
+/// Whoever was served it may still be reading it.
+#[test]
+fn what_was_a_canary_has_its_grace_time_however_that_ended() {
+    for ends in ["c", "C1", "R", "C3"] {
+        // 4 is the canary, and three that never served are newer.
+        let mut world = World::after("P A1 P A2 P P C4 P P P");
+        world.now = DAY;
+        world.step(ends).unwrap();
+        world.now += 600_000 - 1;
+        assert!(!world.due().contains(&4), "{ends}: {:?}", world.due());
+        world.now += 1;
+        assert!(world.due().contains(&4), "{ends}: {:?}", world.due());
+    }
+    // What never served has none.
+    let mut world = World::after("P A1 P P P P P");
+    assert_eq!(world.due(), [2, 3]);
+    world.step("C2").unwrap();
+    assert!(!world.due().contains(&2), "while it is one it stays");
+}
+
+/// A clock was ahead when the version was left, and was set right since.
+#[test]
+fn a_grace_time_that_begins_well_in_the_future_is_over() {
+    let mut world = World::new();
+    world.configure(&DatasetConfig { retain: 1, ..DatasetConfig::default() });
+    world.now = 10 * DAY;
+    for step in ["P", "A1", "P", "A2", "P", "A3"] {
+        world.step(step).unwrap();
+    }
+    world.now -= 60_000;
+    assert!(world.due().is_empty(), "that may be a small correction");
+    world.now -= 1;
+    assert_eq!(world.due(), [1]);
 }
 
 #[test]

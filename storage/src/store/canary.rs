@@ -37,7 +37,7 @@ impl Store {
             let mut writer = self.writer();
             let Some(event) = self.catalog().plan_canary(dataset, start)? else { break false };
             let may = match &prepared {
-                Some(prepared) => self.gate_again(&mut writer, dataset, prepared)?,
+                Some(prepared) => self.fits_still(&mut writer, dataset, prepared, false)?,
                 // Its share alone changes, unless another took its place meanwhile.
                 None => self.canary_version(dataset)? == Some(version),
             };
@@ -81,7 +81,7 @@ impl Store {
             // What was prepared must be what is swapped in.
             let promotion = Promotion { version: Some(version), ..*promotion };
             let event = self.catalog().plan_promote(dataset, &promotion)?;
-            if self.gate_again(&mut writer, dataset, &prepared)? {
+            if self.fits_still(&mut writer, dataset, &prepared, false)? {
                 return self.swap(&mut writer, dataset, cause, event);
             }
         }

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use crate::catalog::{Activation, Catalog, Expect, Held, Moved, Outcome, Rollback, Swap};
+use crate::config::WatchMode;
 use crate::error::{Code, Error, Kind, Result};
 use crate::event::{Cause, Event, Rejected};
 use crate::gates;
@@ -91,7 +92,7 @@ impl Store {
             let event = self.catalog().plan_activate(dataset, activation, reason)?;
             // Only force with a reason overrides a gate: see the plan.
             let forced = matches!(&event, Event::Activated(planned) if planned.forced);
-            if !forced && !self.gate_again(&mut writer, dataset, &prepared)? {
+            if !self.fits_still(&mut writer, dataset, &prepared, forced)? {
                 continue;
             }
             step("activate.planned");
@@ -112,16 +113,22 @@ impl Store {
 
     /// Goes back from what `swap` has made current to what was current before it, and holds
     /// the dataset: unless anybody has changed the current version since
-    /// ([`Code::CurrentChanged`]), be it away from that version and back to it.
+    /// ([`Code::CurrentChanged`]), be it away from that version and back to it, or the watch of the
+    /// dataset is not to roll back any more ([`Code::WrongState`]).
     pub fn undo_swap(&self, dataset: &DatasetName, swap: &Swap, cause: Cause) -> Result<Moved> {
         let expect = Expect::Current(Some(swap.to));
         let rollback = Rollback { to: swap.from, hold: true, expect };
         self.roll_back_if(dataset, &rollback, cause, |catalog| {
-            if catalog.dataset(dataset)?.last_swap.as_ref() == Some(swap) {
-                return Ok(());
+            let found = catalog.dataset(dataset)?;
+            if found.last_swap.as_ref() != Some(swap) {
+                let text = "the current version was changed meanwhile: nothing was changed";
+                return Err(Error::new(Code::CurrentChanged, text));
             }
-            let text = "the current version was changed meanwhile: nothing was changed";
-            Err(Error::new(Code::CurrentChanged, text))
+            if found.config.watch != WatchMode::RollBack {
+                let text = "the watch is not to roll back any more: nothing was changed";
+                return Err(Error::new(Code::WrongState, text));
+            }
+            Ok(())
         })
     }
 
@@ -135,33 +142,38 @@ impl Store {
         if let Some(moved) = self.moved_before(dataset, &cause)? {
             return Ok(moved);
         }
-        let event = self.catalog().plan_rollback(dataset, rollback)?;
-        let to = event.version().expect("a rollback is to a version");
-        let next = self.open_version(dataset, to)?;
-        let left = self.current_if_open(dataset)?;
-        let prepared = self.look_into(dataset, &next)?;
-        step("rollback.opened");
-        let mut writer = self.writer();
-        if let Some(moved) = self.moved_before(dataset, &cause)? {
+        loop {
+            let event = self.catalog().plan_rollback(dataset, rollback)?;
+            let to = event.version().expect("a rollback is to a version");
+            let next = self.open_version(dataset, to)?;
+            let left = self.current_if_open(dataset)?;
+            let prepared = self.look_into(dataset, &next)?;
+            step("rollback.opened");
+            let mut writer = self.writer();
+            if let Some(moved) = self.moved_before(dataset, &cause)? {
+                return Ok(moved);
+            }
+            allowed(&self.catalog())?;
+            // If another version became current meanwhile, the target found above may be
+            // wrong: what was opened must be what is swapped in.
+            let event = self.catalog().plan_rollback(dataset, rollback)?;
+            if event.version() != Some(to) {
+                let text = "another version became current meanwhile: nothing was changed";
+                return Err(Error::new(Code::CurrentChanged, text));
+            }
+            if !self.is_open_still(dataset, to)? {
+                continue;
+            }
+            // One that served has passed its gates; one that never did is activated like any.
+            if !self.gate_again(&mut writer, dataset, &prepared)? {
+                let text = "another version became current meanwhile: nothing was changed";
+                return Err(Error::new(Code::CurrentChanged, text));
+            }
+            let moved = self.swap(&mut writer, dataset, cause, event)?;
+            step("rollback.recorded");
+            warm_later(next, left);
             return Ok(moved);
         }
-        allowed(&self.catalog())?;
-        // If another version became current meanwhile, the target found above may be
-        // wrong: what was opened must be what is swapped in.
-        let event = self.catalog().plan_rollback(dataset, rollback)?;
-        if event.version() != Some(to) {
-            let text = "another version became current meanwhile: nothing was changed";
-            return Err(Error::new(Code::CurrentChanged, text));
-        }
-        // One that served has passed its gates; one that never did is activated like any.
-        if !self.gate_again(&mut writer, dataset, &prepared)? {
-            let text = "another version became current meanwhile: nothing was changed";
-            return Err(Error::new(Code::CurrentChanged, text));
-        }
-        let moved = self.swap(&mut writer, dataset, cause, event)?;
-        step("rollback.recorded");
-        warm_later(next, left);
-        Ok(moved)
     }
 
     /// Holds a dataset: pushes become ready, but none is activated by itself.
@@ -219,7 +231,7 @@ impl Store {
                 return Ok(release);
             };
             let version = prepared.version;
-            match self.gate_again(&mut writer, dataset, &prepared) {
+            match self.fits_still(&mut writer, dataset, &prepared, false) {
                 Ok(false) => {}
                 Ok(true) => {
                     release.moved = Some(self.swap(&mut writer, dataset, cause, event)?);
@@ -269,10 +281,34 @@ impl Store {
         }
     }
 
+    /// Whether what was prepared may be swapped in, unless it is refused: it is open still, and its
+    /// gates pass, which only force overrides. `false`: prepare it again. That ends, since a
+    /// rewriting takes longer than an opening.
+    pub(super) fn fits_still(
+        &self,
+        writer: &mut Writer,
+        dataset: &DatasetName,
+        prepared: &Prepared,
+        forced: bool,
+    ) -> Result<bool> {
+        if !self.is_open_still(dataset, prepared.version)? {
+            return Ok(false);
+        }
+        if forced { Ok(true) } else { self.gate_again(writer, dataset, prepared) }
+    }
+
+    /// Whether the files that a version has now are those that were opened: it may have been
+    /// rewritten meanwhile, and nobody waits for an opening once it is current.
+    fn is_open_still(&self, dataset: &DatasetName, version: Version) -> Result<bool> {
+        let served = self.live.get(dataset)?;
+        let opened = served.kept.get(&version).and_then(|slot| slot.if_open());
+        Ok(matches!(opened, Some(Ok(_))))
+    }
+
     /// Checks the gates of a ready version again if another version is current than they
     /// compared it with. `false`: yet another one is, with which nothing was compared; prepare it
     /// again.
-    pub(super) fn gate_again(
+    fn gate_again(
         &self,
         writer: &mut Writer,
         dataset: &DatasetName,
@@ -378,5 +414,36 @@ impl Activation {
     /// A plain request to make `version` current.
     pub fn of(version: Version) -> Self {
         Self { version, force: false, expect: Expect::Anything }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::{Served, Slot};
+    use crate::store::StoreOptions;
+    use crate::testing::pushed;
+
+    #[test]
+    fn what_was_rewritten_since_it_was_opened_is_opened_again_before_it_is_current() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(dir.path(), StoreOptions::default()).unwrap();
+        let a = DatasetName::parse("a").unwrap();
+        let version = pushed(&store, &a, 10);
+        let fits = |prepared: &Prepared, forced| {
+            store.fits_still(&mut store.writer(), &a, prepared, forced).unwrap()
+        };
+        let prepared = store.prepare(&a, version).unwrap();
+        assert!(fits(&prepared, false) && fits(&prepared, true));
+        // Another slot, as a rewriting puts one there that began before anybody had opened it.
+        let served = store.live().get(&a).unwrap();
+        let (place, digest) = (store.layout().version(&a, version), served.kept[&version].digest);
+        let mut kept = served.kept.clone();
+        kept.insert(version, Slot::new(version, None, place, digest, &store.opener));
+        let served = Arc::new(Served { kept, ..Served::clone(&served) });
+        store.live().change(|datasets| drop(datasets.insert(a.clone(), served)));
+        assert!(!fits(&prepared, false) && !fits(&prepared, true));
+        let prepared = store.prepare(&a, version).unwrap();
+        assert!(fits(&prepared, false) && fits(&prepared, true));
     }
 }

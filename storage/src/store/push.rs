@@ -1,5 +1,6 @@
 //! The push path's half of the store: a number, the parts sealed, the snapshot published.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,6 +24,14 @@ pub(super) const FILES_GO_WITHIN: Duration = Duration::from_secs(10);
 
 /// How many parts that have not arrived an error names.
 const MISSING_NAMED: usize = 1_000;
+
+/// How many parts one push may have. The catalogue lists those of every version that is kept, and
+/// all of it is in memory, and in each checkpoint of the journal.
+pub const MAX_PARTS: usize = 20_000;
+
+/// How many parts have arrived of pushes that still take some, as far as that was counted: to list
+/// a directory for every part would take longer the more there are.
+pub(super) type Arrived = HashMap<(DatasetName, Version), usize>;
 
 /// What came of a version that became ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,28 +69,67 @@ impl Store {
         Ok(Ok(version))
     }
 
-    /// Begins a part of a push that still takes parts. `name` is safe as a file name: the
-    /// caller parsed it.
+    /// Begins a part of a push that still takes parts, of which there may be [`MAX_PARTS`]
+    /// ([`Code::WrongState`]). `name` is safe as a file name: the caller parsed it.
     pub fn begin_part(
         &self,
         dataset: &DatasetName,
         version: Version,
         name: &str,
     ) -> Result<PartWriter> {
+        let mut arrived = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
         self.catalog().check_receiving(dataset, version)?;
+        self.count_with(&mut arrived, dataset, version, name)?;
+        drop(arrived);
         PartWriter::create(&self.layout.parts(dataset, version), name)
     }
 
-    /// A part arrives, unless its push was sealed or ended meanwhile. Costs two fsyncs.
+    /// A part arrives, unless its push was sealed or ended meanwhile, or has all the parts by now
+    /// that it may have. Costs two fsyncs.
     pub fn receive_part(
         &self,
         dataset: &DatasetName,
         version: Version,
         part: WrittenPart,
     ) -> Result<Part> {
-        let _arriving = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut arrived = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
         self.catalog().check_receiving(dataset, version)?;
-        part.arrive()
+        let count = self.count_with(&mut arrived, dataset, version, part.name())?;
+        let push = (dataset.clone(), version);
+        // If that fails it may have arrived all the same: they are counted anew then.
+        arrived.remove(&push);
+        let part = part.arrive()?;
+        arrived.insert(push, count);
+        Ok(part)
+    }
+
+    /// How many parts that push has, with one of this name; an error if they were too many.
+    fn count_with(
+        &self,
+        arrived: &mut Arrived,
+        dataset: &DatasetName,
+        version: Version,
+        name: &str,
+    ) -> Result<usize> {
+        let dir = self.layout.parts(dataset, version);
+        let push = (dataset.clone(), version);
+        let before = match arrived.get(&push) {
+            Some(count) => *count,
+            None => {
+                let catalog = self.catalog();
+                arrived.retain(|(of, v), _| catalog.check_receiving(of, *v).is_ok());
+                drop(catalog);
+                let count = parts::count(&dir)?;
+                arrived.insert(push, count);
+                count
+            }
+        };
+        // The same name again takes its place.
+        let count = before + usize::from(!parts::has_arrived(&dir, name));
+        if count > before && before >= MAX_PARTS {
+            return Err(too_many_parts(dataset, version, before));
+        }
+        Ok(count)
     }
 
     /// The parts that have arrived, in the natural order of their names; none once the
@@ -104,22 +152,40 @@ impl Store {
         chosen: Option<&[String]>,
         cause: Cause,
     ) -> Result<bool> {
+        // As long as that is held no part arrives and nothing is sealed: what is listed stays as it
+        // is, and no other change waits for the reading of as many documents as there are parts.
         let _arriving = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut writer = self.writer();
-        match self.outcome_before(dataset, &cause)? {
-            None => {}
-            Some(Outcome::Committed(before)) if before == version => return Ok(true),
-            Some(_) => return Err(Error::idempotency_key_reused()),
-        }
-        if let Some(changed) = self.sealed_before(dataset, version, activate, chosen)? {
+        if let Some(changed) = self.sealed_already(dataset, version, activate, chosen, &cause)? {
             return Ok(changed);
         }
-        let parts = self.choose_parts(dataset, version, chosen)?;
-        let event = self.catalog().plan_seal(dataset, version, activate, parts)?;
+        let parts = self.choose_parts(dataset, version, chosen);
+        let mut writer = self.writer();
+        // Its key may have been used meanwhile, or it has ended, and its parts were being removed.
+        if let Some(changed) = self.sealed_already(dataset, version, activate, chosen, &cause)? {
+            return Ok(changed);
+        }
+        self.catalog().check_receiving(dataset, version)?;
+        let event = self.catalog().plan_seal(dataset, version, activate, parts?)?;
         step("seal.planned");
         self.commit(&mut writer, cause, event)?;
         step("seal.recorded");
         Ok(true)
+    }
+
+    /// What is answered to a commit that was made before, if it was.
+    fn sealed_already(
+        &self,
+        dataset: &DatasetName,
+        version: Version,
+        activate: bool,
+        chosen: Option<&[String]>,
+        cause: &Cause,
+    ) -> Result<Option<bool>> {
+        match self.outcome_before(dataset, cause)? {
+            None => self.sealed_before(dataset, version, activate, chosen),
+            Some(Outcome::Committed(before)) if before == version => Ok(Some(true)),
+            Some(_) => Err(Error::idempotency_key_reused()),
+        }
     }
 
     /// `Some(false)` if it was sealed before with the same parts.
@@ -166,15 +232,28 @@ impl Store {
 
     /// Ends a push without a version, and removes what it left in staging.
     pub fn fail(&self, failed: Failed, cause: Cause) -> Result<()> {
+        self.fail_if(failed, cause, |_| true).map(drop)
+    }
+
+    /// The same, if that still holds under the lock; answers whether it was done.
+    pub(super) fn fail_if(
+        &self,
+        failed: Failed,
+        cause: Cause,
+        still: impl Fn(&Catalog) -> bool,
+    ) -> Result<bool> {
         let (dataset, version) = (failed.dataset.clone(), failed.version);
         let mut writer = self.writer();
+        if !still(&self.catalog()) {
+            return Ok(false);
+        }
         let event = self.catalog().plan_fail(failed)?;
         self.commit(&mut writer, cause, event)?;
         drop(writer);
         step("fail.recorded");
         self.clear_away(&self.layout.push(&dataset, version));
         step("fail.tidied");
-        Ok(())
+        Ok(true)
     }
 
     /// Records that a version which is about to be published has so many records of keys that were
@@ -355,6 +434,16 @@ impl Store {
     }
 }
 
+/// The error of a part that would be one too many.
+fn too_many_parts(dataset: &DatasetName, version: Version, count: usize) -> Error {
+    let text = format!(
+        "{count} parts of version {version} of {dataset} have arrived, and one push may have \
+         {MAX_PARTS}: this one was not taken. Combine files, so that fewer parts hold the same rows, \
+         and push again"
+    );
+    Error::new(Code::WrongState, text)
+}
+
 /// Which parts that a commit names have not arrived: whoever resumes sends these.
 fn not_arrived(missing: &[&str], chosen: usize) -> String {
     let (named, more) = missing.split_at(missing.len().min(MISSING_NAMED));
@@ -374,6 +463,75 @@ pub(super) fn refused(entry: &Entry) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parts::PartSums;
+    use crate::store::StoreOptions;
+
+    /// A store with one push that takes parts.
+    fn receiving(dir: &Path) -> (Store, DatasetName, Version) {
+        let (store, _) = Store::open(dir, StoreOptions::default()).unwrap();
+        let name = DatasetName::parse("a").unwrap();
+        store.ensure_dataset(&name, Cause::default()).unwrap();
+        let version = store.admit(&name, &Admission::default(), Cause::default()).unwrap().unwrap();
+        (store, name, version)
+    }
+
+    #[test]
+    fn a_part_too_many_is_refused_and_one_sent_again_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, a, version) = receiving(dir.path());
+        let send = |name: &str| {
+            let part = store.begin_part(&a, version, name)?;
+            store.receive_part(&a, version, part.close(PartSums::default()))
+        };
+        let counted = || store.arriving.lock().unwrap().get(&(a.clone(), version)).copied();
+        for (name, count) in [("1", 1), ("2", 2), ("1", 2)] {
+            send(name).unwrap();
+            assert_eq!(counted(), Some(count));
+        }
+        // As after a restart.
+        store.arriving.lock().unwrap().clear();
+        send("3").unwrap();
+        assert_eq!(counted(), Some(3));
+        // Begun before the last one that may arrive has.
+        let late = store.begin_part(&a, version, "5").unwrap();
+        store.arriving.lock().unwrap().insert((a.clone(), version), MAX_PARTS - 1);
+        send("4").unwrap();
+        send("4").unwrap();
+        let late = store.receive_part(&a, version, late.close(PartSums::default()));
+        for error in [late.unwrap_err(), send("5").unwrap_err()] {
+            assert_eq!(error.code(), Code::WrongState);
+            assert!(error.detail().contains("one push may have 20000"), "{error}");
+            assert!(error.detail().contains("Combine files"), "{error}");
+        }
+        assert_eq!(store.parts(&a, version).unwrap().len(), 4, "what has arrived stays");
+        store.seal(&a, version, false, None, Cause::default()).unwrap();
+    }
+
+    /// The document of its part is a pipe, so that the commit stands still while it reads that.
+    #[test]
+    fn other_changes_do_not_wait_for_a_commit_that_lists_its_parts() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, a, version) = receiving(dir.path());
+        let part = store.begin_part(&a, version, "1").unwrap();
+        store.receive_part(&a, version, part.close(PartSums::default())).unwrap();
+        let document = store.layout().parts(&a, version).join("1.part");
+        let json = std::fs::read(&document).unwrap();
+        std::fs::remove_file(&document).unwrap();
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, document.as_path(), kind, mode, 0).unwrap();
+        std::thread::scope(|scope| {
+            let commit = || store.seal(&a, version, true, None, Cause::default()).unwrap();
+            let committing = scope.spawn(commit);
+            // Opens when it is opened for reading, too.
+            let mut pipe = std::fs::OpenOptions::new().write(true).open(&document).unwrap();
+            let is_free = store.writer.try_lock().is_ok();
+            std::io::Write::write_all(&mut pipe, &json).unwrap();
+            drop(pipe);
+            assert!(committing.join().unwrap() && is_free);
+        });
+        assert_eq!(store.catalog().entry(&a, version).unwrap().parts.len(), 1);
+    }
 
     #[test]
     fn all_parts_that_are_missing_are_named_up_to_a_thousand() {

@@ -96,7 +96,7 @@ pub(super) fn open(root: &Path, mut options: StoreOptions) -> Result<(Store, Rec
         journal_bytes: AtomicU64::new(journal.bytes()),
         journal_suspect: AtomicBool::new(false),
         writer: Mutex::new(Writer { journal, checkpoint_from }),
-        arriving: Mutex::new(()),
+        arriving: Mutex::default(),
         publishing: Mutex::new(()),
         secret,
         erased_everywhere: Mutex::default(),
@@ -115,6 +115,7 @@ pub(super) fn open(root: &Path, mut options: StoreOptions) -> Result<(Store, Rec
     };
     store.keep_names()?;
     store.remove_unowned(&mut recovery)?;
+    store.remove_empty()?;
     store.remove_unfinished(&mut recovery)?;
     step("start.tidied");
     store.end_interrupted(&mut recovery)?;
@@ -208,15 +209,15 @@ impl Store {
             if entry.is_ok_and(|e| e.state.has_files() && is_its(e)) {
                 continue;
             }
-            if !catalog.was_admitted(&dataset, version) {
-                return Err(older_journal(&dataset, version, &path));
+            if is_ahead(&catalog, &self.layout, (&dataset, version), &path) {
+                return Err(older_journal(&catalog, &dataset, version, &path));
             }
             unowned.push(path);
         }
         // A repair that was killed: it has set aside what the journal does not know yet.
         for (dataset, version, path) in self.versions.set_aside()? {
             if !catalog.was_admitted(&dataset, version) {
-                return Err(older_journal(&dataset, version, &path));
+                return Err(older_journal(&catalog, &dataset, version, &path));
             }
         }
         for (push, path) in self.versions.staged()? {
@@ -234,6 +235,18 @@ impl Store {
             durable::remove_dir_all(&path)?;
             step("start.removed");
             recovery.done.push(Recovered::Removed(path));
+        }
+        Ok(())
+    }
+
+    /// Removes the directories of datasets that were deleted, once nothing is in them. One that stays,
+    /// or comes back after power loss, harms nobody.
+    fn remove_empty(&self) -> Result<()> {
+        for (name, path) in versions::entries(&self.layout.datasets())? {
+            let Ok(name) = DatasetName::parse(&name) else { continue };
+            if self.catalog().dataset(&name).is_err() {
+                let _ = std::fs::remove_dir(path);
+            }
         }
         Ok(())
     }
@@ -288,15 +301,18 @@ impl Store {
 
     /// The versions that were published but not yet activated when the process ended: a
     /// push that was acknowledged does not end there. What was parked for another reason
-    /// stays parked: its gates saw another current version than this one, it is held, or a
-    /// canary runs or ran.
+    /// stays parked: its gates saw another current version than this one, it is held, a
+    /// canary runs or ran, or a later version has served since, which whoever went back from it left
+    /// for the one that is current.
     fn unactivated(&self) -> Vec<(DatasetName, Version)> {
         let catalog = self.catalog();
         let due = catalog.datasets().filter_map(|(name, dataset)| {
             let is_free = dataset.hold.is_none() && dataset.canary.is_none();
             let version = dataset.release_target().filter(|_| is_free)?;
             let entry = dataset.versions.get(&version)?;
-            let is_due = entry.gated_against == dataset.current && !entry.beside_canary;
+            let is_due = entry.gated_against == dataset.current
+                && !entry.beside_canary
+                && !dataset.has_served_later(version);
             is_due.then(|| (name.clone(), version))
         });
         due.collect()
@@ -340,9 +356,42 @@ fn refuse_data_without_journal(layout: &Layout, versions: &Versions) -> Result<(
     Err(Error::new(Code::JournalCorrupt, text).at(path))
 }
 
-fn older_journal(dataset: &DatasetName, version: Version, path: &Path) -> Error {
+/// Whether the version directory at `path` is of a later time than the journal: no crash leaves it
+/// beside what that says of its version, so it is nothing to be removed.
+pub(super) fn is_ahead(
+    catalog: &Catalog,
+    layout: &Layout,
+    (dataset, version): (&DatasetName, Version),
+    path: &Path,
+) -> bool {
+    if !catalog.was_admitted(dataset, version) {
+        return true;
+    }
+    let Ok(entry) = catalog.entry(dataset, version) else { return false };
+    match entry.state {
+        // What is built was recorded as sealed before.
+        State::Receiving => true,
+        // The staging of what was put into its place goes after the record of its publication.
+        State::Building => !layout.push(dataset, version).exists(),
+        // What was rewritten goes after the record of what took its place.
+        state if state.has_files() => {
+            let place = entry.place(layout, dataset, version);
+            path != place && !place.exists()
+        }
+        _ => false,
+    }
+}
+
+fn older_journal(catalog: &Catalog, dataset: &DatasetName, version: Version, path: &Path) -> Error {
+    let says = match catalog.entry(dataset, version) {
+        Ok(entry) => {
+            let state = entry.state.as_str();
+            format!("the journal has it as {state}, without these files")
+        }
+        Err(_) => "the journal never gave that number".to_owned(),
+    };
     let text = format!(
-        "version {version} of {dataset} is on the disk, but the journal never gave that number: \
+        "version {version} of {dataset} is on the disk, but {says}: \
          the journal is older than the data, or was cut. Starting would remove that version, or \
          give its number again, so nothing was done. Restore the newer journal, or see \
          `tidetable repair DIR`, which shows what --cut would set aside"

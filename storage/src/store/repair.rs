@@ -151,7 +151,11 @@ impl Plan {
         }
         plan.keep_what_protects(&salvaged);
         let there = Directories::find(&plan.layout)?;
-        let behind = there.numbers().any(|(d, v)| !plan.catalog.was_admitted(d, v));
+        let unknown = there.numbers().any(|(d, v)| !plan.catalog.was_admitted(d, v));
+        let is_ahead = |(d, v, path): &(DatasetName, Version, PathBuf)| {
+            recovery::is_ahead(&plan.catalog, &plan.layout, (d, *v), path)
+        };
+        let behind = unknown || there.versions.iter().any(is_ahead);
         // Without either, what nobody owns was left by a crash, as a start expects it.
         let all = damaged || behind;
         plan.use_up(&salvaged, all.then_some(&there))?;

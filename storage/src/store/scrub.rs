@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::{Dataset, Entry};
 use crate::digest::Digest;
 use crate::error::{Code, Error, Result};
-use crate::event::Millis;
+use crate::event::{Millis, age};
 use crate::layout::Layout;
 use crate::names::{DatasetName, Version};
 use crate::scrub::{Damage, ReadBack, StoredVersion, refused};
@@ -44,9 +44,12 @@ pub struct Finding {
     manifest: Digest,
 }
 
-/// The findings of a data directory. Its lock is held for moments, and nothing is locked within it.
+/// The findings of a data directory. Their lock is held for moments, and nothing is locked within it.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
+    /// Held while they are written: the file beside the old one has one name, and whoever finds that
+    /// nothing is new is to find it on the disk.
+    keeping: Mutex<()>,
     of: Mutex<BTreeMap<(DatasetName, Version), Finding>>,
     /// Something was found since they were kept.
     is_new: AtomicBool,
@@ -77,7 +80,8 @@ impl Findings {
             Vec::new()
         });
         let found = lines.into_iter().map(|line| ((line.dataset, line.version), line.finding));
-        Self { of: Mutex::new(found.collect()), is_new: AtomicBool::new(false) }
+        let (keeping, is_new) = (Mutex::default(), AtomicBool::new(false));
+        Self { keeping, of: Mutex::new(found.collect()), is_new }
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<(DatasetName, Version), Finding>> {
@@ -198,7 +202,8 @@ impl Store {
     }
 
     /// Every kept version and when it was read back last, at the latest when it was made; the
-    /// one that was read longest ago first.
+    /// one that was read longest ago first. One that was read at a time that is still to come, by a
+    /// clock that was wrong, counts as never read.
     pub fn by_last_reading(&self) -> Vec<((DatasetName, Version), Millis)> {
         let read: BTreeMap<_, _> = {
             let findings = self.findings.all();
@@ -210,9 +215,11 @@ impl Store {
                 Some(((name.clone(), *version), content(entry)?, entry.ready_at))
             })
         });
+        let now = now();
         let at = kept.map(|(of, digest, made)| {
             let found = read.get(&of).filter(|(manifest, _)| *manifest == digest);
-            (of, found.map(|(_, at)| *at).max(made).unwrap_or_default())
+            let at = found.map(|(_, at)| *at).or(made).filter(|at| age(*at, now) < Millis::MAX);
+            (of, at.unwrap_or_default())
         });
         let mut all: Vec<_> = at.collect();
         drop(catalog);
@@ -225,6 +232,7 @@ impl Store {
     /// # Errors
     /// [`Code::IoFailed`] and the like: then what was kept before still is.
     pub fn keep_findings(&self) -> Result<()> {
+        let _alone = self.findings.keeping.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.findings.is_new.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
@@ -269,9 +277,9 @@ impl Store {
             let catalog = self.catalog();
             let entry = catalog.entry(dataset, version)?;
             let found = self.finding(dataset, version, entry).map(|finding| finding.at);
-            found.max(entry.ready_at).unwrap_or_default()
+            found.or(entry.ready_at).unwrap_or_default()
         };
-        if now().saturating_sub(read_at) < self.options.trusted_for {
+        if age(read_at, now()) < self.options.trusted_for {
             return Ok(());
         }
         let came = stored.read(&mut |_| ControlFlow::Continue(()))?;
@@ -291,4 +299,50 @@ impl Store {
 /// The digest of the manifest of a version that has files.
 fn content(entry: &Entry) -> Option<Digest> {
     entry.manifest.filter(|_| entry.state.has_files()).map(Digest::from_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoreOptions;
+    use crate::testing::pushed;
+
+    /// The thread that scrubs, and requests that have asked for a version to be read.
+    #[test]
+    fn findings_may_be_kept_by_several_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(dir.path(), StoreOptions::default()).unwrap();
+        let a = DatasetName::parse("a").unwrap();
+        let stored = store.stored_version(&a, pushed(&store, &a, 10)).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        store.note_read_back(&stored, ReadBack::Sound(1)).unwrap();
+                        store.keep_findings().unwrap();
+                    }
+                });
+            }
+        });
+        assert!(watch_file::kept(&store.layout().scrubs(), MAGIC).unwrap().is_some());
+    }
+
+    /// A clock was ahead when the version was read, and was set right since.
+    #[test]
+    fn a_reading_well_in_the_future_counts_for_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(dir.path(), StoreOptions::default()).unwrap();
+        let a = DatasetName::parse("a").unwrap();
+        let version = pushed(&store, &a, 10);
+        let made = store.by_last_reading()[0].1;
+        let stored = store.stored_version(&a, version).unwrap();
+        store.note_read_back(&stored, ReadBack::Sound(1)).unwrap();
+        let (of, tomorrow) = ((a.clone(), version), now() + 24 * 3600 * 1000);
+        store.findings.all().get_mut(&of).unwrap().at = tomorrow;
+        assert_eq!(store.by_last_reading(), [(of.clone(), 0)]);
+        // It is not trusted, but read, at a time that is right.
+        store.read_again_if_old(&a, version).unwrap();
+        let read_at = store.by_last_reading()[0].1;
+        assert!((made..tomorrow).contains(&read_at), "{read_at}");
+    }
 }

@@ -65,25 +65,24 @@ impl Store {
                 return Ok(moved);
             }
             let activations = plan(&self.catalog(), asked, reason)?;
-            if self.gates_pass(&mut writer, &activations, &prepared)? {
+            if self.fit_still(&mut writer, &activations, &prepared)? {
                 return self.swap_together(&mut writer, cause, activations);
             }
         }
     }
 
-    /// Whether the gates of each still pass. `false`: another version of one of them is current
-    /// than was compared with; prepare all again.
-    fn gates_pass(
+    /// Whether each is open still, and its gates pass. `false`: one was rewritten meanwhile, or
+    /// another version of one of them is current than was compared with; prepare all again.
+    fn fit_still(
         &self,
         writer: &mut Writer,
         activations: &[Activated],
         prepared: &[Prepared],
     ) -> Result<bool> {
-        // Only force with a reason overrides a gate: see the plan.
-        let gated = activations.iter().zip(prepared).filter(|(one, _)| !one.forced);
-        for (Activated { dataset, .. }, prepared) in gated {
-            let passes = self.gate_again(writer, dataset, prepared);
-            if !passes.map_err(NotTogether::of(dataset))? {
+        for (Activated { dataset, forced, .. }, prepared) in activations.iter().zip(prepared) {
+            // Only force with a reason overrides a gate: see the plan.
+            let fits = self.fits_still(writer, dataset, prepared, *forced);
+            if !fits.map_err(NotTogether::of(dataset))? {
                 return Ok(false);
             }
         }

@@ -4,7 +4,7 @@ use std::fs;
 
 use tidetable_storage::{
     Admission, Cause, Code, Failed, Layout, PartSums, Recovered, SelfActivation, State,
-    StoreOptions, Version,
+    StoreOptions, Version, repair_plan,
 };
 
 use crate::support::{
@@ -173,12 +173,33 @@ fn a_version_parked_on_purpose_stays_parked() {
     assert!(directory.reopen().unactivated.is_empty());
 }
 
+/// A release activates the newest one that waits; who goes back from that has not asked for the others.
+#[test]
+fn a_version_that_a_release_has_passed_over_is_not_activated_by_a_start() {
+    let a = dataset("a");
+    let mut directory = Directory::new();
+    let store = directory.store();
+    push_versions(store, &a, 1);
+    store.hold(&a, because("inventory")).unwrap();
+    push_ready(store, &a, &records_of(2, 40));
+    push_ready(store, &a, &records_of(3, 40));
+    store.release(&a, Cause::default()).unwrap();
+    assert_eq!(current(store, &a), Some(3));
+    roll_back(store, &a).unwrap();
+    assert_eq!((current(store, &a), state(store, &a, 2)), (Some(1), State::Ready));
+    assert!(directory.reopen().unactivated.is_empty());
+    // A push that has begun since is another matter.
+    let next = push_ready(directory.store(), &a, &records_of(4, 40));
+    assert_eq!(directory.reopen().unactivated, [(a.clone(), next)]);
+}
+
 #[test]
 fn a_version_directory_that_no_event_owns_goes() {
     let a = dataset("a");
     let mut directory = Directory::new();
     push_versions(directory.store(), &a, 1);
     let version = begin(directory.store(), &a, true);
+    seal(directory.store(), &a, version, true);
     let place = directory.store().layout().version(&a, version);
     // Killed between the rename and its record.
     fs::create_dir_all(place.join("db")).unwrap();
@@ -188,7 +209,6 @@ fn a_version_directory_that_no_event_owns_goes() {
     assert_version(directory.store(), &a, 1, &records_of(1, 40));
     // Killed between the record of a deletion and the removal of its files.
     let store = directory.store();
-    seal(store, &a, version, true);
     publish(store, &a, version, &records_of(2, 20));
     store.delete(&a, version, Cause::default()).unwrap();
     directory.close();
@@ -199,6 +219,28 @@ fn a_version_directory_that_no_event_owns_goes() {
     directory.close();
     fs::create_dir_all(&place).unwrap();
     assert_eq!(removed(&directory.open().done), ["2"]);
+}
+
+#[test]
+fn the_empty_directory_of_a_deleted_dataset_goes_and_those_of_others_stay() {
+    let (a, b, c) = (dataset("a"), dataset("b"), dataset("c"));
+    let mut directory = Directory::new();
+    let store = directory.store();
+    push_versions(store, &a, 1);
+    push_versions(store, &b, 1);
+    store.delete_dataset(&a, Cause::default()).unwrap();
+    store.ensure_dataset(&c, Cause::default()).unwrap();
+    directory.close();
+    let datasets = directory.path().join("datasets");
+    fs::create_dir(datasets.join("c")).unwrap();
+    fs::create_dir(datasets.join("d")).unwrap();
+    fs::write(datasets.join("d/notes.txt"), b"kept").unwrap();
+    let there = || ["a", "b", "c", "d/notes.txt"].map(|name| datasets.join(name).exists());
+    assert_eq!(there(), [true; 4]);
+    directory.open();
+    assert_eq!(there(), [false, true, true, true]);
+    assert_eq!(push(directory.store(), &a, &records_of(2, 20)), Version(2));
+    assert_version(directory.store(), &a, 2, &records_of(2, 20));
 }
 
 #[test]
@@ -218,6 +260,37 @@ fn a_version_whose_number_was_never_given_stops_the_start() {
         fs::remove_dir_all(&place).unwrap();
     }
     directory.open();
+}
+
+/// A journal from a backup that knows the push, and not that it became a version.
+#[test]
+fn a_journal_from_before_a_version_was_published_stops_the_start() {
+    let a = dataset("a");
+    let mut directory = Directory::new();
+    let store = directory.store();
+    push_versions(store, &a, 1);
+    let layout = Layout::new(directory.path());
+    let version = begin(store, &a, true);
+    let receiving = fs::read(layout.journal()).unwrap();
+    seal(store, &a, version, true);
+    let building = fs::read(layout.journal()).unwrap();
+    publish(store, &a, version, &records_of(2, 40));
+    store.activate_by_itself(&a, version, Cause::default()).unwrap();
+    directory.close();
+    let newest = fs::read(layout.journal()).unwrap();
+    for (older, state) in [(receiving, "receiving"), (building, "building")] {
+        fs::write(layout.journal(), older).unwrap();
+        let error = directory.try_open().unwrap_err();
+        assert_eq!(error.code(), Code::JournalCorrupt, "{state}");
+        assert!(error.detail().contains(&format!("has it as {state}")), "{error}");
+        assert!(layout.version(&a, version).join("manifest.json").exists(), "{state}");
+        let plan = repair_plan(directory.path()).unwrap();
+        assert_eq!(plan.failed, [(a.clone(), version)], "{state}");
+        assert_eq!(plan.set_aside[0].0, layout.version(&a, version), "{state}");
+    }
+    fs::write(layout.journal(), newest).unwrap();
+    directory.open();
+    assert_version(directory.store(), &a, 2, &records_of(2, 40));
 }
 
 #[test]

@@ -530,3 +530,26 @@ fn a_request_that_began_before_a_rewriting_and_opens_the_version_after_it_reads_
         assert_gives(lease.view(), &without(records_of(version, 40), &[GONE]));
     }
 }
+
+/// Of the files that an older journal means there are none any more.
+#[test]
+fn a_journal_from_before_a_version_was_rewritten_stops_the_start() {
+    let a = dataset("a");
+    let mut directory = Directory::new();
+    let store = directory.store();
+    push_versions(store, &a, 2);
+    erase(store, &here("a"), &[GONE]);
+    let layout = Layout::new(directory.path());
+    let older = std::fs::read(layout.journal()).unwrap();
+    assert_eq!(rewrite(store, 2), Some(Rewritten { removed: 1 }));
+    directory.close();
+    assert!(!layout.version(&a, Version(2)).exists());
+    let newer = std::fs::read(layout.journal()).unwrap();
+    std::fs::write(layout.journal(), older).unwrap();
+    assert_eq!(code(directory.try_open()), Code::JournalCorrupt);
+    let rewritten = layout.generation(&a, Version(2), 1);
+    assert!(rewritten.join("manifest.json").exists(), "nothing is removed");
+    std::fs::write(layout.journal(), newer).unwrap();
+    directory.open();
+    assert_none_gives(directory.store(), "a", &[2], &[GONE]);
+}

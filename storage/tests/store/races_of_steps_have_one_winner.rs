@@ -5,8 +5,8 @@ use std::sync::Barrier;
 use std::thread;
 
 use tidetable_storage::{
-    Activation, CanaryStart, Cause, Code, Error, Expect, Idempotency, Moved, Rollback,
-    SelfActivation, State, Store, Version,
+    Activation, CanaryStart, Cause, Code, DatasetConfig, Error, Expect, Idempotency, Moved,
+    Rollback, SelfActivation, State, Store, Version, WatchMode,
 };
 
 use crate::support::{
@@ -81,6 +81,29 @@ fn one_rollback_of_many_that_expect_the_same_current_version() {
     assert_eq!(current(store, &a), Some(5));
 }
 
+fn watches(store: &Store, watch: WatchMode) {
+    let config = DatasetConfig { watch, ..DatasetConfig::default() };
+    store.configure(&dataset("a"), &config, Cause::default()).unwrap();
+}
+
+/// A person may turn that off at any moment.
+#[test]
+fn no_swap_is_undone_once_the_watch_is_not_to_roll_back() {
+    let a = dataset("a");
+    let directory = Directory::new();
+    let store = directory.store();
+    push_versions(store, &a, 2);
+    let swap = store.catalog().dataset(&a).unwrap().last_swap.clone().unwrap();
+    for off in [WatchMode::Tell, WatchMode::Off] {
+        watches(store, off);
+        assert_eq!(code(store.undo_swap(&a, &swap, Cause::default())), Code::WrongState);
+        assert_eq!(current(store, &a), Some(2));
+    }
+    watches(store, WatchMode::RollBack);
+    store.undo_swap(&a, &swap, Cause::default()).unwrap();
+    assert_eq!(current(store, &a), Some(1));
+}
+
 /// What undoes a swap does that to this one alone: not to another one to the same version.
 #[test]
 fn a_swap_is_undone_once_and_only_while_it_is_the_last_one() {
@@ -88,6 +111,7 @@ fn a_swap_is_undone_once_and_only_while_it_is_the_last_one() {
     let directory = Directory::new();
     let store = directory.store();
     push_versions(store, &a, 3);
+    watches(store, WatchMode::RollBack);
     let last_swap = || store.catalog().dataset(&a).unwrap().last_swap.clone().unwrap();
     let first = last_swap();
     store.activate(&a, &Activation::of(Version(1)), Cause::default()).unwrap();
