@@ -18,7 +18,8 @@ fn a_version_too_many_is_refused_not_remembered() {
     push(directory.store(), &a, &records_of(1, 20));
     push(directory.store(), &b, &records_of(1, 20));
     push_ready(directory.store(), &a, &records_of(2, 20));
-    directory.options = StoreOptions { max_files: OF_ONE + WHILE_OPENED, ..directory.options.clone() };
+    directory.options =
+        StoreOptions { max_files: OF_ONE + WHILE_OPENED, ..directory.options.clone() };
     directory.reopen();
     let store = directory.store();
     assert_eq!(store.files_to_serve(), 2 * OF_ONE + WHILE_OPENED);
