@@ -342,6 +342,9 @@ def parsed(body: bytes) -> Any:
 
 def is_value(answer: Answer) -> None:
     """A value is JSON; anything else is a broken answer."""
+    as_of = answer[1].get("tidetable-as-of")
+    if as_of is not None and as_of[10:11] != "T" and wrong("as_of_in_one_form"):
+        raise Broken("its as_of cannot be read")
     if answer[0] != 304:
         try:
             parsed(answer[2])

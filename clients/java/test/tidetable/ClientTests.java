@@ -19,6 +19,7 @@ final class ClientTests {
 
     static void add() {
         Check.that("client: an entry has all that the answer says", ClientTests::entry);
+        Check.that("client: an instant in any form of RFC 3339 fails no lookup", ClientTests::asOf);
         Check.that("client: a null that is stored is there", ClientTests::storedNull);
         Check.that("client: bytes come through a decoder of bytes", ClientTests::bytes);
         Check.that("client: a decoder that fails is told, and not retried", ClientTests::decoder);
@@ -48,6 +49,24 @@ final class ClientTests {
             Check.equal(3L, entry.version());
             Check.equal("\"e-1\"", entry.etag().orElseThrow());
             Check.equal("2026-11-22T00:00:00Z", entry.asOf().orElseThrow().toString());
+        }
+    }
+
+    private static void asOf() throws Exception {
+        Map<String, String> told =
+                Map.of(
+                        "2026-11-22 00:00:00+00:00", "2026-11-22T00:00:00Z",
+                        "2026-11-22t01:00:00.5+01:00", "2026-11-22T00:00:00.500Z",
+                        "2016-12-31T23:59:60Z", "2016-12-31T23:59:59Z",
+                        "2026-11-22T00:00:00.1234567891Z", "2026-11-22T00:00:00.123456789Z",
+                        "2026-11-22T00:00:00+23:00", "none");
+        for (Map.Entry<String, String> one : told.entrySet()) {
+            String answer = Stub.json("1", V3, "Tidetable-As-Of: " + one.getKey());
+            try (Stub stub = new Stub(request -> answer)) {
+                Entry<Json> entry = stub.client().build().getEntry("d", "k").orElseThrow();
+                Check.equal(one.getValue(), entry.asOf().map(Object::toString).orElse("none"));
+                Check.equal(1, stub.requests.size());
+            }
         }
     }
 
