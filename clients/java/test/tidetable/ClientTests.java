@@ -1,6 +1,14 @@
 package tidetable;
 
+import java.io.DataInputStream;
+import java.io.EOFException;
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.ServerSocket;
+import java.net.Socket;
 import java.nio.charset.StandardCharsets;
+import java.security.cert.CertPathBuilderException;
+import java.security.cert.CertificateException;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -10,6 +18,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import javax.net.ssl.SSLHandshakeException;
 
 /** The client against a stub. What it promises against a real server stands in clients/conformance. */
 final class ClientTests {
@@ -24,6 +33,8 @@ final class ClientTests {
         Check.that("client: bytes come through a decoder of bytes", ClientTests::bytes);
         Check.that("client: a decoder that fails is told, and not retried", ClientTests::decoder);
         Check.that("client: a body without an end is no value", ClientTests::noEnd);
+        Check.that("client: a handshake that breaks off is tried again", ClientTests::brokenHandshake);
+        Check.that("client: a certificate that is not trusted is final", ClientTests::untrusted);
         Check.that("client: a batch of base64 values", ClientTests::base64);
         Check.that("client: an answer of another version than was pinned is refused", ClientTests::otherVersion);
         Check.that("client: results of other keys are refused", ClientTests::otherKeys);
@@ -110,6 +121,46 @@ final class ClientTests {
             Check.fails(ConnectionException.class, () -> texts.get("k"));
             Check.equal(2, stub.requests.size());
         }
+    }
+
+    private static void brokenHandshake() throws Exception {
+        AtomicInteger begun = new AtomicInteger();
+        try (ServerSocket listener = new ServerSocket(0, 50, InetAddress.getLoopbackAddress())) {
+            Thread server =
+                    new Thread(
+                            () -> {
+                                while (!listener.isClosed()) {
+                                    try (Socket connection = listener.accept()) {
+                                        // The whole ClientHello, so that the end is no reset.
+                                        DataInputStream in =
+                                                new DataInputStream(connection.getInputStream());
+                                        in.readNBytes(3);
+                                        in.readNBytes(in.readUnsignedShort());
+                                        begun.incrementAndGet();
+                                    } catch (IOException e) {
+                                        // The client went away, or the test is over.
+                                    }
+                                }
+                            });
+            server.setDaemon(true);
+            server.start();
+            Tidetable client =
+                    Tidetable.builder()
+                            .server("https://127.0.0.1:" + listener.getLocalPort())
+                            .token(null)
+                            .build();
+            Check.fails(ConnectionException.class, () -> client.get("d", "k"));
+            Check.holds(begun.get() >= 3, begun.get() + " handshakes were begun");
+        }
+    }
+
+    private static void untrusted() {
+        SSLHandshakeException broken = new SSLHandshakeException("the remote host ended the handshake");
+        broken.initCause(new EOFException());
+        Check.holds(!Transport.isUntrusted(broken), "it broke off");
+        SSLHandshakeException refused = new SSLHandshakeException("PKIX path building failed");
+        refused.initCause(new CertificateException(new CertPathBuilderException("no path")));
+        Check.holds(Transport.isUntrusted(refused), "its certificate is of nobody");
     }
 
     private static void base64() throws Exception {
