@@ -2,12 +2,14 @@
 import type { BatchAnswer, BatchesAnswer, ScanAnswer } from "./api.js";
 import { Cache, type CacheOptions } from "./cache.js";
 import { ApiError, ConnectionError, NotFoundError, problemError, UsageError } from "./errors.js";
-import { batchKeys, checkText, datasetSegment, fromBase64, fromBase64url, identity, type Key, keySegment } from "./keys.js";
+import { batchKeys, bytesInBatch, checkText, datasetSegment, fromBase64, fromBase64url, identity, type Key, keySegment } from "./keys.js";
 import { isBatch, isBatches, isPage, isValue } from "./shapes.js";
 import { type Answer, type Call, type Request, Transport } from "./transport.js";
 
 /** Most keys of one request, and most records of a page. */
 const CHUNK = 1000;
+/** Of the keys of one request, as JSON: well below what the server takes as a body, which is 4 MiB. */
+const CHUNK_BYTES = 2 << 20;
 /** Of a key in a path, in characters: the server takes more, and what stands before it may not. */
 const LONGEST_SEGMENT = 6000;
 /** Chunks of one batch that are asked for at the same time, once the first has said the version. */
@@ -183,8 +185,7 @@ export class Client {
 
   /** The first chunk says the version; the others are of that one. */
   async #allChunks<T, K extends Key>(call: Call, path: string, keys: readonly K[], options: ReadOptions): Promise<Entries<K, T>> {
-    const chunks: K[][] = [];
-    for (let at = 0; at < keys.length; at += CHUNK) chunks.push(keys.slice(at, at + CHUNK));
+    const chunks = chunksOf(keys);
     const parts = new Array<Entries<K, T>>(chunks.length);
     const first = await this.#chunk<T, K>(call, path, chunks[0] ?? [], options, options.version);
     parts[0] = first;
@@ -303,6 +304,25 @@ function readQuery(options: ReadOptions): Map<string, string> {
 function asText(query: Map<string, string>): string {
   const parts = [...query].map(([name, value]) => `${name}=${value.split(",").map(encodeURIComponent).join(",")}`);
   return parts.length === 0 ? "" : `?${parts.join("&")}`;
+}
+
+/** Keys in their order, as many together as one request takes. */
+function chunksOf<K extends Key>(keys: readonly K[]): K[][] {
+  const chunks: K[][] = [];
+  let chunk: K[] = [];
+  let bytes = 0;
+  for (const key of keys) {
+    const size = bytesInBatch(key);
+    if (chunk.length === CHUNK || (chunk.length > 0 && bytes + size > CHUNK_BYTES)) {
+      chunks.push(chunk);
+      chunk = [];
+      bytes = 0;
+    }
+    chunk.push(key);
+    bytes += size;
+  }
+  chunks.push(chunk);
+  return chunks;
 }
 
 /** Each key once, at its first place. */

@@ -214,6 +214,19 @@ test("a place in the pool is given back, whatever becomes of its request", async
   assert.equal(await here.get("d", "k"), 1);
 });
 
+test("large keys go in chunks that the server takes, as they are written in JSON", async () => {
+  for (const [letter, requests] of [["x", 3], ["\u0001", 20]]) {
+    const { asked, client: here } = client((n, { body }) => batch(body.keys));
+    const keys = Array.from({ length: 100 }, (_, n) => n + letter.repeat(60_000));
+    assert.deepEqual([...(await here.getMany("d", keys)).keys()], keys);
+    assert.equal(asked.length, requests);
+    for (const { body } of asked) assert.ok(JSON.stringify(body).length < 4 << 20);
+  }
+  const { asked, client: here } = client((n, { body }) => batch(body.keys));
+  await here.getMany("d", Array.from({ length: 40 }, (_, n) => new Uint8Array(60_000).fill(n)));
+  assert.equal(asked.length, 2);
+});
+
 test("a chunk that fails ends the batch, and no chunk runs on after it", async () => {
   const { asked, client: here } = client((n, { body }) => (n === 3 ? problem(500, "data_corrupt") : batch(body.keys)));
   await assert.rejects(here.getMany("d", Array.from({ length: 20_000 }, (_, n) => `k${n}`)), /data_corrupt/);
