@@ -12,7 +12,7 @@ use crate::request::MOST_KEYS;
 use crate::transport::Deadline;
 use crate::{Error, Lookup};
 
-/// Well below what the server takes as the body of a batch, which is 4 MiB.
+/// Of keys as JSON: well below what the server takes as the body of a batch, which is 4 MiB.
 const MOST_BYTES: usize = 2 << 20;
 
 type Asking<'a> = Pin<Box<dyn Future<Output = Result<Found, Failure>> + Send + 'a>>;
@@ -91,7 +91,7 @@ fn chunks(lookup: &Lookup) -> Vec<Lookup> {
     let mut chunks = Vec::new();
     let (mut from, mut bytes) = (0, 0);
     for (at, key) in lookup.keys.iter().enumerate() {
-        let size = key.as_bytes().len() + 3;
+        let size = key.bytes_in_batch();
         if at - from == MOST_KEYS || (bytes + size > MOST_BYTES && at > from) {
             chunks.push(lookup.part(from, at));
             (from, bytes) = (at, 0);
@@ -115,5 +115,7 @@ mod tests {
         assert_eq!(sizes((0..1_000).map(|n| n.to_string()).collect()), [1_000]);
         let large = (0..100).map(|n| format!("{n:02}{}", "x".repeat(59_998))).collect();
         assert_eq!(sizes(large), [34, 34, 32]);
+        let escaped = (0..12).map(|n| format!("{n:02}{}", "\u{1}".repeat(59_998))).collect();
+        assert_eq!(sizes(escaped), [5, 5, 2]);
     }
 }

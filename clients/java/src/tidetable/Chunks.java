@@ -15,7 +15,7 @@ import java.util.concurrent.ConcurrentHashMap;
  * Once it is cancelled nothing more is asked for.
  */
 final class Chunks<K> {
-    /** Well below what the server takes as the body of a batch, which is 4 MiB. */
+    /** Of keys as JSON: well below what the server takes as the body of a batch, which is 4 MiB. */
     private static final int MOST_BYTES = 2 << 20;
 
     private final Reads reads;
@@ -131,7 +131,7 @@ final class Chunks<K> {
         int from = 0;
         int bytes = 0;
         for (int at = 0; at < lookup.size(); at++) {
-            int size = lookup.keys.get(at).size() + 3;
+            int size = lookup.keys.get(at).bytesInBatch();
             if (at - from == Wire.MOST_KEYS || (bytes + size > MOST_BYTES && at > from)) {
                 chunks.add(lookup.part(from, at));
                 from = at;

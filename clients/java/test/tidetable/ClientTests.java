@@ -198,14 +198,20 @@ final class ClientTests {
     }
 
     private static void largeKeys() throws Exception {
-        try (Stub stub = new Stub(request -> echo(request, 3))) {
-            List<String> keys =
-                    IntStream.range(0, 100).mapToObj(n -> n + "x".repeat(60_000)).toList();
-            Batch<String, Json> found = stub.client().build().getMany("d", keys);
-            Check.equal(keys, List.copyOf(found.keySet()));
-            Check.equal(3, stub.requests.size());
-            for (Stub.Request request : stub.requests) {
-                Check.holds(request.body().length() < 4 << 20, "a body within the server's limit");
+        Map<String, Integer> requests = Map.of("x", 3, "\u0001", 20);
+        for (Map.Entry<String, Integer> one : requests.entrySet()) {
+            try (Stub stub = new Stub(request -> echo(request, 3))) {
+                List<String> keys =
+                        IntStream.range(0, 100)
+                                .mapToObj(n -> n + one.getKey().repeat(60_000))
+                                .toList();
+                Tidetable client = stub.client().totalTimeout(Duration.ofMinutes(1)).build();
+                Batch<String, Json> found = client.getMany("d", keys);
+                Check.equal(keys, List.copyOf(found.keySet()));
+                Check.equal(one.getValue(), stub.requests.size());
+                for (Stub.Request request : stub.requests) {
+                    Check.holds(request.body().length() < 4 << 20, "a body within the server's limit");
+                }
             }
         }
     }
@@ -393,7 +399,7 @@ final class ClientTests {
     private static String results(long version, String... keys) {
         String results =
                 List.of(keys).stream()
-                        .map(key -> "{\"key\":\"" + key + "\",\"found\":true,\"value\":1}")
+                        .map(key -> "{\"key\":" + new Json.JsonString(key) + ",\"found\":true,\"value\":1}")
                         .collect(Collectors.joining(","));
         return "{\"version\":" + version + ",\"results\":[" + results + "]}";
     }
