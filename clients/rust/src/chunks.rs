@@ -1,10 +1,10 @@
 //! A batch of any number of keys: asked for in chunks, and all of it of one version. The first
-//! chunk's answer says which; the others ask for that one, at the same time. If it is gone
+//! chunk's answer says which; the others ask for that one, a few at a time. If it is gone
 //! meanwhile everything begins anew, once. An answer that is too large is asked for in halves.
 
 use std::pin::Pin;
 
-use futures_util::future::try_join_all;
+use futures_util::stream::{FuturesOrdered, StreamExt as _};
 
 use crate::batch::Found;
 use crate::client::Inner;
@@ -14,6 +14,8 @@ use crate::{Error, Lookup};
 
 /// Of keys as JSON: well below what the server takes as the body of a batch, which is 4 MiB.
 const MOST_BYTES: usize = 2 << 20;
+/// Chunks at the same time: lookups wait behind no more of a batch, however large it is.
+const AT_ONCE: usize = 4;
 
 type Asking<'a> = Pin<Box<dyn Future<Output = Result<Found, Failure>> + Send + 'a>>;
 
@@ -48,11 +50,18 @@ async fn once(inner: &Inner, lookup: &Lookup, deadline: Deadline) -> Result<Foun
     let caller_pinned = lookup.selection.version.is_some();
     let mut found = ask(inner, first, deadline, false).await?;
     let version = found.version;
-    let rest = chunks.map(|chunk| ask(inner, chunk.version(version), deadline, !caller_pinned));
-    for part in try_join_all(rest).await? {
-        found.values.extend(part.values);
+    let mut under_way = FuturesOrdered::new();
+    loop {
+        while under_way.len() < AT_ONCE
+            && let Some(chunk) = chunks.next()
+        {
+            under_way.push_back(ask(inner, chunk.version(version), deadline, !caller_pinned));
+        }
+        match under_way.next().await {
+            Some(part) => found.values.extend(part?.values),
+            None => return Ok(found),
+        }
     }
-    Ok(found)
 }
 
 /// `ours`: the version it asks for is what an answer before said, not the caller.

@@ -41,6 +41,7 @@ final class ClientTests {
         Check.that("client: long keys go in a body", ClientTests::longKeys);
         Check.that("client: large keys make small chunks", ClientTests::largeKeys);
         Check.that("client: as many requests at once as the pool has", ClientTests::pool);
+        Check.that("client: a large batch leaves the pool to lookups", ClientTests::largeBatch);
         Check.that("client: futures fail with what calls throw", ClientTests::futures);
         Check.that("client: an interrupt ends the waiting", ClientTests::interrupt);
         Check.that("client: of a batch that is cancelled nothing more is sent", ClientTests::cancelled);
@@ -241,6 +242,41 @@ final class ClientTests {
             }
             calls.forEach(CompletableFuture::join);
             Check.equal(2, most.get());
+        }
+    }
+
+    private static void largeBatch() throws Exception {
+        AtomicInteger batches = new AtomicInteger();
+        CountDownLatch four = new CountDownLatch(4);
+        CountDownLatch looked = new CountDownLatch(1);
+        Stub stub =
+                new Stub(
+                        request -> {
+                            if (request.method().equals("GET")) {
+                                return Stub.json("1", V3);
+                            }
+                            // All but the first wait until the lookup is answered.
+                            if (batches.incrementAndGet() > 1) {
+                                four.countDown();
+                                await(looked);
+                            }
+                            return echo(request, 3);
+                        });
+        try (stub) {
+            Dataset<Json> dataset =
+                    stub.client()
+                            .poolSize(5)
+                            .totalTimeout(Duration.ofSeconds(30))
+                            .build()
+                            .dataset("d");
+            List<String> keys = IntStream.range(0, 20_000).mapToObj(n -> "k" + n).toList();
+            CompletableFuture<Batch<String, Json>> call = dataset.getManyAsync(keys);
+            four.await();
+            Check.holds(dataset.get("k").isPresent(), "the lookup has a connection");
+            Check.equal(5, batches.get());
+            looked.countDown();
+            Check.equal(keys, List.copyOf(call.get().keySet()));
+            Check.equal(20, batches.get());
         }
     }
 
