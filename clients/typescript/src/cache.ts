@@ -36,8 +36,8 @@ export class Cache {
   }
 
   /** What an entry is found by; unlike joined text it keeps all parts apart. */
-  static name(dataset: string, key: Key, fields: readonly string[] | undefined, version: number | undefined): string {
-    return JSON.stringify([dataset, identity(key), fields ?? null, version ?? null]);
+  static name(dataset: string, key: Key, fields: readonly string[] | undefined, version: number | undefined, unit: string | undefined): string {
+    return JSON.stringify([dataset, identity(key), fields ?? null, version ?? null, unit ?? null]);
   }
 
   get(name: string): Held | undefined {

@@ -4,7 +4,7 @@ import { Cache, type CacheOptions } from "./cache.js";
 import { ApiError, ConnectionError, NotFoundError, problemError, UsageError } from "./errors.js";
 import { batchKeys, bytesInBatch, checkText, datasetSegment, fromBase64, fromBase64url, identity, type Key, keySegment } from "./keys.js";
 import { isBatch, isBatches, isPage, isValue } from "./shapes.js";
-import { type Answer, type Call, type Request, Transport } from "./transport.js";
+import { type Answer, type Call, headerValue, type Request, Transport } from "./transport.js";
 
 /** Most keys of one request, and most records of a page. */
 const CHUNK = 1000;
@@ -41,6 +41,8 @@ export interface ReadOptions {
   readonly fields?: readonly string[] | undefined;
   /** This kept version instead of the current one. */
   readonly version?: number | undefined;
+  /** For whom this is read, instead of the client's `unit`. */
+  readonly unit?: string | undefined;
   /** Ends the call; it is rejected with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -112,16 +114,17 @@ export class Client {
   async getEntry<T = unknown>(dataset: string, key: Key, options: ReadOptions = {}): Promise<Entry<T> | null> {
     const { segment, base64url } = keySegment(key);
     if (segment.length > LONGEST_SEGMENT || options.fields?.some((field) => field.includes(","))) return this.#entryOfBatch<T>(dataset, key, options);
+    const unit = unitHeader(options);
     const query = readQuery(options);
     if (base64url) query.set("key_encoding", "base64url");
     const target = `/v1/datasets/${datasetSegment(dataset)}/keys/${segment}${asText(query)}`;
-    const name = this.#cache && Cache.name(dataset, key, options.fields, options.version);
+    const name = this.#cache && Cache.name(dataset, key, options.fields, options.version, options.unit);
     const held = name === undefined ? undefined : this.#cache?.get(name);
     if (held && name !== undefined && this.#cache?.isFresh(name)) {
       return { value: this.#transport.decoded(held.body, isValue) as T, version: held.version, etag: held.etag, asOf: held.asOf };
     }
     const began = performance.now();
-    const headers: Record<string, string> = held?.etag ? { "If-None-Match": held.etag } : {};
+    const headers: Record<string, string> = held?.etag ? { ...unit, "If-None-Match": held.etag } : unit;
     const answer = await this.#transport.call(options.signal, (call) => this.#found(call, { method: "GET", target, headers, ofValue: true }, dataset, name, options, began));
     if (answer === null) return null;
     const body = answer.status === 304 && held ? held.body : answer.body;
@@ -211,9 +214,10 @@ export class Client {
 
   /** One request; two of half the keys, of one version, if its answer is too large. */
   async #chunk<T, K extends Key>(call: Call, path: string, keys: readonly K[], options: ReadOptions, version: number | undefined): Promise<Entries<K, T>> {
+    const headers = unitHeader(options);
     const body = { ...batchKeys(keys), ...(options.fields ? { fields: options.fields } : {}), ...(version === undefined ? {} : { version }) };
     try {
-      const answer = await this.#transport.ask<BatchAnswer>(call, { method: "POST", target: path, body }, isBatch(keys.length));
+      const answer = await this.#transport.ask<BatchAnswer>(call, { method: "POST", target: path, body, headers }, isBatch(keys.length));
       const got = wanted(answer);
       return { version: got.version, values: valuesOf(keys, got.results) };
     } catch (fault) {
@@ -226,16 +230,17 @@ export class Client {
   }
 
   /** Keys of several datasets as they stood at one instant; up to 1,000 in all. One that fails has its error in its place. */
-  async multi<T = unknown, K extends Key = Key>(requests: Readonly<Record<string, Iterable<K>>>, options: Pick<ReadOptions, "signal"> = {}):
+  async multi<T = unknown, K extends Key = Key>(requests: Readonly<Record<string, Iterable<K>>>, options: Pick<ReadOptions, "signal" | "unit"> = {}):
     Promise<Map<string, DatasetAnswer<K, T>>> {
     const asked = Object.entries(requests).map(([dataset, keys]) => ({ dataset, keys: distinctKeys(keys) }));
     const total = asked.reduce((sum, one) => sum + one.keys.length, 0);
     if (total > CHUNK) throw new UsageError(`${total} keys cannot be read at one instant: at most ${CHUNK}`);
     if (asked.length === 0) return new Map();
+    const headers = unitHeader(options);
     const body = { requests: asked.map((one) => ({ dataset: one.dataset, ...batchKeys(one.keys) })) };
     const began = performance.now();
     const answer = await this.#transport.call(options.signal, (call) =>
-      this.#transport.ask<BatchesAnswer>(call, { method: "POST", target: "/v1/batch-get", body }, isBatches(asked.map((one) => one.keys.length))));
+      this.#transport.ask<BatchesAnswer>(call, { method: "POST", target: "/v1/batch-get", body, headers }, isBatches(asked.map((one) => one.keys.length))));
     const answers = new Map<string, DatasetAnswer<K, T>>();
     wanted(answer).answers.forEach((part, at) => {
       const { dataset, keys } = asked[at] ?? { dataset: part.dataset, keys: [] };
@@ -259,6 +264,7 @@ export class Client {
   /** As `scan`, a page at a time, up to 1,000 records each. The total timeout is of each page. */
   async *scanPages<T = unknown>(dataset: string, options: ScanOptions = {}): AsyncGenerator<Page<T>, void, void> {
     const path = `/v1/datasets/${datasetSegment(dataset)}/scan`;
+    const headers = unitHeader(options);
     let left = options.limit ?? Infinity;
     let cursor: string | null = null;
     if (!(left > 0)) return;
@@ -272,7 +278,7 @@ export class Client {
       }
       const target = path + asText(query);
       const began = performance.now();
-      const answer: Answer<ScanAnswer> = await this.#transport.call(options.signal, (call) => this.#transport.ask(call, { method: "GET", target }, isPage));
+      const answer: Answer<ScanAnswer> = await this.#transport.call(options.signal, (call) => this.#transport.ask(call, { method: "GET", target, headers }, isPage));
       const page = wanted(answer);
       // A later page is of the version of the first, whatever is current by now.
       if (options.version === undefined && cursor === null) this.#cache?.saw(dataset, page.version, began);
@@ -284,6 +290,11 @@ export class Client {
       };
     } while (cursor !== null && left > 0);
   }
+}
+
+/** The header of a unit that is this call's own. */
+function unitHeader(options: Pick<ReadOptions, "unit">): Record<string, string> {
+  return options.unit === undefined ? {} : { "Tidetable-Unit": headerValue(options.unit, "unit") };
 }
 
 /** The query of a read, its names and values as the server reads them. */

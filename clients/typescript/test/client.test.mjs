@@ -299,6 +299,28 @@ test("a unit of any script goes as UTF-8; control characters do not go at all", 
   assert.throws(() => client(() => value(1), { unit: "a\nb" }), UsageError);
 });
 
+test("a unit of one call goes in the place of the client's, with every read, and has entries of its own in the cache", async () => {
+  const { asked, client: here } = client((n, { url, body }) =>
+    url.includes("/keys/") ? value(n)
+    : url.includes("/scan") ? Response.json({ version: 1, records: [], next: null })
+    : url.endsWith("/v1/batch-get") ? Response.json({ answers: [{ dataset: "d", version: 1, results: [{ key: "k", found: false }] }] })
+    : batch(body.keys), { unit: "client", cache: { ttlMs: 60_000 } });
+  const read = [];
+  for (const unit of ["müller", undefined, "müller", undefined]) read.push(await here.get("d", "k", { unit }));
+  assert.deepEqual(read, [1, 2, 1, 2]);
+  await here.getMany("d", Array.from({ length: 1001 }, (_, n) => `k${n}`), { unit: "7" });
+  await here.multi({ d: ["k"] }, { unit: "7" });
+  for await (const _ of here.scan("d", { unit: "7" }));
+  const units = asked.map(({ headers }) => Buffer.from(headers["Tidetable-Unit"], "latin1").toString());
+  assert.deepEqual(units, ["müller", "client", "7", "7", "7", "7"]);
+  for (const unit of ["", "a\nb"]) {
+    await assert.rejects(here.get("d", "k", { unit }), UsageError);
+    await assert.rejects(here.getMany("d", ["k"], { unit }), UsageError);
+    await assert.rejects(here.multi({ d: ["k"] }, { unit }), UsageError);
+  }
+  assert.equal(asked.length, 6);
+});
+
 test("what cannot be a call is refused before anything is sent", async () => {
   const { asked, client: here } = client(() => value(1));
   for (const key of ["", new Uint8Array(), 42, null, undefined, "\ud800"]) await assert.rejects(here.get("d", key), UsageError);
