@@ -31,6 +31,7 @@ struct Asked {
     version: Option<u64>,
     prefix: Option<String>,
     limit: Option<u64>,
+    unit: Option<String>,
     requests: Option<Vec<Asking>>,
 }
 
@@ -85,6 +86,8 @@ async fn answer(asked: &Asked, client: &mut Option<Client>) -> anyhow::Result<Va
                 "cache",
                 "cache_version",
                 "unit",
+                "unit_of_any_text",
+                "unit_per_call",
                 "user_agent",
             ];
             return Ok(json!({"language": "rust", "needs": needs}));
@@ -100,6 +103,10 @@ async fn answer(asked: &Asked, client: &mut Option<Client>) -> anyhow::Result<Va
         _ => {}
     }
     let client = client.as_ref().context("open comes first")?;
+    let client = &match &asked.unit {
+        Some(unit) => client.for_unit(unit),
+        None => client.clone(),
+    };
     match asked.call.as_str() {
         "get" => get(asked, client).await,
         "get_many" => get_many(asked, client).await,

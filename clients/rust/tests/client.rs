@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidetable_client::{Client, ClientBuilder, Error};
+use tidetable_client::{Client, ClientBuilder, Error, Lookup};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -215,11 +215,47 @@ async fn a_large_batch_leaves_the_pool_to_lookups() {
 }
 
 #[tokio::test]
+async fn a_unit_of_its_own_goes_with_every_read_and_has_values_of_its_own() {
+    let results = "\"version\":3,\"results\":[{\"key\":\"k\",\"found\":false}]";
+    let stub = Stub::answering(vec![
+        json_answer("1"),
+        json_answer("2"),
+        json_answer(&format!("{{{results}}}")),
+        json_answer(&format!("{{\"answers\":[{{\"dataset\":\"d\",{results}}}]}}")),
+        json_answer("{\"version\":3,\"records\":[],\"next\":null}"),
+    ])
+    .await;
+    let builder = stub.client().unit("all of them".to_owned());
+    let client = builder.cache(Duration::from_secs(60)).build().unwrap();
+    let learner = client.for_unit("müller");
+    for _ in 0..2 {
+        assert_eq!(client.get::<u64>("d", "k").await.unwrap(), Some(1));
+        assert_eq!(learner.get::<u64>("d", "k").await.unwrap(), Some(2));
+    }
+    assert!(learner.get_many::<u64>("d", ["k"]).await.unwrap().is_empty());
+    let answers = learner.multi::<u64>([Lookup::new("d", ["k"])]).await.unwrap();
+    assert!(answers[0].result.is_ok());
+    assert!(learner.scan::<u64>("d", "").collect().await.unwrap().is_empty());
+    let units: Vec<String> = stub
+        .heads
+        .lock()
+        .unwrap()
+        .iter()
+        .flat_map(|head| head.lines().filter_map(|line| line.strip_prefix("tidetable-unit: ")))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(units, ["all of them", "müller", "müller", "müller", "müller"]);
+}
+
+#[tokio::test]
 async fn what_can_mean_nothing_is_refused_before_anything_is_sent() {
     let stub = Stub::answering(vec![json_answer("1")]).await;
     let client = stub.client().build().unwrap();
     for refused in [
-        stub.client().unit("ü".to_owned()).build().map(|_| ()),
+        stub.client().unit("a\nb".to_owned()).build().map(|_| ()),
+        stub.client().unit(String::new()).build().map(|_| ()),
+        client.for_unit(" a").get::<Value>("d", "k").await.map(|_| ()),
+        client.for_unit("ü".repeat(513)).get_many::<Value>("d", ["k"]).await.map(|_| ()),
         stub.client().token("a\r\nX: y".to_owned()).build().map(|_| ()),
         stub.client().max_tries(0).build().map(|_| ()),
         stub.client().total_timeout(Duration::ZERO).build().map(|_| ()),
