@@ -48,6 +48,7 @@ final class ClientTests {
         Check.that("client: a failure shows where it was called", ClientTests::callSite);
         Check.that("client: closed is closed", ClientTests::closed);
         Check.that("client: options that mean nothing are refused", ClientTests::options);
+        Check.that("client: a unit of its own goes with every read", ClientTests::unit);
         Check.that("client: the token is told to the server alone", ClientTests::token);
         Check.that("client: keys are compared by their bytes", ClientTests::keys);
     }
@@ -397,7 +398,11 @@ final class ClientTests {
         }
         Check.fails(UsageException.class, () -> Tidetable.builder().unit(""));
         Check.fails(UsageException.class, () -> Tidetable.builder().unit("ü"));
+        Check.fails(UsageException.class, () -> Tidetable.builder().unit(" a"));
+        Check.fails(UsageException.class, () -> Tidetable.builder().unit("a\r\nX: y"));
+        Check.fails(UsageException.class, () -> Tidetable.connect("http://h").forUnit("ü"));
         Check.fails(UsageException.class, () -> Tidetable.builder().token("a\r\nX: y"));
+        Check.fails(UsageException.class, () -> Tidetable.builder().token("a b"));
         Check.fails(UsageException.class, () -> Tidetable.builder().totalTimeout(Duration.ZERO));
         Check.fails(UsageException.class, () -> Tidetable.builder().poolSize(0));
         Check.fails(UsageException.class, () -> Tidetable.builder().maxTries(0));
@@ -407,6 +412,41 @@ final class ClientTests {
         Check.fails(UsageException.class, () -> dataset.fields("a,b").get("k"));
         Check.fails(UsageException.class, () -> dataset.page("", 1001, null));
         Check.fails(UsageException.class, () -> Tidetable.connect("http://h").dataset(".."));
+    }
+
+    private static void unit() throws Exception {
+        AtomicInteger gets = new AtomicInteger();
+        Stub stub =
+                new Stub(
+                        request -> {
+                            if (request.target().contains("/keys/")) {
+                                return Stub.json("" + gets.incrementAndGet(), V3);
+                            }
+                            if (request.target().contains("/scan")) {
+                                return Stub.json("{\"version\":3,\"records\":[],\"next\":null}", V3);
+                            }
+                            if (request.target().endsWith("/v1/batch-get")) {
+                                return Stub.json("{\"answers\":[{\"dataset\":\"d\"," + results(3, "k").substring(1) + "]}");
+                            }
+                            return echo(request, 3);
+                        });
+        try (stub) {
+            Tidetable client =
+                    stub.client().unit("all of them").cache(Duration.ofMinutes(1)).build();
+            Tidetable learner = client.forUnit("learner 7");
+            for (int n = 0; n < 2; n++) {
+                Check.equal("1", client.get("d", "k").orElseThrow().toString());
+                Check.equal("2", learner.get("d", "k").orElseThrow().toString());
+            }
+            Check.equal(1, learner.getMany("d", List.of("k")).size());
+            Check.equal(1, learner.multi(Map.of("d", List.of("k"))).size());
+            Check.equal(0L, learner.scan("d", "").stream().count());
+            Check.equal(
+                    List.of("all of them", "learner 7", "learner 7", "learner 7", "learner 7"),
+                    stub.requests.stream().map(r -> r.headers().get("Tidetable-Unit")).toList());
+            learner.close();
+            Check.fails(UsageException.class, () -> client.get("d", "k"));
+        }
     }
 
     private static void token() throws Exception {
