@@ -13,7 +13,7 @@ from client import Client
 from errors import Fault, Usage
 from wrongs import wrong
 
-NEEDS = ["bigint", "bytes_keys", "cache", "cache_version", "connect_timeout", "surrogates", "unit", "user_agent"]
+NEEDS = ["bigint", "bytes_keys", "cache", "cache_version", "connect_timeout", "surrogates", "unit", "unit_of_any_text", "unit_per_call", "user_agent"]
 OPTIONS = ("total_timeout", "connect_timeout", "token", "cache", "max_tries", "unit")
 
 
@@ -36,6 +36,7 @@ class Adapter:
             raise Usage("there is no client")
         if call == "describe":
             return {"text": repr(self.client)}
+        self.client.read_for(asked.get("unit"))
         answer: dict[str, Any] = getattr(self, call)(self.client, asked)
         return answer
 

@@ -12,7 +12,7 @@ from .server import HERE, made, records
 
 FIELDS = {"name", "guarantee", "needs", "breaks_with", "datasets", "options", "base_url", "may_refuse", "faults", "steps", "requests"}
 FAULT_FIELDS = {"request", "path", "first", "status", "headers", "body", "problem", "cut", "delay", "drip", "stall", "head", "chunked", "close_after"}
-STEP_FIELDS = {"call", "dataset", "key", "key_base64", "keys", "keys_base64", "fields", "version", "prefix", "limit", "requests", "options", "base_url",
+STEP_FIELDS = {"call", "dataset", "key", "key_base64", "keys", "keys_base64", "fields", "version", "prefix", "limit", "unit", "requests", "options", "base_url",
                "repeat", "each", "expect", "expect_any"}
 OTHER_STEPS = [{"ask", "json", "status"}, {"push", "version"}, {"proxy"}, {"pause"}]
 REQUESTS_FIELDS = {"count", "connections", "each", "every", "waited_in_all"}

@@ -1,7 +1,6 @@
 package tidetable;
 
 import java.util.ArrayDeque;
-import java.util.List;
 
 /** The cache by itself: when it serves, and when it must not. */
 final class CacheTests {
