@@ -263,6 +263,14 @@ class Retries(unittest.TestCase):
         # Ten from the beginning, and a tenth for each call.
         self.assertEqual(len(driven.asked) - 30, 12)
 
+    def test_a_retry_that_is_not_made_takes_nothing_from_the_budget(self) -> None:
+        driven = Driven(lambda request: problem(503, "overloaded", retry_after="600"))
+        for _ in range(30):
+            with self.assertRaises(Unavailable):
+                driven.get()
+        self.assertEqual(len(driven.asked), 30)
+        self.assertEqual(sum(driven.core.budget.take() for _ in range(100)), 10)
+
     def test_a_budget_is_never_more_than_ten(self) -> None:
         budget = Budget()
         for _ in range(1000):

@@ -117,14 +117,13 @@ def ask(
         body = request.body
         if isinstance(body, Body) and not body.again:
             raise failure
-        if tried >= policy.tries or (patience is None and not core.budget.take()):
-            raise failure
         pause = after + policy.pause(tried, core.draw)
         if request.deadline is None:
             late = after > LONGEST_RETRY_AFTER
         else:
             late = core.clock() + pause >= request.deadline
-        if late:
+        # What is not made takes nothing from the budget.
+        if late or tried >= policy.tries or (patience is None and not core.budget.take()):
             raise failure
         yield Pause(pause)
 
