@@ -529,6 +529,31 @@ class Cached(unittest.TestCase):
         self.assertEqual(len(driven.asked), 2)
 
 
+class Deletions(unittest.TestCase):
+    def delete(self, replies: list[Reply], version: Optional[int]) -> int:
+        driven = Driven(replies)
+        driven.run(operations.delete(driven.core, "d", version))
+        return len(driven.asked)
+
+    def test_one_whose_answer_was_lost_is_done(self) -> None:
+        answers: list[Reply] = [BrokenConnection("reset"), problem(504, "x"), Response(502, {}, b"")]
+        for lost in answers:
+            self.assertEqual(self.delete([lost, problem(410, "version_deleted")], 3), 2)
+            self.assertEqual(self.delete([lost, problem(404, "dataset_not_found")], None), 2)
+
+    def test_what_was_not_there_at_the_first_try_is_told(self) -> None:
+        tries: list[list[Reply]] = [[], [ConnectError("no")], [problem(429, "too_many_requests")]]
+        for before in tries:
+            for version, status, code in ((3, 410, "version_deleted"), (None, 404, "dataset_not_found")):
+                with self.assertRaises(NotFound):
+                    self.delete([*before, problem(status, code)], version)
+
+    def test_another_error_after_a_lost_answer_is_told(self) -> None:
+        for version, code in ((3, "version_not_found"), (3, "dataset_not_found"), (None, "version_deleted")):
+            with self.assertRaises(NotFound):
+                self.delete([BrokenConnection("reset"), problem(404, code)], version)
+
+
 class Pushes(unittest.TestCase):
     def test_how_a_version_ends(self) -> None:
         def ended(**raw: Any) -> Any:

@@ -89,10 +89,12 @@ def ask(
     request: Request,
     read: Callable[[Response], T],
     patience: Optional[Patience] = None,
+    unsure: Optional[list[Exception]] = None,
 ) -> Call[T]:
     """Asks, again where that may help, and gives what `read` makes of the answer.
 
-    `read` raises `BrokenConnection` for what is no whole answer, and `ApiError` for a refusal.
+    `read` raises `BrokenConnection` for what is no whole answer, and `ApiError` for a refusal. `unsure` gets the failures
+    after which nobody knows whether the request was done.
     """
     policy = core.reads if patience is None else patience
     if patience is None:
@@ -114,6 +116,8 @@ def ask(
             if not isinstance(error, ConnectError) and not request.idempotent:
                 raise
             failure = error
+        if unsure is not None and not isinstance(failure, ConnectError) and getattr(failure, "status", 0) != 429:
+            unsure.append(failure)
         body = request.body
         if isinstance(body, Body) and not body.again:
             raise failure
