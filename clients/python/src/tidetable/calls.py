@@ -79,7 +79,7 @@ class Core:
 def _common_headers(address: Address, settings: Settings) -> bytes:
     lines = [b"Host: " + address.authority.encode("ascii")]
     lines.append(b"User-Agent: " + USER_AGENT.encode())
-    if settings.token is not None:
+    if settings.token:
         lines.append(b"Authorization: Bearer " + header_value("token", settings.token))
     return b"\r\n".join(lines) + b"\r\n"
 
