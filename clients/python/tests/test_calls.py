@@ -397,6 +397,14 @@ class Multi(unittest.TestCase):
         with self.assertRaises(KeyError):
             answers["other"]
 
+    def test_one_key_in_the_place_of_a_list_is_refused(self) -> None:
+        keys: list[Any] = ["42", b"42"]
+        for key in keys:
+            driven = Driven(self.reply)
+            with self.assertRaises(InvalidArgument):
+                self.multi(driven, {"a": key})
+            self.assertEqual(driven.asked, [])
+
     def test_more_keys_than_one_instant_answers_are_refused(self) -> None:
         driven = Driven(self.reply)
         with self.assertRaises(InvalidArgument):
