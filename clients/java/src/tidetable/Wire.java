@@ -14,8 +14,11 @@ final class Wire {
     /** As many records as it gives in one page. */
     static final int MOST_RECORDS = 1_000;
 
-    /** Keys that would make a path longer than this go in a body: proxies refuse long paths. */
-    static final int LONGEST_SEGMENT = 12_000;
+    /**
+     * Of a key in a path, in characters: longer ones go in a body. The server takes more, and proxies do
+     * not: their buffer for the first line has 8,000 characters mostly.
+     */
+    static final int LONGEST_SEGMENT = 6_000;
 
     private static final char[] HEX = "0123456789ABCDEF".toCharArray();
 

@@ -192,11 +192,18 @@ final class ClientTests {
     private static void longKeys() throws Exception {
         try (Stub stub = new Stub(request -> echo(request, 3))) {
             Tidetable client = stub.client().build();
-            String key = "ü".repeat(30_000);
-            Entry<Json> entry = client.getEntry("d", key).orElseThrow();
-            Check.equal(3L, entry.version());
-            Check.equal("POST", stub.requests.get(0).method());
+            for (String key : List.of("ü".repeat(30_000), "ü".repeat(1_001), "x".repeat(6_001))) {
+                Entry<Json> entry = client.getEntry("d", key).orElseThrow();
+                Check.equal(3L, entry.version());
+            }
+            for (Stub.Request request : stub.requests) {
+                Check.equal("POST", request.method());
+            }
         }
+        Check.holds(!Wire.isLong(Key.of("ü".repeat(1_000))), "6,000 characters fit");
+        Check.holds(!Wire.isLong(Key.of("x".repeat(6_000))), "6,000 characters fit");
+        Check.holds(!Wire.isLong(Key.of(new byte[4_500])), "6,000 characters fit");
+        Check.holds(Wire.isLong(Key.of(new byte[4_501])), "6,002 characters do not");
     }
 
     private static void largeKeys() throws Exception {
