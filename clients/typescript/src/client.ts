@@ -131,7 +131,7 @@ export class Client {
     const entry = { version: versionOf(answer.headers), etag: answer.headers.get("etag"), asOf: answer.headers.get("tidetable-as-of") };
     if (this.#cache && name !== undefined) {
       const isLatest = options.version !== undefined || this.#cache.saw(dataset, entry.version, began);
-      if (isLatest) this.#cache.keep(name, dataset, options.version !== undefined, { body, ...entry });
+      if (isLatest) this.#cache.keep(name, dataset, options.version !== undefined, { body, ...entry }, began);
     }
     return { value: (answer.status === 304 ? this.#transport.decoded(body, isValue) : answer.value) as T, ...entry };
   }
@@ -252,6 +252,11 @@ export class Client {
       }
     });
     return answers;
+  }
+
+  /** Empties the cache, if there is one: of values that must not be given again, as those of a pinned version whose key was erased. */
+  clearCache(): void {
+    this.#cache?.clear();
   }
 
   /** Records in key order, page by page, all of one version. */

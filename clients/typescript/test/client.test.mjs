@@ -95,6 +95,29 @@ test("the cache is bounded: what was not used longest goes first", async () => {
   assert.deepEqual(asked.map(({ url }) => url.at(-1)), ["a", "b", "c", "b"]);
 });
 
+test("the cache is bounded in bytes, and what is larger than all of it is not held", async () => {
+  const { asked, client: here } = client((n, { url }) => value("x".repeat(url.endsWith("/large") ? 3000 : 1000)), { cache: { ttlMs: 60_000, maxBytes: 5000 } });
+  for (const key of ["a", "b", "a", "large", "a", "c", "a", "b", "large"]) await here.get("d", key);
+  assert.deepEqual(asked.map(({ url }) => url.split("/").at(-1)), ["a", "b", "large", "c", "b", "large"]);
+});
+
+test("an emptied cache gives nothing that was read before, nor what was under way", async () => {
+  let answer;
+  const { asked, client: here } = client((n) => (n === 2 ? new Promise((resolve) => { answer = () => resolve(value("erased")); }) : value(n)), { cache: { ttlMs: 60_000 } });
+  assert.equal(await here.get("d", "a", { version: 1 }), 1);
+  const underWay = here.get("d", "b", { version: 1 });
+  await new Promise(setImmediate);
+  here.clearCache();
+  answer();
+  assert.equal(await underWay, "erased");
+  await new Promise((resolve) => setTimeout(resolve, 2)); // The clock of the cache must have gone on.
+  assert.equal(await here.get("d", "a", { version: 1 }), 3);
+  assert.equal(await here.get("d", "b", { version: 1 }), 4);
+  assert.equal(await here.get("d", "b", { version: 1 }), 4);
+  assert.equal(asked.length, 4);
+  client(() => value(1)).client.clearCache();
+});
+
 test("keys of bytes are found again under the arrays they were asked with, each once", async () => {
   const { asked, client: here } = client((n, { body }) => batch(body.keys));
   const [first, second] = [new Uint8Array([255, 0]), new Uint8Array([1])];
