@@ -21,7 +21,10 @@ from wire import Deadline, Pool
 from wrongs import wrong
 
 CHUNK = 999 if wrong("chunk_of_999") else 1000
+CHUNK_BYTES = 2 << 20
 PAGE = 1000
+# Of a key in a path, in characters: what stands before the server may take no more.
+LONGEST_SEGMENT = 6000
 GONE = {"version_deleted", "version_not_found"}
 
 @dataclass
@@ -60,8 +63,11 @@ class Client:
     # One key.
 
     def get(self, dataset: str, key: str | bytes, fields: list[str] | None = None, version: int | None = None) -> Entry:
-        deadline = self.begin()
         target, raw, as_base64 = key_target(dataset, key)
+        if len(target.rpartition("/")[2]) > LONGEST_SEGMENT and not wrong("long_keys_in_the_path"):
+            values, read_from = self.get_many(dataset, [key], fields, version)
+            return Entry(True, values[0][1], read_from) if values else Entry(False)
+        deadline = self.begin()
         query = {**({"key_encoding": "base64url"} if as_base64 else {}), **read_query(fields, version)}
         entry = self.cache.entries.get(self.name(dataset, raw, fields, version)) if self.cache else None
         if self.cache and entry and self.cache.fresh(entry, version is not None):
@@ -128,7 +134,7 @@ class Client:
                     return [], None
                 gone = fault.code in GONE and not (fault.status == 404 and wrong("only_410_begins_anew"))
                 gone = gone or (fault.status == 404 and wrong("any_404_begins_anew"))
-                if not gone or pinned or not again or wrong("no_new_beginning") or len(keys) <= CHUNK:
+                if not gone or pinned or not again or wrong("no_new_beginning") or len(cut(keys)) == 1:
                     raise
                 again = wrong("begins_anew_for_ever")
 
@@ -136,8 +142,8 @@ class Client:
                    deadline: Deadline) -> tuple[list[Any], int | None]:
         found: list[Any] = []
         pinned = version
-        for at in range(0, max(len(keys), 1), CHUNK):
-            values, read_from = self.chunk(dataset, keys[at:at + CHUNK], fields, pinned, deadline)
+        for keys_of_chunk in cut(keys):
+            values, read_from = self.chunk(dataset, keys_of_chunk, fields, pinned, deadline)
             found += values
             pinned = version if wrong("chunks_not_pinned") else read_from
         if self.cache:
@@ -290,6 +296,21 @@ def key_target(dataset: str, key: str | bytes) -> tuple[str, bytes, bool]:
         return path + urllib.parse.quote_plus(raw), raw, False
     once = urllib.parse.quote(raw, safe="")
     return path + (urllib.parse.quote(once, safe="") if wrong("keys_encoded_twice") else once), raw, False
+
+
+def cut(keys: list[Any]) -> list[list[Any]]:
+    """Keys in chunks, each of no more keys and no more bytes than one request takes."""
+    chunks: list[list[Any]] = [[]]
+    size = 0
+    for key in keys:
+        takes = len(json.dumps(key)) if isinstance(key, str) else 2 * len(key)
+        full = size + takes > CHUNK_BYTES and bool(chunks[-1]) and not wrong("chunks_by_number_alone")
+        if len(chunks[-1]) == CHUNK or full:
+            chunks.append([])
+            size = 0
+        chunks[-1].append(key)
+        size += takes
+    return chunks
 
 
 def key_bytes(key: str | bytes) -> bytes:
