@@ -29,6 +29,7 @@ NEEDS = [
     "surrogates",
     "cache",
     "cache_version",
+    "clear_cache",
     "unit",
     "unit_of_any_text",
     "unit_per_call",
@@ -56,6 +57,9 @@ class Waiting:
 
         records = self._loop.run_until_complete(all_of_it())
         return scan, records
+
+    def clear_cache(self) -> None:
+        self._client.clear_cache()
 
     def close(self) -> None:
         self._loop.run_until_complete(self._client.close())
@@ -159,6 +163,10 @@ class Adapter:
                     {"dataset": dataset, "version": found.version, "values": [list(pair) for pair in found.items()]}
                 )
         return {"answers": told}
+
+    def _clear_cache(self, call: Call) -> Call:
+        self._client.clear_cache()
+        return {"ok": True}
 
     def _describe(self, call: Call) -> Call:
         return {"text": repr(self._client)}

@@ -85,6 +85,7 @@ async fn answer(asked: &Asked, client: &mut Option<Client>) -> anyhow::Result<Va
                 "connect_timeout",
                 "cache",
                 "cache_version",
+                "clear_cache",
                 "unit",
                 "unit_of_any_text",
                 "unit_per_call",
@@ -112,6 +113,10 @@ async fn answer(asked: &Asked, client: &mut Option<Client>) -> anyhow::Result<Va
         "get_many" => get_many(asked, client).await,
         "scan" => scan(asked, client).await,
         "multi" => multi(asked, client).await,
+        "clear_cache" => {
+            client.clear_cache();
+            Ok(json!({"ok": true}))
+        }
         "describe" => Ok(json!({"text": format!("{client:?}")})),
         other => bail!("no such call: {other}"),
     }

@@ -3,7 +3,7 @@ import { createInterface } from "node:readline";
 import { inspect } from "node:util";
 import { ApiError, Client, ConnectionError, TimeoutError, UsageError } from "../../../typescript/dist/index.js";
 
-const NEEDS = ["bytes_keys", "cache", "cache_version", "surrogates", "unit", "unit_of_any_text", "unit_per_call", "user_agent"];
+const NEEDS = ["bytes_keys", "cache", "cache_version", "clear_cache", "surrogates", "unit", "unit_of_any_text", "unit_per_call", "user_agent"];
 
 let client = null;
 
@@ -46,6 +46,10 @@ const calls = {
       answers: [...answers].map(([dataset, { error, values, version }]) =>
         error ? { dataset, error: { code: error.code, status: error.status } } : { dataset, version, values: [...values] }),
     };
+  },
+  clear_cache() {
+    opened().clearCache();
+    return { ok: true };
   },
   describe: () => ({ text: `${inspect(opened(), { depth: 9, showHidden: true })} ${JSON.stringify(opened())} ${opened()}` }),
   close() {

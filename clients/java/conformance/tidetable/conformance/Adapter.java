@@ -37,7 +37,7 @@ import tidetable.UsageException;
 public final class Adapter {
     private static final String HELLO =
             "{\"language\":\"java\",\"needs\":[\"bigint\",\"bytes_keys\",\"connect_timeout\",\"surrogates\","
-                    + "\"cache\",\"cache_version\",\"unit\",\"unit_per_call\",\"user_agent\"]}";
+                    + "\"cache\",\"cache_version\",\"clear_cache\",\"unit\",\"unit_per_call\",\"user_agent\"]}";
 
     private Tidetable client;
 
@@ -70,6 +70,10 @@ public final class Adapter {
             case "get_many" -> getMany(request);
             case "scan" -> scan(request);
             case "multi" -> multi(request);
+            case "clear_cache" -> {
+                client.clearCache();
+                yield object("ok", new Json.JsonBoolean(true));
+            }
             case "describe" -> object("text", text(client.toString()));
             case "close" -> {
                 client.close();
