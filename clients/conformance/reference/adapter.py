@@ -13,7 +13,7 @@ from client import Client
 from errors import Fault, Usage
 from wrongs import wrong
 
-NEEDS = ["bigint", "bytes_keys", "cache", "cache_version", "connect_timeout", "surrogates", "unit", "user_agent"]
+NEEDS = ["bigint", "bytes_keys", "cache", "cache_version", "clear_cache", "connect_timeout", "surrogates", "unit", "unit_of_any_text", "unit_per_call", "user_agent"]
 OPTIONS = ("total_timeout", "connect_timeout", "token", "cache", "max_tries", "unit")
 
 
@@ -36,8 +36,14 @@ class Adapter:
             raise Usage("there is no client")
         if call == "describe":
             return {"text": repr(self.client)}
+        self.client.read_for(asked.get("unit"))
         answer: dict[str, Any] = getattr(self, call)(self.client, asked)
         return answer
+
+    def clear_cache(self, client: Client, asked: dict[str, Any]) -> dict[str, Any]:
+        if client.cache and not wrong("cache_never_emptied"):
+            client.cache.entries.clear()
+        return {"ok": True}
 
     def get(self, client: Client, asked: dict[str, Any]) -> dict[str, Any]:
         key = base64.b64decode(asked["key_base64"]) if asked.get("key_base64") is not None else asked["key"]

@@ -18,13 +18,13 @@ class Entry:
     read_at: float = 0.0
 
 
-def name(dataset: str, key: bytes, fields: list[str] | None, version: int | None) -> tuple[Hashable, ...]:
+def name(dataset: str, key: bytes, fields: list[str] | None, version: int | None, unit: str | None) -> tuple[Hashable, ...]:
     """What an entry is found by."""
     if wrong("cache_by_key_alone"):
         return ("", key)
     if wrong("cache_key_joined"):
         return (dataset, ":".join([key.decode(errors="replace"), *(fields or [])]), version)
-    return (dataset, key, tuple(fields) if fields is not None else None, version)
+    return (dataset, key, tuple(fields) if fields is not None else None, version, None if wrong("cache_without_unit") else unit)
 
 
 class Cache:

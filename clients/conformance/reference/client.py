@@ -21,7 +21,10 @@ from wire import Deadline, Pool
 from wrongs import wrong
 
 CHUNK = 999 if wrong("chunk_of_999") else 1000
+CHUNK_BYTES = 2 << 20
 PAGE = 1000
+# Of a key in a path, in characters: what stands before the server may take no more.
+LONGEST_SEGMENT = 6000
 GONE = {"version_deleted", "version_not_found"}
 
 @dataclass
@@ -39,13 +42,12 @@ class Client:
         url = urllib.parse.urlsplit(base_url)
         if (url.scheme != "http" or not url.hostname) and not wrong("any_base_url"):
             raise Usage(f"the base URL is none: {base_url!r}")
-        for what, value in (("token", token), ("unit", unit)):
-            if value is not None and not (value.isascii() and value.isprintable()) and not wrong("header_values_unchecked"):
-                raise Usage(f"the {what} is no value of a header")
+        if token is not None and not (token.isascii() and token.isprintable()) and not wrong("header_values_unchecked"):
+            raise Usage("the token is no value of a header")
         self.host = url.netloc
         self.prefix = url.path if wrong("base_url_joined") else url.path.rstrip("/")
         self.total_timeout = min(total_timeout, 0.3) if wrong("impatient") else total_timeout
-        self.token, self.unit, self.max_tries = token, unit, max_tries
+        self.token, self.unit, self.unit_of_call, self.max_tries = token, checked_unit(unit), None, max_tries
         self.pool = Pool((url.hostname or "127.0.0.1", url.port or 80), connect_timeout)
         self.budget = OF_THE_PROGRAM if wrong("budget_of_the_program") else Budget()
         cache = {"ttl": 600} if wrong("cache_always_on") else cache
@@ -54,13 +56,20 @@ class Client:
     def __repr__(self) -> str:
         return f"Client(http://{self.host}{self.prefix})" + (f" with {self.token}" if wrong("token_in_errors") else "")
 
+    def read_for(self, unit: str | None) -> None:
+        """Says for whom the next call reads, if not for whom all do."""
+        self.unit_of_call = None if wrong("unit_of_call_ignored") else checked_unit(unit)
+
     # One key.
 
     def get(self, dataset: str, key: str | bytes, fields: list[str] | None = None, version: int | None = None) -> Entry:
-        deadline = self.begin()
         target, raw, as_base64 = key_target(dataset, key)
+        if len(target.rpartition("/")[2]) > LONGEST_SEGMENT and not wrong("long_keys_in_the_path"):
+            values, read_from = self.get_many(dataset, [key], fields, version)
+            return Entry(True, values[0][1], read_from) if values else Entry(False)
+        deadline = self.begin()
         query = {**({"key_encoding": "base64url"} if as_base64 else {}), **read_query(fields, version)}
-        entry = self.cache.entries.get(caching.name(dataset, raw, fields, version)) if self.cache else None
+        entry = self.cache.entries.get(self.name(dataset, raw, fields, version)) if self.cache else None
         if self.cache and entry and self.cache.fresh(entry, version is not None):
             return Entry(entry.found, entry.value, entry.version)
         etag = {} if not entry or entry.etag is None or wrong("cache_without_etag") else {"If-None-Match": entry.etag}
@@ -80,7 +89,7 @@ class Client:
             found = caching.Entry(parsed(body), read_from, headers.get("etag"))
         if self.cache:
             self.cache.saw(dataset, read_from, version is not None)
-            self.cache.keep(caching.name(dataset, raw, fields, version), found)
+            self.cache.keep(self.name(dataset, raw, fields, version), found)
         if found.value is None and wrong("null_is_absent"):
             return Entry(False)
         value = (found.value or None) if wrong("falsy_is_null") else found.value
@@ -93,9 +102,9 @@ class Client:
                 return Entry(True, entry.value, entry.version)
             if self.cache:
                 self.cache.saw(dataset, fault.version, version is not None)
-                self.cache.entries.pop(caching.name(dataset, raw, fields, version), None)
+                self.cache.entries.pop(self.name(dataset, raw, fields, version), None)
                 if wrong("absence_is_cached"):
-                    self.cache.keep(caching.name(dataset, raw, fields, version), caching.Entry(None, None, None, found=False))
+                    self.cache.keep(self.name(dataset, raw, fields, version), caching.Entry(None, None, None, found=False))
             if wrong("absent_is_error"):
                 raise fault
             return Entry(False)
@@ -125,7 +134,7 @@ class Client:
                     return [], None
                 gone = fault.code in GONE and not (fault.status == 404 and wrong("only_410_begins_anew"))
                 gone = gone or (fault.status == 404 and wrong("any_404_begins_anew"))
-                if not gone or pinned or not again or wrong("no_new_beginning") or len(keys) <= CHUNK:
+                if not gone or pinned or not again or wrong("no_new_beginning") or len(cut(keys)) == 1:
                     raise
                 again = wrong("begins_anew_for_ever")
 
@@ -133,8 +142,8 @@ class Client:
                    deadline: Deadline) -> tuple[list[Any], int | None]:
         found: list[Any] = []
         pinned = version
-        for at in range(0, max(len(keys), 1), CHUNK):
-            values, read_from = self.chunk(dataset, keys[at:at + CHUNK], fields, pinned, deadline)
+        for keys_of_chunk in cut(keys):
+            values, read_from = self.chunk(dataset, keys_of_chunk, fields, pinned, deadline)
             found += values
             pinned = version if wrong("chunks_not_pinned") else read_from
         if self.cache:
@@ -211,6 +220,10 @@ class Client:
 
     # What all calls share.
 
+    def name(self, dataset: str, raw: bytes, fields: list[str] | None, version: int | None) -> Any:
+        """What an entry of the cache is found by."""
+        return caching.name(dataset, raw, fields, version, self.unit_of_call)
+
     def begin(self) -> Deadline:
         self.budget.call()
         return Deadline(self.total_timeout)
@@ -250,11 +263,21 @@ class Client:
         said = {} if wrong("no_user_agent") else {"User-Agent": "tidetable-client-reference/0.1.0"}
         if self.token is not None:
             said["Authorization"] = f"Bearer {self.token}"
-        if self.unit is not None and not (wrong("unit_of_get_alone") and method == "POST"):
-            said["Tidetable-Unit"] = self.unit
+        unit = self.unit if self.unit_of_call is None else self.unit_of_call
+        if unit is not None and not (wrong("unit_of_get_alone") and method == "POST"):
+            said["Tidetable-Unit"] = unit
         elif wrong("unit_always"):
             said["Tidetable-Unit"] = "anonymous"
         return said
+
+
+def checked_unit(unit: str | None) -> str | None:
+    """Any text that a header can carry."""
+    refused = unit is not None and not unit.isprintable() and not wrong("header_values_unchecked")
+    refused = refused or (unit is not None and " " in unit and wrong("unit_without_spaces"))
+    if refused or (unit is not None and not unit.isascii() and wrong("unit_in_ascii")):
+        raise Usage("the unit is no value of a header")
+    return unit
 
 
 def key_target(dataset: str, key: str | bytes) -> tuple[str, bytes, bool]:
@@ -273,6 +296,21 @@ def key_target(dataset: str, key: str | bytes) -> tuple[str, bytes, bool]:
         return path + urllib.parse.quote_plus(raw), raw, False
     once = urllib.parse.quote(raw, safe="")
     return path + (urllib.parse.quote(once, safe="") if wrong("keys_encoded_twice") else once), raw, False
+
+
+def cut(keys: list[Any]) -> list[list[Any]]:
+    """Keys in chunks, each of no more keys and no more bytes than one request takes."""
+    chunks: list[list[Any]] = [[]]
+    size = 0
+    for key in keys:
+        takes = len(json.dumps(key)) if isinstance(key, str) else 2 * len(key)
+        full = size + takes > CHUNK_BYTES and bool(chunks[-1]) and not wrong("chunks_by_number_alone")
+        if len(chunks[-1]) == CHUNK or full:
+            chunks.append([])
+            size = 0
+        chunks[-1].append(key)
+        size += takes
+    return chunks
 
 
 def key_bytes(key: str | bytes) -> bytes:
@@ -342,6 +380,9 @@ def parsed(body: bytes) -> Any:
 
 def is_value(answer: Answer) -> None:
     """A value is JSON; anything else is a broken answer."""
+    as_of = answer[1].get("tidetable-as-of")
+    if as_of is not None and as_of[10:11] != "T" and wrong("as_of_in_one_form"):
+        raise Broken("its as_of cannot be read")
     if answer[0] != 304:
         try:
             parsed(answer[2])

@@ -92,6 +92,8 @@ def tried(ask: Callable[[Deadline], Answer], check: Callable[[Answer], Answer], 
             if tries >= (most + 1 if wrong("four_tries") else most) or not again(fault, reading_one):
                 raise
             pause = wait(tries, retry_after)
+            if wrong("budget_for_no_retry"):
+                budget.take()
             if wrong("retry_after_over_timeout"):
                 time.sleep(min(pause, deadline.left()))
                 deadline.left()

@@ -12,7 +12,7 @@ from .server import HERE, made, records
 
 FIELDS = {"name", "guarantee", "needs", "breaks_with", "datasets", "options", "base_url", "may_refuse", "faults", "steps", "requests"}
 FAULT_FIELDS = {"request", "path", "first", "status", "headers", "body", "problem", "cut", "delay", "drip", "stall", "head", "chunked", "close_after"}
-STEP_FIELDS = {"call", "dataset", "key", "key_base64", "keys", "keys_base64", "fields", "version", "prefix", "limit", "requests", "options", "base_url",
+STEP_FIELDS = {"call", "dataset", "key", "key_base64", "keys", "keys_base64", "fields", "version", "prefix", "limit", "unit", "requests", "options", "base_url",
                "repeat", "each", "expect", "expect_any"}
 OTHER_STEPS = [{"ask", "json", "status"}, {"push", "version"}, {"proxy"}, {"pause"}]
 REQUESTS_FIELDS = {"count", "connections", "each", "every", "waited_in_all"}
@@ -95,6 +95,8 @@ def written_out(step: dict[str, Any], datasets: dict[str, list[dict[str, Any]]])
     if step.pop("each", False):
         return [{**step, "key": key, "expect": {**step["expect"], "value": value}} for key, value in records(datasets[step["dataset"]][-1])]
     repeat = step.pop("repeat", 1)
+    if isinstance(step.get("key"), dict):
+        step["key"] = repeated(step["key"])
     if "keys" in step:
         step["keys"] = keys(step["keys"], datasets)
     if "requests" in step:
@@ -110,5 +112,12 @@ def written_out(step: dict[str, Any], datasets: dict[str, list[dict[str, Any]]])
 def keys(given: Any, datasets: dict[str, list[dict[str, Any]]]) -> list[str]:
     if isinstance(given, list):
         return given
+    if "repeated" in given:
+        return [f"{number:03d}{repeated(given)}" for number in range(given["count"])]
     found = made(given["made"]) if "made" in given else records(datasets[given["of"]][-1])
     return [key for key, _ in found]
+
+
+def repeated(given: dict[str, Any]) -> str:
+    """A long key, which nobody wants to read in a file."""
+    return str(given["repeated"]) * int(given["times"])

@@ -22,7 +22,19 @@ from tidetable import (
     TransportError,
 )
 
-NEEDS = ["bigint", "bytes_keys", "connect_timeout", "surrogates", "cache", "cache_version", "unit", "user_agent"]
+NEEDS = [
+    "bigint",
+    "bytes_keys",
+    "connect_timeout",
+    "surrogates",
+    "cache",
+    "cache_version",
+    "clear_cache",
+    "unit",
+    "unit_of_any_text",
+    "unit_per_call",
+    "user_agent",
+]
 Call = dict[str, Any]
 
 
@@ -45,6 +57,9 @@ class Waiting:
 
         records = self._loop.run_until_complete(all_of_it())
         return scan, records
+
+    def clear_cache(self) -> None:
+        self._client.clear_cache()
 
     def close(self) -> None:
         self._loop.run_until_complete(self._client.close())
@@ -108,7 +123,7 @@ class Adapter:
 
     def _get(self, call: Call) -> Call:
         key = call.get("key") if call.get("key_base64") is None else base64.b64decode(call["key_base64"])
-        entry = self._client.get_entry(call["dataset"], key, call.get("fields"), call.get("version"))
+        entry = self._client.get_entry(call["dataset"], key, call.get("fields"), call.get("version"), unit=call.get("unit"))
         if entry is None:
             return {"found": False}
         return {"found": True, "value": entry.value, "version": entry.version}
@@ -116,7 +131,7 @@ class Adapter:
     def _get_many(self, call: Call) -> Call:
         in_base64 = call.get("keys_base64")
         keys = call["keys"] if in_base64 is None else [base64.b64decode(key) for key in in_base64]
-        found = self._client.get_many(call["dataset"], keys, call.get("fields"), call.get("version"))
+        found = self._client.get_many(call["dataset"], keys, call.get("fields"), call.get("version"), unit=call.get("unit"))
         return {
             "values": [[shown(key, in_base64 is not None), value] for key, value in found.items()],
             "version": found.version,
@@ -124,7 +139,7 @@ class Adapter:
 
     def _scan(self, call: Call) -> Call:
         given = (call["dataset"], call.get("prefix") or "", call.get("limit"), call.get("fields"), call.get("version"))
-        scan = self._client.scan(*given)
+        scan = self._client.scan(*given, unit=call.get("unit"))
         scan, records = scan if isinstance(scan, tuple) else (scan, list(scan))
         told = [
             [key if isinstance(key, str) else {"base64": base64.b64encode(key).decode()}, value]
@@ -136,7 +151,7 @@ class Adapter:
         requests = {one["dataset"]: one["keys"] for one in call["requests"]}
         fields = {one["dataset"]: one.get("fields") for one in call["requests"]}
         versions = {one["dataset"]: one["version"] for one in call["requests"] if one.get("version") is not None}
-        answers = self._client.multi(requests, fields, versions)
+        answers = self._client.multi(requests, fields, versions, unit=call.get("unit"))
         told: list[Call] = []
         for dataset in requests:
             error: Optional[ApiError] = answers.errors.get(dataset)
@@ -148,6 +163,10 @@ class Adapter:
                     {"dataset": dataset, "version": found.version, "values": [list(pair) for pair in found.items()]}
                 )
         return {"answers": told}
+
+    def _clear_cache(self, call: Call) -> Call:
+        self._client.clear_cache()
+        return {"ok": True}
 
     def _describe(self, call: Call) -> Call:
         return {"text": repr(self._client)}

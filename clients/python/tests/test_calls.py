@@ -263,6 +263,14 @@ class Retries(unittest.TestCase):
         # Ten from the beginning, and a tenth for each call.
         self.assertEqual(len(driven.asked) - 30, 12)
 
+    def test_a_retry_that_is_not_made_takes_nothing_from_the_budget(self) -> None:
+        driven = Driven(lambda request: problem(503, "overloaded", retry_after="600"))
+        for _ in range(30):
+            with self.assertRaises(Unavailable):
+                driven.get()
+        self.assertEqual(len(driven.asked), 30)
+        self.assertEqual(sum(driven.core.budget.take() for _ in range(100)), 10)
+
     def test_a_budget_is_never_more_than_ten(self) -> None:
         budget = Budget()
         for _ in range(1000):
@@ -388,6 +396,14 @@ class Multi(unittest.TestCase):
         self.assertEqual(answers["empty"], {})
         with self.assertRaises(KeyError):
             answers["other"]
+
+    def test_one_key_in_the_place_of_a_list_is_refused(self) -> None:
+        keys: list[Any] = ["42", b"42"]
+        for key in keys:
+            driven = Driven(self.reply)
+            with self.assertRaises(InvalidArgument):
+                self.multi(driven, {"a": key})
+            self.assertEqual(driven.asked, [])
 
     def test_more_keys_than_one_instant_answers_are_refused(self) -> None:
         driven = Driven(self.reply)
@@ -519,6 +535,31 @@ class Cached(unittest.TestCase):
         driven.get()
         driven.get()
         self.assertEqual(len(driven.asked), 2)
+
+
+class Deletions(unittest.TestCase):
+    def delete(self, replies: list[Reply], version: Optional[int]) -> int:
+        driven = Driven(replies)
+        driven.run(operations.delete(driven.core, "d", version))
+        return len(driven.asked)
+
+    def test_one_whose_answer_was_lost_is_done(self) -> None:
+        answers: list[Reply] = [BrokenConnection("reset"), problem(504, "x"), Response(502, {}, b"")]
+        for lost in answers:
+            self.assertEqual(self.delete([lost, problem(410, "version_deleted")], 3), 2)
+            self.assertEqual(self.delete([lost, problem(404, "dataset_not_found")], None), 2)
+
+    def test_what_was_not_there_at_the_first_try_is_told(self) -> None:
+        tries: list[list[Reply]] = [[], [ConnectError("no")], [problem(429, "too_many_requests")]]
+        for before in tries:
+            for version, status, code in ((3, 410, "version_deleted"), (None, 404, "dataset_not_found")):
+                with self.assertRaises(NotFound):
+                    self.delete([*before, problem(status, code)], version)
+
+    def test_another_error_after_a_lost_answer_is_told(self) -> None:
+        for version, code in ((3, "version_not_found"), (3, "dataset_not_found"), (None, "version_deleted")):
+            with self.assertRaises(NotFound):
+                self.delete([BrokenConnection("reset"), problem(404, code)], version)
 
 
 class Pushes(unittest.TestCase):

@@ -337,6 +337,14 @@ class Threads(Both, unittest.TestCase):
             (error.status, error.code, error.detail, error.request_id, error.version), (404, "x", "why", "r", 3)
         )
 
+    def test_an_empty_token_stays_empty_where_the_environment_has_one(self) -> None:
+        carried = pickle.dumps(Client("http://h:1", token=""))
+        with mock.patch.dict(os.environ, TIDETABLE_TOKEN="tt_of_elsewhere"):
+            for client in (Client("http://h:1", token=""), pickle.loads(carried)):
+                self.assertEqual(client.settings.token, "")
+                self.assertNotIn(b"Authorization", client._core.common)
+            self.assertIn(b"Bearer tt_of_elsewhere", Client("http://h:1")._core.common)
+
     def test_where_a_server_cannot_be_is_refused(self) -> None:
         for url in (
             "ftp://h",

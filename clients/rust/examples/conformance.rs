@@ -31,6 +31,7 @@ struct Asked {
     version: Option<u64>,
     prefix: Option<String>,
     limit: Option<u64>,
+    unit: Option<String>,
     requests: Option<Vec<Asking>>,
 }
 
@@ -84,7 +85,10 @@ async fn answer(asked: &Asked, client: &mut Option<Client>) -> anyhow::Result<Va
                 "connect_timeout",
                 "cache",
                 "cache_version",
+                "clear_cache",
                 "unit",
+                "unit_of_any_text",
+                "unit_per_call",
                 "user_agent",
             ];
             return Ok(json!({"language": "rust", "needs": needs}));
@@ -100,11 +104,19 @@ async fn answer(asked: &Asked, client: &mut Option<Client>) -> anyhow::Result<Va
         _ => {}
     }
     let client = client.as_ref().context("open comes first")?;
+    let client = &match &asked.unit {
+        Some(unit) => client.for_unit(unit),
+        None => client.clone(),
+    };
     match asked.call.as_str() {
         "get" => get(asked, client).await,
         "get_many" => get_many(asked, client).await,
         "scan" => scan(asked, client).await,
         "multi" => multi(asked, client).await,
+        "clear_cache" => {
+            client.clear_cache();
+            Ok(json!({"ok": true}))
+        }
         "describe" => Ok(json!({"text": format!("{client:?}")})),
         other => bail!("no such call: {other}"),
     }

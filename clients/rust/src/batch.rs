@@ -16,7 +16,7 @@ pub struct Entry<T> {
     pub value: T,
     /// The version that it was read from.
     pub version: u64,
-    /// Names the bytes of the value; `None` for keys of over 12,000 bytes.
+    /// Names the bytes of the value; `None` for keys of over 6,000 characters as a path has them.
     pub etag: Option<String>,
     /// The instant that the version's data describes, RFC 3339, if its push named one.
     pub as_of: Option<String>,

@@ -178,7 +178,7 @@ mod tests {
     const TTL: Duration = Duration::from_secs(1);
 
     fn name(key: &str, version: Option<u64>) -> Name {
-        let selection = Selection { fields: None, version };
+        let selection = Selection { version, ..Selection::default() };
         Name { dataset: "d".to_owned(), key: key.into(), selection }
     }
 

@@ -1,10 +1,10 @@
 //! A batch of any number of keys: asked for in chunks, and all of it of one version. The first
-//! chunk's answer says which; the others ask for that one, at the same time. If it is gone
+//! chunk's answer says which; the others ask for that one, a few at a time. If it is gone
 //! meanwhile everything begins anew, once. An answer that is too large is asked for in halves.
 
 use std::pin::Pin;
 
-use futures_util::future::try_join_all;
+use futures_util::stream::{FuturesOrdered, StreamExt as _};
 
 use crate::batch::Found;
 use crate::client::Inner;
@@ -12,8 +12,10 @@ use crate::request::MOST_KEYS;
 use crate::transport::Deadline;
 use crate::{Error, Lookup};
 
-/// Well below what the server takes as the body of a batch, which is 4 MiB.
+/// Of keys as JSON: well below what the server takes as the body of a batch, which is 4 MiB.
 const MOST_BYTES: usize = 2 << 20;
+/// Chunks at the same time: lookups wait behind no more of a batch, however large it is.
+const AT_ONCE: usize = 4;
 
 type Asking<'a> = Pin<Box<dyn Future<Output = Result<Found, Failure>> + Send + 'a>>;
 
@@ -48,11 +50,18 @@ async fn once(inner: &Inner, lookup: &Lookup, deadline: Deadline) -> Result<Foun
     let caller_pinned = lookup.selection.version.is_some();
     let mut found = ask(inner, first, deadline, false).await?;
     let version = found.version;
-    let rest = chunks.map(|chunk| ask(inner, chunk.version(version), deadline, !caller_pinned));
-    for part in try_join_all(rest).await? {
-        found.values.extend(part.values);
+    let mut under_way = FuturesOrdered::new();
+    loop {
+        while under_way.len() < AT_ONCE
+            && let Some(chunk) = chunks.next()
+        {
+            under_way.push_back(ask(inner, chunk.version(version), deadline, !caller_pinned));
+        }
+        match under_way.next().await {
+            Some(part) => found.values.extend(part?.values),
+            None => return Ok(found),
+        }
     }
-    Ok(found)
 }
 
 /// `ours`: the version it asks for is what an answer before said, not the caller.
@@ -91,7 +100,7 @@ fn chunks(lookup: &Lookup) -> Vec<Lookup> {
     let mut chunks = Vec::new();
     let (mut from, mut bytes) = (0, 0);
     for (at, key) in lookup.keys.iter().enumerate() {
-        let size = key.as_bytes().len() + 3;
+        let size = key.bytes_in_batch();
         if at - from == MOST_KEYS || (bytes + size > MOST_BYTES && at > from) {
             chunks.push(lookup.part(from, at));
             (from, bytes) = (at, 0);
@@ -115,5 +124,7 @@ mod tests {
         assert_eq!(sizes((0..1_000).map(|n| n.to_string()).collect()), [1_000]);
         let large = (0..100).map(|n| format!("{n:02}{}", "x".repeat(59_998))).collect();
         assert_eq!(sizes(large), [34, 34, 32]);
+        let escaped = (0..12).map(|n| format!("{n:02}{}", "\u{1}".repeat(59_998))).collect();
+        assert_eq!(sizes(escaped), [5, 5, 2]);
     }
 }

@@ -19,7 +19,11 @@ use crate::{
 /// A client of a Tidetable server. Make one for a process; clones share its connections, its
 /// budget of retries and its cache.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
+pub struct Client {
+    inner: Arc<Inner>,
+    /// For whom this one reads, if not for whom all of them do.
+    unit: Option<String>,
+}
 
 pub(crate) struct Inner {
     pub(crate) base: Base,
@@ -46,11 +50,24 @@ impl Client {
     }
 
     pub(crate) fn of(inner: Inner) -> Self {
-        Self(Arc::new(inner))
+        Self { inner: Arc::new(inner), unit: None }
     }
 
     pub(crate) fn inner(&self) -> &Inner {
-        &self.0
+        &self.inner
+    }
+
+    /// The same client, reading for this unit (`Tidetable-Unit`) instead of
+    /// [`ClientBuilder::unit`]: for one learner of many, say. Connections, budget and cache are
+    /// shared; in the cache each unit has values of its own. What is no unit, each call refuses.
+    #[must_use]
+    pub fn for_unit(&self, unit: impl Into<String>) -> Self {
+        Self { inner: Arc::clone(&self.inner), unit: Some(unit.into()) }
+    }
+
+    /// What is read unless more is said.
+    pub(crate) fn selection(&self) -> Selection {
+        Selection { unit: self.unit.clone(), ..Selection::default() }
     }
 
     /// A dataset, to read in any way there is. Asks the server nothing.
@@ -117,7 +134,7 @@ impl Client {
         if lookups.is_empty() {
             return Ok(Vec::new());
         }
-        let answers = self.0.multi(&lookups).await?;
+        let answers = self.inner.multi(&lookups, self.unit.as_deref()).await?;
         let mut decoded = Vec::with_capacity(lookups.len());
         for (lookup, answer) in lookups.into_iter().zip(answers) {
             let result = match answer {
@@ -131,7 +148,7 @@ impl Client {
 
     /// Empties the cache, if there is one: of values that must not be served again, say.
     pub fn clear_cache(&self) {
-        if let Some(cache) = &self.0.cache {
+        if let Some(cache) = &self.inner.cache {
             cache.clear();
         }
     }
@@ -140,7 +157,11 @@ impl Client {
 /// Where it reads, and how; never its token.
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.described)
+        f.write_str(&self.inner.described)?;
+        match &self.unit {
+            Some(unit) => write!(f, " for {unit:?}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -224,8 +245,12 @@ impl Inner {
         self.transport.send(&request, deadline, read).await
     }
 
-    async fn multi(&self, lookups: &[Lookup]) -> Result<Vec<Result<Found, Problem>>, Error> {
-        let request = self.base.multi(lookups)?;
+    async fn multi(
+        &self,
+        lookups: &[Lookup],
+        unit: Option<&str>,
+    ) -> Result<Vec<Result<Found, Problem>>, Error> {
+        let request = self.base.multi(lookups, unit)?;
         self.transport.budget.called();
         let read = |reply: &Reply| {
             if reply.status != 200 {

@@ -18,7 +18,8 @@ pub struct Dataset {
 
 impl Dataset {
     pub(crate) fn new(client: Client, name: &str) -> Self {
-        Self { client, name: name.to_owned(), selection: Selection::default() }
+        let selection = client.selection();
+        Self { client, name: name.to_owned(), selection }
     }
 
     /// The same with only these top-level fields of each value, which must be a JSON object or an

@@ -45,6 +45,20 @@ impl Key {
         URL_SAFE_NO_PAD.encode(&self.bytes)
     }
 
+    /// At most so many bytes it takes in the body of a batch, with its comma: a control character
+    /// takes six.
+    pub(crate) fn bytes_in_batch(&self) -> usize {
+        if !self.is_text {
+            return self.bytes.len().div_ceil(3) * 4 + 3;
+        }
+        let written = |byte: &u8| match byte {
+            0..0x20 => 6_usize,
+            b'"' | b'\\' => 2,
+            _ => 1,
+        };
+        self.bytes.iter().map(written).sum::<usize>() + 3
+    }
+
     pub(crate) fn from_base64url(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         Some(Self { bytes: bytes.into(), is_text: false })

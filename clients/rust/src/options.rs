@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::cache::Cache;
 use crate::client::Inner;
-use crate::request::Base;
+use crate::request::{Base, UNIT, unit_value};
 use crate::retry::Budget;
 use crate::transport::Transport;
 use crate::{Client, Error};
@@ -69,7 +69,8 @@ impl ClientBuilder {
     }
 
     /// For whom it reads (`Tidetable-Unit`), while a canary runs: a learner's id, say. Without, a
-    /// lookup is for its key. Visible ASCII, up to 1,024 characters.
+    /// lookup is for its key. Text of any script, up to 1,024 bytes, without control characters.
+    /// [`Client::for_unit`] reads for another one.
     #[must_use]
     pub fn unit(mut self, unit: impl Into<Option<String>>) -> Self {
         self.unit = unit.into();
@@ -191,24 +192,22 @@ impl ClientBuilder {
     fn headers(&self) -> Result<HeaderMap, Error> {
         let mut headers = HeaderMap::new();
         if let Some(token) = &self.token {
-            let mut value = header_value("token", &format!("Bearer {token}"), token)?;
+            let mut value = token_value(token)?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
         if let Some(unit) = &self.unit {
-            let name = HeaderName::from_static("tidetable-unit");
-            headers.insert(name, header_value("unit", unit, unit)?);
+            headers.insert(HeaderName::from_static(UNIT), unit_value(unit)?);
         }
         Ok(headers)
     }
 }
 
-/// A text that cannot break out of its header.
-fn header_value(what: &str, value: &str, given: &str) -> Result<HeaderValue, Error> {
-    let is_good = (1..=1_024).contains(&given.len()) && given.bytes().all(|b| b.is_ascii_graphic());
-    let value = HeaderValue::from_str(value).ok().filter(|_| is_good);
-    let refuse = || Error::Usage(format!("the {what} is 1 to 1,024 visible ASCII characters"));
-    value.ok_or_else(refuse)
+/// A token as a header that it cannot break out of.
+fn token_value(token: &str) -> Result<HeaderValue, Error> {
+    let is_good = (1..=1_024).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic());
+    let value = HeaderValue::from_str(&format!("Bearer {token}")).ok().filter(|_| is_good);
+    value.ok_or_else(|| Error::usage("the token is 1 to 1,024 visible ASCII characters"))
 }
 
 /// With ring, and the certificates that the system trusts, if they are needed.

@@ -14,16 +14,21 @@ use crate::{Error, Key, Lookup};
 pub(crate) const MOST_KEYS: usize = 1_000;
 /// As many records as it gives in one page.
 pub(crate) const MOST_RECORDS: u64 = 1_000;
-/// Keys that would make a path longer than this go in a body: proxies refuse long paths.
-const LONGEST_SEGMENT: usize = 12_000;
+/// For whom a request reads.
+pub(crate) const UNIT: &str = "tidetable-unit";
+/// Of a key in a path, in characters: longer ones go in a body. The server takes more, and proxies do
+/// not: their buffer for the first line has 8,000 characters mostly.
+const LONGEST_SEGMENT: usize = 6_000;
 
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What of a value, and of which version; all, and the current one, unless said.
+/// What of a value, of which version and for whom; all, the current one, and the client's unit,
+/// unless said.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Selection {
     pub(crate) fields: Option<Vec<String>>,
     pub(crate) version: Option<u64>,
+    pub(crate) unit: Option<String>,
 }
 
 /// A request, which may be sent several times.
@@ -33,17 +38,23 @@ pub(crate) struct Request {
     /// A GET unless there is one.
     pub(crate) body: Option<String>,
     pub(crate) etag: Option<String>,
+    /// Instead of the one that the client sends with each.
+    pub(crate) unit: Option<HeaderValue>,
 }
 
 impl Request {
     pub(crate) fn build(&self, client: &reqwest::Client) -> reqwest::RequestBuilder {
-        match (&self.body, &self.etag) {
+        let request = match (&self.body, &self.etag) {
             (Some(body), _) => client
                 .post(self.url.clone())
                 .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
                 .body(body.clone()),
             (None, Some(etag)) => client.get(self.url.clone()).header(IF_NONE_MATCH, etag),
             (None, None) => client.get(self.url.clone()),
+        };
+        match &self.unit {
+            Some(unit) => request.header(UNIT, unit.clone()),
+            None => request,
         }
     }
 }
@@ -88,7 +99,7 @@ impl Base {
         }
         query.select(selection)?;
         let url = self.url(dataset, &format!("/keys/{segment}{}", query.0))?;
-        Ok(Request { url, body: None, etag })
+        Ok(Request { url, body: None, etag, unit: unit_of(selection)? })
     }
 
     pub(crate) fn page(
@@ -114,22 +125,24 @@ impl Base {
             query.add("cursor", &percent(cursor));
         }
         let url = self.url(dataset, &format!("/scan{}", query.0))?;
-        Ok(Request { url, body: None, etag: None })
+        Ok(Request { url, body: None, etag: None, unit: unit_of(selection)? })
     }
 
     pub(crate) fn batch(&self, lookup: &Lookup) -> Result<Request, Error> {
         let url = self.url(&lookup.dataset, "/batch-get")?;
-        Ok(Request { url, body: Some(json(&Keys::of(lookup, None))), etag: None })
+        let body = Some(json(&Keys::of(lookup, None)));
+        Ok(Request { url, body, etag: None, unit: unit_of(&lookup.selection)? })
     }
 
-    pub(crate) fn multi(&self, lookups: &[Lookup]) -> Result<Request, Error> {
+    pub(crate) fn multi(&self, lookups: &[Lookup], unit: Option<&str>) -> Result<Request, Error> {
         #[derive(Serialize)]
         struct All<'a> {
             requests: Vec<Keys<'a>>,
         }
         let requests = lookups.iter().map(|one| Keys::of(one, Some(&one.dataset))).collect();
         let url = parse(&format!("{}/v1/batch-get", self.0))?;
-        Ok(Request { url, body: Some(json(&All { requests })), etag: None })
+        let (body, unit) = (Some(json(&All { requests })), unit.map(unit_value).transpose()?);
+        Ok(Request { url, body, etag: None, unit })
     }
 
     fn url(&self, dataset: &str, rest: &str) -> Result<Url, Error> {
@@ -138,6 +151,25 @@ impl Base {
         }
         parse(&format!("{}/v1/datasets/{}{rest}", self.0, percent(dataset)))
     }
+}
+
+/// A unit as a header: of any script, but nothing that could break out of it or that would be
+/// altered on the way.
+pub(crate) fn unit_value(unit: &str) -> Result<HeaderValue, Error> {
+    let is_good = (1..=1_024).contains(&unit.len())
+        && unit.trim_matches(' ') == unit
+        && !unit.bytes().any(|b| b.is_ascii_control());
+    let value = HeaderValue::from_bytes(unit.as_bytes()).ok().filter(|_| is_good);
+    let refuse = || {
+        Error::usage(
+            "a unit is text of 1 to 1,024 bytes, without control characters or spaces around it",
+        )
+    };
+    value.ok_or_else(refuse)
+}
+
+fn unit_of(selection: &Selection) -> Result<Option<HeaderValue>, Error> {
+    selection.unit.as_deref().map(unit_value).transpose()
 }
 
 /// Whether the key has to be looked up in a batch of one.
@@ -257,8 +289,11 @@ mod tests {
 
     #[test]
     fn only_keys_that_make_long_paths_go_in_bodies() {
-        assert!(!is_long(&"x".repeat(12_000).into()));
-        assert!(is_long(&"x".repeat(12_001).into()));
-        assert!(is_long(&"ü".repeat(2_001).into()));
+        assert!(!is_long(&"x".repeat(6_000).into()));
+        assert!(is_long(&"x".repeat(6_001).into()));
+        assert!(!is_long(&"ü".repeat(1_000).into()));
+        assert!(is_long(&"ü".repeat(1_001).into()));
+        assert!(!is_long(&vec![0_u8; 4_500].into()));
+        assert!(is_long(&vec![0_u8; 4_501].into()));
     }
 }

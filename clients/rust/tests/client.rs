@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidetable_client::{Client, ClientBuilder, Error};
+use tidetable_client::{Client, ClientBuilder, Error, Lookup};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 /// A server that answers with these bytes in turn, and then again with the last; an empty answer
 /// closes the connection.
@@ -60,8 +61,13 @@ impl Stub {
     }
 }
 
-/// Reads a request: its head, and its body away.
-async fn head(connection: &mut tokio::net::TcpStream) -> Option<String> {
+/// Reads a request: its head, in small letters, and its body away.
+async fn head(connection: &mut TcpStream) -> Option<String> {
+    Some(request(connection).await?.0)
+}
+
+/// Reads a request: its head, in small letters, and its body.
+async fn request(connection: &mut TcpStream) -> Option<(String, Vec<u8>)> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(connection.read_u8().await.ok()?);
@@ -70,7 +76,7 @@ async fn head(connection: &mut tokio::net::TcpStream) -> Option<String> {
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
     let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
     connection.read_exact(&mut body).await.ok()?;
-    Some(head)
+    Some((head, body))
 }
 
 fn answer(status: u16, kind: &str, headers: &str, body: &str) -> String {
@@ -82,6 +88,14 @@ fn answer(status: u16, kind: &str, headers: &str, body: &str) -> String {
 
 fn json_answer(body: &str) -> String {
     answer(200, "application/json", "", body)
+}
+
+/// All keys of a batch, found.
+fn batch_answer(body: &[u8]) -> String {
+    let asked: Value = serde_json::from_slice(body).unwrap();
+    let found = |key: &Value| json!({"key": key, "found": true, "value": 1});
+    let results: Vec<Value> = asked["keys"].as_array().unwrap().iter().map(found).collect();
+    json_answer(&json!({"version": 3, "results": results}).to_string())
 }
 
 #[tokio::test]
@@ -153,11 +167,95 @@ async fn a_key_that_is_too_long_for_a_path_goes_in_a_body() {
 }
 
 #[tokio::test]
+async fn a_large_batch_leaves_the_pool_to_lookups() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let (chunks, mut came) = watch::channel(0_usize);
+    let (looked, answered) = watch::channel(false);
+    let chunks = Arc::new(chunks);
+    tokio::spawn(async move {
+        loop {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let (chunks, mut answered) = (Arc::clone(&chunks), answered.clone());
+            tokio::spawn(async move {
+                while let Some((head, body)) = request(&mut connection).await {
+                    let mut number = 0;
+                    let answer = if head.starts_with("get ") {
+                        json_answer("1")
+                    } else {
+                        chunks.send_modify(|came| {
+                            *came += 1;
+                            number = *came;
+                        });
+                        batch_answer(&body)
+                    };
+                    // All chunks but the first wait until the lookup is answered.
+                    if number > 1 {
+                        answered.wait_for(|answered| *answered).await.unwrap();
+                    }
+                    if connection.write_all(answer.as_bytes()).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let client = Client::builder().server(address).token(None).pool_size(5).build().unwrap();
+    let keys: Vec<String> = (0..20_000).map(|n| format!("k{n}")).collect();
+    let batch = tokio::spawn({
+        let (client, keys) = (client.clone(), keys.clone());
+        async move { client.get_many::<u64>("d", keys).await }
+    });
+    came.wait_for(|came| *came >= 5).await.unwrap();
+    assert_eq!(client.get::<u64>("d", "k").await.unwrap(), Some(1));
+    assert_eq!(*came.borrow(), 5);
+    looked.send_replace(true);
+    assert_eq!(batch.await.unwrap().unwrap().len(), keys.len());
+    assert_eq!(*came.borrow(), 20);
+}
+
+#[tokio::test]
+async fn a_unit_of_its_own_goes_with_every_read_and_has_values_of_its_own() {
+    let results = "\"version\":3,\"results\":[{\"key\":\"k\",\"found\":false}]";
+    let stub = Stub::answering(vec![
+        json_answer("1"),
+        json_answer("2"),
+        json_answer(&format!("{{{results}}}")),
+        json_answer(&format!("{{\"answers\":[{{\"dataset\":\"d\",{results}}}]}}")),
+        json_answer("{\"version\":3,\"records\":[],\"next\":null}"),
+    ])
+    .await;
+    let builder = stub.client().unit("all of them".to_owned());
+    let client = builder.cache(Duration::from_secs(60)).build().unwrap();
+    let learner = client.for_unit("müller");
+    for _ in 0..2 {
+        assert_eq!(client.get::<u64>("d", "k").await.unwrap(), Some(1));
+        assert_eq!(learner.get::<u64>("d", "k").await.unwrap(), Some(2));
+    }
+    assert!(learner.get_many::<u64>("d", ["k"]).await.unwrap().is_empty());
+    let answers = learner.multi::<u64>([Lookup::new("d", ["k"])]).await.unwrap();
+    assert!(answers[0].result.is_ok());
+    assert!(learner.scan::<u64>("d", "").collect().await.unwrap().is_empty());
+    let units: Vec<String> = stub
+        .heads
+        .lock()
+        .unwrap()
+        .iter()
+        .flat_map(|head| head.lines().filter_map(|line| line.strip_prefix("tidetable-unit: ")))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(units, ["all of them", "müller", "müller", "müller", "müller"]);
+}
+
+#[tokio::test]
 async fn what_can_mean_nothing_is_refused_before_anything_is_sent() {
     let stub = Stub::answering(vec![json_answer("1")]).await;
     let client = stub.client().build().unwrap();
     for refused in [
-        stub.client().unit("ü".to_owned()).build().map(|_| ()),
+        stub.client().unit("a\nb".to_owned()).build().map(|_| ()),
+        stub.client().unit(String::new()).build().map(|_| ()),
+        client.for_unit(" a").get::<Value>("d", "k").await.map(|_| ()),
+        client.for_unit("ü".repeat(513)).get_many::<Value>("d", ["k"]).await.map(|_| ()),
         stub.client().token("a\r\nX: y".to_owned()).build().map(|_| ()),
         stub.client().max_tries(0).build().map(|_| ()),
         stub.client().total_timeout(Duration::ZERO).build().map(|_| ()),

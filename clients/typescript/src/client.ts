@@ -2,12 +2,14 @@
 import type { BatchAnswer, BatchesAnswer, ScanAnswer } from "./api.js";
 import { Cache, type CacheOptions } from "./cache.js";
 import { ApiError, ConnectionError, NotFoundError, problemError, UsageError } from "./errors.js";
-import { batchKeys, checkText, datasetSegment, fromBase64, fromBase64url, identity, type Key, keySegment } from "./keys.js";
+import { batchKeys, bytesInBatch, checkText, datasetSegment, fromBase64, fromBase64url, identity, type Key, keySegment } from "./keys.js";
 import { isBatch, isBatches, isPage, isValue } from "./shapes.js";
-import { type Answer, type Call, type Request, Transport } from "./transport.js";
+import { type Answer, type Call, headerValue, type Request, Transport } from "./transport.js";
 
 /** Most keys of one request, and most records of a page. */
 const CHUNK = 1000;
+/** Of the keys of one request, as JSON: well below what the server takes as a body, which is 4 MiB. */
+const CHUNK_BYTES = 2 << 20;
 /** Of a key in a path, in characters: the server takes more, and what stands before it may not. */
 const LONGEST_SEGMENT = 6000;
 /** Chunks of one batch that are asked for at the same time, once the first has said the version. */
@@ -39,6 +41,8 @@ export interface ReadOptions {
   readonly fields?: readonly string[] | undefined;
   /** This kept version instead of the current one. */
   readonly version?: number | undefined;
+  /** For whom this is read, instead of the client's `unit`. */
+  readonly unit?: string | undefined;
   /** Ends the call; it is rejected with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -110,23 +114,24 @@ export class Client {
   async getEntry<T = unknown>(dataset: string, key: Key, options: ReadOptions = {}): Promise<Entry<T> | null> {
     const { segment, base64url } = keySegment(key);
     if (segment.length > LONGEST_SEGMENT || options.fields?.some((field) => field.includes(","))) return this.#entryOfBatch<T>(dataset, key, options);
+    const unit = unitHeader(options);
     const query = readQuery(options);
     if (base64url) query.set("key_encoding", "base64url");
     const target = `/v1/datasets/${datasetSegment(dataset)}/keys/${segment}${asText(query)}`;
-    const name = this.#cache && Cache.name(dataset, key, options.fields, options.version);
+    const name = this.#cache && Cache.name(dataset, key, options.fields, options.version, options.unit);
     const held = name === undefined ? undefined : this.#cache?.get(name);
     if (held && name !== undefined && this.#cache?.isFresh(name)) {
       return { value: this.#transport.decoded(held.body, isValue) as T, version: held.version, etag: held.etag, asOf: held.asOf };
     }
     const began = performance.now();
-    const headers: Record<string, string> = held?.etag ? { "If-None-Match": held.etag } : {};
+    const headers: Record<string, string> = held?.etag ? { ...unit, "If-None-Match": held.etag } : unit;
     const answer = await this.#transport.call(options.signal, (call) => this.#found(call, { method: "GET", target, headers, ofValue: true }, dataset, name, options, began));
     if (answer === null) return null;
     const body = answer.status === 304 && held ? held.body : answer.body;
     const entry = { version: versionOf(answer.headers), etag: answer.headers.get("etag"), asOf: answer.headers.get("tidetable-as-of") };
     if (this.#cache && name !== undefined) {
       const isLatest = options.version !== undefined || this.#cache.saw(dataset, entry.version, began);
-      if (isLatest) this.#cache.keep(name, dataset, options.version !== undefined, { body, ...entry });
+      if (isLatest) this.#cache.keep(name, dataset, options.version !== undefined, { body, ...entry }, began);
     }
     return { value: (answer.status === 304 ? this.#transport.decoded(body, isValue) : answer.value) as T, ...entry };
   }
@@ -183,8 +188,7 @@ export class Client {
 
   /** The first chunk says the version; the others are of that one. */
   async #allChunks<T, K extends Key>(call: Call, path: string, keys: readonly K[], options: ReadOptions): Promise<Entries<K, T>> {
-    const chunks: K[][] = [];
-    for (let at = 0; at < keys.length; at += CHUNK) chunks.push(keys.slice(at, at + CHUNK));
+    const chunks = chunksOf(keys);
     const parts = new Array<Entries<K, T>>(chunks.length);
     const first = await this.#chunk<T, K>(call, path, chunks[0] ?? [], options, options.version);
     parts[0] = first;
@@ -210,9 +214,10 @@ export class Client {
 
   /** One request; two of half the keys, of one version, if its answer is too large. */
   async #chunk<T, K extends Key>(call: Call, path: string, keys: readonly K[], options: ReadOptions, version: number | undefined): Promise<Entries<K, T>> {
+    const headers = unitHeader(options);
     const body = { ...batchKeys(keys), ...(options.fields ? { fields: options.fields } : {}), ...(version === undefined ? {} : { version }) };
     try {
-      const answer = await this.#transport.ask<BatchAnswer>(call, { method: "POST", target: path, body }, isBatch(keys.length));
+      const answer = await this.#transport.ask<BatchAnswer>(call, { method: "POST", target: path, body, headers }, isBatch(keys.length));
       const got = wanted(answer);
       return { version: got.version, values: valuesOf(keys, got.results) };
     } catch (fault) {
@@ -225,16 +230,17 @@ export class Client {
   }
 
   /** Keys of several datasets as they stood at one instant; up to 1,000 in all. One that fails has its error in its place. */
-  async multi<T = unknown, K extends Key = Key>(requests: Readonly<Record<string, Iterable<K>>>, options: Pick<ReadOptions, "signal"> = {}):
+  async multi<T = unknown, K extends Key = Key>(requests: Readonly<Record<string, Iterable<K>>>, options: Pick<ReadOptions, "signal" | "unit"> = {}):
     Promise<Map<string, DatasetAnswer<K, T>>> {
     const asked = Object.entries(requests).map(([dataset, keys]) => ({ dataset, keys: distinctKeys(keys) }));
     const total = asked.reduce((sum, one) => sum + one.keys.length, 0);
     if (total > CHUNK) throw new UsageError(`${total} keys cannot be read at one instant: at most ${CHUNK}`);
     if (asked.length === 0) return new Map();
+    const headers = unitHeader(options);
     const body = { requests: asked.map((one) => ({ dataset: one.dataset, ...batchKeys(one.keys) })) };
     const began = performance.now();
     const answer = await this.#transport.call(options.signal, (call) =>
-      this.#transport.ask<BatchesAnswer>(call, { method: "POST", target: "/v1/batch-get", body }, isBatches(asked.map((one) => one.keys.length))));
+      this.#transport.ask<BatchesAnswer>(call, { method: "POST", target: "/v1/batch-get", body, headers }, isBatches(asked.map((one) => one.keys.length))));
     const answers = new Map<string, DatasetAnswer<K, T>>();
     wanted(answer).answers.forEach((part, at) => {
       const { dataset, keys } = asked[at] ?? { dataset: part.dataset, keys: [] };
@@ -248,6 +254,11 @@ export class Client {
     return answers;
   }
 
+  /** Empties the cache, if there is one: of values that must not be given again, as those of a pinned version whose key was erased. */
+  clearCache(): void {
+    this.#cache?.clear();
+  }
+
   /** Records in key order, page by page, all of one version. */
   async *scan<T = unknown>(dataset: string, options: ScanOptions = {}): AsyncGenerator<ScanRecord<T> & { readonly version: number }, void, void> {
     for await (const page of this.scanPages<T>(dataset, options)) {
@@ -258,6 +269,7 @@ export class Client {
   /** As `scan`, a page at a time, up to 1,000 records each. The total timeout is of each page. */
   async *scanPages<T = unknown>(dataset: string, options: ScanOptions = {}): AsyncGenerator<Page<T>, void, void> {
     const path = `/v1/datasets/${datasetSegment(dataset)}/scan`;
+    const headers = unitHeader(options);
     let left = options.limit ?? Infinity;
     let cursor: string | null = null;
     if (!(left > 0)) return;
@@ -271,7 +283,7 @@ export class Client {
       }
       const target = path + asText(query);
       const began = performance.now();
-      const answer: Answer<ScanAnswer> = await this.#transport.call(options.signal, (call) => this.#transport.ask(call, { method: "GET", target }, isPage));
+      const answer: Answer<ScanAnswer> = await this.#transport.call(options.signal, (call) => this.#transport.ask(call, { method: "GET", target, headers }, isPage));
       const page = wanted(answer);
       // A later page is of the version of the first, whatever is current by now.
       if (options.version === undefined && cursor === null) this.#cache?.saw(dataset, page.version, began);
@@ -283,6 +295,11 @@ export class Client {
       };
     } while (cursor !== null && left > 0);
   }
+}
+
+/** The header of a unit that is this call's own. */
+function unitHeader(options: Pick<ReadOptions, "unit">): Record<string, string> {
+  return options.unit === undefined ? {} : { "Tidetable-Unit": headerValue(options.unit, "unit") };
 }
 
 /** The query of a read, its names and values as the server reads them. */
@@ -303,6 +320,25 @@ function readQuery(options: ReadOptions): Map<string, string> {
 function asText(query: Map<string, string>): string {
   const parts = [...query].map(([name, value]) => `${name}=${value.split(",").map(encodeURIComponent).join(",")}`);
   return parts.length === 0 ? "" : `?${parts.join("&")}`;
+}
+
+/** Keys in their order, as many together as one request takes. */
+function chunksOf<K extends Key>(keys: readonly K[]): K[][] {
+  const chunks: K[][] = [];
+  let chunk: K[] = [];
+  let bytes = 0;
+  for (const key of keys) {
+    const size = bytesInBatch(key);
+    if (chunk.length === CHUNK || (chunk.length > 0 && bytes + size > CHUNK_BYTES)) {
+      chunks.push(chunk);
+      chunk = [];
+      bytes = 0;
+    }
+    chunk.push(key);
+    bytes += size;
+  }
+  chunks.push(chunk);
+  return chunks;
 }
 
 /** Each key once, at its first place. */

@@ -45,6 +45,12 @@ export function batchKeys(keys: readonly Key[]): { keys: string[]; key_encoding?
   return { keys: keys.map((key) => base64url(typeof key === "string" ? encoder.encode(key) : key)), key_encoding: "base64url" };
 }
 
+/** How many bytes a key takes in the body of a batch, its comma included: a control character takes six. */
+export function bytesInBatch(key: Key): number {
+  const text = typeof key === "string" ? new TextEncoder().encode(JSON.stringify(key)).length : Math.ceil((key.length * 4) / 3) + 2;
+  return text + 1;
+}
+
 export function base64url(bytes: Uint8Array): string {
   let text = "";
   for (const byte of bytes) text += String.fromCharCode(byte);

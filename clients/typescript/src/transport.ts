@@ -267,7 +267,7 @@ function checkedBase(text: string): string {
 }
 
 /** Text as a header carries it: UTF-8, each byte a character, and no control characters. */
-function headerValue(text: string, what: string): string {
+export function headerValue(text: string, what: string): string {
   if (typeof text !== "string" || text.length === 0 || /[\u0000-\u001f\u007f]/.test(text)) throw new UsageError(`the ${what} is no value of a header`);
   return String.fromCharCode(...new TextEncoder().encode(text));
 }

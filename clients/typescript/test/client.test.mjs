@@ -95,6 +95,29 @@ test("the cache is bounded: what was not used longest goes first", async () => {
   assert.deepEqual(asked.map(({ url }) => url.at(-1)), ["a", "b", "c", "b"]);
 });
 
+test("the cache is bounded in bytes, and what is larger than all of it is not held", async () => {
+  const { asked, client: here } = client((n, { url }) => value("x".repeat(url.endsWith("/large") ? 3000 : 1000)), { cache: { ttlMs: 60_000, maxBytes: 5000 } });
+  for (const key of ["a", "b", "a", "large", "a", "c", "a", "b", "large"]) await here.get("d", key);
+  assert.deepEqual(asked.map(({ url }) => url.split("/").at(-1)), ["a", "b", "large", "c", "b", "large"]);
+});
+
+test("an emptied cache gives nothing that was read before, nor what was under way", async () => {
+  let answer;
+  const { asked, client: here } = client((n) => (n === 2 ? new Promise((resolve) => { answer = () => resolve(value("erased")); }) : value(n)), { cache: { ttlMs: 60_000 } });
+  assert.equal(await here.get("d", "a", { version: 1 }), 1);
+  const underWay = here.get("d", "b", { version: 1 });
+  await new Promise(setImmediate);
+  here.clearCache();
+  answer();
+  assert.equal(await underWay, "erased");
+  await new Promise((resolve) => setTimeout(resolve, 2)); // The clock of the cache must have gone on.
+  assert.equal(await here.get("d", "a", { version: 1 }), 3);
+  assert.equal(await here.get("d", "b", { version: 1 }), 4);
+  assert.equal(await here.get("d", "b", { version: 1 }), 4);
+  assert.equal(asked.length, 4);
+  client(() => value(1)).client.clearCache();
+});
+
 test("keys of bytes are found again under the arrays they were asked with, each once", async () => {
   const { asked, client: here } = client((n, { body }) => batch(body.keys));
   const [first, second] = [new Uint8Array([255, 0]), new Uint8Array([1])];
@@ -214,6 +237,19 @@ test("a place in the pool is given back, whatever becomes of its request", async
   assert.equal(await here.get("d", "k"), 1);
 });
 
+test("large keys go in chunks that the server takes, as they are written in JSON", async () => {
+  for (const [letter, requests] of [["x", 3], ["\u0001", 20]]) {
+    const { asked, client: here } = client((n, { body }) => batch(body.keys));
+    const keys = Array.from({ length: 100 }, (_, n) => n + letter.repeat(60_000));
+    assert.deepEqual([...(await here.getMany("d", keys)).keys()], keys);
+    assert.equal(asked.length, requests);
+    for (const { body } of asked) assert.ok(JSON.stringify(body).length < 4 << 20);
+  }
+  const { asked, client: here } = client((n, { body }) => batch(body.keys));
+  await here.getMany("d", Array.from({ length: 40 }, (_, n) => new Uint8Array(60_000).fill(n)));
+  assert.equal(asked.length, 2);
+});
+
 test("a chunk that fails ends the batch, and no chunk runs on after it", async () => {
   const { asked, client: here } = client((n, { body }) => (n === 3 ? problem(500, "data_corrupt") : batch(body.keys)));
   await assert.rejects(here.getMany("d", Array.from({ length: 20_000 }, (_, n) => `k${n}`)), /data_corrupt/);
@@ -284,6 +320,28 @@ test("a unit of any script goes as UTF-8; control characters do not go at all", 
   await here.get("d", "k");
   assert.equal(Buffer.from(asked[0].headers["Tidetable-Unit"], "latin1").toString(), "müller");
   assert.throws(() => client(() => value(1), { unit: "a\nb" }), UsageError);
+});
+
+test("a unit of one call goes in the place of the client's, with every read, and has entries of its own in the cache", async () => {
+  const { asked, client: here } = client((n, { url, body }) =>
+    url.includes("/keys/") ? value(n)
+    : url.includes("/scan") ? Response.json({ version: 1, records: [], next: null })
+    : url.endsWith("/v1/batch-get") ? Response.json({ answers: [{ dataset: "d", version: 1, results: [{ key: "k", found: false }] }] })
+    : batch(body.keys), { unit: "client", cache: { ttlMs: 60_000 } });
+  const read = [];
+  for (const unit of ["müller", undefined, "müller", undefined]) read.push(await here.get("d", "k", { unit }));
+  assert.deepEqual(read, [1, 2, 1, 2]);
+  await here.getMany("d", Array.from({ length: 1001 }, (_, n) => `k${n}`), { unit: "7" });
+  await here.multi({ d: ["k"] }, { unit: "7" });
+  for await (const _ of here.scan("d", { unit: "7" }));
+  const units = asked.map(({ headers }) => Buffer.from(headers["Tidetable-Unit"], "latin1").toString());
+  assert.deepEqual(units, ["müller", "client", "7", "7", "7", "7"]);
+  for (const unit of ["", "a\nb"]) {
+    await assert.rejects(here.get("d", "k", { unit }), UsageError);
+    await assert.rejects(here.getMany("d", ["k"], { unit }), UsageError);
+    await assert.rejects(here.multi({ d: ["k"] }, { unit }), UsageError);
+  }
+  assert.equal(asked.length, 6);
 });
 
 test("what cannot be a call is refused before anything is sent", async () => {

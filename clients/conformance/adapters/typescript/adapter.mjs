@@ -3,7 +3,7 @@ import { createInterface } from "node:readline";
 import { inspect } from "node:util";
 import { ApiError, Client, ConnectionError, TimeoutError, UsageError } from "../../../typescript/dist/index.js";
 
-const NEEDS = ["bytes_keys", "cache", "cache_version", "surrogates", "unit", "user_agent"];
+const NEEDS = ["bytes_keys", "cache", "cache_version", "clear_cache", "surrogates", "unit", "unit_of_any_text", "unit_per_call", "user_agent"];
 
 let client = null;
 
@@ -22,30 +22,34 @@ const calls = {
     });
     return { ok: true };
   },
-  async get({ dataset, key, key_base64, fields, version }) {
-    const entry = await opened().getEntry(dataset, key_base64 == null ? key : bytes(key_base64), { fields: present(fields), version: present(version) });
+  async get({ dataset, key, key_base64, fields, version, unit }) {
+    const entry = await opened().getEntry(dataset, key_base64 == null ? key : bytes(key_base64), { fields: present(fields), version: present(version), unit: present(unit) });
     return entry === null ? { found: false } : { found: true, value: entry.value, version: entry.version };
   },
-  async get_many({ dataset, keys, keys_base64, fields, version }) {
+  async get_many({ dataset, keys, keys_base64, fields, version, unit }) {
     const asked = keys_base64 == null ? keys : keys_base64.map(bytes);
-    const found = await opened().getManyEntries(dataset, asked, { fields: present(fields), version: present(version) });
+    const found = await opened().getManyEntries(dataset, asked, { fields: present(fields), version: present(version), unit: present(unit) });
     return { values: [...found.values].map(([key, value]) => [typeof key === "string" ? key : base64(key), value]), version: found.version };
   },
-  async scan({ dataset, prefix, limit, fields, version }) {
+  async scan({ dataset, prefix, limit, fields, version, unit }) {
     const records = [];
     let read = null;
-    for await (const page of opened().scanPages(dataset, { prefix: present(prefix), limit: present(limit), fields: present(fields), version: present(version) })) {
+    for await (const page of opened().scanPages(dataset, { prefix: present(prefix), limit: present(limit), fields: present(fields), version: present(version), unit: present(unit) })) {
       read = page.version;
       for (const { key, value } of page.records) records.push([typeof key === "string" ? key : { base64: base64(key) }, value]);
     }
     return { records, version: read };
   },
-  async multi({ requests }) {
-    const answers = await opened().multi(Object.fromEntries(requests.map(({ dataset, keys }) => [dataset, keys])));
+  async multi({ requests, unit }) {
+    const answers = await opened().multi(Object.fromEntries(requests.map(({ dataset, keys }) => [dataset, keys])), { unit: present(unit) });
     return {
       answers: [...answers].map(([dataset, { error, values, version }]) =>
         error ? { dataset, error: { code: error.code, status: error.status } } : { dataset, version, values: [...values] }),
     };
+  },
+  clear_cache() {
+    opened().clearCache();
+    return { ok: true };
   },
   describe: () => ({ text: `${inspect(opened(), { depth: 9, showHidden: true })} ${JSON.stringify(opened())} ${opened()}` }),
   close() {

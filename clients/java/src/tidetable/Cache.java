@@ -3,7 +3,6 @@ package tidetable;
 import java.time.Instant;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Map;
 
 /**
@@ -13,8 +12,12 @@ import java.util.Map;
  * all values of a dataset go as soon as an answer shows that another version of it is served.
  */
 final class Cache {
-    /** What a value is of; version 0 is the current one. */
-    record Name(String dataset, Key key, List<String> fields, long version) {}
+    /** What a value is of. */
+    record Name(String dataset, Key key, Selection selection) {
+        boolean isPinned() {
+            return selection.isPinned();
+        }
+    }
 
     /** A value as it came. {@code etag} is null where there was none. */
     record Value(byte[] bytes, boolean isJson, long version, String etag, Instant asOf) {}
@@ -46,7 +49,7 @@ final class Cache {
     /** A value that may be served without asking, or null. */
     synchronized Value fresh(Name name, long now) {
         Held held = entries.get(name);
-        boolean good = held != null && (name.version() != 0 || now - held.since() < ttl);
+        boolean good = held != null && (name.isPinned() || now - held.since() < ttl);
         return good ? held.value() : null;
     }
 
@@ -59,7 +62,7 @@ final class Cache {
     /** Keeps a value whose request was sent at {@code sentAt}. */
     synchronized void put(Name name, Value value, long sentAt) {
         remove(name);
-        if (name.version() == 0 && byVersion && !isOfServed(name.dataset(), value.version())) {
+        if (!name.isPinned() && byVersion && !isOfServed(name.dataset(), value.version())) {
             return;
         }
         long size = size(name, value);
@@ -107,7 +110,7 @@ final class Cache {
                 .removeIf(
                         entry -> {
                             Name name = entry.getKey();
-                            boolean goes = name.dataset().equals(dataset) && name.version() == 0;
+                            boolean goes = name.dataset().equals(dataset) && !name.isPinned();
                             if (goes) {
                                 bytes -= size(name, entry.getValue().value());
                             }

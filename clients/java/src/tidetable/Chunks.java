@@ -7,16 +7,20 @@ import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicReference;
 
 /**
  * A batch of any number of keys: asked for in chunks, and all of it of one version. The first
- * chunk's answer says which; the others ask for that one, at the same time. If it is gone
+ * chunk's answer says which; the others ask for that one, a few at the same time. If it is gone
  * meanwhile everything begins anew, once. An answer that is too large is asked for in halves.
  * Once it is cancelled nothing more is asked for.
  */
 final class Chunks<K> {
-    /** Well below what the server takes as the body of a batch, which is 4 MiB. */
+    /** Of keys as JSON: well below what the server takes as the body of a batch, which is 4 MiB. */
     private static final int MOST_BYTES = 2 << 20;
+
+    /** Chunks at the same time: lookups wait behind no more of a batch, however large it is. */
+    private static final int AT_ONCE = 4;
 
     private final Reads reads;
     private final Lookup<K> lookup;
@@ -71,16 +75,35 @@ final class Chunks<K> {
                 .thenCompose(first -> rest(first, chunks.subList(1, chunks.size())));
     }
 
+    /** Each chunk begins when the one {@link #AT_ONCE} before it has ended; none after a failure. */
     private CompletableFuture<Found> rest(Found first, List<Lookup<K>> chunks) {
+        AtomicReference<Throwable> failure = new AtomicReference<>();
         List<CompletableFuture<Found>> parts = new ArrayList<>();
-        for (Lookup<K> chunk : chunks) {
-            parts.add(ask(chunk.pinned(first.version()), true));
+        for (int at = 0; at < chunks.size(); at++) {
+            Lookup<K> chunk = chunks.get(at);
+            CompletableFuture<Found> before =
+                    at < AT_ONCE
+                            ? CompletableFuture.completedFuture(first)
+                            : parts.get(at - AT_ONCE);
+            parts.add(
+                    before.thenCompose(
+                                    ended -> unless(failure.get(), chunk.pinned(first.version())))
+                            .whenComplete(
+                                    (found, error) -> {
+                                        if (error != null) {
+                                            failure.compareAndSet(null, cause(error));
+                                        }
+                                    }));
         }
         CompletableFuture<Found> all = CompletableFuture.completedFuture(first);
         for (CompletableFuture<Found> part : parts) {
             all = all.thenCombine(part, Found::and);
         }
         return all;
+    }
+
+    private CompletableFuture<Found> unless(Throwable failed, Lookup<K> chunk) {
+        return failed == null ? ask(chunk, true) : CompletableFuture.failedFuture(failed);
     }
 
     /** {@code ours}: the version it asks for is what an answer before said, not the caller. */
@@ -131,7 +154,7 @@ final class Chunks<K> {
         int from = 0;
         int bytes = 0;
         for (int at = 0; at < lookup.size(); at++) {
-            int size = lookup.keys.get(at).size() + 3;
+            int size = lookup.keys.get(at).bytesInBatch();
             if (at - from == Wire.MOST_KEYS || (bytes + size > MOST_BYTES && at > from)) {
                 chunks.add(lookup.part(from, at));
                 from = at;

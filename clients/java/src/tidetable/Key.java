@@ -80,6 +80,22 @@ public final class Key implements Comparable<Key> {
         return bytes.length;
     }
 
+    /** At most so many bytes it takes in the body of a batch, with its comma: a control character six. */
+    int bytesInBatch() {
+        if (text == null) {
+            return (bytes.length + 2) / 3 * 4 + 3;
+        }
+        int size = bytes.length + 3;
+        for (byte b : bytes) {
+            if (b >= 0 && b < 0x20) {
+                size += 5;
+            } else if (b == '"' || b == '\\') {
+                size++;
+            }
+        }
+        return size;
+    }
+
     /** Whether it can stand in a path as it is. */
     boolean isPlain() {
         // Clients and proxies resolve "." and ".." away.

@@ -17,6 +17,7 @@ final class Reads {
     private final Wire wire;
     private final Cache cache;
     private final Duration timeout;
+    private volatile boolean closed;
 
     /** {@code cache} is null if there is to be none. */
     Reads(Transport transport, Wire wire, Cache cache, Duration timeout) {
@@ -24,6 +25,16 @@ final class Reads {
         this.wire = wire;
         this.cache = cache;
         this.timeout = timeout;
+    }
+
+    /** No call may begin after this. */
+    void close() {
+        closed = true;
+        forget();
+    }
+
+    boolean isClosed() {
+        return closed;
     }
 
     void forget() {
@@ -39,8 +50,7 @@ final class Reads {
         if (Wire.isLong(key)) {
             return getInBatch(dataset, key, selection, decoder);
         }
-        Cache.Name name =
-                new Cache.Name(dataset, key, selection.fields(), selection.version());
+        Cache.Name name = new Cache.Name(dataset, key, selection);
         Cache.Value held = cache == null ? null : cache.fresh(name, System.nanoTime());
         if (held != null) {
             return soon(() -> Optional.of(entry(held, dataset, key, decoder)));
@@ -69,7 +79,7 @@ final class Reads {
                             stale.bytes(), stale.isJson(), told(reply), stale.etag(), asOf);
         }
         if (cache != null) {
-            reply.version().ifPresent(v -> saw(name.dataset(), name.version(), v, reply));
+            reply.version().ifPresent(v -> saw(name.dataset(), name.selection().version(), v, reply));
             if (value != null) {
                 cache.put(name, value, reply.sentAt());
             } else {
@@ -166,13 +176,13 @@ final class Reads {
     // Several datasets.
 
     <K, T> CompletableFuture<List<Answer<K, T>>> multi(
-            List<Lookup<K>> lookups, Decoder<T> decoder) {
+            List<Lookup<K>> lookups, String unit, Decoder<T> decoder) {
         if (lookups.isEmpty()) {
             return CompletableFuture.completedFuture(List.of());
         }
         transport.called();
         return transport.send(
-                wire.multi(lookups),
+                wire.multi(lookups, unit),
                 Deadline.in(timeout),
                 reply -> {
                     if (reply.status() != 200) {

@@ -47,14 +47,25 @@ record Reply(int status, HttpHeaders headers, byte[] body, long sentAt) {
         }
     }
 
+    /**
+     * The instant that its data describes; null if it tells none, or one that Java has no word for. The
+     * server takes every form of RFC 3339 and tells it as it was given: it decides no value.
+     */
     Instant asOf() {
         try {
-            return header("Tidetable-As-Of")
-                    .map(text -> OffsetDateTime.parse(text).toInstant())
-                    .orElse(null);
+            return header("Tidetable-As-Of").map(Reply::instant).orElse(null);
         } catch (DateTimeException e) {
-            throw new BrokenAnswer("its Tidetable-As-Of is no instant");
+            return null;
         }
+    }
+
+    /** A space may stand for the T, a leap second is told, and fractions have any number of digits. */
+    private static Instant instant(String text) {
+        String common =
+                text.replaceFirst("^(.{10}) ", "$1T")
+                        .replaceFirst("^(.{16}):60", "$1:59")
+                        .replaceFirst("(\\.[0-9]{9})[0-9]+", "$1");
+        return OffsetDateTime.parse(common).toInstant();
     }
 
     /** How long to wait at least before the next try: seconds, or until a date. */

@@ -27,12 +27,18 @@ public final class Tidetable implements AutoCloseable {
     private final URI base;
     private final String described;
     private final Reads reads;
-    private volatile boolean closed;
+    /** Null if it reads for whom the builder says. */
+    private final String unit;
 
     Tidetable(TidetableBuilder options, Reads reads) {
-        this.base = options.base();
-        this.described = options.toString();
+        this(options.base(), options.toString(), reads, null);
+    }
+
+    private Tidetable(URI base, String described, Reads reads, String unit) {
+        this.base = base;
+        this.described = described;
         this.reads = reads;
+        this.unit = unit;
     }
 
     /**
@@ -50,9 +56,21 @@ public final class Tidetable implements AutoCloseable {
         return new TidetableBuilder();
     }
 
+    /**
+     * The same client, reading for this unit instead of {@link TidetableBuilder#unit}: for one
+     * learner of many, say. Connections, budget and cache are shared, and closed together; in the
+     * cache each unit has values of its own.
+     *
+     * @throws UsageException if that is no unit
+     */
+    public Tidetable forUnit(String unit) {
+        return new Tidetable(base, described, reads, TidetableBuilder.checkedUnit(unit));
+    }
+
     /** A dataset, to read in any way there is. Asks the server nothing. */
     public Dataset<Json> dataset(String name) {
-        return new Dataset<>(this, name, Selection.ALL, Decoder.json());
+        Selection all = unit == null ? Selection.ALL : new Selection(List.of(), 0, unit);
+        return new Dataset<>(this, name, all, Decoder.json());
     }
 
     /** The value of a key; empty if the current version does not have it. One request. */
@@ -96,7 +114,7 @@ public final class Tidetable implements AutoCloseable {
     /** {@link #multi(List, Decoder)} without waiting. */
     public <K, T> CompletableFuture<List<Answer<K, T>>> multiAsync(
             List<Lookup<K>> lookups, Decoder<T> decoder) {
-        return reads().multi(List.copyOf(lookups), decoder);
+        return reads().multi(List.copyOf(lookups), unit, decoder);
     }
 
     /** Empties the cache, if there is one: values that must not be served again, say. */
@@ -105,7 +123,7 @@ public final class Tidetable implements AutoCloseable {
     }
 
     Reads reads() {
-        if (closed) {
+        if (reads.isClosed()) {
             throw new UsageException("the client of " + base + " is closed");
         }
         return reads;
@@ -114,13 +132,12 @@ public final class Tidetable implements AutoCloseable {
     /** No call may begin after this; those under way end as they would. */
     @Override
     public void close() {
-        closed = true;
-        reads.forget();
+        reads.close();
     }
 
     /** Where it reads, and how; never its token. */
     @Override
     public String toString() {
-        return described;
+        return unit == null ? described : described + " for " + unit;
     }
 }

@@ -54,16 +54,20 @@ public final class TidetableBuilder {
 
     /** What it shows to be let in, or null for none. */
     public TidetableBuilder token(String token) {
-        this.token = headerValue("token", token);
+        if (token != null && !(isSized(token) && token.chars().allMatch(c -> c > 0x20 && c < 0x7F))) {
+            throw new UsageException("the token is 1 to 1,024 visible ASCII characters");
+        }
+        this.token = token;
         return this;
     }
 
     /**
      * For whom it reads ({@code Tidetable-Unit}), while a canary runs: a learner's id, say. Null:
-     * a lookup is for its key. Visible ASCII, up to 1,024 characters.
+     * a lookup is for its key. ASCII, up to 1,024 characters, spaces between them too. {@link
+     * Tidetable#forUnit} reads for another one.
      */
     public TidetableBuilder unit(String unit) {
-        this.unit = headerValue("unit", unit);
+        this.unit = unit == null ? null : checkedUnit(unit);
         return this;
     }
 
@@ -164,17 +168,24 @@ public final class TidetableBuilder {
         return base;
     }
 
-    /** A text that cannot break out of its header, and that the JDK does not alter. */
-    private static String headerValue(String what, String value) {
+    /**
+     * A unit that cannot break out of its header, and that the JDK does not alter: it writes headers in
+     * ASCII, with a question mark for every other letter, and so would read for somebody else.
+     */
+    static String checkedUnit(String unit) {
         boolean good =
-                value == null
-                        || (!value.isEmpty()
-                                && value.length() <= 1024
-                                && value.chars().allMatch(c -> c > 0x20 && c < 0x7F));
+                isSized(unit)
+                        && unit.chars().allMatch(c -> c >= 0x20 && c < 0x7F)
+                        && unit.equals(unit.strip());
         if (!good) {
-            throw new UsageException("the " + what + " is 1 to 1,024 visible ASCII characters");
+            throw new UsageException(
+                    "a unit is 1 to 1,024 ASCII characters, none a control character, and no space around them");
         }
-        return value;
+        return unit;
+    }
+
+    private static boolean isSized(String value) {
+        return !value.isEmpty() && value.length() <= 1024;
     }
 
     private static Duration positive(String what, Duration time) {

@@ -5,12 +5,14 @@ import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.net.http.HttpResponse.BodyHandlers;
+import java.security.cert.CertPathBuilderException;
+import java.security.cert.CertPathValidatorException;
+import java.security.cert.CertificateException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.Future;
 import java.util.concurrent.ScheduledFuture;
 import java.util.function.Function;
-import javax.net.ssl.SSLHandshakeException;
 
 /**
  * Sends requests, and sends them again where that can help: all of them read, so that a second
@@ -131,7 +133,7 @@ final class Transport {
             TidetableException seen =
                     new ConnectionException("no answer from " + place + ": " + said(cause), cause);
             // A certificate that is not trusted will not be the next time either.
-            if (cause instanceof IOException && !(cause instanceof SSLHandshakeException)) {
+            if (cause instanceof IOException && !isUntrusted(cause)) {
                 again(seen, 0);
             } else {
                 result.completeExceptionally(seen);
@@ -163,6 +165,21 @@ final class Transport {
                 now.cancel(true);
             }
         }
+    }
+
+    /**
+     * Whether it is about a certificate. A handshake that merely breaks off, as when a server restarts,
+     * has no such cause, and is tried again like any broken connection.
+     */
+    static boolean isUntrusted(Throwable error) {
+        for (Throwable at = error; at != null; at = at.getCause()) {
+            if (at instanceof CertificateException
+                    || at instanceof CertPathBuilderException
+                    || at instanceof CertPathValidatorException) {
+                return true;
+            }
+        }
+        return false;
     }
 
     /** What an exception says; those of a connection often say nothing. */

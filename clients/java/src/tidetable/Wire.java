@@ -14,8 +14,11 @@ final class Wire {
     /** As many records as it gives in one page. */
     static final int MOST_RECORDS = 1_000;
 
-    /** Keys that would make a path longer than this go in a body: proxies refuse long paths. */
-    static final int LONGEST_SEGMENT = 12_000;
+    /**
+     * Of a key in a path, in characters: longer ones go in a body. The server takes more, and proxies do
+     * not: their buffer for the first line has 8,000 characters mostly.
+     */
+    static final int LONGEST_SEGMENT = 6_000;
 
     private static final char[] HEX = "0123456789ABCDEF".toCharArray();
 
@@ -62,7 +65,7 @@ final class Wire {
             query.add("key_encoding", "base64url");
         }
         query.add(selection);
-        HttpRequest.Builder request = request(dataset, "/keys/" + segment + query);
+        HttpRequest.Builder request = request(dataset, "/keys/" + segment + query, selection.unit());
         return etag == null ? request : request.header("If-None-Match", etag);
     }
 
@@ -80,16 +83,17 @@ final class Wire {
         if (cursor != null) {
             query.add("cursor", percent(cursor));
         }
-        return request(dataset, "/scan" + query);
+        return request(dataset, "/scan" + query, selection.unit());
     }
 
     HttpRequest.Builder batch(Lookup<?> lookup) {
         StringBuilder body = new StringBuilder("{");
         keys(body, lookup);
-        return post(request(lookup.dataset, "/batch-get"), body.append('}'));
+        return post(
+                request(lookup.dataset, "/batch-get", lookup.selection.unit()), body.append('}'));
     }
 
-    HttpRequest.Builder multi(List<? extends Lookup<?>> lookups) {
+    HttpRequest.Builder multi(List<? extends Lookup<?>> lookups, String unit) {
         StringBuilder body = new StringBuilder("{\"requests\":[");
         for (Lookup<?> lookup : lookups) {
             body.append(body.charAt(body.length() - 1) == '[' ? "" : ",").append("{\"dataset\":");
@@ -97,8 +101,7 @@ final class Wire {
             keys(body.append(','), lookup);
             body.append('}');
         }
-        return post(HttpRequest.newBuilder(template, (n, v) -> true)
-                .uri(URI.create(base + "/v1/batch-get")), body.append("]}"));
+        return post(request("/v1/batch-get", unit), body.append("]}"));
     }
 
     private static void keys(StringBuilder body, Lookup<?> lookup) {
@@ -130,9 +133,16 @@ final class Wire {
         return lookup.keys.stream().allMatch(Key::isText);
     }
 
-    private HttpRequest.Builder request(String dataset, String rest) {
-        URI uri = URI.create(base + "/v1/datasets/" + percent(dataset) + rest);
-        return HttpRequest.newBuilder(template, (name, value) -> true).uri(uri);
+    private HttpRequest.Builder request(String dataset, String rest, String unit) {
+        return request("/v1/datasets/" + percent(dataset) + rest, unit);
+    }
+
+    /** {@code unit}: instead of the one that all requests have; null for that one. */
+    private HttpRequest.Builder request(String target, String unit) {
+        HttpRequest.Builder request =
+                HttpRequest.newBuilder(template, (name, value) -> true)
+                        .uri(URI.create(base + target));
+        return unit == null ? request : request.setHeader("Tidetable-Unit", unit);
     }
 
     private static HttpRequest.Builder post(HttpRequest.Builder request, StringBuilder body) {

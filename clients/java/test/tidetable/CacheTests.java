@@ -1,14 +1,14 @@
 package tidetable;
 
 import java.util.ArrayDeque;
-import java.util.List;
 
 /** The cache by itself: when it serves, and when it must not. */
 final class CacheTests {
     private static final long TTL = 1_000;
-    private static final Cache.Name A = new Cache.Name("d", Key.of("a"), List.of(), 0);
-    private static final Cache.Name B = new Cache.Name("d", Key.of("b"), List.of(), 0);
-    private static final Cache.Name PINNED = new Cache.Name("d", Key.of("a"), List.of(), 3);
+    private static final Cache.Name A = new Cache.Name("d", Key.of("a"), Selection.ALL);
+    private static final Cache.Name B = new Cache.Name("d", Key.of("b"), Selection.ALL);
+    private static final Cache.Name PINNED =
+            new Cache.Name("d", Key.of("a"), Selection.ALL.version(3));
 
     private CacheTests() {}
 

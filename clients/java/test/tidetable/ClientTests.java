@@ -1,6 +1,14 @@
 package tidetable;
 
+import java.io.DataInputStream;
+import java.io.EOFException;
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.ServerSocket;
+import java.net.Socket;
 import java.nio.charset.StandardCharsets;
+import java.security.cert.CertPathBuilderException;
+import java.security.cert.CertificateException;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -10,6 +18,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import javax.net.ssl.SSLHandshakeException;
 
 /** The client against a stub. What it promises against a real server stands in clients/conformance. */
 final class ClientTests {
@@ -19,22 +28,27 @@ final class ClientTests {
 
     static void add() {
         Check.that("client: an entry has all that the answer says", ClientTests::entry);
+        Check.that("client: an instant in any form of RFC 3339 fails no lookup", ClientTests::asOf);
         Check.that("client: a null that is stored is there", ClientTests::storedNull);
         Check.that("client: bytes come through a decoder of bytes", ClientTests::bytes);
         Check.that("client: a decoder that fails is told, and not retried", ClientTests::decoder);
         Check.that("client: a body without an end is no value", ClientTests::noEnd);
+        Check.that("client: a handshake that breaks off is tried again", ClientTests::brokenHandshake);
+        Check.that("client: a certificate that is not trusted is final", ClientTests::untrusted);
         Check.that("client: a batch of base64 values", ClientTests::base64);
         Check.that("client: an answer of another version than was pinned is refused", ClientTests::otherVersion);
         Check.that("client: results of other keys are refused", ClientTests::otherKeys);
         Check.that("client: long keys go in a body", ClientTests::longKeys);
         Check.that("client: large keys make small chunks", ClientTests::largeKeys);
         Check.that("client: as many requests at once as the pool has", ClientTests::pool);
+        Check.that("client: a large batch leaves the pool to lookups", ClientTests::largeBatch);
         Check.that("client: futures fail with what calls throw", ClientTests::futures);
         Check.that("client: an interrupt ends the waiting", ClientTests::interrupt);
         Check.that("client: of a batch that is cancelled nothing more is sent", ClientTests::cancelled);
         Check.that("client: a failure shows where it was called", ClientTests::callSite);
         Check.that("client: closed is closed", ClientTests::closed);
         Check.that("client: options that mean nothing are refused", ClientTests::options);
+        Check.that("client: a unit of its own goes with every read", ClientTests::unit);
         Check.that("client: the token is told to the server alone", ClientTests::token);
         Check.that("client: keys are compared by their bytes", ClientTests::keys);
     }
@@ -48,6 +62,24 @@ final class ClientTests {
             Check.equal(3L, entry.version());
             Check.equal("\"e-1\"", entry.etag().orElseThrow());
             Check.equal("2026-11-22T00:00:00Z", entry.asOf().orElseThrow().toString());
+        }
+    }
+
+    private static void asOf() throws Exception {
+        Map<String, String> told =
+                Map.of(
+                        "2026-11-22 00:00:00+00:00", "2026-11-22T00:00:00Z",
+                        "2026-11-22t01:00:00.5+01:00", "2026-11-22T00:00:00.500Z",
+                        "2016-12-31T23:59:60Z", "2016-12-31T23:59:59Z",
+                        "2026-11-22T00:00:00.1234567891Z", "2026-11-22T00:00:00.123456789Z",
+                        "2026-11-22T00:00:00+23:00", "none");
+        for (Map.Entry<String, String> one : told.entrySet()) {
+            String answer = Stub.json("1", V3, "Tidetable-As-Of: " + one.getKey());
+            try (Stub stub = new Stub(request -> answer)) {
+                Entry<Json> entry = stub.client().build().getEntry("d", "k").orElseThrow();
+                Check.equal(one.getValue(), entry.asOf().map(Object::toString).orElse("none"));
+                Check.equal(1, stub.requests.size());
+            }
         }
     }
 
@@ -93,6 +125,46 @@ final class ClientTests {
         }
     }
 
+    private static void brokenHandshake() throws Exception {
+        AtomicInteger begun = new AtomicInteger();
+        try (ServerSocket listener = new ServerSocket(0, 50, InetAddress.getLoopbackAddress())) {
+            Thread server =
+                    new Thread(
+                            () -> {
+                                while (!listener.isClosed()) {
+                                    try (Socket connection = listener.accept()) {
+                                        // The whole ClientHello, so that the end is no reset.
+                                        DataInputStream in =
+                                                new DataInputStream(connection.getInputStream());
+                                        in.readNBytes(3);
+                                        in.readNBytes(in.readUnsignedShort());
+                                        begun.incrementAndGet();
+                                    } catch (IOException e) {
+                                        // The client went away, or the test is over.
+                                    }
+                                }
+                            });
+            server.setDaemon(true);
+            server.start();
+            Tidetable client =
+                    Tidetable.builder()
+                            .server("https://127.0.0.1:" + listener.getLocalPort())
+                            .token(null)
+                            .build();
+            Check.fails(ConnectionException.class, () -> client.get("d", "k"));
+            Check.holds(begun.get() >= 3, begun.get() + " handshakes were begun");
+        }
+    }
+
+    private static void untrusted() {
+        SSLHandshakeException broken = new SSLHandshakeException("the remote host ended the handshake");
+        broken.initCause(new EOFException());
+        Check.holds(!Transport.isUntrusted(broken), "it broke off");
+        SSLHandshakeException refused = new SSLHandshakeException("PKIX path building failed");
+        refused.initCause(new CertificateException(new CertPathBuilderException("no path")));
+        Check.holds(Transport.isUntrusted(refused), "its certificate is of nobody");
+    }
+
     private static void base64() throws Exception {
         String answer =
                 "{\"version\":3,\"results\":[{\"key\":\"k\",\"found\":true,\"value\":\"/wA=\",\"encoding\":\"base64\"}]}";
@@ -120,22 +192,35 @@ final class ClientTests {
     private static void longKeys() throws Exception {
         try (Stub stub = new Stub(request -> echo(request, 3))) {
             Tidetable client = stub.client().build();
-            String key = "ü".repeat(30_000);
-            Entry<Json> entry = client.getEntry("d", key).orElseThrow();
-            Check.equal(3L, entry.version());
-            Check.equal("POST", stub.requests.get(0).method());
+            for (String key : List.of("ü".repeat(30_000), "ü".repeat(1_001), "x".repeat(6_001))) {
+                Entry<Json> entry = client.getEntry("d", key).orElseThrow();
+                Check.equal(3L, entry.version());
+            }
+            for (Stub.Request request : stub.requests) {
+                Check.equal("POST", request.method());
+            }
         }
+        Check.holds(!Wire.isLong(Key.of("ü".repeat(1_000))), "6,000 characters fit");
+        Check.holds(!Wire.isLong(Key.of("x".repeat(6_000))), "6,000 characters fit");
+        Check.holds(!Wire.isLong(Key.of(new byte[4_500])), "6,000 characters fit");
+        Check.holds(Wire.isLong(Key.of(new byte[4_501])), "6,002 characters do not");
     }
 
     private static void largeKeys() throws Exception {
-        try (Stub stub = new Stub(request -> echo(request, 3))) {
-            List<String> keys =
-                    IntStream.range(0, 100).mapToObj(n -> n + "x".repeat(60_000)).toList();
-            Batch<String, Json> found = stub.client().build().getMany("d", keys);
-            Check.equal(keys, List.copyOf(found.keySet()));
-            Check.equal(3, stub.requests.size());
-            for (Stub.Request request : stub.requests) {
-                Check.holds(request.body().length() < 4 << 20, "a body within the server's limit");
+        Map<String, Integer> requests = Map.of("x", 3, "\u0001", 20);
+        for (Map.Entry<String, Integer> one : requests.entrySet()) {
+            try (Stub stub = new Stub(request -> echo(request, 3))) {
+                List<String> keys =
+                        IntStream.range(0, 100)
+                                .mapToObj(n -> n + one.getKey().repeat(60_000))
+                                .toList();
+                Tidetable client = stub.client().totalTimeout(Duration.ofMinutes(1)).build();
+                Batch<String, Json> found = client.getMany("d", keys);
+                Check.equal(keys, List.copyOf(found.keySet()));
+                Check.equal(one.getValue(), stub.requests.size());
+                for (Stub.Request request : stub.requests) {
+                    Check.holds(request.body().length() < 4 << 20, "a body within the server's limit");
+                }
             }
         }
     }
@@ -165,6 +250,41 @@ final class ClientTests {
             }
             calls.forEach(CompletableFuture::join);
             Check.equal(2, most.get());
+        }
+    }
+
+    private static void largeBatch() throws Exception {
+        AtomicInteger batches = new AtomicInteger();
+        CountDownLatch four = new CountDownLatch(4);
+        CountDownLatch looked = new CountDownLatch(1);
+        Stub stub =
+                new Stub(
+                        request -> {
+                            if (request.method().equals("GET")) {
+                                return Stub.json("1", V3);
+                            }
+                            // All but the first wait until the lookup is answered.
+                            if (batches.incrementAndGet() > 1) {
+                                four.countDown();
+                                await(looked);
+                            }
+                            return echo(request, 3);
+                        });
+        try (stub) {
+            Dataset<Json> dataset =
+                    stub.client()
+                            .poolSize(5)
+                            .totalTimeout(Duration.ofSeconds(30))
+                            .build()
+                            .dataset("d");
+            List<String> keys = IntStream.range(0, 20_000).mapToObj(n -> "k" + n).toList();
+            CompletableFuture<Batch<String, Json>> call = dataset.getManyAsync(keys);
+            four.await();
+            Check.holds(dataset.get("k").isPresent(), "the lookup has a connection");
+            Check.equal(5, batches.get());
+            looked.countDown();
+            Check.equal(keys, List.copyOf(call.get().keySet()));
+            Check.equal(20, batches.get());
         }
     }
 
@@ -285,7 +405,11 @@ final class ClientTests {
         }
         Check.fails(UsageException.class, () -> Tidetable.builder().unit(""));
         Check.fails(UsageException.class, () -> Tidetable.builder().unit("ü"));
+        Check.fails(UsageException.class, () -> Tidetable.builder().unit(" a"));
+        Check.fails(UsageException.class, () -> Tidetable.builder().unit("a\r\nX: y"));
+        Check.fails(UsageException.class, () -> Tidetable.connect("http://h").forUnit("ü"));
         Check.fails(UsageException.class, () -> Tidetable.builder().token("a\r\nX: y"));
+        Check.fails(UsageException.class, () -> Tidetable.builder().token("a b"));
         Check.fails(UsageException.class, () -> Tidetable.builder().totalTimeout(Duration.ZERO));
         Check.fails(UsageException.class, () -> Tidetable.builder().poolSize(0));
         Check.fails(UsageException.class, () -> Tidetable.builder().maxTries(0));
@@ -295,6 +419,41 @@ final class ClientTests {
         Check.fails(UsageException.class, () -> dataset.fields("a,b").get("k"));
         Check.fails(UsageException.class, () -> dataset.page("", 1001, null));
         Check.fails(UsageException.class, () -> Tidetable.connect("http://h").dataset(".."));
+    }
+
+    private static void unit() throws Exception {
+        AtomicInteger gets = new AtomicInteger();
+        Stub stub =
+                new Stub(
+                        request -> {
+                            if (request.target().contains("/keys/")) {
+                                return Stub.json("" + gets.incrementAndGet(), V3);
+                            }
+                            if (request.target().contains("/scan")) {
+                                return Stub.json("{\"version\":3,\"records\":[],\"next\":null}", V3);
+                            }
+                            if (request.target().endsWith("/v1/batch-get")) {
+                                return Stub.json("{\"answers\":[{\"dataset\":\"d\"," + results(3, "k").substring(1) + "]}");
+                            }
+                            return echo(request, 3);
+                        });
+        try (stub) {
+            Tidetable client =
+                    stub.client().unit("all of them").cache(Duration.ofMinutes(1)).build();
+            Tidetable learner = client.forUnit("learner 7");
+            for (int n = 0; n < 2; n++) {
+                Check.equal("1", client.get("d", "k").orElseThrow().toString());
+                Check.equal("2", learner.get("d", "k").orElseThrow().toString());
+            }
+            Check.equal(1, learner.getMany("d", List.of("k")).size());
+            Check.equal(1, learner.multi(Map.of("d", List.of("k"))).size());
+            Check.equal(0L, learner.scan("d", "").stream().count());
+            Check.equal(
+                    List.of("all of them", "learner 7", "learner 7", "learner 7", "learner 7"),
+                    stub.requests.stream().map(r -> r.headers().get("Tidetable-Unit")).toList());
+            learner.close();
+            Check.fails(UsageException.class, () -> client.get("d", "k"));
+        }
     }
 
     private static void token() throws Exception {
@@ -323,7 +482,7 @@ final class ClientTests {
     private static String results(long version, String... keys) {
         String results =
                 List.of(keys).stream()
-                        .map(key -> "{\"key\":\"" + key + "\",\"found\":true,\"value\":1}")
+                        .map(key -> "{\"key\":" + new Json.JsonString(key) + ",\"found\":true,\"value\":1}")
                         .collect(Collectors.joining(","));
         return "{\"version\":" + version + ",\"results\":[" + results + "]}";
     }

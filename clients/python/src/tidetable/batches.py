@@ -34,9 +34,7 @@ def get_many(
 ) -> Call[Found]:
     """The values of those keys that are there, all of one version."""
     names = field_names(fields)
-    if isinstance(keys, (str, bytes)):
-        raise InvalidArgument("keys is a list of keys, not one key")
-    unique = list(dict.fromkeys(keys))
+    unique = _unique(keys)
     deadline = core.deadline()
     if not unique:
         return Found(None)
@@ -48,6 +46,13 @@ def get_many(
         return (yield from batch(core, dataset, unique, names, version, unit, raw, deadline))
     except _Gone as gone:
         raise gone.error from None
+
+
+def _unique(keys: Iterable[Key]) -> list[Key]:
+    """Each key once, in the order asked. A text is one key, and would be taken for its letters."""
+    if isinstance(keys, (str, bytes)):
+        raise InvalidArgument("keys is a list of keys, not one key")
+    return list(dict.fromkeys(keys))
 
 
 class _Gone(Exception):
@@ -178,7 +183,7 @@ def multi(
     unit: Optional[str],
 ) -> Call[Answers]:
     """Keys of several datasets, as they stood at one instant: so it is one request, and no more keys than one may have."""
-    wanted = {dataset: list(dict.fromkeys(keys)) for dataset, keys in requests.items()}
+    wanted = {dataset: _unique(keys) for dataset, keys in requests.items()}
     count = sum(map(len, wanted.values()))
     if count > CHUNK_KEYS:
         raise InvalidArgument(f"{count} keys of several datasets: one instant answers at most {CHUNK_KEYS}")

@@ -79,7 +79,7 @@ class Core:
 def _common_headers(address: Address, settings: Settings) -> bytes:
     lines = [b"Host: " + address.authority.encode("ascii")]
     lines.append(b"User-Agent: " + USER_AGENT.encode())
-    if settings.token is not None:
+    if settings.token:
         lines.append(b"Authorization: Bearer " + header_value("token", settings.token))
     return b"\r\n".join(lines) + b"\r\n"
 
@@ -89,10 +89,12 @@ def ask(
     request: Request,
     read: Callable[[Response], T],
     patience: Optional[Patience] = None,
+    unsure: Optional[list[Exception]] = None,
 ) -> Call[T]:
     """Asks, again where that may help, and gives what `read` makes of the answer.
 
-    `read` raises `BrokenConnection` for what is no whole answer, and `ApiError` for a refusal.
+    `read` raises `BrokenConnection` for what is no whole answer, and `ApiError` for a refusal. `unsure` gets the failures
+    after which nobody knows whether the request was done.
     """
     policy = core.reads if patience is None else patience
     if patience is None:
@@ -114,17 +116,18 @@ def ask(
             if not isinstance(error, ConnectError) and not request.idempotent:
                 raise
             failure = error
+        if unsure is not None and not isinstance(failure, ConnectError) and getattr(failure, "status", 0) != 429:
+            unsure.append(failure)
         body = request.body
         if isinstance(body, Body) and not body.again:
-            raise failure
-        if tried >= policy.tries or (patience is None and not core.budget.take()):
             raise failure
         pause = after + policy.pause(tried, core.draw)
         if request.deadline is None:
             late = after > LONGEST_RETRY_AFTER
         else:
             late = core.clock() + pause >= request.deadline
-        if late:
+        # What is not made takes nothing from the budget.
+        if late or tried >= policy.tries or (patience is None and not core.budget.take()):
             raise failure
         yield Pause(pause)
 

@@ -32,8 +32,8 @@ class Client:
         with Client("http://tidetable:7070") as client:
             recs = client.get("course-recs", learner_id)
 
-    `base_url` and `token` are those of the environment (TIDETABLE_SERVER, TIDETABLE_TOKEN) unless given. A read
-    takes no longer than `total_timeout` seconds, all tries and pauses included. Connections are made
+    `base_url` and `token` are those of the environment (TIDETABLE_SERVER, TIDETABLE_TOKEN) unless given; with
+    `token=""` none is sent. A read takes no longer than `total_timeout` seconds, all tries and pauses included. Connections are made
     as they are needed, up to `pool_size`, and shared. After a fork the child may go on using it.
 
     `unit` is whom canaries go by; `cache` keeps values on this side; `loads` decodes JSON (`orjson.loads` is

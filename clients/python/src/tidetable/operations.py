@@ -1,6 +1,7 @@
 """What operators do: look at datasets and versions, activate, roll back, hold, release, compare.
 
-Every change is sent with an idempotency key, so that one whose answer was lost may be sent again.
+Every change is sent with an idempotency key, so that one whose answer was lost may be sent again. What deletes has none, and
+needs none: what is not there any more when it is asked for again was deleted.
 """
 
 from __future__ import annotations
@@ -159,4 +160,11 @@ def configure(core: Core, name: str, settings: Mapping[str, Any]) -> Call[Datase
 def delete(core: Core, name: str, version: Optional[int]) -> Call[None]:
     path = dataset_path(name) if version is None else version_path(name, version)
     request = Request("DELETE", path, deadline=core.clock() + 60.0)
-    yield from ask(core, request, json_answer(core), core.changes)
+    done = "dataset_not_found" if version is None else "version_deleted"
+    unsure: list[Exception] = []
+    try:
+        yield from ask(core, request, json_answer(core), core.changes, unsure)
+    except NotFound as error:
+        # A try whose answer was lost has deleted it. Without such a try there was nothing to delete.
+        if not unsure or error.code != done:
+            raise

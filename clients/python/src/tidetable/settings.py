@@ -37,6 +37,7 @@ class Settings:
     """All that a client needs. Can be pickled, with the token, unless it has an `ssl_context`."""
 
     base_url: str = ""
+    # None: that of the environment, if there is one; "": none at all.
     token: Optional[str] = field(default=None, repr=False)
     connect_timeout: float = 1.0
     total_timeout: float = 5.0
@@ -51,7 +52,7 @@ class Settings:
     def resolved(self) -> Settings:
         """With what the environment says, and checked."""
         url = self.base_url or os.environ.get("TIDETABLE_SERVER") or DEFAULT_SERVER
-        token = self.token if self.token is not None else os.environ.get("TIDETABLE_TOKEN")
+        token = self.token if self.token is not None else os.environ.get("TIDETABLE_TOKEN") or None
         for name in ("connect_timeout", "total_timeout"):
             if not getattr(self, name) > 0:
                 raise InvalidArgument(f"{name} is {getattr(self, name)}: seconds, more than 0, are expected")
@@ -60,7 +61,8 @@ class Settings:
                 raise InvalidArgument(f"{name} is {getattr(self, name)}: at least 1 is expected")
         if self.cache is not None and (self.cache.mode not in ("ttl", "version") or self.cache.ttl < 0):
             raise InvalidArgument("of a cache, ttl is 0 or more seconds, and mode `ttl` or `version`")
-        changed = dict(self.__dict__, base_url=url, token=token or None)
+        # An empty token stays one: where this is unpickled it says that the environment's is not to be sent.
+        changed = dict(self.__dict__, base_url=url, token=token)
         return Settings(**changed)
 
 

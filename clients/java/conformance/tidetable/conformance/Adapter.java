@@ -37,7 +37,7 @@ import tidetable.UsageException;
 public final class Adapter {
     private static final String HELLO =
             "{\"language\":\"java\",\"needs\":[\"bigint\",\"bytes_keys\",\"connect_timeout\",\"surrogates\","
-                    + "\"cache\",\"cache_version\",\"unit\",\"user_agent\"]}";
+                    + "\"cache\",\"cache_version\",\"clear_cache\",\"unit\",\"unit_per_call\",\"user_agent\"]}";
 
     private Tidetable client;
 
@@ -70,6 +70,10 @@ public final class Adapter {
             case "get_many" -> getMany(request);
             case "scan" -> scan(request);
             case "multi" -> multi(request);
+            case "clear_cache" -> {
+                client.clearCache();
+                yield object("ok", new Json.JsonBoolean(true));
+            }
             case "describe" -> object("text", text(client.toString()));
             case "close" -> {
                 client.close();
@@ -174,7 +178,7 @@ public final class Adapter {
             lookups.add(lookup);
         }
         List<Json> answers = new ArrayList<>();
-        for (Answer<String, Json> answer : client.multi(lookups, Decoder.json())) {
+        for (Answer<String, Json> answer : reader(request).multi(lookups, Decoder.json())) {
             Map<String, Json> told = new LinkedHashMap<>();
             told.put("dataset", text(answer.dataset()));
             answer.error().ifPresent(error -> told.put("error", error(error)));
@@ -184,8 +188,12 @@ public final class Adapter {
         return object("answers", new Json.JsonArray(answers));
     }
 
+    private Tidetable reader(Json request) {
+        return isThere(request, "unit") ? client.forUnit(textOrNull(request, "unit")) : client;
+    }
+
     private Dataset<Json> dataset(Json request) {
-        Dataset<Json> dataset = client.dataset(field(request, "dataset").asString());
+        Dataset<Json> dataset = reader(request).dataset(field(request, "dataset").asString());
         if (isThere(request, "fields")) {
             dataset = dataset.fields(texts(field(request, "fields")).toArray(String[]::new));
         }
