@@ -116,7 +116,7 @@ fn pushes() {
         assert_eq!(server.get(D, &key(i)).expect(200).text(), value(D, 3, i));
     }
     // A key of idempotency holds whichever way the retry comes.
-    let (again, body) = ([("idempotency-key", "run-4")], rows(D, 4, 10));
+    let (again, body) = ([("idempotency-key", "run-4")], rows(D, 4, 10_000));
     let fourth = client.send("POST", &path, &again, body.as_bytes()).expect(201);
     let retried = [
         client.send("POST", &path, &again, body.as_bytes()),
