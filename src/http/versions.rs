@@ -381,10 +381,7 @@ pub(crate) fn waits_in_vain(
 ) -> Option<Problem> {
     let is_due = match entry.state {
         VersionState::Building => true,
-        VersionState::Ready => {
-            let is_free = dataset.hold.is_none() && dataset.canary.is_none();
-            entry.activate && is_free && !entry.was_canary && Some(push.1) > dataset.current
-        }
+        VersionState::Ready => dataset.parked(push.1, entry).is_none(),
         _ => false,
     };
     app.pushes.stuck(push).filter(|_| is_due).map(|why| why.with("version", push.1.0))

@@ -248,8 +248,8 @@ impl Dataset {
 
     /// The same, and those it would go to if that one is of no use, the newest first.
     pub(crate) fn release_targets(&self) -> impl Iterator<Item = Version> {
-        let due = |(v, e): &(&Version, &Entry)| {
-            e.state == State::Ready && e.activate && !e.was_canary && Some(**v) > self.current
+        let due = move |(v, e): &(&Version, &Entry)| {
+            e.state == State::Ready && self.passed_over(**v, e).is_none()
         };
         self.versions.iter().rev().filter(due).map(|(v, _)| *v)
     }

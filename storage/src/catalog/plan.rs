@@ -196,11 +196,7 @@ impl Catalog {
         let entry = self.entry(name, version)?;
         Ok(match entry.state {
             State::Rejected => Err(Parked::Rejected),
-            State::Ready if dataset.hold.is_some() => Err(Parked::Held),
-            State::Ready if !entry.activate => Err(Parked::NotAsked),
-            State::Ready if dataset.canary.is_some() || entry.was_canary => Err(Parked::Canary),
-            State::Ready if Some(version) < dataset.current => Err(Parked::Superseded),
-            State::Ready => Ok(()),
+            State::Ready => dataset.parked(version, entry).map_or(Ok(()), Err),
             State::Active | State::Retired | State::Bad => Err(Parked::Served),
             _ => return Err(wrong_state(name, version, entry, "be activated")),
         })
@@ -401,6 +397,31 @@ impl Entry {
 }
 
 impl Dataset {
+    /// Why a ready version is not activated by itself; none if it is.
+    pub fn parked(&self, version: Version, entry: &Entry) -> Option<Parked> {
+        if self.hold.is_some() {
+            return Some(Parked::Held);
+        }
+        if entry.activate && self.canary.is_some() {
+            return Some(Parked::Canary);
+        }
+        self.passed_over(version, entry)
+    }
+
+    /// The same of a dataset that is neither held nor has a canary: why a release passes over a ready
+    /// version.
+    pub(super) fn passed_over(&self, version: Version, entry: &Entry) -> Option<Parked> {
+        if !entry.activate {
+            Some(Parked::NotAsked)
+        } else if entry.was_canary {
+            Some(Parked::Canary)
+        } else if Some(version) < self.current {
+            Some(Parked::Superseded)
+        } else {
+            None
+        }
+    }
+
     /// The versions with this content that are marked bad, newest first. None if the current one has
     /// this content too: whoever rolled back to that holds it for good.
     fn bad_twins(&self, stats: &crate::event::Stats) -> impl Iterator<Item = (Version, &Entry)> {

@@ -307,10 +307,10 @@ impl Store {
     fn unactivated(&self) -> Vec<(DatasetName, Version)> {
         let catalog = self.catalog();
         let due = catalog.datasets().filter_map(|(name, dataset)| {
-            let is_free = dataset.hold.is_none() && dataset.canary.is_none();
-            let version = dataset.release_target().filter(|_| is_free)?;
+            let version = dataset.release_target()?;
             let entry = dataset.versions.get(&version)?;
-            let is_due = entry.gated_against == dataset.current
+            let is_due = dataset.parked(version, entry).is_none()
+                && entry.gated_against == dataset.current
                 && !entry.beside_canary
                 && !dataset.has_served_later(version);
             is_due.then(|| (name.clone(), version))
