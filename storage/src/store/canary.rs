@@ -66,25 +66,11 @@ impl Store {
         promotion: &Promotion,
         cause: Cause,
     ) -> Result<Moved> {
-        if let Some(moved) = self.moved_before(dataset, &cause)? {
-            return Ok(moved);
-        }
-        loop {
-            let planned = self.catalog().plan_promote(dataset, promotion)?;
-            let version = planned.version().expect("a promotion is of a version");
-            // Not its own share of the keys alone is looked up in it from now on.
-            let prepared = self.prepare(dataset, version)?;
-            let mut writer = self.writer();
-            if let Some(moved) = self.moved_before(dataset, &cause)? {
-                return Ok(moved);
-            }
-            // What was prepared must be what is swapped in.
-            let promotion = Promotion { version: Some(version), ..*promotion };
-            let event = self.catalog().plan_promote(dataset, &promotion)?;
-            if self.fits_still(&mut writer, dataset, &prepared, false)? {
-                return self.swap(&mut writer, dataset, cause, event);
-            }
-        }
+        // Open it is, but not its own share of the keys alone is looked up in it from now on.
+        self.prepare_and_swap(dataset, cause, |catalog, prepared| {
+            let version = prepared.or(promotion.version);
+            catalog.plan_promote(dataset, &Promotion { version, ..*promotion })
+        })
     }
 
     fn canary_version(&self, dataset: &DatasetName) -> Result<Option<Version>> {

@@ -51,7 +51,10 @@ impl Store {
         activation: &Activation,
         cause: Cause,
     ) -> Result<Moved> {
-        self.prepare_and_swap(dataset, activation, cause, |_| Ok(()))
+        let reason = cause.reason.clone();
+        self.prepare_and_swap(dataset, cause, |catalog, _| {
+            catalog.plan_activate(dataset, activation, reason.as_deref())
+        })
     }
 
     /// The same, unless the dataset is held or has a canary when it comes to the swap.
@@ -61,35 +64,38 @@ impl Store {
         activation: &Activation,
         cause: Cause,
     ) -> Result<Moved> {
-        self.prepare_and_swap(dataset, activation, cause, |catalog| {
-            let dataset = catalog.dataset(dataset)?;
-            let is_parked = dataset.hold.is_some() || dataset.canary.is_some();
-            let text = "the dataset is held, or has a canary";
-            if is_parked { Err(Error::new(Code::WrongState, text)) } else { Ok(()) }
+        let reason = cause.reason.clone();
+        self.prepare_and_swap(dataset, cause, |catalog, _| {
+            let found = catalog.dataset(dataset)?;
+            if found.hold.is_some() || found.canary.is_some() {
+                let text = "the dataset is held, or has a canary";
+                return Err(Error::new(Code::WrongState, text));
+            }
+            catalog.plan_activate(dataset, activation, reason.as_deref())
         })
     }
 
-    fn prepare_and_swap(
+    /// Swaps in what `plan` says: asked first without a version, to know which to prepare, and again
+    /// under the lock, with the one that was prepared, which must be the one that is swapped in.
+    pub(super) fn prepare_and_swap(
         &self,
         dataset: &DatasetName,
-        activation: &Activation,
         cause: Cause,
-        allowed: impl Fn(&Catalog) -> Result<()>,
+        plan: impl Fn(&Catalog, Option<Version>) -> Result<Event>,
     ) -> Result<Moved> {
         if let Some(moved) = self.moved_before(dataset, &cause)? {
             return Ok(moved);
         }
-        let reason = cause.reason.as_deref();
         loop {
-            self.catalog().plan_activate(dataset, activation, reason)?;
-            let prepared = self.prepare(dataset, activation.version)?;
+            let planned = plan(&self.catalog(), None)?;
+            let version = planned.version().expect("an activation is of a version");
+            let prepared = self.prepare(dataset, version)?;
             step("activate.prepared");
             let mut writer = self.writer();
             if let Some(moved) = self.moved_before(dataset, &cause)? {
                 return Ok(moved);
             }
-            allowed(&self.catalog())?;
-            let event = self.catalog().plan_activate(dataset, activation, reason)?;
+            let event = plan(&self.catalog(), Some(version))?;
             // Only force with a reason overrides a gate: see the plan.
             let forced = matches!(&event, Event::Activated(planned) if planned.forced);
             if !self.fits_still(&mut writer, dataset, &prepared, forced)? {
@@ -269,11 +275,7 @@ impl Store {
         self.catalog().replay(dataset, id)
     }
 
-    pub(super) fn moved_before(
-        &self,
-        dataset: &DatasetName,
-        cause: &Cause,
-    ) -> Result<Option<Moved>> {
+    fn moved_before(&self, dataset: &DatasetName, cause: &Cause) -> Result<Option<Moved>> {
         match self.outcome_before(dataset, cause)? {
             None => Ok(None),
             Some(Outcome::Moved(moved)) => Ok(Some(moved)),
@@ -343,7 +345,7 @@ impl Store {
         Err(refused(self.catalog().entry(dataset, version)?))
     }
 
-    pub(super) fn swap(
+    fn swap(
         &self,
         writer: &mut Writer,
         dataset: &DatasetName,
