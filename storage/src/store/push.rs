@@ -182,26 +182,29 @@ impl Store {
         cause: &Cause,
     ) -> Result<Option<bool>> {
         match self.outcome_before(dataset, cause)? {
-            None => self.sealed_before(dataset, version, activate, chosen),
+            None => {
+                let is_repetition = self.is_sealed_alike(dataset, version, activate, chosen)?;
+                Ok(is_repetition.then_some(false))
+            }
             Some(Outcome::Committed(before)) if before == version => Ok(Some(true)),
             Some(_) => Err(Error::idempotency_key_reused()),
         }
     }
 
-    /// `Some(false)` if it was sealed before with the same parts.
-    fn sealed_before(
+    /// Whether it was sealed before with the same parts, to be activated or not as is asked now.
+    fn is_sealed_alike(
         &self,
         dataset: &DatasetName,
         version: Version,
         activate: bool,
         chosen: Option<&[String]>,
-    ) -> Result<Option<bool>> {
+    ) -> Result<bool> {
         let catalog = self.catalog();
         let entry = catalog.entry(dataset, version)?;
         let sealed = !matches!(entry.state, State::Receiving | State::Deleted);
         let names = || entry.parts.iter().map(|part| &part.name);
         let alike = entry.activate == activate && chosen.is_none_or(|c| c.iter().eq(names()));
-        Ok((sealed && alike && !entry.parts.is_empty()).then_some(false))
+        Ok(sealed && alike && !entry.parts.is_empty())
     }
 
     /// The parts that a commit names, or all that have arrived.
