@@ -122,6 +122,14 @@ pub struct Swap {
     pub together: bool,
 }
 
+/// When an event happened, by the count of all events.
+#[derive(Clone, Copy)]
+struct Moment {
+    seq: u64,
+    /// Whether it happened to other datasets at the same instant.
+    together: bool,
+}
+
 impl Catalog {
     /// The last event's sequence number; 0 before the first.
     pub fn seq(&self) -> u64 {
@@ -166,21 +174,19 @@ impl Catalog {
         self.take_erasures(seq, cause, event);
         // To each of several datasets that swapped together it is a swap like any other.
         if let Event::ActivatedTogether(together) = event {
+            let moment = Moment { seq, together: together.activations.len() > 1 };
             for one in &together.activations {
-                self.apply_to(&one.dataset, seq, cause, &Event::Activated(one.clone()));
-                let dataset = self.datasets.get_mut(&one.dataset);
-                if let Some(swap) = dataset.and_then(|dataset| dataset.last_swap.as_mut()) {
-                    swap.together = together.activations.len() > 1;
-                }
+                self.apply_to(&one.dataset, moment, cause, &Event::Activated(one.clone()));
             }
             return;
         }
+        let moment = Moment { seq, together: false };
         for name in self.told_of(event) {
-            self.apply_to(&name, seq, cause, event);
+            self.apply_to(&name, moment, cause, event);
         }
     }
 
-    fn apply_to(&mut self, name: &DatasetName, seq: u64, cause: &Cause, event: &Event) {
+    fn apply_to(&mut self, name: &DatasetName, moment: Moment, cause: &Cause, event: &Event) {
         let dataset = self.datasets.entry(name.clone()).or_insert_with(Dataset::unborn);
         let marked_bad = match event {
             Event::Activated(e) if e.rollback => e.from,
@@ -188,15 +194,12 @@ impl Catalog {
         };
         let was_held = dataset.hold.is_some();
         let canary = dataset.canary.as_ref().map(|canary| canary.version);
-        dataset.take(cause, event);
-        if let Some(swap) = dataset.last_swap.as_mut().filter(|swap| swap.seq == 0) {
-            swap.seq = seq;
-        }
-        dataset.remember(seq, cause, event, (marked_bad, was_held));
+        dataset.take(moment, cause, event);
+        dataset.remember(moment.seq, cause, event, (marked_bad, was_held));
         // A hold of what is held is recorded for its key alone: nothing happened.
         if !(was_held && matches!(event, Event::Held(_))) {
             let ended = canary.filter(|_| dataset.canary.is_none() && !dataset.deleted);
-            dataset.note(seq, cause, event, ended);
+            dataset.note(moment.seq, cause, event, ended);
         }
     }
 }
@@ -267,7 +270,7 @@ impl Dataset {
         Error::new(Code::VersionNotFound, format!("{name} has no version {version}"))
     }
 
-    fn take(&mut self, cause: &Cause, event: &Event) {
+    fn take(&mut self, moment: Moment, cause: &Cause, event: &Event) {
         match event {
             Event::Created(e) | Event::Configured(e) => {
                 if self.deleted {
@@ -292,7 +295,7 @@ impl Dataset {
             Event::Released(_) => self.hold = None,
             Event::CanaryStarted(e) => self.start_canary(cause, e),
             Event::CanaryEnded(_) => self.end_canary(cause.at),
-            Event::Activated(e) => self.activate(cause, e),
+            Event::Activated(e) => self.activate(moment, cause, e),
             Event::ActivatedTogether(_) => unreachable!("Catalog::apply takes it apart"),
             Event::TokenCreated(_) | Event::TokenRevoked(_) => unreachable!("of no dataset"),
             // Which keys are erased is known apart from datasets.
@@ -315,7 +318,7 @@ impl Dataset {
         }
     }
 
-    fn activate(&mut self, cause: &Cause, e: &Activated) {
+    fn activate(&mut self, moment: Moment, cause: &Cause, e: &Activated) {
         if let Some(left) = e.from.and_then(|v| self.versions.get_mut(&v)) {
             left.left_at = Some(cause.at);
             left.state = if e.rollback { State::Bad } else { State::Retired };
@@ -335,13 +338,13 @@ impl Dataset {
         self.end_canary_by(cause.at, e);
         self.current = Some(e.to);
         self.last_swap = Some(Swap {
-            seq: 0,
+            seq: moment.seq,
             at: cause.at,
             from: e.from,
             to: e.to,
             forced: e.forced,
             rollback: e.rollback,
-            together: false,
+            together: moment.together,
         });
         self.served.push_back(e.to);
         if self.served.len() > SERVED_KEPT {
