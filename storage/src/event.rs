@@ -275,6 +275,14 @@ pub(crate) struct Activated {
     pub hold: Option<bool>,
 }
 
+impl Activated {
+    /// One that is neither forced nor a rollback, and leaves a hold as it is.
+    pub(crate) fn plain(dataset: &DatasetName, from: Option<Version>, to: Version) -> Self {
+        let dataset = dataset.clone();
+        Self { dataset, from, to, forced: false, rollback: false, hold: None }
+    }
+}
+
 /// See [`Event::ActivatedTogether`]. Each dataset is in it once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ActivatedTogether {

@@ -113,14 +113,7 @@ impl Catalog {
             );
             return Err(Error::new(Code::CanaryChanged, text));
         }
-        Ok(Event::Activated(Activated {
-            dataset: name.clone(),
-            from: dataset.current,
-            to: canary.version,
-            forced: false,
-            rollback: false,
-            hold: None,
-        }))
+        Ok(Event::Activated(Activated::plain(name, dataset.current, canary.version)))
     }
 
     /// The canary of a dataset ([`Code::NoCanary`]).

@@ -157,11 +157,7 @@ impl Catalog {
         let needs_force = match entry.state {
             State::Ready | State::Retired => false,
             State::Rejected | State::Bad => true,
-            State::Active => {
-                let text =
-                    format!("version {version} of {name} is already current: nothing was changed");
-                return Err(Error::new(Code::AlreadyCurrent, text));
-            }
+            State::Active => return Err(already_current(name, version)),
             State::Deleted => return Err(dataset.absent(name, version)),
             State::Receiving | State::Building | State::Failed => {
                 return Err(wrong_state(name, version, entry, "be activated"));
@@ -176,12 +172,8 @@ impl Catalog {
             return Err(Error::new(Code::NeedsForce, text));
         }
         Ok(Event::Activated(Activated {
-            dataset: name.clone(),
-            from: dataset.current,
-            to: version,
             forced: with_force,
-            rollback: false,
-            hold: None,
+            ..Activated::plain(name, dataset.current, version)
         }))
     }
 
@@ -222,11 +214,7 @@ impl Catalog {
         let entry = self.entry(name, to)?;
         match entry.state {
             State::Retired | State::Ready => {}
-            State::Active => {
-                let text =
-                    format!("version {to} of {name} is already current: nothing was changed");
-                return Err(Error::new(Code::AlreadyCurrent, text));
-            }
+            State::Active => return Err(already_current(name, to)),
             State::Deleted => return Err(dataset.absent(name, to)),
             State::Bad | State::Rejected => {
                 let text = format!(
@@ -238,12 +226,9 @@ impl Catalog {
             _ => return Err(wrong_state(name, to, entry, "be rolled back to")),
         }
         Ok(Event::Activated(Activated {
-            dataset: name.clone(),
-            from: Some(current),
-            to,
-            forced: false,
             rollback: true,
             hold: rollback.hold.then_some(true),
+            ..Activated::plain(name, Some(current), to)
         }))
     }
 
@@ -274,12 +259,8 @@ impl Catalog {
         Ok(match target {
             None => Event::Released(OfDataset { dataset: name.clone() }),
             Some(to) => Event::Activated(Activated {
-                dataset: name.clone(),
-                from: dataset.current,
-                to,
-                forced: false,
-                rollback: false,
                 hold: Some(false),
+                ..Activated::plain(name, dataset.current, to)
             }),
         })
     }
@@ -453,6 +434,11 @@ impl Dataset {
         );
         Err(Error::new(Code::CurrentChanged, text))
     }
+}
+
+fn already_current(name: &DatasetName, version: Version) -> Error {
+    let text = format!("version {version} of {name} is already current: nothing was changed");
+    Error::new(Code::AlreadyCurrent, text)
 }
 
 pub(super) fn wrong_state(
