@@ -55,7 +55,7 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     pushes.start().context("cannot start the threads that build")?;
     // Those that are built already only lack their activation; the queue sees to both.
     for push in recovery.unactivated.into_iter().chain(recovery.unfinished) {
-        pushes.enqueue(push, Cause { actor: "tidetable".to_owned(), ..Cause::default() });
+        pushes.enqueue(push, Cause::by_the_server());
     }
     let limits = Limits::from(&config);
     let sweeper = Sweeper::new();

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use serde::Serialize;
-use tidetable_storage::{DatasetName, Digest, now};
+use tidetable_storage::{DatasetName, Digest, THE_SERVER, now};
 
 use crate::http::time;
 
@@ -93,7 +93,7 @@ impl Line {
         Self {
             at: time(now()),
             kind: Kind::Note,
-            actor: "tidetable".to_owned(),
+            actor: THE_SERVER.to_owned(),
             request_id: None,
             action: action.to_owned(),
             dataset: None,

@@ -59,8 +59,7 @@ pub(super) fn panicked(pushes: &Pushes, push: &PushOf) {
                 detail: text.to_owned(),
                 problems: Vec::new(),
             };
-            let cause = Cause { actor: "tidetable".to_owned(), ..Cause::default() };
-            fail(pushes, push, failed, cause);
+            fail(pushes, push, failed, Cause::by_the_server());
         }
         Ok(State::Ready) => pushes.gets_stuck(push, Problem::new(Fault::Internal, text)),
         _ => {}

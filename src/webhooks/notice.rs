@@ -1,7 +1,7 @@
 //! What a receiver is told.
 
 use serde::Serialize;
-use tidetable_storage::{DatasetName, Happened, Millis, Version, now};
+use tidetable_storage::{DatasetName, Happened, Millis, THE_SERVER, Version, now};
 
 use crate::http::time;
 
@@ -104,7 +104,7 @@ impl Notice {
     /// The files of `version` are not as they were published.
     pub(crate) fn damaged(dataset: &DatasetName, version: Version, reason: String) -> Self {
         Self {
-            actor: "tidetable".to_owned(),
+            actor: THE_SERVER.to_owned(),
             ..Self::by_the_watch(Kind::Damaged, dataset, Some(version), reason)
         }
     }
@@ -114,7 +114,7 @@ impl Notice {
         let dataset = DatasetName::parse("test").expect("it is a name");
         let reason = "somebody tries whether this arrives: nothing happened".to_owned();
         Self {
-            actor: "tidetable".to_owned(),
+            actor: THE_SERVER.to_owned(),
             ..Self::by_the_watch(Kind::Test, &dataset, None, reason)
         }
     }

@@ -41,6 +41,16 @@ pub struct Cause {
     pub idempotency: Option<Idempotency>,
 }
 
+/// Who does what the server does by itself. No token has that name.
+pub const THE_SERVER: &str = "tidetable";
+
+impl Cause {
+    /// That of what the server does by itself.
+    pub fn by_the_server() -> Self {
+        Self { actor: THE_SERVER.to_owned(), ..Self::default() }
+    }
+}
+
 /// A caller's own name for a request, by which a repetition is recognised.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Idempotency {

@@ -136,7 +136,7 @@ pub use diff::{Compared, Differences, differences};
 pub use digest::Digest;
 pub use erased::{ErasedKeys, Scope};
 pub use error::{Code, Error, Kind, Result};
-pub use event::{Cause, Failed, Idempotency, Millis, SealedPart, Stats, Verdict, age};
+pub use event::{Cause, Failed, Idempotency, Millis, SealedPart, Stats, THE_SERVER, Verdict, age};
 pub use gates::{Gates, Range, SampleLookup};
 pub use incoming::lay_out;
 pub use journal::{JournalFault, JournalReport, journal_check};

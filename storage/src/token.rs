@@ -8,10 +8,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, Error, Result};
-use crate::event::Millis;
+use crate::event::{Millis, THE_SERVER};
 
 /// Names of whoever acts without a token: nobody else may stand in a history under them.
-const RESERVED: [&str; 3] = ["anonymous", "tidetable", "tidetable-watch"];
+const RESERVED: [&str; 3] = ["anonymous", THE_SERVER, "tidetable-watch"];
 
 /// Which token: the part of its text that is no secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

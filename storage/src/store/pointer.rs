@@ -341,7 +341,7 @@ impl Store {
         }
         let dataset_name = dataset.clone();
         let rejected = Rejected { dataset: dataset_name, version, gates: verdicts, against };
-        self.commit(writer, super::recovery::by_the_server(), Event::Rejected(rejected))?;
+        self.commit(writer, Cause::by_the_server(), Event::Rejected(rejected))?;
         Err(refused(self.catalog().entry(dataset, version)?))
     }
 

@@ -291,7 +291,7 @@ impl Store {
                     .to_owned(),
                 problems: Vec::new(),
             };
-            self.commit(&mut self.writer(), by_the_server(), Event::Failed(failed))?;
+            self.commit(&mut self.writer(), Cause::by_the_server(), Event::Failed(failed))?;
             step("start.interrupted");
             self.clear_away(&self.layout.push(&dataset, version));
             recovery.done.push(Recovered::Interrupted(dataset, version));
@@ -317,11 +317,6 @@ impl Store {
         });
         due.collect()
     }
-}
-
-/// The cause of what the server does by itself.
-pub(super) fn by_the_server() -> Cause {
-    Cause { actor: "tidetable".to_owned(), ..Cause::default() }
 }
 
 /// Takes one record of the journal at `journal` into the catalogue.

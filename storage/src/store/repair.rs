@@ -320,7 +320,7 @@ impl Plan {
 
     fn add(&mut self, event: Event) {
         let reason = Some("the journal was cut by `tidetable repair`".to_owned());
-        let cause = Cause { at: now(), reason, ..recovery::by_the_server() };
+        let cause = Cause { at: now(), reason, ..Cause::by_the_server() };
         self.catalog.apply(self.catalog.seq() + 1, &cause, &event);
         self.records.push(Record::Event(Box::new(cause), Box::new(event)));
     }

@@ -3,13 +3,12 @@
 
 use crate::catalog::Catalog;
 use crate::error::{Code, Error, Result};
-use crate::event::Failed;
+use crate::event::{Cause, Failed};
 use crate::journal::MAX_CHECKPOINT_BYTES;
 use crate::names::{DatasetName, Version};
 use crate::space::require_space;
 use crate::step::step;
 
-use super::recovery::by_the_server;
 use super::{Store, now};
 
 /// What a sweep gave up.
@@ -37,7 +36,7 @@ impl Store {
         for (dataset, version) in due {
             // Somebody may have activated or deleted it meanwhile.
             let due = |catalog: &Catalog| catalog.is_due(&dataset, version, keep, now);
-            if self.delete_if(&dataset, version, by_the_server(), due)? {
+            if self.delete_if(&dataset, version, Cause::by_the_server(), due)? {
                 swept.deleted.push((dataset, version));
             }
         }
@@ -63,7 +62,7 @@ impl Store {
         };
         let keep = &self.options.keep;
         let still = |catalog: &Catalog| catalog.is_abandoned(dataset, version, keep, now);
-        self.fail_if(failed, by_the_server(), still)
+        self.fail_if(failed, Cause::by_the_server(), still)
     }
 
     /// A checkpoint, worth it or not.
@@ -129,7 +128,6 @@ mod tests {
     use super::*;
     use crate::catalog::{Admission, State};
     use crate::config::DatasetConfig;
-    use crate::event::Cause;
     use crate::parts::PartSums;
     use crate::store::StoreOptions;
 
