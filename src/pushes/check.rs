@@ -20,7 +20,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use serde_json::{Value, json};
-use tidetable_storage::{DatasetName, Profile, Store, Verdict, VerifiedSnapshot, Version};
+use tidetable_storage::{
+    CHECK_GATE, DatasetName, Profile, Store, Verdict, VerifiedSnapshot, Version,
+};
 
 use super::guard;
 use crate::http::profile_json;
@@ -108,7 +110,7 @@ impl Checks {
         let detail = format!("{name}: {}", if why.is_empty() { "passed" } else { &why });
         let observed = began.elapsed().as_secs_f64();
         let limit = self.timeout.as_secs_f64();
-        Some(Verdict { gate: "check".to_owned(), limit, observed, passed, detail })
+        Some(Verdict::new(CHECK_GATE, limit, observed, passed, detail))
     }
 }
 

@@ -255,6 +255,13 @@ pub struct Verdict {
     pub detail: String,
 }
 
+impl Verdict {
+    /// What the gate of that name said.
+    pub fn new(gate: &str, limit: f64, observed: f64, passed: bool, detail: String) -> Self {
+        Self { gate: gate.to_owned(), limit, observed, passed, detail }
+    }
+}
+
 /// See [`Event::Rejected`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Rejected {

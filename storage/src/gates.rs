@@ -23,13 +23,9 @@ pub(crate) const RATIO_GATES_FROM: u64 = 1_000;
 pub(crate) fn check(gates: &Gates, new: &Stats, current: Option<&Stats>) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     if let Some(limit) = gates.min_records {
-        verdicts.push(Verdict {
-            gate: "min_records".to_owned(),
-            limit: limit as f64,
-            observed: new.records as f64,
-            passed: new.records >= limit,
-            detail: format!("{} records; the fewest allowed are {limit}", new.records),
-        });
+        let detail = format!("{} records; the fewest allowed are {limit}", new.records);
+        let (observed, passed) = (new.records as f64, new.records >= limit);
+        verdicts.push(Verdict::new("min_records", limit as f64, observed, passed, detail));
     }
     let Some(current) = current.filter(|c| c.records >= RATIO_GATES_FROM) else {
         return verdicts;
@@ -37,17 +33,12 @@ pub(crate) fn check(gates: &Gates, new: &Stats, current: Option<&Stats>) -> Vec<
     let change = (new.records as f64 - current.records as f64) / current.records as f64 * 100.0;
     let mut ratio = |gate: &str, limit: Option<f64>, observed: f64, word: &str| {
         let Some(limit) = limit else { return };
-        verdicts.push(Verdict {
-            gate: gate.to_owned(),
-            limit,
-            observed,
-            passed: observed <= limit,
-            detail: format!(
-                "{} records against {} of the current version: {observed:.1} % {word}; \
-                 at most {limit} % is allowed",
-                new.records, current.records
-            ),
-        });
+        let detail = format!(
+            "{} records against {} of the current version: {observed:.1} % {word}; \
+             at most {limit} % is allowed",
+            new.records, current.records
+        );
+        verdicts.push(Verdict::new(gate, limit, observed, observed <= limit, detail));
     };
     ratio("max_shrink_percent", gates.max_shrink_percent, (-change).max(0.0), "fewer");
     ratio("max_growth_percent", gates.max_growth_percent, change.max(0.0), "more");
@@ -55,7 +46,7 @@ pub(crate) fn check(gates: &Gates, new: &Stats, current: Option<&Stats>) -> Vec<
 }
 
 /// The name of the gate that asks outside.
-pub(crate) const CHECK: &str = "check";
+pub const CHECK_GATE: &str = "check";
 
 /// Refuses a version that has the content of one that was rolled back from: a retry of the job,
 /// or another push of the same file, is not to bring it back.
@@ -65,7 +56,7 @@ pub(crate) fn known_bad(bad: Version, reason: Option<&str>) -> Verdict {
         "its content is that of version {bad}, which was rolled back from{why}; push other data, or \
          activate it by force, with a reason"
     );
-    Verdict { gate: "known_bad".to_owned(), limit: 0.0, observed: 1.0, passed: false, detail }
+    Verdict::new("known_bad", 0.0, 1.0, false, detail)
 }
 
 /// Whether all of them passed.

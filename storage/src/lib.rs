@@ -137,7 +137,7 @@ pub use digest::Digest;
 pub use erased::{ErasedKeys, Scope};
 pub use error::{Code, Error, Kind, Result};
 pub use event::{Cause, Failed, Idempotency, Millis, SealedPart, Stats, THE_SERVER, Verdict, age};
-pub use gates::{Gates, Range, SampleLookup};
+pub use gates::{CHECK_GATE, Gates, Range, SampleLookup};
 pub use incoming::lay_out;
 pub use journal::{JournalFault, JournalReport, journal_check};
 pub use layout::{Layout, MANIFEST, is_snapshot_file, version_of};

@@ -30,7 +30,7 @@ fn limits(gates: &Gates, new: &Profile) -> Vec<Verdict> {
         let share = percent(present, objects);
         let detail =
             format!("{field:?} is in {share:.1} % of {objects} objects; every one must have it");
-        verdicts.push(verdict(
+        verdicts.push(Verdict::new(
             "required_fields",
             100.0,
             share,
@@ -44,7 +44,7 @@ fn limits(gates: &Gates, new: &Profile) -> Vec<Verdict> {
         let detail = format!(
             "{field:?} is null or missing in {nulls:.1} % of {objects} objects; at most {limit} % is allowed"
         );
-        verdicts.push(verdict("max_null_percent", *limit, nulls, nulls <= *limit, detail));
+        verdicts.push(Verdict::new("max_null_percent", *limit, nulls, nulls <= *limit, detail));
     }
     for (field, limit) in gates.min_distinct.iter().flatten() {
         let distinct = new.fields.get(field).map_or(0, |found| found.distinct);
@@ -55,7 +55,7 @@ fn limits(gates: &Gates, new: &Profile) -> Vec<Verdict> {
         );
         // An estimate may be too small by a twentieth, and must refuse nothing that is right.
         let passed = distinct + if is_exact { 0 } else { distinct / 20 } >= *limit;
-        verdicts.push(verdict("min_distinct", *limit as f64, distinct as f64, passed, detail));
+        verdicts.push(Verdict::new("min_distinct", *limit as f64, distinct as f64, passed, detail));
     }
     for (field, range) in gates.ranges.iter().flatten() {
         verdicts.push(in_range(field, *range, new.fields.get(field)));
@@ -63,7 +63,7 @@ fn limits(gates: &Gates, new: &Profile) -> Vec<Verdict> {
     if let Some(limit) = gates.max_value_bytes_p99 {
         let p99 = new.value_bytes.p99;
         let detail = format!("99 of 100 values have at most {p99} bytes; {limit} are allowed");
-        verdicts.push(verdict(
+        verdicts.push(Verdict::new(
             "max_value_bytes_p99",
             limit as f64,
             p99 as f64,
@@ -77,7 +77,7 @@ fn limits(gates: &Gates, new: &Profile) -> Vec<Verdict> {
 fn in_range(field: &str, Range { min, max }: Range, found: Option<&FieldProfile>) -> Verdict {
     let Some(number) = found.and_then(|found| found.number) else {
         let detail = format!("{field:?} has no numbers, which are to be in a range");
-        return verdict("ranges", min.or(max).unwrap_or_default(), 0.0, false, detail);
+        return Verdict::new("ranges", min.or(max).unwrap_or_default(), 0.0, false, detail);
     };
     let below = min.filter(|min| number.min < *min);
     let above = max.filter(|max| number.max > *max);
@@ -96,7 +96,7 @@ fn in_range(field: &str, Range { min, max }: Range, found: Option<&FieldProfile>
         shown(min),
         shown(max)
     );
-    verdict("ranges", limit, observed, below.is_none() && above.is_none(), detail)
+    Verdict::new("ranges", limit, observed, below.is_none() && above.is_none(), detail)
 }
 
 /// The three gates that find what no limit was set for.
@@ -131,7 +131,7 @@ fn comparisons(gates: &Gates, new: &Profile, current: &Profile) -> Vec<Verdict> 
             } else {
                 format!("{bad} {}; if that is meant so, set gates.{gate} to false", list(&found))
             };
-            verdict(gate, 0.0, found.len() as f64, found.is_empty(), detail)
+            Verdict::new(gate, 0.0, found.len() as f64, found.is_empty(), detail)
         })
     };
     [
@@ -183,10 +183,6 @@ fn list(names: &[String]) -> String {
 
 fn percent(part: u64, of: u64) -> f64 {
     if of == 0 { 0.0 } else { part as f64 / of as f64 * 100.0 }
-}
-
-fn verdict(gate: &str, limit: f64, observed: f64, passed: bool, detail: String) -> Verdict {
-    Verdict { gate: gate.to_owned(), limit, observed, passed, detail }
 }
 
 #[cfg(test)]

@@ -45,13 +45,7 @@ pub(crate) fn required_keys(required: &[String], missing: &[&str]) -> Verdict {
     if !missing.is_empty() {
         detail = format!("{detail}; missing: {}", named(missing));
     }
-    Verdict {
-        gate: REQUIRED_KEYS.to_owned(),
-        limit: all as f64,
-        observed: found as f64,
-        passed: missing.is_empty(),
-        detail,
-    }
+    Verdict::new(REQUIRED_KEYS, all as f64, found as f64, missing.is_empty(), detail)
 }
 
 /// Whether all sample lookups found what they should; `wrong` says of each that did not what was
@@ -64,13 +58,7 @@ pub(crate) fn sample_lookups(all: usize, wrong: &[String]) -> Verdict {
         let more = if more > 0 { format!("; and {more} more") } else { String::new() };
         detail = format!("{detail}: {}{more}", wrong[..wrong.len().min(NAMED)].join("; "));
     }
-    Verdict {
-        gate: SAMPLE_LOOKUPS.to_owned(),
-        limit: all as f64,
-        observed: found as f64,
-        passed: wrong.is_empty(),
-        detail,
-    }
+    Verdict::new(SAMPLE_LOOKUPS, all as f64, found as f64, wrong.is_empty(), detail)
 }
 
 /// What is wrong with the value that a sample lookup found, if anything.
@@ -151,9 +139,8 @@ pub(crate) fn overlap(
     let verdict = |(gate, limit, part, of, what): (&str, Option<f64>, u64, u64, &str)| {
         let limit = limit?;
         let observed = if of == 0 { 0.0 } else { part as f64 / of as f64 * 100.0 };
-        let passed = observed <= limit;
         let detail = format!("{about}{observed:.1} % {what}; at most {limit} % is allowed");
-        Some(Verdict { gate: gate.to_owned(), limit, observed, passed, detail })
+        Some(Verdict::new(gate, limit, observed, observed <= limit, detail))
     };
     kinds.into_iter().filter_map(verdict).collect()
 }

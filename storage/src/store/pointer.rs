@@ -334,7 +334,7 @@ impl Store {
         // What was said outside was said of the version alone.
         let catalog = self.catalog();
         let outside = catalog.entry(dataset, version)?.gates.iter();
-        verdicts.extend(outside.filter(|v| v.gate == gates::CHECK).cloned());
+        verdicts.extend(outside.filter(|v| v.gate == gates::CHECK_GATE).cloned());
         drop(catalog);
         if gates::all_passed(&verdicts) {
             return Ok(true);
