@@ -15,9 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 #[cfg(feature = "faults")]
 use tidetable_storage::planted;
-use tidetable_storage::{
-    DatasetName, Error, Key, Lease, Located, Served, Version, dataset_not_found,
-};
+use tidetable_storage::{DatasetName, Error, Key, Lease, Located, Served, Version};
 
 use super::arm::{Choice, Reader};
 use super::error::{Answer, Fault, Problem};
@@ -143,7 +141,7 @@ async fn answer_one(
     let NamedBatch { dataset, keys, fields, version, key_encoding } = named;
     let dataset = DatasetName::parse(&dataset)?;
     caller.require(Right::Read, &dataset)?;
-    let served = datasets.get(&dataset).ok_or_else(|| dataset_not_found(&dataset))?;
+    let served = datasets.get(&dataset).ok_or_else(|| Error::dataset_not_found(&dataset))?;
     let choice = reader.chooses(served, version, None);
     let request = BatchRequest { keys, fields, version, key_encoding };
     if let Some(arm) = choice.told() {

@@ -143,10 +143,7 @@ impl Catalog {
 
     /// One dataset ([`Code::DatasetNotFound`]).
     pub fn dataset(&self, name: &DatasetName) -> Result<&Dataset> {
-        self.datasets
-            .get(name)
-            .filter(|d| !d.deleted)
-            .ok_or_else(|| Error::new(Code::DatasetNotFound, format!("there is no dataset {name}")))
+        self.datasets.get(name).filter(|d| !d.deleted).ok_or_else(|| Error::dataset_not_found(name))
     }
 
     /// One version of one dataset, in any state ([`Code::VersionNotFound`], and

@@ -9,6 +9,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::names::DatasetName;
+
 /// The result of everything in this crate that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -178,6 +180,11 @@ impl Error {
     /// what to do now.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         Self(Box::new(Inner { code, detail: detail.into(), path: None, source: None }))
+    }
+
+    /// There is no dataset of that name.
+    pub fn dataset_not_found(name: &DatasetName) -> Self {
+        Self::new(Code::DatasetNotFound, format!("there is no dataset {name}"))
     }
 
     /// The idempotency key was used for another request.

@@ -141,7 +141,7 @@ pub use gates::{CHECK_GATE, Gates, Range, SampleLookup};
 pub use incoming::lay_out;
 pub use journal::{JournalFault, JournalReport, journal_check};
 pub use layout::{Layout, MANIFEST, is_snapshot_file, version_of};
-pub use live::{Datasets, Lease, Live, Served, ServedCanary, dataset_not_found};
+pub use live::{Datasets, Lease, Live, Served, ServedCanary};
 pub use located::Located;
 pub use manifest::{Compression, DictionaryFile, Manifest, SstFile};
 pub use merge::{Merged, Pieces};

@@ -43,7 +43,7 @@ impl Live {
     /// What one dataset serves now ([`Code::DatasetNotFound`]). Costs one hash lookup and
     /// one reference count; never waits.
     pub fn get(&self, dataset: &DatasetName) -> Result<Arc<Served>> {
-        self.glance().get(dataset).cloned().ok_or_else(|| dataset_not_found(dataset))
+        self.glance().get(dataset).cloned().ok_or_else(|| Error::dataset_not_found(dataset))
     }
 
     /// All datasets as they stand, for a look that is over soon: the least that a lookup can
@@ -110,11 +110,6 @@ impl Live {
 /// Those of them that are open.
 fn open<'a>(slots: impl Iterator<Item = &'a Arc<Slot>>) -> impl Iterator<Item = &'a Arc<Opened>> {
     slots.filter_map(|slot| slot.if_open()?.ok())
-}
-
-/// The error of a dataset that is not there.
-pub fn dataset_not_found(dataset: &DatasetName) -> Error {
-    Error::new(Code::DatasetNotFound, format!("there is no dataset {dataset}"))
 }
 
 /// What one dataset serves. Never changes: a swap puts another one in its place.
