@@ -13,7 +13,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::{Digest, hex};
+use crate::digest::{Digest, FileSums, hex};
 use crate::durable;
 use crate::error::{Code, Error, Result};
 use crate::layout;
@@ -144,6 +144,12 @@ impl Manifest {
         self.files.iter().map(|file| file.bytes).sum::<u64>() + dictionary
     }
 
+    /// Every file that it lists, by name, with what its bytes are: the dictionary first, if there is one.
+    pub(crate) fn listed(&self) -> impl Iterator<Item = (&str, FileSums)> {
+        let dictionary = self.dictionary.iter().map(|file| (layout::DICTIONARY, file.sums()));
+        dictionary.chain(self.files.iter().map(|file| (file.name.as_str(), file.sums())))
+    }
+
     /// What [`crate::BuiltSnapshot::verify`], [`crate::UnpublishedSnapshot::take_in`] and
     /// [`crate::verify_snapshot`] count up to: every file is read once for its checksum and once for its records.
     pub fn verify_bytes(&self) -> u64 {
@@ -253,7 +259,17 @@ impl Manifest {
     }
 }
 
+impl DictionaryFile {
+    pub(crate) fn sums(&self) -> FileSums {
+        FileSums { bytes: self.bytes, crc32: self.crc32, blake3: self.blake3 }
+    }
+}
+
 impl SstFile {
+    pub(crate) fn sums(&self) -> FileSums {
+        FileSums { bytes: self.bytes, crc32: self.crc32, blake3: self.blake3 }
+    }
+
     fn check(&self, index: usize) -> std::result::Result<(), String> {
         if !layout::is_sst_name(&self.name) || self.name != layout::sst_name(index + 1) {
             return Err(format!("expected the name {}", layout::sst_name(index + 1)));

@@ -19,7 +19,7 @@ use crate::assembly;
 use crate::digest::Digest;
 use crate::direct::{self, Pace};
 use crate::error::{Code, Error, Kind, Result};
-use crate::layout::{self, DICTIONARY};
+use crate::layout;
 use crate::names::{DatasetName, Version};
 use crate::verify::{check_nothing_else, damaged, read_expected};
 
@@ -91,9 +91,7 @@ impl StoredVersion {
         // db.tmp is what an interrupted assembly leaves; the next one removes it.
         let manifest_path = layout::manifest(&self.dir);
         check_nothing_else(&self.dir, &manifest, &[&manifest_path, &db, &db_tmp])?;
-        let dictionary = manifest.dictionary.iter().map(|file| (DICTIONARY, file.sums()));
-        let files = manifest.files.iter().map(|file| (file.name.as_str(), file.sums()));
-        for (name, listed) in dictionary.chain(files) {
+        for (name, listed) in manifest.listed() {
             let path = self.dir.join(name);
             match direct::sums(&path, pace)? {
                 None => return Ok(ControlFlow::Break(())),

@@ -19,7 +19,7 @@ use crate::digest::{Digest, FileSums};
 use crate::direct;
 use crate::error::{Code, Error, Result};
 use crate::layout::{self, DICTIONARY};
-use crate::manifest::{DictionaryFile, Manifest, SstFile};
+use crate::manifest::Manifest;
 use crate::names::Key;
 use crate::planted::{self, Bug};
 use crate::profile::Sampler;
@@ -340,9 +340,7 @@ pub(crate) fn check_bytes(
     memory: InMemory,
     progress: &mut Progress<'_>,
 ) -> Result<()> {
-    let dictionary = manifest.dictionary.iter().map(|file| (DICTIONARY, file.sums()));
-    let files = manifest.files.iter().map(|file| (file.name.as_str(), file.sums()));
-    for (name, listed) in dictionary.chain(files) {
+    for (name, listed) in manifest.listed() {
         let path = dir.join(name);
         let found = match memory {
             InMemory::MayStay => FileSums::of(&path, true, &mut |bytes| progress.add(bytes))?,
@@ -381,18 +379,6 @@ fn check_records(
     })?;
     progress.complete();
     Ok(())
-}
-
-impl DictionaryFile {
-    pub(crate) fn sums(&self) -> FileSums {
-        FileSums { bytes: self.bytes, crc32: self.crc32, blake3: self.blake3 }
-    }
-}
-
-impl SstFile {
-    pub(crate) fn sums(&self) -> FileSums {
-        FileSums { bytes: self.bytes, crc32: self.crc32, blake3: self.blake3 }
-    }
 }
 
 pub(crate) fn damaged(why: &str) -> Error {
