@@ -3,6 +3,7 @@
 //! It only removes what no event owns and appends events; each step is complete in itself,
 //! so being killed in the middle of it changes nothing for the next start.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
@@ -74,20 +75,35 @@ pub(super) fn open(root: &Path, mut options: StoreOptions) -> Result<(Store, Rec
     })?;
     recovery.torn_bytes = torn_bytes;
     step("start.folded");
+    if let Some(bytes) = step::checkpoint_bytes() {
+        options.checkpoint_bytes = bytes;
+    }
+    let store = store_of(layout, lock, versions, options, journal, catalog)?;
+    store.tidy(&mut recovery)?;
+    store.show_all();
+    store.checkpoint_if_large();
+    Ok((store, recovery))
+}
+
+/// The store of a directory that is locked, and whose journal was read. It shows readers nothing yet.
+fn store_of(
+    layout: Layout,
+    lock: File,
+    versions: Versions,
+    options: StoreOptions,
+    journal: Journal,
+    catalog: Catalog,
+) -> Result<Store> {
     let secret = OnceLock::new();
     if let Some(name) = catalog.erasures().secret() {
         let _ = secret.set(Secret::named(&layout, name)?);
     }
-
-    if let Some(bytes) = step::checkpoint_bytes() {
-        options.checkpoint_bytes = bytes;
-    }
     let (report, checkpoint_from) = (options.report, options.checkpoint_bytes);
     let (reaper, closing) = Reaper::start(move |error| report(&error))
-        .map_err(|e| Error::io("start the reaper's thread", root, e))?;
+        .map_err(|e| Error::io("start the reaper's thread", layout.root(), e))?;
     let (cache, max_files) = (BlockCache::new(options.block_cache_bytes), options.max_files);
     let findings = Findings::kept(&layout, report);
-    let store = Store {
+    Ok(Store {
         layout,
         options,
         versions,
@@ -112,21 +128,23 @@ pub(super) fn open(root: &Path, mut options: StoreOptions) -> Result<(Store, Rec
         }),
         reaper,
         _lock: lock,
-    };
-    store.keep_names()?;
-    store.remove_unowned(&mut recovery)?;
-    store.remove_empty()?;
-    store.remove_unfinished(&mut recovery)?;
-    step("start.tidied");
-    store.end_interrupted(&mut recovery)?;
-    step("start.ended_interrupted");
-    recovery.unactivated = store.unactivated();
-    store.show_all();
-    store.checkpoint_if_large();
-    Ok((store, recovery))
+    })
 }
 
 impl Store {
+    /// Brings what is on the disk in line with the catalogue, and says which pushes are to go on.
+    fn tidy(&self, recovery: &mut Recovery) -> Result<()> {
+        self.keep_names()?;
+        self.remove_unowned(recovery)?;
+        self.remove_empty()?;
+        self.remove_unfinished(recovery)?;
+        step("start.tidied");
+        self.end_interrupted(recovery)?;
+        step("start.ended_interrupted");
+        recovery.unactivated = self.unactivated();
+        Ok(())
+    }
+
     /// Opens the current snapshot of every dataset, its canary, and what a rollback would go to, on a
     /// few threads, as long as `goes_on` says so. A version that cannot be opened is told to `failed`
     /// and does not stop the others.
