@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Digest, FileSums, hex};
 use crate::durable;
 use crate::error::{Code, Error, Result};
+use crate::event::Stats;
 use crate::layout;
 use crate::names::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use crate::profile::Profile;
@@ -154,6 +155,17 @@ impl Manifest {
     /// [`crate::verify_snapshot`] count up to: every file is read once for its checksum and once for its records.
     pub fn verify_bytes(&self) -> u64 {
         2 * self.bytes()
+    }
+
+    /// What the journal keeps of it in numbers, with that of which it does not know.
+    pub(crate) fn stats(&self, duplicates_dropped: u64) -> Stats {
+        Stats {
+            records: self.records,
+            bytes: self.bytes(),
+            raw_bytes: self.key_bytes + self.value_bytes,
+            duplicates_dropped,
+            content_digest: self.content_digest.to_string(),
+        }
     }
 
     /// A manifest of `files` in the current format. The sums are the caller's.

@@ -295,31 +295,14 @@ impl Store {
         self.catalog().check_publish(dataset, version)?;
         // After an append of unknown outcome the journal may own what stands in the place.
         self.writer().journal.check()?;
-        let manifest = snapshot.manifest();
-        let stats = Stats {
-            records: manifest.records,
-            bytes: manifest.bytes(),
-            raw_bytes: manifest.key_bytes + manifest.value_bytes,
-            duplicates_dropped,
-            content_digest: manifest.content_digest.to_string(),
-        };
-        let place = match self.versions.publish(snapshot, dataset, version) {
-            Ok(place) => place,
-            Err(error) => {
-                // Renamed, but not synced: what is in the place belongs to nobody.
-                self.clear_away(&self.layout.version(dataset, version));
-                return Err(error);
-            }
-        };
+        let stats = snapshot.manifest().stats(duplicates_dropped);
+        let place = self.versions.publish(snapshot, dataset, version).inspect_err(|_| {
+            // Renamed, but not synced: what is in the place belongs to nobody.
+            self.clear_away(&self.layout.version(dataset, version));
+        })?;
         step("publish.placed");
-        let (mut writer, gates, against) =
-            match self.gate_published(dataset, version, snapshot, &place, &stats, outside) {
-                Ok(gated) => gated,
-                Err(error) => {
-                    self.clear_away(&place);
-                    return Err(error);
-                }
-            };
+        let gated = self.gate_published(dataset, version, snapshot, &place, &stats, outside);
+        let (mut writer, gates, against) = gated.inspect_err(|_| self.clear_away(&place))?;
         step("publish.gated");
         let event = Event::Published(Published {
             dataset: dataset.clone(),
@@ -331,13 +314,12 @@ impl Store {
         });
         let committed = self.commit(&mut writer, cause, event);
         drop(writer);
-        if let Err(error) = committed {
+        committed.inspect_err(|error| {
             // Where the outcome is unknown, the journal may own the files already.
             if error.code() != Code::OutcomeUnknown {
                 self.clear_away(&place);
             }
-            return Err(error);
-        }
+        })?;
         step("publish.recorded");
         self.clear_away(&self.layout.push(dataset, version));
         step("publish.tidied");

@@ -282,16 +282,9 @@ impl Store {
             }
             let standing_by = Some((task.dataset.clone(), Arc::clone(slot)));
             *self.standing_by.lock().unwrap_or_else(PoisonError::into_inner) = standing_by;
-            let manifest = snapshot.manifest();
             generation = task.generation;
             digest = *snapshot.digest();
-            stats = Stats {
-                records: manifest.records,
-                bytes: manifest.bytes(),
-                raw_bytes: manifest.key_bytes + manifest.value_bytes,
-                content_digest: manifest.content_digest.to_string(),
-                ..stats
-            };
+            stats = snapshot.manifest().stats(stats.duplicates_dropped);
         }
         let mut writer = self.writer();
         if !self.is_still(task) {
