@@ -51,54 +51,12 @@ impl Pieces {
     /// [`Code::SnapshotRefused`] naming which is missing, there twice, made otherwise or overlaps with
     /// which; [`Code::NoRows`] if none has a record.
     pub fn find(dirs: &[PathBuf]) -> Result<Self> {
-        let mut found = BTreeMap::new();
-        for dir in dirs {
-            let piece = Piece::read(dir)?;
-            let number = piece.share.number;
-            if let Some((before, _)) = found.insert(number, (dir, piece)) {
-                let text =
-                    format!("{} and {} are both piece {number}", before.display(), dir.display());
-                return Err(refused(&text));
-            }
-        }
-        let Some((first, of)) =
-            found.first_key_value().map(|(_, (dir, piece))| (dir.as_path(), piece.clone()))
-        else {
-            return Err(Error::new(Code::InvalidSetting, "no piece was named: name all of them"));
-        };
-        for (dir, piece) in found.values() {
-            check_alike((first, &of), (dir.as_path(), piece))?;
-        }
-        let missing: Vec<String> =
-            (1..=of.share.of).filter(|n| !found.contains_key(n)).map(|n| n.to_string()).collect();
-        if !missing.is_empty() {
-            let text = format!(
-                "of {} pieces {} are missing: {}",
-                of.share.of,
-                missing.len(),
-                missing[..missing.len().min(20)].join(", ")
-            );
-            return Err(refused(&text));
-        }
-        let pieces = found.into_values();
+        let pieces = read_all(dirs)?.into_values();
         let mut list: Vec<(PathBuf, Manifest)> =
             pieces.filter_map(|(dir, piece)| Some((dir.clone(), piece.snapshot?))).collect();
         // Without cuts, pieces are numbered as their sources were.
         list.sort_by(|a, b| ends(&a.1).0.cmp(ends(&b.1).0));
-        for pair in list.windows(2) {
-            let [(a, before), (b, after)] = pair else { continue };
-            if ends(before).1 >= ends(after).0 {
-                let text = format!(
-                    "{} and {} overlap: the former reaches to the key {:?}, the latter begins with {:?}. \
-                     Pieces are cut by key, so that each key is in one of them: --split-at",
-                    a.display(),
-                    b.display(),
-                    shown(ends(before).1),
-                    shown(ends(after).0)
-                );
-                return Err(refused(&text));
-            }
-        }
+        check_disjoint(&list)?;
         if list.is_empty() {
             return Err(Error::new(
                 Code::NoRows,
@@ -254,6 +212,57 @@ fn link_or_copy(from: &Path, to: &Path) -> Result<bool> {
     std::fs::copy(from, to).map_err(|e| Error::io("copy the file", from, e))?;
     durable::sync_file(&regular::open(to)?, to)?;
     Ok(false)
+}
+
+/// The pieces in these directories by their numbers: all that there are, each once, and made alike.
+fn read_all(dirs: &[PathBuf]) -> Result<BTreeMap<u32, (&PathBuf, Piece)>> {
+    let mut found = BTreeMap::new();
+    for dir in dirs {
+        let piece = Piece::read(dir)?;
+        let number = piece.share.number;
+        if let Some((before, _)) = found.insert(number, (dir, piece)) {
+            let text =
+                format!("{} and {} are both piece {number}", before.display(), dir.display());
+            return Err(refused(&text));
+        }
+    }
+    let Some((first, of)) = found.values().next() else {
+        return Err(Error::new(Code::InvalidSetting, "no piece was named: name all of them"));
+    };
+    for (dir, piece) in found.values() {
+        check_alike((first.as_path(), of), (dir.as_path(), piece))?;
+    }
+    let missing: Vec<String> =
+        (1..=of.share.of).filter(|n| !found.contains_key(n)).map(|n| n.to_string()).collect();
+    if !missing.is_empty() {
+        let text = format!(
+            "of {} pieces {} are missing: {}",
+            of.share.of,
+            missing.len(),
+            missing[..missing.len().min(20)].join(", ")
+        );
+        return Err(refused(&text));
+    }
+    Ok(found)
+}
+
+/// No two of them, which are in the order of their keys, have a key in common.
+fn check_disjoint(list: &[(PathBuf, Manifest)]) -> Result<()> {
+    for pair in list.windows(2) {
+        let [(a, before), (b, after)] = pair else { continue };
+        if ends(before).1 >= ends(after).0 {
+            let text = format!(
+                "{} and {} overlap: the former reaches to the key {:?}, the latter begins with {:?}. \
+                 Pieces are cut by key, so that each key is in one of them: --split-at",
+                a.display(),
+                b.display(),
+                shown(ends(before).1),
+                shown(ends(after).0)
+            );
+            return Err(refused(&text));
+        }
+    }
+    Ok(())
 }
 
 fn check_alike((first, of): (&Path, &Piece), (dir, piece): (&Path, &Piece)) -> Result<()> {
