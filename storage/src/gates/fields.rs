@@ -101,29 +101,7 @@ fn in_range(field: &str, Range { min, max }: Range, found: Option<&FieldProfile>
 
 /// The three gates that find what no limit was set for.
 fn comparisons(gates: &Gates, new: &Profile, current: &Profile) -> Vec<Verdict> {
-    let known = current
-        .fields
-        .iter()
-        .filter(|(_, field)| percent(field.filled(), current.objects) >= KNOWN_FROM_PERCENT);
-    let (mut gone, mut other_type, mut same) = (Vec::new(), Vec::new(), Vec::new());
-    for (name, before) in known {
-        // Of very many fields some are not told.
-        let Some(after) = new.fields.get(name).filter(|field| field.filled() > 0) else {
-            if !new.fields_cut {
-                let share = percent(before.filled(), current.objects);
-                gone.push(format!("{name:?} (in {share:.0} % of the current version's objects)"));
-            }
-            continue;
-        };
-        if let Some((from, to)) = changed_type(before, after) {
-            other_type.push(format!("{name:?} (from {} to {})", from.as_str(), to.as_str()));
-        }
-        let enough = after.filled() >= ENOUGH_VALUES;
-        if enough && before.distinct >= MANY_VALUES && after.distinct == 1 {
-            let numbers = after.number.map(|number| format!(" {}", number.min)).unwrap_or_default();
-            same.push(format!("{name:?} (always{numbers}; it had {} values)", before.distinct));
-        }
-    }
+    let Changes { gone, other_type, same } = changes(new, current);
     let gate = |on: Option<bool>, gate: &str, found: Vec<String>, good: &str, bad: &str| {
         (on == Some(true)).then(|| {
             let detail = if found.is_empty() {
@@ -160,6 +138,41 @@ fn comparisons(gates: &Gates, new: &Profile, current: &Profile) -> Vec<Verdict> 
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// The fields that are not as they were in the current version, each with how.
+struct Changes {
+    gone: Vec<String>,
+    other_type: Vec<String>,
+    /// Now the same value everywhere.
+    same: Vec<String>,
+}
+
+fn changes(new: &Profile, current: &Profile) -> Changes {
+    let known = current
+        .fields
+        .iter()
+        .filter(|(_, field)| percent(field.filled(), current.objects) >= KNOWN_FROM_PERCENT);
+    let (mut gone, mut other_type, mut same) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, before) in known {
+        // Of very many fields some are not told.
+        let Some(after) = new.fields.get(name).filter(|field| field.filled() > 0) else {
+            if !new.fields_cut {
+                let share = percent(before.filled(), current.objects);
+                gone.push(format!("{name:?} (in {share:.0} % of the current version's objects)"));
+            }
+            continue;
+        };
+        if let Some((from, to)) = changed_type(before, after) {
+            other_type.push(format!("{name:?} (from {} to {})", from.as_str(), to.as_str()));
+        }
+        let enough = after.filled() >= ENOUGH_VALUES;
+        if enough && before.distinct >= MANY_VALUES && after.distinct == 1 {
+            let numbers = after.number.map(|number| format!(" {}", number.min)).unwrap_or_default();
+            same.push(format!("{name:?} (always{numbers}; it had {} values)", before.distinct));
+        }
+    }
+    Changes { gone, other_type, same }
 }
 
 /// The type of nearly all values before, if hardly any has it now, and what most have now.
