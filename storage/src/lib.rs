@@ -95,6 +95,7 @@ mod names;
 mod background;
 mod direct;
 mod durable;
+mod kept_file;
 mod lanes;
 mod layout;
 mod lock;
@@ -105,7 +106,6 @@ mod regular;
 mod rocks;
 mod space;
 mod step;
-mod watch_file;
 
 mod error;
 

@@ -21,10 +21,10 @@ use crate::catalog::{Dataset, Entry};
 use crate::digest::Digest;
 use crate::error::{Code, Error, Result};
 use crate::event::{Millis, age};
+use crate::kept_file;
 use crate::layout::Layout;
 use crate::names::{DatasetName, Version};
 use crate::scrub::{Damage, ReadBack, StoredVersion, refused};
-use crate::watch_file;
 
 use super::{Store, now};
 
@@ -69,7 +69,7 @@ impl Findings {
     pub(super) fn kept(layout: &Layout, report: fn(&Error)) -> Self {
         let path = layout.scrubs();
         let read = || -> Result<Vec<Line>> {
-            let Some(text) = watch_file::kept(&path, MAGIC)? else { return Ok(Vec::new()) };
+            let Some(text) = kept_file::kept(&path, MAGIC)? else { return Ok(Vec::new()) };
             serde_json::from_str(&text).map_err(|e| {
                 let text = "what was found of versions is of another format";
                 Error::new(Code::DataCorrupt, text).at(&path).because(e)
@@ -252,7 +252,7 @@ impl Store {
         let line = |((dataset, version), finding)| Line { dataset, version, finding };
         let lines: Vec<Line> = owned.into_iter().map(line).collect();
         let text = serde_json::to_string(&lines).expect("findings are plain data");
-        let kept = watch_file::keep(&self.layout.scrubs(), MAGIC, &text);
+        let kept = kept_file::keep(&self.layout.scrubs(), MAGIC, &text);
         if kept.is_err() {
             self.findings.is_new.store(true, Ordering::Release);
         }
@@ -324,7 +324,7 @@ mod tests {
                 });
             }
         });
-        assert!(watch_file::kept(&store.layout().scrubs(), MAGIC).unwrap().is_some());
+        assert!(kept_file::kept(&store.layout().scrubs(), MAGIC).unwrap().is_some());
     }
 
     /// A clock was ahead when the version was read, and was set right since.
