@@ -207,9 +207,7 @@ impl Snapshot {
         let stored = self.reader.scan(prefix, after);
         Ok(Scan::of(stored, self))
     }
-}
 
-impl Snapshot {
     /// [`Snapshot::get_into`] of a key that nobody asked for, so that the version after this one
     /// is not warmed with it.
     ///

@@ -3,8 +3,8 @@
 //! `store/push.rs` is the push path's half (admit, seal, publish, fail), `store/pointer.rs`
 //! the swap (activate, roll back, hold, release), `store/together.rs` that of several datasets
 //! at one instant, `store/canary.rs` a second version beside the current one, `store/recovery.rs`
-//! what a start does with what a crash left, `store/sweep.rs` retention, `store/erase.rs` which keys
-//! are given no more, `store/rewrite.rs` how their bytes leave the disk, `store/scrub.rs` what
+//! what a start does with what a crash left, `store/opening.rs` what it opens, `store/sweep.rs`
+//! retention, `store/erase.rs` which keys are given no more, `store/rewrite.rs` how their bytes leave the disk, `store/scrub.rs` what
 //! reading versions again has found, `store/show.rs` what readers see of it, `store/examine.rs` the
 //! gates that read files, `store/tokens.rs` who may ask, `store/watches.rs` what watches have seen,
 //! `store/listener.rs` who is told of changes, `store/repair.rs` a directory that does not open.
@@ -18,6 +18,7 @@ mod canary;
 mod erase;
 mod examine;
 mod listener;
+mod opening;
 mod pointer;
 mod push;
 mod recovery;

@@ -7,10 +7,8 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
-use std::thread;
 
-use crate::builder::BuildOptions;
-use crate::catalog::{Catalog, Dataset, Entry, State};
+use crate::catalog::{Catalog, Entry, State};
 use crate::durable;
 use crate::erased::Secret;
 use crate::error::{Code, Error, Result};
@@ -24,7 +22,6 @@ use crate::parts;
 use crate::private;
 use crate::reaper::Reaper;
 use crate::rocks::BlockCache;
-use crate::snapshot::{FILES_WHILE_OPENED, Snapshot};
 use crate::step::{self, step};
 use crate::versions::{self, Versions};
 
@@ -145,42 +142,6 @@ impl Store {
         Ok(())
     }
 
-    /// Opens the current snapshot of every dataset, its canary, and what a rollback would go to, on a
-    /// few threads, as long as `goes_on` says so. A version that cannot be opened is told to `failed`
-    /// and does not stop the others.
-    pub fn open_current(
-        &self,
-        threads: usize,
-        goes_on: impl Fn() -> bool + Sync,
-        failed: impl Fn(&DatasetName, Version, &Error) + Sync,
-    ) {
-        let datasets = self.live.at_one_instant();
-        let mut slots = Vec::new();
-        let mut second = Vec::new();
-        for (name, served) in datasets.iter() {
-            let canary = served.canary.as_ref().map(|canary| canary.slot());
-            let serving = served.current.iter().chain(canary);
-            slots.extend(serving.map(|slot| (name.clone(), Arc::clone(slot))));
-            let target = self.catalog().dataset(name).ok().and_then(Dataset::rollback_target);
-            let slot = target.and_then(|v| served.kept.get(&v));
-            second.extend(slot.map(|slot| (name.clone(), Arc::clone(slot))));
-        }
-        slots.append(&mut second);
-        let next = std::sync::atomic::AtomicUsize::new(0);
-        thread::scope(|scope| {
-            for _ in 0..threads.max(1) {
-                scope.spawn(|| {
-                    let claim = || next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    while let Some((name, slot)) = slots.get(claim()).filter(|_| goes_on()) {
-                        if let Err(error) = slot.open_or_wait() {
-                            failed(name, slot.version, &error);
-                        }
-                    }
-                });
-            }
-        });
-    }
-
     /// Makes the names durable that a process may have made and was killed before it had synced
     /// them: whoever finds a directory from here on takes its name for one that lasts.
     fn keep_names(&self) -> Result<()> {
@@ -198,22 +159,6 @@ impl Store {
         }
         step("start.names_synced");
         Ok(())
-    }
-
-    /// About how many files [`Store::open_current`] opens, as far as the catalogue knows, with those that
-    /// opening the last of them takes for a moment.
-    pub fn files_to_serve(&self) -> u64 {
-        let catalog = self.catalog();
-        let of_dataset = |dataset: &Dataset| {
-            let canary = dataset.canary.as_ref().map(|canary| canary.version);
-            let opened = [dataset.current, canary, dataset.rollback_target()];
-            let files = opened.iter().flatten().filter_map(|version| {
-                let bytes = dataset.versions.get(version)?.stats.as_ref()?.bytes;
-                Some(Snapshot::files_of(bytes.div_ceil(BuildOptions::default().file_bytes)))
-            });
-            files.sum::<u64>()
-        };
-        catalog.datasets().map(|(_, dataset)| of_dataset(dataset)).sum::<u64>() + FILES_WHILE_OPENED
     }
 
     /// Removes version directories and staging that no event owns.
