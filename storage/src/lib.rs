@@ -139,7 +139,7 @@ pub use error::{Code, Error, Kind, Result};
 pub use event::{Cause, Failed, Idempotency, Millis, SealedPart, Stats, THE_SERVER, Verdict, age};
 pub use gates::{CHECK_GATE, Gates, Range, SampleLookup};
 pub use incoming::lay_out;
-pub use journal::{JournalFault, JournalReport, journal_check};
+pub use journal::{JournalFault, JournalReport};
 pub use layout::{Layout, MANIFEST, is_snapshot_file, version_of};
 pub use live::{Datasets, Lease, Live, Served, ServedCanary};
 pub use located::Located;
@@ -149,9 +149,7 @@ pub use names::{DatasetName, Key, MAX_KEY_BYTES, MAX_VALUE_BYTES, Version};
 pub use outgoing::{Outgoing, SnapshotFile};
 pub use packed::Packing;
 pub use parts::{Part, PartReader, PartSums, PartWriter, WrittenPart, sha256_of};
-pub use piece::{
-    CutKey, MAX_PIECES, PIECE, Share, dictionary_in, make_empty_piece, make_piece, piece_in,
-};
+pub use piece::{CutKey, PIECE, Share, dictionary_in, make_empty_piece, make_piece, piece_in};
 pub use private::{is_readable_by_others, make_files_private};
 pub use profile::{
     DISTINCT_EXACT_BELOW, FieldProfile, JsonType, Numbers, Profile, SampleRecord, Sizes,
@@ -170,6 +168,6 @@ pub use store::{
     Release, Repair, RewriteStep, Rewritten, SelfActivation, Standing, Store, StoreOptions, Swept,
     now, read_catalog, repair, repair_plan,
 };
-pub use token::{NewToken, Token, TokenId, check_token_name};
+pub use token::{NewToken, Token, TokenId};
 pub use verify::{BuiltSnapshot, UnpublishedSnapshot, VerifiedSnapshot, verify_snapshot};
 pub use view::View;

@@ -27,7 +27,7 @@ const FORMAT: u32 = 1;
 /// Room for a manifest and as many cuts as there may be.
 const MAX_BYTES: u64 = 128 << 20;
 /// More processes than anybody has.
-pub const MAX_PIECES: u32 = 10_000;
+const MAX_PIECES: u32 = 10_000;
 
 /// Which of how many pieces, and where keys are cut, if that was said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

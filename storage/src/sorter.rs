@@ -179,7 +179,8 @@ impl Sorter {
     }
 
     /// How many bytes of sorted runs lie on the disk now.
-    pub fn spilled_bytes(&self) -> u64 {
+    #[cfg(test)]
+    fn spilled_bytes(&self) -> u64 {
         self.runs.iter().map(Run::bytes).sum()
     }
 

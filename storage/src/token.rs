@@ -75,7 +75,7 @@ impl From<TokenId> for String {
 
 /// Checks the name of a token ([`Code::InvalidName`]): who acts with it, as histories say it.
 /// Several tokens may have one name, so that one can take the place of another.
-pub fn check_token_name(name: &str) -> Result<()> {
+pub(crate) fn check_token_name(name: &str) -> Result<()> {
     let bytes = name.as_bytes();
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let fits = (1..=63).contains(&bytes.len())

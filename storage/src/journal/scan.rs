@@ -59,13 +59,9 @@ impl JournalReport {
     }
 }
 
-/// Reads a journal without changing it: how far it is sound, and what is wrong behind
-/// that. Fails only if it cannot be read at all, or is no journal.
-pub fn journal_check(path: &Path) -> Result<JournalReport> {
-    scan(path, &mut |_, _, _| Ok(()))
-}
-
-/// Reads a journal without changing it, and gives every record of its sound part to `each`.
+/// Reads a journal without changing it, and gives every record of its sound part to `each`: how far it
+/// is sound, and what is wrong behind that. Fails, but for `each`, only if it cannot be read at all, or is
+/// no journal.
 pub(crate) fn read(
     path: &Path,
     mut each: impl FnMut(u64, Record) -> Result<()>,

@@ -144,6 +144,11 @@ fn described(more: usize) -> Record {
     Record::Event(cause, Box::new(Event::Admitted(Admitted { options, ..admitted })))
 }
 
+/// What is found in the journal at `path`.
+fn journal_check(path: &Path) -> Result<JournalReport> {
+    read(path, |_, _| Ok(()))
+}
+
 /// What is found in a journal of these bytes.
 fn check(path: &Path, bytes: &[u8]) -> JournalReport {
     std::fs::write(path, bytes).unwrap();

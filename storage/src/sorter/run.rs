@@ -48,6 +48,7 @@ pub(super) struct Run {
 
 impl Run {
     /// Its size on disk, in bytes.
+    #[cfg(test)]
     pub(super) fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
     }
