@@ -14,7 +14,7 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, quoted};
 
 /// A share of one percent in these parts: as fine as a share can be.
 const PARTS_OF_A_PERCENT: f64 = 100.0;
@@ -80,10 +80,10 @@ fn check_experiment(name: &str) -> Result<()> {
     if fits {
         return Ok(());
     }
-    let shown: String = name.chars().take(80).collect();
     let text = format!(
-        "{shown:?} is no name of an experiment: 1 to {MAX_EXPERIMENT_BYTES} of A-Z, a-z, 0-9, '.', \
-         '_' and '-'"
+        "{} is no name of an experiment: 1 to {MAX_EXPERIMENT_BYTES} of A-Z, a-z, 0-9, '.', '_' and \
+         '-'",
+        quoted(name)
     );
     Err(Error::new(Code::InvalidSetting, text))
 }

@@ -297,6 +297,15 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// Text from outside as it may stand in a message: quoted, escaped, and short.
+pub fn quoted(text: &str) -> String {
+    const MOST: usize = 80;
+    match text.char_indices().nth(MOST) {
+        None => format!("{text:?}"),
+        Some((end, _)) => format!("{:?}… ({} bytes)", &text[..end], text.len()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -313,5 +322,13 @@ mod tests {
             Error::new(Code::DataCorrupt, "it is damaged").at("/secret/x").because(because);
         assert_eq!(damaged.told(), "it is damaged (x)");
         assert_eq!(Error::new(Code::NoRows, "no rows").told(), "no rows");
+    }
+
+    #[test]
+    fn text_from_outside_is_quoted_and_cut_at_a_character() {
+        assert_eq!(quoted("a\n\"b"), r#""a\n\"b""#);
+        let longest = "é".repeat(80);
+        assert_eq!(quoted(&longest), format!("\"{longest}\""));
+        assert_eq!(quoted(&"é".repeat(81)), format!("\"{longest}\"… (162 bytes)"));
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::assembly;
 use crate::builder::{BuildOptions, Builder};
 use crate::durable;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, quoted};
 use crate::layout::{self, DICTIONARY};
 use crate::manifest::Manifest;
 use crate::piece::{PIECE, Piece};
@@ -252,12 +252,12 @@ fn check_disjoint(list: &[(PathBuf, Manifest)]) -> Result<()> {
         let [(a, before), (b, after)] = pair else { continue };
         if ends(before).1 >= ends(after).0 {
             let text = format!(
-                "{} and {} overlap: the former reaches to the key {:?}, the latter begins with {:?}. \
+                "{} and {} overlap: the former reaches to the key {}, the latter begins with {}. \
                  Pieces are cut by key, so that each key is in one of them: --split-at",
                 a.display(),
                 b.display(),
-                shown(ends(before).1),
-                shown(ends(after).0)
+                quoted(&String::from_utf8_lossy(ends(before).1)),
+                quoted(&String::from_utf8_lossy(ends(after).0))
             );
             return Err(refused(&text));
         }
@@ -284,10 +284,6 @@ fn ends(manifest: &Manifest) -> (&[u8], &[u8]) {
     // It lists one file at least, as was checked when it was read.
     let last = manifest.files.len() - 1;
     (&manifest.files[0].first_key, &manifest.files[last].last_key)
-}
-
-fn shown(key: &[u8]) -> String {
-    String::from_utf8_lossy(key).chars().take(80).collect()
 }
 
 fn refused(why: &str) -> Error {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, quoted};
 use crate::planted::{self, Bug};
 
 /// The longest key, in bytes.
@@ -35,7 +35,7 @@ impl DatasetName {
             Code::InvalidName,
             format!(
                 "{} is not a dataset name: 1 to 63 of a-z, 0-9, '_' and '-', beginning with a letter or digit",
-                shown(text)
+                quoted(text)
             ),
         ))
     }
@@ -91,7 +91,7 @@ impl Version {
         number.map(Self).ok_or_else(|| {
             Error::new(
                 Code::InvalidName,
-                format!("{} is not a version: a whole number from 1 on", shown(text)),
+                format!("{} is not a version: a whole number from 1 on", quoted(text)),
             )
         })
     }
@@ -131,16 +131,6 @@ impl<'a> Key<'a> {
     pub fn as_bytes(self) -> &'a [u8] {
         self.0
     }
-}
-
-/// Text from outside as it may stand in a message: quoted, escaped, and short.
-fn shown(text: &str) -> String {
-    const MOST: usize = 80;
-    if text.chars().count() <= MOST {
-        return format!("{text:?}");
-    }
-    let head: String = text.chars().take(MOST).collect();
-    format!("{head:?}… ({} bytes)", text.len())
 }
 
 #[cfg(test)]
