@@ -192,22 +192,26 @@ impl ContentHasher {
 pub(crate) mod hex {
     use serde::{Deserialize, Deserializer, Serializer, de};
 
-    pub(crate) fn text(bytes: &[u8]) -> String {
+    /// These bytes as text: two of the digits 0-9 and a-f each.
+    pub fn text(bytes: &[u8]) -> String {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let digit = |n: u8| char::from(DIGITS[usize::from(n)]);
         bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
     }
 
     pub(crate) fn parse(text: &str) -> Option<Vec<u8>> {
+        text.as_bytes().chunks(2).map(byte).collect()
+    }
+
+    /// The byte that these two digits are, if they are two.
+    pub(crate) fn byte(digits: &[u8]) -> Option<u8> {
         let digit = |c: u8| match c {
             b'0'..=b'9' => Some(c - b'0'),
             b'a'..=b'f' => Some(c - b'a' + 10),
             _ => None,
         };
-        if !text.len().is_multiple_of(2) {
-            return None;
-        }
-        text.as_bytes().chunks(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
+        let [high, low] = digits else { return None };
+        Some(digit(*high)? << 4 | digit(*low)?)
     }
 
     pub(crate) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {

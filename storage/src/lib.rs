@@ -133,7 +133,7 @@ pub use catalog::{
 };
 pub use config::{DatasetConfig, WatchLimits, WatchMode};
 pub use diff::{Compared, Differences, differences};
-pub use digest::Digest;
+pub use digest::{Digest, hex::text as hex};
 pub use erased::{ErasedKeys, Scope};
 pub use error::{Code, Error, Kind, Result, quoted};
 pub use event::{Cause, Failed, Idempotency, Millis, SealedPart, Stats, THE_SERVER, Verdict, age};

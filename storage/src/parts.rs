@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use twox_hash::XxHash3_64;
 
+use crate::digest::hex;
 use crate::durable;
 use crate::error::{Code, Error, Result};
 use crate::event::SealedPart;
@@ -141,7 +142,7 @@ impl PartWriter {
     /// there after the power failed, which [`PartReader`] finds: that is for a part of which
     /// nothing is acknowledged before its version is.
     pub fn close(self, sums: PartSums) -> WrittenPart {
-        let sha256 = hex(&sums.sha256.finalize());
+        let sha256 = hex::text(&sums.sha256.finalize());
         WrittenPart { writer: self, sha256, xxh3: sums.xxh3.finish() }
     }
 }
@@ -271,7 +272,7 @@ pub fn sha256_of(path: &Path) -> Result<String> {
     let mut buffer = vec![0; 1 << 20];
     loop {
         match file.read(&mut buffer).map_err(failed)? {
-            0 => return Ok(hex(&sha256.finalize())),
+            0 => return Ok(hex::text(&sha256.finalize())),
             n => sha256.update(&buffer[..n]),
         }
     }
@@ -304,14 +305,6 @@ fn natural(name: &str) -> Vec<(String, u128)> {
         rest = after;
     }
     pieces
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::hex;
 use crate::error::{Code, Error, Result};
 use crate::event::{Millis, THE_SERVER};
 
@@ -34,14 +35,9 @@ impl TokenId {
     /// The same for bytes of which nothing is known; `None` if they are none.
     pub fn of_digits(digits: &[u8]) -> Option<Self> {
         let digits: &[u8; 16] = digits.try_into().ok()?;
-        let digit = |byte: u8| match byte {
-            b'0'..=b'9' => Some(byte - b'0'),
-            b'a'..=b'f' => Some(byte - b'a' + 10),
-            _ => None,
-        };
         let mut id = [0; 8];
         for (byte, pair) in id.iter_mut().zip(digits.chunks(2)) {
-            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+            *byte = hex::byte(pair)?;
         }
         Some(Self(id))
     }
@@ -49,7 +45,7 @@ impl TokenId {
 
 impl fmt::Display for TokenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex::text(&self.0))
     }
 }
 
