@@ -219,19 +219,14 @@ fn full(app: &App, error: Error) -> Ended {
     Ended::of(error.code().as_str(), text)
 }
 
-/// The push ends here, unless it was deleted meanwhile: that ended it too.
+/// The push ends here.
 fn give_up(app: &App, import: &Import, ended: Ended) {
     let (dataset, version) = import.push.clone();
     let Ended { code, detail, problems } = ended;
     let failed = Failed { dataset: dataset.clone(), version, code, detail, problems };
-    match app.store.fail(failed, import.cause.clone()) {
-        Ok(_) => app.metrics.dataset(&dataset).got_no_data(),
-        Err(error) if error.is_over() => {}
-        Err(error) => {
-            warn!(%dataset, version = version.0, %error, "a failed import is not recorded");
-        }
+    if let Err(error) = app.pushes.give_up(failed, import.cause.clone()) {
+        warn!(%dataset, version = version.0, %error, "a failed import is not recorded");
     }
-    app.pushes.look_again();
 }
 
 impl Ended {

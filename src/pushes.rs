@@ -24,8 +24,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use tidetable_storage::{Cause, DatasetName, State, Store, Version};
+use tidetable_storage::{Cause, DatasetName, Error, Failed, State, Store, Version};
 use tokio::sync::watch;
+use tracing::info;
 
 use crate::http::error::Problem;
 use crate::ingest::GrowthLimits;
@@ -212,6 +213,31 @@ impl Pushes {
         if queue.running.get(push).is_some_and(|progress| progress.phase == Phase::Fetching) {
             queue.running.remove(push);
         }
+    }
+
+    /// Ends a push without a version; whether it did. One that was deleted meanwhile has ended too.
+    fn fail(&self, failed: Failed, cause: Cause) -> Result<bool, Error> {
+        let (dataset, version) = (failed.dataset.clone(), failed.version);
+        match self.store.fail(failed, cause) {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_over() => {
+                info!(%dataset, version = version.0, %error, "it was deleted meanwhile");
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends a push whose data did not arrive, counts it, and tells whoever waits for it.
+    pub(crate) fn give_up(&self, failed: Failed, cause: Cause) -> Result<(), Error> {
+        let dataset = failed.dataset.clone();
+        let ended = self.fail(failed, cause);
+        if matches!(ended, Ok(true)) {
+            self.metrics.dataset(&dataset).got_no_data();
+            crate::state::count_dataset(&self.store, &self.metrics, &dataset);
+        }
+        self.look_again();
+        ended.map(drop)
     }
 
     /// Waits until a push has ended, or gets stuck, at most this long. It may have ended long

@@ -321,21 +321,7 @@ async fn give_up(
         problems: Vec::new(),
     };
     let app = Arc::clone(app);
-    let give_up = move || {
-        let dataset = failed.dataset.clone();
-        let ended = app.store.fail(failed, no_key(&cause));
-        app.pushes.look_again();
-        if ended.is_ok() {
-            app.metrics.dataset(&dataset).got_no_data();
-            count_dataset(&app.store, &app.metrics, &dataset);
-        }
-        // Deleted meanwhile: that ended it too.
-        match ended {
-            Err(e) if !e.is_over() => Err(e.into()),
-            _ => Ok(()),
-        }
-    };
-    blocking(give_up).await
+    blocking(move || Ok(app.pushes.give_up(failed, no_key(&cause))?)).await
 }
 
 /// Waits until the push has ended, and says how; or answers at once if nobody waits.

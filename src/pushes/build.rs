@@ -69,15 +69,9 @@ pub(super) fn panicked(pushes: &Pushes, push: &PushOf) {
 
 fn fail(pushes: &Pushes, push: &PushOf, failed: Failed, cause: Cause) {
     let (dataset, version) = push;
-    match pushes.store.fail(failed, cause) {
-        Ok(()) => {}
-        Err(error) if error.is_over() => {
-            info!(%dataset, version = version.0, %error, "it was deleted meanwhile");
-        }
-        Err(error) => {
-            error!(%dataset, version = version.0, %error, "a failed push was not recorded");
-            pushes.gets_stuck(push, error.into());
-        }
+    if let Err(error) = pushes.fail(failed, cause) {
+        error!(%dataset, version = version.0, %error, "a failed push was not recorded");
+        pushes.gets_stuck(push, error.into());
     }
 }
 
