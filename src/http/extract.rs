@@ -14,7 +14,7 @@ pub(crate) use json::{BatchJson, Json, objects, optional_version, parse_json, ve
 pub(crate) use names::{
     Dataset, DatasetVersion, DatasetVersionFile, DatasetVersionPart, PartName, dataset_and_key,
 };
-pub(crate) use query::{Params, Query, parse_query};
+pub(crate) use query::{Params, Query, parse_query, wait_of};
 
 /// The name that a message of serde quotes.
 fn quoted_after<'a>(text: &'a str, marker: &str) -> Option<&'a str> {

@@ -1,7 +1,6 @@
 //! Versions: a push in parts (create, parts, commit), and what there is of each.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -20,7 +19,7 @@ use super::content_digest::{Expected, content_digest};
 use super::content_encoding::Declared;
 use super::error::{Answer, Fault, Problem};
 use super::extract::{Dataset, DatasetVersion, DatasetVersionPart, Json, PartName, Query};
-use super::extract::{content_length, refuse_piece};
+use super::extract::{content_length, refuse_piece, wait_of};
 use super::page::{PageQuery, page};
 use super::push::{admission, admission_as, admit, no_key};
 use super::resources::VersionResource;
@@ -28,9 +27,6 @@ use crate::access::{Caller, Right};
 use crate::ingest::RowOptions;
 use crate::pushes::{PushOf, Received, SNAPSHOT, Synced, is_snapshot, receive_part};
 use crate::state::{AppState, count_dataset};
-
-/// The longest `?wait`, in seconds.
-const MAX_WAIT: u64 = 300;
 
 /// `POST …/versions`: begins a push whose data comes in parts.
 pub(crate) async fn create(
@@ -297,14 +293,10 @@ pub(crate) async fn get(
     DatasetVersion(dataset, version): DatasetVersion,
     Query(query): Query<WaitQuery>,
 ) -> Answer<axum::Json<VersionResource>> {
-    let seconds = query.wait.unwrap_or(0);
-    if seconds > MAX_WAIT {
-        let text = format!("the parameter wait is {seconds}; it can be up to {MAX_WAIT} seconds");
-        return Err(Problem::new(Fault::InvalidParameter, text));
-    }
+    let wait = wait_of(query.wait.unwrap_or(0))?;
     let push = (dataset, version);
-    app.pushes.wait(&push, Duration::from_secs(seconds)).await;
-    if seconds > 0
+    app.pushes.wait(&push, wait).await;
+    if !wait.is_zero()
         && let Some(problem) = unfinished(&app, &push)
     {
         return Err(problem);
