@@ -7,7 +7,7 @@
 mod build;
 mod check;
 mod child;
-mod full;
+pub(crate) mod full;
 mod guard;
 mod making;
 mod receive;

@@ -102,7 +102,7 @@ fn try_build(
         let _ = std::fs::remove_dir_all(pushes.store.layout().push(&push.0, push.1));
         return Ok(Some(PushOutcome::Aborted));
     };
-    let built = built.map_err(|not_built| full::told(pushes, push, not_built))?;
+    let built = built.map_err(|not_built| full::building(pushes, push, not_built))?;
     count(pushes, push, &built);
     step("build.told");
     publish(pushes, push, cause, &spec, &built)
@@ -185,7 +185,7 @@ fn unsettled(
     if !is_wanted(pushes, push) {
         return Ok(Some(PushOutcome::Aborted));
     }
-    Err(full::told(pushes, push, error.into()))
+    Err(full::building(pushes, push, error.into()))
 }
 
 /// What follows is a version in its place: nothing makes its push fail any more.

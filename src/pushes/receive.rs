@@ -11,9 +11,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use tidetable_storage::{
-    DatasetName, Part, PartSums, PartWriter, RESERVE_BYTES, Version, free_bytes, require_space,
-};
+use tidetable_storage::{DatasetName, Part, PartSums, PartWriter, Version, require_space};
 use tokio::sync::mpsc;
 
 use super::receiving::Receipt;
@@ -23,7 +21,7 @@ use crate::http::error::{Answer, Fault, Problem};
 use crate::http::extract::broken_body;
 use crate::state::AppState;
 
-use super::room;
+use super::{full, room};
 
 /// Chunks on their way to the disk: enough to keep both sides busy, and a bound on memory.
 const CHUNKS: usize = 16;
@@ -129,7 +127,7 @@ fn write(
             None => return Ok(None),
             Some(Chunk::End) => break,
             Some(Chunk::Bytes(bytes)) => {
-                writer.write(&bytes).map_err(|e| full(e, &writer, root))?;
+                writer.write(&bytes).map_err(|e| full::receiving(e, writer.bytes(), root))?;
             }
         }
         if writer.bytes() > most {
@@ -141,7 +139,7 @@ fn write(
         }
     }
     if synced == Synced::Yes {
-        writer.sync().map_err(|e| full(e, &writer, root))?;
+        writer.sync().map_err(|e| full::receiving(e, writer.bytes(), root))?;
     }
     Ok(Some(writer))
 }
@@ -158,21 +156,6 @@ fn digest(
         digesting.update(&bytes);
     }
     Some((sums, digesting))
-}
-
-/// A full disk, with what the client can do something with.
-fn full(error: tidetable_storage::Error, writer: &PartWriter, root: &Path) -> Problem {
-    if error.kind() != tidetable_storage::Kind::Full {
-        return error.into();
-    }
-    let free = free_bytes(root).unwrap_or_default();
-    let text = format!(
-        "the disk is full: {} bytes of this part had arrived, {free} bytes are free, and \
-         {RESERVE_BYTES} are kept in reserve. What had arrived was removed; make room and push again",
-        writer.bytes()
-    );
-    let full = tidetable_storage::Error::new(tidetable_storage::Code::DiskFull, text);
-    Problem::from(full).because(error)
 }
 
 /// The problem of a body that is longer than one may be.
