@@ -36,7 +36,7 @@ pub(crate) use build::{SNAPSHOT, is_snapshot};
 pub(crate) use check::Checks;
 pub(crate) use guard::run as run_guard;
 pub(crate) use making::{Job, Made, make};
-pub(crate) use receive::{Received, Synced, receive_part, too_large};
+pub(crate) use receive::{Synced, receive_part, too_large};
 pub(crate) use receiving::{Receipt, Receiving, room_for_one_more};
 pub(crate) use spec::Sizes;
 pub(crate) use worker::run as run_worker;

@@ -25,7 +25,7 @@ use super::push::{admission, admission_as, admit, no_key};
 use super::resources::VersionResource;
 use crate::access::{Caller, Right};
 use crate::ingest::RowOptions;
-use crate::pushes::{PushOf, Received, SNAPSHOT, Synced, is_snapshot, receive_part};
+use crate::pushes::{PushOf, SNAPSHOT, Synced, is_snapshot, receive_part};
 use crate::state::{AppState, count_dataset};
 
 /// `POST …/versions`: begins a push whose data comes in parts.
@@ -127,8 +127,7 @@ pub(crate) async fn put_part(
     let push = (dataset, version);
     let expected = (expected, Synced::Yes);
     let received = receive_part(&app, push, part.as_str(), body, length, expected, receipt);
-    let Received(part) = received.await?;
-    Ok(axum::Json(show_part(&part.sealed)))
+    Ok(axum::Json(show_part(&received.await?.sealed)))
 }
 
 /// Refuses to have a hand in a version that one request, or an import, makes by itself.

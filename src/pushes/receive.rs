@@ -28,10 +28,6 @@ const CHUNKS: usize = 16;
 /// How often free space is looked at while a body of unknown length comes in, in bytes.
 const LOOK_EVERY: u64 = 64 << 20;
 
-/// A part that has arrived.
-#[derive(Debug)]
-pub(crate) struct Received(pub(crate) Part);
-
 /// Whether a part is on the disk when it has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Synced {
@@ -52,7 +48,7 @@ pub(crate) async fn receive_part(
     length: Option<u64>,
     (expected, synced): (Expected, Synced),
     _receipt: Receipt,
-) -> Answer<Received> {
+) -> Answer<Part> {
     let most = app.config.max_push_bytes.0;
     let root = app.store.layout().root().to_owned();
     if length.is_some_and(|length| length > most) {
@@ -85,7 +81,7 @@ pub(crate) async fn receive_part(
     digesting.finish(part.sha256())?;
     let store = Arc::clone(&app.store);
     let arrive = move || store.receive_part(&dataset, version, part);
-    Ok(Received(blocking(move || Ok(arrive()?)).await?))
+    blocking(move || Ok(arrive()?)).await
 }
 
 /// What is sent to both threads; the end of a body is said, so that a connection that
