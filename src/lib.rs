@@ -8,6 +8,7 @@ mod config;
 mod ending;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod hex;
 mod http;
 mod imports;
 mod ingest;

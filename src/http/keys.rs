@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tidetable_storage::{Code, Error, Key};
 
 use super::error::{Answer, Problem};
+use crate::hex::hex;
 
 /// URL-safe base64, written without padding and read with or without it.
 pub(crate) const BASE64URL: GeneralPurpose = GeneralPurpose::new(
@@ -83,7 +84,7 @@ impl KeyEncoding {
         match self {
             Self::Utf8 => std::str::from_utf8(key).ok().map(str::to_owned),
             Self::Base64url => Some(BASE64URL.encode(key)),
-            Self::Hex => Some(key.iter().map(|byte| format!("{byte:02x}")).collect()),
+            Self::Hex => Some(hex(key)),
         }
     }
 

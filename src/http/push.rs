@@ -25,6 +25,7 @@ use super::error::{Answer, Problem};
 use super::extract::{Dataset, Params, broken_body, content_length, refuse_piece};
 use super::versions::{resource, waits_in_vain};
 use crate::access::Caller;
+use crate::hex::hex;
 use crate::ingest::{Format, RowOptions};
 use crate::pushes::{PushOf, Receipt, Synced, receive_part, room, room_for_one_more, too_large};
 use crate::state::{AppState, count_dataset};
@@ -304,7 +305,7 @@ async fn digest(mut body: Body, most: u64) -> Answer<String> {
             sha256.update(&bytes);
         }
     }
-    Ok(sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&sha256.finalize()))
 }
 
 /// A push whose data did not arrive ends here, and its staging with it.
