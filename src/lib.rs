@@ -24,6 +24,7 @@ mod scrubber;
 mod series;
 mod serve;
 mod server;
+mod shown;
 mod state;
 mod sweeper;
 mod telemetry;

@@ -31,8 +31,3 @@ fn known_list(text: &str) -> String {
         None => String::new(),
     }
 }
-
-fn shown(name: &str) -> String {
-    let head: String = name.chars().take(80).collect();
-    format!("{head:?}")
-}

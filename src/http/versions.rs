@@ -26,6 +26,7 @@ use super::resources::VersionResource;
 use crate::access::{Caller, Right};
 use crate::ingest::RowOptions;
 use crate::pushes::{PushOf, SNAPSHOT, Synced, is_snapshot, receive_part};
+use crate::shown::shown;
 use crate::state::{AppState, count_dataset};
 
 /// `POST …/versions`: begins a push whose data comes in parts.
@@ -83,8 +84,8 @@ fn refuse_unknown(body: &Map<String, Value>, besides: &str) -> Answer<()> {
     let is_unknown = |name: &&String| !RowOptions::NAMES.contains(&name.as_str());
     let Some(name) = body.keys().find(is_unknown) else { return Ok(()) };
     let known = RowOptions::NAMES.join(", ");
-    let name: String = name.chars().take(80).collect();
-    let text = format!("{name:?} is not a field of this body; it has {besides}, {known}");
+    let name = shown(name);
+    let text = format!("{name} is not a field of this body; it has {besides}, {known}");
     Err(Problem::new(Fault::UnknownField, text))
 }
 

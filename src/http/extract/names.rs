@@ -10,6 +10,7 @@ use tidetable_storage::{Code, DatasetName, Error, Version};
 
 use super::super::error::{Answer, Fault, Problem};
 use super::super::keys::{KeyEncoding, check_percent};
+use crate::shown::shown;
 
 /// `{dataset}` of the path.
 pub(crate) struct Dataset(pub(crate) DatasetName);
@@ -89,11 +90,11 @@ impl PartName {
         if fits {
             return Ok(Self(text.to_owned()));
         }
-        let shown: String = text.chars().take(80).collect();
+        let text = shown(text);
         Err(Error::new(
             Code::InvalidName,
             format!(
-                "{shown:?} is not a part name: 1 to 128 of A-Z, a-z, 0-9, '.', '_' and '-', beginning with a letter or digit"
+                "{text} is not a part name: 1 to 128 of A-Z, a-z, 0-9, '.', '_' and '-', beginning with a letter or digit"
             ),
         ))
     }

@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 
 use super::super::error::{Answer, Fault, Problem};
 use super::super::keys::check_percent;
-use super::{known_list, quoted_after, shown};
+use super::{known_list, quoted_after};
+use crate::shown::shown;
 
 /// The longest `?wait`, in seconds.
 const MAX_WAIT: u64 = 300;
