@@ -394,6 +394,27 @@ mod tests {
         assert!(!entry.reason.unwrap().contains("on purpose"), "that is for the log");
         assert!(pushes.metrics.render().contains("tidetable_panics_total 1"));
     }
+
+    #[test]
+    fn a_push_is_given_up_once_and_one_that_had_ended_is_not_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pushes, (dataset, version)) = queued(dir.path(), StoreOptions::default());
+        for _ in 0..2 {
+            let failed = Failed {
+                dataset: dataset.clone(),
+                version,
+                code: "body_incomplete".to_owned(),
+                detail: "it broke off".to_owned(),
+                problems: Vec::new(),
+            };
+            pushes.give_up(failed, Cause::default()).unwrap();
+        }
+        let state = pushes.store.catalog().entry(&dataset, version).unwrap().state;
+        assert_eq!(state, State::Failed);
+        let counted = r#"tidetable_pushes_total{dataset="a",outcome="failed"} 1"#;
+        assert!(pushes.metrics.render().contains(counted));
+    }
+
     #[test]
     fn nothing_is_built_while_the_journal_takes_no_changes() {
         let dir = tempfile::tempdir().unwrap();

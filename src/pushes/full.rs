@@ -76,6 +76,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_full_disk_is_told_in_numbers_and_whatever_else_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let failed = |code| Error::new(code, "as it was");
+        let problem = receiving(failed(Code::DiskFull), 77, dir.path());
+        assert_eq!(problem.code(), "disk_full");
+        assert!(problem.detail().contains("77 bytes of this part"), "{}", problem.detail());
+        let error = fetching(failed(Code::DiskFull), dir.path());
+        assert_eq!(error.code(), Code::DiskFull);
+        assert!(error.detail().contains("import again"), "{error}");
+        assert_eq!(receiving(failed(Code::IoFailed), 77, dir.path()).detail(), "as it was");
+        assert_eq!(fetching(failed(Code::IoFailed), dir.path()).detail(), "as it was");
+    }
+
+    #[test]
     fn a_file_with_two_names_counts_once() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("db")).unwrap();
