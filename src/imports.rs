@@ -10,11 +10,11 @@ use std::io::Read as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use tidetable_storage::{Cause, Error, Failed, Kind, PartSums, State, free_bytes, require_space};
+use tidetable_storage::{Cause, Error, Failed, PartSums, State, require_space};
 use tracing::{info, warn};
 
 use crate::ingest::{IngestError, Input, Origin, SourceOptions, expand_location, part_names};
-use crate::pushes::{PushOf, room};
+use crate::pushes::{PushOf, full, room};
 use crate::remote::{Location, Object, Settings, Stores};
 use crate::state::{App, AppState, count_dataset};
 
@@ -174,6 +174,7 @@ fn fetch_part(
     (done, total): (&mut u64, u64),
 ) -> Result<(), Ended> {
     let (dataset, version) = &import.push;
+    let root = app.store.layout().root();
     let mut writer = app.store.begin_part(dataset, *version, name)?;
     let mut sums = PartSums::default();
     let mut reader = object.open();
@@ -185,16 +186,16 @@ fn fetch_part(
             break;
         }
         sums.update(&block[..count]);
-        writer.write(&block[..count]).map_err(|error| full(app, error))?;
+        writer.write(&block[..count]).map_err(|error| full::fetching(error, root))?;
         *done += count as u64;
         app.pushes.fetches(&import.push, *done, total);
         if *done - looked_at >= LOOK_EVERY {
             looked_at = *done;
-            require_space(app.store.layout().root(), 0)?;
+            require_space(root, 0)?;
             still_wanted(app, &import.push)?;
         }
     }
-    writer.sync().map_err(|error| full(app, error))?;
+    writer.sync().map_err(|error| full::fetching(error, root))?;
     app.store.receive_part(dataset, *version, writer.close(sums))?;
     Ok(())
 }
@@ -210,28 +211,14 @@ fn still_wanted(app: &App, (dataset, version): &PushOf) -> Result<(), Error> {
     }
 }
 
-fn full(app: &App, error: Error) -> Ended {
-    if error.kind() != Kind::Full {
-        return error.into();
-    }
-    let free = free_bytes(app.store.layout().root()).unwrap_or_default();
-    let text = format!("the disk is full ({free} bytes are free): make room and import again");
-    Ended::of(error.code().as_str(), text)
-}
-
-/// The push ends here, unless it was deleted meanwhile: that ended it too.
+/// The push ends here.
 fn give_up(app: &App, import: &Import, ended: Ended) {
     let (dataset, version) = import.push.clone();
     let Ended { code, detail, problems } = ended;
     let failed = Failed { dataset: dataset.clone(), version, code, detail, problems };
-    match app.store.fail(failed, import.cause.clone()) {
-        Ok(_) => app.metrics.dataset(&dataset).got_no_data(),
-        Err(error) if error.is_over() => {}
-        Err(error) => {
-            warn!(%dataset, version = version.0, %error, "a failed import is not recorded");
-        }
+    if let Err(error) = app.pushes.give_up(failed, import.cause.clone()) {
+        warn!(%dataset, version = version.0, %error, "a failed import is not recorded");
     }
-    app.pushes.look_again();
 }
 
 impl Ended {

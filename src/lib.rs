@@ -8,6 +8,7 @@ mod config;
 mod ending;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod hex;
 mod http;
 mod imports;
 mod ingest;
@@ -23,6 +24,7 @@ mod scrubber;
 mod series;
 mod serve;
 mod server;
+mod shown;
 mod state;
 mod sweeper;
 mod telemetry;

@@ -7,7 +7,7 @@
 mod build;
 mod check;
 mod child;
-mod full;
+pub(crate) mod full;
 mod guard;
 mod making;
 mod receive;
@@ -24,8 +24,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use tidetable_storage::{Cause, DatasetName, State, Store, Version};
+use tidetable_storage::{Cause, DatasetName, Error, Failed, State, Store, Version};
 use tokio::sync::watch;
+use tracing::info;
 
 use crate::http::error::Problem;
 use crate::ingest::GrowthLimits;
@@ -35,7 +36,7 @@ pub(crate) use build::{SNAPSHOT, is_snapshot};
 pub(crate) use check::Checks;
 pub(crate) use guard::run as run_guard;
 pub(crate) use making::{Job, Made, make};
-pub(crate) use receive::{Received, Synced, receive_part, too_large};
+pub(crate) use receive::{Synced, receive_part, too_large};
 pub(crate) use receiving::{Receipt, Receiving, room_for_one_more};
 pub(crate) use spec::Sizes;
 pub(crate) use worker::run as run_worker;
@@ -214,6 +215,31 @@ impl Pushes {
         }
     }
 
+    /// Ends a push without a version; whether it did. One that was deleted meanwhile has ended too.
+    fn fail(&self, failed: Failed, cause: Cause) -> Result<bool, Error> {
+        let (dataset, version) = (failed.dataset.clone(), failed.version);
+        match self.store.fail(failed, cause) {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_over() => {
+                info!(%dataset, version = version.0, %error, "it was deleted meanwhile");
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends a push whose data did not arrive, counts it, and tells whoever waits for it.
+    pub(crate) fn give_up(&self, failed: Failed, cause: Cause) -> Result<(), Error> {
+        let dataset = failed.dataset.clone();
+        let ended = self.fail(failed, cause);
+        if matches!(ended, Ok(true)) {
+            self.metrics.dataset(&dataset).got_no_data();
+            crate::state::count_dataset(&self.store, &self.metrics, &dataset);
+        }
+        self.look_again();
+        ended.map(drop)
+    }
+
     /// Waits until a push has ended, or gets stuck, at most this long. It may have ended long
     /// ago.
     pub(crate) async fn wait(&self, push: &PushOf, most: Duration) {
@@ -368,6 +394,27 @@ mod tests {
         assert!(!entry.reason.unwrap().contains("on purpose"), "that is for the log");
         assert!(pushes.metrics.render().contains("tidetable_panics_total 1"));
     }
+
+    #[test]
+    fn a_push_is_given_up_once_and_one_that_had_ended_is_not_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pushes, (dataset, version)) = queued(dir.path(), StoreOptions::default());
+        for _ in 0..2 {
+            let failed = Failed {
+                dataset: dataset.clone(),
+                version,
+                code: "body_incomplete".to_owned(),
+                detail: "it broke off".to_owned(),
+                problems: Vec::new(),
+            };
+            pushes.give_up(failed, Cause::default()).unwrap();
+        }
+        let state = pushes.store.catalog().entry(&dataset, version).unwrap().state;
+        assert_eq!(state, State::Failed);
+        let counted = r#"tidetable_pushes_total{dataset="a",outcome="failed"} 1"#;
+        assert!(pushes.metrics.render().contains(counted));
+    }
+
     #[test]
     fn nothing_is_built_while_the_journal_takes_no_changes() {
         let dir = tempfile::tempdir().unwrap();

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use tidetable_storage::{DatasetName, Token};
 
+use crate::shown::shown;
+
 /// What a route needs. Each is one bit, so that a set of them is a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -117,9 +119,9 @@ impl FromStr for Pattern {
         if text == "*" || DatasetName::parse(name).is_ok() {
             return Ok(Self(text.to_owned()));
         }
-        let shown: String = text.chars().take(80).collect();
         Err(format!(
-            "{shown:?} names no datasets: expected a dataset's name, a prefix such as course-*, or *"
+            "{} names no datasets: expected a dataset's name, a prefix such as course-*, or *",
+            shown(text)
         ))
     }
 }

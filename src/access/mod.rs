@@ -21,7 +21,6 @@ use arc_swap::ArcSwap;
 use axum::extract::{ConnectInfo, MatchedPath, Request};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
-use percent_encoding::percent_decode_str;
 use tidetable_storage::{DatasetName, Millis, Store, TokenId, now};
 
 mod address;
@@ -38,6 +37,7 @@ pub(crate) use refusals::RefusalCounts;
 pub(crate) use token::TokenText;
 
 use crate::http::error::Problem;
+use crate::http::extract;
 use crate::metrics::Metrics;
 use refusals::{Place, Refusals, Refused};
 use table::Need;
@@ -187,11 +187,9 @@ fn identify<'a>(known: &'a Known, authorization: &[u8]) -> Result<&'a Caller, Re
     token.map(|token| &token.caller).ok_or(refused)
 }
 
-/// The dataset that a path names, read as handlers read it.
+/// The dataset that a path names, read by what reads it for lookups.
 fn dataset_of(path: &str) -> Option<DatasetName> {
-    let segment = path.strip_prefix("/v1/datasets/")?.split('/').next()?;
-    let decoded = percent_decode_str(segment).decode_utf8().ok()?;
-    DatasetName::parse(&decoded).ok()
+    extract::dataset_of(path).ok()
 }
 
 /// Whether the value of an `Authorization` header holds what could be a token.

@@ -14,10 +14,10 @@ use super::api::new_key;
 use super::client::Client;
 use super::confirm::confirmed;
 use super::exit::{Exit, Failure};
-use super::get::KeyEncoding;
 use super::keys_file;
 use super::notes;
 use super::output::{counted, grouped};
+use crate::http::keys::KeyEncoding;
 
 /// Keys of one request.
 const AT_ONCE: usize = 1000;

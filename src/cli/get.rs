@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ use super::client::{Answer, Client, encoded};
 use super::exit::{Exit, Failure};
 use super::keys_file;
 use super::output::{Output, counted, grouped};
+use crate::http::keys::KeyEncoding;
 
 /// The most keys of one batch.
 const BATCH: usize = 1000;
@@ -60,28 +61,6 @@ pub(crate) struct GetArgs {
     /// How the keys are written on the command line
     #[arg(long, value_name = "ENCODING", value_enum, default_value_t)]
     key_encoding: KeyEncoding,
-}
-
-/// How a key that is any bytes is written as text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum KeyEncoding {
-    /// As it is
-    #[default]
-    Utf8,
-    /// Base64 with - and _ and without =
-    Base64url,
-    /// Two hexadecimal digits per byte
-    Hex,
-}
-
-impl KeyEncoding {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Utf8 => "utf8",
-            Self::Base64url => "base64url",
-            Self::Hex => "hex",
-        }
-    }
 }
 
 /// A key as one segment of a path, and the parameter that says how it is written there.

@@ -9,8 +9,9 @@ use tidetable_storage::DatasetName;
 use super::Asked;
 use super::api::{List, dataset_path};
 use super::exit::Failure;
-use super::get::{KeyEncoding, key_segment};
+use super::get::key_segment;
 use super::output::{history_table, printable};
+use crate::http::keys::KeyEncoding;
 
 /// Show what was done to a dataset, when and by whom, newest first; or the history of a key
 ///

@@ -9,6 +9,7 @@ use tidetable_storage::{Cause, Idempotency};
 
 use super::error::{Answer, Fault, Problem};
 use crate::access::Caller;
+use crate::hex::hex;
 use crate::telemetry::RequestId;
 
 const MAX_KEY_BYTES: usize = 255;
@@ -86,8 +87,7 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Answer<Option<&str>> {
 
 fn fingerprint(asked: &impl Serialize) -> String {
     let json = serde_json::to_vec(asked).expect("what is asked is plain data");
-    let digest = Sha256::digest(json);
-    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(json)[..16])
 }
 
 #[cfg(test)]

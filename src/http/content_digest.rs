@@ -98,12 +98,9 @@ fn from_hex(text: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hex::hex;
     use axum::http::HeaderValue;
     use sha2::Sha256;
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|b| format!("{b:02x}")).collect()
-    }
 
     fn check(header: &str, body: &[u8]) -> Answer<()> {
         let mut headers = HeaderMap::new();

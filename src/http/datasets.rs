@@ -17,6 +17,7 @@ use super::resources::{DatasetResource, EventResource};
 use super::versions::{NoFields, NoParameters, malformed};
 use crate::access::{Caller, Right};
 use crate::nearest::nearest;
+use crate::shown::beginning;
 use crate::state::{AppState, count_dataset};
 
 /// `GET /v1/datasets`, by name.
@@ -169,8 +170,7 @@ fn check_names(group: &str, settings: &Value, body: &Map<String, Value>) -> Answ
             known().map(|known| format!("{group}{known}")).collect::<Vec<_>>().join(", ")
         ),
     };
-    let name: String = name.chars().take(80).collect();
-    let text = format!("there is no setting {group}{name}: {meant}");
+    let text = format!("there is no setting {group}{}: {meant}", beginning(name));
     Err(Problem::new(Fault::UnknownField, text))
 }
 

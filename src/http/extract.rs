@@ -13,8 +13,9 @@ pub(crate) use body::{broken_body, content_length, refuse_piece};
 pub(crate) use json::{BatchJson, Json, objects, optional_version, parse_json, version};
 pub(crate) use names::{
     Dataset, DatasetVersion, DatasetVersionFile, DatasetVersionPart, PartName, dataset_and_key,
+    dataset_of,
 };
-pub(crate) use query::{Params, Query, parse_query};
+pub(crate) use query::{Params, Query, parse_query, wait_of};
 
 /// The name that a message of serde quotes.
 fn quoted_after<'a>(text: &'a str, marker: &str) -> Option<&'a str> {
@@ -30,9 +31,4 @@ fn known_list(text: &str) -> String {
         }
         None => String::new(),
     }
-}
-
-fn shown(name: &str) -> String {
-    let head: String = name.chars().take(80).collect();
-    format!("{head:?}")
 }

@@ -17,6 +17,7 @@ use super::versions::{NoParameters, malformed, resource, row_options, take_flag,
 use crate::imports::Import;
 use crate::ingest::SourceOptions;
 use crate::pushes::PushOf;
+use crate::shown::shown;
 use crate::state::AppState;
 
 /// Gives the push its number and hands it to those who fetch; 202, whatever comes of it.
@@ -93,11 +94,11 @@ async fn begin(
 }
 
 fn unknown(named: &str, app: &AppState) -> Problem {
-    let named: String = named.chars().take(80).collect();
+    let named = shown(named);
     let known: Vec<&str> = app.config.sources.keys().map(String::as_str).collect();
     let text = match known.as_slice() {
-        [] => format!("there is no source {named:?}: the settings of this server name none"),
-        known => format!("there is no source {named:?}; there are {}", known.join(", ")),
+        [] => format!("there is no source {named}: the settings of this server name none"),
+        known => format!("there is no source {named}; there are {}", known.join(", ")),
     };
     Error::new(Code::SourceNotFound, text).into()
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tidetable_storage::{Code, Error, Key};
 
 use super::error::{Answer, Problem};
+use crate::hex::hex;
 
 /// URL-safe base64, written without padding and read with or without it.
 pub(crate) const BASE64URL: GeneralPurpose = GeneralPurpose::new(
@@ -23,20 +24,30 @@ pub(crate) const BASE64URL: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// How a key is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// How a key that is any bytes is written as text: in requests, and on the command line, whose
+/// `--help` has the sentences below.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum KeyEncoding {
-    /// The key as text.
+    /// As it is
     #[default]
     Utf8,
-    /// URL-safe base64 of the key's bytes.
+    /// Base64 with - and _ and without =
     Base64url,
-    /// Two hexadecimal digits for each byte of the key.
+    /// Two hexadecimal digits per byte
     Hex,
 }
 
 impl KeyEncoding {
+    /// Its name, in JSON and in queries.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Utf8 => "utf8",
+            Self::Base64url => "base64url",
+            Self::Hex => "hex",
+        }
+    }
+
     /// Decodes one path segment as it was sent. Fails with `invalid_key` on broken
     /// encodings, empty and over-long keys.
     pub(crate) fn decode_segment(self, segment: &str) -> Answer<Cow<'_, [u8]>> {
@@ -73,7 +84,7 @@ impl KeyEncoding {
         match self {
             Self::Utf8 => std::str::from_utf8(key).ok().map(str::to_owned),
             Self::Base64url => Some(BASE64URL.encode(key)),
-            Self::Hex => Some(key.iter().map(|byte| format!("{byte:02x}")).collect()),
+            Self::Hex => Some(hex(key)),
         }
     }
 
@@ -107,7 +118,10 @@ impl KeyText {
     pub(crate) fn of(key: &[u8]) -> Self {
         match KeyEncoding::Utf8.encode(key) {
             Some(key) => Self { key, key_encoding: None },
-            None => Self { key: BASE64URL.encode(key), key_encoding: Some("base64url") },
+            None => Self {
+                key: BASE64URL.encode(key),
+                key_encoding: Some(KeyEncoding::Base64url.name()),
+            },
         }
     }
 

@@ -185,16 +185,11 @@ impl PlainLookups {
     /// Adds the answer of a lookup that is one too many of those that wait for the disk.
     fn refuse(&mut self, refused: &Problem, last: bool, answers: &mut Vec<u8>) {
         let id = RequestId::fresh();
-        let (status, body) = (refused.status(), refused.text(id.as_str()));
-        let mut response = refused.render(id.as_str());
-        let headers = response.headers_mut();
-        headers.insert(REQUEST_ID, HeaderValue::from_str(id.as_str()).expect("a UUID is ASCII"));
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-        answers.extend_from_slice(format!("HTTP/1.1 {status}\r\n").as_bytes());
-        answers.extend_from_slice(&lines(headers));
+        let (head, body) = head_and_body(refused, &id);
+        answers.extend_from_slice(&head);
         End { date: self.date.at(Instant::now()), last }.write(answers);
-        answers.extend_from_slice(body.as_bytes());
-        self.route.count(status);
+        answers.extend_from_slice(&body);
+        self.route.count(refused.status());
     }
 }
 
@@ -324,13 +319,7 @@ impl Absent {
     /// Made by what makes all problems, with an id that is then looked for in it.
     fn new(served: &Served, version: Version, choice: &Choice) -> Self {
         let id = RequestId::fresh();
-        let problem = key_not_found(served, version, choice);
-        let body = problem.text(id.as_str()).into_bytes();
-        let mut response = problem.render(id.as_str());
-        let headers = response.headers_mut();
-        headers.insert(REQUEST_ID, HeaderValue::from_str(id.as_str()).expect("a UUID is ASCII"));
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-        let head = [b"HTTP/1.1 404 Not Found\r\n", &*lines(headers)].concat();
+        let (head, body) = head_and_body(&key_not_found(served, version, choice), &id);
         let place = |text: &[u8]| {
             let at = text.windows(FRESH_BYTES).position(|part| part == id.as_str().as_bytes());
             at.expect("a problem says the request's id")
@@ -346,6 +335,18 @@ impl Absent {
         end.write(answers);
         answers.extend_from_slice(&self.body);
     }
+}
+
+/// A problem as it is sent: all of its head but what every head ends with, and its body.
+fn head_and_body(problem: &Problem, id: &RequestId) -> (Vec<u8>, Vec<u8>) {
+    let body = problem.text(id.as_str()).into_bytes();
+    let mut response = problem.render(id.as_str());
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, HeaderValue::from_str(id.as_str()).expect("a UUID is ASCII"));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    let mut head = format!("HTTP/1.1 {}\r\n", problem.status()).into_bytes();
+    head.extend_from_slice(&lines(headers));
+    (head, body)
 }
 
 /// What every head ends with.

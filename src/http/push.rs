@@ -12,7 +12,8 @@ use http_body_util::BodyExt as _;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tidetable_storage::{
-    Admission, Cause, Code, DatasetName, Error, Failed, Outcome, State as VersionState, Version,
+    Admission, Cause, Code, Dataset as StoredDataset, DatasetName, Entry, Error, Failed, Outcome,
+    State as VersionState, Version,
 };
 
 use super::asked::Asker;
@@ -24,8 +25,9 @@ use super::error::{Answer, Problem};
 use super::extract::{Dataset, Params, broken_body, content_length, refuse_piece};
 use super::versions::{resource, waits_in_vain};
 use crate::access::Caller;
+use crate::hex::hex;
 use crate::ingest::{Format, RowOptions};
-use crate::pushes::{Receipt, Synced, receive_part, room, room_for_one_more, too_large};
+use crate::pushes::{PushOf, Receipt, Synced, receive_part, room, room_for_one_more, too_large};
 use crate::state::{AppState, count_dataset};
 
 /// The name of the only part of such a push; messages about rows name it.
@@ -303,7 +305,7 @@ async fn digest(mut body: Body, most: u64) -> Answer<String> {
             sha256.update(&bytes);
         }
     }
-    Ok(sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&sha256.finalize()))
 }
 
 /// A push whose data did not arrive ends here, and its staging with it.
@@ -321,21 +323,7 @@ async fn give_up(
         problems: Vec::new(),
     };
     let app = Arc::clone(app);
-    let give_up = move || {
-        let dataset = failed.dataset.clone();
-        let ended = app.store.fail(failed, no_key(&cause));
-        app.pushes.look_again();
-        if ended.is_ok() {
-            app.metrics.dataset(&dataset).got_no_data();
-            count_dataset(&app.store, &app.metrics, &dataset);
-        }
-        // Deleted meanwhile: that ended it too.
-        match ended {
-            Err(e) if !e.is_over() => Err(e.into()),
-            _ => Ok(()),
-        }
-    };
-    blocking(give_up).await
+    blocking(move || Ok(app.pushes.give_up(failed, no_key(&cause))?)).await
 }
 
 /// Waits until the push has ended, and says how; or answers at once if nobody waits.
@@ -369,62 +357,75 @@ fn outcome(
     let catalog = app.store.catalog();
     let of = catalog.dataset(dataset)?;
     let entry = catalog.entry(dataset, version)?;
-    let held = of.hold.is_some();
     let push = (dataset.clone(), version);
     let shown = resource(app, &catalog, caller, dataset, version)?;
     let answer = |status: StatusCode, shown| (status, axum::Json(shown)).into_response();
-    // Whoever pushes is told all, also what quotes the rows.
-    let detail = entry.quoting().or_else(|| entry.reason.clone()).unwrap_or_default();
-    Ok(match entry.state {
+    match entry.state {
         VersionState::Rejected => {
-            let problem = Problem::from(Error::new(Code::GateRefused, detail));
-            return Err(problem.of_pushed(version, &entry.gates));
+            let problem = Problem::from(Error::new(Code::GateRefused, told(entry)));
+            Err(problem.of_pushed(version, &entry.gates))
         }
         VersionState::Failed => {
             let code = entry.code.as_deref().unwrap_or_default();
-            let problem = Problem::of_failed_push(code, detail);
-            return Err(problem.with("problems", json!(entry.problems)).with("version", version.0));
+            let problem = Problem::of_failed_push(code, told(entry));
+            Err(problem.with("problems", json!(entry.problems)).with("version", version.0))
         }
         VersionState::Deleted => {
             let text = format!("version {version} of {dataset} was deleted while it was pushed");
-            return Err(Error::new(Code::VersionDeleted, text).into());
+            Err(Error::new(Code::VersionDeleted, text).into())
         }
         VersionState::Receiving | VersionState::Building => {
             // It was waited for, and nothing works at it.
             if app.pushes.progress(&push).is_none() {
                 return Err(waits_in_vain(app, of, entry, &push).unwrap_or_else(unknown));
             }
-            answer(StatusCode::ACCEPTED, shown)
+            Ok(answer(StatusCode::ACCEPTED, shown))
         }
-        VersionState::Ready if held && entry.activate => {
-            let text =
-                "the dataset is held: the version is ready, and waits for release or activate";
-            answer(StatusCode::ACCEPTED, shown.saying(text))
-        }
-        VersionState::Ready if entry.activate && of.canary.is_some() => {
-            let text = "a canary runs: the version is ready, and is not activated by itself";
-            answer(StatusCode::ACCEPTED, shown.saying(text))
-        }
-        VersionState::Ready if entry.activate && Some(version) < of.current => {
-            let text =
-                "ready, but not activated: the current version's push began after this one's";
-            answer(StatusCode::CREATED, shown.saying(text))
-        }
-        VersionState::Ready if entry.activate => match waits_in_vain(app, of, entry, &push) {
-            Some(why) => return Err(why),
-            // Another version was current, or the dataset held, when its turn came.
-            None => {
-                let text = "ready, and not activated by itself; activate it when it is wanted";
-                answer(StatusCode::CREATED, shown.saying(text))
-            }
-        },
         VersionState::Ready => {
-            answer(StatusCode::CREATED, shown.saying("ready; activate it when it is wanted"))
+            let (status, text) = ready(app, of, entry, &push)?;
+            Ok(answer(status, shown.saying(text)))
         }
         VersionState::Active | VersionState::Retired | VersionState::Bad => {
-            answer(StatusCode::CREATED, shown)
+            Ok(answer(StatusCode::CREATED, shown))
         }
-    })
+    }
+}
+
+/// Why there is no version: whoever pushes is told all, also what quotes the rows.
+fn told(entry: &Entry) -> String {
+    entry.quoting().or_else(|| entry.reason.clone()).unwrap_or_default()
+}
+
+/// Why a version that is ready is not served, and the status that says so; an error if it is stuck.
+fn ready(
+    app: &AppState,
+    of: &StoredDataset,
+    entry: &Entry,
+    push: &PushOf,
+) -> Answer<(StatusCode, &'static str)> {
+    if !entry.activate {
+        return Ok((StatusCode::CREATED, "ready; activate it when it is wanted"));
+    }
+    if of.hold.is_some() {
+        let text = "the dataset is held: the version is ready, and waits for release or activate";
+        return Ok((StatusCode::ACCEPTED, text));
+    }
+    if of.canary.is_some() {
+        let text = "a canary runs: the version is ready, and is not activated by itself";
+        return Ok((StatusCode::ACCEPTED, text));
+    }
+    if Some(push.1) < of.current {
+        let text = "ready, but not activated: the current version's push began after this one's";
+        return Ok((StatusCode::CREATED, text));
+    }
+    match waits_in_vain(app, of, entry, push) {
+        Some(why) => Err(why),
+        // Another version was current, or the dataset held, when its turn came.
+        None => {
+            let text = "ready, and not activated by itself; activate it when it is wanted";
+            Ok((StatusCode::CREATED, text))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //! published?
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -11,15 +10,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tidetable_storage::Finding;
 
-use super::error::{Answer, Fault, Problem};
-use super::extract::{DatasetVersion, Query};
+use super::error::Answer;
+use super::extract::{DatasetVersion, Query, wait_of};
 use super::resources::time;
 use crate::scrubber::{Verified, Verifying};
 use crate::state::AppState;
 
 /// How long a request waits, unless it says how long, in seconds.
 const WAIT: u64 = 30;
-const MAX_WAIT: u64 = 300;
 
 /// The parameters of a verification.
 #[derive(Debug, Default, Deserialize)]
@@ -52,14 +50,10 @@ pub(crate) async fn verify(
     DatasetVersion(dataset, version): DatasetVersion,
     Query(query): Query<VerifyQuery>,
 ) -> Answer<Response> {
-    let wait = query.wait.unwrap_or(WAIT);
-    if wait > MAX_WAIT {
-        let text = format!("the parameter wait is {wait}; it can be up to {MAX_WAIT} seconds");
-        return Err(Problem::new(Fault::InvalidParameter, text));
-    }
+    let wait = wait_of(query.wait.unwrap_or(WAIT))?;
     let stored = app.store.stored_version(&dataset, version)?;
     let running = Verifying::begin(&app, stored)?;
-    let Some(ended) = running.ended_within(Duration::from_secs(wait)).await else {
+    let Some(ended) = running.ended_within(wait).await else {
         let read = running.bytes.load(Relaxed);
         let body = json!({
             "dataset": dataset, "version": version, "sound": null, "bytes": read,

@@ -1,7 +1,6 @@
 //! Versions: a push in parts (create, parts, commit), and what there is of each.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -20,17 +19,15 @@ use super::content_digest::{Expected, content_digest};
 use super::content_encoding::Declared;
 use super::error::{Answer, Fault, Problem};
 use super::extract::{Dataset, DatasetVersion, DatasetVersionPart, Json, PartName, Query};
-use super::extract::{content_length, refuse_piece};
+use super::extract::{content_length, refuse_piece, wait_of};
 use super::page::{PageQuery, page};
 use super::push::{admission, admission_as, admit, no_key};
 use super::resources::VersionResource;
 use crate::access::{Caller, Right};
 use crate::ingest::RowOptions;
-use crate::pushes::{PushOf, Received, SNAPSHOT, Synced, is_snapshot, receive_part};
+use crate::pushes::{PushOf, SNAPSHOT, Synced, is_snapshot, receive_part};
+use crate::shown::shown;
 use crate::state::{AppState, count_dataset};
-
-/// The longest `?wait`, in seconds.
-const MAX_WAIT: u64 = 300;
 
 /// `POST …/versions`: begins a push whose data comes in parts.
 pub(crate) async fn create(
@@ -87,8 +84,8 @@ fn refuse_unknown(body: &Map<String, Value>, besides: &str) -> Answer<()> {
     let is_unknown = |name: &&String| !RowOptions::NAMES.contains(&name.as_str());
     let Some(name) = body.keys().find(is_unknown) else { return Ok(()) };
     let known = RowOptions::NAMES.join(", ");
-    let name: String = name.chars().take(80).collect();
-    let text = format!("{name:?} is not a field of this body; it has {besides}, {known}");
+    let name = shown(name);
+    let text = format!("{name} is not a field of this body; it has {besides}, {known}");
     Err(Problem::new(Fault::UnknownField, text))
 }
 
@@ -131,8 +128,7 @@ pub(crate) async fn put_part(
     let push = (dataset, version);
     let expected = (expected, Synced::Yes);
     let received = receive_part(&app, push, part.as_str(), body, length, expected, receipt);
-    let Received(part) = received.await?;
-    Ok(axum::Json(show_part(&part.sealed)))
+    Ok(axum::Json(show_part(&received.await?.sealed)))
 }
 
 /// Refuses to have a hand in a version that one request, or an import, makes by itself.
@@ -297,14 +293,10 @@ pub(crate) async fn get(
     DatasetVersion(dataset, version): DatasetVersion,
     Query(query): Query<WaitQuery>,
 ) -> Answer<axum::Json<VersionResource>> {
-    let seconds = query.wait.unwrap_or(0);
-    if seconds > MAX_WAIT {
-        let text = format!("the parameter wait is {seconds}; it can be up to {MAX_WAIT} seconds");
-        return Err(Problem::new(Fault::InvalidParameter, text));
-    }
+    let wait = wait_of(query.wait.unwrap_or(0))?;
     let push = (dataset, version);
-    app.pushes.wait(&push, Duration::from_secs(seconds)).await;
-    if seconds > 0
+    app.pushes.wait(&push, wait).await;
+    if !wait.is_zero()
         && let Some(problem) = unfinished(&app, &push)
     {
         return Err(problem);

@@ -49,9 +49,8 @@ pub(super) fn panicked(pushes: &Pushes, push: &PushOf) {
     error!(%dataset, version = version.0, "building a push panicked");
     let text = "the server failed in a way it should not while it built this version; it goes on. \
                 Push again, and report it if it happens again";
-    let state = pushes.store.catalog().entry(dataset, *version).map(|entry| entry.state);
-    match state {
-        Ok(State::Building) => {
+    match state(pushes, push) {
+        Some(State::Building) => {
             let failed = Failed {
                 dataset: dataset.clone(),
                 version: *version,
@@ -61,22 +60,16 @@ pub(super) fn panicked(pushes: &Pushes, push: &PushOf) {
             };
             fail(pushes, push, failed, Cause::by_the_server());
         }
-        Ok(State::Ready) => pushes.gets_stuck(push, Problem::new(Fault::Internal, text)),
+        Some(State::Ready) => pushes.gets_stuck(push, Problem::new(Fault::Internal, text)),
         _ => {}
     }
 }
 
 fn fail(pushes: &Pushes, push: &PushOf, failed: Failed, cause: Cause) {
     let (dataset, version) = push;
-    match pushes.store.fail(failed, cause) {
-        Ok(()) => {}
-        Err(error) if error.is_over() => {
-            info!(%dataset, version = version.0, %error, "it was deleted meanwhile");
-        }
-        Err(error) => {
-            error!(%dataset, version = version.0, %error, "a failed push was not recorded");
-            pushes.gets_stuck(push, error.into());
-        }
+    if let Err(error) = pushes.fail(failed, cause) {
+        error!(%dataset, version = version.0, %error, "a failed push was not recorded");
+        pushes.gets_stuck(push, error.into());
     }
 }
 
@@ -85,21 +78,13 @@ fn try_build(
     push: &PushOf,
     cause: &Cause,
 ) -> Result<Option<PushOutcome>, NotBuilt> {
-    let (dataset, version) = push;
-    let store = &pushes.store;
-    let is_wanted = || {
-        let catalog = store.catalog();
-        catalog.entry(dataset, *version).is_ok_and(|entry| entry.state == State::Building)
-    };
-    if !is_wanted() {
-        let catalog = store.catalog();
-        let state = catalog.entry(dataset, *version).map(|entry| entry.state);
-        drop(catalog);
+    match state(pushes, push) {
+        Some(State::Building) => {}
         // Published by a process that was killed before it could activate.
-        let is_published = state.is_ok_and(|state| state == State::Ready);
-        return Ok(is_published.then(|| activate(pushes, push, cause)));
+        Some(State::Ready) => return Ok(Some(activate(pushes, push, cause))),
+        _ => return Ok(None),
     }
-    if store.journal_state().1 {
+    if pushes.store.journal_state().1 {
         // It could be built and not be published, and each time it is asked for leave a build behind.
         let text =
             "the journal takes no changes until the server is restarted: this push is built then";
@@ -109,55 +94,79 @@ fn try_build(
     let spec = spec(pushes, push)?;
     let built = child::build(&pushes.settings.program, &spec, |progress| {
         pushes.came_to(push, progress);
-        is_wanted()
+        is_wanted(pushes, push)
     });
     let Some(built) = built else {
         // Its push was deleted, and the staging with it; the builder may have made more.
-        let _ = std::fs::remove_dir_all(store.layout().push(dataset, *version));
+        let _ = std::fs::remove_dir_all(pushes.store.layout().push(&push.0, push.1));
         return Ok(Some(PushOutcome::Aborted));
     };
-    let Built {
-        digest,
-        duplicates_dropped,
-        others_dropped,
-        erased_dropped,
-        erased_held,
-        peak_memory_bytes,
-        took,
-    } = built.map_err(|not_built| full::told(pushes, push, not_built))?;
+    let built = built.map_err(|not_built| full::building(pushes, push, not_built))?;
+    count(pushes, push, &built);
+    step("build.told");
+    publish(pushes, push, cause, &spec, &built)
+}
+
+fn state(pushes: &Pushes, (dataset, version): &PushOf) -> Option<State> {
+    let catalog = pushes.store.catalog();
+    catalog.entry(dataset, *version).ok().map(|entry| entry.state)
+}
+
+/// Whether a push is still to be built: it may have been deleted.
+fn is_wanted(pushes: &Pushes, push: &PushOf) -> bool {
+    state(pushes, push) == Some(State::Building)
+}
+
+fn count(pushes: &Pushes, (dataset, _): &PushOf, built: &Built) {
     for (phase, ms) in [
-        (PushPhase::Reading, took.reading),
-        (PushPhase::Building, took.building),
-        (PushPhase::Verifying, took.verifying),
+        (PushPhase::Reading, built.took.reading),
+        (PushPhase::Building, built.took.building),
+        (PushPhase::Verifying, built.took.verifying),
     ] {
         pushes.metrics.phases.took(phase, Duration::from_millis(ms));
     }
-    step("build.told");
-    pushes.metrics.dataset(dataset).left_out(erased_dropped);
-    let snapshot = VerifiedSnapshot::vouched(&spec.out, &digest)?;
+    pushes.metrics.dataset(dataset).left_out(built.erased_dropped);
+}
+
+/// Puts what was built in its place, and activates it.
+fn publish(
+    pushes: &Pushes,
+    push: &PushOf,
+    cause: &Cause,
+    spec: &BuildSpec,
+    built: &Built,
+) -> Result<Option<PushOutcome>, NotBuilt> {
+    let (dataset, version) = push;
+    let store = &pushes.store;
+    let snapshot = VerifiedSnapshot::vouched(&spec.out, &built.digest)?;
     step("build.vouched");
-    let records = snapshot.manifest().records;
-    if erased_held > 0 {
+    if built.erased_held > 0 {
         let as_of = spec.erased.as_ref().map_or(0, ErasedKeys::as_of);
-        let noted = store.note_erased(dataset, *version, erased_held, as_of, cause.clone());
+        let noted = store.note_erased(dataset, *version, built.erased_held, as_of, cause.clone());
         if let Err(error) = noted {
-            return unsettled(pushes, push, error, is_wanted());
+            return unsettled(pushes, push, error);
         }
     }
     let outside = pushes.settings.checks.ask(store, (dataset, *version), &snapshot);
-    let outside = outside.as_slice();
-    match store.publish(dataset, *version, &snapshot, duplicates_dropped, outside, cause.clone()) {
+    let (outside, dropped) = (outside.as_slice(), built.duplicates_dropped);
+    match store.publish(dataset, *version, &snapshot, dropped, outside, cause.clone()) {
         Ok(state) => {
-            let state = state.as_str();
-            info!(
-                %dataset, version = version.0, records, duplicates_dropped, others_dropped, erased_dropped, erased_held, state,
-                peak_memory_bytes, reading_ms = took.reading, building_ms = took.building,
-                verifying_ms = took.verifying, "published"
-            );
+            log_published(push, snapshot.manifest().records, built, state);
+            Ok(Some(activate(pushes, push, cause)))
         }
-        Err(error) => return unsettled(pushes, push, error, is_wanted()),
+        Err(error) => unsettled(pushes, push, error),
     }
-    Ok(Some(activate(pushes, push, cause)))
+}
+
+fn log_published((dataset, version): &PushOf, records: u64, built: &Built, state: State) {
+    let Built { duplicates_dropped, others_dropped, erased_dropped, erased_held, .. } = built;
+    let Built { peak_memory_bytes, took, .. } = built;
+    let state = state.as_str();
+    info!(
+        %dataset, version = version.0, records, duplicates_dropped, others_dropped, erased_dropped, erased_held, state,
+        peak_memory_bytes, reading_ms = took.reading, building_ms = took.building,
+        verifying_ms = took.verifying, "published"
+    );
 }
 
 /// What comes of a push that could not be published, or of which that is not known.
@@ -165,7 +174,6 @@ fn unsettled(
     pushes: &Pushes,
     push: &PushOf,
     error: Error,
-    is_wanted: bool,
 ) -> Result<Option<PushOutcome>, NotBuilt> {
     let (dataset, version) = push;
     if error.code() == Code::OutcomeUnknown {
@@ -173,10 +181,10 @@ fn unsettled(
         pushes.gets_stuck(push, error.into());
         return Ok(None);
     }
-    if !is_wanted {
+    if !is_wanted(pushes, push) {
         return Ok(Some(PushOutcome::Aborted));
     }
-    Err(full::told(pushes, push, error.into()))
+    Err(full::building(pushes, push, error.into()))
 }
 
 /// What follows is a version in its place: nothing makes its push fail any more.

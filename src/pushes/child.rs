@@ -15,6 +15,8 @@ use super::spec::{BuildSpec, Built, NotBuilt, Said};
 /// Ended before it was done, and why is not known, or no fault of the data.
 const DIED: &str = "build_died";
 const SIGABRT: i32 = 6;
+const SIGKILL: i32 = 9;
+const SIGSEGV: i32 = 11;
 const SIGXCPU: i32 = 24;
 const SIGXFSZ: i32 = 25;
 /// How much of what a dying builder wrote to standard error is kept.
@@ -156,7 +158,7 @@ fn how_it_ended(status: Option<ExitStatus>) -> String {
         _ => "ended".to_owned(),
     };
     let hint = match status.and_then(|s| s.signal()) {
-        Some(6 | 9 | 11) => {
+        Some(SIGABRT | SIGKILL | SIGSEGV) => {
             "; its memory may not have sufficed: a value or row far larger than the others, or too \
              little memory on the machine"
         }

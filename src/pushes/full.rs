@@ -1,17 +1,47 @@
-//! A disk that filled up while a push was built, in numbers.
+//! A disk that filled up under a push, in numbers: while a part of it arrived, while it was fetched,
+//! or while it was built.
 
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use tidetable_storage::{Code, RESERVE_BYTES, free_bytes};
+use tidetable_storage::{Code, Error, Kind, RESERVE_BYTES, free_bytes};
 
 use super::spec::NotBuilt;
 use super::{PushOf, Pushes};
+use crate::http::error::Problem;
 
-/// The same failure, with the bytes needed and free if it is a full disk. What the push has
+/// What kept a part from being written, of which so many bytes had arrived, with what its client can
+/// do something with if it is a full disk.
+pub(super) fn receiving(error: Error, arrived: u64, root: &Path) -> Problem {
+    if error.kind() != Kind::Full {
+        return error.into();
+    }
+    let free = free_bytes(root).unwrap_or_default();
+    let text = format!(
+        "the disk is full: {arrived} bytes of this part had arrived, {free} bytes are free, and \
+         {RESERVE_BYTES} are kept in reserve. What had arrived was removed; make room and push again"
+    );
+    Problem::from(Error::new(Code::DiskFull, text)).because(error)
+}
+
+/// The same of what an import fetches.
+pub(crate) fn fetching(error: Error, root: &Path) -> Error {
+    if error.kind() != Kind::Full {
+        return error;
+    }
+    let free = free_bytes(root).unwrap_or_default();
+    let text = format!("the disk is full ({free} bytes are free): make room and import again");
+    Error::new(error.code(), text)
+}
+
+/// The same failure of a build, with the bytes needed and free if it is a full disk. What the push has
 /// in staging must still be there.
-pub(super) fn told(pushes: &Pushes, (dataset, version): &PushOf, not_built: NotBuilt) -> NotBuilt {
+pub(super) fn building(
+    pushes: &Pushes,
+    (dataset, version): &PushOf,
+    not_built: NotBuilt,
+) -> NotBuilt {
     if not_built.code != Code::DiskFull.as_str() {
         return not_built;
     }
@@ -44,6 +74,20 @@ fn bytes_within(dir: &Path, seen: &mut HashSet<u64>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_in_numbers_and_whatever_else_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let failed = |code| Error::new(code, "as it was");
+        let problem = receiving(failed(Code::DiskFull), 77, dir.path());
+        assert_eq!(problem.code(), "disk_full");
+        assert!(problem.detail().contains("77 bytes of this part"), "{}", problem.detail());
+        let error = fetching(failed(Code::DiskFull), dir.path());
+        assert_eq!(error.code(), Code::DiskFull);
+        assert!(error.detail().contains("import again"), "{error}");
+        assert_eq!(receiving(failed(Code::IoFailed), 77, dir.path()).detail(), "as it was");
+        assert_eq!(fetching(failed(Code::IoFailed), dir.path()).detail(), "as it was");
+    }
 
     #[test]
     fn a_file_with_two_names_counts_once() {

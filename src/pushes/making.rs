@@ -27,6 +27,7 @@ use crate::ingest::{
     Emit, Gather, Gathered, GrowthLimits, IngestError, Input, Looked, ReadProgress, RowOptions,
     Sink, look_at_some, read_rows,
 };
+use crate::shown::shown;
 
 /// Bytes of values from all over the sources that are enough to learn from: more than a dictionary has.
 const ENOUGH_SAMPLES: usize = 64 << 10;
@@ -262,17 +263,17 @@ impl Sizes {
         if key.len() <= self.key && value_bytes <= self.value {
             return Ok(());
         }
-        let named: String = String::from_utf8_lossy(key).chars().take(80).collect();
+        let named = shown(&String::from_utf8_lossy(key));
         if key.len() > self.key {
             let text = format!(
-                "the key {named:?}… has {} bytes; the most is {} (max_key_bytes)",
+                "the key {named}… has {} bytes; the most is {} (max_key_bytes)",
                 key.len(),
                 self.key
             );
             return Err(IngestError::new(Code::BadRows, text));
         }
         let text = format!(
-            "the value of the key {named:?} has {value_bytes} bytes; the most is {} \
+            "the value of the key {named} has {value_bytes} bytes; the most is {} \
              (max_value_bytes): keep fewer fields or rows of it",
             self.value
         );

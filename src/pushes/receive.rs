@@ -11,9 +11,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use tidetable_storage::{
-    DatasetName, Part, PartSums, PartWriter, RESERVE_BYTES, Version, free_bytes, require_space,
-};
+use tidetable_storage::{DatasetName, Part, PartSums, PartWriter, Version, require_space};
 use tokio::sync::mpsc;
 
 use super::receiving::Receipt;
@@ -23,16 +21,12 @@ use crate::http::error::{Answer, Fault, Problem};
 use crate::http::extract::broken_body;
 use crate::state::AppState;
 
-use super::room;
+use super::{full, room};
 
 /// Chunks on their way to the disk: enough to keep both sides busy, and a bound on memory.
 const CHUNKS: usize = 16;
 /// How often free space is looked at while a body of unknown length comes in, in bytes.
 const LOOK_EVERY: u64 = 64 << 20;
-
-/// A part that has arrived.
-#[derive(Debug)]
-pub(crate) struct Received(pub(crate) Part);
 
 /// Whether a part is on the disk when it has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +48,7 @@ pub(crate) async fn receive_part(
     length: Option<u64>,
     (expected, synced): (Expected, Synced),
     _receipt: Receipt,
-) -> Answer<Received> {
+) -> Answer<Part> {
     let most = app.config.max_push_bytes.0;
     let root = app.store.layout().root().to_owned();
     if length.is_some_and(|length| length > most) {
@@ -87,7 +81,7 @@ pub(crate) async fn receive_part(
     digesting.finish(part.sha256())?;
     let store = Arc::clone(&app.store);
     let arrive = move || store.receive_part(&dataset, version, part);
-    Ok(Received(blocking(move || Ok(arrive()?)).await?))
+    blocking(move || Ok(arrive()?)).await
 }
 
 /// What is sent to both threads; the end of a body is said, so that a connection that
@@ -129,7 +123,7 @@ fn write(
             None => return Ok(None),
             Some(Chunk::End) => break,
             Some(Chunk::Bytes(bytes)) => {
-                writer.write(&bytes).map_err(|e| full(e, &writer, root))?;
+                writer.write(&bytes).map_err(|e| full::receiving(e, writer.bytes(), root))?;
             }
         }
         if writer.bytes() > most {
@@ -141,7 +135,7 @@ fn write(
         }
     }
     if synced == Synced::Yes {
-        writer.sync().map_err(|e| full(e, &writer, root))?;
+        writer.sync().map_err(|e| full::receiving(e, writer.bytes(), root))?;
     }
     Ok(Some(writer))
 }
@@ -158,21 +152,6 @@ fn digest(
         digesting.update(&bytes);
     }
     Some((sums, digesting))
-}
-
-/// A full disk, with what the client can do something with.
-fn full(error: tidetable_storage::Error, writer: &PartWriter, root: &Path) -> Problem {
-    if error.kind() != tidetable_storage::Kind::Full {
-        return error.into();
-    }
-    let free = free_bytes(root).unwrap_or_default();
-    let text = format!(
-        "the disk is full: {} bytes of this part had arrived, {free} bytes are free, and \
-         {RESERVE_BYTES} are kept in reserve. What had arrived was removed; make room and push again",
-        writer.bytes()
-    );
-    let full = tidetable_storage::Error::new(tidetable_storage::Code::DiskFull, text);
-    Problem::from(full).because(error)
 }
 
 /// The problem of a body that is longer than one may be.

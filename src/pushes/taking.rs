@@ -5,6 +5,7 @@ use tidetable_storage::{Code, Error, VerifiedSnapshot, lay_out};
 
 use super::spec::BuildSpec;
 use crate::ingest::{IngestError, is_json};
+use crate::shown::shown;
 
 /// What was taken in.
 pub(super) struct Taken {
@@ -49,9 +50,8 @@ pub(super) fn take_in(
 
 /// A value that is inlined into answers as it is would make no JSON of them, or others.
 fn no_json(key: &[u8]) -> Error {
-    let key: String = String::from_utf8_lossy(key).chars().take(80).collect();
-    let text =
-        format!("a value is no JSON, as all values are; the first is that of the key {key:?}");
+    let key = shown(&String::from_utf8_lossy(key));
+    let text = format!("a value is no JSON, as all values are; the first is that of the key {key}");
     Error::new(Code::SnapshotRefused, text)
 }
 

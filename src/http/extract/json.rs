@@ -14,7 +14,8 @@ use tidetable_storage::Version;
 use super::super::content_encoding::Declared;
 use super::super::error::{Answer, Fault, Problem};
 use super::body::collect;
-use super::{known_list, quoted_after, shown};
+use super::{known_list, quoted_after};
+use crate::shown::shown;
 use crate::state::AppState;
 
 /// The largest JSON bodies, in bytes.

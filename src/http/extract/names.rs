@@ -10,6 +10,7 @@ use tidetable_storage::{Code, DatasetName, Error, Version};
 
 use super::super::error::{Answer, Fault, Problem};
 use super::super::keys::{KeyEncoding, check_percent};
+use crate::shown::shown;
 
 /// `{dataset}` of the path.
 pub(crate) struct Dataset(pub(crate) DatasetName);
@@ -89,11 +90,11 @@ impl PartName {
         if fits {
             return Ok(Self(text.to_owned()));
         }
-        let shown: String = text.chars().take(80).collect();
+        let text = shown(text);
         Err(Error::new(
             Code::InvalidName,
             format!(
-                "{shown:?} is not a part name: 1 to 128 of A-Z, a-z, 0-9, '.', '_' and '-', beginning with a letter or digit"
+                "{text} is not a part name: 1 to 128 of A-Z, a-z, 0-9, '.', '_' and '-', beginning with a letter or digit"
             ),
         ))
     }
@@ -135,27 +136,28 @@ async fn path_parameter<S: Send + Sync>(
     })
 }
 
-/// `{dataset}` and the undecoded `{key}` of `/v1/datasets/{dataset}/keys/{key}[/…]`. The
-/// path is split here and not by the router, whose parameters must be UTF-8, and which
-/// copies each.
-fn key_path(uri: &Uri) -> Answer<(DatasetName, &str)> {
-    let mut segments = uri.path().split('/').skip(3);
-    let (dataset, _, key) = (segments.next(), segments.next(), segments.next());
-    let dataset = dataset.unwrap_or_default();
-    if dataset.contains('%') {
-        check_percent(dataset)?;
-        let decoded = percent_decode_str(dataset).decode_utf8_lossy();
-        return Ok((DatasetName::parse(&decoded)?, key.unwrap_or_default()));
+/// The dataset that a path names: of a lookup, and for whoever decides whether a request is let in
+/// (`src/access/mod.rs`). What one of them took for a name and the other did not would be read
+/// without its rights. (No name has what a lossy decoding puts in.)
+pub(crate) fn dataset_of(path: &str) -> Answer<DatasetName> {
+    let named = path.strip_prefix("/v1/datasets/").and_then(|rest| rest.split('/').next());
+    let segment = named.unwrap_or_default();
+    if !segment.contains('%') {
+        return Ok(DatasetName::parse(segment)?);
     }
-    Ok((DatasetName::parse(dataset)?, key.unwrap_or_default()))
+    check_percent(segment)?;
+    Ok(DatasetName::parse(&percent_decode_str(segment).decode_utf8_lossy())?)
 }
 
-/// The dataset, and the key's bytes, of a lookup's URL. A copy only if the key has escapes.
+/// The dataset, and the key's bytes, of `/v1/datasets/{dataset}/keys/{key}[/…]`. A copy only if the
+/// key has escapes. The path is split here and not by the router, whose parameters must be UTF-8,
+/// and which copies each.
 pub(crate) fn dataset_and_key(
     uri: &Uri,
     encoding: KeyEncoding,
 ) -> Answer<(DatasetName, Cow<'_, [u8]>)> {
-    let (dataset, segment) = key_path(uri)?;
+    let dataset = dataset_of(uri.path())?;
+    let segment = uri.path().split('/').nth(5).unwrap_or_default();
     Ok((dataset, encoding.decode_segment(segment)?))
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::str::FromStr;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::Uri;
@@ -11,7 +12,11 @@ use serde::de::DeserializeOwned;
 
 use super::super::error::{Answer, Fault, Problem};
 use super::super::keys::check_percent;
-use super::{known_list, quoted_after, shown};
+use super::{known_list, quoted_after};
+use crate::shown::shown;
+
+/// The longest `?wait`, in seconds.
+const MAX_WAIT: u64 = 300;
 
 /// Query parameters as a struct. `T` must be `#[serde(deny_unknown_fields)]` and must not
 /// use `flatten`; where parameters are shared between structs, use [`Params`].
@@ -68,6 +73,15 @@ fn unknown_parameter(name: &str, known: &str) -> Problem {
 fn repeated_parameter(name: &str) -> Problem {
     let detail = format!("the parameter {} is given twice; give it once", shown(name));
     Problem::new(Fault::InvalidParameter, detail)
+}
+
+/// How long a request waits that asks for so many seconds (`?wait`).
+pub(crate) fn wait_of(seconds: u64) -> Answer<Duration> {
+    if seconds > MAX_WAIT {
+        let text = format!("the parameter wait is {seconds}; it can be up to {MAX_WAIT} seconds");
+        return Err(Problem::new(Fault::InvalidParameter, text));
+    }
+    Ok(Duration::from_secs(seconds))
 }
 
 /// Query parameters taken one by one, by whoever owns each; [`Params::finish`] refuses
