@@ -17,7 +17,7 @@ use crate::imports;
 use crate::ingest::GrowthLimits;
 use crate::looker;
 use crate::metrics::Metrics;
-use crate::open_files;
+use crate::open_files::OpenFiles;
 use crate::pushes::{BuildSettings, Checks, Pushes, Sizes};
 use crate::scrubber;
 use crate::series;
@@ -39,9 +39,9 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     let tls = Tls::load(&config, &metrics)?;
     // Told also of what the start itself does: a push that the last stop had cut off fails.
     let webhooks = Webhooks::new(config.webhooks.clone(), Arc::clone(&metrics));
-    let max_files = open_files::for_versions();
+    let files = OpenFiles::raise();
     let (store, recovery) =
-        Store::open(&config.data, store_options(&config, &webhooks, max_files))?;
+        Store::open(&config.data, store_options(&config, &webhooks, files))?;
     let store = Arc::new(store);
     tell(&recovery);
     check_access(&config, &store)?;
@@ -72,7 +72,7 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     );
     info!(data = %app.config.data.display(), address = %listening.address(), "serving");
     app.audit.start(&app.store)?;
-    open_files::compare(&app.store, max_files);
+    files.compare(&app.store, app.config.max_connections.0);
     open_in_background(&app)?;
     let sweeping = sweeper.start(&app)?;
     let looking = looker::start(&app)?;
@@ -125,7 +125,7 @@ fn check_access(config: &ServeConfig, store: &Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn store_options(config: &ServeConfig, webhooks: &Webhooks, max_files: u64) -> StoreOptions {
+fn store_options(config: &ServeConfig, webhooks: &Webhooks, files: OpenFiles) -> StoreOptions {
     let receiving = u64::try_from(config.part_retention.0.as_millis()).unwrap_or(u64::MAX);
     StoreOptions {
         block_cache_bytes: config.block_cache.as_usize(),
@@ -134,7 +134,7 @@ fn store_options(config: &ServeConfig, webhooks: &Webhooks, max_files: u64) -> S
         // could not compare with.
         report: |error| warn!(%error, "the store went on without this"),
         listener: webhooks.listener(),
-        max_files,
+        max_files: files.of_versions,
         ..StoreOptions::default()
     }
 }
