@@ -2,6 +2,7 @@
 
 mod access;
 mod audit;
+mod background;
 mod chance;
 pub mod cli;
 mod config;
@@ -26,6 +27,7 @@ mod server;
 mod state;
 mod sweeper;
 mod telemetry;
+mod threads;
 mod tls;
 mod trust;
 mod watches;
