@@ -1,9 +1,12 @@
-//! Threads beside those that serve: one that does something now and then until it is told to end.
+//! Threads beside those that serve: one that does something now and then until it is told to end, and
+//! what is said where the system gives none.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+
+use tidetable_storage::{Code, Error};
 
 /// A thread that waits for its next turn, works, and waits again.
 #[derive(Debug)]
@@ -80,6 +83,11 @@ impl Ticks {
     fn told(&self) -> MutexGuard<'_, Told> {
         self.0.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Why there is no thread for what was asked.
+pub(crate) fn no_thread(error: io::Error) -> Error {
+    Error::new(Code::IoFailed, "the system gives no thread for this: ask again").because(error)
 }
 
 #[cfg(test)]
