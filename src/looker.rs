@@ -6,6 +6,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use tidetable_storage::be_nice;
 use tracing::warn;
 
 use crate::state::AppState;
@@ -34,7 +35,7 @@ fn ticker(name: &str, app: &AppState, work: Work) -> anyhow::Result<Ticker> {
 fn run(app: &AppState, work: Work, ticks: &Ticks) {
     // Those that serve do not wait until this is over; but what is in memory must be known
     // also where all processors are busy.
-    let _ = rustix::process::nice(19);
+    be_nice();
     let mut rest = EVERY;
     while ticks.wait(rest) {
         let (began, used) = (Instant::now(), processor_time());

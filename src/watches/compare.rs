@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use tidetable_storage::{Key, Lease};
+use tidetable_storage::{Key, Lease, be_nice};
 use tracing::warn;
 
 use super::watch::Compared;
@@ -24,7 +24,7 @@ pub(super) fn compare(jobs: &[Job], ticks: &Ticks) -> Vec<Compared> {
         return Vec::new();
     }
     let work = || {
-        let _ = rustix::process::nice(19);
+        be_nice();
         jobs.iter().map(|job| job.run(ticks)).collect()
     };
     let done = thread::scope(|scope| {

@@ -123,7 +123,7 @@ pub use audit::{
     AuditHead, AuditLog, AuditReport, Change, ChangeFilter, LogLimits, Moves, is_unsafe, line_of,
     newest_changes, newest_log_lines, verify_audit,
 };
-pub use background::{build_threads, give_way};
+pub use background::{be_nice, build_threads, give_way};
 pub use beside::Beside;
 pub use builder::{BuildOptions, Builder};
 pub use catalog::{
