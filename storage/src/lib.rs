@@ -144,6 +144,7 @@ pub use layout::{Layout, MANIFEST, is_snapshot_file, version_of};
 pub use live::{Datasets, Lease, Live, Served, ServedCanary, dataset_not_found};
 pub use located::Located;
 pub use manifest::{Compression, DictionaryFile, Manifest, SstFile};
+pub use memory::process_memory;
 pub use merge::{Merged, Pieces};
 pub use names::{DatasetName, Key, MAX_KEY_BYTES, MAX_VALUE_BYTES, Version};
 pub use outgoing::{Outgoing, SnapshotFile};
