@@ -3,14 +3,14 @@
 //! looked up most of versions that are large beside the memory.
 
 use std::fs;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use tidetable_storage::be_nice;
 use tracing::warn;
 
 use crate::state::AppState;
+use crate::threads::{Ticker, Ticks};
 
 /// How often each works, at most.
 const EVERY: Duration = Duration::from_secs(1);
@@ -21,40 +21,23 @@ const REST: u32 = 100;
 /// What one of the threads does now and then.
 type Work = fn(&AppState);
 
-/// The threads, running.
-pub(crate) struct Looking {
-    threads: Vec<(Sender<()>, JoinHandle<()>)>,
+/// Starts them. Each ends after the work that it does.
+pub(crate) fn start(app: &AppState) -> anyhow::Result<[Ticker; 2]> {
+    Ok([ticker("look", app, look)?, ticker("copy", app, copy)?])
 }
 
-pub(crate) fn start(app: &AppState) -> anyhow::Result<Looking> {
-    let works: [(&str, Work); 2] = [("look", look), ("copy", copy)];
-    let threads = works.map(|(name, work)| {
-        let (stop, stopped) = channel();
-        let app = AppState::clone(app);
-        let thread = thread::Builder::new().name(name.to_owned());
-        let thread = thread.spawn(move || run(&app, work, &stopped));
-        let thread = thread.with_context(|| format!("cannot start the thread {name}"))?;
-        Ok((stop, thread))
-    });
-    Ok(Looking { threads: threads.into_iter().collect::<anyhow::Result<_>>()? })
+fn ticker(name: &str, app: &AppState, work: Work) -> anyhow::Result<Ticker> {
+    let app = AppState::clone(app);
+    Ticker::start(name, Ticks::default(), move |ticks| run(&app, work, ticks))
+        .with_context(|| format!("cannot start the thread {name}"))
 }
 
-impl Looking {
-    /// Ends the threads, each after the work that it does.
-    pub(crate) fn stop(self) {
-        for (stop, thread) in self.threads {
-            let _ = stop.send(());
-            let _ = thread.join();
-        }
-    }
-}
-
-fn run(app: &AppState, work: Work, stopped: &Receiver<()>) {
+fn run(app: &AppState, work: Work, ticks: &Ticks) {
     // Those that serve do not wait until this is over; but what is in memory must be known
     // also where all processors are busy.
-    let _ = rustix::process::nice(19);
+    be_nice();
     let mut rest = EVERY;
-    while stopped.recv_timeout(rest).is_err() {
+    while ticks.wait(rest) {
         let (began, used) = (Instant::now(), processor_time());
         work(app);
         let took = processor_time().zip(used).map(|(now, before)| now.saturating_sub(before));

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use crate::http::error::{Answer, Fault, Problem};
 use crate::pushes::PushOf;
 use crate::state::{AppState, count_dataset};
+use crate::threads::no_thread;
 
 /// What is rewritten, and what could not be.
 #[derive(Debug, Default)]
@@ -55,8 +56,7 @@ impl Rewrites {
         let spawned = thread::Builder::new().name(work()).spawn(move || run(&own));
         spawned.map_err(|error| {
             queue.waiting.clear();
-            Problem::new(Fault::Internal, "the system gives no thread for rewriting: ask again")
-                .because(error)
+            no_thread(error)
         })?;
         queue.has_thread = true;
         Ok(())

@@ -8,8 +8,6 @@
 
 mod reading;
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -17,6 +15,7 @@ use tidetable_storage::{DatasetName, Millis, Version, now};
 use tracing::warn;
 
 use crate::state::AppState;
+use crate::threads::{Ticker, Ticks};
 
 pub(crate) use reading::{Scrubs, Verified, Verifying};
 
@@ -25,67 +24,49 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// How often what was found is put on the disk, unless it is damage: that is at once.
 const KEEP_EVERY: Duration = Duration::from_secs(60);
 
-/// The thread, running.
-pub(crate) struct Scrubbing {
-    stopped: Arc<Stopped>,
-    thread: JoinHandle<()>,
-}
-
-/// Starts it, unless the settings say that there is to be none.
-pub(crate) fn start(app: &AppState) -> anyhow::Result<Option<Scrubbing>> {
+/// Starts the thread, unless the settings say that there is to be none. When it ends, the version
+/// that it reads is read again another time.
+pub(crate) fn start(app: &AppState) -> anyhow::Result<Option<Ticker>> {
     let interval = app.config.scrub_interval.0;
     if interval.is_zero() {
         return Ok(None);
     }
-    let stopped = Arc::new(Stopped::default());
-    let (app, stops) = (AppState::clone(app), Arc::clone(&stopped));
-    let run =
-        move || run(&app, Millis::try_from(interval.as_millis()).unwrap_or(Millis::MAX), &stops);
-    let thread = thread::Builder::new()
-        .name("scrub".to_owned())
-        .spawn(run)
-        .context("cannot start the thread that reads versions again")?;
-    Ok(Some(Scrubbing { stopped, thread }))
+    let interval = Millis::try_from(interval.as_millis()).unwrap_or(Millis::MAX);
+    let app = AppState::clone(app);
+    Ticker::start("scrub", Ticks::default(), move |ticks| run(&app, interval, ticks))
+        .map(Some)
+        .context("cannot start the thread that reads versions again")
 }
 
-impl Scrubbing {
-    /// Ends the thread. The version that is read is read again another time.
-    pub(crate) fn stop(self) {
-        self.stopped.now();
-        let _ = self.thread.join();
-    }
-}
-
-fn run(app: &AppState, interval: Millis, stopped: &Stopped) {
+fn run(app: &AppState, interval: Millis, ticks: &Ticks) {
     let mut kept_at = Instant::now();
     let look_every = LOOK_EVERY.min(Duration::from_millis(interval));
-    loop {
+    let mut wait = Duration::ZERO;
+    while ticks.wait(wait) {
         let order = app.store.by_last_reading();
         let due_in = |at: Millis| at.saturating_add(interval).saturating_sub(now());
-        let mut wait = order
+        wait = order
             .first()
             .map_or(look_every, |(_, at)| Duration::from_millis(due_in(*at)).min(look_every));
         for (of, _) in order.iter().take_while(|(_, at)| due_in(*at) == 0) {
-            if !read(app, of, stopped) {
+            if !read(app, of, ticks) {
                 // For a reason that may pass; the others do not wait for that.
                 wait = look_every;
             }
-            if stopped.within(Duration::ZERO) {
-                return keep(app);
+            if ticks.are_over() {
+                break;
             }
             if kept_at.elapsed() >= KEEP_EVERY {
                 keep(app);
                 kept_at = Instant::now();
             }
         }
-        if stopped.within(wait) {
-            return keep(app);
-        }
     }
+    keep(app);
 }
 
 /// Reads one version, unless it is gone or the server stops. `false`: it could not be read.
-fn read(app: &AppState, (dataset, version): &(DatasetName, Version), stopped: &Stopped) -> bool {
+fn read(app: &AppState, (dataset, version): &(DatasetName, Version), ticks: &Ticks) -> bool {
     // Deleted since it was chosen.
     let Ok(stored) = app.store.stored_version(dataset, *version) else { return true };
     let rate = app.config.scrub_rate.0;
@@ -93,7 +74,7 @@ fn read(app: &AppState, (dataset, version): &(DatasetName, Version), stopped: &S
     let paced = move |bytes: u64| {
         // What one stretch was late is not made up for by the next ones.
         let takes = Duration::from_secs_f64(bytes as f64 / rate as f64);
-        let is_over = stopped.within(takes.saturating_sub(last.elapsed()));
+        let is_over = !ticks.wait(takes.saturating_sub(last.elapsed()));
         last = Instant::now();
         is_over
     };
@@ -114,43 +95,5 @@ fn read(app: &AppState, (dataset, version): &(DatasetName, Version), stopped: &S
 fn keep(app: &AppState) {
     if let Err(error) = app.store.keep_findings() {
         warn!(%error, "what reading versions has found is not kept; after a restart they are read again");
-    }
-}
-
-/// Whether the thread is to end.
-#[derive(Debug, Default)]
-struct Stopped {
-    is: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Stopped {
-    fn now(&self) {
-        *self.is.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.changed.notify_all();
-    }
-
-    /// Waits that long, or until it is to end: whether it is.
-    fn within(&self, time: Duration) -> bool {
-        let is = self.is.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.changed.wait_timeout_while(is, time, |is| !*is);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wait_ends_when_it_is_told_to() {
-        let stopped = Stopped::default();
-        assert!(!stopped.within(Duration::from_millis(1)));
-        thread::scope(|scope| {
-            let waiting = scope.spawn(|| stopped.within(Duration::from_secs(3600)));
-            stopped.now();
-            assert!(waiting.join().unwrap());
-        });
-        assert!(stopped.within(Duration::ZERO));
     }
 }

@@ -8,9 +8,7 @@
 //! Reads of an explicit version are left out: they say nothing of what is served.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
@@ -19,6 +17,7 @@ use tidetable_storage::DatasetName;
 
 use crate::metrics::ArmTotals;
 use crate::state::AppState;
+use crate::threads::{Ticker, Ticks};
 
 /// How often the counters are added up. A minute is a whole number of it.
 const EVERY: Duration = Duration::from_secs(10);
@@ -258,32 +257,15 @@ fn minute_of(time: SystemTime) -> u32 {
     u32::try_from(since.as_secs() / 60).unwrap_or(u32::MAX)
 }
 
-/// The thread, running.
-pub(crate) struct Sampling {
-    stop: Sender<()>,
-    thread: JoinHandle<()>,
-}
-
-pub(crate) fn start(app: &AppState) -> anyhow::Result<Sampling> {
-    let (stop, stopped) = channel();
+/// Starts the thread.
+pub(crate) fn start(app: &AppState) -> anyhow::Result<Ticker> {
     let app = AppState::clone(app);
-    let thread = thread::Builder::new()
-        .name("series".to_owned())
-        .spawn(move || run(&app, &stopped))
-        .context("cannot start the thread that keeps the series")?;
-    Ok(Sampling { stop, thread })
+    Ticker::start("series", Ticks::default(), move |ticks| run(&app, ticks))
+        .context("cannot start the thread that keeps the series")
 }
 
-impl Sampling {
-    /// Ends the thread.
-    pub(crate) fn stop(self) {
-        let _ = self.stop.send(());
-        let _ = self.thread.join();
-    }
-}
-
-fn run(app: &AppState, stopped: &Receiver<()>) {
-    while stopped.recv_timeout(until_next(SystemTime::now())).is_err() {
+fn run(app: &AppState, ticks: &Ticks) {
+    while ticks.wait(until_next(SystemTime::now())) {
         let (minute, now) = (minute_of(SystemTime::now()), Instant::now());
         app.series.sample(minute, now, &app.metrics.served());
     }

@@ -1,32 +1,25 @@
-//! `tidetable serve`, from its settings to its end: open the directory, listen, open what
-//! is served, answer, stop.
+//! `tidetable serve`, from its settings to its end: open the directory, listen, start what runs
+//! beside requests (`background.rs`), answer them, stop.
 
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 
-use anyhow::Context as _;
 use tidetable_storage::{Cause, Keep, Recovered, Recovery, Store, StoreOptions};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::access;
+use crate::background::Background;
 use crate::config::ServeConfig;
 use crate::http;
-use crate::imports;
 use crate::ingest::GrowthLimits;
-use crate::looker;
 use crate::metrics::Metrics;
-use crate::open_files;
+use crate::open_files::OpenFiles;
 use crate::pushes::{BuildSettings, Checks, Pushes, Sizes};
-use crate::scrubber;
-use crate::series;
 use crate::server::{self, Ended, Limits, Listening, Service, Stop};
-use crate::state::{App, AppState, count_dataset};
-use crate::sweeper::Sweeper;
+use crate::state::App;
 use crate::telemetry;
 use crate::tls::Tls;
-use crate::watches;
 use crate::webhooks::Webhooks;
 
 /// Serves until a signal says to stop.
@@ -39,69 +32,63 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     let tls = Tls::load(&config, &metrics)?;
     // Told also of what the start itself does: a push that the last stop had cut off fails.
     let webhooks = Webhooks::new(config.webhooks.clone(), Arc::clone(&metrics));
-    let max_files = open_files::for_versions();
-    let (store, recovery) =
-        Store::open(&config.data, store_options(&config, &webhooks, max_files))?;
-    let store = Arc::new(store);
-    tell(&recovery);
-    check_access(&config, &store)?;
+    let files = OpenFiles::raise();
+    let (store, recovery) = open(&config, &webhooks, files)?;
     // Listening comes after the directory's lock: a second server on the same directory
     // says so instead of taking a port.
     let listening = Listening::bind(config.listen)?;
     // Port 0 has become the one that was free.
     config.listen = listening.address();
-    metrics.count_after(store.catalog().seq());
-    let pushes = Pushes::new(Arc::clone(&store), Arc::clone(&metrics), build_settings(&config));
-    pushes.start().context("cannot start the threads that build")?;
-    // Those that are built already only lack their activation; the queue sees to both.
-    for push in recovery.unactivated.into_iter().chain(recovery.unfinished) {
-        pushes.enqueue(push, Cause::by_the_server());
-    }
     let limits = Limits::from(&config);
-    let sweeper = Sweeper::new();
-    let broom = sweeper.broom();
-    let (counted, stopping) = (Arc::clone(&metrics), stop.clone());
-    let app = Arc::new(App::new(store, pushes, counted, config, stopping, broom, webhooks));
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    // Whoever started it need not read this: the log says the address too.
-    let _ = writeln!(
-        std::io::stdout(),
-        "tidetable {} listening on {scheme}://{}",
-        env!("CARGO_PKG_VERSION"),
-        listening.address()
-    );
-    info!(data = %app.config.data.display(), address = %listening.address(), "serving");
-    app.audit.start(&app.store)?;
-    open_files::compare(&app.store, max_files);
-    open_in_background(&app)?;
-    let sweeping = sweeper.start(&app)?;
-    let looking = looker::start(&app)?;
-    imports::start(&app).context("cannot start the threads that import")?;
-    app.webhooks.start().context("cannot start the thread that delivers webhooks")?;
-    let sampling = series::start(&app)?;
-    let watching = watches::start(&app, Box::new(app.webhooks.clone()))?;
-    let reloading = tls.as_ref().map(|tls| tls.watch(&stop)).transpose()?;
-    let scrubbing = scrubber::start(&app)?;
+    metrics.count_after(store.catalog().seq());
+    let pushes = queue_pushes(&config, &store, &metrics, recovery);
+    let app = Arc::new(App::new(store, pushes, Arc::clone(&metrics), config, stop, webhooks));
+    announce(&app, if tls.is_some() { "https" } else { "http" });
+    files.compare(&app.store, app.config.max_connections.0);
+    let background = Background::start(&app, tls.as_ref())?;
     let service = Service { tls, ..http::service(&app) };
-    let ended = server::serve(listening, &service, &limits, &metrics, &stop)?;
-    app.pushes.stop();
-    app.imports.stop();
-    app.rewrites.stop();
-    sweeping.stop();
-    looking.stop();
-    sampling.stop();
-    watching.stop();
-    if let Some(scrubbing) = scrubbing {
-        scrubbing.stop();
-    }
-    let _ = reloading.map(JoinHandle::join);
-    app.webhooks.stop();
-    app.audit.stop();
+    let ended = server::serve(listening, &service, &limits, &metrics, &app.stop)?;
+    background.stop();
     match ended {
         Ended::Drained => info!("stopped; every request was answered"),
         Ended::CutOff(requests) => warn!(requests, "stopped; requests were cut off"),
     }
     Ok(())
+}
+
+/// Opens the data directory, and says what it has come back from.
+fn open(
+    config: &ServeConfig,
+    webhooks: &Webhooks,
+    files: OpenFiles,
+) -> anyhow::Result<(Arc<Store>, Recovery)> {
+    let (store, recovery) = Store::open(&config.data, store_options(config, webhooks, files))?;
+    tell(&recovery);
+    check_access(config, &store)?;
+    Ok((Arc::new(store), recovery))
+}
+
+/// The queue of pushes, with those that the last stop has left without their end.
+fn queue_pushes(
+    config: &ServeConfig,
+    store: &Arc<Store>,
+    metrics: &Arc<Metrics>,
+    recovery: Recovery,
+) -> Arc<Pushes> {
+    let pushes = Pushes::new(Arc::clone(store), Arc::clone(metrics), build_settings(config));
+    // Those that are built already only lack their activation; the queue sees to both.
+    for push in recovery.unactivated.into_iter().chain(recovery.unfinished) {
+        pushes.enqueue(push, Cause { actor: "tidetable".to_owned(), ..Cause::default() });
+    }
+    pushes
+}
+
+/// Says where it listens. Whoever started it need not read this: the log says the address too.
+fn announce(app: &App, scheme: &str) {
+    let address = app.config.listen;
+    let version = env!("CARGO_PKG_VERSION");
+    let _ = writeln!(std::io::stdout(), "tidetable {version} listening on {scheme}://{address}");
+    info!(data = %app.config.data.display(), %address, "serving");
 }
 
 /// Who may reach this server, and read its files.
@@ -125,7 +112,7 @@ fn check_access(config: &ServeConfig, store: &Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn store_options(config: &ServeConfig, webhooks: &Webhooks, max_files: u64) -> StoreOptions {
+fn store_options(config: &ServeConfig, webhooks: &Webhooks, files: OpenFiles) -> StoreOptions {
     let receiving = u64::try_from(config.part_retention.0.as_millis()).unwrap_or(u64::MAX);
     StoreOptions {
         block_cache_bytes: config.block_cache.as_usize(),
@@ -134,7 +121,7 @@ fn store_options(config: &ServeConfig, webhooks: &Webhooks, max_files: u64) -> S
         // could not compare with.
         report: |error| warn!(%error, "the store went on without this"),
         listener: webhooks.listener(),
-        max_files,
+        max_files: files.of_versions,
         ..StoreOptions::default()
     }
 }
@@ -180,31 +167,4 @@ fn tell(recovery: &Recovery) {
         }
     }
     info!(events = recovery.events, unfinished = recovery.unfinished.len(), "read the journal");
-}
-
-/// Opens what is served while the server already answers; a lookup that comes first opens
-/// what it needs itself. Nobody waits for it at the end: to open one version may take long.
-fn open_in_background(app: &AppState) -> anyhow::Result<()> {
-    let app = Arc::clone(app);
-    let open = move || {
-        let threads = app.config.threads.0;
-        let goes_on = || !app.stop.is_asked();
-        app.store.open_current(threads, goes_on, |dataset, version, error| {
-            error!(%dataset, version = version.0, %error, "a version cannot be served");
-        });
-        if !goes_on() {
-            return;
-        }
-        let names: Vec<_> = app.store.live().at_one_instant().keys().cloned().collect();
-        for name in &names {
-            count_dataset(&app.store, &app.metrics, name);
-        }
-        app.has_opened();
-        info!(datasets = names.len(), "ready");
-    };
-    thread::Builder::new()
-        .name("open".to_owned())
-        .spawn(open)
-        .map(drop)
-        .context("cannot start the thread that opens versions")
 }

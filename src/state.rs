@@ -77,7 +77,6 @@ impl App {
         metrics: Arc<Metrics>,
         config: ServeConfig,
         stop: Stop,
-        broom: Broom,
         webhooks: Webhooks,
     ) -> Self {
         let (comparing, opened) = (tokio::sync::Mutex::default(), AtomicBool::new(false));
@@ -97,7 +96,7 @@ impl App {
             started,
             config,
             stop,
-            broom,
+            broom: Broom::default(),
             audit,
             webhooks,
             watches,

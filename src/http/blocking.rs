@@ -10,6 +10,7 @@ use tokio::task::JoinError;
 
 use super::error::{Answer, Fault, Problem};
 use crate::state::AppState;
+use crate::threads::no_thread;
 
 /// Runs `work` on a thread for blocking work. It runs to its end even if the client goes
 /// away meanwhile: an activation is never half asked for.
@@ -46,10 +47,7 @@ pub(crate) fn aside<T: Send + 'static>(
         // Nobody waits for it any more if the client has gone.
         let _ = done.send(catch_unwind(AssertUnwindSafe(work)));
     };
-    thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|error| {
-        Problem::new(Fault::Internal, "the system gives no thread for this: ask again")
-            .because(error)
-    })?;
+    thread::Builder::new().name(name.to_owned()).spawn(run).map_err(no_thread)?;
     Ok(gives)
 }
 

@@ -11,7 +11,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSe
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use tidetable_storage::DatasetName;
+use tidetable_storage::{DatasetName, process_memory};
 
 use super::arms::LOOKUP_BOUNDS_NS;
 use super::{
@@ -73,7 +73,7 @@ fn write_server(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
     let audit = metrics.audit.each().map(|(what, n)| (vec![("outcome", what.to_owned())], n));
     page.counters("audit_lines", "Lines of the audit log by outcome", audit)?;
     page.gauge("journal_bytes", "Length of the journal", metrics.journal_bytes.load(Relaxed))?;
-    if let Some(bytes) = resident_bytes() {
+    if let Some(bytes) = process_memory("VmRSS") {
         page.gauge("memory_bytes", "Memory of this process in RAM", bytes)?;
     }
     if let Some(files) = open_files() {
@@ -252,13 +252,6 @@ impl Writer<'_> {
             }
         })
     }
-}
-
-fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
 }
 
 fn open_files() -> Option<u64> {

@@ -9,7 +9,7 @@ use std::io::{BufRead, Write};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, Signal};
-use tidetable_storage::{Code, give_way, sha256_of, step};
+use tidetable_storage::{Code, give_way, process_memory, sha256_of, step};
 
 use super::making::{self, Job};
 use super::spec::{BuildSpec, Built, NotBuilt, Said, Took};
@@ -187,10 +187,7 @@ fn take_in(spec: &BuildSpec) -> Result<Built, IngestError> {
 
 /// The most memory that this process had resident so far, in bytes.
 fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kib * 1024)
+    process_memory("VmHWM")
 }
 
 /// A part is built from only if it still is what arrived: readers compare its XXH3 when they

@@ -8,14 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use tidetable_storage::{
-    Code, DatasetName, Error, Finding, ReadBack, StoredVersion, Version, give_way,
-};
+use tidetable_storage::{DatasetName, Error, Finding, ReadBack, StoredVersion, Version, give_way};
 use tokio::sync::watch;
 use tracing::{error, info};
 
 use crate::http::error::Problem;
 use crate::state::AppState;
+use crate::threads::no_thread;
 use crate::webhooks::Notice;
 
 /// What is counted, and what requests have asked for.
@@ -75,9 +74,7 @@ impl Verifying {
             let _ = ends.send(Some(came));
         };
         let spawned = thread::Builder::new().name("verify".to_owned()).spawn(run);
-        spawned.map_err(|e| {
-            Error::new(Code::IoFailed, "the system gives no thread for this: ask again").because(e)
-        })?;
+        spawned.map_err(no_thread)?;
         asked_for.insert(of, Arc::clone(&running));
         Ok(running)
     }
@@ -136,9 +133,7 @@ pub(super) fn read(
     thread::scope(|scope| {
         let read =
             thread::Builder::new().name("read-again".to_owned()).spawn_scoped(scope, reading);
-        let read = read.map_err(|e| {
-            Error::new(Code::IoFailed, "the system gives no thread to read a version").because(e)
-        })?;
+        let read = read.map_err(no_thread)?;
         read.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Limits;
@@ -23,8 +22,6 @@ const BACKLOG: i32 = 4096;
 const PAUSE: Duration = Duration::from_millis(50);
 /// At most one line in the log in this time, however often accepting fails.
 const LOG_EVERY: Duration = Duration::from_secs(10);
-/// Files that this process needs beside its connections: snapshots above all.
-const OTHER_FILES: u64 = 4096;
 
 /// A bound socket: connections queue up from now on, and are served from `serve` on.
 #[derive(Debug)]
@@ -268,25 +265,6 @@ impl Drop for Ticket {
         self.worker.fetch_sub(1, Relaxed);
         self.metrics.connections.open.fetch_sub(1, Relaxed);
         self.guests.leave(self.address);
-    }
-}
-
-/// Lets this process open as many files as the system allows it, and says so if that is
-/// fewer than the settings need.
-pub(super) fn raise_file_limit(connections: usize) {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::debug!(%error, "cannot raise the limit of open files");
-    }
-    let needed = connections as u64 + OTHER_FILES;
-    match getrlimit(Resource::Nofile).current {
-        Some(most) if most < needed => tracing::warn!(
-            open_files = most,
-            needed,
-            "this process may open fewer files than max_connections and its snapshots can need; raise the limit (ulimit -n) or lower max_connections",
-        ),
-        _ => (),
     }
 }
 

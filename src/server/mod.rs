@@ -172,7 +172,6 @@ pub(crate) fn serve(
     metrics: &Arc<Metrics>,
     stop: &Stop,
 ) -> anyhow::Result<Ended> {
-    listener::raise_file_limit(limits.connections);
     let limits = Arc::new(limits.clone());
     let mut workers = Vec::with_capacity(limits.threads);
     for number in 0..limits.threads {

@@ -1,12 +1,12 @@
 //! Looks keys up in two versions, to see what each of them has.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
-use tidetable_storage::{Key, Lease};
+use tidetable_storage::{Key, Lease, be_nice};
 use tracing::warn;
 
 use super::watch::Compared;
+use crate::threads::Ticks;
 
 /// Keys to look up in both versions of one dataset.
 pub(super) struct Job {
@@ -16,15 +16,16 @@ pub(super) struct Job {
     pub(super) keys: Vec<(Vec<u8>, f64)>,
 }
 
-/// Does all jobs, on a thread that lets lookups go first. It gets its turn where all
-/// processors are busy, too: that is when a bad version does the most harm.
-pub(super) fn compare(jobs: &[Job], stopping: &AtomicBool) -> Vec<Compared> {
+/// Does all jobs, or as much of them as it can until `ticks` are over, on a thread that lets lookups
+/// go first. It gets its turn where all processors are busy, too: that is when a bad version does
+/// the most harm.
+pub(super) fn compare(jobs: &[Job], ticks: &Ticks) -> Vec<Compared> {
     if jobs.is_empty() {
         return Vec::new();
     }
     let work = || {
-        let _ = rustix::process::nice(19);
-        jobs.iter().map(|job| job.run(stopping)).collect()
+        be_nice();
+        jobs.iter().map(|job| job.run(ticks)).collect()
     };
     let done = thread::scope(|scope| {
         let spawned = thread::Builder::new().name("compare".to_owned()).spawn_scoped(scope, work);
@@ -41,10 +42,10 @@ pub(super) fn compare(jobs: &[Job], stopping: &AtomicBool) -> Vec<Compared> {
 }
 
 impl Job {
-    fn run(&self, stopping: &AtomicBool) -> Compared {
+    fn run(&self, ticks: &Ticks) -> Compared {
         let (mut compared, mut value) = (Compared::default(), Vec::new());
         for (key, weight) in &self.keys {
-            if stopping.load(Relaxed) {
+            if ticks.are_over() {
                 break;
             }
             let Ok(key) = Key::new(key) else { continue };

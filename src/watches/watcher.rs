@@ -1,10 +1,6 @@
 //! The thread that watches.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -20,45 +16,26 @@ use super::watch::{Compared, Verdict, Watch, is_over};
 use super::{ACTOR, is_undone, watched, went_back};
 use crate::metrics::{Arm, ArmTotals};
 use crate::state::{AppState, count_dataset};
+use crate::threads::{Ticker, Ticks};
 
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often what was seen is kept while a watch goes on.
 const KEEP_EVERY_MS: Millis = 10_000;
 
-/// The thread, running.
-pub(crate) struct Watching {
-    stop: Sender<()>,
-    stopping: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
-}
-
-/// Starts it; `alarms` are told of what it sees.
-pub(crate) fn start(app: &AppState, alarms: Box<dyn Alarms>) -> anyhow::Result<Watching> {
-    let (stop, stopped) = channel();
+/// Starts the thread; `alarms` are told of what it sees. It ends after the look that it takes, and
+/// keeps what it has seen.
+pub(crate) fn start(app: &AppState, alarms: Box<dyn Alarms>) -> anyhow::Result<Ticker> {
     let mut watcher = Watcher::new(app, alarms);
-    let stopping = Arc::clone(&watcher.stopping);
-    let thread = thread::Builder::new()
-        .name("watch".to_owned())
-        .spawn(move || watcher.run(&stopped))
-        .context("cannot start the thread that watches new versions")?;
-    Ok(Watching { stop, stopping, thread })
-}
-
-impl Watching {
-    /// Ends the thread, after the look that it takes.
-    pub(crate) fn stop(self) {
-        self.stopping.store(true, Relaxed);
-        let _ = self.stop.send(());
-        let _ = self.thread.join();
-    }
+    Ticker::start("watch", watcher.ticks.clone(), move |_| watcher.run())
+        .context("cannot start the thread that watches new versions")
 }
 
 /// All that the thread knows.
 struct Watcher {
     app: AppState,
     alarms: Box<dyn Alarms>,
-    stopping: Arc<AtomicBool>,
+    ticks: Ticks,
     /// Of each dataset, what its current version has gone through; before the first look what
     /// the process before this one has kept.
     tours: BTreeMap<DatasetName, Tour>,
@@ -140,7 +117,7 @@ impl Watcher {
         Self {
             app: AppState::clone(app),
             alarms,
-            stopping: Arc::default(),
+            ticks: Ticks::default(),
             tours: kept.map(|kept| (kept.dataset.clone(), kept.into())).collect(),
             has_looked: false,
             stale: BTreeSet::new(),
@@ -149,13 +126,12 @@ impl Watcher {
         }
     }
 
-    fn run(&mut self, stopped: &Receiver<()>) {
-        loop {
+    fn run(&mut self) {
+        self.look(now());
+        while self.ticks.wait(LOOK_EVERY) {
             self.look(now());
-            if stopped.recv_timeout(LOOK_EVERY).is_ok() {
-                break self.keep();
-            }
         }
+        self.keep();
     }
 
     /// One look at everything.
@@ -267,7 +243,7 @@ impl Watcher {
                 None => compared.push((name.clone(), Compared::default())),
             }
         }
-        compared.extend(names.into_iter().zip(compare(&jobs, &self.stopping)));
+        compared.extend(names.into_iter().zip(compare(&jobs, &self.ticks)));
         compared
     }
 

@@ -23,9 +23,14 @@ use crate::error::{Code, Error, Result};
 pub fn give_way() {
     let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
     if set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle).is_err() {
-        // Best effort: where the system refuses, the work is done all the same.
-        let _ = rustix::process::nice(19);
+        be_nice();
     }
+}
+
+/// From now on this thread lets others go first, but is not starved where all processors are always
+/// busy. Best effort: where the system refuses, the work is done all the same.
+pub fn be_nice() {
+    let _ = rustix::process::nice(19);
 }
 
 /// More threads than this gain little, and a build is not to take the whole machine.

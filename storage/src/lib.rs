@@ -123,7 +123,7 @@ pub use audit::{
     AuditHead, AuditLog, AuditReport, Change, ChangeFilter, LogLimits, Moves, is_unsafe, line_of,
     newest_changes, newest_log_lines, verify_audit,
 };
-pub use background::{build_threads, give_way};
+pub use background::{be_nice, build_threads, give_way};
 pub use beside::Beside;
 pub use builder::{BuildOptions, Builder};
 pub use catalog::{
@@ -144,6 +144,7 @@ pub use layout::{Layout, MANIFEST, is_snapshot_file, version_of};
 pub use live::{Datasets, Lease, Live, Served, ServedCanary};
 pub use located::Located;
 pub use manifest::{Compression, DictionaryFile, Manifest, SstFile};
+pub use memory::process_memory;
 pub use merge::{Merged, Pieces};
 pub use names::{DatasetName, Key, MAX_KEY_BYTES, MAX_VALUE_BYTES, Version};
 pub use outgoing::{Outgoing, SnapshotFile};

@@ -1,16 +1,16 @@
-//! How much memory this process may use.
+//! How much memory this process may use, and uses.
 
 use std::fs;
 use std::path::Path;
 
 use crate::error::{Code, Error, Result};
-use crate::mapping::PAGE;
 
 /// The least of what the machine has and of what the control groups allow that this process
 /// is in, whichever version of them the system has; in bytes. What cannot be found out does
 /// not count.
 fn limit() -> u64 {
-    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total(&text));
+    let machine =
+        fs::read_to_string("/proc/meminfo").ok().and_then(|text| amount(&text, "MemTotal"));
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let groups = groups.lines().filter_map(|line| least_of(Path::new("/sys/fs/cgroup"), line));
     machine.into_iter().chain(groups).min().unwrap_or(u64::MAX)
@@ -59,7 +59,8 @@ pub(crate) fn require(needed: u64) -> Result<()> {
     if needed < SMALL {
         return Ok(());
     }
-    fits(needed, resident(), limit())
+    // Pages of files are the kernel's to take back.
+    fits(needed, process_memory("RssAnon").unwrap_or(0), limit())
 }
 
 fn fits(needed: u64, used: u64, limit: u64) -> Result<()> {
@@ -75,16 +76,15 @@ fn fits(needed: u64, used: u64, limit: u64) -> Result<()> {
     Err(Error::new(Code::TooLittleMemory, text))
 }
 
-/// Memory of this process that is no page of a file, in bytes; 0 if the system does not say.
-fn resident() -> u64 {
-    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let mut pages = statm.split_whitespace().skip(1).map(|n| n.parse::<u64>().unwrap_or(0));
-    let (all, of_files) = (pages.next().unwrap_or(0), pages.next().unwrap_or(0));
-    all.saturating_sub(of_files) * PAGE as u64
+/// Memory of this process by its name in `/proc/self/status` (`VmRSS`, `RssAnon`, `VmHWM`…), in
+/// bytes; `None` if the system does not say.
+pub fn process_memory(field: &str) -> Option<u64> {
+    amount(&fs::read_to_string("/proc/self/status").ok()?, field)
 }
 
-fn total(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+/// A field of a text of the kernel that gives amounts of memory, in bytes.
+fn amount(text: &str, field: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }
@@ -135,7 +135,8 @@ mod tests {
         }
         assert_eq!(least_of(Path::new("/nowhere"), "0::/"), None);
         assert_eq!(least_of(Path::new("/nowhere"), "odd"), None);
-        assert_eq!(total("MemTotal:       24576 kB\nMemFree: 1 kB\n"), Some(24576 * 1024));
+        let meminfo = "MemTotal:       24576 kB\nMemFree: 1 kB\n";
+        assert_eq!(amount(meminfo, "MemTotal"), Some(24576 * 1024));
     }
 
     #[test]
@@ -145,7 +146,16 @@ mod tests {
         assert_eq!(error.code(), Code::TooLittleMemory);
         assert!(error.detail().contains("takes about 401") && error.detail().contains("use 900"));
         assert!(fits(u64::MAX, 1, u64::MAX).is_err());
-        assert!(resident() > 1 << 16 && require(SMALL).is_ok());
+        assert!(process_memory("RssAnon") > Some(1 << 16) && require(SMALL).is_ok());
+    }
+
+    #[test]
+    fn what_this_process_uses_is_known_by_its_names() {
+        let status = "VmHWM:\t  2104 kB\nVmRSS:\t  2100 kB\nRssAnon:\t   148 kB\nThreads:\t1\n";
+        assert_eq!(amount(status, "VmRSS"), Some(2100 * 1024));
+        assert_eq!((amount(status, "Vm"), amount(status, "Threads")), (None, None));
+        let [most, now, own] = ["VmHWM", "VmRSS", "RssAnon"].map(process_memory);
+        assert!(own > Some(0) && now > Some(0) && most > Some(0), "{most:?} {now:?} {own:?}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crate::background::be_nice;
 use crate::durable;
 use crate::snapshot::Snapshot;
 use crate::step::step;
@@ -44,7 +45,7 @@ impl Reaper {
         let thread = thread::Builder::new().name("reaper".to_owned()).spawn(move || {
             // Unmapping and removing takes the kernel a second for some gigabytes; but where all
             // processors are busy the disk must not fill up.
-            let _ = rustix::process::nice(19);
+            be_nice();
             loop {
                 match receiver.recv() {
                     Ok(Task::Close { snapshot, remove }) => {

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::thread;
 
+use crate::background::be_nice;
 use crate::digest::FileSums;
 use crate::entry::Entry;
 use crate::error::{Error, Result};
@@ -190,6 +191,8 @@ impl Records {
         // A disk answers many reads at a time in hardly more time than one.
         thread::scope(|scope| {
             let first = scope.spawn(|| {
+                // Where all processors are busy with cold lookups, this makes them cheap again: it
+                // must not be starved, nor must those that read in.
                 be_nice();
                 copies.iter().for_each(|copies| self.copy_what_is_here(copies));
                 // Else what is read here would take the place of what is asked for meanwhile.
@@ -339,13 +342,7 @@ fn keep(copies: &mut Copies, place: Place, entry: &Entry<'_>) {
     }
 }
 
-/// Lookups go first; but where all processors are busy with cold lookups, what this thread does
-/// makes them cheap again, so it must not be starved.
-fn be_nice() {
-    let _ = rustix::process::nice(19);
-}
-
-/// The same, letting others run in between: Linux lets also a thread that is nice run for some
+/// These items, letting others run in between: Linux lets also a thread that is nice run for some
 /// milliseconds before it gives way to one that serves and has just been woken.
 fn in_bursts<T>(items: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
     items.enumerate().map(|(i, item)| {

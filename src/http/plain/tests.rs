@@ -22,7 +22,6 @@ use crate::ingest::GrowthLimits;
 use crate::pushes::{BuildSettings, Checks, Pushes};
 use crate::server::{Ended, Limits, Listening, Service, Stop, serve};
 use crate::state::App;
-use crate::sweeper::Sweeper;
 use crate::webhooks::Webhooks;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -55,9 +54,8 @@ impl Stored {
         };
         let pushes = Pushes::new(Arc::clone(&store), Arc::clone(&metrics), settings);
         let config = ServeConfig::defaults();
-        let broom = Sweeper::new().broom();
         let webhooks = Webhooks::new(Vec::new(), Arc::clone(&metrics));
-        let app = Arc::new(App::new(store, pushes, metrics, config, Stop::new(), broom, webhooks));
+        let app = Arc::new(App::new(store, pushes, metrics, config, Stop::new(), webhooks));
         let stored = Self { app, _dir: dir };
         stored.push("recs", None, &[("ada", "{\"old\":true}")]);
         stored.push(

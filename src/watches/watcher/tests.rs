@@ -2,7 +2,8 @@
 //! looked up and by the time it is given, not by when it is run.
 
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::thread;
 
 use tempfile::TempDir;
 use tidetable_storage::{
@@ -17,7 +18,6 @@ use crate::metrics::Metrics;
 use crate::pushes::{BuildSettings, Checks, Pushes};
 use crate::server::Stop;
 use crate::state::App;
-use crate::sweeper::Sweeper;
 use crate::webhooks::Webhooks;
 
 /// What was told, one line each.
@@ -66,9 +66,9 @@ impl World {
             checks,
         };
         let pushes = Pushes::new(Arc::clone(&store), Arc::clone(&metrics), settings);
-        let (config, broom) = (ServeConfig::defaults(), Sweeper::new().broom());
+        let config = ServeConfig::defaults();
         let webhooks = Webhooks::new(Vec::new(), Arc::clone(&metrics));
-        let app = App::new(store, pushes, metrics, config, Stop::new(), broom, webhooks);
+        let app = App::new(store, pushes, metrics, config, Stop::new(), webhooks);
         let app = Arc::new(app);
         let told = Told::default();
         let mut watcher = Watcher::new(&app, Box::new(told.clone()));

@@ -3,6 +3,7 @@
 
 use std::thread;
 
+use crate::background::be_nice;
 use crate::error::{Code, Error, Result};
 use crate::event::Verdict;
 use crate::gates::{self, Gates};
@@ -50,7 +51,7 @@ impl Store {
         let verdicts = thread::scope(|scope| {
             let examining = scope.spawn(|| {
                 // Lookups go first. It does not give way to all: somebody may wait for it.
-                let _ = rustix::process::nice(19);
+                be_nice();
                 self.verdicts(&gates, snapshot, current.as_ref().map(Lease::view))
             });
             examining.join().unwrap_or_else(|_| {
