@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use anyhow::Context as _;
+use tidetable_storage::{DatasetName, Error, Version};
 use tracing::{error, info};
 
 use crate::imports;
 use crate::looker;
 use crate::scrubber;
 use crate::series;
-use crate::state::{AppState, count_dataset};
+use crate::state::{App, AppState, count_dataset};
 use crate::sweeper;
 use crate::threads::Ticker;
 use crate::tls::Tls;
@@ -62,25 +63,30 @@ impl Background {
 /// what it needs itself. Nobody waits for it at the end: to open one version may take long.
 fn open_what_is_served(app: &AppState) -> anyhow::Result<()> {
     let app = Arc::clone(app);
-    let open = move || {
-        let threads = app.config.threads.0;
-        let goes_on = || !app.stop.is_asked();
-        app.store.open_current(threads, goes_on, |dataset, version, error| {
+    let run = move || {
+        open(&app, |dataset, version, error| {
             error!(%dataset, version = version.0, %error, "a version cannot be served");
         });
-        if !goes_on() {
-            return;
-        }
-        let names: Vec<_> = app.store.live().at_one_instant().keys().cloned().collect();
-        for name in &names {
-            count_dataset(&app.store, &app.metrics, name);
-        }
-        app.has_opened();
-        info!(datasets = names.len(), "ready");
     };
     thread::Builder::new()
         .name("open".to_owned())
-        .spawn(open)
+        .spawn(run)
         .map(drop)
         .context("cannot start the thread that opens versions")
+}
+
+/// Opens what is served: from then on the server is ready, unless it is to stop. A version that cannot
+/// be opened is told to `failed`.
+pub(crate) fn open(app: &App, failed: impl Fn(&DatasetName, Version, &Error) + Sync) {
+    let goes_on = || !app.stop.is_asked();
+    app.store.open_current(app.config.threads.0, goes_on, failed);
+    if !goes_on() {
+        return;
+    }
+    let names: Vec<_> = app.store.live().at_one_instant().keys().cloned().collect();
+    for name in &names {
+        count_dataset(&app.store, &app.metrics, name);
+    }
+    app.has_opened();
+    info!(datasets = names.len(), "ready");
 }

@@ -69,15 +69,7 @@ fn run(app: &AppState, interval: Millis, ticks: &Ticks) {
 fn read(app: &AppState, (dataset, version): &(DatasetName, Version), ticks: &Ticks) -> bool {
     // Deleted since it was chosen.
     let Ok(stored) = app.store.stored_version(dataset, *version) else { return true };
-    let rate = app.config.scrub_rate.0;
-    let mut last = Instant::now();
-    let paced = move |bytes: u64| {
-        // What one stretch was late is not made up for by the next ones.
-        let takes = Duration::from_secs_f64(bytes as f64 / rate as f64);
-        let is_over = !ticks.wait(takes.saturating_sub(last.elapsed()));
-        last = Instant::now();
-        is_over
-    };
+    let paced = paced(app.config.scrub_rate.0, Instant::now, |time| !ticks.wait(time));
     match reading::read(app, &stored, paced) {
         Ok(came) => {
             if reading::note(app, &stored, came).is_some_and(|finding| finding.damage.is_some()) {
@@ -92,8 +84,58 @@ fn read(app: &AppState, (dataset, version): &(DatasetName, Version), ticks: &Tic
     }
 }
 
+/// Holds reading back to so many bytes a second: is told the bytes of each stretch, and says whether
+/// to stop, as `wait` does, which waits that long.
+fn paced(
+    rate: u64,
+    clock: impl Fn() -> Instant,
+    mut wait: impl FnMut(Duration) -> bool,
+) -> impl FnMut(u64) -> bool {
+    let mut last = clock();
+    move |bytes| {
+        // What one stretch was late is not made up for by the next ones.
+        let takes = Duration::from_secs_f64(bytes as f64 / rate as f64);
+        let is_over = wait(takes.saturating_sub(clock().saturating_duration_since(last)));
+        last = clock();
+        is_over
+    }
+}
+
 fn keep(app: &AppState) {
     if let Err(error) = app.store.keep_findings() {
         warn!(%error, "what reading versions has found is not kept; after a restart they are read again");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// Whatever the disk does: no stretch, and so no number of them, comes faster than the rate.
+    #[test]
+    fn reading_is_held_back_to_the_rate() {
+        // A stretch of 1 MiB takes a tenth of a second at this rate.
+        const RATE: u64 = 10 << 20;
+        let (start, past) = (Instant::now(), Cell::new(Duration::ZERO));
+        let pass = |time: Duration| past.set(past.get() + time);
+        let stop = Cell::new(false);
+        let wait = |time: Duration| {
+            pass(time);
+            stop.get()
+        };
+        let mut paced = paced(RATE, || start + past.get(), wait);
+        let stretches = [(10, 100), (100, 200), (250, 450), (0, 550), (40, 650)];
+        for (reading, ends) in stretches {
+            pass(Duration::from_millis(reading));
+            assert!(!paced(1 << 20), "nobody has said that it is to stop");
+            assert_eq!(past.get().as_millis(), ends, "read in {reading} ms");
+        }
+        // The last one of a file may be shorter.
+        assert!(!paced(1 << 19));
+        assert_eq!(past.get().as_millis(), 700);
+        stop.set(true);
+        assert!(paced(1 << 20));
     }
 }

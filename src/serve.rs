@@ -78,7 +78,7 @@ fn queue_pushes(
     let pushes = Pushes::new(Arc::clone(store), Arc::clone(metrics), build_settings(config));
     // Those that are built already only lack their activation; the queue sees to both.
     for push in recovery.unactivated.into_iter().chain(recovery.unfinished) {
-        pushes.enqueue(push, Cause { actor: "tidetable".to_owned(), ..Cause::default() });
+        pushes.enqueue(push, Cause::by_the_server());
     }
     pushes
 }

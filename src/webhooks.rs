@@ -145,3 +145,15 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+impl Webhooks {
+    /// The bodies that wait for the receiver of this number, which are gone after this.
+    pub(crate) fn take_waiting(&self, number: usize) -> Vec<serde_json::Value> {
+        let mut waiting = self.0.waiting();
+        let queue = &mut waiting.queues[number];
+        let letters = std::iter::from_fn(|| queue.take());
+        let body = |letter: queue::Letter| serde_json::from_slice(&letter.message.body);
+        letters.map(|letter| body(letter).expect("a body is JSON")).collect()
+    }
+}

@@ -116,3 +116,72 @@ pub(crate) async fn metrics(
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
     Ok(response)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use axum::body::Body;
+    use axum::http::Request;
+    use http_body_util::BodyExt as _;
+    use tidetable_storage::{DatasetName, MANIFEST, Version};
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::background;
+    use crate::http::plain::tests::Stored;
+    use crate::http::router;
+
+    /// The status of `/readyz`, and what it says.
+    async fn ask(app: &AppState) -> (u16, Value) {
+        let request = Request::get("/readyz").body(Body::empty()).unwrap();
+        let response = router(app).oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn it_is_ready_once_all_that_serves_was_opened_or_could_not_be() {
+        let stored = Stored::new().started_anew();
+        let app = &stored.app;
+        let (status, report) = ask(app).await;
+        assert_eq!((status, &report["status"]), (503, &json!("opening")), "{report}");
+        let open = || {
+            let datasets = app.store.live().at_one_instant();
+            let open = datasets.values().filter(|served| {
+                let canary = served.canary().map(|canary| canary.version());
+                served.is_open(None) && canary.is_none_or(|version| served.is_open(Some(version)))
+            });
+            open.count()
+        };
+        // A dataset without versions has nothing to open.
+        assert_eq!(open(), 1);
+
+        // One that cannot be opened is waited for as the others are, and not for ever.
+        let recs = DatasetName::parse("recs").unwrap();
+        let manifest = app.store.layout().version(&recs, Version(2)).join(MANIFEST);
+        std::fs::write(manifest, "{}").unwrap();
+        let failed = AtomicUsize::new(0);
+        background::open(app, |dataset, version, error| {
+            assert_eq!((dataset, version), (&recs, Version(2)), "{error}");
+            assert!(!app.is_open(), "others may still have to be opened");
+            failed.fetch_add(1, Relaxed);
+        });
+        assert_eq!((failed.load(Relaxed), open()), (1, 4));
+        let (status, report) = ask(app).await;
+        assert_eq!((status, &report["status"]), (200, &json!("degraded")), "{report}");
+        assert_eq!(report["unusable"][0]["version"], 2, "{report}");
+        app.stop.drain();
+        let (status, report) = ask(app).await;
+        assert_eq!((status, &report["status"]), (503, &json!("draining")), "{report}");
+    }
+
+    #[tokio::test]
+    async fn one_that_stops_while_it_opens_is_never_ready() {
+        let stored = Stored::new().started_anew();
+        stored.app.stop.drain();
+        background::open(&stored.app, |_, _, _| {});
+        assert!(!stored.app.is_open());
+    }
+}

@@ -71,14 +71,12 @@ impl Settings {
                 Arc::new(store.map_err(|_| unusable("AWS_…"))?)
             }
             Scheme::Google => {
-                let builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket);
-                let builder = builder.with_http_connector(Connector { local: false });
+                let builder = google(bucket).with_http_connector(Connector { local: false });
                 let store = builder.with_retry(retry()).build();
                 Arc::new(store.map_err(|_| unusable("GOOGLE_…"))?)
             }
             Scheme::Azure => {
-                let builder = MicrosoftAzureBuilder::from_env().with_container_name(bucket);
-                let builder = builder.with_http_connector(Connector { local: false });
+                let builder = azure(bucket).with_http_connector(Connector { local: false });
                 let store = builder.with_retry(retry()).build();
                 Arc::new(store.map_err(|_| unusable("AZURE_…"))?)
             }
@@ -140,6 +138,16 @@ impl Settings {
     }
 }
 
+/// A bucket of Google's, with the credentials that the environment names.
+fn google(bucket: &str) -> GoogleCloudStorageBuilder {
+    GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket)
+}
+
+/// The same of Azure.
+fn azure(container: &str) -> MicrosoftAzureBuilder {
+    MicrosoftAzureBuilder::from_env().with_container_name(container)
+}
+
 /// Whether an address is on this machine, as far as its name tells.
 fn is_local(address: &str) -> bool {
     let uri: Option<http::Uri> = address.parse().ok();
@@ -156,5 +164,90 @@ fn retry() -> RetryConfig {
         },
         max_retries: RETRIES,
         retry_timeout: Duration::from_secs(60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use object_store::azure::AzureConfigKey;
+    use object_store::gcp::GoogleConfigKey;
+
+    use super::*;
+
+    /// What docs/sources.md says of each store.
+    const GOOGLE: [(&str, GoogleConfigKey); 3] = [
+        ("GOOGLE_SERVICE_ACCOUNT", GoogleConfigKey::ServiceAccount),
+        ("GOOGLE_SERVICE_ACCOUNT_KEY", GoogleConfigKey::ServiceAccountKey),
+        ("GOOGLE_APPLICATION_CREDENTIALS", GoogleConfigKey::ApplicationCredentials),
+    ];
+    const AZURE: [(&str, AzureConfigKey); 7] = [
+        ("AZURE_STORAGE_ACCOUNT_NAME", AzureConfigKey::AccountName),
+        ("AZURE_STORAGE_ACCOUNT_KEY", AzureConfigKey::AccessKey),
+        ("AZURE_STORAGE_SAS_TOKEN", AzureConfigKey::SasKey),
+        ("AZURE_STORAGE_CLIENT_ID", AzureConfigKey::ClientId),
+        ("AZURE_STORAGE_CLIENT_SECRET", AzureConfigKey::ClientSecret),
+        ("AZURE_STORAGE_TENANT_ID", AzureConfigKey::AuthorityId),
+        ("AZURE_FEDERATED_TOKEN_FILE", AzureConfigKey::FederatedTokenFile),
+    ];
+
+    /// Runs the test of that name in a process of its own, where each of these variables has its
+    /// own name for a value: an environment is one for all threads of a process.
+    fn with_variables(test: &str, names: &[&str]) {
+        let test = format!("remote::store::tests::{test}");
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        for (name, _) in std::env::vars_os() {
+            let is_of = |store: &str| name.to_string_lossy().starts_with(store);
+            if is_of("GOOGLE_") || is_of("AZURE_") {
+                command.env_remove(name);
+            }
+        }
+        command.args(["--exact", test.as_str(), "--ignored"]);
+        command.envs(names.iter().map(|name| (name, name)));
+        let run = command.output().unwrap();
+        let said = String::from_utf8_lossy(&run.stdout);
+        assert!(run.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    /// All of them at once fit no store: that is told before anything is sent.
+    fn assert_refused(address: &str, names: &str) {
+        let location = Location::parse(address).unwrap().unwrap();
+        let error = Settings::default().open(&location).unwrap_err();
+        assert!(error.kind == Why::Usage && error.why.contains(names), "{error}");
+    }
+
+    #[test]
+    fn the_credentials_of_google_are_those_of_the_environment() {
+        with_variables("google_has_each_variable", &GOOGLE.map(|(name, _)| name));
+    }
+
+    #[test]
+    #[ignore = "for the test before it, which sets the environment"]
+    fn google_has_each_variable() {
+        let builder = google("recs");
+        for (name, key) in GOOGLE {
+            assert_eq!(builder.get_config_value(&key).as_deref(), Some(name));
+        }
+        let bucket = builder.get_config_value(&GoogleConfigKey::Bucket);
+        assert_eq!(bucket.as_deref(), Some("recs"));
+        assert_refused("gs://recs/a.csv", "(GOOGLE_…)");
+    }
+
+    #[test]
+    fn the_credentials_of_azure_are_those_of_the_environment() {
+        with_variables("azure_has_each_variable", &AZURE.map(|(name, _)| name));
+    }
+
+    #[test]
+    #[ignore = "for the test before it, which sets the environment"]
+    fn azure_has_each_variable() {
+        let builder = azure("recs");
+        for (name, key) in AZURE {
+            assert_eq!(builder.get_config_value(&key).as_deref(), Some(name));
+        }
+        let container = builder.get_config_value(&AzureConfigKey::ContainerName);
+        assert_eq!(container.as_deref(), Some("recs"));
+        assert_refused("az://recs/a.csv", "(AZURE_…)");
     }
 }

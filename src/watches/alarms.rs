@@ -41,3 +41,61 @@ impl Alarms for Webhooks {
         self.notify(&Notice::stale(dataset, current, reason));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::{Secret, Target};
+    use crate::metrics::Metrics;
+    use crate::outbound::Url;
+    use crate::webhooks::Kind;
+
+    #[test]
+    fn receivers_that_ask_for_it_are_told_what_a_watch_sees() {
+        let target = |kind: Kind| Target {
+            url: Url::parse("http://127.0.0.1/").unwrap(),
+            secret: Secret::new(vec![7; 32]).unwrap(),
+            events: [kind].into(),
+            datasets: None,
+        };
+        let targets = [Kind::Alarm, Kind::Stale, Kind::Failed].map(target);
+        // Nobody delivers: what was told waits.
+        let webhooks = Webhooks::new(targets.into(), Arc::new(Metrics::new()));
+        let recs = DatasetName::parse("recs").unwrap();
+        let fall = Fall {
+            dataset: recs.clone(),
+            version: Version(2),
+            against: Version(1),
+            rolled_back: true,
+            detail: "41 % of lookups find something, 97 % before".to_owned(),
+        };
+        let alarms: &dyn Alarms = &webhooks;
+        alarms.fell(&fall);
+        alarms.stale(&recs, Some(Version(1)), Some(1_700_000_000_000));
+        alarms.stale(&recs, None, None);
+        let told = |number| {
+            let told = webhooks.take_waiting(number).into_iter();
+            let part = |body: serde_json::Value| {
+                assert_eq!(
+                    (&body["dataset"], &body["actor"]),
+                    (&json!("recs"), &json!("tidetable-watch"))
+                );
+                json!([body["event"], body["version"], body["reason"]])
+            };
+            told.map(part).collect::<Vec<_>>()
+        };
+        assert_eq!(told(0), [json!(["alarm", 2, fall.detail])]);
+        assert_eq!(
+            told(1),
+            [
+                json!(["stale", 1, "a push is overdue: the last was at 2023-11-14T22:13:20.000Z"]),
+                json!(["stale", null, "a push is overdue: there was none yet"]),
+            ]
+        );
+        assert!(told(2).is_empty(), "it has asked for neither");
+    }
+}

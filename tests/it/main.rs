@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod data;
+#[path = "../../storage/tests/store/fixture.rs"]
+mod fixture;
 mod harness;
 mod http;
 mod http2;
@@ -53,3 +55,4 @@ mod tokens_are_kept_and_never_told;
 mod tokens_open_what_they_grant;
 mod two_versions_are_compared;
 mod webhooks_tell_what_happened;
+mod what_an_older_release_wrote_is_served;

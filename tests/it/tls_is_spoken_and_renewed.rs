@@ -2,17 +2,23 @@
 //! it was told to trust. A new certificate is served without a restart, and a bad one changes nothing.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::io::{BufReader, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output};
+use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
 };
 use rustix::process::{Pid, Signal, kill_process};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tempfile::TempDir;
 
 use crate::harness::{eventually, scratch, serve_command, spawn, tidetable};
+use crate::http::read_reply;
 
 /// An authority, whose certificate is `NAME.crt` in `dir`.
 struct Authority {
@@ -44,6 +50,28 @@ impl Authority {
         let address = format!("https://localhost:{}", server.address.port());
         let mut command = tidetable(&["--server", &address, "--ca-certificate"]);
         command.arg(&self.file).args(more).arg("datasets").output().unwrap()
+    }
+
+    /// How often the server has read its certificate anew, with that outcome, as its metrics tell
+    /// a client that trusts this authority alone.
+    fn reloads(&self, server: &Running, outcome: &str) -> u64 {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.issuer.pem().as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let config = Arc::new(config);
+        let connection = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+        let mut stream = StreamOwned::new(connection, TcpStream::connect(server.address).unwrap());
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+        let reply = read_reply(&mut BufReader::new(stream), "GET", "/metrics").unwrap();
+        let page = reply.expect(200).text();
+        let metric = format!("tidetable_tls_reloads_total{{outcome=\"{outcome}\"}} ");
+        let line = page.lines().find_map(|line| line.strip_prefix(&metric));
+        line.unwrap_or_else(|| panic!("no {metric}: {page}")).parse().unwrap()
     }
 }
 
@@ -107,14 +135,19 @@ fn a_new_certificate_is_served_without_a_restart() {
     assert_eq!(strange.status.code(), Some(6), "{}", text(&strange));
     assert!(text(&strange).contains("no secure connection"), "{}", text(&strange));
 
-    // The key of another certificate: the old pair is kept.
+    assert_eq!(first.reloads(&server, "failed"), 0);
+
+    // The key of another certificate: the old pair is kept, and that is counted.
     fs::write(dir.join("server.key"), second.signs().1).unwrap();
     eventually("the log says what is wrong", || server.said().contains("(tls_key) is not that of"));
     assert!(first.trusted(&server, &[]).status.success());
+    let counted = ["done", "failed"].map(|outcome| first.reloads(&server, outcome));
+    assert_eq!(counted, [0, 1]);
 
     write(dir, &second.signs());
     eventually("the new one is served", || second.trusted(&server, &[]).status.success());
     assert!(!first.trusted(&server, &[]).status.success());
+    assert_eq!(second.reloads(&server, "done"), 1);
 
     // At once, and whatever the files look like.
     server.signal(Signal::HUP);

@@ -51,6 +51,31 @@ async fn a_batch_of_long_values_leaves_the_thread_that_serves() {
     assert_eq!(batch_of_long(&stored, 4).await, 200);
 }
 
+/// Nobody has looked: whoever watches how a version does is not to take it for a failure of that.
+#[tokio::test]
+async fn a_batch_that_is_refused_for_want_of_a_place_is_no_failed_lookup() {
+    let stored = in_memory().await;
+    let recs = DatasetName::parse("recs").unwrap();
+    let counted = || {
+        let served = stored.app.metrics.dataset(&recs).served();
+        (served.errors, served.lookups())
+    };
+    let before = counted();
+    let most = stored.app.config.max_cold_reads.0;
+    let places: Vec<_> = (0..most).map(|_| stored.app.places.cold().unwrap()).collect();
+    let body = json!({ "keys": vec!["long"; 4] });
+    let (status, text) = post(&stored, "/v1/datasets/recs/batch-get", &body).await;
+    assert_eq!(status, 503, "{text}");
+    assert!(text.contains("\"code\":\"overloaded\"") && text.contains("max_cold_reads"), "{text}");
+    let several = json!({ "requests": [{ "dataset": "recs", "keys": vec!["long"; 4] }] });
+    let (status, text) = post(&stored, "/v1/batch-get", &several).await;
+    assert_eq!((status, text.matches("\"code\":\"overloaded\"").count()), (200, 1), "{text}");
+    assert_eq!((counted(), before.0), (before, 0));
+    drop(places);
+    assert_eq!(batch_of_long(&stored, 4).await, 200);
+    assert_eq!(counted(), (0, before.1 + 4));
+}
+
 #[tokio::test]
 async fn a_batch_that_begins_on_one_thread_and_ends_on_another_is_counted_once() {
     let stored = in_memory().await;

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
@@ -39,23 +40,7 @@ pub(in crate::http) struct Stored {
 impl Stored {
     pub(in crate::http) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let options = StoreOptions { block_cache_bytes: 1 << 20, ..StoreOptions::default() };
-        let (store, _) = Store::open(dir.path(), options).unwrap();
-        let (store, metrics) = (Arc::new(store), Arc::new(Metrics::new()));
-        let (sort_memory, program) = (1 << 20, "none".into());
-        let settings = BuildSettings {
-            sort_memory,
-            sizes: crate::pushes::Sizes::MOST,
-            growth: GrowthLimits::default(),
-            give_way: true,
-            at_once: 1,
-            program,
-            checks: Checks::none(),
-        };
-        let pushes = Pushes::new(Arc::clone(&store), Arc::clone(&metrics), settings);
-        let config = ServeConfig::defaults();
-        let webhooks = Webhooks::new(Vec::new(), Arc::clone(&metrics));
-        let app = Arc::new(App::new(store, pushes, metrics, config, Stop::new(), webhooks));
+        let app = app_on(dir.path());
         let stored = Self { app, _dir: dir };
         stored.push("recs", None, &[("ada", "{\"old\":true}")]);
         stored.push(
@@ -84,6 +69,15 @@ impl Stored {
         stored.app.store.start_canary(&name("tried"), &start, Cause::default()).unwrap();
         stored.app.store.ensure_dataset(&name("empty"), Cause::default()).unwrap();
         stored
+    }
+
+    /// The same after a restart: nothing is open yet.
+    pub(in crate::http) fn started_anew(self) -> Self {
+        let Self { app, _dir: dir } = self;
+        drop(app);
+        // A process that another test starts has what is locked here until it runs its program.
+        std::fs::remove_file(dir.path().join("LOCK")).unwrap();
+        Self { app: app_on(dir.path()), _dir: dir }
     }
 
     /// Pushes sorted records, and activates them.
@@ -124,6 +118,27 @@ impl Stored {
         let service = Service { router: router(&self.app), shortcut: None, tls: None };
         Server::start(service, &self.app.metrics, Arc::default())
     }
+}
+
+/// A server without its threads, over a directory.
+fn app_on(dir: &Path) -> AppState {
+    let options = StoreOptions { block_cache_bytes: 1 << 20, ..StoreOptions::default() };
+    let (store, _) = Store::open(dir, options).unwrap();
+    let (store, metrics) = (Arc::new(store), Arc::new(Metrics::new()));
+    let (sort_memory, program) = (1 << 20, "none".into());
+    let settings = BuildSettings {
+        sort_memory,
+        sizes: crate::pushes::Sizes::MOST,
+        growth: GrowthLimits::default(),
+        give_way: true,
+        at_once: 1,
+        program,
+        checks: Checks::none(),
+    };
+    let pushes = Pushes::new(Arc::clone(&store), Arc::clone(&metrics), settings);
+    let config = ServeConfig::defaults();
+    let webhooks = Webhooks::new(Vec::new(), Arc::clone(&metrics));
+    Arc::new(App::new(store, pushes, metrics, config, Stop::new(), webhooks))
 }
 
 fn name(text: &str) -> DatasetName {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod damage;
+mod fixture;
 mod skip;
 mod support;
 
@@ -21,3 +22,4 @@ mod one_process_has_a_directory;
 mod races_of_steps_have_one_winner;
 mod readers_see_one_version_during_swaps;
 mod several_datasets_swap_at_one_instant;
+mod what_an_older_release_wrote_is_all_found;
