@@ -66,9 +66,7 @@ mod threads;
 
 mod chance;
 mod ending;
-mod hex;
 mod nearest;
-mod shown;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;

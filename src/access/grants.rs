@@ -4,9 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use tidetable_storage::{DatasetName, Token};
+use tidetable_storage::{DatasetName, Token, quoted};
 
-use crate::shown::shown;
 
 /// What a route needs. Each is one bit, so that a set of them is a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +120,7 @@ impl FromStr for Pattern {
         }
         Err(format!(
             "{} names no datasets: expected a dataset's name, a prefix such as course-*, or *",
-            shown(text)
+            quoted(text)
         ))
     }
 }

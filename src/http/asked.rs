@@ -5,11 +5,10 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use tidetable_storage::{Cause, Idempotency};
+use tidetable_storage::{Cause, Idempotency, hex};
 
 use super::error::{Answer, Fault, Problem};
 use crate::access::Caller;
-use crate::hex::hex;
 use crate::telemetry::RequestId;
 
 const MAX_KEY_BYTES: usize = 255;

@@ -98,7 +98,7 @@ fn from_hex(text: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hex::hex;
+    use tidetable_storage::hex;
     use axum::http::HeaderValue;
     use sha2::Sha256;
 

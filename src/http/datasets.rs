@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
-use tidetable_storage::{Code, DatasetConfig, DatasetName, Error, Gates, Happened, Lease};
+use tidetable_storage::{Code, DatasetConfig, DatasetName, Error, Gates, Happened, Lease, quoted};
 
 use super::asked::Asker;
 use super::blocking::blocking;
@@ -17,7 +17,6 @@ use super::resources::{DatasetResource, EventResource};
 use super::versions::{NoFields, NoParameters, malformed};
 use crate::access::{Caller, Right};
 use crate::nearest::nearest;
-use crate::shown::beginning;
 use crate::state::{AppState, count_dataset};
 
 /// `GET /v1/datasets`, by name.
@@ -170,7 +169,7 @@ fn check_names(group: &str, settings: &Value, body: &Map<String, Value>) -> Answ
             known().map(|known| format!("{group}{known}")).collect::<Vec<_>>().join(", ")
         ),
     };
-    let text = format!("there is no setting {group}{}: {meant}", beginning(name));
+    let text = format!("there is no setting {}: {meant}", quoted(&format!("{group}{name}")));
     Err(Problem::new(Fault::UnknownField, text))
 }
 

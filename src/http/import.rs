@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
-use tidetable_storage::{Admission, Cause, Code, DatasetName, Error, Outcome, Version};
+use tidetable_storage::{Admission, Cause, Code, DatasetName, Error, Outcome, Version, quoted};
 
 use super::asked::Asker;
 use super::blocking::to_its_end;
@@ -17,7 +17,6 @@ use super::versions::{NoParameters, malformed, resource, row_options, take_flag,
 use crate::imports::Import;
 use crate::ingest::SourceOptions;
 use crate::pushes::PushOf;
-use crate::shown::shown;
 use crate::state::AppState;
 
 /// Gives the push its number and hands it to those who fetch; 202, whatever comes of it.
@@ -94,7 +93,7 @@ async fn begin(
 }
 
 fn unknown(named: &str, app: &AppState) -> Problem {
-    let named = shown(named);
+    let named = quoted(named);
     let known: Vec<&str> = app.config.sources.keys().map(String::as_str).collect();
     let text = match known.as_slice() {
         [] => format!("there is no source {named}: the settings of this server name none"),

@@ -11,10 +11,9 @@ use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
-use tidetable_storage::{Code, Error, Key};
+use tidetable_storage::{Code, Error, Key, hex};
 
 use super::error::{Answer, Problem};
-use crate::hex::hex;
 
 /// URL-safe base64, written without padding and read with or without it.
 pub(crate) const BASE64URL: GeneralPurpose = GeneralPurpose::new(

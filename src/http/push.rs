@@ -13,8 +13,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tidetable_storage::{
     Admission, Cause, Code, Dataset as StoredDataset, DatasetName, Entry, Error, Failed, Outcome,
-    State as VersionState, Version,
-};
+    State as VersionState, Version, hex};
 
 use super::asked::Asker;
 use super::blocking::{blocking, to_its_end};
@@ -25,7 +24,6 @@ use super::error::{Answer, Problem};
 use super::extract::{Dataset, Params, broken_body, content_length, refuse_piece};
 use super::versions::{resource, waits_in_vain};
 use crate::access::Caller;
-use crate::hex::hex;
 use crate::ingest::{Format, RowOptions};
 use crate::pushes::{PushOf, Receipt, Synced, receive_part, room, room_for_one_more, too_large};
 use crate::state::{AppState, count_dataset};

@@ -10,8 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tidetable_storage::{
     Catalog, Code, Dataset as StoredDataset, DatasetName, Entry, Error, Happened, Outcome,
-    State as VersionState, Version, is_snapshot_file,
-};
+    State as VersionState, Version, is_snapshot_file, quoted};
 
 use super::asked::Asker;
 use super::blocking::blocking;
@@ -26,7 +25,6 @@ use super::resources::VersionResource;
 use crate::access::{Caller, Right};
 use crate::ingest::RowOptions;
 use crate::pushes::{PushOf, SNAPSHOT, Synced, is_snapshot, receive_part};
-use crate::shown::shown;
 use crate::state::{AppState, count_dataset};
 
 /// `POST …/versions`: begins a push whose data comes in parts.
@@ -84,7 +82,7 @@ fn refuse_unknown(body: &Map<String, Value>, besides: &str) -> Answer<()> {
     let is_unknown = |name: &&String| !RowOptions::NAMES.contains(&name.as_str());
     let Some(name) = body.keys().find(is_unknown) else { return Ok(()) };
     let known = RowOptions::NAMES.join(", ");
-    let name = shown(name);
+    let name = quoted(name);
     let text = format!("{name} is not a field of this body; it has {besides}, {known}");
     Err(Problem::new(Fault::UnknownField, text))
 }

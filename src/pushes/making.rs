@@ -18,8 +18,7 @@ use std::path::Path;
 
 use tidetable_storage::{
     BuildOptions, Builder, BuiltSnapshot, Code, Compression, ErasedKeys, Error, PackedSorter,
-    Packing, RecordList, Share, Sorted, Sorter,
-};
+    Packing, RecordList, Share, Sorted, Sorter, quoted};
 
 use super::Phase;
 use super::spec::Sizes;
@@ -27,7 +26,6 @@ use crate::ingest::{
     Emit, Gather, Gathered, GrowthLimits, IngestError, Input, Looked, ReadProgress, RowOptions,
     Sink, look_at_some, read_rows,
 };
-use crate::shown::shown;
 
 /// Bytes of values from all over the sources that are enough to learn from: more than a dictionary has.
 const ENOUGH_SAMPLES: usize = 64 << 10;
@@ -263,7 +261,7 @@ impl Sizes {
         if key.len() <= self.key && value_bytes <= self.value {
             return Ok(());
         }
-        let named = shown(&String::from_utf8_lossy(key));
+        let named = quoted(&String::from_utf8_lossy(key));
         if key.len() > self.key {
             let text = format!(
                 "the key {named}… has {} bytes; the most is {} (max_key_bytes)",

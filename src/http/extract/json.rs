@@ -9,13 +9,12 @@ use axum::http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer as _, MapAccess, Visitor};
-use tidetable_storage::Version;
+use tidetable_storage::{Version, quoted};
 
 use super::super::content_encoding::Declared;
 use super::super::error::{Answer, Fault, Problem};
 use super::body::collect;
 use super::{known_list, quoted_after};
-use crate::shown::shown;
 use crate::state::AppState;
 
 /// The largest JSON bodies, in bytes.
@@ -87,7 +86,7 @@ pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
                     "" => "it has none".to_owned(),
                     known => format!("it has {known}"),
                 };
-                let name = shown(name);
+                let name = quoted(name);
                 (Fault::UnknownField, format!("{name} is not a field of this body; {takes}"))
             }
             None => (Fault::MalformedBody, format!("the body is not the JSON expected: {text}")),
@@ -169,7 +168,7 @@ fn require_json(headers: &HeaderMap) -> Answer<()> {
         return Ok(());
     }
     let detail =
-        format!("the body is {}; send it with Content-Type: application/json", shown(&essence));
+        format!("the body is {}; send it with Content-Type: application/json", quoted(&essence));
     Err(Problem::new(Fault::UnsupportedMediaType, detail))
 }
 

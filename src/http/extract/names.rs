@@ -6,11 +6,10 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::Uri;
 use axum::http::request::Parts;
 use percent_encoding::percent_decode_str;
-use tidetable_storage::{Code, DatasetName, Error, Version};
+use tidetable_storage::{Code, DatasetName, Error, Version, quoted};
 
 use super::super::error::{Answer, Fault, Problem};
 use super::super::keys::{KeyEncoding, check_percent};
-use crate::shown::shown;
 
 /// `{dataset}` of the path.
 pub(crate) struct Dataset(pub(crate) DatasetName);
@@ -90,7 +89,7 @@ impl PartName {
         if fits {
             return Ok(Self(text.to_owned()));
         }
-        let text = shown(text);
+        let text = quoted(text);
         Err(Error::new(
             Code::InvalidName,
             format!(

@@ -9,11 +9,11 @@ use axum::http::Uri;
 use axum::http::request::Parts;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
+use tidetable_storage::quoted;
 
 use super::super::error::{Answer, Fault, Problem};
 use super::super::keys::check_percent;
 use super::{known_list, quoted_after};
-use crate::shown::shown;
 
 /// The longest `?wait`, in seconds.
 const MAX_WAIT: u64 = 300;
@@ -62,7 +62,7 @@ fn check_query(query: &str) -> Answer<()> {
 }
 
 fn unknown_parameter(name: &str, known: &str) -> Problem {
-    let name = shown(name);
+    let name = quoted(name);
     let detail = match known {
         "" => format!("{name} is not a parameter of this route; it has none"),
         known => format!("{name} is not a parameter of this route; it has {known}"),
@@ -71,7 +71,7 @@ fn unknown_parameter(name: &str, known: &str) -> Problem {
 }
 
 fn repeated_parameter(name: &str) -> Problem {
-    let detail = format!("the parameter {} is given twice; give it once", shown(name));
+    let detail = format!("the parameter {} is given twice; give it once", quoted(name));
     Problem::new(Fault::InvalidParameter, detail)
 }
 
@@ -139,7 +139,7 @@ impl Params {
     ) -> Answer<Option<T>> {
         let Some(text) = self.take(name) else { return Ok(None) };
         text.parse().map(Some).map_err(|error| {
-            let detail = format!("the parameter {name} is {}: {error}", shown(&text));
+            let detail = format!("the parameter {name} is {}: {error}", quoted(&text));
             Problem::new(Fault::InvalidParameter, detail)
         })
     }
