@@ -123,7 +123,9 @@ class Adapter:
 
     def _get(self, call: Call) -> Call:
         key = call.get("key") if call.get("key_base64") is None else base64.b64decode(call["key_base64"])
-        entry = self._client.get_entry(call["dataset"], key, call.get("fields"), call.get("version"), unit=call.get("unit"))
+        entry = self._client.get_entry(
+            call["dataset"], key, call.get("fields"), call.get("version"), unit=call.get("unit")
+        )
         if entry is None:
             return {"found": False}
         return {"found": True, "value": entry.value, "version": entry.version}
@@ -131,7 +133,9 @@ class Adapter:
     def _get_many(self, call: Call) -> Call:
         in_base64 = call.get("keys_base64")
         keys = call["keys"] if in_base64 is None else [base64.b64decode(key) for key in in_base64]
-        found = self._client.get_many(call["dataset"], keys, call.get("fields"), call.get("version"), unit=call.get("unit"))
+        found = self._client.get_many(
+            call["dataset"], keys, call.get("fields"), call.get("version"), unit=call.get("unit")
+        )
         return {
             "values": [[shown(key, in_base64 is not None), value] for key, value in found.items()],
             "version": found.version,
