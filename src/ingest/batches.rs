@@ -8,7 +8,8 @@ use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch};
+use arrow::datatypes::DataType;
 use tidetable_storage::{Code, Error, build_threads};
 
 use super::arrow_cells::{Batch, Leaf};
@@ -73,48 +74,87 @@ pub(super) fn read<T: Send>(
 ) -> Result<()> {
     let (name, nan) = (origin.name, reading.options.nan);
     let (mut before, mut grown) = (0, 0);
-    let work = |piece: Decoded<T>| {
-        let batch = piece.and_then(&decode).map_err(|what| origin.damaged(&what))?;
+    let rows_of = |batch: RecordBatch| {
         let rows = guarded(|| columns.rows_of(&batch, shape, nan));
         rows.map_err(|what| format!("{name}: {what}"))
     };
-    in_order(build_threads(), reading.is_limited(), next, work, |rows| {
-        let mut rows = rows.map_err(|detail| unreadable(detail, reading))?;
-        let its_rows = rows.len();
-        let (consumed, bytes) = used(before + its_rows);
-        grown += rows.bytes();
-        if grown > FREE_BYTES && grown / MAX_GROWTH > bytes {
-            let what = format!("its rows take more than {MAX_GROWTH} times its {bytes} bytes");
-            let too_much = unreadable(format!("{name}: {what}"), reading);
-            return Err(IngestError { code: Code::DecompressionLimit, ..too_much });
+    let work = |piece: Decoded<T>| {
+        let batch = piece.and_then(&decode).map_err(|what| origin.damaged(&what))?;
+        rows_of(batch)
+    };
+    in_order(build_threads(), reading.is_limited(), next, work, |mut made| {
+        loop {
+            let (mut rows, rest) = made.map_err(|detail| unreadable(detail, reading))?;
+            let its_rows = rows.len();
+            let (consumed, bytes) = used(before + its_rows);
+            grown += rows.bytes();
+            if grown > FREE_BYTES && grown / MAX_GROWTH > bytes {
+                let what = format!("its rows take more than {MAX_GROWTH} times its {bytes} bytes");
+                let too_much = unreadable(format!("{name}: {what}"), reading);
+                return Err(IngestError { code: Code::DecompressionLimit, ..too_much });
+            }
+            rows.consumed = consumed;
+            let more = reading.rows(rows, |row| format!("{name} row {}", before + row))?;
+            before += its_rows;
+            match rest {
+                Some(rest) if more => made = rows_of(rest),
+                _ => return Ok(more),
+            }
         }
-        rows.consumed = consumed;
-        let more = reading.rows(rows, |row| format!("{name} row {}", before + row))?;
-        before += its_rows;
-        Ok(more)
     })
 }
 
 impl Columns {
-    /// The rows of a batch, named by their numbers in it. The error says why none can be
-    /// used.
-    fn rows_of(&self, batch: &RecordBatch, shape: &TableShape, nan: Nan) -> Decoded<Rows> {
+    /// The rows of a batch, named by their numbers in it, until their records have [`PIECE_BYTES`],
+    /// and the rest of the batch. The error says why none can be used.
+    ///
+    /// A few bytes of a batch may be meant in each of its rows: a text that is repeated (a view, a
+    /// dictionary, a symbol of an enum), or the long name of a field. As records they are written out, so
+    /// what is bounded are these. The rest is made where records are handed on, one piece at a time.
+    fn rows_of(
+        &self,
+        batch: &RecordBatch,
+        shape: &TableShape,
+        nan: Nan,
+    ) -> Decoded<(Rows, Option<RecordBatch>)> {
         let cells = Batch::new(batch.columns(), &self.names, &self.leaves, nan)?;
-        let mut rows = Rows::with_capacity(batch.get_array_memory_size().min(MOST_RESERVED));
+        let mut rows = Rows::with_capacity(expected_bytes(batch));
         let mut buffer = RowBuffer::default();
+        let mut rest = None;
         for row in 0..batch.num_rows() {
             rows.push(row as u64 + 1, shape.record(&cells.row(row), &mut buffer));
             if rows.are_hopeless() {
                 break;
             }
+            let left = batch.num_rows() - row - 1;
+            if rows.bytes() >= PIECE_BYTES && left > 0 {
+                rest = Some(batch.slice(row + 1, left));
+                break;
+            }
         }
         rows.compact();
-        Ok(rows)
+        Ok((rows, rest))
     }
 }
 
+/// Records that are made of a batch at once, in bytes: a piece is larger by one record at most. Some
+/// pieces for each thread are on their way at a time.
+const PIECE_BYTES: u64 = 16 << 20;
+
 /// A batch may be a piece of a larger one, and says the size of that.
 const MOST_RESERVED: usize = 16 << 20;
+
+/// What the records of a batch may come to, roughly.
+fn expected_bytes(batch: &RecordBatch) -> usize {
+    let bytes = |array: &ArrayRef| match array.data_type() {
+        // What they point to is more than they mean, or less.
+        DataType::Utf8View => array.as_string_view().total_bytes_len(),
+        DataType::BinaryView => array.as_binary_view().total_bytes_len(),
+        _ => array.get_array_memory_size(),
+    };
+    let all = batch.columns().iter().map(bytes).fold(0, usize::saturating_add);
+    all.min(MOST_RESERVED)
+}
 
 pub(super) fn unreadable(detail: String, reading: &Reading<'_, '_>) -> IngestError {
     let problems = vec![detail.clone()];

@@ -4,6 +4,9 @@
 //! checked against what is there; a damaged file is an error that names it. How decoded rows
 //! become records is [`super::batches`].
 //!
+//! Texts and bytes are read as views: each points to where it stands in its page or dictionary, so
+//! that a long one which many rows repeat is in memory once.
+//!
 //! A file that cannot seek (standard input, or compressed once more) is first copied to a
 //! temporary file without a name.
 
@@ -11,15 +14,15 @@ use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, AsArray as _, RecordBatch};
 use arrow::datatypes::{DataType, FieldRef, Fields, Schema, TimeUnit};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder,
 };
-use parquet::basic::Type;
-use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use parquet::basic::{Encoding, Type};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 use tidetable_storage::Error;
 
@@ -32,8 +35,11 @@ use super::stream::Stream;
 
 /// Rows that are decoded at once…
 const BATCH_ROWS: usize = 1_024;
-/// …or fewer, if that many would be expected to take more than this.
+/// …or fewer, if that many would be expected to take more than this…
 const BATCH_BYTES: u64 = 8 * 1024 * 1024;
+/// …or if texts stand as what they have more than those before them: these are written out when they
+/// are decoded, each of them at most as long as its page.
+const BATCH_ROWS_OF_DELTAS: usize = 256;
 
 /// Reads all rows of a source; how many of its bytes were used.
 pub(crate) fn read(mut stream: Stream, reading: &mut Reading<'_, '_>) -> Result<u64> {
@@ -44,7 +50,7 @@ pub(crate) fn read(mut stream: Stream, reading: &mut Reading<'_, '_>) -> Result<
     let (shape, columns, mut batches) = begin(file, &origin, reading)?;
     let claimed = batches.claimed;
     let used = |rows| (share(bytes, rows, claimed), bytes);
-    batches::read(&origin, (&shape, &columns), || batches.next(), Ok, used, reading)?;
+    batches::read(&origin, (&shape, &columns), || batches.next(), checked, used, reading)?;
     Ok(bytes)
 }
 
@@ -100,6 +106,25 @@ impl<R: Read> Read for BoundedRead<R> {
     }
 }
 
+/// A batch whose texts are UTF-8. parquet-rs does not look at those of JSON columns, and of texts that
+/// stand as deltas only whether all of a page are UTF-8 together; as a `str` that would be believed.
+fn checked(batch: RecordBatch) -> Decoded<RecordBatch> {
+    guarded(|| batch.columns().iter().try_for_each(|column| check_texts(column)))?;
+    Ok(batch)
+}
+
+fn check_texts(array: &dyn Array) -> Decoded<()> {
+    match array.data_type() {
+        DataType::Utf8View => array.to_data().validate_data().map_err(|error| error.to_string()),
+        DataType::Struct(_) => {
+            array.as_struct().columns().iter().try_for_each(|column| check_texts(column))
+        }
+        DataType::List(_) => check_texts(array.as_list::<i32>().values()),
+        DataType::Map(_, _) => check_texts(array.as_map().entries()),
+        _ => Ok(()),
+    }
+}
+
 /// An opened file whose footer was read.
 struct Table {
     file: Bounded,
@@ -144,16 +169,10 @@ impl Table {
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let text = |error: parquet::errors::ParquetError| error.to_string();
         let plain = ArrowReaderMetadata::load(&file, options).map_err(text)?;
-        // INT96 would be read as nanoseconds, which wrap beyond the year 2262; dates such as
-        // 9999-12-31 are common. Spark, who writes it, has microseconds; of the nanoseconds of
-        // Impala and pyarrow the last three digits are lost, which docs/data-format.md says.
-        let metadata = match int96_as_micros(&plain) {
-            None => plain,
-            Some(schema) => {
-                let options = ArrowReaderOptions::new().with_schema(Arc::new(schema));
-                ArrowReaderMetadata::try_new(Arc::clone(plain.metadata()), options).map_err(text)?
-            }
-        };
+        let schema = Arc::new(as_read(&plain));
+        let options = ArrowReaderOptions::new().with_schema(schema);
+        let metadata =
+            ArrowReaderMetadata::try_new(Arc::clone(plain.metadata()), options).map_err(text)?;
         let names = metadata.schema().fields().iter().map(|field| field.name().clone()).collect();
         Ok(Self { file, metadata, names })
     }
@@ -183,32 +202,53 @@ impl Table {
     }
 }
 
-/// Fewer rows at once where rows are large. A text that is repeated stands once in the file, and in a
-/// batch as often as it is meant: newer writers say how long all texts are when they are decoded.
+/// Fewer rows at once where rows are large. What is repeated stands once in the file, and in the
+/// records of a batch as often as it is meant: newer writers say how long all texts are when they are
+/// decoded. Where they do not, [`batches`] sees it.
 fn batch_rows(metadata: &ParquetMetaData) -> usize {
-    let count = |number: i64| u64::try_from(number).unwrap_or_default();
-    let row_bytes = metadata.row_groups().iter().map(|group| {
-        let texts = group.columns().iter();
-        let texts = texts.filter_map(ColumnChunkMetaData::unencoded_byte_array_data_bytes);
-        let decoded = texts.map(count).fold(0, u64::saturating_add);
-        count(group.total_byte_size()).max(decoded) / count(group.num_rows()).max(1)
+    let groups = metadata.row_groups();
+    let row_bytes = groups.iter().map(|group| {
+        let (mut texts, mut values) = (0, 0);
+        for column in group.columns() {
+            let of_texts = column.unencoded_byte_array_data_bytes();
+            texts = of_texts.map(count).unwrap_or_default().saturating_add(texts);
+            values = value_bytes(column).saturating_add(values);
+        }
+        count(group.total_byte_size()).max(texts).max(values) / count(group.num_rows()).max(1)
     });
     let most = BATCH_BYTES / row_bytes.max().unwrap_or_default().max(1);
-    usize::try_from(most).unwrap_or(BATCH_ROWS).clamp(1, BATCH_ROWS)
+    let has_deltas = groups.iter().flat_map(RowGroupMetaData::columns).any(|column| {
+        column.unencoded_byte_array_data_bytes().is_none()
+            && column.encodings().any(|encoding| encoding == Encoding::DELTA_BYTE_ARRAY)
+    });
+    let rows = if has_deltas { BATCH_ROWS_OF_DELTAS } else { BATCH_ROWS };
+    usize::try_from(most).unwrap_or(rows).clamp(1, rows)
 }
 
-/// The schema as it is read, with INT96 as microseconds wherever it occurs. None: nowhere.
-fn int96_as_micros(metadata: &ArrowReaderMetadata) -> Option<Schema> {
+/// What the values of a column take as an array, without its texts: lists may have many a row.
+fn value_bytes(column: &ColumnChunkMetaData) -> u64 {
+    let width = match column.column_type() {
+        Type::FIXED_LEN_BYTE_ARRAY => count(column.column_descr().type_length().into()),
+        _ => 8,
+    };
+    count(column.num_values()).saturating_mul(width)
+}
+
+fn count(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or_default()
+}
+
+/// The schema as it is read: texts and bytes as views, and INT96 as microseconds, wherever they occur.
+///
+/// INT96 would be read as nanoseconds, which wrap beyond the year 2262; dates such as 9999-12-31 are
+/// common. Spark, who writes it, has microseconds; of the nanoseconds of Impala and pyarrow the last
+/// three digits are lost, which docs/data-format.md says.
+fn as_read(metadata: &ArrowReaderMetadata) -> Schema {
     let descriptor = metadata.parquet_schema();
-    let int96: Vec<bool> =
-        descriptor.columns().iter().map(|leaf| leaf.physical_type() == Type::INT96).collect();
-    if !int96.contains(&true) {
-        return None;
-    }
-    let mut leaves = int96.into_iter();
+    let mut int96 = descriptor.columns().iter().map(|leaf| leaf.physical_type() == Type::INT96);
     let schema = metadata.schema();
-    let fields: Fields = schema.fields().iter().map(|field| retyped(field, &mut leaves)).collect();
-    Some(Schema::new_with_metadata(fields, schema.metadata().clone()))
+    let fields: Fields = schema.fields().iter().map(|field| retyped(field, &mut int96)).collect();
+    Schema::new_with_metadata(fields, schema.metadata().clone())
 }
 
 fn retyped(field: &FieldRef, int96: &mut dyn Iterator<Item = bool>) -> FieldRef {
@@ -218,8 +258,10 @@ fn retyped(field: &FieldRef, int96: &mut dyn Iterator<Item = bool>) -> FieldRef 
         }
         DataType::List(item) => DataType::List(retyped(item, int96)),
         DataType::Map(entries, sorted) => DataType::Map(retyped(entries, int96), *sorted),
-        other => match int96.next() {
-            Some(true) => DataType::Timestamp(TimeUnit::Microsecond, None),
+        other => match (int96.next(), other) {
+            (Some(true), _) => DataType::Timestamp(TimeUnit::Microsecond, None),
+            (_, DataType::Utf8) => DataType::Utf8View,
+            (_, DataType::Binary) => DataType::BinaryView,
             _ => other.clone(),
         },
     };

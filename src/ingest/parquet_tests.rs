@@ -12,19 +12,21 @@ use arrow::array::{
 };
 use arrow::datatypes::{Field, Int32Type, Int64Type, i256};
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
+use parquet::basic::{BrotliLevel, Compression, Encoding, GzipLevel, ZstdLevel};
 use parquet::data_type::{
     ByteArray, ByteArrayType, FixedLenByteArray, FixedLenByteArrayType, Int96, Int96Type,
 };
-use parquet::file::properties::WriterProperties;
+use parquet::file::metadata::{ParquetMetaDataReader, ParquetMetaDataWriter};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::reader::ChunkReader;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use proptest::prelude::*;
 use serde_json::json;
-use tidetable_storage::Code;
+use tidetable_storage::{Code, RecordList};
 
-use crate::ingest::testing::{assert_fails, input, read, records, served};
+use crate::ingest::testing::{assert_fails, input, options, read, records, served};
+use crate::ingest::{GrowthLimits, read_rows};
 
 fn file_with(columns: Vec<(&str, ArrayRef)>, properties: WriterProperties) -> Vec<u8> {
     // Nullable throughout, as Spark and pandas write it.
@@ -336,6 +338,149 @@ fn a_batch_has_fewer_rows_where_the_texts_that_are_repeated_are_large() {
     assert_eq!(rows_at_once("short"), super::BATCH_ROWS);
     // Of 8 MiB.
     assert_eq!(rows_at_once(&"x".repeat(16 * 1_024)), 512);
+}
+
+/// The same file as writers leave it that do not say how long texts are when they are decoded: with a
+/// second footer behind the first.
+fn without_sizes(mut file: Vec<u8>) -> Vec<u8> {
+    let metadata = ParquetMetaDataReader::new();
+    let metadata = metadata.parse_and_finish(&bytes::Bytes::from(file.clone())).unwrap();
+    let mut plain = metadata.into_builder();
+    for group in plain.take_row_groups() {
+        let mut group = group.into_builder();
+        for column in group.take_columns() {
+            let column = column.into_builder().set_unencoded_byte_array_data_bytes(None);
+            group = group.add_column_metadata(column.build().unwrap());
+        }
+        plain = plain.add_row_group(group.build().unwrap());
+    }
+    ParquetMetaDataWriter::new(&mut file, &plain.build()).finish().unwrap();
+    file
+}
+
+/// How many rows each list of records has that reading these bytes gives; `text` is the value of each.
+fn rows_of_lists(bytes: &[u8], text: impl Fn(usize) -> String) -> Vec<usize> {
+    let (mut lists, mut rows) = (Vec::new(), 0_usize);
+    let mut sink = |list: RecordList| {
+        for record in list.iter() {
+            assert_eq!(record.key, rows.to_string().as_bytes());
+            let value = text(rows);
+            assert!(record.value[1..record.value.len() - 1] == *value.as_bytes(), "row {rows}");
+            rows += 1;
+        }
+        lists.push(list.len());
+        Ok(())
+    };
+    let inputs = vec![input("rows.parquet", bytes)];
+    let options = options(json!({"key": "k", "value": "v"}));
+    read_rows(inputs, &options, GrowthLimits::default(), &mut sink, &mut |_| {}).unwrap();
+    lists
+}
+
+#[test]
+fn long_texts_that_rows_repeat_come_in_pieces_of_bounded_bytes() {
+    const ROWS: usize = 2_000;
+    const BYTES: usize = 64 * 1_024;
+    let text = |row: usize| ["a", "b"][row % 2].repeat(BYTES);
+    let keys = Int64Array::from_iter_values(0..i64::try_from(ROWS).unwrap());
+    let texts = StringArray::from_iter_values((0..ROWS).map(text));
+    let file = without_sizes(file(vec![("k", Arc::new(keys)), ("v", Arc::new(texts))]));
+    assert!(file.len() < 1 << 20, "{} bytes", file.len());
+    let lists = rows_of_lists(&file, text);
+    assert_eq!(lists.iter().sum::<usize>(), ROWS);
+    // 16 MiB, and the row with which they are reached.
+    assert!(lists.iter().all(|rows| *rows <= (16 << 20) / BYTES + 1), "{lists:?}");
+}
+
+#[test]
+fn texts_that_stand_as_deltas_are_right_and_are_read_by_fewer_rows() {
+    let text = |row: usize| format!("a beginning that all of them have in common, {}", row / 3);
+    let keys = Int64Array::from_iter_values(0..2_000);
+    let texts = StringArray::from_iter_values((0..2_000).map(text));
+    let properties = WriterProperties::builder()
+        .set_dictionary_enabled(false)
+        .set_column_encoding("v".into(), Encoding::DELTA_BYTE_ARRAY)
+        .build();
+    let columns: Vec<(&str, ArrayRef)> = vec![("k", Arc::new(keys)), ("v", Arc::new(texts))];
+    let file = without_sizes(file_with(columns, properties));
+    let lists = rows_of_lists(&file, text);
+    assert!(lists.iter().all(|rows| *rows <= super::BATCH_ROWS_OF_DELTAS), "{lists:?}");
+}
+
+/// parquet-rs looks at those of a page together, of which each may end within a character.
+#[test]
+fn a_text_that_ends_within_a_character_is_refused() {
+    for encoding in [Encoding::PLAIN, Encoding::DELTA_LENGTH_BYTE_ARRAY, Encoding::DELTA_BYTE_ARRAY]
+    {
+        // The same bytes as texts and as what may be any.
+        for (kind, is_text) in [("binary v (UTF8)", true), ("binary v", false)] {
+            let schema = format!("message m {{ required {kind}; }}");
+            let schema = Arc::new(parse_message_type(&schema).unwrap());
+            let properties = WriterProperties::builder()
+                .set_dictionary_enabled(false)
+                .set_encoding(encoding)
+                .set_statistics_enabled(EnabledStatistics::None)
+                .build();
+            let mut bytes = Vec::new();
+            let mut writer =
+                SerializedFileWriter::new(&mut bytes, schema, Arc::new(properties)).unwrap();
+            let mut group = writer.next_row_group().unwrap();
+            let mut column = group.next_column().unwrap().unwrap();
+            let halves = [&b"longer than a view has room for \xc3"[..], b"\xa9 and its other half"];
+            let halves = halves.map(|half| ByteArray::from(half.to_vec()));
+            column.typed::<ByteArrayType>().write_batch(&halves, None, None).unwrap();
+            column.close().unwrap();
+            group.close().unwrap();
+            writer.close().unwrap();
+            match rows(&bytes, json!({"key": "v"})) {
+                Err(error) => assert!(is_text && error.code == Code::BadRows, "{error}"),
+                Ok(_) => assert!(!is_text, "{encoding}"),
+            }
+        }
+    }
+}
+
+/// Of these parquet-rs looks at none.
+#[test]
+fn json_that_is_no_text_is_refused() {
+    let bytes = low_level("message m { required binary k; required binary j (JSON); }", |writer| {
+        let mut group = writer.next_row_group().unwrap();
+        for value in [&b"key"[..], b"\"\xff\""] {
+            let mut column = group.next_column().unwrap().unwrap();
+            let value = ByteArray::from(value.to_vec());
+            column.typed::<ByteArrayType>().write_batch(&[value], None, None).unwrap();
+            column.close().unwrap();
+        }
+        group.close().unwrap();
+    });
+    assert_fails(rows(&bytes, json!({"key": "k", "value": "j"})), "rows.parquet is damaged");
+}
+
+/// As Avro's, Thrift's and the first writers have left them.
+#[test]
+fn lists_without_a_group_of_their_own_are_read() {
+    let schema = "message m { required binary k (UTF8); repeated binary a (UTF8); \
+                  optional group b (LIST) { repeated binary array (UTF8); } \
+                  optional group c (LIST) { repeated group array { required binary s (UTF8); } } }";
+    let bytes = low_level(schema, |writer| {
+        let mut group = writer.next_row_group().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        let key = ByteArray::from("key");
+        column.typed::<ByteArrayType>().write_batch(&[key], None, None).unwrap();
+        column.close().unwrap();
+        for level in [1, 2, 2] {
+            let mut column = group.next_column().unwrap().unwrap();
+            let items = [ByteArray::from("x"), ByteArray::from("y")];
+            let typed = column.typed::<ByteArrayType>();
+            typed.write_batch(&items, Some(&[level, level]), Some(&[0, 1])).unwrap();
+            column.close().unwrap();
+        }
+        group.close().unwrap();
+    });
+    assert_eq!(
+        rows(&bytes, json!({"key": "k"})).unwrap(),
+        [r#"key={"k":"key","a":["x","y"],"b":["x","y"],"c":[{"s":"x"},{"s":"y"}]}"#]
+    );
 }
 
 #[test]
