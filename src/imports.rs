@@ -10,7 +10,7 @@ use std::io::Read as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use tidetable_storage::{Cause, Error, Failed, PartSums, State, require_space};
+use tidetable_storage::{Cause, Error, Failed, MAX_PARTS, PartSums, State, require_space};
 use tracing::{info, warn};
 
 use crate::ingest::{IngestError, Input, Origin, SourceOptions, expand_location, part_names};
@@ -132,6 +132,7 @@ fn fetch(app: &App, import: &Import) -> Result<(), Ended> {
     let (dataset, version) = &import.push;
     app.pushes.fetches(&import.push, 0, 0);
     let objects = find(import)?;
+    check_number(objects.len())?;
     let total = objects.iter().map(Object::bytes).sum();
     let most = app.config.max_push_bytes.0;
     if total > most {
@@ -153,6 +154,19 @@ fn fetch(app: &App, import: &Import) -> Result<(), Ended> {
     app.pushes.fetched(&import.push);
     app.pushes.go_on(import.push.clone(), cause);
     Ok(())
+}
+
+/// Each object is a part. That there are too many would otherwise be known once as many as may be were
+/// fetched.
+fn check_number(objects: usize) -> Result<(), Ended> {
+    if objects <= MAX_PARTS {
+        return Ok(());
+    }
+    let text = format!(
+        "the source has {objects} objects; one push may have {MAX_PARTS}: combine them, so that fewer \
+         hold the same rows, and import again"
+    );
+    Err(Ended::of("payload_too_large", text))
 }
 
 /// The objects that the import means, none of them elsewhere than it may be.
@@ -240,5 +254,22 @@ impl From<IngestError> for Ended {
 impl From<Error> for Ended {
     fn from(error: Error) -> Self {
         Self::of(error.code().as_str(), error.told())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_objects_than_a_push_may_have_are_refused_by_their_number() {
+        assert!(check_number(MAX_PARTS).is_ok());
+        let Err(ended) = check_number(MAX_PARTS + 1) else { panic!("it was taken") };
+        assert_eq!(ended.code, "payload_too_large");
+        assert!(
+            ended.detail.contains("20001 objects; one push may have 20000"),
+            "{}",
+            ended.detail
+        );
     }
 }

@@ -16,6 +16,7 @@ use std::sync::OnceLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
+use tidetable_storage::MAX_PARTS;
 
 use super::Push;
 use crate::cli::api::{self, List, version_path};
@@ -45,6 +46,15 @@ pub(crate) fn name(sources: Vec<Source>) -> Result<Vec<Part>, Failure> {
     let stdin = sources.iter().filter(|source| source.origin == Origin::Stdin).count();
     if stdin > 1 {
         return Err(Failure::usage("standard input (-) can be pushed once only"));
+    }
+    if sources.len() > MAX_PARTS {
+        let text = format!(
+            "SOURCE names {} files, and one push may have {MAX_PARTS}: nothing was sent",
+            sources.len()
+        );
+        let hint = "combine files, or make a snapshot of them with `tidetable build`, which takes as \
+                    many as there are, and push that";
+        return Err(Failure::usage(text).hint(hint));
     }
     let names: Vec<String> = sources.iter().map(file_name).collect();
     let parts = part_names(&names).into_iter().zip(sources);

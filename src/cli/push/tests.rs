@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use tidetable_storage::MAX_PARTS;
+
 use super::*;
 use crate::cli::stub::{Asked, Reply, Stub};
 
@@ -346,4 +348,21 @@ fn times_are_read_with_their_unit() {
     for bad in ["", "0", "m", "-1", "1d", "1.5h", "99999999999999999999", "9999999999h"] {
         assert_eq!(seconds(bad), None, "{bad}");
     }
+}
+
+/// Before, that was known when so many had been sent.
+#[test]
+fn more_files_than_a_push_may_have_are_refused_before_any_is_sent() {
+    let sources = |count: usize| {
+        let source = |n: usize| rows::Source {
+            name: n.to_string(),
+            origin: rows::Origin::File(PathBuf::from(n.to_string())),
+        };
+        parts::name((0..count).map(source).collect())
+    };
+    assert_eq!(sources(MAX_PARTS).unwrap().len(), MAX_PARTS);
+    let failure = sources(MAX_PARTS + 1).unwrap_err();
+    assert_eq!(failure.exit, Exit::Usage);
+    assert!(failure.message.contains("20001 files, and one push may have 20000"));
+    assert!(failure.hint.as_deref().is_some_and(|hint| hint.contains("tidetable build")));
 }
