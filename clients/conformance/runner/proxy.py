@@ -63,7 +63,6 @@ class Proxy:
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.idle: dict[int, asyncio.StreamWriter] = {}
         self.connections = 0
-        self.tasks: set[asyncio.Task[None]] = set()
 
     def open(self, faults: list[dict[str, Any]]) -> None:
         self.faults = faults
@@ -77,9 +76,13 @@ class Proxy:
 
         async def end() -> None:
             self.listener.close()
-            for task in list(self.tasks):
-                task.cancel()
-            await asyncio.gather(*self.tasks, return_exceptions=True)
+            # One that was accepted a moment ago has its task only in the next turns of the loop.
+            for _ in range(3):
+                await asyncio.sleep(0)
+                others = asyncio.all_tasks() - {asyncio.current_task()}
+                for task in others:
+                    task.cancel()
+                await asyncio.gather(*others, return_exceptions=True)
 
         asyncio.run_coroutine_threadsafe(end(), self.loop).result(10)
         self.loop.call_soon_threadsafe(self.loop.stop)
@@ -97,9 +100,6 @@ class Proxy:
         asyncio.run_coroutine_threadsafe(end(), self.loop).result(10)
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self.tasks.add(task)
         # `drain` waits until all is sent: a reset after it takes nothing back.
         writer.transport.set_write_buffer_limits(high=0)
         self.connections += 1
@@ -113,7 +113,6 @@ class Proxy:
             self.trouble.append(f"the proxy failed: {fault!r}")
         finally:
             self.idle.pop(number, None)
-            self.tasks.discard(task)
             writer.transport.abort()
 
     async def one_request(self, connection: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
