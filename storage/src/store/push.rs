@@ -69,23 +69,21 @@ impl Store {
         Ok(Ok(version))
     }
 
-    /// Begins a part of a push that still takes parts, of which there may be [`MAX_PARTS`]
-    /// ([`Code::WrongState`]). `name` is safe as a file name: the caller parsed it.
+    /// Begins a part of a push that still takes parts. `name` is safe as a file name: the
+    /// caller parsed it.
     pub fn begin_part(
         &self,
         dataset: &DatasetName,
         version: Version,
         name: &str,
     ) -> Result<PartWriter> {
-        let mut arrived = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
         self.catalog().check_receiving(dataset, version)?;
-        self.count_with(&mut arrived, dataset, version, name)?;
-        drop(arrived);
         PartWriter::create(&self.layout.parts(dataset, version), name)
     }
 
-    /// A part arrives, unless its push was sealed or ended meanwhile, or has all the parts by now
-    /// that it may have. Costs two fsyncs.
+    /// A part arrives, unless its push was sealed or ended meanwhile, or has all the [`MAX_PARTS`] by
+    /// now ([`Code::WrongState`]). Costs two fsyncs. Here and not at its beginning, which would wait for
+    /// these, and for commits that list theirs, while a client sends.
     pub fn receive_part(
         &self,
         dataset: &DatasetName,
@@ -511,6 +509,8 @@ mod tests {
             // Opens when it is opened for reading, too.
             let mut pipe = std::fs::OpenOptions::new().write(true).open(&document).unwrap();
             let is_free = store.writer.try_lock().is_ok();
+            // Nor does a client that begins to send.
+            store.begin_part(&a, version, "2").unwrap();
             std::io::Write::write_all(&mut pipe, &json).unwrap();
             drop(pipe);
             assert!(committing.join().unwrap() && is_free);
