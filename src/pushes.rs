@@ -215,13 +215,13 @@ impl Pushes {
         }
     }
 
-    /// Ends a push without a version; whether it did. One that was deleted meanwhile has ended too.
+    /// Ends a push without a version; whether it did. One that has ended meanwhile has ended.
     fn fail(&self, failed: Failed, cause: Cause) -> Result<bool, Error> {
         let (dataset, version) = (failed.dataset.clone(), failed.version);
         match self.store.fail(failed, cause) {
             Ok(()) => Ok(true),
             Err(error) if error.is_over() => {
-                info!(%dataset, version = version.0, %error, "it was deleted meanwhile");
+                info!(%dataset, version = version.0, %error, "it had ended already");
                 Ok(false)
             }
             Err(error) => Err(error),

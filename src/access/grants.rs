@@ -6,7 +6,6 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use tidetable_storage::{DatasetName, Token, quoted};
 
-
 /// What a route needs. Each is one bit, so that a set of them is a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

@@ -74,6 +74,10 @@ impl Exit {
     /// What the `code` of a version that failed means for whoever pushed it: rows that
     /// cannot be used are refused, everything else has failed.
     pub(crate) fn of_push(code: Option<&str>) -> Self {
+        // The server's own code, for an import that would fetch more than it takes.
+        if code == Some("payload_too_large") {
+            return Self::Refused;
+        }
         let known = storage::Code::ALL.iter().find(|known| Some(known.as_str()) == code);
         match known.map(|known| known.kind()) {
             Some(storage::Kind::Refused | storage::Kind::Invalid) => Self::Refused,
@@ -427,7 +431,14 @@ mod tests {
 
     #[test]
     fn a_failed_push_is_refused_only_for_what_its_rows_did() {
-        for code in ["bad_rows", "no_rows", "duplicate_keys", "invalid_key", "gate_refused"] {
+        for code in [
+            "bad_rows",
+            "no_rows",
+            "duplicate_keys",
+            "invalid_key",
+            "gate_refused",
+            "payload_too_large",
+        ] {
             assert_eq!(Exit::of_push(Some(code)), Exit::Refused, "{code}");
         }
         for code in ["disk_full", "io_failed", "something_new"] {

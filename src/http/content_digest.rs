@@ -98,9 +98,9 @@ fn from_hex(text: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidetable_storage::hex;
     use axum::http::HeaderValue;
     use sha2::Sha256;
+    use tidetable_storage::hex;
 
     fn check(header: &str, body: &[u8]) -> Answer<()> {
         let mut headers = HeaderMap::new();

@@ -260,10 +260,10 @@ mod tests {
     #[test]
     fn a_name_that_no_setting_has_is_told_with_what_was_meant() {
         for (body, text) in [
-            (json!({ "retian": 3 }), "no setting retian: did you mean retain?"),
+            (json!({ "retian": 3 }), r#"no setting "retian": did you mean retain?"#),
             (
                 json!({ "gates": { "min_record": 3 } }),
-                "no setting gates.min_record: did you mean gates.min_records?",
+                r#"no setting "gates.min_record": did you mean gates.min_records?"#,
             ),
             (json!({ "watch_limits": { "zzz": 1 } }), "there are watch_limits."),
             (json!({ "zzz": 3 }), "there are compression, content_type,"),

@@ -150,8 +150,9 @@ mod tests {
         let open = || {
             let datasets = app.store.live().at_one_instant();
             let open = datasets.values().filter(|served| {
-                let canary = served.canary().map(|canary| canary.version());
-                served.is_open(None) && canary.is_none_or(|version| served.is_open(Some(version)))
+                let canary = served.canary();
+                served.is_open(None)
+                    && canary.is_none_or(|canary| served.is_open(Some(canary.version())))
             });
             open.count()
         };

@@ -13,7 +13,8 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tidetable_storage::{
     Admission, Cause, Code, Dataset as StoredDataset, DatasetName, Entry, Error, Failed, Outcome,
-    State as VersionState, Version, hex};
+    State as VersionState, Version, hex,
+};
 
 use super::asked::Asker;
 use super::blocking::{blocking, to_its_end};

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tidetable_storage::{
     Catalog, Code, Dataset as StoredDataset, DatasetName, Entry, Error, Happened, Outcome,
-    State as VersionState, Version, is_snapshot_file, quoted};
+    State as VersionState, Version, is_snapshot_file, quoted,
+};
 
 use super::asked::Asker;
 use super::blocking::blocking;

@@ -24,8 +24,10 @@ use arrow::datatypes::DataType;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use tidetable_storage::{quoted, quoted_bytes};
+
 use super::cells::Scalar;
-use super::error::{Fault, shown, shown_bytes};
+use super::error::Fault;
 use super::json;
 use super::option_values::Nan;
 use super::row::Row;
@@ -58,7 +60,7 @@ impl<'a> Batch<'a> {
         let mut leaves = leaves.iter().copied();
         let columns = arrays.iter().zip(names).map(|(array, name)| {
             Column::of(array, &mut leaves).map_err(|kind| {
-                format!("the column {} has the type {kind}, which is not read", shown(name))
+                format!("the column {} has the type {kind}, which is not read", quoted(name))
             })
         });
         Ok(Self { columns: columns.collect::<Result<_, _>>()?, names, nan })
@@ -77,7 +79,7 @@ pub(crate) struct BatchRow<'r, 'a> {
 
 impl BatchRow<'_, '_> {
     fn unfit(&self, column: usize, what: &str) -> Fault {
-        Fault::new(format!("the column {} {what}", shown(&self.batch.names[column])))
+        Fault::new(format!("the column {} {what}", quoted(&self.batch.names[column])))
     }
 }
 
@@ -326,7 +328,7 @@ fn uuid_text(bytes: &[u8]) -> Result<String, String> {
 }
 
 fn enum_text(bytes: &[u8]) -> Result<&str, String> {
-    std::str::from_utf8(bytes).map_err(|_| format!("is not UTF-8: {}", shown_bytes(bytes)))
+    std::str::from_utf8(bytes).map_err(|_| format!("is not UTF-8: {}", quoted_bytes(bytes)))
 }
 
 fn not_text() -> String {

@@ -1,8 +1,8 @@
 //! Which files of a directory are its rows, wherever it lies.
 
-use tidetable_storage::Code;
+use tidetable_storage::{Code, quoted};
 
-use super::error::{IngestError, Result, shown};
+use super::error::{IngestError, Result};
 use super::source::{SourceOptions, is_named_manifest, natural};
 
 /// What Spark and Hadoop write when a job has finished.
@@ -25,7 +25,7 @@ pub(super) fn chosen<T>(
         let text = format!(
             "the directory {} has part files of a Spark or Hadoop job, but no {MARKER}: the job \
              has not finished, or has failed (--accept-unfinished reads it all the same)",
-            shown(directory)
+            quoted(directory)
         );
         return Err(IngestError::new(Code::SourceIncomplete, text));
     }
@@ -36,7 +36,7 @@ pub(super) fn chosen<T>(
     found.retain(|(name, _)| !is_named_manifest(name));
     if found.is_empty() {
         let but = if before > 0 { " but a manifest: name that, to read what it lists" } else { "" };
-        let text = format!("the directory {} has no files{but}", shown(directory));
+        let text = format!("the directory {} has no files{but}", quoted(directory));
         return Err(IngestError::new(Code::NoRows, text));
     }
     found.sort_by_cached_key(|(name, _)| natural(name));

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use tidetable_storage::{Code, Error};
+use tidetable_storage::{Code, Error, quoted};
 
 use crate::nearest::nearest;
 
@@ -83,41 +83,15 @@ impl Fault {
     }
 }
 
-/// Text from a source as it may stand in a message: quoted, escaped, and short.
-pub(crate) fn shown(text: &str) -> String {
-    const MOST: usize = 60;
-    match text.char_indices().nth(MOST) {
-        None => format!("{text:?}"),
-        Some((end, _)) => format!("{:?}… ({} bytes)", &text[..end], text.len()),
-    }
-}
-
 /// The column that was probably meant by a name that is none of them, as the end of a message.
 pub(crate) fn probably_meant(name: &str, columns: &[String]) -> String {
     let near = nearest(name, columns.iter().map(String::as_str));
-    near.map(|near| format!("; did you mean {}?", shown(near))).unwrap_or_default()
-}
-
-/// Bytes from a source as they may stand in a message.
-pub(crate) fn shown_bytes(bytes: &[u8]) -> String {
-    // No more than is shown is looked at: a value may have megabytes.
-    let head = &bytes[..bytes.len().min(400)];
-    match std::str::from_utf8(bytes) {
-        Ok(text) => shown(text),
-        Err(_) => shown(&String::from_utf8_lossy(head)),
-    }
+    near.map(|near| format!("; did you mean {}?", quoted(near))).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hostile_text_is_shown_short_and_escaped() {
-        assert_eq!(shown("a\n\"b\u{1b}"), r#""a\n\"b\u{1b}""#);
-        assert!(shown(&"x".repeat(1_000_000)).len() < 100);
-        assert!(shown_bytes(&vec![0xff; 1_000_000]).len() < 300);
-    }
 
     #[test]
     fn errors_keep_their_code_in_both_directions() {

@@ -5,9 +5,9 @@
 //! unless `--on-duplicate` chooses. With `--collect` they become a JSON array in the order
 //! in which they come, which is that of `--order-by` and then of the source.
 
-use tidetable_storage::{Code, MAX_VALUE_BYTES, RecordList};
+use tidetable_storage::{Code, MAX_VALUE_BYTES, RecordList, quoted_bytes};
 
-use super::error::{IngestError, MOST_PROBLEMS, Result, shown_bytes};
+use super::error::{IngestError, MOST_PROBLEMS, Result};
 use super::option_values::OnDuplicate;
 use super::options::RowOptions;
 
@@ -138,7 +138,7 @@ impl Gather {
         let (key, so_far) = self.so_far();
         // With what stands before and the bracket that closes the array.
         if so_far.len() + value.len() + 2 > MAX_VALUE_BYTES {
-            let key = shown_bytes(key);
+            let key = quoted_bytes(key);
             let problem = format!("key {key}");
             let detail = format!(
                 "the rows of a key take more than {MAX_VALUE_BYTES} bytes together, with row {} of it: \
@@ -160,7 +160,7 @@ impl Gather {
         if self.different > 0 {
             self.conflicts += 1;
             if self.problems.len() < MOST_PROBLEMS {
-                let (key, rows) = (shown_bytes(self.so_far().0), self.records);
+                let (key, rows) = (quoted_bytes(self.so_far().0), self.records);
                 self.problems.push(format!("key {key} with {rows} rows that are not all equal"));
             }
         }

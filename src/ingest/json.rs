@@ -104,7 +104,7 @@ pub(crate) fn scan_object(
 ) -> Result<(), JsonFault> {
     Scanner::new(text, nan, cuts).row(fields)?;
     repeated(fields, text).map_or(Ok(()), |name| {
-        let what = format!("the field {} is there twice", super::error::shown(name));
+        let what = format!("the field {} is there twice", tidetable_storage::quoted(name));
         Err(JsonFault { at: 0, what })
     })
 }

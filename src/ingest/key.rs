@@ -6,10 +6,10 @@
 //! are `true` and `false`, dates and moments their ISO text, bytes themselves. Nulls,
 //! fractions and nested values are no keys.
 
-use tidetable_storage::MAX_KEY_BYTES;
+use tidetable_storage::{MAX_KEY_BYTES, quoted, quoted_bytes};
 
 use super::cells::Scalar;
-use super::error::{Fault, shown, shown_bytes};
+use super::error::Fault;
 
 /// Appends what one field adds to a key. `separator`: what must not occur in it, if the key
 /// has several fields.
@@ -28,7 +28,7 @@ pub(crate) fn push_component(
         Scalar::Number(number) if &**number == "-0" => b"0",
         Scalar::Number(number) if super::json::is_integer(number) => number.as_bytes(),
         Scalar::Number(number) => {
-            return no_key(field, &format!("the fraction {}", shown(number)), WHOLE);
+            return no_key(field, &format!("the fraction {}", quoted(number)), WHOLE);
         }
         Scalar::NotFinite => return no_key(field, "not a finite number", WHOLE),
         Scalar::Null => return no_key(field, "null", "each row needs its key"),
@@ -40,15 +40,15 @@ pub(crate) fn push_component(
         return Err(Fault::new(format!(
             "the field {} of --key is {}, which contains the separator {}: choose another with \
              --key-separator",
-            shown(field),
-            shown_bytes(bytes),
-            shown(separator)
+            quoted(field),
+            quoted_bytes(bytes),
+            quoted(separator)
         )));
     }
     if key.len() + bytes.len() > MAX_KEY_BYTES {
         return Err(Fault::new(format!(
             "its key {}… has {} bytes; the most is {MAX_KEY_BYTES}",
-            shown_bytes(&bytes[..bytes.len().min(20)]),
+            quoted_bytes(&bytes[..bytes.len().min(20)]),
             key.len() + bytes.len()
         )));
     }
@@ -68,9 +68,9 @@ pub(crate) fn check_end(component: &[u8], field: &str, separator: &str) -> Resul
         return Err(Fault::new(format!(
             "the field {} of --key is {}, whose end and the separator {} after it could be parted in \
              two ways: choose another with --key-separator",
-            shown(field),
-            shown_bytes(component),
-            shown_bytes(separator)
+            quoted(field),
+            quoted_bytes(component),
+            quoted_bytes(separator)
         )));
     }
     Ok(())
@@ -79,7 +79,7 @@ pub(crate) fn check_end(component: &[u8], field: &str, separator: &str) -> Resul
 /// Refuses a whole key that is empty.
 pub(crate) fn check_whole(key: &[u8], names: &[String]) -> Result<(), Fault> {
     if key.is_empty() {
-        return Err(Fault::new(format!("its key, {}, is empty", shown(&names.join(",")))));
+        return Err(Fault::new(format!("its key, {}, is empty", quoted(&names.join(",")))));
     }
     if key.len() > MAX_KEY_BYTES {
         return Err(Fault::new(format!(
@@ -92,13 +92,13 @@ pub(crate) fn check_whole(key: &[u8], names: &[String]) -> Result<(), Fault> {
 
 /// The fault of a row that lacks a field of its key.
 pub(crate) fn missing(field: &str) -> Fault {
-    Fault::new(format!("it lacks the field {} of --key", shown(field)))
+    Fault::new(format!("it lacks the field {} of --key", quoted(field)))
 }
 
 const WHOLE: &str = "whole numbers, strings, booleans and dates make keys";
 
 fn no_key(field: &str, found: &str, expected: &str) -> Result<(), Fault> {
-    Err(Fault::new(format!("the field {} of --key is {found}: {expected}", shown(field))))
+    Err(Fault::new(format!("the field {} of --key is {found}: {expected}", quoted(field))))
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {

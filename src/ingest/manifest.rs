@@ -10,9 +10,9 @@ use std::io::Read as _;
 use std::path::Path;
 
 use serde::Deserialize;
-use tidetable_storage::{Code, Error};
+use tidetable_storage::{Code, Error, quoted};
 
-use super::error::{IngestError, Result, shown};
+use super::error::{IngestError, Result};
 use super::source::Input;
 use crate::remote::{Location, Object, RemoteError, Stores, Why};
 
@@ -85,7 +85,7 @@ fn listed(
         }
     }
     if objects.is_empty() {
-        let text = format!("the manifest {} lists no file that is there", shown(name));
+        let text = format!("the manifest {} lists no file that is there", quoted(name));
         return Err(IngestError::new(Code::NoRows, text));
     }
     Ok(objects)
@@ -114,16 +114,16 @@ fn parse(
         let location = match Location::parse(&entry.url) {
             Some(Ok(location)) if location.is_in_store() && !location.is_prefix() => location,
             _ => {
-                let what = format!("it lists {}: expected s3://bucket/name", shown(&entry.url));
+                let what = format!("it lists {}: expected s3://bucket/name", quoted(&entry.url));
                 return Err(unusable(name, &what));
             }
         };
         if !may(&location) {
-            let what = format!("it lists {}, which is not beneath the source", shown(&entry.url));
+            let what = format!("it lists {}, which is not beneath the source", quoted(&entry.url));
             return Err(unusable(name, &what));
         }
         if !seen.insert(location.whole()) {
-            return Err(unusable(name, &format!("it lists {} twice", shown(&entry.url))));
+            return Err(unusable(name, &format!("it lists {} twice", quoted(&entry.url))));
         }
         locations.push(location);
     }
@@ -135,7 +135,7 @@ fn check_length(name: &str, entry: &Entry, bytes: u64) -> Result<()> {
         Some(length) if length != bytes => {
             let what = format!(
                 "it says that {} has {length} bytes, but it has {bytes}",
-                shown(&entry.url)
+                quoted(&entry.url)
             );
             Err(unusable(name, &what))
         }
@@ -144,7 +144,7 @@ fn check_length(name: &str, entry: &Entry, bytes: u64) -> Result<()> {
 }
 
 fn unusable(name: &str, what: &str) -> IngestError {
-    IngestError::new(Code::SourceIncomplete, format!("the manifest {}: {what}", shown(name)))
+    IngestError::new(Code::SourceIncomplete, format!("the manifest {}: {what}", quoted(name)))
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@
 //! Lines are read in chunks, which several threads turn into records; records and faults
 //! come in the order of the source all the same.
 
-use tidetable_storage::build_threads;
+use tidetable_storage::{build_threads, quoted};
 
 use super::cells::Scalar;
 use super::chunks::{Chunk, Chunks};
-use super::error::{Fault, Result, shown};
+use super::error::{Fault, Result};
 use super::in_order::in_order;
 use super::json::{self, Cuts, Field};
 use super::lines::MAX_ROW_BYTES;
@@ -122,7 +122,7 @@ impl JsonRow {
         Scalar::of_json(value).map(Some).ok_or_else(|| {
             Fault::new(format!(
                 "the field {} holds half a surrogate pair, which is no text",
-                shown(name)
+                quoted(name)
             ))
         })
     }
@@ -147,7 +147,8 @@ impl JsonRow {
                 return buffer.record(shape, None);
             }
             Pick::One(name) => {
-                let lacks = || Fault::new(format!("it lacks the field {} of --value", shown(name)));
+                let lacks =
+                    || Fault::new(format!("it lacks the field {} of --value", quoted(name)));
                 self.find(text, name).ok_or_else(lacks)?.value.clone()
             }
         };

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use tidetable_storage::Code;
+use tidetable_storage::{Code, quoted};
 
-use super::error::{IngestError, Result, shown};
+use super::error::{IngestError, Result};
 use super::source::{Input, SourceOptions, is_aside, natural};
 use super::{directory, manifest};
 use crate::remote::{Location, Object, RemoteError, Stores, Why};
@@ -72,7 +72,7 @@ fn matching(
     let wild = path.find(WILD).unwrap_or(path.len());
     let known = path[..wild].rfind('/').map_or(0, |at| at + 1);
     let pattern = glob::Pattern::new(path).map_err(|error| {
-        IngestError::setting(format!("{} is not a pattern: {error}", shown(&location.to_string())))
+        IngestError::setting(format!("{} is not a pattern: {error}", quoted(&location.to_string())))
     })?;
     // As in the file system: a `*` stands for no `/`.
     let options = glob::MatchOptions { require_literal_separator: true, ..Default::default() };

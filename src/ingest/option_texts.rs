@@ -9,7 +9,8 @@ use serde::de::{self, DeserializeOwned, IntoDeserializer, MapAccess, SeqAccess, 
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serializer};
 
-use super::error::shown;
+use tidetable_storage::quoted;
+
 use super::option_values::ColumnType;
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
@@ -117,7 +118,7 @@ where
         other => T::deserialize(other.into_deserializer()).ok(),
     };
     plain.map(Some).ok_or_else(|| {
-        de::Error::custom(format!("expected {expected}, found {}", shown(&value.to_string())))
+        de::Error::custom(format!("expected {expected}, found {}", quoted(&value.to_string())))
     })
 }
 

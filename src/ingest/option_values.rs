@@ -5,8 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-
-use super::error::shown;
+use tidetable_storage::quoted;
 
 /// What happens when one key has several different rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -80,7 +79,7 @@ impl FromStr for ColumnType {
             format!(
                 "{} is not a column and its type: expected name:type, where type is one of \
                  string, number, integer, boolean, json",
-                shown(text)
+                quoted(text)
             )
         };
         let (name, cell) = text.rsplit_once(':').ok_or_else(expected)?;
@@ -119,7 +118,7 @@ impl FromStr for OrderBy {
                 return Err(format!(
                     "{} is not an order: expected field, field:asc or field:desc (a field with \
                      a colon in its name needs its direction written out)",
-                    shown(text)
+                    quoted(text)
                 ));
             }
         };
@@ -167,7 +166,7 @@ impl FromStr for Delimiter {
             format!(
                 "{} is not a delimiter: expected one ASCII character other than a quote, a \
                  backslash and line ends, or \\t, \\x01 or \\001",
-                shown(text)
+                quoted(text)
             )
         })
     }

@@ -10,7 +10,9 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::error::{IngestError, Result, shown};
+use tidetable_storage::quoted;
+
+use super::error::{IngestError, Result};
 use super::format::Format;
 use super::option_texts::{
     boolean, is_default, is_false, list, number, optional_as_text, optional_text, texts, types,
@@ -269,7 +271,7 @@ impl RowOptions {
             .chain(self.types.iter().map(|column| ("--types", &column.name)));
         for (flag, name) in named {
             if !self.columns.contains(name) {
-                return refuse(&format!("{flag} names {}, which --columns lacks", shown(name)));
+                return refuse(&format!("{flag} names {}, which --columns lacks", quoted(name)));
             }
         }
         Ok(())
@@ -291,7 +293,7 @@ fn check_names<'a>(flag: &str, names: impl Iterator<Item = &'a String>) -> Resul
             return refuse(&format!("{flag} has an empty name"));
         }
         if !seen.insert(name) {
-            return refuse(&format!("{flag} names {} twice", shown(name)));
+            return refuse(&format!("{flag} names {} twice", quoted(name)));
         }
     }
     Ok(())

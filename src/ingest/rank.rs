@@ -2,11 +2,13 @@
 //! byte, is the order that was asked for.
 //!
 //! Numbers come before texts before booleans before nulls (a missing field is null). Within
-//! numbers the order is exact, however many digits they have. Descending turns all that
+//! numbers the order is exact, by their first 1,000 digits. Descending turns all that
 //! round except that nulls stay last: the best come first, the unknown at the end.
 
+use tidetable_storage::quoted;
+
 use super::cells::Scalar;
-use super::error::{Fault, shown};
+use super::error::Fault;
 use super::option_values::Nan;
 
 /// The longest rank of one field, and of all together, in bytes: it is held in memory for each row
@@ -71,7 +73,7 @@ pub(crate) fn check_whole(rank: &[u8]) -> Result<(), Fault> {
 }
 
 fn no_rank(field: &str, why: &str) -> Result<(), Fault> {
-    Err(Fault::new(format!("the field {} of --order-by {why}", shown(field))))
+    Err(Fault::new(format!("the field {} of --order-by {why}", quoted(field))))
 }
 
 /// Bytes in their order, with an end that sorts below every byte that may follow.

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use tidetable_storage::MAX_VALUE_BYTES;
+use tidetable_storage::{MAX_VALUE_BYTES, quoted};
 
 use super::cells::Scalar;
-use super::error::{Fault, IngestError, Result, probably_meant, shown};
+use super::error::{Fault, IngestError, Result, probably_meant};
 use super::key;
 use super::option_values::{Nan, OrderBy};
 use super::options::RowOptions;
@@ -183,7 +183,7 @@ impl TableShape {
             if !seen.insert(name.as_str()) {
                 return Err(bad_columns(format!(
                     "{source} has two columns named {}: which one is meant cannot be told",
-                    shown(name)
+                    quoted(name)
                 )));
             }
         }
@@ -191,7 +191,7 @@ impl TableShape {
             names.iter().position(|known| known == name).ok_or_else(|| {
                 bad_columns(format!(
                     "{source} has no column {}, which {flag} names: its columns are {}{}{}",
-                    shown(name),
+                    quoted(name),
                     listed(names),
                     probably_meant(name, names),
                     probably_delimited(name, names)
@@ -271,7 +271,7 @@ fn bad_columns(detail: String) -> IngestError {
 /// Names as they may stand in a message.
 fn listed(names: &[String]) -> String {
     const MOST: usize = 12;
-    let mut all: Vec<String> = names.iter().take(MOST).map(|name| shown(name)).collect();
+    let mut all: Vec<String> = names.iter().take(MOST).map(|name| quoted(name)).collect();
     if names.len() > MOST {
         all.push(format!("… ({} in all)", names.len()));
     }

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use tidetable_storage::Error;
+use tidetable_storage::{Error, quoted};
 
 use super::directory::{self, MARKER};
-use super::error::{IngestError, Result, shown};
+use super::error::{IngestError, Result};
 use super::{manifest, objects};
 use crate::remote::{
     DELTA_LOG, IS_DELTA, Location, Object, Settings, Stores, instead_of_directory,
@@ -61,7 +61,7 @@ impl SourceOptions {
         if !self.manifest {
             return Ok(());
         }
-        let source = shown(source);
+        let source = quoted(source);
         let text = format!("--manifest takes a file or an object, and {source} is {what}");
         Err(IngestError::setting(text))
     }
@@ -159,7 +159,7 @@ fn expand(source: &str, stores: &mut Stores, how: &SourceOptions) -> Result<Vec<
     let path = Path::new(source);
     let is_there = path.symlink_metadata().is_ok();
     if let Some(location) = Location::parse(source).filter(|_| !is_there) {
-        let odd = |why| IngestError::setting(format!("the source {}: {why}", shown(source)));
+        let odd = |why| IngestError::setting(format!("the source {}: {why}", quoted(source)));
         return objects::expand(&location.map_err(odd)?, stores, how, &|_| true);
     }
     let mut inputs = Vec::new();
@@ -191,12 +191,12 @@ fn once(seen: &mut HashMap<PathBuf, String>, same: PathBuf, name: &str) -> Resul
     match seen.insert(same, name.to_owned()) {
         None => Ok(()),
         Some(before) if before == name => {
-            Err(IngestError::setting(format!("the source {} is given twice", shown(name))))
+            Err(IngestError::setting(format!("the source {} is given twice", quoted(name))))
         }
         Some(before) => Err(IngestError::setting(format!(
             "the source {} is given twice, the first time as {}",
-            shown(name),
-            shown(&before)
+            quoted(name),
+            quoted(&before)
         ))),
     }
 }
@@ -219,7 +219,7 @@ fn files(source: &str, how: &SourceOptions) -> Result<Vec<PathBuf>> {
         };
     }
     let matches = glob::glob(source).map_err(|error| {
-        IngestError::setting(format!("{} is not a pattern: {error}", shown(source)))
+        IngestError::setting(format!("{} is not a pattern: {error}", quoted(source)))
     })?;
     let mut paths = Vec::new();
     for path in matches {
@@ -236,7 +236,7 @@ fn files(source: &str, how: &SourceOptions) -> Result<Vec<PathBuf>> {
         let text = format!(
             "nothing matches the source {} (names that begin with . or _ count only where the \
              pattern does too)",
-            shown(source)
+            quoted(source)
         );
         return Err(IngestError { absent: true, ..IngestError::setting(text) });
     }
@@ -266,7 +266,7 @@ pub(super) fn is_aside(pattern: &str, path: &Path) -> bool {
 fn files_of(directory: &Path, how: &SourceOptions) -> Result<Vec<PathBuf>> {
     how.refuse_directory(&directory.to_string_lossy())?;
     if directory.join(DELTA_LOG).is_dir() {
-        let text = format!("the directory {} {IS_DELTA}", shown(&directory.to_string_lossy()));
+        let text = format!("the directory {} {IS_DELTA}", quoted(&directory.to_string_lossy()));
         return Err(IngestError::setting(text));
     }
     let failed = |error| IngestError::from(Error::io("list the directory", directory, error));
@@ -285,9 +285,9 @@ fn files_of(directory: &Path, how: &SourceOptions) -> Result<Vec<PathBuf>> {
             let pattern = directory.join("*").join("*");
             return Err(IngestError::setting(format!(
                 "the directory {} holds another one, {}: {}",
-                shown(&directory.to_string_lossy()),
-                shown(&name),
-                instead_of_directory(&name, &shown(&pattern.to_string_lossy()))
+                quoted(&directory.to_string_lossy()),
+                quoted(&name),
+                instead_of_directory(&name, &quoted(&pattern.to_string_lossy()))
             )));
         }
         if metadata.is_file() {

@@ -5,7 +5,9 @@
 //! more or fewer cells than there are columns. Blank lines are skipped. Only where there is one
 //! column may a blank line be a row, of one empty cell: there it is one unless nothing follows it.
 
-use super::error::{Fault, IngestError, Result, probably_meant, shown};
+use tidetable_storage::quoted;
+
+use super::error::{Fault, IngestError, Result, probably_meant};
 use super::lines::{Line, Lines, MAX_ROW_BYTES};
 use super::option_values::CellType;
 use super::options::RowOptions;
@@ -72,7 +74,7 @@ fn column_types(options: &RowOptions, columns: &[String], source: &str) -> Resul
         let Some(column) = columns.iter().position(|name| *name == typed.name) else {
             return Err(IngestError::setting(format!(
                 "{source} has no column {}, which --types names{}",
-                shown(&typed.name),
+                quoted(&typed.name),
                 probably_meant(&typed.name, columns)
             )));
         };

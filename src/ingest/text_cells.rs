@@ -1,7 +1,9 @@
 //! The cells of one text row, and what their types make of them.
 
+use tidetable_storage::quoted;
+
 use super::cells::Scalar;
-use super::error::{Fault, shown};
+use super::error::Fault;
 use super::json;
 use super::option_values::{CellType, Nan};
 use super::row::Row;
@@ -79,8 +81,8 @@ impl<'a> TextRow<'a> {
         };
         Fault::new(format!(
             "the column {} is {}: expected {expected}{hint}",
-            shown(&self.columns[column]),
-            shown(self.cells.get(column))
+            quoted(&self.columns[column]),
+            quoted(self.cells.get(column))
         ))
     }
 

@@ -18,7 +18,8 @@ use std::path::Path;
 
 use tidetable_storage::{
     BuildOptions, Builder, BuiltSnapshot, Code, Compression, ErasedKeys, Error, PackedSorter,
-    Packing, RecordList, Share, Sorted, Sorter, quoted};
+    Packing, RecordList, Share, Sorted, Sorter, quoted_bytes,
+};
 
 use super::Phase;
 use super::spec::Sizes;
@@ -261,10 +262,10 @@ impl Sizes {
         if key.len() <= self.key && value_bytes <= self.value {
             return Ok(());
         }
-        let named = quoted(&String::from_utf8_lossy(key));
+        let named = quoted_bytes(key);
         if key.len() > self.key {
             let text = format!(
-                "the key {named}… has {} bytes; the most is {} (max_key_bytes)",
+                "the key {named} is too long: {} bytes; the most is {} (max_key_bytes)",
                 key.len(),
                 self.key
             );

@@ -1,7 +1,7 @@
 //! A pushed snapshot, from its files to a verified one: every byte is compared with what its manifest
 //! says, and what a build of rows sees to by itself is checked of every record.
 
-use tidetable_storage::{Code, Error, VerifiedSnapshot, lay_out, quoted};
+use tidetable_storage::{Code, Error, VerifiedSnapshot, lay_out, quoted_bytes};
 
 use super::spec::BuildSpec;
 use crate::ingest::{IngestError, is_json};
@@ -49,7 +49,7 @@ pub(super) fn take_in(
 
 /// A value that is inlined into answers as it is would make no JSON of them, or others.
 fn no_json(key: &[u8]) -> Error {
-    let key = quoted(&String::from_utf8_lossy(key));
+    let key = quoted_bytes(key);
     let text = format!("a value is no JSON, as all values are; the first is that of the key {key}");
     Error::new(Code::SnapshotRefused, text)
 }

@@ -299,10 +299,18 @@ impl std::error::Error for Error {}
 
 /// Text from outside as it may stand in a message: quoted, escaped, and short.
 pub fn quoted(text: &str) -> String {
+    quoted_bytes(text.as_bytes())
+}
+
+/// The same of bytes that need not be text: what is none in them is shown as U+FFFD, and their
+/// length is told as it is.
+pub fn quoted_bytes(bytes: &[u8]) -> String {
     const MOST: usize = 80;
+    // No more than is shown is looked at: a value may have megabytes.
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min((MOST + 1) * 4)]);
     match text.char_indices().nth(MOST) {
         None => format!("{text:?}"),
-        Some((end, _)) => format!("{:?}… ({} bytes)", &text[..end], text.len()),
+        Some((end, _)) => format!("{:?}… ({} bytes)", &text[..end], bytes.len()),
     }
 }
 
@@ -326,9 +334,11 @@ mod tests {
 
     #[test]
     fn text_from_outside_is_quoted_and_cut_at_a_character() {
-        assert_eq!(quoted("a\n\"b"), r#""a\n\"b""#);
+        assert_eq!(quoted("a\n\"b\u{1b}"), r#""a\n\"b\u{1b}""#);
         let longest = "é".repeat(80);
         assert_eq!(quoted(&longest), format!("\"{longest}\""));
         assert_eq!(quoted(&"é".repeat(81)), format!("\"{longest}\"… (162 bytes)"));
+        let replaced = "\u{fffd}".repeat(80);
+        assert_eq!(quoted_bytes(&[0xff; 1_000]), format!("\"{replaced}\"… (1000 bytes)"));
     }
 }

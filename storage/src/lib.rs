@@ -135,7 +135,7 @@ pub use config::{DatasetConfig, WatchLimits, WatchMode};
 pub use diff::{Compared, Differences, differences};
 pub use digest::{Digest, hex::text as hex};
 pub use erased::{ErasedKeys, Scope};
-pub use error::{Code, Error, Kind, Result, quoted};
+pub use error::{Code, Error, Kind, Result, quoted, quoted_bytes};
 pub use event::{Cause, Failed, Idempotency, Millis, SealedPart, Stats, THE_SERVER, Verdict, age};
 pub use gates::{CHECK_GATE, Gates, Range, SampleLookup};
 pub use incoming::lay_out;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::assembly;
 use crate::builder::{BuildOptions, Builder};
 use crate::durable;
-use crate::error::{Code, Error, Result, quoted};
+use crate::error::{Code, Error, Result, quoted_bytes};
 use crate::layout::{self, DICTIONARY};
 use crate::manifest::Manifest;
 use crate::piece::{PIECE, Piece};
@@ -256,8 +256,8 @@ fn check_disjoint(list: &[(PathBuf, Manifest)]) -> Result<()> {
                  Pieces are cut by key, so that each key is in one of them: --split-at",
                 a.display(),
                 b.display(),
-                quoted(&String::from_utf8_lossy(ends(before).1)),
-                quoted(&String::from_utf8_lossy(ends(after).0))
+                quoted_bytes(ends(before).1),
+                quoted_bytes(ends(after).0)
             );
             return Err(refused(&text));
         }

@@ -137,7 +137,7 @@ impl Stage {
     /// Runs a command of this binary, whose output goes where ours goes, and which must end
     /// with `exit`.
     pub(crate) fn tidetable(&self, arguments: &[&str], exit: Exit) -> Result<(), Failure> {
-        let shown: Vec<String> = arguments.iter().map(|a| quoted(a)).collect();
+        let shown: Vec<String> = arguments.iter().map(|a| for_a_shell(a)).collect();
         self.show(&format!("tidetable {}", shown.join(" ")))?;
         let status = self.run(&mut self.command(arguments))?;
         if status.code() != Some(exit.code().into()) {
@@ -355,7 +355,7 @@ fn head_of(answer: &Answer) -> String {
 }
 
 /// An argument as a shell needs it.
-fn quoted(argument: &str) -> String {
+fn for_a_shell(argument: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/=@%+".contains(c);
     if !argument.is_empty() && argument.chars().all(plain) {
         argument.to_owned()
@@ -388,10 +388,10 @@ mod tests {
 
     #[test]
     fn arguments_are_quoted_where_a_shell_needs_it() {
-        assert_eq!(quoted("--order-by"), "--order-by");
-        assert_eq!(quoted("score:desc"), "score:desc");
-        assert_eq!(quoted("all counts are 0"), "'all counts are 0'");
-        assert_eq!(quoted(""), "''");
+        assert_eq!(for_a_shell("--order-by"), "--order-by");
+        assert_eq!(for_a_shell("score:desc"), "score:desc");
+        assert_eq!(for_a_shell("all counts are 0"), "'all counts are 0'");
+        assert_eq!(for_a_shell(""), "''");
     }
 
     #[test]

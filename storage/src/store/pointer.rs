@@ -57,7 +57,8 @@ impl Store {
         })
     }
 
-    /// The same, unless the dataset is held or has a canary when it comes to the swap.
+    /// The same, unless the dataset is held or has a canary, when it begins or when it comes to the
+    /// swap.
     pub(super) fn activate_unless_parked(
         &self,
         dataset: &DatasetName,
