@@ -44,6 +44,7 @@ mod release;
 mod repair;
 mod rollback;
 mod run;
+mod scan;
 mod serve;
 mod tls;
 mod token;
@@ -208,6 +209,7 @@ enum Command {
     Pull(pull::PullArgs),
     Run(run::RunArgs),
     Get(get::GetArgs),
+    Scan(scan::ScanArgs),
     Datasets(datasets::DatasetsArgs),
     Versions(versions::VersionsArgs),
     History(history::HistoryArgs),
@@ -279,6 +281,7 @@ impl Cli {
             Command::Pull(args) => pull::run(args, &asked),
             Command::Run(args) => run::run(args, &asked),
             Command::Get(args) => get::run(args, &asked),
+            Command::Scan(args) => scan::run(args, &asked),
             Command::Datasets(args) => datasets::run(args, &asked),
             Command::Versions(args) => versions::run(args, &asked),
             Command::History(args) => history::run(args, &asked),
@@ -401,6 +404,9 @@ mod tests {
             "get recs 1 2 3 --fields a,b --version 4",
             "get recs --json 1",
             "get recs -7 -1.5",
+            "scan recs",
+            "scan recs --prefix -7: --limit 5 --fields a,b --version 4 --json",
+            "scan recs --all --prefix ff --key-encoding hex",
             "rollback recs --to 3 --reason x --no-hold",
             "activate recs 4 --force --reason x",
             "activate recs=4 facts=2 --force --reason x",
@@ -466,6 +472,10 @@ mod tests {
             "--token x serve",
             "get recs k --version 0",
             "get recs k --key-encoding rot13",
+            "scan",
+            "scan recs --limit 0",
+            "scan recs --limit 5 --all",
+            "scan recs --version 0",
             "activate recs",
             "activate recs latest",
             "canary",

@@ -24,6 +24,7 @@ mod a_killed_server_loses_nothing;
 mod a_push_is_read_back_exactly;
 mod a_retried_push_makes_one_version;
 mod a_rollback_holds_until_released;
+mod a_scan_prints_one_version;
 mod a_second_server_on_a_directory_is_refused;
 mod a_snapshot_moves_whole;
 mod a_stopped_server_finishes_what_it_began;
