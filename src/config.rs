@@ -11,7 +11,6 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -26,7 +25,7 @@ mod sources;
 mod values;
 mod webhooks;
 pub(crate) use sources::Sources;
-pub(crate) use values::{Bytes, Count, EnvironmentName, LogFormat, Rate, Span, Switch};
+pub(crate) use values::{Bytes, Count, EnvironmentName, Listen, LogFormat, Rate, Span, Switch};
 pub(crate) use webhooks::{Secret, Target};
 
 /// How the variables of settings begin.
@@ -118,8 +117,8 @@ fn arity(placeholder: &str) -> clap::builder::ValueRange {
 settings! {
     /// Directory of the journal and all versions; made if it is not there
     data: PathBuf = "tidetable-data", "DIR";
-    /// Address and port to listen on; port 0 takes a free one
-    listen: SocketAddr = "127.0.0.1:7070", "ADDR";
+    /// Address and port to listen on; localhost is 127.0.0.1, port 0 takes a free one
+    listen: Listen = "127.0.0.1:7070", "ADDR";
     /// Listen on an address that other machines can reach without TLS, or without tokens:
     /// whoever is between can read both; whoever reaches a server without tokens may do everything
     insecure: Switch = "false", "BOOL";
@@ -280,7 +279,7 @@ impl ServeConfig {
     /// What one setting cannot know of the others.
     fn check(&self) -> anyhow::Result<()> {
         // Whether there are tokens is seen when the data directory is opened.
-        access::check_address(self.listen, self.insecure.0, self.has_tls(), true)
+        access::check_address(self.listen.0, self.insecure.0, self.has_tls(), true)
             .map_err(anyhow::Error::msg)?;
         let least = |name: &str, bytes: Bytes, least: u64| {
             if bytes.0 >= least {
@@ -415,10 +414,7 @@ impl Given {
             Some((text, origin)) => (text.as_str(), origin.to_string()),
             None => (default, "the default".to_owned()),
         };
-        text.parse().map_err(|error| {
-            let expected = expected(name);
-            anyhow::anyhow!("{name} is {text:?} ({origin}): {error}{expected}")
-        })
+        text.parse().map_err(|error| anyhow::anyhow!("{name} is {text:?} ({origin}): {error}"))
     }
 }
 
@@ -432,14 +428,6 @@ fn is_of_a_service(rest: &str) -> bool {
     }
     let port = rest.strip_prefix("PORT_").and_then(|rest| rest.split_once('_'));
     port.is_some_and(|(port, _)| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-/// What the parser of a value does not say by itself, as it is not ours.
-fn expected(name: &str) -> &'static str {
-    match name {
-        "listen" => "; expected an address and a port, such as 127.0.0.1:7070",
-        _ => "",
-    }
 }
 
 fn unknown(name: &str, origin: &Origin) -> String {
@@ -487,7 +475,7 @@ mod tests {
     fn the_defaults_are_valid_and_local() {
         let config = ServeConfig::defaults();
         assert_eq!(config, load(&[], &[], "").unwrap());
-        assert_eq!(config.listen, "127.0.0.1:7070".parse().unwrap());
+        assert_eq!(config.listen, Listen(([127, 0, 0, 1], 7070).into()));
         assert_eq!(config.sort_memory, Bytes(512 << 20));
         assert_eq!(config.max_answer_bytes, Bytes(32 << 20));
         assert_eq!(config.max_batch_keys, Count(1000));
@@ -558,9 +546,9 @@ mod tests {
         assert!(text.contains("sort_memory is \"much\" (--sort-memory): expected"), "{text}");
         let text = refusal(&[], &[("TIDETABLE_LISTEN", "nowhere")], "");
         assert!(text.contains("listen is \"nowhere\" (TIDETABLE_LISTEN)"), "{text}");
-        for address in ["localhost:7070", "127.0.0.1"] {
+        for address in ["tide.example:7070", "127.0.0.1", ":7070"] {
             let text = refusal(&["--listen", address], &[], "");
-            assert!(text.ends_with("such as 127.0.0.1:7070"), "{text}");
+            assert!(text.contains("(--listen): expected an address and a port"), "{text}");
         }
         let text = refusal(&[], &[], "threads = \"many\"");
         assert!(text.contains("tidetable.toml:1): expected"), "{text}");
@@ -590,6 +578,8 @@ mod tests {
             assert!(load(&["--listen", open, "--insecure=false"], &[], "insecure = true").is_err());
         }
         assert!(load(&["--listen", "[::1]:0"], &[], "").is_ok());
+        let local = load(&[], &[], "listen = \"localhost:7071\"").unwrap();
+        assert_eq!(local.listen, Listen(([127, 0, 0, 1], 7071).into()));
     }
 
     #[test]

@@ -36,9 +36,9 @@ pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
     let (store, recovery) = open(&config, &webhooks, files)?;
     // Listening comes after the directory's lock: a second server on the same directory
     // says so instead of taking a port.
-    let listening = Listening::bind(config.listen)?;
+    let listening = Listening::bind(config.listen.0)?;
     // Port 0 has become the one that was free.
-    config.listen = listening.address();
+    config.listen.0 = listening.address();
     let limits = Limits::from(&config);
     metrics.count_after(store.catalog().seq());
     let pushes = queue_pushes(&config, &store, &metrics, recovery);
@@ -85,7 +85,7 @@ fn queue_pushes(
 
 /// Says where it listens. Whoever started it need not read this: the log says the address too.
 fn announce(app: &App, scheme: &str) {
-    let address = app.config.listen;
+    let address = app.config.listen.0;
     let version = env!("CARGO_PKG_VERSION");
     let _ = writeln!(std::io::stdout(), "tidetable {version} listening on {scheme}://{address}");
     info!(data = %app.config.data.display(), %address, "serving");
@@ -94,17 +94,17 @@ fn announce(app: &App, scheme: &str) {
 /// Who may reach this server, and read its files.
 fn check_access(config: &ServeConfig, store: &Store) -> anyhow::Result<()> {
     let has_tokens = !store.catalog().tokens().never_were();
-    let tls = config.has_tls();
-    access::check_address(config.listen, config.insecure.0, tls, has_tokens)
+    let (address, tls) = (config.listen.0, config.has_tls());
+    access::check_address(address, config.insecure.0, tls, has_tokens)
         .map_err(anyhow::Error::msg)?;
     if !has_tokens {
         warn!(
-            address = %config.listen,
+            %address,
             "access is open: whoever reaches this address may do everything, until the first token \
              is made (tidetable token create)"
         );
-    } else if !config.listen.ip().is_loopback() && !tls {
-        warn!(address = %config.listen, "insecure: tokens and values can be read on their way");
+    } else if !address.ip().is_loopback() && !tls {
+        warn!(%address, "insecure: tokens and values can be read on their way");
     }
     if tidetable_storage::is_readable_by_others(&config.data) {
         warn!(data = %config.data.display(), "other users of this machine may look into the data directory: chmod 700");

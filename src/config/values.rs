@@ -1,6 +1,7 @@
 //! The kinds of value that settings have, as people write them.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -105,6 +106,24 @@ impl fmt::Display for Span {
             0 => write!(f, "{}s", self.0.as_secs()),
             _ => write!(f, "{}ms", self.0.as_millis()),
         }
+    }
+}
+
+/// An address and a port. `localhost` is 127.0.0.1. Other names are none: what a resolver says of them
+/// would decide who can reach the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Listen(pub(crate) SocketAddr);
+
+impl FromStr for Listen {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        let local = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+        let address = local.as_deref().unwrap_or(text).parse::<SocketAddr>();
+        address.map(Self).map_err(|_| {
+            "expected an address and a port, such as 127.0.0.1:7070, or localhost:7070; other names \
+             than localhost are not looked up: give the address"
+        })
     }
 }
 
@@ -221,6 +240,35 @@ mod tests {
         }
         for bad in ["", "s", "1.5s", "-1s", "1y", "18446744073709551615d", "99999999999h"] {
             assert!(bad.parse::<Span>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_server_listens_at_addresses_and_at_localhost() {
+        for (text, address) in [
+            ("127.0.0.1:7070", "127.0.0.1:7070"),
+            ("localhost:7070", "127.0.0.1:7070"),
+            ("localhost:0", "127.0.0.1:0"),
+            ("0.0.0.0:1", "0.0.0.0:1"),
+            ("[::1]:1", "[::1]:1"),
+        ] {
+            assert_eq!(text.parse(), Ok(Listen(address.parse().unwrap())), "{text}");
+        }
+        for bad in [
+            "",
+            "localhost",
+            "127.0.0.1",
+            ":7070",
+            "7070",
+            "localhost:",
+            "localhost:+1",
+            "localhost:65536",
+            "localhost.example:1",
+            "tide.example:7070",
+            "::1:7070",
+        ] {
+            let text = bad.parse::<Listen>().unwrap_err();
+            assert!(text.contains("give the address"), "{bad}");
         }
     }
 

@@ -42,7 +42,7 @@ pub(crate) async fn readyz(
     let of_report = AppState::clone(&app);
     let mut report = blocking(move || Ok(report(&of_report, word))).await?;
     report["access"] = json!(if app.access.is_open() { "open" } else { "tokens" });
-    report["insecure"] = json!(app.config.insecure.0 && !app.config.listen.ip().is_loopback());
+    report["insecure"] = json!(app.config.insecure.0 && !app.config.listen.0.ip().is_loopback());
     if !caller.may_everywhere(Right::Monitor)
         && let Some(members) = report.as_object_mut()
     {
@@ -96,7 +96,7 @@ pub(crate) async fn version(
         "api": "v1",
         "environment": app.config.environment.0,
         "hostname": hostname.as_deref().map(str::trim),
-        "listen": app.config.listen,
+        "listen": app.config.listen.0,
         "started_at": time(u64::try_from(started.as_millis()).unwrap_or_default()),
     }))
 }
