@@ -40,7 +40,7 @@ pub(crate) struct AuditArgs {
     /// One dataset [default: all]
     dataset: Option<DatasetName>,
     /// From then on: a day (2026-01-31, from its beginning in UTC), a time (2026-01-31T08:30:00Z), or
-    /// how long ago (30m, 24h, 7d)
+    /// how long ago (30m, 24h, 7d, 2w)
     #[arg(long, value_name = "TIME")]
     since: Option<When>,
     /// Up to then; of a day, up to its beginning
@@ -106,7 +106,7 @@ impl std::str::FromStr for When {
         }
         text.parse().map(Self::Ago).map_err(|_| {
             "expected a day such as 2026-01-31, a time such as 2026-01-31T00:00:00Z, or how long ago: \
-             30m, 24h, 7d"
+             30m, 24h, 7d, 2w"
                 .to_owned()
         })
     }

@@ -24,8 +24,9 @@ use super::client::{Client, Patience};
 use super::exit::{Exit, Failure};
 use super::interrupt::Interrupt;
 use super::notes;
-use super::output::{Output, duration, printable};
+use super::output::{Output, printable};
 use super::rows::{self, RowOptions, SourceOptions};
+use crate::config::Span;
 use parts::Part;
 use request::{Data, Given, Request};
 
@@ -356,30 +357,16 @@ pub(super) fn parse_key(text: &str) -> Result<String, String> {
     }
 }
 
-/// `90`, `90s`, `30m` or `2h`.
+/// A time as settings have it, from a second to a year.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let seconds = match &text[digits.len()..] {
-        "" | "s" => 1,
-        "m" | "min" => 60,
-        "h" => 3600,
-        _ => 0,
-    };
-    let wrong = || {
-        format!(
-            "expected a time from 1s on, like 90s, 30m or 2h, and no more than {}",
-            duration(Duration::from_secs(MAX_TIMEOUT_SECONDS))
-        )
-    };
-    let seconds = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(seconds));
-    seconds
-        .filter(|seconds| (1..=MAX_TIMEOUT_SECONDS).contains(seconds))
-        .map(Duration::from_secs)
-        .ok_or_else(wrong)
+    let given = text.parse::<Span>().ok().map(|span| span.0);
+    given.filter(|time| (Duration::from_secs(1)..=MAX_TIMEOUT).contains(time)).ok_or_else(|| {
+        "expected a time from 1s on, like 90s, 30m, 2h or 1d, and no more than 365d".to_owned()
+    })
 }
 
-/// A year: beyond any push, and far from where an `Instant` would overflow.
-const MAX_TIMEOUT_SECONDS: u64 = 365 * 24 * 3600;
+/// Beyond any push, and far from where an `Instant` would overflow.
+const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 #[cfg(test)]
 mod tests;

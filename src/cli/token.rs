@@ -67,7 +67,7 @@ pub(crate) struct CreateArgs {
     /// several times
     #[arg(long = "dataset", value_name = "DATASET", default_value = "*")]
     datasets: Vec<Pattern>,
-    /// After which time it is good no more, such as 12h or 30d; or never
+    /// After which time it is good no more, such as 12h, 30d or 1w; or never
     #[arg(long, value_name = "TIME", default_value = "90d")]
     expires: Expires,
     /// Make it in this data directory instead, whose server is stopped
@@ -327,6 +327,7 @@ mod tests {
     fn times_are_spans_or_never() {
         let seconds = |text: &str| text.parse::<Expires>().map(|expires| expires.0);
         assert_eq!(seconds("30d"), Ok(Some(30 * 86_400)));
+        assert_eq!(seconds("1w"), Ok(Some(7 * 86_400)));
         assert_eq!(seconds("never"), Ok(None));
         assert!(seconds("soon").unwrap_err().contains("or never"));
         for bare in ["30", "0", " 30 ", ""] {

@@ -72,7 +72,7 @@ impl FromStr for Rate {
     }
 }
 
-/// A time: `500ms`, `30s`, `5m`, `24h`, `7d`; a bare number is seconds.
+/// A time: `500ms`, `30s`, `5m`, `24h`, `7d`, `2w`; a bare number is seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Span(pub(crate) Duration);
 
@@ -90,12 +90,13 @@ impl FromStr for Span {
                 "m" | "min" => 60_000,
                 "h" => 3_600_000,
                 "d" => 86_400_000,
+                "w" => 7 * 86_400_000,
                 _ => return None,
             };
             number.checked_mul(factor).filter(|ms| *ms <= LONGEST_MS)
         });
         ms.map(|ms| Self(Duration::from_millis(ms))).ok_or_else(|| {
-            "expected a time such as 30s: a whole number and ms, s, m, h or d".to_owned()
+            "expected a time such as 30s: a whole number and ms, s, m, h, d or w".to_owned()
         })
     }
 }
@@ -233,12 +234,18 @@ mod tests {
 
     #[test]
     fn times_are_read_as_people_write_them() {
-        for (text, ms) in
-            [("250ms", 250), ("30", 30_000), ("30s", 30_000), ("5m", 300_000), ("24h", 86_400_000)]
-        {
+        for (text, ms) in [
+            ("250ms", 250),
+            ("30", 30_000),
+            ("30s", 30_000),
+            ("5m", 300_000),
+            ("24h", 86_400_000),
+            ("7d", 604_800_000),
+            ("1w", 604_800_000),
+        ] {
             assert_eq!(text.parse::<Span>().unwrap().0.as_millis(), ms, "{text}");
         }
-        for bad in ["", "s", "1.5s", "-1s", "1y", "18446744073709551615d", "99999999999h"] {
+        for bad in ["", "s", "1.5s", "-1s", "1y", "1W", "18446744073709551615d", "9999w"] {
             assert!(bad.parse::<Span>().is_err(), "{bad}");
         }
     }

@@ -345,7 +345,10 @@ fn times_are_read_with_their_unit() {
     assert_eq!(seconds("90s"), Some(90));
     assert_eq!(seconds("30m"), Some(1800));
     assert_eq!(seconds("2h"), Some(7200));
-    for bad in ["", "0", "m", "-1", "1d", "1.5h", "99999999999999999999", "9999999999h"] {
+    assert_eq!(seconds("1w"), Some(604_800));
+    assert_eq!(seconds("365d"), Some(31_536_000));
+    for bad in ["", "0", "500ms", "m", "-1", "366d", "1.5h", "99999999999999999999", "9999999999h"]
+    {
         assert_eq!(seconds(bad), None, "{bad}");
     }
 }
