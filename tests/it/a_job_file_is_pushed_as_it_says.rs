@@ -389,4 +389,15 @@ fn a_pusher_may_run_a_job_whose_settings_are_in_place() {
     assert!(said.contains("takes the role admin"), "{said}");
     ops.send(&scene.server, "PUT", "/v1/datasets/recs", &json!({"retain": 5})).expect(201);
     scene.ends(&["--token", &pusher.text], 0);
+
+    // What it may not even see is told in a dry run, of that dataset alone.
+    let dataset = |name: &str| format!("  {name}: {{source: recs.ndjson, key: k}}\n");
+    scene.write("job.yaml", &["datasets:\n", &dataset("facts"), &dataset("recs")].concat());
+    let dry = ["--token", &pusher.text, "--dry-run"];
+    let said = scene.ends(&dry, 0);
+    assert_eq!(said.matches("this token may not push to it, nor see it").count(), 1, "{said}");
+    assert!(said.contains("1 is current (10 records)"), "{said}");
+    let document = scene.document(&dry, 0);
+    let server = [0, 1].map(|n| document["datasets"][n]["server"].clone());
+    assert_eq!(server, [json!("forbidden"), json!("known")]);
 }

@@ -31,6 +31,9 @@ enum Now {
     Known(Box<Dataset>),
     /// It would be made.
     Absent,
+    /// The token may not even see it, so not push to it either. Of one that may see it nothing says
+    /// whether it may push.
+    Forbidden(String),
     /// Why that is not known.
     Unknown(String),
 }
@@ -94,6 +97,9 @@ impl Now {
         match found(client, wanted.name.as_str()) {
             Ok(Some(dataset)) => Self::Known(Box::new(dataset)),
             Ok(None) => Self::Absent,
+            Err(failure) if failure.code.as_deref() == Some("forbidden") => {
+                Self::Forbidden(failure.message.clone())
+            }
             Err(failure) => Self::Unknown(failure.message.clone()),
         }
     }
@@ -110,6 +116,7 @@ impl Now {
                 format!("{current}{held}")
             }
             Self::Absent => "the dataset is not there yet: it would be made".to_owned(),
+            Self::Forbidden(why) => format!("this token may not push to it, nor see it: {why}"),
             Self::Unknown(why) => format!("what is current is not known: {why}"),
         }
     }
@@ -123,7 +130,9 @@ impl Plan<'_> {
     fn changes(&self) -> Vec<settings::Change> {
         match &self.now {
             Now::Known(now) => settings::changes(Some(&now.config), &self.wanted.settings),
-            Now::Absent | Now::Unknown(_) => settings::changes(None, &self.wanted.settings),
+            Now::Absent | Now::Forbidden(_) | Now::Unknown(_) => {
+                settings::changes(None, &self.wanted.settings)
+            }
         }
     }
 
@@ -169,6 +178,7 @@ impl Plan<'_> {
         let (now, current) = match &self.now {
             Now::Known(now) => ("known", now.current),
             Now::Absent => ("absent", None),
+            Now::Forbidden(_) => ("forbidden", None),
             Now::Unknown(_) => ("unknown", None),
         };
         let change = |c: &settings::Change| json!({"setting": c.name, "from": c.from, "to": c.to});
