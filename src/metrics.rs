@@ -2,8 +2,8 @@
 //!
 //! A lookup must not wait for another thread's: each thread counts in a shard of its own
 //! (a cache line that no other thread writes), and a scrape adds the shards up. A handler
-//! gets a [`DatasetMetrics`] from the entry that serves the dataset, so that counting a
-//! lookup looks nothing up.
+//! asks [`Metrics::dataset`] for the counters of its dataset once a request; plain lookups
+//! keep them with what they have ready for the dataset, and look nothing up.
 //!
 //! Labels are dataset names, routes and fixed words; never keys, never URLs. Metrics of a
 //! dataset that was deleted are dropped with [`Metrics::forget`].

@@ -1,5 +1,5 @@
-//! The push path behind the store: sealed pushes are built in child processes, one after
-//! the other, published, and activated if they are to be.
+//! The push path behind the store: sealed pushes are built in child processes, as many at a time
+//! as the settings say (one, by default), published, and activated if they are to be.
 //!
 //! A push that is sealed ends by itself: whoever waits for it may go away, the server may
 //! be killed and started again, and its version still becomes ready, rejected or failed.

@@ -1,11 +1,12 @@
 //! The outermost layer of the router: what happens to every request whatever its route.
 //!
-//! It gives the request an id, refuses over-long URLs, changes for pages of others ([`origin`]),
-//! whoever may not ask for it and what is one
-//! too many, turns a panic into a 500 and a [`Problem`] into its document, counts the request by
-//! route and status, and logs it; what was denied, and a change that was refused, goes to the audit. A
-//! read that succeeds costs one boxed future and one counter here: no id, no clock, no log
-//! line is made for it unless the log level asks.
+//! It gives the request an id. It refuses over-long URLs, changes that a page of another site sends
+//! ([`origin`]), what the caller may not do, and what is one too many. It turns a panic into a 500
+//! and a [`Problem`] into its document, counts the request by route and status, and logs it. What
+//! was denied, and a change that was refused, goes to the audit.
+//!
+//! A read that succeeds costs one boxed future and one counter here: no id, no clock, no log line
+//! is made for it unless the log level asks.
 //!
 //! Keys stand in URLs, so no URL is ever logged: the matched route is.
 

@@ -1,14 +1,14 @@
-//! `db/`, RocksDB's own files of a snapshot and the index of its keys: made here out of the
-//! SSTs, and compared with the manifest on every open.
+//! `db/`, RocksDB's own files of a snapshot and the index of its keys: made here out of the SSTs,
+//! and compared with the manifest on every open.
 //!
-//! RocksDB keeps the list of its files in a MANIFEST of its own, and replays logs it
-//! finds. Were that list shortened, or a log slipped in, lookups would be answered from
-//! other data than the verified one, beginning with a false "not found"; and RocksDB 11.8
-//! reads on for ever in a MANIFEST that was cut within a record's head. So `db/` is never
-//! accepted from outside, and is sealed when it is made: a file of ours lists all others.
-//! Before RocksDB sees any of it, nothing but those is there and their bytes are the
-//! sealed ones; after, what it serves is compared with our manifest, file by file, each
-//! being the very file that was verified (invariants 1, 3 and 7).
+//! RocksDB keeps the list of its files in a MANIFEST of its own, and replays logs that it finds. If
+//! that list were shortened, or a log put there, lookups would be answered from other data than was
+//! verified, beginning with a false "not found". And RocksDB 11.8 reads on for ever in a MANIFEST
+//! that was cut within a record's head. So `db/` is never accepted from outside, and is sealed when
+//! it is made: a file of ours lists all others. At each open, before RocksDB sees any of it,
+//! nothing but those files may be there, with the bytes that were sealed. After it the tables that
+//! RocksDB serves are compared with our manifest: each must be the very file that was verified
+//! (invariants 1, 3 and 7).
 //!
 //! `db/` can be moved away at any time: it is made again.
 

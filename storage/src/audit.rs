@@ -1,15 +1,15 @@
 //! The audit: every change that was made, and what was refused.
 //!
-//! Two chains of lines, since two things are wanted of them:
-//! - **changes** are the journal's own events (`changes.rs`): each was on the disk before it was
-//!   answered. A checkpoint keeps what it folds, so none is ever lost, and none is given up;
-//! - the **log** (`log.rs`) is of what was refused and denied. It never costs a request an fsync
-//!   and has a bounded size, so a flood of denials takes nothing of the changes away.
+//! It is two chains of lines:
+//! - **changes** are the journal's own events (`changes.rs`). Each was on the disk before it was
+//!   answered. A checkpoint keeps the events that it folds, so none is ever lost or given up;
+//! - the **log** (`log.rs`) has what was refused and denied. It never costs a request an fsync, and
+//!   its size is bounded. So a flood of denials takes no change away.
 //!
-//! Each line holds the BLAKE3 of the line before it and of itself, and the log notes the chain of
-//! the changes now and then. So whoever changes or takes away a line has to write anew all that
-//! follows, in both; what remains unseen then shows against a [`AuditHead`] that was noted
-//! elsewhere, and against nothing else. `verify.rs` looks.
+//! Each line holds the BLAKE3 of the line before it and of itself, and now and then the log notes
+//! where the chain of the changes stands. So whoever changes or removes a line has to write anew
+//! all that follows, in both. A forgery that does all of this shows against an [`AuditHead`] that
+//! was noted elsewhere before, and against nothing else. `verify.rs` looks.
 //!
 //! No line holds a key, a value or a token.
 

@@ -1,9 +1,9 @@
 //! Work beside lookups: how many threads it takes, and how it gives way to them.
 //!
-//! A thread that was merely nice would still be left at it, once it runs, until its time slice
-//! is over: one to four milliseconds, a hundred times what a lookup takes. Linux takes the
-//! processor from a thread of the class `SCHED_IDLE` the moment that any other wants it
-//! (sched(7)). Where all processors are always busy, such a thread gets next to nothing.
+//! To be nice is not enough: a nice thread, once it runs, keeps its processor to the end of its
+//! time slice. That is one to four milliseconds, a hundred times what a lookup takes. From a thread
+//! of the class `SCHED_IDLE` Linux takes the processor at once when any other thread wants it
+//! (sched(7)). The price: where all processors are always busy, such a thread gets next to nothing.
 
 use std::num::NonZero;
 use std::path::Path;

@@ -1,11 +1,11 @@
-//! A directory that is made outside of a data directory: beside the place where it will stand,
-//! under a name of its own, and renamed when it is whole. Under its name there is all of it or
-//! nothing, whatever is killed, and what an earlier attempt left can be gone on with.
+//! A directory that is made outside of a data directory. It is made beside the place where it will
+//! stand, under another name, and renamed when it is whole. So whatever is killed, under its own
+//! name there is all of it or nothing. A later attempt can go on with what an earlier one left.
 //!
 //! ```text
 //! OUT.tmp/
 //!   lock           one process makes it
-//!   state.json     what it is going to be, for who goes on with it
+//!   state.json     what it is going to be, for whoever goes on with it
 //!   snapshot/      what will be OUT
 //!   snapshot.runs  sorted runs, while rows are sorted
 //!   piece-<n>/     a piece that is read for a merge

@@ -1,12 +1,12 @@
 //! Sorted records become the files of a snapshot: SSTs with disjoint key ranges.
 //!
-//! What a builder has finished is on the disk, but nobody has looked at it yet: it is a
-//! [`BuiltSnapshot`], which only [`BuiltSnapshot::verify`] can turn into what may be published.
+//! What a builder has finished is on the disk, but nobody has read it back yet: it is a
+//! [`BuiltSnapshot`], and only [`BuiltSnapshot::verify`] makes of it what may be published.
 //!
-//! - A builder writes no manifest, so what it leaves is no snapshot, whatever was killed in
-//!   between: that is written when all has been read back.
-//! - Of every record that is given the key and a sum of the value are noted before anything is done
-//!   with it, so that verifying compares the disk with the caller's data.
+//! - A builder writes no manifest. So what it leaves is no snapshot, whatever was killed: the
+//!   manifest is written when everything has been read back.
+//! - Before it does anything with a record, it notes the key and a sum of the value. So verifying
+//!   compares the disk with what the caller gave.
 
 mod pipeline;
 

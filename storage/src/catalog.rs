@@ -3,7 +3,7 @@
 //! It reads no clock and no disk, so the fold of the journal always gives the same state,
 //! and it can be checked without either. `plan.rs` says which event a request leads to, or
 //! why it may not happen; [`Catalog::apply`] is the only thing that changes the state, and
-//! it cannot fail. `entry.rs` is one version; `history.rs` and `remembered.rs` are what can be
+//! it cannot fail. `entry.rs` is one version; `history.rs` and `remembered.rs` keep what is
 //! told of events later. `canary.rs`, `tokens.rs` and `erasures.rs` plan and apply what concerns
 //! canaries, tokens and erased keys; `retention.rs` says what may be given up.
 //!

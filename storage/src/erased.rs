@@ -1,12 +1,12 @@
 //! Erased keys, as readers and builders need them: a set of keyed digests.
 //!
-//! No file of ours holds the text of a key because it was erased. What is kept are BLAKE3 digests
-//! under a secret of the data directory, 32 random bytes in `erasure-key`: whoever has the
-//! journal alone cannot try out whether a key is among them. Readers compare the first 16 bytes,
-//! which no two keys have in common by chance.
+//! An erasure writes the text of no key into any file. What is kept are BLAKE3 digests under a secret
+//! of the data directory, 32 random bytes in `erasure-key`. So whoever has the journal alone cannot
+//! try out whether a key is among them. Readers compare the first 16 bytes of a digest, which no
+//! two keys have in common by chance.
 //!
-//! Whether a key is erased cannot be told without the secret, so a directory with erased keys
-//! whose secret is lost does not open: it would give them again.
+//! Without the secret nobody can tell whether a key is erased, and all erased keys would be given
+//! again. So a directory with erased keys does not open if its secret is lost.
 
 use std::collections::HashSet;
 use std::fmt;

@@ -1,9 +1,10 @@
-//! What the fuzz targets of this crate (`fuzz/`) do with hostile bytes. Each function holds for
-//! any bytes whatever: it panics if what it checks does not hold. The inputs that were kept are
+//! What the fuzz targets of this crate (`fuzz/`) do with hostile bytes. Each function holds for any
+//! bytes whatever: it panics if what it checks does not hold. The inputs that were kept are
 //! replayed by an ordinary test.
 //!
-//! Checksums are for accidents. A target that could not get past one would test only that one, so
-//! most make their own around what they are given.
+//! Checksums are there for accidents; whoever attacks can make them fit. A target whose inputs all
+//! failed at a checksum would test nothing behind it. So most targets put fitting checksums around
+//! the bytes that they are given.
 
 use std::fs;
 use std::path::{Path, PathBuf};

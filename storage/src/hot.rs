@@ -1,13 +1,13 @@
 //! Copies of the records that are looked up most, for a version that is large beside the memory.
 //!
-//! A page of a table holds some thirty records, and of most pages one is asked for: kept as pages,
-//! the records of 40,000 active learners take 160 MB, and twice that around a swap, when the next
-//! version's are wanted too. Copied out of their pages they take 8 MB. So a version that is larger
-//! than a quarter of the memory has them beside its tables. They are made when it takes the place of
-//! another, of what is looked up in that one, and now and then while it serves.
+//! A page of a table holds some thirty records, and mostly one of them is asked for. Kept as pages,
+//! the records of 40,000 active learners take 160 MB, and twice that around a swap, when those of
+//! the next version are wanted too. Copied out of their pages they take 8 MB. So a version larger
+//! than a quarter of the memory has copies beside its tables. They are made when the version takes
+//! the place of another, for the keys that were looked up there, and now and then while it serves.
 //!
-//! A copy is what the table has, with its checksum, and is checked like it at every lookup. It is
-//! only ever asked for by its place, which is where the index says the key's record stands.
+//! A copy is the stored record with its checksum, and each lookup checks it as it checks the
+//! table's. It is found by its place, which is where the index says that the key's record stands.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};

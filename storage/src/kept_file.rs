@@ -1,10 +1,10 @@
-//! What is noted beside the journal, each kind in a file of its own, so that a restart need not begin
-//! anew: what watches have seen, and what reading versions again has found. This module knows that
-//! it is a text; what is in it is the business of whoever keeps it.
+//! Small files beside the journal, with what should outlive a restart and may yet be lost: what
+//! watches have seen, and what reading versions again has found. Each kind has a file of its own.
+//! Here its content is a text; what that means is the business of whoever keeps it.
 //!
-//! Such a file is replaced whole. Its loss is harmless, and one that is damaged is as good as none:
-//! nothing else depends on it. Its first line says of what kind it is, in which format, and the crc32 of
-//! all that follows, in hex: `tidetable watches 1 CRC`.
+//! A file is replaced whole. If it is lost or damaged, its content is gathered anew, and nothing
+//! else depends on it. Its first line has the kind, the format, and the crc32 of all that follows,
+//! in hex: `tidetable watches 1 CRC`.
 
 use std::io::Read;
 use std::path::Path;

@@ -143,7 +143,7 @@ impl Served {
         self.current.as_ref().map(|slot| slot.version)
     }
 
-    /// The instant the current version's data describes, as its push gave it.
+    /// The instant that the data of a kept version describes, if its push named one.
     pub fn as_of(&self, version: Version) -> Option<&Arc<str>> {
         self.kept.get(&version)?.as_of.as_ref()
     }

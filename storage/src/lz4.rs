@@ -1,22 +1,24 @@
 //! LZ4 blocks of single values, with a dictionary that is prepared once.
 //!
-//! A value of some hundred bytes repeats little within itself; its neighbours repeat it. So
-//! each value is compressed by itself, and may refer to a dictionary that all values of a
-//! snapshot share. Libraries hash the dictionary anew for each block, which costs a hundred
-//! times the compression of a small value; here it is hashed once.
+//! A value of some hundred bytes repeats little within itself, but much of its neighbours. So each
+//! value is compressed by itself, and may refer to a dictionary that all values of a snapshot
+//! share. Libraries hash the dictionary anew for each block, which takes a hundred times as long as
+//! compressing a small value. Here it is hashed once.
 //!
-//! What values repeat is mostly longer than what a search finds first: of `{"course":"`, which
-//! stands everywhere, one place goes on with the same course. So the search goes on at the end
-//! of what it found, and takes a match instead that reaches back over all of it, or nearly so.
-//! What does not reach back so far is the next match.
+//! How matches are found:
+//! - A search by a few bytes gives one of the places where they stand, and often not the best:
+//!   `{"course":"` stands everywhere, but few places go on with the same course. So the search is
+//!   repeated, in the dictionary, with the bytes at the end of the match. What it finds there takes
+//!   the place of the match if it reaches farther and begins as early, or nearly so. If it begins
+//!   later, it is the next match.
+//! - The value is copied behind the dictionary, so that one number says any place in either.
+//! - There is a margin before and behind both, so that bytes are compared and copied in wide steps
+//!   up to the very end.
+//! - Most of the time goes into waiting for one lookup to say where the next one is. So there are
+//!   few lookups, in small tables.
 //!
-//! A value is copied behind the dictionary, so that a place is one number, wherever it is, and
-//! with a margin, so that bytes are compared and copied in wide steps, the last ones too. Most
-//! of the time goes into waiting for one lookup to tell where the next one is, so the search
-//! looks up little, and in little tables.
-//!
-//! The format is LZ4's block format with an external dictionary
-//! (`lz4_Block_format.md` of the LZ4 project), and is read with `lz4_flex`.
+//! The format is LZ4's block format with an external dictionary (`lz4_Block_format.md` of the LZ4
+//! project). It is read with `lz4_flex`.
 
 /// The shortest match that the format can express.
 const MIN_MATCH: usize = 4;

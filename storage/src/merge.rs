@@ -1,9 +1,10 @@
-//! Pieces become one snapshot, which is what one build of all their rows would have made.
+//! Pieces become one snapshot, with the content that one build of all their rows would have.
 //!
-//! Nothing is believed of a piece because it says so: that all are there, each once, that they were
-//! made alike, that no two have a key in common, and that every byte is what it was. Where their values
-//! are compressed with one dictionary, their files are linked under new names, and copied only
-//! where the file system has no links between the two places; where not, all records are written anew.
+//! Nothing is believed of a piece because it says so. A merge checks that all pieces are there,
+//! each once; that they were made alike; that no two have a key in common; and that every byte is
+//! what it was. If one dictionary compressed all their values, their files are linked under new
+//! names (or copied, where the file system has no links between the two places). If not, all
+//! records are written anew.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

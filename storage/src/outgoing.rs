@@ -1,8 +1,7 @@
 //! The files of a published version, for whoever takes them away.
 //!
-//! They are read as the disk has them, past the kernel's memory: to take a version away is not to
-//! drive out of memory what is looked up. A file that is open is read to its end, though its version
-//! is given up meanwhile.
+//! They are read past the page cache, so that a download does not drive out of memory what lookups
+//! need. An open file is read to its end, even if its version is given up meanwhile.
 
 use crate::digest::Digest;
 use crate::direct::Direct;

@@ -5,11 +5,11 @@
 //! [stored form, values.rs][XXH3 (64 bits) of the value, little-endian]
 //! ```
 //!
-//! The sum is that of the value as it was given, before anything was done with it. Who reads back what
-//! was built compares it with that of what a reader gets, so neither the compressor is believed nor
-//! the memory through which the value went.
+//! The sum is that of the value as it was given, before anything was done with it. Whoever reads
+//! back what was built compares it with the value that a reader gets. So a fault of the compressor
+//! is found, and one of the memory through which the value went.
 //!
-//! Equal values under one key are equal when they are packed, and different ones different.
+//! Under one key, equal values are equal when they are packed, and different ones different.
 
 use crate::digest::ValueSum;
 use crate::error::{Code, Error, Result};

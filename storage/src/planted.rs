@@ -1,9 +1,9 @@
 //! Bugs on demand: a checker that finds nothing is believed only if it finds these
 //! (`tests/torture`, docs/torture.md).
 //!
-//! Without the feature `faults` there is nothing here: [`has`] is `false` for the compiler too, and
-//! what stands behind it is not in the binary. With it `TIDETABLE_BUG=mixed-batch` has that bug.
-//! Several may be named, with commas between. Two of them are no bugs of ours but faults of the
+//! Without the feature `faults` there is nothing here: [`has`] is `false`, which the compiler knows
+//! too, so that none of the bugs is in the binary. With it, `TIDETABLE_BUG=mixed-batch` switches
+//! that bug on; commas stand between several. Two of them are no bugs of ours but faults of the
 //! machine, which a build without bugs must come through: `damaged-tables`, and `synced:FILE`,
 //! which notes in FILE how much of which file was synced, for a power cut that loses the rest.
 

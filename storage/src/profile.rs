@@ -1,13 +1,14 @@
-//! What is in a version, in outline: how large its keys and values are, and what its fields
-//! hold. For people who compare versions, and for the gates (`gates/fields.rs`).
+//! What is in a version, in outline: how large its keys and values are, and what its fields hold.
+//! For people who compare versions, and for the gates (`gates/fields.rs`).
 //!
-//! It is worked out while the version is built, from a sample that is drawn fairly from all
-//! records (`profile/sample.rs`) and taken apart at the end (`profile/fields.rs`): all records
-//! of a small version, 65,536 of a large one. So it costs a hundredth of a build, a bounded
-//! memory, and is an estimate: a share is right to within ±0.4 points (19 times of 20), and
-//! what only a handful of records have may not be seen. It stands in the manifest. Of a build it is
-//! the builder's; of a pushed snapshot it is worked out anew (`verify.rs`), since the gates judge
-//! from it.
+//! It is worked out from a sample that is drawn fairly from all records while the version is built
+//! (`profile/sample.rs`) and taken apart at the end (`profile/fields.rs`): all records of a small
+//! version, 65,536 of a large one. So it costs a hundredth of a build and a bounded memory. It is
+//! an estimate: a share is right to within ±0.4 points (19 times of 20), and what only a handful of
+//! records have may not be seen.
+//!
+//! It stands in the manifest. Of what was built here the builder works it out. Of a pushed snapshot
+//! it is worked out anew (`verify.rs`), since the gates judge by it.
 
 mod fields;
 mod sample;

@@ -1,10 +1,10 @@
-//! Which keys were looked up lately: a sample, so that the next version can be warmed with
-//! what is really read.
+//! Which keys were looked up lately: a sample, so that the next version can be warmed with what is
+//! really read.
 //!
-//! Only hashes of keys are kept. One lookup in three of each thread is noted, in a place
-//! that its hash chooses: a key that is asked for again and again keeps its place, others
-//! take it from each other. So noting costs next to nothing, and no two threads wait for
-//! each other.
+//! Only hashes of keys are kept. Each thread notes one lookup in three, in a place that the key's
+//! hash chooses, over whatever stands there. A key that is asked for again and again is mostly
+//! found in its place; rare ones overwrite each other. To note one is a single store: it costs next
+//! to nothing, and no thread waits for another.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

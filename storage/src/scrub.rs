@@ -1,12 +1,11 @@
 //! Reading a published version again, at a pace, while it is served: is every byte on the disk
 //! still what was published?
 //!
-//! Not a byte is believed because something else looks right: the manifest is compared with
-//! the journal's digest of it, every data file and the dictionary with the manifest, RocksDB's
-//! own files and the index of keys with their seal, and nothing else may be there. What has
-//! the same bytes as when all its records were read back has the same records, so none is
-//! decoded here. Changes nothing, and opens no snapshot: it takes two megabytes of memory,
-//! whatever the version's size.
+//! Each file is compared with what vouches for it: the manifest with the journal's digest of it,
+//! every data file and the dictionary with the manifest, RocksDB's own files and the index of keys
+//! with their seal. Nothing else may be there. No record is decoded: all of them were read before
+//! the version was published, and the same bytes are the same records. A scrub changes nothing and
+//! opens no snapshot. It takes two megabytes of memory, whatever the version's size.
 
 mod first_bad;
 

@@ -6,8 +6,8 @@
 //! - The budget covers everything: records, index, sample, buffers of the runs on disk.
 //!   Ten times the data takes ten times the disk, and no more memory. Only a single record
 //!   that is larger than the budget exceeds it, by its own size.
-//! - What fits the budget is sorted in memory; no file is made. Of a few times
-//!   more, the last part stays in memory.
+//! - What fits the budget is sorted in memory, and no file is made. Of a few times as much, the
+//!   last part stays in memory.
 //! - A run that was damaged on disk ends in an error, never in another value or a missing
 //!   record: every block of it has a checksum, the whole has one, and its records are
 //!   counted.
@@ -19,8 +19,8 @@
 //!        buffer, sorted ─────┘
 //! ```
 //!
-//! Sorting and writing a run take several threads, each a share of the records to sort, and then a
-//! stretch of the order to write.
+//! Several threads sort what is in memory, each a share of the records. Then several write it as
+//! a run, each a stretch of the order.
 
 mod buffer;
 mod merge;

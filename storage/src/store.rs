@@ -1,19 +1,22 @@
 //! A data directory, open: where the two paths meet the pointer.
 //!
-//! `store/push.rs` is the push path's half (admit, seal, publish, fail), `store/pointer.rs`
-//! the swap (activate, roll back, hold, release), `store/together.rs` that of several datasets
-//! at one instant, `store/canary.rs` a second version beside the current one, `store/recovery.rs`
-//! what a start does with what a crash left, `store/opening.rs` what it opens, `store/sweep.rs`
-//! retention, `store/erase.rs` which keys are given no more, `store/rewrite.rs` how their bytes leave
-//! the disk, `store/scrub.rs` what reading versions again has found, `store/show.rs` what readers see
-//! of it, `store/examine.rs` the gates that read files, `store/tokens.rs` who may ask,
-//! `store/watches.rs` what watches have seen, `store/listener.rs` who is told of changes,
-//! `store/repair.rs` a directory that does not open. Reads go by [`Store::live`] alone and touch
-//! nothing else of this.
+//! - `store/push.rs`: the push path's half (admit, seal, publish, fail); `store/examine.rs`: the
+//!   gates that read files;
+//! - `store/pointer.rs`: the swap (activate, roll back, hold, release); `store/together.rs`:
+//!   several datasets at one instant; `store/canary.rs`: a second version beside the current one;
+//! - `store/show.rs`: what readers see of all that; `store/listener.rs`: who is told of changes;
+//! - `store/recovery.rs`: what a start does with what a crash left; `store/opening.rs`: what it
+//!   opens; `store/repair.rs`: a directory that does not open;
+//! - `store/sweep.rs`: retention; `store/scrub.rs`: what reading versions again has found;
+//!   `store/watches.rs`: what watches have seen;
+//! - `store/erase.rs`: keys that are given no more; `store/rewrite.rs`: how their bytes leave the
+//!   disk; `store/tokens.rs`: who may ask.
 //!
-//! There is one lock, [`Writer`], around "check again, append the record, apply it, swap":
-//! whatever can take long or fail (opening, warming, comparing) is done before it, and
-//! nothing can fail after the record (invariants 2 and 3).
+//! Reads go by [`Store::live`] alone and touch nothing else of this.
+//!
+//! There is one lock, [`Writer`], around "check again, append the record, apply it, swap": whatever
+//! can take long or fail (opening, warming, comparing) is done before it, and nothing can fail
+//! after the record (invariants 2 and 3).
 
 mod canary;
 mod erase;

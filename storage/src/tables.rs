@@ -1,11 +1,14 @@
-//! The SSTs of a snapshot as a reader of single records has them: in memory where the kernel
-//! keeps them there, and from the disk where it does not.
+//! The SSTs of a snapshot, for whoever reads single records: from memory where the kernel has them
+//! in memory, and from the disk where it has not.
 //!
-//! A lookup asks [`Tables::in_memory`] first if it must not wait for a disk. The answer is
-//! from a map of pages that [`Tables::look`] makes now and then, and that a read from the
-//! disk completes. While pages are being given up, which a look notices, and for some looks after
-//! it, the kernel is asked for each lookup as well. Only a page that went since the last look, and
-//! is the first, is waited for like any memory that is mapped.
+//! A lookup that must not wait for the disk asks [`Tables::in_memory`] first. The answer comes from
+//! a map of pages, which [`Tables::look`] makes now and then, and to which each read from the disk
+//! adds its pages. When a look finds pages gone, the kernel is giving memory to others. From then
+//! on, and for some looks after that, the map is not enough, and each lookup asks the kernel as
+//! well.
+//!
+//! One case is left: a page that goes when none had gone so far. Until the next look, a lookup of
+//! it waits for the disk, as every access to mapped memory may.
 
 use std::fs::File;
 use std::io::IoSliceMut;

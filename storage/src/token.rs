@@ -1,6 +1,6 @@
-//! Tokens, as the journal knows them: who may ask for something, and until when. What they
-//! may ask for is a text that is not looked into here. Of the secret there is only a hash: it
-//! is 256 random bits, so that nothing can be guessed from that.
+//! Tokens, as the journal knows them: who may ask for something, and until when. What they may ask
+//! for is a text that this crate does not look into. Of the secret there is only a hash. That gives
+//! nothing away: the secret is 256 random bits.
 
 use std::fmt;
 use std::str::FromStr;

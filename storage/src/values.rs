@@ -12,8 +12,8 @@
 //! before it believes any of it: damage is an error, never a value and never "not found"
 //! (invariant 7).
 //!
-//! A snapshot may have a [`Dictionary`], to which its compressed values refer: values of one
-//! dataset repeat each other more than themselves.
+//! A snapshot may have a [`Dictionary`], to which its compressed values refer: a value repeats
+//! the others of its dataset more than it repeats itself.
 
 use std::cell::RefCell;
 use std::sync::Arc;

@@ -1,14 +1,14 @@
-//! Reading a snapshot back: every byte of it, from the disk, against what was meant.
+//! Reading a snapshot back: every byte of it, from the disk, compared with what it should be.
 //!
-//! - Before a version may be ready, every byte of it has been read back and verified
-//!   (invariant 3). The types say so: a build gives a [`BuiltSnapshot`], and only a
-//!   [`VerifiedSnapshot`] can be published.
+//! - Before a version may be ready, every byte of it has been read back and verified (invariant 3).
+//!   The types say so: a build gives a [`BuiltSnapshot`], and only a [`VerifiedSnapshot`] can be
+//!   published.
 //! - What was built here gets its manifest when it has been read back, not before.
-//! - Nothing but what the manifest lists is accepted: no other file, no link, and never
-//!   RocksDB's own files, which are made here.
-//! - [`UnpublishedSnapshot::take_in`] does it to a snapshot that was built elsewhere, of which
-//!   nothing is believed, its profile neither.
-//! - [`verify_snapshot`] does the same to a version long published, and changes nothing.
+//! - Nothing but what the manifest lists is accepted: no other file, no link, and never RocksDB's
+//!   own files, which are made here.
+//! - [`UnpublishedSnapshot::take_in`] does the same to a snapshot that was built elsewhere. It
+//!   believes nothing of it, not even its profile.
+//! - [`verify_snapshot`] does the same to a version published long ago, and changes nothing.
 
 mod content;
 

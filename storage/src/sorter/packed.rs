@@ -5,8 +5,9 @@
 //!                                                       └─ pack ─┴─ lists → Sorter
 //! ```
 //!
-//! So no more than a stored value is sorted, written to runs and read again. What values are
-//! compressed with has to be known before: it is given, or learnt from the first records.
+//! So values are sorted, written to runs and read again in their stored form, which is small. The
+//! dictionary to compress with must be known before the first value is packed: it is given, or
+//! learnt from the first records.
 
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;

@@ -1,10 +1,10 @@
 //! Some of the values, drawn fairly while they are pushed.
 //!
-//! Each record draws a number that depends on nothing but its place in the input, so the
-//! same input gives the same sample. It is kept if the number is small enough; whenever
-//! the sample grows too large, half of the numbers stop being small enough. So all records
-//! have had the same chance in the end, wherever they stood and whatever pattern the input
-//! follows, and a record costs one multiplication or two.
+//! Each record draws a number that depends on nothing but its place in the input, so the same input
+//! gives the same sample. A record is kept if its number is within a limit. Whenever the sample
+//! grows too large, the limit is halved, and the records beyond it go. So in the end all records
+//! have had the same chance, wherever they stood and whatever pattern the input follows. Each costs
+//! one multiplication or two.
 
 /// What a sample is to take in memory at most, its bookkeeping included.
 pub(super) const SAMPLE_BYTES: usize = 256 * 1024;

@@ -1,11 +1,11 @@
 //! How the bytes of erased keys leave the disk: a version is built anew without them.
 //!
-//! A version's number goes on to mean the same data, less what is erased; its files are others, in
-//! a directory of their own: `<version>.<generation>`. They are built in staging, verified
-//! like a push, renamed into place and opened; then one record, `VersionRewritten`, says that
-//! they are the version's. Before it they belong to nobody, after it those before do not, and
-//! what belongs to nobody goes: when its last reader has ended, or at the next start. So a crash
-//! at any point leaves the one or the other.
+//! The version's number goes on to mean the same data, less what is erased. Its files are others,
+//! in a directory of their own: `<version>.<generation>`. They are built in staging, verified like
+//! a push, renamed into place and opened; then one record, `VersionRewritten`, says that they are
+//! the version's. Until the record the new files belong to nobody; from then on the old ones do.
+//! Files that belong to nobody are removed when their last reader has ended, or at the next start.
+//! So a crash at any point leaves the version with the old files or with the new ones.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};

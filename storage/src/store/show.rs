@@ -1,5 +1,6 @@
-//! What the catalogue says, shown to readers: the map of [`crate::Live`] made anew for what an event
-//! has changed. Under the lock of changes, so it opens nothing and waits for nothing.
+//! Readers are shown what the catalogue says: the entries of the map of [`crate::Live`] that an
+//! event has changed are made anew. This happens under the lock of changes, so it opens nothing and
+//! waits for nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
