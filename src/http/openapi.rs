@@ -1,8 +1,8 @@
 //! `/openapi.json` and `/docs`: the document of every route, and a page to read it in.
 //!
 //! [`OPERATIONS`] says what each route is for, what it takes and what it answers; a test
-//! holds it against the route table, in both directions. The shapes of JSON stand beside,
-//! in `openapi.json`.
+//! holds it against the route table, in both directions. The shapes of JSON stand beside, in
+//! `openapi.json`, and so do the headers and the problems.
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
@@ -17,7 +17,7 @@ use super::extract::Query;
 use super::versions::NoParameters;
 use crate::ingest::RowOptions;
 
-/// The shapes of bodies and answers, and the parameters that several routes share.
+/// The shapes of bodies, answers and headers, and the parameters that several routes share.
 const COMPONENTS: &str = include_str!("openapi.json");
 
 /// One operation, as it is described.
@@ -216,14 +216,15 @@ impl Operation {
         let mut responses = Map::new();
         for (status, meaning) in self.gives {
             let has_body = *status != "304";
-            let mut response = json!({ "description": meaning });
+            let mut response = json!({ "description": meaning, "headers": self.headers(status) });
             if has_body {
                 response["content"] = content(self.answer);
             }
             responses.insert((*status).to_owned(), response);
         }
         for status in self.refusals().into_iter().flatten() {
-            let problem = json!({ "$ref": "#/components/responses/Problem" });
+            let name = self.problem(status);
+            let problem = json!({ "$ref": format!("#/components/responses/{name}") });
             responses.entry(*status).or_insert(problem);
         }
         let mut described = json!({
@@ -237,6 +238,57 @@ impl Operation {
             described["requestBody"] = json!({ "content": content(body) });
         }
         described
+    }
+
+    /// The headers of a success.
+    fn headers(&self, status: &str) -> Value {
+        let own: &[&str] = match (self.id, status) {
+            ("getKey", "304") => {
+                &["ETag", "Tidetable-Version", "Tidetable-As-Of", "Tidetable-Arm", "Vary"]
+            }
+            ("getKey", _) => &[
+                "Content-Length",
+                "ETag",
+                "Tidetable-Version",
+                "Tidetable-As-Of",
+                "Tidetable-Arm",
+                "Vary",
+            ],
+            ("batchGet" | "scan", _) => {
+                &["Tidetable-Version", "Tidetable-As-Of", "Tidetable-Arm", "Vary"]
+            }
+            ("getSnapshotFile", "304") => &["ETag", "Tidetable-Version", "Accept-Ranges"],
+            ("getSnapshotFile", "206") => {
+                &["Content-Length", "Content-Range", "ETag", "Tidetable-Version", "Accept-Ranges"]
+            }
+            ("getSnapshotFile", _) => {
+                &["Content-Length", "ETag", "Tidetable-Version", "Accept-Ranges"]
+            }
+            ("getAudit", _) => &["Tidetable-Audit-Head", "Tidetable-Next-Cursor", "Cache-Control"],
+            ("createToken", _) => &["Cache-Control"],
+            _ => &[],
+        };
+        let described = |name: &str| json!({ "$ref": format!("#/components/headers/{name}") });
+        let id = if self.method == "get" { "X-Request-Id-of-read" } else { "X-Request-Id" };
+        let mut headers = json!({ "X-Request-Id": described(id) });
+        for name in own.iter().copied() {
+            headers[name] = described(name);
+        }
+        headers
+    }
+
+    /// What an error is answered as: one of the answers that several operations share.
+    fn problem(&self, status: &str) -> &'static str {
+        match (status, self.id) {
+            ("401", _) => "Unauthenticated",
+            ("416", _) => "RangeNotSatisfiable",
+            ("429" | "503", _) => "NotNow",
+            ("404" | "410" | "500", "getKey") => "ProblemOfKey",
+            ("400", "getKey")
+            | ("400" | "413" | "500", "batchGet" | "scan")
+            | ("404", "getProfile" | "getSnapshotFile") => "ProblemOfVersion",
+            _ => "Problem",
+        }
     }
 
     /// The statuses of its errors. All that can be answered are named, and no `default`: an answer
@@ -316,6 +368,35 @@ mod tests {
         assert_eq!(described, route_table());
         let ids: BTreeSet<_> = OPERATIONS.iter().map(|o| o.id).collect();
         assert_eq!(ids.len(), OPERATIONS.len(), "operation ids are unique");
+    }
+
+    #[test]
+    fn every_answer_says_its_headers_and_each_is_described_with_an_example() {
+        let document = document();
+        let components = &document["components"];
+        for (name, header) in components["headers"].as_object().unwrap() {
+            let is_said = header["description"].is_string() && header["schema"]["type"].is_string();
+            assert!(is_said && !header["example"].is_null(), "{name}: {header}");
+        }
+        for operation in OPERATIONS {
+            let described = &document["paths"][operation.path][operation.method];
+            for (status, answer) in described["responses"].as_object().unwrap() {
+                let answer = match answer["$ref"].as_str() {
+                    Some(reference) => document.pointer(&reference[1..]).unwrap(),
+                    None => answer,
+                };
+                let what = format!("{} {status}: {answer}", operation.id);
+                let headers = answer["headers"].as_object().expect(&what);
+                assert!(headers.contains_key("X-Request-Id"), "{what}");
+                for (name, described) in headers {
+                    // One that is not always there has a description of its own, under a longer name.
+                    let told = described["$ref"].as_str().unwrap();
+                    let told = told.strip_prefix("#/components/headers/").unwrap();
+                    assert!(told == name || told.starts_with(&format!("{name}-of-")), "{what}");
+                    assert!(components["headers"][told].is_object(), "{what}");
+                }
+            }
+        }
     }
 
     #[test]
