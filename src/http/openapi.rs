@@ -40,15 +40,15 @@ struct Operation {
 macro_rules! operations {
     ($($method:ident $path:literal $tag:literal $id:literal: $summary:literal,
         takes $takes:tt, body $body:expr, gives $gives:tt $answer:literal;)*) => {
-        /// Every operation there is.
-        const OPERATIONS: &[Operation] = &[$(Operation {
+        &[$(Operation {
             method: stringify!($method), path: $path, tag: $tag, id: $id, summary: $summary,
             takes: &$takes, body: $body, gives: &$gives, answer: $answer,
-        },)*];
+        },)*]
     };
 }
 
-operations! {
+/// Every operation there is, as the route table has them.
+const OPERATIONS: &[Operation] = operations! {
     get "/v1/datasets/{dataset}/keys/{key}" "reads" "getKey": "Look one key up in the current version, or in a kept one",
         takes ["key_encoding", "fields", "read_version", "If-None-Match", "Tidetable-Unit", "Tidetable-Arm"], body None,
         gives [("200", "The stored bytes"), ("304", "The client has this value already")] "*/*";
@@ -154,9 +154,19 @@ operations! {
         takes [], body None, gives [("200", "Its name and version")] "ServerVersion";
     get "/metrics" "server" "metrics": "What is counted, for Prometheus",
         takes [], body None, gives [("200", "OpenMetrics text")] "application/openmetrics-text";
-}
+};
 
-/// Method and path of every operation.
+/// Every `GET` answers a `HEAD` too. These two are asked for, so they are described: as the `GET` is,
+/// which is the one that the route table has.
+const HEADS: &[Operation] = operations! {
+    head "/v1/datasets/{dataset}/keys/{key}" "reads" "headKey": "Look one key up, and get all but the value",
+        takes ["key_encoding", "fields", "read_version", "If-None-Match", "Tidetable-Unit", "Tidetable-Arm"], body None,
+        gives [("200", "The version has the key"), ("304", "The client has this value already")] "";
+    head "/v1/datasets/{dataset}/versions/{version}/snapshot/{file}" "operations" "headSnapshotFile": "Ask for the length and the tag of a file of a version",
+        takes ["If-None-Match"], body None, gives [("200", "The version has the file"), ("304", "The client has this file already")] "";
+};
+
+/// Method and path of every operation; a `HEAD` is part of its `GET`.
 #[cfg(test)]
 pub(crate) fn described_routes() -> impl Iterator<Item = (&'static str, &'static str)> {
     OPERATIONS.iter().map(|operation| (operation.method, operation.path))
@@ -189,16 +199,18 @@ fn document() -> Value {
     let codes: Vec<&str> = codes.chain(Fault::ALL.iter().map(|fault| fault.code())).collect();
     document["components"]["schemas"]["Problem"]["properties"]["code"]["examples"] = json!(codes);
     let mut paths = Map::new();
-    for operation in OPERATIONS {
+    let problems = &document["components"]["responses"];
+    for operation in OPERATIONS.iter().chain(HEADS) {
         let path = paths.entry(operation.path).or_insert_with(|| json!({}));
-        path[operation.method] = operation.describe();
+        path[operation.method] = operation.describe(problems);
     }
     document["paths"] = Value::Object(paths);
     document
 }
 
 impl Operation {
-    fn describe(&self) -> Value {
+    /// `problems`: the answers that several operations share.
+    fn describe(&self, problems: &Value) -> Value {
         let of_path = self.path.split('/').filter_map(|s| s.strip_prefix('{')?.strip_suffix('}'));
         let shared = of_path.chain(self.takes.iter().copied());
         let mut parameters: Vec<Value> = shared
@@ -215,7 +227,7 @@ impl Operation {
         }
         let mut responses = Map::new();
         for (status, meaning) in self.gives {
-            let has_body = *status != "304";
+            let has_body = *status != "304" && self.method != "head";
             let mut response = json!({ "description": meaning, "headers": self.headers(status) });
             if has_body {
                 response["content"] = content(self.answer);
@@ -224,7 +236,12 @@ impl Operation {
         }
         for status in self.refusals().into_iter().flatten() {
             let name = self.problem(status);
-            let problem = json!({ "$ref": format!("#/components/responses/{name}") });
+            let problem = if self.method == "head" {
+                let shared = &problems[name];
+                json!({ "description": shared["description"], "headers": shared["headers"] })
+            } else {
+                json!({ "$ref": format!("#/components/responses/{name}") })
+            };
             responses.entry(*status).or_insert(problem);
         }
         let mut described = json!({
@@ -240,13 +257,17 @@ impl Operation {
         described
     }
 
+    fn only_reads(&self) -> bool {
+        ["get", "head"].contains(&self.method)
+    }
+
     /// The headers of a success.
     fn headers(&self, status: &str) -> Value {
         let own: &[&str] = match (self.id, status) {
-            ("getKey", "304") => {
+            ("getKey" | "headKey", "304") => {
                 &["ETag", "Tidetable-Version", "Tidetable-As-Of", "Tidetable-Arm", "Vary"]
             }
-            ("getKey", _) => &[
+            ("getKey" | "headKey", _) => &[
                 "Content-Length",
                 "ETag",
                 "Tidetable-Version",
@@ -257,11 +278,13 @@ impl Operation {
             ("batchGet" | "scan", _) => {
                 &["Tidetable-Version", "Tidetable-As-Of", "Tidetable-Arm", "Vary"]
             }
-            ("getSnapshotFile", "304") => &["ETag", "Tidetable-Version", "Accept-Ranges"],
+            ("getSnapshotFile" | "headSnapshotFile", "304") => {
+                &["ETag", "Tidetable-Version", "Accept-Ranges"]
+            }
             ("getSnapshotFile", "206") => {
                 &["Content-Length", "Content-Range", "ETag", "Tidetable-Version", "Accept-Ranges"]
             }
-            ("getSnapshotFile", _) => {
+            ("getSnapshotFile" | "headSnapshotFile", _) => {
                 &["Content-Length", "ETag", "Tidetable-Version", "Accept-Ranges"]
             }
             ("getAudit", _) => &["Tidetable-Audit-Head", "Tidetable-Next-Cursor", "Cache-Control"],
@@ -269,7 +292,7 @@ impl Operation {
             _ => &[],
         };
         let described = |name: &str| json!({ "$ref": format!("#/components/headers/{name}") });
-        let id = if self.method == "get" { "X-Request-Id-of-read" } else { "X-Request-Id" };
+        let id = if self.only_reads() { "X-Request-Id-of-read" } else { "X-Request-Id" };
         let mut headers = json!({ "X-Request-Id": described(id) });
         for name in own.iter().copied() {
             headers[name] = described(name);
@@ -283,10 +306,10 @@ impl Operation {
             ("401", _) => "Unauthenticated",
             ("416", _) => "RangeNotSatisfiable",
             ("429" | "503", _) => "NotNow",
-            ("404" | "410" | "500", "getKey") => "ProblemOfKey",
-            ("400", "getKey")
+            ("404" | "410" | "500", "getKey" | "headKey") => "ProblemOfKey",
+            ("400", "getKey" | "headKey")
             | ("400" | "413" | "500", "batchGet" | "scan")
-            | ("404", "getProfile" | "getSnapshotFile") => "ProblemOfVersion",
+            | ("404", "getProfile" | "getSnapshotFile" | "headSnapshotFile") => "ProblemOfVersion",
             _ => "Problem",
         }
     }
@@ -301,9 +324,9 @@ impl Operation {
             OF_ALL,
             of(names, OF_NAMES),
             of(long, OF_LONG_ANSWERS),
-            of(self.method != "get", OF_CHANGES),
+            of(!self.only_reads(), OF_CHANGES),
             of(self.path.contains("/snapshot"), OF_SNAPSHOTS),
-            of(self.path.ends_with("{file}"), OF_RANGES),
+            of(self.takes.contains(&"Range"), OF_RANGES),
         ]
     }
 }
@@ -366,8 +389,29 @@ mod tests {
         let described: BTreeSet<_> =
             OPERATIONS.iter().map(|o| (o.method.to_owned(), o.path.to_owned())).collect();
         assert_eq!(described, route_table());
-        let ids: BTreeSet<_> = OPERATIONS.iter().map(|o| o.id).collect();
-        assert_eq!(ids.len(), OPERATIONS.len(), "operation ids are unique");
+        let all: Vec<&Operation> = OPERATIONS.iter().chain(HEADS).collect();
+        let ids: BTreeSet<_> = all.iter().map(|o| o.id).collect();
+        assert_eq!(ids.len(), all.len(), "operation ids are unique");
+    }
+
+    #[test]
+    fn a_head_is_described_as_its_get_and_has_no_body() {
+        let document = document();
+        for head in HEADS {
+            let described = &document["paths"][head.path];
+            let (head, get) = (&described["head"]["responses"], &described["get"]["responses"]);
+            for (status, answer) in head.as_object().unwrap() {
+                assert!(answer["content"].is_null() && answer["$ref"].is_null(), "{answer}");
+                let of_get = &get[status];
+                let of_get = match of_get["$ref"].as_str() {
+                    Some(reference) => document.pointer(&reference[1..]).unwrap(),
+                    None => of_get,
+                };
+                assert_eq!(answer["headers"], of_get["headers"], "{status}");
+            }
+            let asked = |method: &str| described[method]["parameters"].as_array().unwrap();
+            assert!(asked("head").iter().all(|one| asked("get").contains(one)), "{described}");
+        }
     }
 
     #[test]
@@ -378,7 +422,7 @@ mod tests {
             let is_said = header["description"].is_string() && header["schema"]["type"].is_string();
             assert!(is_said && !header["example"].is_null(), "{name}: {header}");
         }
-        for operation in OPERATIONS {
+        for operation in OPERATIONS.iter().chain(HEADS) {
             let described = &document["paths"][operation.path][operation.method];
             for (status, answer) in described["responses"].as_object().unwrap() {
                 let answer = match answer["$ref"].as_str() {

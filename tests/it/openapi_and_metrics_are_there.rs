@@ -10,7 +10,7 @@ use crate::http::Reply;
 const PATHS: &[(&str, &[&str])] = &[
     ("/v1/datasets", &["get"]),
     ("/v1/datasets/{dataset}", &["get", "put", "delete"]),
-    ("/v1/datasets/{dataset}/keys/{key}", &["get"]),
+    ("/v1/datasets/{dataset}/keys/{key}", &["get", "head"]),
     ("/v1/datasets/{dataset}/batch-get", &["post"]),
     ("/v1/batch-get", &["post"]),
     ("/v1/datasets/{dataset}/scan", &["get"]),
@@ -95,10 +95,15 @@ fn answers_have_the_headers_that_are_declared_and_no_others() {
         ("GET", KEY, "?version=1", Some(known), "", 304),
         ("GET", KEY, "?version=7", None, "", 404),
         ("GET", KEY, "?key_encoding=base64url", None, "", 400),
+        ("HEAD", KEY, "", None, "", 200),
+        ("HEAD", KEY, "", Some(known), "", 304),
+        ("HEAD", KEY, "?version=7", None, "", 404),
         ("GET", FILE, "", None, "", 200),
         ("GET", FILE, "", Some(("range", "bytes=0-1")), "", 206),
         ("GET", FILE, "", Some(("range", "bytes=99999999-")), "", 416),
         ("GET", FILE, "", Some(known), "", 304),
+        ("HEAD", FILE, "", None, "", 200),
+        ("HEAD", FILE, "", Some(known), "", 304),
         ("GET", "/v1/datasets/{dataset}/keys/{key}/history", "", None, "", 200),
         ("GET", "/v1/datasets/{dataset}/scan", "?limit=1", None, "", 200),
         ("POST", "/v1/datasets/{dataset}/batch-get", "", None, batch, 200),
@@ -112,6 +117,7 @@ fn answers_have_the_headers_that_are_declared_and_no_others() {
         // From here on there is a token, and who has none is told so.
         ("POST", "/v1/tokens", "", None, r#"{"name":"ops","roles":["admin"]}"#, 201),
         ("GET", KEY, "", None, "", 401),
+        ("HEAD", KEY, "", None, "", 401),
     ] {
         let path = route
             .replace("{dataset}", "recs")
