@@ -50,7 +50,7 @@ macro_rules! operations {
 /// Every operation there is, as the route table has them.
 const OPERATIONS: &[Operation] = operations! {
     get "/v1/datasets/{dataset}/keys/{key}" "reads" "getKey": "Look one key up in the current version, or in a kept one",
-        takes ["key_encoding", "fields", "read_version", "If-None-Match", "Tidetable-Unit", "Tidetable-Arm"], body None,
+        takes ["key_encoding", "fields", "read_version", "If-None-Match", "If-Match", "Tidetable-Unit", "Tidetable-Arm"], body None,
         gives [("200", "The stored bytes"), ("304", "The client has this value already")] "*/*";
     get "/v1/datasets/{dataset}/keys/{key}/history" "reads" "getKeyHistory": "Look one key up in every version that is kept, newest first",
         takes ["key_encoding", "fields"], body None, gives [("200", "One value, or its absence, for each version")] "KeyHistory";
@@ -160,7 +160,7 @@ const OPERATIONS: &[Operation] = operations! {
 /// which is the one that the route table has.
 const HEADS: &[Operation] = operations! {
     head "/v1/datasets/{dataset}/keys/{key}" "reads" "headKey": "Look one key up, and get all but the value",
-        takes ["key_encoding", "fields", "read_version", "If-None-Match", "Tidetable-Unit", "Tidetable-Arm"], body None,
+        takes ["key_encoding", "fields", "read_version", "If-None-Match", "If-Match", "Tidetable-Unit", "Tidetable-Arm"], body None,
         gives [("200", "The version has the key"), ("304", "The client has this value already")] "";
     head "/v1/datasets/{dataset}/versions/{version}/snapshot/{file}" "operations" "headSnapshotFile": "Ask for the length and the tag of a file of a version",
         takes ["If-None-Match"], body None, gives [("200", "The version has the file"), ("304", "The client has this file already")] "";
@@ -306,7 +306,7 @@ impl Operation {
             ("401", _) => "Unauthenticated",
             ("416", _) => "RangeNotSatisfiable",
             ("429" | "503", _) => "NotNow",
-            ("404" | "410" | "500", "getKey" | "headKey") => "ProblemOfKey",
+            ("404" | "410" | "412" | "500", "getKey" | "headKey") => "ProblemOfKey",
             ("400", "getKey" | "headKey")
             | ("400" | "413" | "500", "batchGet" | "scan")
             | ("404", "getProfile" | "getSnapshotFile" | "headSnapshotFile") => "ProblemOfVersion",
@@ -316,7 +316,7 @@ impl Operation {
 
     /// The statuses of its errors. All that can be answered are named, and no `default`: an answer
     /// with another status is a fault, of this document or of the server.
-    fn refusals(&self) -> [&'static [&'static str]; 6] {
+    fn refusals(&self) -> [&'static [&'static str]; 7] {
         let of = |does: bool, statuses: &'static [&'static str]| if does { statuses } else { &[] };
         let names = self.path.contains('{') || self.method == "post";
         let long = self.tag == "reads";
@@ -327,6 +327,7 @@ impl Operation {
             of(!self.only_reads(), OF_CHANGES),
             of(self.path.contains("/snapshot"), OF_SNAPSHOTS),
             of(self.takes.contains(&"Range"), OF_RANGES),
+            of(self.takes.contains(&"If-Match"), OF_CONDITIONS),
         ]
     }
 }
@@ -345,6 +346,8 @@ const OF_CHANGES: &[&str] = &["408", "409", "413", "415", "422", "507"];
 const OF_SNAPSHOTS: &[&str] = &["409"];
 /// Of what gives a range.
 const OF_RANGES: &[&str] = &["416"];
+/// Of what is given only if it is what the client believes it is.
+const OF_CONDITIONS: &[&str] = &["412"];
 
 /// A schema's name as JSON of that shape, a media type as bytes.
 fn content(shape: &str) -> Value {
