@@ -1,8 +1,8 @@
 //! `/openapi.json` and `/docs`: the document of every route, and a page to read it in.
 //!
 //! [`OPERATIONS`] says what each route is for, what it takes and what it answers; a test
-//! holds it against the route table, in both directions. The shapes of JSON stand beside,
-//! in `openapi.json`.
+//! holds it against the route table, in both directions. The shapes of JSON stand beside, in
+//! `openapi.json`, and so do the headers and the problems.
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
@@ -17,7 +17,7 @@ use super::extract::Query;
 use super::versions::NoParameters;
 use crate::ingest::RowOptions;
 
-/// The shapes of bodies and answers, and the parameters that several routes share.
+/// The shapes of bodies, answers and headers, and the parameters that several routes share.
 const COMPONENTS: &str = include_str!("openapi.json");
 
 /// One operation, as it is described.
@@ -40,17 +40,17 @@ struct Operation {
 macro_rules! operations {
     ($($method:ident $path:literal $tag:literal $id:literal: $summary:literal,
         takes $takes:tt, body $body:expr, gives $gives:tt $answer:literal;)*) => {
-        /// Every operation there is.
-        const OPERATIONS: &[Operation] = &[$(Operation {
+        &[$(Operation {
             method: stringify!($method), path: $path, tag: $tag, id: $id, summary: $summary,
             takes: &$takes, body: $body, gives: &$gives, answer: $answer,
-        },)*];
+        },)*]
     };
 }
 
-operations! {
+/// Every operation there is, as the route table has them.
+const OPERATIONS: &[Operation] = operations! {
     get "/v1/datasets/{dataset}/keys/{key}" "reads" "getKey": "Look one key up in the current version, or in a kept one",
-        takes ["key_encoding", "fields", "read_version", "If-None-Match", "Tidetable-Unit", "Tidetable-Arm"], body None,
+        takes ["key_encoding", "fields", "read_version", "If-None-Match", "If-Match", "Tidetable-Unit", "Tidetable-Arm"], body None,
         gives [("200", "The stored bytes"), ("304", "The client has this value already")] "*/*";
     get "/v1/datasets/{dataset}/keys/{key}/history" "reads" "getKeyHistory": "Look one key up in every version that is kept, newest first",
         takes ["key_encoding", "fields"], body None, gives [("200", "One value, or its absence, for each version")] "KeyHistory";
@@ -154,9 +154,19 @@ operations! {
         takes [], body None, gives [("200", "Its name and version")] "ServerVersion";
     get "/metrics" "server" "metrics": "What is counted, for Prometheus",
         takes [], body None, gives [("200", "OpenMetrics text")] "application/openmetrics-text";
-}
+};
 
-/// Method and path of every operation.
+/// Every `GET` answers a `HEAD` too. These two are asked for, so they are described: as the `GET` is,
+/// which is the one that the route table has.
+const HEADS: &[Operation] = operations! {
+    head "/v1/datasets/{dataset}/keys/{key}" "reads" "headKey": "Look one key up, and get all but the value",
+        takes ["key_encoding", "fields", "read_version", "If-None-Match", "If-Match", "Tidetable-Unit", "Tidetable-Arm"], body None,
+        gives [("200", "The version has the key"), ("304", "The client has this value already")] "";
+    head "/v1/datasets/{dataset}/versions/{version}/snapshot/{file}" "operations" "headSnapshotFile": "Ask for the length and the tag of a file of a version",
+        takes ["If-None-Match"], body None, gives [("200", "The version has the file"), ("304", "The client has this file already")] "";
+};
+
+/// Method and path of every operation; a `HEAD` is part of its `GET`.
 #[cfg(test)]
 pub(crate) fn described_routes() -> impl Iterator<Item = (&'static str, &'static str)> {
     OPERATIONS.iter().map(|operation| (operation.method, operation.path))
@@ -189,16 +199,18 @@ fn document() -> Value {
     let codes: Vec<&str> = codes.chain(Fault::ALL.iter().map(|fault| fault.code())).collect();
     document["components"]["schemas"]["Problem"]["properties"]["code"]["examples"] = json!(codes);
     let mut paths = Map::new();
-    for operation in OPERATIONS {
+    let problems = &document["components"]["responses"];
+    for operation in OPERATIONS.iter().chain(HEADS) {
         let path = paths.entry(operation.path).or_insert_with(|| json!({}));
-        path[operation.method] = operation.describe();
+        path[operation.method] = operation.describe(problems);
     }
     document["paths"] = Value::Object(paths);
     document
 }
 
 impl Operation {
-    fn describe(&self) -> Value {
+    /// `problems`: the answers that several operations share.
+    fn describe(&self, problems: &Value) -> Value {
         let of_path = self.path.split('/').filter_map(|s| s.strip_prefix('{')?.strip_suffix('}'));
         let shared = of_path.chain(self.takes.iter().copied());
         let mut parameters: Vec<Value> = shared
@@ -215,15 +227,21 @@ impl Operation {
         }
         let mut responses = Map::new();
         for (status, meaning) in self.gives {
-            let has_body = *status != "304";
-            let mut response = json!({ "description": meaning });
+            let has_body = *status != "304" && self.method != "head";
+            let mut response = json!({ "description": meaning, "headers": self.headers(status) });
             if has_body {
                 response["content"] = content(self.answer);
             }
             responses.insert((*status).to_owned(), response);
         }
         for status in self.refusals().into_iter().flatten() {
-            let problem = json!({ "$ref": "#/components/responses/Problem" });
+            let name = self.problem(status);
+            let problem = if self.method == "head" {
+                let shared = &problems[name];
+                json!({ "description": shared["description"], "headers": shared["headers"] })
+            } else {
+                json!({ "$ref": format!("#/components/responses/{name}") })
+            };
             responses.entry(*status).or_insert(problem);
         }
         let mut described = json!({
@@ -239,9 +257,66 @@ impl Operation {
         described
     }
 
+    fn only_reads(&self) -> bool {
+        ["get", "head"].contains(&self.method)
+    }
+
+    /// The headers of a success.
+    fn headers(&self, status: &str) -> Value {
+        let own: &[&str] = match (self.id, status) {
+            ("getKey" | "headKey", "304") => {
+                &["ETag", "Tidetable-Version", "Tidetable-As-Of", "Tidetable-Arm", "Vary"]
+            }
+            ("getKey" | "headKey", _) => &[
+                "Content-Length",
+                "ETag",
+                "Tidetable-Version",
+                "Tidetable-As-Of",
+                "Tidetable-Arm",
+                "Vary",
+            ],
+            ("batchGet" | "scan", _) => {
+                &["Tidetable-Version", "Tidetable-As-Of", "Tidetable-Arm", "Vary"]
+            }
+            ("getSnapshotFile" | "headSnapshotFile", "304") => {
+                &["ETag", "Tidetable-Version", "Accept-Ranges"]
+            }
+            ("getSnapshotFile", "206") => {
+                &["Content-Length", "Content-Range", "ETag", "Tidetable-Version", "Accept-Ranges"]
+            }
+            ("getSnapshotFile" | "headSnapshotFile", _) => {
+                &["Content-Length", "ETag", "Tidetable-Version", "Accept-Ranges"]
+            }
+            ("getAudit", _) => &["Tidetable-Audit-Head", "Tidetable-Next-Cursor", "Cache-Control"],
+            ("createToken", _) => &["Cache-Control"],
+            _ => &[],
+        };
+        let described = |name: &str| json!({ "$ref": format!("#/components/headers/{name}") });
+        let id = if self.only_reads() { "X-Request-Id-of-read" } else { "X-Request-Id" };
+        let mut headers = json!({ "X-Request-Id": described(id) });
+        for name in own.iter().copied() {
+            headers[name] = described(name);
+        }
+        headers
+    }
+
+    /// What an error is answered as: one of the answers that several operations share.
+    fn problem(&self, status: &str) -> &'static str {
+        match (status, self.id) {
+            ("401", _) => "Unauthenticated",
+            ("416", _) => "RangeNotSatisfiable",
+            ("429" | "503", _) => "NotNow",
+            ("404" | "410" | "412" | "500", "getKey" | "headKey") => "ProblemOfKey",
+            ("400", "getKey" | "headKey")
+            | ("400" | "413" | "500", "batchGet" | "scan")
+            | ("404", "getProfile" | "getSnapshotFile" | "headSnapshotFile") => "ProblemOfVersion",
+            _ => "Problem",
+        }
+    }
+
     /// The statuses of its errors. All that can be answered are named, and no `default`: an answer
     /// with another status is a fault, of this document or of the server.
-    fn refusals(&self) -> [&'static [&'static str]; 6] {
+    fn refusals(&self) -> [&'static [&'static str]; 7] {
         let of = |does: bool, statuses: &'static [&'static str]| if does { statuses } else { &[] };
         let names = self.path.contains('{') || self.method == "post";
         let long = self.tag == "reads";
@@ -249,9 +324,10 @@ impl Operation {
             OF_ALL,
             of(names, OF_NAMES),
             of(long, OF_LONG_ANSWERS),
-            of(self.method != "get", OF_CHANGES),
+            of(!self.only_reads(), OF_CHANGES),
             of(self.path.contains("/snapshot"), OF_SNAPSHOTS),
-            of(self.path.ends_with("{file}"), OF_RANGES),
+            of(self.takes.contains(&"Range"), OF_RANGES),
+            of(self.takes.contains(&"If-Match"), OF_CONDITIONS),
         ]
     }
 }
@@ -270,6 +346,8 @@ const OF_CHANGES: &[&str] = &["408", "409", "413", "415", "422", "507"];
 const OF_SNAPSHOTS: &[&str] = &["409"];
 /// Of what gives a range.
 const OF_RANGES: &[&str] = &["416"];
+/// Of what is given only if it is what the client believes it is.
+const OF_CONDITIONS: &[&str] = &["412"];
 
 /// A schema's name as JSON of that shape, a media type as bytes.
 fn content(shape: &str) -> Value {
@@ -314,8 +392,58 @@ mod tests {
         let described: BTreeSet<_> =
             OPERATIONS.iter().map(|o| (o.method.to_owned(), o.path.to_owned())).collect();
         assert_eq!(described, route_table());
-        let ids: BTreeSet<_> = OPERATIONS.iter().map(|o| o.id).collect();
-        assert_eq!(ids.len(), OPERATIONS.len(), "operation ids are unique");
+        let all: Vec<&Operation> = OPERATIONS.iter().chain(HEADS).collect();
+        let ids: BTreeSet<_> = all.iter().map(|o| o.id).collect();
+        assert_eq!(ids.len(), all.len(), "operation ids are unique");
+    }
+
+    #[test]
+    fn a_head_is_described_as_its_get_and_has_no_body() {
+        let document = document();
+        for head in HEADS {
+            let described = &document["paths"][head.path];
+            let (head, get) = (&described["head"]["responses"], &described["get"]["responses"]);
+            for (status, answer) in head.as_object().unwrap() {
+                assert!(answer["content"].is_null() && answer["$ref"].is_null(), "{answer}");
+                let of_get = &get[status];
+                let of_get = match of_get["$ref"].as_str() {
+                    Some(reference) => document.pointer(&reference[1..]).unwrap(),
+                    None => of_get,
+                };
+                assert_eq!(answer["headers"], of_get["headers"], "{status}");
+            }
+            let asked = |method: &str| described[method]["parameters"].as_array().unwrap();
+            assert!(asked("head").iter().all(|one| asked("get").contains(one)), "{described}");
+        }
+    }
+
+    #[test]
+    fn every_answer_says_its_headers_and_each_is_described_with_an_example() {
+        let document = document();
+        let components = &document["components"];
+        for (name, header) in components["headers"].as_object().unwrap() {
+            let is_said = header["description"].is_string() && header["schema"]["type"].is_string();
+            assert!(is_said && !header["example"].is_null(), "{name}: {header}");
+        }
+        for operation in OPERATIONS.iter().chain(HEADS) {
+            let described = &document["paths"][operation.path][operation.method];
+            for (status, answer) in described["responses"].as_object().unwrap() {
+                let answer = match answer["$ref"].as_str() {
+                    Some(reference) => document.pointer(&reference[1..]).unwrap(),
+                    None => answer,
+                };
+                let what = format!("{} {status}: {answer}", operation.id);
+                let headers = answer["headers"].as_object().expect(&what);
+                assert!(headers.contains_key("X-Request-Id"), "{what}");
+                for (name, described) in headers {
+                    // One that is not always there has a description of its own, under a longer name.
+                    let told = described["$ref"].as_str().unwrap();
+                    let told = told.strip_prefix("#/components/headers/").unwrap();
+                    assert!(told == name || told.starts_with(&format!("{name}-of-")), "{what}");
+                    assert!(components["headers"][told].is_object(), "{what}");
+                }
+            }
+        }
     }
 
     #[test]

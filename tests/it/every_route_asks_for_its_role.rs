@@ -196,9 +196,11 @@ fn every_route_is_in_the_table() {
     let api = server.get_path("/openapi.json").expect(200).json();
     let mut there: BTreeSet<(String, String)> = BTreeSet::new();
     for (path, methods) in api["paths"].as_object().unwrap() {
-        there.extend(
-            methods.as_object().unwrap().keys().map(|method| (method.clone(), path.clone())),
-        );
+        let methods = methods.as_object().unwrap();
+        // A HEAD needs what the GET does, and has no row of its own.
+        assert!(!methods.contains_key("head") || methods.contains_key("get"), "{path}");
+        let methods = methods.keys().filter(|method| *method != "head");
+        there.extend(methods.map(|method| (method.clone(), path.clone())));
     }
     there.extend(BESIDE.map(|path| ("get".to_owned(), path.to_owned())));
     assert_eq!(listed, there);

@@ -1,13 +1,16 @@
 //! What people and machines look at before they trust a server: its API description, its
 //! health, its version, its metrics.
 
+use serde_json::Value;
+
 use crate::data::{key, rows};
 use crate::harness::Server;
+use crate::http::Reply;
 
 const PATHS: &[(&str, &[&str])] = &[
     ("/v1/datasets", &["get"]),
     ("/v1/datasets/{dataset}", &["get", "put", "delete"]),
-    ("/v1/datasets/{dataset}/keys/{key}", &["get"]),
+    ("/v1/datasets/{dataset}/keys/{key}", &["get", "head"]),
     ("/v1/datasets/{dataset}/batch-get", &["post"]),
     ("/v1/batch-get", &["post"]),
     ("/v1/datasets/{dataset}/scan", &["get"]),
@@ -22,6 +25,10 @@ const PATHS: &[(&str, &[&str])] = &[
     ("/v1/datasets/{dataset}/canary/promote", &["post"]),
     ("/v1/datasets/{dataset}/history", &["get"]),
 ];
+
+/// Headers of any answer, and those that say how it is sent.
+const NOT_DECLARED: [&str; 5] =
+    ["content-type", "content-length", "transfer-encoding", "connection", "date"];
 
 #[test]
 fn the_api_describes_itself() {
@@ -47,6 +54,88 @@ fn the_api_describes_itself() {
     assert!(matches!(docs.status, 200 | 301..=308), "{docs}");
     let page = server.get_path("/docs/").expect(200);
     assert!(page.header("content-type").unwrap().starts_with("text/html"));
+}
+
+/// What an operation may answer with that status.
+fn declared<'a>(api: &'a Value, method: &str, route: &str, status: u16) -> &'a Value {
+    let operation = &api["paths"][route][method.to_ascii_lowercase()];
+    let answer = &operation["responses"][status.to_string()];
+    answer["$ref"].as_str().map_or(answer, |reference| api.pointer(&reference[1..]).unwrap())
+}
+
+#[track_caller]
+fn assert_headers(api: &Value, answer: &Value, reply: &Reply) {
+    let declared = answer["headers"].as_object();
+    let declared = declared.unwrap_or_else(|| panic!("no headers are declared: {reply}"));
+    for (name, header) in declared {
+        let header = api.pointer(&header["$ref"].as_str().unwrap()[1..]).unwrap();
+        let is_there = reply.header(name).is_some();
+        assert!(is_there || header["required"] != true, "it has no {name}: {reply}");
+    }
+    for (name, _) in &reply.headers {
+        let is_declared = declared.keys().any(|one| one.eq_ignore_ascii_case(name))
+            || NOT_DECLARED.iter().any(|one| one.eq_ignore_ascii_case(name));
+        assert!(is_declared, "{name} is not declared: {reply}");
+    }
+}
+
+#[test]
+fn answers_have_the_headers_that_are_declared_and_no_others() {
+    const KEY: &str = "/v1/datasets/{dataset}/keys/{key}";
+    const FILE: &str = "/v1/datasets/{dataset}/versions/{version}/snapshot/{file}";
+    let server = Server::start();
+    let query = "key=k&format=ndjson&as_of=2026-11-22T00:00:00Z";
+    server.push_with("recs", query, rows("recs", 1, 10).as_bytes()).expect(201);
+    let api = server.get_path("/openapi.json").expect(200).json();
+    let (of_read, known) = (("x-request-id", "r-1"), ("if-none-match", "*"));
+    let batch = r#"{"keys":["x"]}"#;
+    for (method, route, query, header, body, status) in [
+        ("GET", KEY, "", None, "", 200),
+        ("GET", KEY, "", Some(of_read), "", 200),
+        ("GET", KEY, "?version=1", Some(known), "", 304),
+        ("GET", KEY, "?version=7", None, "", 404),
+        ("GET", KEY, "?key_encoding=base64url", None, "", 400),
+        ("HEAD", KEY, "", None, "", 200),
+        ("HEAD", KEY, "", Some(known), "", 304),
+        ("HEAD", KEY, "?version=7", None, "", 404),
+        ("GET", FILE, "", None, "", 200),
+        ("GET", FILE, "", Some(("range", "bytes=0-1")), "", 206),
+        ("GET", FILE, "", Some(("range", "bytes=99999999-")), "", 416),
+        ("GET", FILE, "", Some(known), "", 304),
+        ("HEAD", FILE, "", None, "", 200),
+        ("HEAD", FILE, "", Some(known), "", 304),
+        ("GET", "/v1/datasets/{dataset}/keys/{key}/history", "", None, "", 200),
+        ("GET", "/v1/datasets/{dataset}/scan", "?limit=1", None, "", 200),
+        ("POST", "/v1/datasets/{dataset}/batch-get", "", None, batch, 200),
+        ("POST", "/v1/batch-get", "", None, r#"{"requests":[]}"#, 200),
+        ("PUT", "/v1/datasets/{dataset}", "", None, "{}", 200),
+        ("POST", "/v1/datasets/{dataset}/rollback", "", None, "{}", 409),
+        ("GET", "/v1/datasets", "", None, "", 200),
+        ("GET", "/v1/audit", "?limit=1", None, "", 200),
+        ("GET", "/readyz", "", None, "", 200),
+        ("GET", "/metrics", "", None, "", 200),
+        // From here on there is a token, and who has none is told so.
+        ("POST", "/v1/tokens", "", None, r#"{"name":"ops","roles":["admin"]}"#, 201),
+        ("GET", KEY, "", None, "", 401),
+        ("HEAD", KEY, "", None, "", 401),
+    ] {
+        let path = route
+            .replace("{dataset}", "recs")
+            .replace("{key}", &key(1))
+            .replace("{version}", "1")
+            .replace("{file}", "manifest.json");
+        let path = path + query;
+        let reply = server.send(method, &path, header.as_slice(), body.as_bytes()).expect(status);
+        assert_headers(&api, declared(&api, method, route, status), &reply);
+    }
+}
+
+#[test]
+fn what_a_path_does_not_take_is_answered_as_declared() {
+    let server = Server::start();
+    let api = server.get_path("/openapi.json").expect(200).json();
+    let reply = server.send("DELETE", "/v1/datasets/recs/keys/x", &[], b"").expect(405);
+    assert_headers(&api, &api["components"]["responses"]["MethodNotAllowed"], &reply);
 }
 
 #[test]
