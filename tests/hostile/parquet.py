@@ -329,12 +329,13 @@ def bombs() -> Iterator[Case]:
         file.column("v", BYTE_ARRAY, [dictionary_page(1, texts(b"y" * 1000)), page(count, repeats + content, RLE_DICTIONARY)], values=count,
                     repetition=REPEATED, schema={6: (I32, 0)}, dictionary=True)
         yield Case(f"bomb: a list of {count} texts", file.bytes(), "build_limit", memory=MOST_MEMORY)
-    big = File(4096)
-    content = b"\1" + varint(4096 << 1) + b"\0"
-    big.column("k", INT64, [page(4096, longs(*range(4096)))])
-    big.column("v", BYTE_ARRAY, [dictionary_page(1, texts(b"y" * (8 * MIB))), page(4096, content, RLE_DICTIONARY)], schema={6: (I32, 0)}, dictionary=True)
+    # Half a gigabyte of values is no bomb; as a repeated text it is read in little memory.
+    big = File(64)
+    content = b"\1" + varint(64 << 1) + b"\0"
+    big.column("k", INT64, [page(64, longs(*range(64)))])
+    big.column("v", BYTE_ARRAY, [dictionary_page(1, texts(b"y" * (8 * MIB))), page(64, content, RLE_DICTIONARY)], schema={6: (I32, 0)}, dictionary=True)
     big.group = {2: (I64, 1)}
-    yield Case("bomb: 4,096 times a text of 8 MiB", big.bytes(), "build_limit", memory=MOST_MEMORY)
+    yield Case("64 times a text of 8 MiB", big.bytes(), ACCEPTED, records=64)
     for size in (1 << 30, (1 << 31) - 1):
         file = sound()
         squeezed = zlib.compress(longs(1, -2, 3), wbits=31)
