@@ -326,15 +326,35 @@ fn a_body_that_says_its_length_in_two_ways_is_refused_and_nothing_follows() {
     assert!(head.starts_with("http/1.1 400") && head.contains("connection: close"), "{head}");
     assert!(String::from_utf8(body).unwrap().contains("malformed_request"));
     assert!(is_closed(&mut stream), "what follows is not taken for a request");
-    // Behind another one it is not seen before hyper has taken it; nothing follows it all the same.
+    // Behind another one, too.
     let mut stream = server.connect_and_send(&format!("{REQUEST}{both}{REQUEST}"));
-    for _ in 0..2 {
-        assert!(answer(&mut stream).0.starts_with("http/1.1 "));
+    for status in [200, 400] {
+        let (head, _) = answer(&mut stream);
+        assert!(head.starts_with(&format!("http/1.1 {status}")), "{head}");
     }
     assert!(is_closed(&mut stream), "what follows is not taken for a request");
-    let one = "POST /take HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n\
-               2\r\nhi\r\n0\r\n\r\n";
-    assert_eq!(answer(&mut server.connect_and_send(one)).1, b"2 bytes");
+    assert_eq!(answer(&mut server.connect_and_send(CHUNKED)).1, b"2 bytes");
+}
+
+const CHUNKED: &str = "POST /take HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n\
+                       2\r\nhi\r\n0\r\n\r\n";
+
+#[test]
+fn a_fragment_is_refused_whatever_the_request_comes_with_and_nothing_follows() {
+    let server = start(long_limits());
+    let odd = "GET /#x HTTP/1.1\r\nHost: x\r\n\r\n";
+    let post = "POST /take HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n/#x ";
+    for before in ["", REQUEST, post, CHUNKED, "GET / HTTP/1.1\r\nHost: x\r\nReferer: #\r\n\r\n"] {
+        let mut stream = server.connect_and_send(&format!("{before}{odd}{REQUEST}"));
+        if !before.is_empty() {
+            assert!(answer(&mut stream).0.starts_with("http/1.1 200"), "{before}");
+        }
+        let (head, body) = answer(&mut stream);
+        assert!(head.starts_with("http/1.1 400") && head.contains("connection: close"), "{head}");
+        let body = String::from_utf8(body).unwrap();
+        assert!(body.contains("malformed_request") && body.contains("%23"), "{body}");
+        assert!(is_closed(&mut stream), "{before}");
+    }
 }
 
 #[test]

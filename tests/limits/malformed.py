@@ -35,6 +35,7 @@ CASES: list[tuple[str, str, int, bool]] = [
     ("a chunk without a size", f"{PUSH}Transfer-Encoding: chunked\r\n\r\nzz\r\n{BODY}\r\n0\r\n\r\n", 400, True),
     ("a chunk of 2⁶⁴ bytes", f"{PUSH}Transfer-Encoding: chunked\r\n\r\n10000000000000000\r\n{BODY}", 400, True),
     ("a chunk longer than said", f"{PUSH}Transfer-Encoding: chunked\r\n\r\n3\r\n{BODY}\r\n0\r\n\r\n", 400, True),
+    ("a fragment", f"GET /v1/datasets/{DATASET}/keys/k1# HTTP/1.1\r\nHost: x\r\n\r\n", 400, True),
     ("a folded header", "GET /livez HTTP/1.1\r\nHost: x\r\nX: a\r\n b\r\n\r\n", 400, True),
     ("a space before the colon", "GET /livez HTTP/1.1\r\nHost : x\r\n\r\n", 400, True),
     ("a NUL", "GET /livez HTTP/1.1\r\nX: a\0b\r\n\r\n", 400, True),
