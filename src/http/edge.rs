@@ -1,8 +1,7 @@
 //! The outermost layer of the router: what happens to every request whatever its route.
 //!
-//! It gives the request an id, refuses over-long URLs, changes for pages of others ([`origin`]),
-//! whoever may not ask for it and what is one
-//! too many, turns a panic into a 500 and a [`Problem`] into its document, counts the request by
+//! It gives the request an id, refuses over-long URLs, what does not say for whom it is ([`host`]),
+//! changes for pages of others ([`origin`]), whoever may not ask for it and what is one too many, turns a panic into a 500 and a [`Problem`] into its document, counts the request by
 //! route and status, and logs it; what was denied, and a change that was refused, goes to the audit. A
 //! read that succeeds costs one boxed future and one counter here: no id, no clock, no log
 //! line is made for it unless the log level asks.
@@ -27,8 +26,8 @@ use futures_util::FutureExt as _;
 use tower::{Layer, Service};
 
 use super::error::{Fault, Problem};
-use super::origin;
 use super::places::Places;
+use super::{host, origin};
 use crate::access::{Access, Caller, Denied};
 use crate::audit::{ANONYMOUS, Audit, Kind, Line, NotGranted};
 use crate::metrics::Metrics;
@@ -99,7 +98,9 @@ where
             let response = uri_too_long(edge.max_uri_bytes).into_response();
             return Box::pin(async move { Ok(seen.after(response, &edge)) });
         }
-        if let Some(refused) = origin::refusal(&request, self.edge.access.is_open()) {
+        let refused = host::refusal(&request)
+            .or_else(|| origin::refusal(&request, self.edge.access.is_open()));
+        if let Some(refused) = refused {
             let response = refused.into_response();
             return Box::pin(async move {
                 #[cfg(feature = "faults")]
@@ -302,6 +303,7 @@ mod tests {
     use super::*;
     use axum::Router;
     use axum::body::Body;
+    use axum::http::header::HOST;
     use axum::http::request::Builder;
     use axum::routing::get;
     use http_body_util::BodyExt as _;
@@ -330,7 +332,8 @@ mod tests {
     }
 
     async fn send(metrics: &Arc<Metrics>, request: Builder) -> (Response, Value) {
-        let request = request.body(Body::empty()).unwrap();
+        let mut request = request.body(Body::empty()).unwrap();
+        request.headers_mut().entry(HOST).or_insert_with(|| HeaderValue::from_static("here"));
         let mut response = router(metrics).oneshot(request).await.unwrap();
         let body = std::mem::take(response.body_mut()).collect().await.unwrap().to_bytes();
         let text = String::from_utf8(body.to_vec()).unwrap();
@@ -372,6 +375,12 @@ mod tests {
                     .header("host", "a.example"),
                 403,
                 "cross_site_request",
+            ),
+            (Request::get("/ok/1").header("host", "no host"), 400, "malformed_request"),
+            (
+                Request::get("/ok/1").header("host", "a").header("host", "a"),
+                400,
+                "malformed_request",
             ),
             (Request::get(format!("/ok/{}", "k".repeat(64))), 414, "uri_too_long"),
         ] {

@@ -45,6 +45,7 @@ pub(crate) mod error;
 pub(crate) mod etag;
 pub(crate) mod extract;
 pub(crate) mod fields;
+mod host;
 pub(crate) mod keys;
 mod openapi;
 mod origin;

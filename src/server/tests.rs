@@ -221,6 +221,18 @@ fn a_connection_answers_request_after_request() {
 }
 
 #[test]
+fn a_request_says_for_which_host_it_is() {
+    let server = start(long_limits());
+    let status = |head: &str| answer(&mut server.connect_and_send(head)).0[9..12].to_owned();
+    for good in ["GET / HTTP/1.1\r\nHost:\r\n\r\n", "GET / HTTP/1.0\r\n\r\n", REQUEST] {
+        assert_eq!(status(good), "200", "{good}");
+    }
+    for bad in ["", "Host: x\r\nHost: x\r\n", "Host: x/y\r\n"] {
+        assert_eq!(status(&format!("GET / HTTP/1.1\r\n{bad}\r\n")), "400", "{bad}");
+    }
+}
+
+#[test]
 fn a_silent_connection_is_closed() {
     let server = start(Limits { header: SHORT, ..long_limits() });
     let mut silent = server.connect();

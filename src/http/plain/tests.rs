@@ -306,6 +306,8 @@ fn table() -> (Vec<String>, u64) {
         with("X-Spaces:\t  a value  with spaces\t "),
         with("Tidetable-Unit: 7"),
         with("tidetable-unit:  seven and a half\t "),
+        "GET /v1/datasets/recs/keys/ada HTTP/1.1\r\nHost:\r\n\r\n".to_owned(),
+        "GET /v1/datasets/recs/keys/ada HTTP/1.1\r\nhost: [::1]:7070\r\n\r\n".to_owned(),
     ];
     plain.extend(of_both_arms);
     let other = [
@@ -327,6 +329,8 @@ fn table() -> (Vec<String>, u64) {
         tried(1, "Tidetable-Arm: current\r\nTidetable-Unit: 1\r\n"),
         get("tried/keys/k0?version=1"),
         with("Host: y"),
+        "GET /v1/datasets/recs/keys/ada HTTP/1.1\r\nHost: x y\r\n\r\n".to_owned(),
+        "GET /v1/datasets/recs/keys/ada HTTP/1.1\r\nHost: [::1\r\n\r\n".to_owned(),
         with("X: caf\u{e9}"),
         with("Connection: keep-alive, te"),
         "GET /v1/datasets/recs/keys/ada HTTP/1.1\r\n\r\n".to_owned(),
