@@ -9,6 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::SystemTime;
 
 use tidetable_storage::{Code, Error, MAX_KEY_BYTES};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -144,10 +145,11 @@ fn answer(head: &[u8], status: u16, problem: &Problem) -> Vec<u8> {
     let body = problem.document(id.as_str()).to_string();
     let mut answer = format!(
         "HTTP/1.1 {}\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n\
-         x-request-id: {}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+         x-request-id: {}\r\ncontent-length: {}\r\nconnection: close\r\ndate: {}\r\n\r\n",
         problem.status(),
         id.as_str(),
         body.len(),
+        httpdate::fmt_http_date(SystemTime::now()),
     )
     .into_bytes();
     // What is malformed has no method to go by.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
@@ -419,7 +419,7 @@ fn a_head_that_is_too_long_is_refused() {
     let mut stream =
         server.connect_and_send(&format!("GET / HTTP/1.1\r\nHost: x\r\nX: {long}\r\n\r\n"));
     let (head, body) = answer(&mut stream);
-    assert!(head.starts_with("http/1.1 431"), "{head}");
+    assert!(head.starts_with("http/1.1 431") && says_when(&head), "{head}");
     assert!(String::from_utf8(body).unwrap().contains("head_too_large"));
     assert!(is_closed(&mut stream));
     // Longer than hyper can take.
@@ -433,17 +433,26 @@ fn a_head_that_is_too_long_is_refused() {
         assert!(all.starts_with("HTTP/1.1 414 URI Too Long\r\n"), "{all}");
         assert!(all.contains("content-type: application/problem+json\r\n"), "{all}");
         assert_eq!(all.contains("uri_too_long"), method == "GET", "{all}");
-        assert!(all.contains("connection: close\r\n"), "{all}");
+        assert!(all.contains("connection: close\r\n") && says_when(&all), "{all}");
     }
     let mut stream = server.connect_and_send("no request at all\r\n\r\n");
     let (head, body) = answer(&mut stream);
-    assert!(head.starts_with("http/1.1 400"), "{head}");
+    assert!(head.starts_with("http/1.1 400") && says_when(&head), "{head}");
     assert!(String::from_utf8(body).unwrap().contains("malformed_request"));
     let uri = "x".repeat(10 * 1024);
     let mut stream = server.connect_and_send(&format!("GET /{uri} HTTP/1.1\r\nHost: x\r\n\r\n"));
     let (head, body) = answer(&mut stream);
-    assert!(head.starts_with("http/1.1 414"), "{head}");
+    assert!(head.starts_with("http/1.1 414") && says_when(&head), "{head}");
     assert!(String::from_utf8(body).unwrap().contains("uri_too_long"));
+}
+
+/// Whether a head has one `Date`, of a moment ago.
+fn says_when(head: &str) -> bool {
+    let dates: Vec<_> = head.split("\r\n").filter_map(|line| line.strip_prefix("date: ")).collect();
+    let now = SystemTime::now();
+    let then = |ago| httpdate::fmt_http_date(now - Duration::from_secs(ago));
+    // `answer` gives heads in small letters.
+    matches!(dates[..], [said] if (0..60).any(|ago| then(ago).eq_ignore_ascii_case(said)))
 }
 
 #[test]
