@@ -27,7 +27,7 @@ use tower::{Layer, Service};
 
 use super::error::{Fault, Problem};
 use super::places::Places;
-use super::{host, origin};
+use super::{host, is_read, origin};
 use crate::access::{Access, Caller, Denied};
 use crate::audit::{ANONYMOUS, Audit, Kind, Line, NotGranted};
 use crate::metrics::Metrics;
@@ -237,15 +237,13 @@ impl Seen {
         response
     }
 
-    /// Whether this is for the audit: a denial of anything, or the refusal of a change. (Lookups
-    /// of many keys are asked for by POST, and change nothing.)
+    /// Whether this is for the audit: a denial of anything, or the refusal of a change.
     fn was_not_granted(&self, status: StatusCode) -> Option<Kind> {
         let route = self.route.as_ref().map(MatchedPath::as_str);
-        let changes = |route: &str| !self.method.is_safe() && !route.ends_with("batch-get");
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Some(Kind::Denial),
-            _ if status.as_u16() >= 400 && route.is_some_and(changes) => Some(Kind::Refusal),
-            _ => None,
+            _ if status.as_u16() < 400 || route.is_none() => None,
+            _ => (!is_read(&self.method, route)).then_some(Kind::Refusal),
         }
     }
 
@@ -305,7 +303,7 @@ mod tests {
     use axum::body::Body;
     use axum::http::header::HOST;
     use axum::http::request::Builder;
-    use axum::routing::get;
+    use axum::routing::{get, post};
     use http_body_util::BodyExt as _;
     use serde_json::Value;
     use tower::ServiceExt as _;
@@ -325,6 +323,8 @@ mod tests {
                     }
                 }),
             )
+            .route("/v1/datasets/{dataset}/batch-get", post(|| async { "found" }))
+            .route("/v1/batch-get", post(|| async { "found" }))
             .route("/missing", get(|| async { Problem::new(Fault::KeyNotFound, "no such key") }))
             .fallback(error::no_such_route)
             .method_not_allowed_fallback(error::no_such_method)
@@ -391,6 +391,24 @@ mod tests {
             assert_eq!(body["status"], status);
             assert_eq!(body["request_id"], response.headers()[REQUEST_ID].to_str().unwrap());
             assert_eq!(response.headers().contains_key("allow"), status == 405, "{code}");
+        }
+    }
+
+    #[tokio::test]
+    async fn lookups_of_many_keys_are_reads_whoever_a_browser_sends_them_for() {
+        let metrics = Arc::new(Metrics::new());
+        for (name, value) in [
+            ("sec-fetch-site", "cross-site"),
+            ("origin", "http://evil.example"),
+            ("origin", "null"),
+        ] {
+            for batch in ["/v1/datasets/recs/batch-get", "/v1/batch-get"] {
+                let (response, body) =
+                    send(&metrics, Request::post(batch).header(name, value)).await;
+                assert_eq!((response.status().as_u16(), body), (200, "found".into()), "{value}");
+            }
+            let change = Request::post("/ok/batch-get").header(name, value);
+            assert_eq!(send(&metrics, change).await.0.status(), 403, "{value}");
         }
     }
 
