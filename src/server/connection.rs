@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use axum::http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use axum::http::{StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -158,13 +158,13 @@ async fn respond(
 ) -> Result<Response<Counted>, Infallible> {
     let working = Working::begin(&shared);
     let is_http1 = request.version() < Version::HTTP_2;
-    let odd = shared.begins();
+    let misunderstood = misunderstood(request.headers(), &shared);
     let mut request = request.map(|body| bounded(body, common.limits.pace(), &shared));
-    let mut response = if let Some(odd) = odd {
+    let mut response = if let Some(why) = misunderstood {
         // What its client still sends must not keep it from reading this.
         shared.left_unread();
         drop(request);
-        malformed(odd.why())
+        malformed(why)
     } else {
         request.extensions_mut().insert(ConnectInfo(peer));
         if common.load.is_late() {
@@ -177,11 +177,26 @@ async fn respond(
         // client has (RFC 9110, 8.6).
         response.headers_mut().remove(CONTENT_LENGTH);
     }
-    if is_http1 && (odd.is_some() || shared.is_ending()) {
+    if is_http1 && (misunderstood.is_some() || shared.is_ending()) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let answering = working.answer();
     Ok(response.map(|body| Counted::new(body, answering)))
+}
+
+/// Why a request that hyper takes is none for the router, if it is. The connection ends with it.
+fn misunderstood(headers: &HeaderMap, shared: &Shared) -> Option<&'static str> {
+    if let Some(odd) = shared.begins() {
+        return Some(odd.why());
+    }
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    let first = encodings.next()?;
+    // hyper undoes the last of them alone.
+    let is_one = first.as_bytes().eq_ignore_ascii_case(b"chunked") && encodings.next().is_none();
+    (!is_one).then_some(
+        "chunked is the only Transfer-Encoding that this server takes, and once: a body that is \
+         compressed says so in Content-Encoding",
+    )
 }
 
 /// The answer to a request that is none for the router.

@@ -370,6 +370,21 @@ fn a_fragment_is_refused_whatever_the_request_comes_with_and_nothing_follows() {
 }
 
 #[test]
+fn a_body_with_another_encoding_than_chunked_is_refused() {
+    let server = start(long_limits());
+    for other in ["gzip, chunked", "chunked, chunked", "gzip\r\nTransfer-Encoding: chunked"] {
+        let head = format!("POST /take HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: {other}\r\n\r\n");
+        let mut stream = server.connect_and_send(&format!("{head}2\r\nhi\r\n0\r\n\r\n{REQUEST}"));
+        let (head, body) = answer(&mut stream);
+        assert!(head.starts_with("http/1.1 400") && head.contains("connection: close"), "{head}");
+        assert!(String::from_utf8(body).unwrap().contains("malformed_request"), "{other}");
+        assert!(is_closed(&mut stream), "{other}");
+    }
+    let chunked = CHUNKED.replace("chunked", "Chunked");
+    assert_eq!(answer(&mut server.connect_and_send(&chunked)).1, b"2 bytes");
+}
+
+#[test]
 fn a_client_that_does_not_read_is_closed() {
     let server = start(Limits { body: SHORT, ..long_limits() });
     let mut stream = server.connect_and_send("GET /big HTTP/1.1\r\nHost: x\r\n\r\n");

@@ -31,6 +31,7 @@ CASES: list[tuple[str, str, int, bool]] = [
     ("a length with a sign", f"{PUSH}Content-Length: +15\r\n\r\n{BODY}", 400, True),
     ("chunked is not last", f"{PUSH}Transfer-Encoding: chunked, gzip\r\n\r\n{CHUNK}0\r\n\r\n", 400, True),
     ("another encoding", f"{PUSH}Transfer-Encoding: gzip\r\n\r\n{CHUNK}0\r\n\r\n", 400, True),
+    ("another encoding in chunks", f"{PUSH}Transfer-Encoding: gzip, chunked\r\n\r\n{CHUNK}0\r\n\r\n", 400, True),
     ("HTTP/1.0 in chunks", f"{PUSH.replace('1.1', '1.0')}Transfer-Encoding: chunked\r\n\r\n{CHUNK}0\r\n\r\n", 400, True),
     ("a chunk without a size", f"{PUSH}Transfer-Encoding: chunked\r\n\r\nzz\r\n{BODY}\r\n0\r\n\r\n", 400, True),
     ("a chunk of 2⁶⁴ bytes", f"{PUSH}Transfer-Encoding: chunked\r\n\r\n10000000000000000\r\n{BODY}", 400, True),
