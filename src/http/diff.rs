@@ -197,7 +197,8 @@ mod tests {
     use crate::http::router;
 
     fn request() -> Request<Body> {
-        Request::get("/v1/datasets/recs/diff?from=1&to=2&samples=0").body(Body::empty()).unwrap()
+        let request = Request::get("/v1/datasets/recs/diff?from=1&to=2&samples=0");
+        request.header("host", "x").body(Body::empty()).unwrap()
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! The outermost layer of the router: what happens to every request whatever its route.
 //!
-//! It gives the request an id. It refuses over-long URLs, changes that a page of another site sends
-//! ([`origin`]), what the caller may not do, and what is one too many. It turns a panic into a 500
+//! It gives the request an id. It refuses over-long URLs, what does not say for which host it is
+//! ([`host`]), changes that a page of another site sends ([`origin`]), what the caller may not do, and what is one too many. It turns a panic into a 500
 //! and a [`Problem`] into its document, counts the request by route and status, and logs it. What
 //! was denied, and a change that was refused, goes to the audit.
 //!
@@ -28,8 +28,8 @@ use futures_util::FutureExt as _;
 use tower::{Layer, Service};
 
 use super::error::{Fault, Problem};
-use super::origin;
 use super::places::Places;
+use super::{host, is_read, origin};
 use crate::access::{Access, Caller, Denied};
 use crate::audit::{ANONYMOUS, Audit, Kind, Line, NotGranted};
 use crate::metrics::Metrics;
@@ -100,7 +100,9 @@ where
             let response = uri_too_long(edge.max_uri_bytes).into_response();
             return Box::pin(async move { Ok(seen.after(response, &edge)) });
         }
-        if let Some(refused) = origin::refusal(&request, self.edge.access.is_open()) {
+        let refused = host::refusal(&request)
+            .or_else(|| origin::refusal(&request, self.edge.access.is_open()));
+        if let Some(refused) = refused {
             let response = refused.into_response();
             return Box::pin(async move {
                 #[cfg(feature = "faults")]
@@ -237,15 +239,13 @@ impl Seen {
         response
     }
 
-    /// Whether this is for the audit: a denial of anything, or the refusal of a change. (Lookups
-    /// of many keys are asked for by POST, and change nothing.)
+    /// Whether this is for the audit: a denial of anything, or the refusal of a change.
     fn was_not_granted(&self, status: StatusCode) -> Option<Kind> {
         let route = self.route.as_ref().map(MatchedPath::as_str);
-        let changes = |route: &str| !self.method.is_safe() && !route.ends_with("batch-get");
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Some(Kind::Denial),
-            _ if status.as_u16() >= 400 && route.is_some_and(changes) => Some(Kind::Refusal),
-            _ => None,
+            _ if status.as_u16() < 400 || route.is_none() => None,
+            _ => (!is_read(&self.method, route)).then_some(Kind::Refusal),
         }
     }
 
@@ -303,8 +303,9 @@ mod tests {
     use super::*;
     use axum::Router;
     use axum::body::Body;
+    use axum::http::header::HOST;
     use axum::http::request::Builder;
-    use axum::routing::get;
+    use axum::routing::{get, post};
     use http_body_util::BodyExt as _;
     use serde_json::Value;
     use tower::ServiceExt as _;
@@ -324,6 +325,8 @@ mod tests {
                     }
                 }),
             )
+            .route("/v1/datasets/{dataset}/batch-get", post(|| async { "found" }))
+            .route("/v1/batch-get", post(|| async { "found" }))
             .route("/missing", get(|| async { Problem::new(Fault::KeyNotFound, "no such key") }))
             .fallback(error::no_such_route)
             .method_not_allowed_fallback(error::no_such_method)
@@ -331,7 +334,8 @@ mod tests {
     }
 
     async fn send(metrics: &Arc<Metrics>, request: Builder) -> (Response, Value) {
-        let request = request.body(Body::empty()).unwrap();
+        let mut request = request.body(Body::empty()).unwrap();
+        request.headers_mut().entry(HOST).or_insert_with(|| HeaderValue::from_static("here"));
         let mut response = router(metrics).oneshot(request).await.unwrap();
         let body = std::mem::take(response.body_mut()).collect().await.unwrap().to_bytes();
         let text = String::from_utf8(body.to_vec()).unwrap();
@@ -374,6 +378,12 @@ mod tests {
                 403,
                 "cross_site_request",
             ),
+            (Request::get("/ok/1").header("host", "no host"), 400, "malformed_request"),
+            (
+                Request::get("/ok/1").header("host", "a").header("host", "a"),
+                400,
+                "malformed_request",
+            ),
             (Request::get(format!("/ok/{}", "k".repeat(64))), 414, "uri_too_long"),
         ] {
             let (response, body) = send(&metrics, request).await;
@@ -383,6 +393,24 @@ mod tests {
             assert_eq!(body["status"], status);
             assert_eq!(body["request_id"], response.headers()[REQUEST_ID].to_str().unwrap());
             assert_eq!(response.headers().contains_key("allow"), status == 405, "{code}");
+        }
+    }
+
+    #[tokio::test]
+    async fn lookups_of_many_keys_are_reads_whoever_a_browser_sends_them_for() {
+        let metrics = Arc::new(Metrics::new());
+        for (name, value) in [
+            ("sec-fetch-site", "cross-site"),
+            ("origin", "http://evil.example"),
+            ("origin", "null"),
+        ] {
+            for batch in ["/v1/datasets/recs/batch-get", "/v1/batch-get"] {
+                let (response, body) =
+                    send(&metrics, Request::post(batch).header(name, value)).await;
+                assert_eq!((response.status().as_u16(), body), (200, "found".into()), "{value}");
+            }
+            let change = Request::post("/ok/batch-get").header(name, value);
+            assert_eq!(send(&metrics, change).await.0.status(), 403, "{value}");
         }
     }
 

@@ -134,7 +134,7 @@ mod tests {
 
     /// The status of `/readyz`, and what it says.
     async fn ask(app: &AppState) -> (u16, Value) {
-        let request = Request::get("/readyz").body(Body::empty()).unwrap();
+        let request = Request::get("/readyz").header("host", "x").body(Body::empty()).unwrap();
         let response = router(app).oneshot(request).await.unwrap();
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();

@@ -45,6 +45,7 @@ pub(crate) mod error;
 pub(crate) mod etag;
 pub(crate) mod extract;
 pub(crate) mod fields;
+mod host;
 pub(crate) mod keys;
 mod openapi;
 mod origin;
@@ -59,6 +60,7 @@ pub(crate) mod fuzzing;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::Method;
 use axum::routing::{delete, get, post, put};
 
 use crate::server::{Service, Shortcut};
@@ -66,6 +68,15 @@ use crate::state::AppState;
 
 /// The route of a lookup, as it is counted.
 const KEY: &str = "/v1/datasets/{dataset}/keys/{key}";
+
+/// The routes of lookups of many keys.
+const BATCHES: [&str; 2] = ["/v1/datasets/{dataset}/batch-get", "/v1/batch-get"];
+
+/// Whether a request changes nothing, by its method or by its route: lookups of many keys are asked
+/// for by POST.
+fn is_read(method: &Method, route: Option<&str>) -> bool {
+    method.is_safe() || route.is_some_and(|route| BATCHES.contains(&route))
+}
 
 /// Everything that is served: every route, and a short way for the plainest lookups.
 pub(crate) fn service(app: &AppState) -> Service {

@@ -3,21 +3,24 @@
 //! A page that somebody opens must not be able to roll back a dataset of a server on that person's
 //! machine. Browsers say whose page it is in `Sec-Fetch-Site`, but only to https and to addresses
 //! of this machine; in `Origin` they say it with every change. Clients that are no browsers send
-//! neither, and are not looked at.
+//! neither, and are not looked at. Neither are reads, also those that are asked for by POST: the page
+//! of another site cannot see what is answered.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request};
 use axum::http::HeaderValue;
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::uri::Authority;
 
 use super::error::{Fault, Problem};
+use super::is_read;
 
 /// Why a change is refused that a browser sends for a page which is not the server's own. `is_open`:
 /// whoever reaches the server may do everything.
 pub(super) fn refusal(request: &Request, is_open: bool) -> Option<Problem> {
-    if request.method().is_safe() {
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    if is_read(request.method(), route) {
         return None;
     }
     let headers = request.headers();

@@ -293,7 +293,7 @@ mod tests {
         let router = router(&stored.app);
         let path = "/v1/datasets/recs/versions/2/snapshot/manifest.json";
         let ask = |method: &str, range: Option<&str>| {
-            let mut request = Request::builder().method(method).uri(path);
+            let mut request = Request::builder().method(method).uri(path).header("host", "x");
             if let Some(range) = range {
                 request = request.header(RANGE, range);
             }

@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use axum::http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use axum::http::{StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -158,11 +158,13 @@ async fn respond(
 ) -> Result<Response<Counted>, Infallible> {
     let working = Working::begin(&shared);
     let is_http1 = request.version() < Version::HTTP_2;
-    let is_ambiguous = request.headers().contains_key(TRANSFER_ENCODING) && shared.is_ambiguous();
+    let misunderstood = misunderstood(request.headers(), &shared);
     let mut request = request.map(|body| bounded(body, common.limits.pace(), &shared));
-    let mut response = if is_ambiguous {
+    let mut response = if let Some(why) = misunderstood {
+        // What its client still sends must not keep it from reading this.
+        shared.left_unread();
         drop(request);
-        ambiguous()
+        malformed(why)
     } else {
         request.extensions_mut().insert(ConnectInfo(peer));
         if common.load.is_late() {
@@ -175,19 +177,32 @@ async fn respond(
         // client has (RFC 9110, 8.6).
         response.headers_mut().remove(CONTENT_LENGTH);
     }
-    if is_http1 && (is_ambiguous || shared.is_ending()) {
+    if is_http1 && (misunderstood.is_some() || shared.is_ending()) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let answering = working.answer();
     Ok(response.map(|body| Counted::new(body, answering)))
 }
 
-/// Whoever stands between may believe the other length, and take what follows for a request.
-fn ambiguous() -> Response<axum::body::Body> {
-    let text = "this request has both Content-Length and Transfer-Encoding: where its body ends \
-                could be understood in two ways; send one of them";
+/// Why a request that hyper takes is none for the router, if it is. The connection ends with it.
+fn misunderstood(headers: &HeaderMap, shared: &Shared) -> Option<&'static str> {
+    if let Some(odd) = shared.begins() {
+        return Some(odd.why());
+    }
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    let first = encodings.next()?;
+    // hyper undoes the last of them alone.
+    let is_one = first.as_bytes().eq_ignore_ascii_case(b"chunked") && encodings.next().is_none();
+    (!is_one).then_some(
+        "chunked is the only Transfer-Encoding that this server takes, and once: a body that is \
+         compressed says so in Content-Encoding",
+    )
+}
+
+/// The answer to a request that is none for the router.
+fn malformed(why: &str) -> Response<axum::body::Body> {
     let id = RequestId::fresh();
-    let mut response = Problem::new(Fault::MalformedRequest, text).render(id.as_str());
+    let mut response = Problem::new(Fault::MalformedRequest, why).render(id.as_str());
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(REQUEST_ID, id);
     }

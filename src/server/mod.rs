@@ -24,6 +24,7 @@
 mod body;
 mod connection;
 mod fetches;
+mod heads;
 mod listener;
 mod load;
 mod plain;

@@ -9,10 +9,12 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::SystemTime;
 
 use tidetable_storage::{Code, Error, MAX_KEY_BYTES};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::heads::Heads;
 use super::shared::Shared;
 use crate::http::error::{Fault, Problem};
 use crate::telemetry::RequestId;
@@ -28,6 +30,8 @@ pub(super) struct Refusing<S> {
     shared: Arc<Shared>,
     /// What was read since the last answer and before a request, up to [`MOST`].
     head: Vec<u8>,
+    /// What was read, hyper's requests one by one.
+    heads: Heads,
     instead: Option<Instead>,
 }
 
@@ -41,7 +45,8 @@ struct Instead {
 
 impl<S> Refusing<S> {
     pub(super) fn new(stream: S, shared: &Arc<Shared>) -> Self {
-        Self { stream, shared: Arc::clone(shared), head: Vec::new(), instead: None }
+        let (head, heads) = (Vec::new(), Heads::default());
+        Self { stream, shared: Arc::clone(shared), head, heads, instead: None }
     }
 
     /// Looks at what is about to be written.
@@ -76,27 +81,6 @@ impl<S: AsyncWrite + Unpin> Refusing<S> {
         self.instead = None;
         Poll::Ready(Some(Ok(stands_for)))
     }
-}
-
-/// Whether a head has both a `Content-Length` and a `Transfer-Encoding`: hyper goes by the
-/// latter, hides the former from the request, and closes the connection after it. One that came in one
-/// piece with what was before it is not seen here, and so is only closed.
-fn is_ambiguous(head: &[u8]) -> bool {
-    let (mut length, mut encoding) = (false, false);
-    // Empty lines before a request are none of it.
-    let begins = head.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or(head.len());
-    for line in head[begins..].split(|&byte| byte == b'\n') {
-        match line {
-            [] | [b'\r'] => break,
-            [b'c' | b'C' | b't' | b'T', ..] => {
-                let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
-                length |= name.eq_ignore_ascii_case(b"content-length");
-                encoding |= name.eq_ignore_ascii_case(b"transfer-encoding");
-            }
-            _ => (),
-        }
-    }
-    length && encoding
 }
 
 /// The status of a refusal that hyper wrote by itself: nothing of ours has no content type.
@@ -161,10 +145,11 @@ fn answer(head: &[u8], status: u16, problem: &Problem) -> Vec<u8> {
     let body = problem.document(id.as_str()).to_string();
     let mut answer = format!(
         "HTTP/1.1 {}\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n\
-         x-request-id: {}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+         x-request-id: {}\r\ncontent-length: {}\r\nconnection: close\r\ndate: {}\r\n\r\n",
         problem.status(),
         id.as_str(),
         body.len(),
+        httpdate::fmt_http_date(SystemTime::now()),
     )
     .into_bytes();
     // What is malformed has no method to go by.
@@ -182,15 +167,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Refusing<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        let read = &buffer.filled()[before..];
+        if let Some((number, odd)) = self.heads.follow(read) {
+            self.shared.is_odd(number, odd);
+        }
         if self.shared.is_busy() {
             // A body: its head was taken.
             self.head = Vec::new();
             return Poll::Ready(Ok(()));
         }
-        let read = &buffer.filled()[before..];
         let room = MOST.saturating_sub(self.head.len());
         self.head.extend_from_slice(&read[..read.len().min(room)]);
-        self.shared.head_is_ambiguous(is_ambiguous(&self.head));
         Poll::Ready(Ok(()))
     }
 }
@@ -255,20 +242,6 @@ mod tests {
             b"",
         ] {
             assert_eq!(status_of_refusal(other), None, "{}", String::from_utf8_lossy(other));
-        }
-    }
-
-    #[test]
-    fn a_body_may_say_its_length_in_one_way_alone() {
-        let both = b"POST / HTTP/1.1\r\ncontent-LENGTH: 5\r\nTransfer-Encoding: chunked\r\n\r\n";
-        assert!(is_ambiguous(both));
-        assert!(is_ambiguous(&[b"\r\n\r\n", &both[..]].concat()), "empty lines before it");
-        for other in [
-            &b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTE: trailers\r\n\r\n"[..],
-            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nContent-Length: 5\r\n",
-            b"",
-        ] {
-            assert!(!is_ambiguous(other), "{}", String::from_utf8_lossy(other));
         }
     }
 

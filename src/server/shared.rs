@@ -6,14 +6,15 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 
 use super::Limits;
+use super::heads::Odd;
 
 /// HTTP/2 frames that keep a connection alive without moving data are shorter.
 const LEAST_PROGRESS: usize = 64;
@@ -71,10 +72,12 @@ pub(super) struct Shared {
     bytes: AtomicU64,
     /// The client does not take what is being sent.
     blocked: AtomicBool,
-    /// A request's body was not read to its end.
+    /// A request's body was not read to its end, or what follows it is not.
     unread: AtomicBool,
-    /// The head that was read last says its body's length in two ways.
-    ambiguous: AtomicBool,
+    /// Requests that have begun.
+    requests: AtomicU64,
+    /// Which request is the first that hyper takes and nobody should, and why.
+    odd: OnceLock<(u64, Odd)>,
     gone: AtomicBool,
     order: AtomicU8,
     task: AtomicWaker,
@@ -139,7 +142,7 @@ impl Shared {
         self.task.wake();
     }
 
-    /// A request's body was dropped before its end.
+    /// A request's body was dropped before its end, or what follows a request is not read.
     pub(super) fn left_unread(&self) {
         self.unread.store(true, Relaxed);
     }
@@ -149,13 +152,16 @@ impl Shared {
         self.unread.load(Relaxed)
     }
 
-    /// Whether the head that was read last says its body's length in two ways.
-    pub(super) fn is_ambiguous(&self) -> bool {
-        self.ambiguous.load(Relaxed)
+    /// The request of this number, from 1 on, is the first that is odd.
+    pub(super) fn is_odd(&self, number: u64, odd: Odd) {
+        // There is but one: the connection ends with it.
+        let _ = self.odd.set((number, odd));
     }
 
-    pub(super) fn head_is_ambiguous(&self, ambiguous: bool) {
-        self.ambiguous.store(ambiguous, Relaxed);
+    /// Counts a request, and tells what is wrong with it.
+    pub(super) fn begins(&self) -> Option<Odd> {
+        let number = self.requests.fetch_add(1, Relaxed) + 1;
+        self.odd.get().filter(|(odd, _)| *odd == number).map(|(_, why)| *why)
     }
 
     /// The client speaks HTTP/2, whose requests have no place of their own in the bytes.

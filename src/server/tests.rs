@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
@@ -221,6 +221,18 @@ fn a_connection_answers_request_after_request() {
 }
 
 #[test]
+fn a_request_says_for_which_host_it_is() {
+    let server = start(long_limits());
+    let status = |head: &str| answer(&mut server.connect_and_send(head)).0[9..12].to_owned();
+    for good in ["GET / HTTP/1.1\r\nHost:\r\n\r\n", "GET / HTTP/1.0\r\n\r\n", REQUEST] {
+        assert_eq!(status(good), "200", "{good}");
+    }
+    for bad in ["", "Host: x\r\nHost: x\r\n", "Host: x/y\r\n"] {
+        assert_eq!(status(&format!("GET / HTTP/1.1\r\n{bad}\r\n")), "400", "{bad}");
+    }
+}
+
+#[test]
 fn a_silent_connection_is_closed() {
     let server = start(Limits { header: SHORT, ..long_limits() });
     let mut silent = server.connect();
@@ -326,15 +338,50 @@ fn a_body_that_says_its_length_in_two_ways_is_refused_and_nothing_follows() {
     assert!(head.starts_with("http/1.1 400") && head.contains("connection: close"), "{head}");
     assert!(String::from_utf8(body).unwrap().contains("malformed_request"));
     assert!(is_closed(&mut stream), "what follows is not taken for a request");
-    // Behind another one it is not seen before hyper has taken it; nothing follows it all the same.
+    // Behind another one, too.
     let mut stream = server.connect_and_send(&format!("{REQUEST}{both}{REQUEST}"));
-    for _ in 0..2 {
-        assert!(answer(&mut stream).0.starts_with("http/1.1 "));
+    for status in [200, 400] {
+        let (head, _) = answer(&mut stream);
+        assert!(head.starts_with(&format!("http/1.1 {status}")), "{head}");
     }
     assert!(is_closed(&mut stream), "what follows is not taken for a request");
-    let one = "POST /take HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n\
-               2\r\nhi\r\n0\r\n\r\n";
-    assert_eq!(answer(&mut server.connect_and_send(one)).1, b"2 bytes");
+    assert_eq!(answer(&mut server.connect_and_send(CHUNKED)).1, b"2 bytes");
+}
+
+const CHUNKED: &str = "POST /take HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n\
+                       2\r\nhi\r\n0\r\n\r\n";
+
+#[test]
+fn a_fragment_is_refused_whatever_the_request_comes_with_and_nothing_follows() {
+    let server = start(long_limits());
+    let odd = "GET /#x HTTP/1.1\r\nHost: x\r\n\r\n";
+    let post = "POST /take HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n/#x ";
+    for before in ["", REQUEST, post, CHUNKED, "GET / HTTP/1.1\r\nHost: x\r\nReferer: #\r\n\r\n"] {
+        let mut stream = server.connect_and_send(&format!("{before}{odd}{REQUEST}"));
+        if !before.is_empty() {
+            assert!(answer(&mut stream).0.starts_with("http/1.1 200"), "{before}");
+        }
+        let (head, body) = answer(&mut stream);
+        assert!(head.starts_with("http/1.1 400") && head.contains("connection: close"), "{head}");
+        let body = String::from_utf8(body).unwrap();
+        assert!(body.contains("malformed_request") && body.contains("%23"), "{body}");
+        assert!(is_closed(&mut stream), "{before}");
+    }
+}
+
+#[test]
+fn a_body_with_another_encoding_than_chunked_is_refused() {
+    let server = start(long_limits());
+    for other in ["gzip, chunked", "chunked, chunked", "gzip\r\nTransfer-Encoding: chunked"] {
+        let head = format!("POST /take HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: {other}\r\n\r\n");
+        let mut stream = server.connect_and_send(&format!("{head}2\r\nhi\r\n0\r\n\r\n{REQUEST}"));
+        let (head, body) = answer(&mut stream);
+        assert!(head.starts_with("http/1.1 400") && head.contains("connection: close"), "{head}");
+        assert!(String::from_utf8(body).unwrap().contains("malformed_request"), "{other}");
+        assert!(is_closed(&mut stream), "{other}");
+    }
+    let chunked = CHUNKED.replace("chunked", "Chunked");
+    assert_eq!(answer(&mut server.connect_and_send(&chunked)).1, b"2 bytes");
 }
 
 #[test]
@@ -387,7 +434,7 @@ fn a_head_that_is_too_long_is_refused() {
     let mut stream =
         server.connect_and_send(&format!("GET / HTTP/1.1\r\nHost: x\r\nX: {long}\r\n\r\n"));
     let (head, body) = answer(&mut stream);
-    assert!(head.starts_with("http/1.1 431"), "{head}");
+    assert!(head.starts_with("http/1.1 431") && says_when(&head), "{head}");
     assert!(String::from_utf8(body).unwrap().contains("head_too_large"));
     assert!(is_closed(&mut stream));
     // Longer than hyper can take.
@@ -401,17 +448,26 @@ fn a_head_that_is_too_long_is_refused() {
         assert!(all.starts_with("HTTP/1.1 414 URI Too Long\r\n"), "{all}");
         assert!(all.contains("content-type: application/problem+json\r\n"), "{all}");
         assert_eq!(all.contains("uri_too_long"), method == "GET", "{all}");
-        assert!(all.contains("connection: close\r\n"), "{all}");
+        assert!(all.contains("connection: close\r\n") && says_when(&all), "{all}");
     }
     let mut stream = server.connect_and_send("no request at all\r\n\r\n");
     let (head, body) = answer(&mut stream);
-    assert!(head.starts_with("http/1.1 400"), "{head}");
+    assert!(head.starts_with("http/1.1 400") && says_when(&head), "{head}");
     assert!(String::from_utf8(body).unwrap().contains("malformed_request"));
     let uri = "x".repeat(10 * 1024);
     let mut stream = server.connect_and_send(&format!("GET /{uri} HTTP/1.1\r\nHost: x\r\n\r\n"));
     let (head, body) = answer(&mut stream);
-    assert!(head.starts_with("http/1.1 414"), "{head}");
+    assert!(head.starts_with("http/1.1 414") && says_when(&head), "{head}");
     assert!(String::from_utf8(body).unwrap().contains("uri_too_long"));
+}
+
+/// Whether a head has one `Date`, of a moment ago.
+fn says_when(head: &str) -> bool {
+    let dates: Vec<_> = head.split("\r\n").filter_map(|line| line.strip_prefix("date: ")).collect();
+    let now = SystemTime::now();
+    let then = |ago| httpdate::fmt_http_date(now - Duration::from_secs(ago));
+    // `answer` gives heads in small letters.
+    matches!(dates[..], [said] if (0..60).any(|ago| then(ago).eq_ignore_ascii_case(said)))
 }
 
 #[test]

@@ -192,6 +192,23 @@ fn several_datasets_at_one_instant() {
 }
 
 #[test]
+fn a_batch_is_a_read_also_for_a_page_of_another_site() {
+    let server = Server::start();
+    server.pushed(D, "{\"k\":\"ada\"}\n");
+    let (of_one, of_all) = (json!({ "keys": ["ada"] }), [json!({ "dataset": D, "keys": ["ada"] })]);
+    for foreign in [("sec-fetch-site", "cross-site"), ("origin", "https://shop.example")] {
+        let send = |path: &str, body: &Value| {
+            let headers = [foreign, ("content-type", "application/json")];
+            server.send("POST", path, &headers, body.to_string().as_bytes())
+        };
+        send(&format!("/v1/datasets/{D}/batch-get"), &of_one).expect(200);
+        send("/v1/batch-get", &json!({ "requests": of_all })).expect(200);
+        let hold = send(&format!("/v1/datasets/{D}/hold"), &json!({}));
+        hold.problem(403, "cross_site_request");
+    }
+}
+
+#[test]
 fn a_scan_keeps_to_its_prefix() {
     let server = Server::start();
     server.pushed(

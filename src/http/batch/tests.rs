@@ -12,7 +12,7 @@ use crate::http::router;
 /// The status, and the body as text: the values of the dataset are no JSON.
 async fn post(stored: &Stored, path: &str, body: &Value) -> (u16, String) {
     let request = Request::post(path).header(CONTENT_TYPE, "application/json");
-    let request = request.body(Body::from(body.to_string())).unwrap();
+    let request = request.header("host", "x").body(Body::from(body.to_string())).unwrap();
     let response = router(&stored.app).oneshot(request).await.unwrap();
     let status = response.status().as_u16();
     let body = response.into_body().collect().await.unwrap().to_bytes();

@@ -8,6 +8,7 @@ use tidetable_storage::DatasetName;
 use super::request::{Bounds, Parsed, parse};
 use crate::config::ServeConfig;
 use crate::http::extract::dataset_and_key;
+use crate::http::host::is_host;
 use crate::http::keys::KeyEncoding;
 
 /// One request, and perhaps what follows it.
@@ -38,6 +39,9 @@ fn check(received: &[u8], bounds: Bounds) {
             .any(|known| name.eq_ignore_ascii_case(known))
     };
     assert!(!request.headers.iter().any(|header| says_body(header.name)), "it has a body");
+    let hosts: Vec<_> =
+        request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("host")).collect();
+    assert!(hosts.len() == 1 && is_host(hosts[0].value), "the router would refuse it");
     let uri: Uri = request.path.unwrap_or_default().parse().expect("hyper would read it");
     // What is no name, with a `?` for instance, is the name of no dataset, and left to the router.
     if DatasetName::parse(lookup.dataset).is_err() {

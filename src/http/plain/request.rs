@@ -11,6 +11,7 @@ use httparse::{Header, Request, Status};
 
 use crate::config::ServeConfig;
 use crate::http::arm::is_unit;
+use crate::http::host::is_host;
 
 const BEFORE_DATASET: &str = "/v1/datasets/";
 const BEFORE_KEY: &str = "/keys/";
@@ -142,6 +143,9 @@ fn check_headers<'a>(headers: &[Header<'a>]) -> Option<Asked<'a>> {
     let (mut hosts, mut known, mut unit, mut authorization) = (0, None, None, None);
     for Header { name, value } in headers {
         if name.eq_ignore_ascii_case("host") {
+            if !is_host(value) {
+                return None;
+            }
             hosts += 1;
         } else if name.eq_ignore_ascii_case("if-none-match") {
             if known.replace(*value).is_some() {

@@ -11,15 +11,15 @@ use super::super::tests::{
 use super::super::{Ended, Limits};
 use super::*;
 
-pub(in super::super) const PLAIN: &str = "GET /plain HTTP/1.1\r\n\r\n";
-const BIG: &str = "GET /big/plain HTTP/1.1\r\n\r\n";
+pub(in super::super) const PLAIN: &str = "GET /plain HTTP/1.1\r\nHost: x\r\n\r\n";
+pub(in super::super) const BIG: &str = "GET /big/plain HTTP/1.1\r\nHost: x\r\n\r\n";
 /// Answered once something was fetched.
-const COLD: &str = "GET /cold/plain HTTP/1.1\r\n\r\n";
+const COLD: &str = "GET /cold/plain HTTP/1.1\r\nHost: x\r\n\r\n";
 /// Never answered, whatever is fetched.
-const COLDEST: &str = "GET /coldest/plain HTTP/1.1\r\n\r\n";
+const COLDEST: &str = "GET /coldest/plain HTTP/1.1\r\nHost: x\r\n\r\n";
 /// Refused while others are fetched.
-const BUSY: &str = "GET /busy/plain HTTP/1.1\r\n\r\n";
-const PANIC: &str = "GET /panic/plain HTTP/1.1\r\n\r\n";
+const BUSY: &str = "GET /busy/plain HTTP/1.1\r\nHost: x\r\n\r\n";
+const PANIC: &str = "GET /panic/plain HTTP/1.1\r\nHost: x\r\n\r\n";
 const BIG_BYTES: usize = 64 << 20;
 
 /// What is never whole begins so.

@@ -10,7 +10,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use tempfile::TempDir;
 
-use super::super::plain::tests::{Known, PLAIN};
+use super::super::plain::tests::{BIG, Known, PLAIN};
 use super::super::tests::{
     REQUEST, Running, SHORT, answer, frame, http2_request, is_closed, long_limits, start_as, until,
 };
@@ -118,7 +118,7 @@ fn half_a_handshake_has_the_time_of_a_head() {
 
 #[test]
 fn a_client_that_does_not_read_is_closed() {
-    for request in ["GET /big/plain HTTP/1.1\r\n\r\n", "GET /big HTTP/1.1\r\nHost: x\r\n\r\n"] {
+    for request in [BIG, "GET /big HTTP/1.1\r\nHost: x\r\n\r\n"] {
         let secured = start(Limits { body: SHORT, ..long_limits() });
         let mut stream = secured.connect();
         stream.write_all(request.as_bytes()).unwrap();
@@ -171,7 +171,7 @@ fn draining_lets_requests_end() {
     let mut idle = secured.connect();
     ask(&mut idle, PLAIN);
     let mut slow = secured.connect();
-    slow.write_all(b"GET /big/plain HTTP/1.1\r\n\r\n").unwrap();
+    slow.write_all(BIG.as_bytes()).unwrap();
     slow.read_exact(&mut [0]).unwrap();
     secured.server.stop.drain();
     assert_eq!(idle.read(&mut [0]).unwrap(), 0);
