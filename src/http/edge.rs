@@ -1,9 +1,10 @@
 //! The outermost layer of the router: what happens to every request whatever its route.
 //!
 //! It gives the request an id. It refuses over-long URLs, what does not say for which host it is
-//! ([`host`]), changes that a page of another site sends ([`origin`]), what the caller may not do, and what is one too many. It turns a panic into a 500
-//! and a [`Problem`] into its document, counts the request by route and status, and logs it. What
-//! was denied, and a change that was refused, goes to the audit.
+//! ([`host`]), changes that a page of another site sends ([`origin`]), what the caller may not do,
+//! and what is one too many. It turns a panic into a 500 and a [`Problem`] into its document, counts
+//! the request by route and status, and logs it. What was denied, and a change that was refused,
+//! goes to the audit.
 //!
 //! A read that succeeds costs one boxed future and one counter here: no id, no clock, no log line
 //! is made for it unless the log level asks.
