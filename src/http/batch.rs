@@ -19,7 +19,7 @@ use tidetable_storage::{DatasetName, Error, Key, Lease, Located, Served, Version
 
 use super::arm::{Choice, Reader};
 use super::error::{Answer, Fault, Problem};
-use super::extract::{BatchJson, Dataset, Query, objects, optional_version};
+use super::extract::{BatchJson, Dataset, Query, objects, optional_version, or_default};
 use super::fields::Fields;
 use super::keys::KeyEncoding;
 use super::places::cold;
@@ -43,7 +43,7 @@ pub(crate) struct BatchRequest {
     fields: Option<Vec<String>>,
     #[serde(default, deserialize_with = "optional_version")]
     version: Option<Version>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     key_encoding: KeyEncoding,
 }
 
@@ -64,7 +64,7 @@ struct NamedBatch {
     fields: Option<Vec<String>>,
     #[serde(default, deserialize_with = "optional_version")]
     version: Option<Version>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     key_encoding: KeyEncoding,
 }
 

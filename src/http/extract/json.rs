@@ -145,6 +145,13 @@ pub(crate) fn optional_version<'de, D: Deserializer<'de>>(
     }
 }
 
+/// A field for which `null` is the same as to leave it out; used together with `#[serde(default)]`.
+pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
 fn refuse_encoding(headers: &HeaderMap) -> Answer<()> {
     match Declared::from_headers(headers) {
         Ok(Declared::Plain) => Ok(()),
