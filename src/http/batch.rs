@@ -81,7 +81,8 @@ pub(crate) async fn batch_get(
     let served = app.store.live().get(&dataset)?;
     let choice = reader.chooses(&served, request.version, None);
     let mut inline = MOST_INLINE;
-    let (version, mut out) = look_up(&app, &served, request, choice, 0, &mut inline).await?;
+    let found = look_up(&app, &served, request, choice, 0, &mut inline).await;
+    let (version, mut out) = found.map_err(|problem| choice.on(problem))?;
     out.push(b'}');
     let mut response = json_answer(out);
     stamp(response.headers_mut(), &served, version);
@@ -110,18 +111,19 @@ pub(crate) async fn batches_get(
         let name = serde_json::to_vec(&named.dataset).expect("a text can be written as JSON");
         out.extend_from_slice(b"{\"dataset\":");
         out.extend_from_slice(&name);
-        let before = out.len();
-        out.push(b',');
         let answered =
             answer_one(&app, &caller, &datasets, named, &reader, &mut out, &mut inline).await;
         if let Err(problem) = answered {
             if problem.code() == Fault::AnswerTooLarge.code() {
                 return Err(problem);
             }
-            out.truncate(before);
-            let error = problem.document(request_id.as_str()).to_string();
+            // Beside the arm, if one was chosen.
+            if let Some(version) = problem.version() {
+                out.extend_from_slice(b",\"version\":");
+                out.extend_from_slice(version.as_bytes());
+            }
             out.extend_from_slice(b",\"error\":");
-            out.extend_from_slice(error.as_bytes());
+            out.extend_from_slice(problem.text(request_id.as_str()).as_bytes());
         }
         out.push(b'}');
     }
@@ -129,6 +131,7 @@ pub(crate) async fn batches_get(
     Ok(json_answer(out))
 }
 
+/// Adds the members of an answer behind its `dataset`. If it fails, the arm at most is there.
 async fn answer_one(
     app: &AppState,
     caller: &Caller,
@@ -145,10 +148,11 @@ async fn answer_one(
     let choice = reader.chooses(served, version, None);
     let request = BatchRequest { keys, fields, version, key_encoding };
     if let Some(arm) = choice.told() {
-        out.extend_from_slice(format!("\"arm\":\"{}\",", arm.as_str()).as_bytes());
+        out.extend_from_slice(format!(",\"arm\":\"{}\"", arm.as_str()).as_bytes());
     }
     let (_, results) = look_up(app, served, request, choice, out.len(), inline).await?;
-    // The caller has written the brace that opens, and the comma before.
+    // In the place of the brace that opens, which the caller has written.
+    out.push(b',');
     out.extend_from_slice(&results[1..]);
     Ok(())
 }

@@ -224,6 +224,12 @@ impl Problem {
         self
     }
 
+    /// The version that it was found in, as its header says it.
+    pub(crate) fn version(&self) -> Option<&HeaderValue> {
+        let mut headers = self.0.headers.iter();
+        headers.find(|(name, _)| *name == VERSION_HEADER).map(|(_, version)| version)
+    }
+
     /// The stable name.
     pub(crate) fn code(&self) -> &'static str {
         self.0.code

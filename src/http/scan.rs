@@ -87,12 +87,13 @@ pub(crate) async fn scan(
     // Opened before the turn is taken: a large version that nobody has read takes seconds to open,
     // and others scan meanwhile.
     let served = app.store.live().get(&dataset)?;
-    drop(lease(&served, choose(&served).version).await?);
+    let choice = choose(&served);
+    drop(lease(&served, choice.version).await.map_err(|problem| choice.on(problem))?);
     let turn = Arc::clone(&app.scanning).acquire_owned().await.expect("nobody closes it");
     // Looked at again after the wait: what was erased meanwhile is not given.
     let served = app.store.live().get(&dataset)?;
     let choice = choose(&served);
-    let snapshot = lease(&served, choice.version).await?;
+    let snapshot = lease(&served, choice.version).await.map_err(|problem| choice.on(problem))?;
     let version = snapshot.version();
     let page = Page {
         is_json: served.is_json,
@@ -106,7 +107,8 @@ pub(crate) async fn scan(
         longest,
         dataset: dataset.clone(),
     };
-    let (out, count) = aside(turn, move || page.read()).await?;
+    let read = aside(turn, move || page.read()).await;
+    let (out, count) = read.map_err(|problem| choice.on(problem))?;
     app.metrics.dataset(&dataset).arm(choice.arm).scanned(count);
     let mut response = json_answer(out);
     stamp(response.headers_mut(), &served, version);
