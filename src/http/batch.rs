@@ -370,22 +370,23 @@ fn keys<'a>(decoded: &'a [Cow<'_, [u8]>]) -> Answer<Vec<Key<'a>>> {
     Ok(decoded.iter().map(|key| Key::new(key)).collect::<tidetable_storage::Result<_>>()?)
 }
 
-/// Writes `"value":…`: inline if values are JSON, else in base64, which it says.
+/// Writes `"value":…`: inline if values are JSON, else in base64, which it says. So are those fields of
+/// it that were asked for: which of the two it is follows from the dataset, and from nothing else.
 pub(crate) fn write_value(
     out: &mut Vec<u8>,
     is_json: bool,
     fields: Option<&Fields>,
     value: &[u8],
 ) -> Answer<()> {
+    let kept = fields.map(|fields| fields.keep(value)).transpose()?;
+    let value = kept.as_deref().unwrap_or(value);
     out.extend_from_slice(b"\"value\":");
-    match (is_json, fields) {
-        (_, Some(fields)) => out.extend_from_slice(&fields.keep(value)?),
-        (true, None) => out.extend_from_slice(value),
-        (false, None) => {
-            out.push(b'"');
-            out.extend_from_slice(STANDARD.encode(value).as_bytes());
-            out.extend_from_slice(b"\",\"encoding\":\"base64\"");
-        }
+    if is_json {
+        out.extend_from_slice(value);
+    } else {
+        out.push(b'"');
+        out.extend_from_slice(STANDARD.encode(value).as_bytes());
+        out.extend_from_slice(b"\",\"encoding\":\"base64\"");
     }
     Ok(())
 }

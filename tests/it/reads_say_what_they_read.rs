@@ -86,6 +86,36 @@ fn chosen_fields_of_an_object_and_of_a_list() {
     assert_eq!(batch["results"][1], json!({ "key": "b", "found": false }));
 }
 
+/// Whether a value is in base64 follows from the dataset alone, so a client need not look at each.
+#[test]
+fn chosen_fields_of_a_dataset_that_is_no_json_are_in_base64_as_whole_values_are() {
+    let server = Server::start();
+    server.configure(D, &json!({ "content_type": "text/plain" }));
+    server.pushed(D, "{\"k\":\"ada\",\"n\":1}\n");
+    assert_eq!(
+        server.get_path(&format!("/v1/datasets/{D}/keys/ada?fields=n")).expect(200).text(),
+        r#"{"n":1}"#
+    );
+    let batch = json!({ "keys": ["ada"], "fields": ["n"] });
+    let several = json!({ "requests": [{ "dataset": D, "keys": ["ada"], "fields": ["n"] }] });
+    let batch = server.operate(D, "batch-get", &batch).expect(200).json();
+    let several = server.post("/v1/batch-get", &several).expect(200).json();
+    let page = server.dataset(&format!("{D}/scan?fields=n"));
+    let history = server.dataset(&format!("{D}/keys/ada/history?fields=n"));
+    for found in [
+        &batch["results"][0],
+        &several["answers"][0]["results"][0],
+        &page["records"][0],
+        &history["versions"][0],
+    ] {
+        assert_eq!(
+            (&found["value"], &found["encoding"]),
+            (&json!("eyJuIjoxfQ=="), &json!("base64")),
+            "{found}"
+        );
+    }
+}
+
 #[test]
 fn any_key_can_be_asked_for() {
     let server = Server::start();
