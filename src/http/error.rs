@@ -54,6 +54,8 @@ faults! {
     ProfileNotFound = "profile_not_found" => NOT_FOUND;
     /// The version has no file of that name.
     FileNotFound = "file_not_found" => NOT_FOUND;
+    /// The value has none of the tags that the request lists in `If-Match`.
+    PreconditionFailed = "precondition_failed" => PRECONDITION_FAILED;
     /// The bytes that were asked for are not in the file.
     RangeNotSatisfiable = "range_not_satisfiable" => RANGE_NOT_SATISFIABLE;
     /// No route has this path.

@@ -241,7 +241,7 @@ impl Operation {
 
     /// The statuses of its errors. All that can be answered are named, and no `default`: an answer
     /// with another status is a fault, of this document or of the server.
-    fn refusals(&self) -> [&'static [&'static str]; 6] {
+    fn refusals(&self) -> [&'static [&'static str]; 7] {
         let of = |does: bool, statuses: &'static [&'static str]| if does { statuses } else { &[] };
         let names = self.path.contains('{') || self.method == "post";
         let long = self.tag == "reads";
@@ -249,6 +249,7 @@ impl Operation {
             OF_ALL,
             of(names, OF_NAMES),
             of(long, OF_LONG_ANSWERS),
+            of(self.path.ends_with("/keys/{key}"), OF_VALUES),
             of(self.method != "get", OF_CHANGES),
             of(self.path.contains("/snapshot"), OF_SNAPSHOTS),
             of(self.path.ends_with("{file}"), OF_RANGES),
@@ -263,6 +264,8 @@ const OF_ALL: &[&str] = &["400", "401", "403", "414", "429", "431", "500", "503"
 const OF_NAMES: &[&str] = &["404", "410"];
 /// Of what gives an answer as long as is asked for.
 const OF_LONG_ANSWERS: &[&str] = &["413"];
+/// Of what gives one value, which may be asked for by its tag.
+const OF_VALUES: &[&str] = &["412"];
 /// Of what has a body, or changes something.
 const OF_CHANGES: &[&str] = &["408", "409", "413", "415", "422", "507"];
 

@@ -75,8 +75,15 @@ pub(crate) async fn get_key(
             Bytes::from(kept.map_err(|problem| found_in(&served, version, &choice, problem))?)
         }
     };
+    let tag = ETag::of(&body);
+    // Before anything else that the client makes it depend on (RFC 9110, 13.2.2).
+    if !tag.is_meant(&headers) {
+        let text = "the value is none of those that If-Match names: look at it again without that";
+        let problem = Problem::new(Fault::PreconditionFailed, text);
+        return Err(found_in(&served, version, &choice, problem));
+    }
     let bytes = body.len();
-    let mut response = answer(&served, version, &headers, body);
+    let mut response = answer(&served, version, &headers, tag, body);
     if response.status() == StatusCode::OK {
         app.places.answer(bytes)?;
     }
@@ -118,8 +125,13 @@ fn take(served: &Served, version: Option<Version>) -> Answer<Lease> {
     }?)
 }
 
-fn answer(served: &Served, version: Version, headers: &HeaderMap, body: Bytes) -> Response {
-    let tag = ETag::of(&body);
+fn answer(
+    served: &Served,
+    version: Version,
+    headers: &HeaderMap,
+    tag: ETag,
+    body: Bytes,
+) -> Response {
     let mut response = if tag.is_known(headers) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {

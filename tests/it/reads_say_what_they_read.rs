@@ -55,6 +55,35 @@ fn a_value_comes_with_its_version_and_etag() {
 }
 
 #[test]
+fn a_value_may_be_asked_for_by_its_tag() {
+    let server = Server::start();
+    server.pushed(D, "{\"k\":\"ada\",\"n\":1}\n");
+    let whole = format!("/v1/datasets/{D}/keys/ada");
+    let chosen = format!("{whole}?fields=n");
+    let tag = |path: &str| server.get_path(path).expect(200).header("etag").unwrap().to_owned();
+    let (of_whole, of_chosen) = (tag(&whole), tag(&chosen));
+    for (path, own, other) in [(&whole, &of_whole, &of_chosen), (&chosen, &of_chosen, &of_whole)] {
+        let (own, other) = (own.as_str(), other.as_str());
+        for method in ["GET", "HEAD"] {
+            let ask = |headers: &[(&str, &str)]| server.send(method, path, headers, b"");
+            for list in ["*", own, &format!("{other}, {own}")] {
+                assert_eq!(ask(&[("if-match", list)]).expect(200).version(), 1, "{list}");
+                ask(&[("if-match", list), ("if-none-match", own)]).expect(304);
+            }
+            for list in [other, &format!("W/{own}"), "\"*\"", ""] {
+                assert_eq!(ask(&[("if-match", list)]).expect(412).version(), 1, "{list}");
+                // It is looked at first.
+                ask(&[("if-match", list), ("if-none-match", own)]).expect(412);
+            }
+        }
+        server.send("GET", path, &[("if-match", other)], b"").problem(412, "precondition_failed");
+    }
+    // Only of a value that is there, and can be given.
+    let nobody = format!("/v1/datasets/{D}/keys/nobody");
+    server.send("GET", &nobody, &[("if-match", "*")], b"").problem(404, "key_not_found");
+}
+
+#[test]
 fn chosen_fields_of_an_object_and_of_a_list() {
     let server = Server::start();
     server.pushed(D, "{\"k\":\"ada\",\"n\":1,\"s\":\"x\",\"deep\":{\"a\":[1, 2]}}\n");
