@@ -344,7 +344,8 @@ impl Batch {
             None => out.extend_from_slice(b",\"found\":false}"),
             Some(value) => {
                 out.extend_from_slice(b",\"found\":true,");
-                write_value(out, self.is_json, self.fields.as_ref(), value)?;
+                write_value(out, self.is_json, self.fields.as_ref(), value)
+                    .map_err(|problem| problem.of_key(number))?;
                 out.push(b'}');
             }
         }
@@ -362,10 +363,14 @@ impl Batch {
     }
 
     fn decoded(&self) -> Answer<Vec<Cow<'_, [u8]>>> {
-        self.keys.iter().map(|key| self.encoding.decode_text(key)).collect()
+        let decoded = self.keys.iter().enumerate().map(|(number, key)| {
+            self.encoding.decode_text(key).map_err(|problem| problem.of_key(number))
+        });
+        decoded.collect()
     }
 }
 
+/// The keys, of which each was checked when it was decoded.
 fn keys<'a>(decoded: &'a [Cow<'_, [u8]>]) -> Answer<Vec<Key<'a>>> {
     Ok(decoded.iter().map(|key| Key::new(key)).collect::<tidetable_storage::Result<_>>()?)
 }

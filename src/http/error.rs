@@ -206,6 +206,14 @@ impl Problem {
         self.with("dataset", dataset.as_str())
     }
 
+    /// The same problem, of one of the keys that a request named: told by its place, since nobody may
+    /// see keys in a log.
+    #[must_use]
+    pub(crate) fn of_key(mut self, number: usize) -> Self {
+        self.0.detail = format!("keys[{number}]: {}", self.0.detail);
+        self
+    }
+
     /// The same problem with a header.
     #[must_use]
     pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {

@@ -11,7 +11,8 @@ mod query;
 
 pub(crate) use body::{broken_body, content_length, refuse_piece};
 pub(crate) use json::{
-    BatchJson, Json, objects, optional_version, or_default, parse_json, version,
+    BatchJson, Json, in_words, objects, optional_version, or_default, parse_json, shown_place,
+    version,
 };
 pub(crate) use names::{
     Dataset, DatasetVersion, DatasetVersionFile, DatasetVersionPart, PartName, dataset_and_key,

@@ -108,3 +108,29 @@ async fn a_field_that_is_null_is_as_one_that_is_left_out() {
         assert_eq!(post(&stored, path, &nulls).await, wanted, "{path}");
     }
 }
+
+#[tokio::test]
+async fn what_is_wrong_with_a_batch_is_told_with_its_place() {
+    let stored = Stored::new();
+    for (batch, said) in [
+        (json!({ "keys": ["ada", "", "a/b"] }), "\"keys[1]: the key is empty\""),
+        (
+            json!({ "keys": ["YQ", "YQ="], "key_encoding": "base64url" }),
+            "\"keys[1]: the key is not",
+        ),
+        (json!({ "keys": ["nobody", "ada", "a/b"], "fields": ["k"] }), "\"keys[2]: fields needs"),
+    ] {
+        let (status, text) = post(&stored, "/v1/datasets/recs/batch-get", &batch).await;
+        assert!(status == 400 && text.contains(said), "{batch}: {text}");
+        let mut named = batch;
+        named["dataset"] = json!("recs");
+        let (status, text) = post(&stored, "/v1/batch-get", &json!({ "requests": [named] })).await;
+        assert!(status == 200 && text.contains(said), "{named}: {text}");
+    }
+    let unreadable = json!({ "requests": [
+        { "dataset": "recs", "keys": ["ada"] }, { "dataset": "recs", "keys": ["ada", 1] },
+    ] });
+    let (status, text) = post(&stored, "/v1/batch-get", &unreadable).await;
+    let said = "requests[1].keys[1]: expected a text, found the number 1";
+    assert!(status == 400 && text.contains(said), "{text}");
+}
