@@ -347,3 +347,36 @@ fn a_refusal_of_what_was_read_names_the_version() {
         reply.problem(status, code);
     }
 }
+
+/// An answer is as long as what is sent: without the fields that nobody asked for, and in base64.
+#[test]
+fn a_page_is_cut_by_what_is_sent_of_its_records() {
+    const MOST: usize = 64 << 10;
+    let server = Server::start_with(&["--max-answer-bytes", "64KiB"]);
+    let row =
+        |i, bytes| format!("{{\"k\":\"{}\",\"n\":{i},\"v\":\"{}\"}}\n", key(i), "x".repeat(bytes));
+    let rows = |bytes| (0..30).map(|i| row(i, bytes)).collect::<String>();
+    // Each of them is longer than an answer.
+    server.pushed(D, &rows(70_000));
+    let page = server.dataset(&format!("{D}/scan?fields=n"));
+    let records = page["records"].as_array().unwrap();
+    assert!((0..30).all(|i| records[i]["value"] == json!({ "n": i })), "{page}");
+    assert!(records.len() == 30 && page["next"].is_null(), "{page}");
+    server.get_path(&format!("/v1/datasets/{D}/scan")).problem(413, "answer_too_large");
+    // In base64 these take a third more.
+    server.configure("bytes", &json!({ "content_type": "text/plain" }));
+    server.pushed("bytes", &rows(3_000));
+    let (mut keys, mut query) = (0, "limit=100".to_owned());
+    loop {
+        let page = server.get_path(&format!("/v1/datasets/bytes/scan?{query}")).expect(200);
+        // Its cursor stands behind.
+        assert!(page.body.len() < MOST + 128, "{} bytes", page.body.len());
+        let page = page.json();
+        keys += page["records"].as_array().unwrap().len();
+        match page["next"].as_str() {
+            Some(next) => query = format!("limit=100&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(keys, 30);
+}
