@@ -19,7 +19,7 @@ use tidetable_storage::{DatasetName, Error, Key, Lease, Located, Served, Version
 
 use super::arm::{Choice, Reader};
 use super::error::{Answer, Fault, Problem};
-use super::extract::{BatchJson, Dataset, Query, objects, optional_version};
+use super::extract::{BatchJson, Dataset, Query, objects, optional_version, or_default};
 use super::fields::Fields;
 use super::keys::KeyEncoding;
 use super::places::cold;
@@ -43,7 +43,7 @@ pub(crate) struct BatchRequest {
     fields: Option<Vec<String>>,
     #[serde(default, deserialize_with = "optional_version")]
     version: Option<Version>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     key_encoding: KeyEncoding,
 }
 
@@ -64,7 +64,7 @@ struct NamedBatch {
     fields: Option<Vec<String>>,
     #[serde(default, deserialize_with = "optional_version")]
     version: Option<Version>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     key_encoding: KeyEncoding,
 }
 
@@ -81,7 +81,8 @@ pub(crate) async fn batch_get(
     let served = app.store.live().get(&dataset)?;
     let choice = reader.chooses(&served, request.version, None);
     let mut inline = MOST_INLINE;
-    let (version, mut out) = look_up(&app, &served, request, choice, 0, &mut inline).await?;
+    let found = look_up(&app, &served, request, choice, 0, &mut inline).await;
+    let (version, mut out) = found.map_err(|problem| choice.on(problem))?;
     out.push(b'}');
     let mut response = json_answer(out);
     stamp(response.headers_mut(), &served, version);
@@ -110,18 +111,19 @@ pub(crate) async fn batches_get(
         let name = serde_json::to_vec(&named.dataset).expect("a text can be written as JSON");
         out.extend_from_slice(b"{\"dataset\":");
         out.extend_from_slice(&name);
-        let before = out.len();
-        out.push(b',');
         let answered =
             answer_one(&app, &caller, &datasets, named, &reader, &mut out, &mut inline).await;
         if let Err(problem) = answered {
             if problem.code() == Fault::AnswerTooLarge.code() {
                 return Err(problem);
             }
-            out.truncate(before);
-            let error = problem.document(request_id.as_str()).to_string();
+            // Beside the arm, if one was chosen.
+            if let Some(version) = problem.version() {
+                out.extend_from_slice(b",\"version\":");
+                out.extend_from_slice(version.as_bytes());
+            }
             out.extend_from_slice(b",\"error\":");
-            out.extend_from_slice(error.as_bytes());
+            out.extend_from_slice(problem.text(request_id.as_str()).as_bytes());
         }
         out.push(b'}');
     }
@@ -129,6 +131,7 @@ pub(crate) async fn batches_get(
     Ok(json_answer(out))
 }
 
+/// Adds the members of an answer behind its `dataset`. If it fails, the arm at most is there.
 async fn answer_one(
     app: &AppState,
     caller: &Caller,
@@ -145,10 +148,11 @@ async fn answer_one(
     let choice = reader.chooses(served, version, None);
     let request = BatchRequest { keys, fields, version, key_encoding };
     if let Some(arm) = choice.told() {
-        out.extend_from_slice(format!("\"arm\":\"{}\",", arm.as_str()).as_bytes());
+        out.extend_from_slice(format!(",\"arm\":\"{}\"", arm.as_str()).as_bytes());
     }
     let (_, results) = look_up(app, served, request, choice, out.len(), inline).await?;
-    // The caller has written the brace that opens, and the comma before.
+    // In the place of the brace that opens, which the caller has written.
+    out.push(b',');
     out.extend_from_slice(&results[1..]);
     Ok(())
 }
@@ -340,7 +344,8 @@ impl Batch {
             None => out.extend_from_slice(b",\"found\":false}"),
             Some(value) => {
                 out.extend_from_slice(b",\"found\":true,");
-                write_value(out, self.is_json, self.fields.as_ref(), value)?;
+                write_value(out, self.is_json, self.fields.as_ref(), value)
+                    .map_err(|problem| problem.of_key(number))?;
                 out.push(b'}');
             }
         }
@@ -358,30 +363,35 @@ impl Batch {
     }
 
     fn decoded(&self) -> Answer<Vec<Cow<'_, [u8]>>> {
-        self.keys.iter().map(|key| self.encoding.decode_text(key)).collect()
+        let decoded = self.keys.iter().enumerate().map(|(number, key)| {
+            self.encoding.decode_text(key).map_err(|problem| problem.of_key(number))
+        });
+        decoded.collect()
     }
 }
 
+/// The keys, of which each was checked when it was decoded.
 fn keys<'a>(decoded: &'a [Cow<'_, [u8]>]) -> Answer<Vec<Key<'a>>> {
     Ok(decoded.iter().map(|key| Key::new(key)).collect::<tidetable_storage::Result<_>>()?)
 }
 
-/// Writes `"value":…`: inline if values are JSON, else in base64, which it says.
+/// Writes `"value":…`: inline if values are JSON, else in base64, which it says. So are those fields of
+/// it that were asked for: which of the two it is follows from the dataset, and from nothing else.
 pub(crate) fn write_value(
     out: &mut Vec<u8>,
     is_json: bool,
     fields: Option<&Fields>,
     value: &[u8],
 ) -> Answer<()> {
+    let kept = fields.map(|fields| fields.keep(value)).transpose()?;
+    let value = kept.as_deref().unwrap_or(value);
     out.extend_from_slice(b"\"value\":");
-    match (is_json, fields) {
-        (_, Some(fields)) => out.extend_from_slice(&fields.keep(value)?),
-        (true, None) => out.extend_from_slice(value),
-        (false, None) => {
-            out.push(b'"');
-            out.extend_from_slice(STANDARD.encode(value).as_bytes());
-            out.extend_from_slice(b"\",\"encoding\":\"base64\"");
-        }
+    if is_json {
+        out.extend_from_slice(value);
+    } else {
+        out.push(b'"');
+        out.extend_from_slice(STANDARD.encode(value).as_bytes());
+        out.extend_from_slice(b"\",\"encoding\":\"base64\"");
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use tidetable_storage::{Code, DatasetConfig, DatasetName, Error, Gates, Happened
 use super::asked::Asker;
 use super::blocking::blocking;
 use super::error::{Answer, Fault, Problem};
-use super::extract::{Dataset, Json, Query, parse_json};
+use super::extract::{Dataset, Json, Query, in_words, parse_json, shown_place};
 use super::page::{PageQuery, page};
 use super::resources::{DatasetResource, EventResource};
 use super::versions::{NoFields, NoParameters, malformed};
@@ -177,16 +177,16 @@ fn check_names(group: &str, settings: &Value, body: &Map<String, Value>) -> Answ
 /// anybody wrote, so its lines and columns would say nothing.)
 fn check_type(name: &str, value: &Value) -> Answer<()> {
     let one = Value::Object(Map::from_iter([(name.to_owned(), value.clone())]));
-    match serde_json::from_value::<DatasetConfig>(one) {
-        Err(error) => {
-            let text = format!("the setting {name}: {error}");
-            // Of what is within a group.
-            let is_unknown = error.to_string().starts_with("unknown field");
-            let fault = if is_unknown { Fault::UnknownField } else { Fault::MalformedBody };
-            Err(Problem::new(fault, text))
-        }
-        Ok(_) => Ok(()),
-    }
+    let Err(error) = serde_path_to_error::deserialize::<_, DatasetConfig>(one) else {
+        return Ok(());
+    };
+    let place = shown_place(error.path()).unwrap_or_else(|| name.to_owned());
+    let said = error.inner().to_string();
+    let text = format!("the setting {place}: {}", in_words(&said));
+    // Of what is within a group.
+    let is_unknown = said.starts_with("unknown field");
+    let fault = if is_unknown { Fault::UnknownField } else { Fault::MalformedBody };
+    Err(Problem::new(fault, text))
 }
 
 /// Refuses an array where settings have an object: it would be taken for the object's fields, in
@@ -272,6 +272,29 @@ mod tests {
             let problem = merged(&DatasetConfig::default(), body).unwrap_err();
             assert_eq!(problem.code(), "unknown_field");
             assert!(problem.detail().contains(text), "{}", problem.detail());
+        }
+    }
+
+    #[test]
+    fn a_setting_of_another_type_is_told_by_its_whole_name() {
+        for (body, text) in [
+            (
+                json!({ "retain": "3" }),
+                "the setting retain: expected a whole number from 0 to 4294967295, found a text",
+            ),
+            (
+                json!({ "gates": { "max_shrink_percent": "5" } }),
+                "the setting gates.max_shrink_percent: expected a number, found a text",
+            ),
+            (
+                json!({ "gates": { "ranges": { "a b": { "min": true } } } }),
+                "the setting gates.ranges.\"a b\".min: expected a number, found true",
+            ),
+            (json!({ "watch": 5 }), "the setting watch: expected a text, found the number 5"),
+        ] {
+            let Value::Object(body) = body else { panic!("{body}") };
+            let problem = merged(&DatasetConfig::default(), body).unwrap_err();
+            assert_eq!((problem.code(), problem.detail()), ("malformed_body", text));
         }
     }
 

@@ -192,8 +192,11 @@ impl EraseRequest {
                 "the reason names a key, and is kept for ever: name no key in it",
             ));
         }
-        let keys = self.keys.iter().map(|key| self.key_encoding.decode_text(key));
-        let keys = keys.map(|key| key.map(std::borrow::Cow::into_owned)).collect::<Answer<_>>()?;
+        let keys = self.keys.iter().enumerate().map(|(number, key)| {
+            let key = self.key_encoding.decode_text(key).map(std::borrow::Cow::into_owned);
+            key.map_err(|problem| problem.of_key(number))
+        });
+        let keys = keys.collect::<Answer<_>>()?;
         let names = |names: &Vec<String>| -> Answer<Vec<DatasetName>> {
             Ok(names.iter().map(|n| DatasetName::parse(n)).collect::<Result<_, _>>()?)
         };

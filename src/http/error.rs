@@ -54,6 +54,8 @@ faults! {
     ProfileNotFound = "profile_not_found" => NOT_FOUND;
     /// The version has no file of that name.
     FileNotFound = "file_not_found" => NOT_FOUND;
+    /// The value has none of the tags that the request lists in `If-Match`.
+    PreconditionFailed = "precondition_failed" => PRECONDITION_FAILED;
     /// The bytes that were asked for are not in the file.
     RangeNotSatisfiable = "range_not_satisfiable" => RANGE_NOT_SATISFIABLE;
     /// No route has this path.
@@ -204,6 +206,14 @@ impl Problem {
         self.with("dataset", dataset.as_str())
     }
 
+    /// The same problem, of one of the keys that a request named: told by its place, since nobody may
+    /// see keys in a log.
+    #[must_use]
+    pub(crate) fn of_key(mut self, number: usize) -> Self {
+        self.0.detail = format!("keys[{number}]: {}", self.0.detail);
+        self
+    }
+
     /// The same problem with a header.
     #[must_use]
     pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -222,6 +232,12 @@ impl Problem {
     pub(crate) fn because(mut self, cause: impl std::fmt::Display) -> Self {
         self.0.cause = Some(cause.to_string());
         self
+    }
+
+    /// The version that it was found in, as its header says it.
+    pub(crate) fn version(&self) -> Option<&HeaderValue> {
+        let mut headers = self.0.headers.iter();
+        headers.find(|(name, _)| *name == VERSION_HEADER).map(|(_, version)| version)
     }
 
     /// The stable name.

@@ -9,7 +9,8 @@
 
 use std::io::Write as _;
 
-use axum::http::{HeaderMap, HeaderValue, header::IF_NONE_MATCH};
+use axum::http::header::{IF_MATCH, IF_NONE_MATCH};
+use axum::http::{HeaderMap, HeaderValue};
 use twox_hash::XxHash64;
 
 /// The seed is part of the tag's meaning: all servers of all releases agree on it.
@@ -45,6 +46,15 @@ impl ETag {
         &self.text[..self.len]
     }
 
+    /// Whether this is what the client means (`If-Match`: a list of tags, or `*`), or it does not
+    /// say what it means; else 412 is the answer. Comparison is strong: `W/"x"` is no `"x"`. What
+    /// cannot be parsed matches nothing.
+    pub(crate) fn is_meant(&self, headers: &HeaderMap) -> bool {
+        let mut given = headers.get_all(IF_MATCH).iter().peekable();
+        let is_own = |value: &HeaderValue| matches(self.as_bytes(), value.as_bytes(), By::Strong);
+        given.peek().is_none() || given.any(is_own)
+    }
+
     /// Whether the client has this already (`If-None-Match`: a list of tags, or `*`),
     /// so that 304 is the answer. Comparison is weak, as RFC 9110 has it: `W/"x"` and
     /// `"x"` are the same. What cannot be parsed matches nothing: then the value is sent.
@@ -60,17 +70,31 @@ impl ETag {
 
 /// Whether one header `If-None-Match` lists this tag, which has its quotes.
 pub(super) fn is_listed(tag: &[u8], list: &[u8]) -> bool {
+    matches(tag, list, By::Weak)
+}
+
+/// How tags are compared (RFC 9110, 8.8.3.2).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// What is marked as weak is no other.
+    Strong,
+    Weak,
+}
+
+/// Whether a list of tags, or `*`, has this strong one.
+fn matches(tag: &[u8], list: &[u8], by: By) -> bool {
     if list.trim_ascii() == b"*" {
         return true;
     }
     let mut rest = list;
     loop {
         rest = trim_separators(rest);
-        let listed = rest.strip_prefix(b"W/").unwrap_or(rest);
+        let unmarked = rest.strip_prefix(b"W/");
+        let listed = unmarked.unwrap_or(rest);
         // A tag may hold commas, so the list is not split at them.
         let Some(inner) = listed.strip_prefix(b"\"") else { return false };
         let Some(end) = inner.iter().position(|&b| b == b'"') else { return false };
-        if &listed[..end + 2] == tag {
+        if &listed[..end + 2] == tag && (unmarked.is_none() || by == By::Weak) {
             return true;
         }
         rest = &inner[end + 1..];
@@ -121,5 +145,24 @@ mod tests {
         two.append(IF_NONE_MATCH, HeaderValue::from_static("\"a\""));
         two.append(IF_NONE_MATCH, HeaderValue::from_str(own).unwrap());
         assert!(tag.is_known(&two));
+    }
+
+    #[test]
+    fn if_match_takes_strong_tags_or_a_star() {
+        let tag = ETag::of(b"abc");
+        let own = "\"44bc2cf5ad770999-3\"";
+        let meant = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(IF_MATCH, HeaderValue::from_str(value).unwrap());
+            }
+            tag.is_meant(&headers)
+        };
+        assert!(meant(&[]), "whoever does not say takes any");
+        assert!(meant(&[own]) && meant(&["*"]) && meant(&["\"a\"", own]));
+        assert!(meant(&[&format!("\"a,b\" , W/{own},,{own}")]));
+        for other in ["", "\"other\"", "44bc2cf5ad770999-3", "\"*\"", &format!("W/{own}")] {
+            assert!(!meant(&[other]), "{other}");
+        }
     }
 }

@@ -125,5 +125,5 @@ pub fn headers(data: &[u8]) {
     let _ = super::asked::idempotency_key(&headers);
     let tag = ETag::of(data);
     assert!(tag.is_in(tag.as_bytes()));
-    let _ = tag.is_known(&headers);
+    let _ = (tag.is_known(&headers), tag.is_meant(&headers));
 }

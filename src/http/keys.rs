@@ -90,7 +90,7 @@ impl KeyEncoding {
     fn decode_digits(self, text: &str) -> Answer<Vec<u8>> {
         let decoded = match self {
             Self::Utf8 => Some(text.as_bytes().to_vec()),
-            Self::Base64url => BASE64URL.decode(text).ok(),
+            Self::Base64url => from_base64url(text),
             Self::Hex => from_hex(text.as_bytes()),
         };
         decoded.ok_or_else(|| self.malformed())
@@ -99,7 +99,9 @@ impl KeyEncoding {
     fn malformed(self) -> Problem {
         invalid(match self {
             Self::Utf8 => "the key is not UTF-8",
-            Self::Base64url => "the key is not base64url: A-Z, a-z, 0-9, '-' and '_'",
+            Self::Base64url => {
+                "the key is not base64url: A-Z, a-z, 0-9, '-' and '_', with all of its padding or none"
+            }
             Self::Hex => "the key is not hexadecimal: an even number of 0-9, a-f",
         })
     }
@@ -128,6 +130,14 @@ impl KeyText {
     pub(crate) fn text(&self) -> &str {
         &self.key
     }
+}
+
+/// Padding is there whole or not at all: half of it is a text that was cut, or put together wrongly.
+fn from_base64url(text: &str) -> Option<Vec<u8>> {
+    if text.contains('=') && !text.len().is_multiple_of(4) {
+        return None;
+    }
+    BASE64URL.decode(text).ok()
 }
 
 fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
@@ -201,6 +211,20 @@ mod tests {
         assert_eq!(segment(KeyEncoding::Base64url, "Li4=").unwrap(), b"..");
         assert_eq!(segment(KeyEncoding::Base64url, "Li4%3D").unwrap(), b"..");
         assert_eq!(segment(KeyEncoding::Base64url, "_-8").unwrap(), [0xff, 0xef]);
+        assert_eq!(segment(KeyEncoding::Base64url, "YQ").unwrap(), b"a");
+        assert_eq!(segment(KeyEncoding::Base64url, "YQ==").unwrap(), b"a");
+    }
+
+    #[test]
+    fn base64url_of_one_key_is_written_in_one_way_but_for_its_padding() {
+        let padded = ["YQ=", "YQ%3D", "YQ===", "Y===", "=", "====", "YWI==", "YWJj=", "YWJj===="];
+        let within = ["YQ==YQ==", "=YQ=", "Y=Q="];
+        let bits_behind_the_last_byte = ["YR", "YR==", "YWJ", "YWJ="];
+        for text in padded.into_iter().chain(within).chain(bits_behind_the_last_byte) {
+            assert_eq!(segment(KeyEncoding::Base64url, text), Err("invalid_key"), "{text}");
+            let decoded = KeyEncoding::Base64url.decode_text(text).map_err(|p| p.code());
+            assert_eq!(decoded, Err("invalid_key"), "{text}");
+        }
     }
 
     #[test]

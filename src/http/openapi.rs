@@ -359,12 +359,21 @@ fn content(shape: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::error::Problem;
+    use super::super::batch::{BatchRequest, BatchesRequest};
+    use super::super::canary::{CanaryRequest, PromoteRequest};
+    use super::super::erase::EraseRequest;
+    use super::super::error::{Answer, Problem};
+    use super::super::extract::parse_json;
+    use super::super::operations::{ActivateRequest, ReasonRequest, RollbackRequest};
+    use super::super::together::TogetherRequest;
+    use super::super::tokens::TokenRequest;
     use super::*;
     use axum::body::Body;
     use axum::extract::Request;
     use http_body_util::BodyExt as _;
+    use serde::de::DeserializeOwned;
     use std::collections::BTreeSet;
+    use tidetable_storage::DatasetConfig;
     use tower::ServiceExt as _;
 
     /// (method, path) of every `.route(…)` of the route table.
@@ -475,6 +484,69 @@ mod tests {
         for name in RowOptions::NAMES {
             assert!(fields[name].is_object(), "{name} is not described");
         }
+    }
+
+    /// The body with `null` in the place of one field that may be `null`, for each of these.
+    fn with_nulls(schema: &Value, body: &Value) -> Vec<(String, Value)> {
+        let mut found = Vec::new();
+        for (name, of) in schema["properties"].as_object().into_iter().flatten() {
+            let mut kinds = of["type"].as_array().into_iter().flatten();
+            let mut within = with_nulls(of, &body[name]);
+            if kinds.any(|kind| kind == "null") {
+                within.push((String::new(), Value::Null));
+            }
+            for (place, value) in within {
+                let mut body = body.clone();
+                body[name] = value;
+                found.push((format!("{name} {place}"), body));
+            }
+        }
+        if let Some(item) = body.get(0) {
+            let items = with_nulls(&schema["items"], item);
+            found.extend(items.into_iter().map(|(place, item)| (place, json!([item]))));
+        }
+        found
+    }
+
+    type Parse = fn(&[u8]) -> Answer<()>;
+
+    fn parse<T: DeserializeOwned>(body: &[u8]) -> Answer<()> {
+        parse_json::<T>(body).map(drop)
+    }
+
+    #[test]
+    fn a_field_that_may_be_null_is_taken_as_null() {
+        let one = json!({ "dataset": "a", "version": 1 });
+        let bodies: [(&str, Value, Parse); 11] = [
+            ("BatchRequest", json!({ "keys": [] }), parse::<BatchRequest>),
+            (
+                "BatchesRequest",
+                json!({ "requests": [{ "dataset": "a", "keys": [] }] }),
+                parse::<BatchesRequest>,
+            ),
+            ("ActivateRequest", json!({ "version": 1 }), parse::<ActivateRequest>),
+            ("ActivateTogetherRequest", json!({ "activations": [one] }), parse::<TogetherRequest>),
+            ("RollbackRequest", json!({}), parse::<RollbackRequest>),
+            ("CanaryRequest", json!({ "version": 1, "percent": 5 }), parse::<CanaryRequest>),
+            ("PromoteRequest", json!({}), parse::<PromoteRequest>),
+            ("ReasonRequest", json!({}), parse::<ReasonRequest>),
+            ("DatasetConfig", json!({}), parse::<DatasetConfig>),
+            ("TokenRequest", json!({ "name": "a", "roles": [] }), parse::<TokenRequest>),
+            (
+                "EraseRequest",
+                json!({ "keys": [], "datasets": null, "reason": "r" }),
+                parse::<EraseRequest>,
+            ),
+        ];
+        let mut count = 0;
+        for (schema, body, parse) in bodies {
+            for (field, body) in with_nulls(&schema_of(schema), &body) {
+                let taken = parse(body.to_string().as_bytes());
+                assert!(taken.is_ok(), "{field} of {schema}: {taken:?}");
+                count += 1;
+            }
+        }
+        assert!(count > 40, "only {count} fields may be null");
     }
 
     async fn fetch(path: &str) -> (u16, Vec<u8>) {

@@ -47,7 +47,7 @@ pub(crate) async fn get_key(
     let reader = Reader::of(&headers)?;
     let choice = reader.chooses(&served, version, Some(&key));
     let counted = app.metrics.dataset(&dataset);
-    let snapshot = lease(&served, choice.version).await?;
+    let snapshot = lease(&served, choice.version).await.map_err(|problem| choice.on(problem))?;
     let version = snapshot.version();
     let began = Instant::now();
     let found = look_up(&app, snapshot, &key).await?;
@@ -64,16 +64,26 @@ pub(crate) async fn get_key(
         }
         Err(error) => {
             counted.failed();
-            return Err(choice.on(Problem::from(error).in_version(version)));
+            return Err(found_in(&served, version, &choice, error.into()));
         }
     };
     counted.looked_up(true, took);
     let body = match &fields {
         None => Bytes::from(value),
-        Some(fields) => Bytes::from(fields.keep(&value).map_err(|p| p.in_version(version))?),
+        Some(fields) => {
+            let kept = fields.keep(&value);
+            Bytes::from(kept.map_err(|problem| found_in(&served, version, &choice, problem))?)
+        }
     };
+    let tag = ETag::of(&body);
+    // Before anything else that the client makes it depend on (RFC 9110, 13.2.2).
+    if !tag.is_meant(&headers) {
+        let text = "the value is none of those that If-Match names: look at it again without that";
+        let problem = Problem::new(Fault::PreconditionFailed, text);
+        return Err(found_in(&served, version, &choice, problem));
+    }
     let bytes = body.len();
-    let mut response = answer(&served, version, &headers, body);
+    let mut response = answer(&served, version, &headers, tag, body);
     if response.status() == StatusCode::OK {
         app.places.answer(bytes)?;
     }
@@ -115,8 +125,13 @@ fn take(served: &Served, version: Option<Version>) -> Answer<Lease> {
     }?)
 }
 
-fn answer(served: &Served, version: Version, headers: &HeaderMap, body: Bytes) -> Response {
-    let tag = ETag::of(&body);
+fn answer(
+    served: &Served,
+    version: Version,
+    headers: &HeaderMap,
+    tag: ETag,
+    body: Bytes,
+) -> Response {
     let mut response = if tag.is_known(headers) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
@@ -136,7 +151,12 @@ fn answer(served: &Served, version: Version, headers: &HeaderMap, body: Bytes) -
 /// The answer for a key that the version does not have. It does not name the key.
 pub(crate) fn key_not_found(served: &Served, version: Version, choice: &Choice) -> Problem {
     let text = format!("the key is not in version {version} of {}", served.name);
-    let problem = Problem::new(Fault::KeyNotFound, text).in_version(version);
+    found_in(served, version, choice, Problem::new(Fault::KeyNotFound, text))
+}
+
+/// A problem that was found in a version, with all that an answer from it says of where it came from.
+fn found_in(served: &Served, version: Version, choice: &Choice, problem: Problem) -> Problem {
+    let problem = problem.in_version(version);
     choice.on(match as_of(served, version) {
         Some((name, value)) => problem.header(name, value),
         None => problem,

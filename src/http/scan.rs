@@ -87,12 +87,13 @@ pub(crate) async fn scan(
     // Opened before the turn is taken: a large version that nobody has read takes seconds to open,
     // and others scan meanwhile.
     let served = app.store.live().get(&dataset)?;
-    drop(lease(&served, choose(&served).version).await?);
+    let choice = choose(&served);
+    drop(lease(&served, choice.version).await.map_err(|problem| choice.on(problem))?);
     let turn = Arc::clone(&app.scanning).acquire_owned().await.expect("nobody closes it");
     // Looked at again after the wait: what was erased meanwhile is not given.
     let served = app.store.live().get(&dataset)?;
     let choice = choose(&served);
-    let snapshot = lease(&served, choice.version).await?;
+    let snapshot = lease(&served, choice.version).await.map_err(|problem| choice.on(problem))?;
     let version = snapshot.version();
     let page = Page {
         is_json: served.is_json,
@@ -106,7 +107,8 @@ pub(crate) async fn scan(
         longest,
         dataset: dataset.clone(),
     };
-    let (out, count) = aside(turn, move || page.read()).await?;
+    let read = aside(turn, move || page.read()).await;
+    let (out, count) = read.map_err(|problem| choice.on(problem))?;
     app.metrics.dataset(&dataset).arm(choice.arm).scanned(count);
     let mut response = json_answer(out);
     stamp(response.headers_mut(), &served, version);
@@ -158,23 +160,26 @@ impl Page {
         let mut last = Vec::new();
         let mut next = None;
         while let Some((key, value)) = records.next().map_err(failed)? {
+            let end = out.len();
+            let mut is_full = count == self.limit;
+            if !is_full {
+                if count > 0 {
+                    out.push(b',');
+                }
+                self.write(&mut out, key, value)?;
+                // What is sent counts, not what `fields` has left out of it.
+                is_full = out.len() > self.most;
+            }
             // Each page has at least one record, so that a scan always goes on.
-            let full = out.len() + key.len() + value.len() > self.most;
-            if count == self.limit || (full && count > 0) {
+            if is_full && count == 0 {
+                return Err(answer_too_large(self.most).in_version(version));
+            }
+            if is_full {
+                out.truncate(end);
                 let (longest, dataset) = (self.longest, &self.dataset);
                 next = Some(Cursor::after(last, prefix.len(), longest, dataset, &self.snapshot));
                 break;
             }
-            if full {
-                return Err(answer_too_large(self.most).in_version(version));
-            }
-            if count > 0 {
-                out.push(b',');
-            }
-            write_key(&mut out, self.key_encoding, key);
-            write_value(&mut out, self.is_json, self.fields.as_ref(), value)
-                .map_err(|problem| problem.in_version(version))?;
-            out.push(b'}');
             count += 1;
             last = key.to_vec();
         }
@@ -184,6 +189,15 @@ impl Page {
             Some(cursor) => out.extend_from_slice(format!("\"{}\"}}", cursor.encode()).as_bytes()),
         }
         Ok((out, count as u64))
+    }
+
+    /// Writes one record.
+    fn write(&self, out: &mut Vec<u8>, key: &[u8], value: &[u8]) -> Answer<()> {
+        write_key(out, self.key_encoding, key);
+        let written = write_value(out, self.is_json, self.fields.as_ref(), value);
+        written.map_err(|problem| problem.in_version(self.snapshot.version()))?;
+        out.push(b'}');
+        Ok(())
     }
 
     /// The prefix, and the key that the page goes on behind.

@@ -91,7 +91,7 @@ impl Version {
         number.map(Self).ok_or_else(|| {
             Error::new(
                 Code::InvalidName,
-                format!("{} is not a version: a whole number from 1 on", quoted(text)),
+                format!("{} is not a version: a whole number from 1 to {}", quoted(text), u64::MAX),
             )
         })
     }
@@ -157,6 +157,9 @@ mod tests {
         for bad in ["", "0", "01", "+1", "-1", "1.0", "18446744073709551616", "x"] {
             assert!(Version::parse(bad).is_err(), "{bad:?}");
         }
+        assert_eq!(Version::parse(&u64::MAX.to_string()).unwrap(), Version(u64::MAX));
+        let beyond = Version::parse("18446744073709551616").unwrap_err();
+        assert!(beyond.detail().ends_with("from 1 to 18446744073709551615"), "{beyond}");
     }
 
     #[test]

@@ -249,6 +249,55 @@ fn a_batch_or_scan_is_of_one_version_that_of_its_unit_or_of_what_is_current() {
     }
 }
 
+/// Whoever compares the arms, or caches, needs to know it of failures as well.
+#[test]
+fn what_an_arm_cannot_give_says_the_arm_too() {
+    let server = Server::start();
+    // Numbers: they have no fields.
+    for (version, activate) in [(1, true), (2, false)] {
+        let query = format!("key=k&value=version&format=ndjson&activate={activate}");
+        server.push_with(D, &query, rows(D, version, 20).as_bytes()).expect(201);
+    }
+    start(&server, D, 50.0);
+    let json = ("content-type", "application/json");
+    let batch = json!({ "keys": [key(1)], "fields": ["x"] }).to_string();
+    for (unit, arm, version) in [(TAKEN, "canary", 2), (LEFT, "current", 1)] {
+        let headers = [json, ("tidetable-unit", unit)];
+        let send = |method: &str, path: &str, body: &str| {
+            let path = format!("/v1/datasets/{D}/{path}");
+            server.send(method, &path, &headers, body.as_bytes())
+        };
+        for reply in [
+            send("GET", &format!("keys/{}?fields=x", key(1)), ""),
+            send("POST", "batch-get", &batch),
+            send("GET", "scan?fields=x", ""),
+        ] {
+            assert_eq!(reply.header("tidetable-arm"), Some(arm), "{reply}");
+            assert_eq!(reply.header("vary"), Some("Tidetable-Unit"), "{reply}");
+            assert_eq!(reply.version(), version, "{reply}");
+            reply.problem(400, "fields_unavailable");
+        }
+        let body = json!({ "requests": [
+            { "dataset": D, "keys": [key(1)], "fields": ["x"] },
+            { "dataset": D, "keys": [""] },
+            { "dataset": "nobody", "keys": [key(1)] },
+            { "dataset": D, "keys": [key(1)] },
+        ] });
+        let reply =
+            server.send("POST", "/v1/batch-get", &headers, body.to_string().as_bytes()).expect(200);
+        let answers = reply.json()["answers"].clone();
+        let said = |number: usize| {
+            let answer = &answers[number];
+            let code = answer["error"]["code"].as_str();
+            (answer["arm"].as_str(), answer["version"].as_u64(), code)
+        };
+        assert_eq!(said(0), (Some(arm), Some(version), Some("fields_unavailable")), "{reply}");
+        assert_eq!(said(1), (Some(arm), None, Some("invalid_key")), "{reply}");
+        assert_eq!(said(2), (None, None, Some("dataset_not_found")), "{reply}");
+        assert_eq!(said(3), (Some(arm), Some(version), None), "{reply}");
+    }
+}
+
 #[test]
 fn it_survives_a_restart_and_then_serves_as_before() {
     let mut server = with_two();

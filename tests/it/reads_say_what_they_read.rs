@@ -55,6 +55,35 @@ fn a_value_comes_with_its_version_and_etag() {
 }
 
 #[test]
+fn a_value_may_be_asked_for_by_its_tag() {
+    let server = Server::start();
+    server.pushed(D, "{\"k\":\"ada\",\"n\":1}\n");
+    let whole = format!("/v1/datasets/{D}/keys/ada");
+    let chosen = format!("{whole}?fields=n");
+    let tag = |path: &str| server.get_path(path).expect(200).header("etag").unwrap().to_owned();
+    let (of_whole, of_chosen) = (tag(&whole), tag(&chosen));
+    for (path, own, other) in [(&whole, &of_whole, &of_chosen), (&chosen, &of_chosen, &of_whole)] {
+        let (own, other) = (own.as_str(), other.as_str());
+        for method in ["GET", "HEAD"] {
+            let ask = |headers: &[(&str, &str)]| server.send(method, path, headers, b"");
+            for list in ["*", own, &format!("{other}, {own}")] {
+                assert_eq!(ask(&[("if-match", list)]).expect(200).version(), 1, "{list}");
+                ask(&[("if-match", list), ("if-none-match", own)]).expect(304);
+            }
+            for list in [other, &format!("W/{own}"), "\"*\"", ""] {
+                assert_eq!(ask(&[("if-match", list)]).expect(412).version(), 1, "{list}");
+                // It is looked at first.
+                ask(&[("if-match", list), ("if-none-match", own)]).expect(412);
+            }
+        }
+        server.send("GET", path, &[("if-match", other)], b"").problem(412, "precondition_failed");
+    }
+    // Only of a value that is there, and can be given.
+    let nobody = format!("/v1/datasets/{D}/keys/nobody");
+    server.send("GET", &nobody, &[("if-match", "*")], b"").problem(404, "key_not_found");
+}
+
+#[test]
 fn chosen_fields_of_an_object_and_of_a_list() {
     let server = Server::start();
     server.pushed(D, "{\"k\":\"ada\",\"n\":1,\"s\":\"x\",\"deep\":{\"a\":[1, 2]}}\n");
@@ -84,6 +113,36 @@ fn chosen_fields_of_an_object_and_of_a_list() {
     let batch = server.post("/v1/datasets/recs/batch-get", &body).expect(200).json();
     assert_eq!(batch["results"][0]["value"], json!([{ "c": 2 }, { "c": 3 }]));
     assert_eq!(batch["results"][1], json!({ "key": "b", "found": false }));
+}
+
+/// Whether a value is in base64 follows from the dataset alone, so a client need not look at each.
+#[test]
+fn chosen_fields_of_a_dataset_that_is_no_json_are_in_base64_as_whole_values_are() {
+    let server = Server::start();
+    server.configure(D, &json!({ "content_type": "text/plain" }));
+    server.pushed(D, "{\"k\":\"ada\",\"n\":1}\n");
+    assert_eq!(
+        server.get_path(&format!("/v1/datasets/{D}/keys/ada?fields=n")).expect(200).text(),
+        r#"{"n":1}"#
+    );
+    let batch = json!({ "keys": ["ada"], "fields": ["n"] });
+    let several = json!({ "requests": [{ "dataset": D, "keys": ["ada"], "fields": ["n"] }] });
+    let batch = server.operate(D, "batch-get", &batch).expect(200).json();
+    let several = server.post("/v1/batch-get", &several).expect(200).json();
+    let page = server.dataset(&format!("{D}/scan?fields=n"));
+    let history = server.dataset(&format!("{D}/keys/ada/history?fields=n"));
+    for found in [
+        &batch["results"][0],
+        &several["answers"][0]["results"][0],
+        &page["records"][0],
+        &history["versions"][0],
+    ] {
+        assert_eq!(
+            (&found["value"], &found["encoding"]),
+            (&json!("eyJuIjoxfQ=="), &json!("base64")),
+            "{found}"
+        );
+    }
 }
 
 #[test]
@@ -304,4 +363,37 @@ fn a_refusal_of_what_was_read_names_the_version() {
         assert_eq!(reply.version(), 2, "{reply}");
         reply.problem(status, code);
     }
+}
+
+/// An answer is as long as what is sent: without the fields that nobody asked for, and in base64.
+#[test]
+fn a_page_is_cut_by_what_is_sent_of_its_records() {
+    const MOST: usize = 64 << 10;
+    let server = Server::start_with(&["--max-answer-bytes", "64KiB"]);
+    let row =
+        |i, bytes| format!("{{\"k\":\"{}\",\"n\":{i},\"v\":\"{}\"}}\n", key(i), "x".repeat(bytes));
+    let rows = |bytes| (0..30).map(|i| row(i, bytes)).collect::<String>();
+    // Each of them is longer than an answer.
+    server.pushed(D, &rows(70_000));
+    let page = server.dataset(&format!("{D}/scan?fields=n"));
+    let records = page["records"].as_array().unwrap();
+    assert!((0..30).all(|i| records[i]["value"] == json!({ "n": i })), "{page}");
+    assert!(records.len() == 30 && page["next"].is_null(), "{page}");
+    server.get_path(&format!("/v1/datasets/{D}/scan")).problem(413, "answer_too_large");
+    // In base64 these take a third more.
+    server.configure("bytes", &json!({ "content_type": "text/plain" }));
+    server.pushed("bytes", &rows(3_000));
+    let (mut keys, mut query) = (0, "limit=100".to_owned());
+    loop {
+        let page = server.get_path(&format!("/v1/datasets/bytes/scan?{query}")).expect(200);
+        // Its cursor stands behind.
+        assert!(page.body.len() < MOST + 128, "{} bytes", page.body.len());
+        let page = page.json();
+        keys += page["records"].as_array().unwrap().len();
+        match page["next"].as_str() {
+            Some(next) => query = format!("limit=100&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(keys, 30);
 }

@@ -85,3 +85,52 @@ async fn a_batch_that_begins_on_one_thread_and_ends_on_another_is_counted_once()
     assert_eq!(batch_of_long(&stored, 5).await, 200);
     assert_eq!(hits() - before, 5);
 }
+
+#[tokio::test]
+async fn a_field_that_is_null_is_as_one_that_is_left_out() {
+    let stored = Stored::new();
+    let plain = json!({ "dataset": "recs", "keys": ["a/b"] });
+    let nulls = json!({
+        "dataset": "recs", "keys": ["a/b"], "fields": null, "version": null, "key_encoding": null,
+    });
+    let of_several = |one: &Value| json!({ "requests": [one] });
+    let of_one = |one: &Value| {
+        let mut one = one.clone();
+        one.as_object_mut().unwrap().remove("dataset");
+        one
+    };
+    for (path, plain, nulls) in [
+        ("/v1/datasets/recs/batch-get", of_one(&plain), of_one(&nulls)),
+        ("/v1/batch-get", of_several(&plain), of_several(&nulls)),
+    ] {
+        let wanted = post(&stored, path, &plain).await;
+        assert!(wanted.0 == 200 && wanted.1.contains("\"value\":1"), "{}", wanted.1);
+        assert_eq!(post(&stored, path, &nulls).await, wanted, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_batch_is_told_with_its_place() {
+    let stored = Stored::new();
+    for (batch, said) in [
+        (json!({ "keys": ["ada", "", "a/b"] }), "\"keys[1]: the key is empty\""),
+        (
+            json!({ "keys": ["YQ", "YQ="], "key_encoding": "base64url" }),
+            "\"keys[1]: the key is not",
+        ),
+        (json!({ "keys": ["nobody", "ada", "a/b"], "fields": ["k"] }), "\"keys[2]: fields needs"),
+    ] {
+        let (status, text) = post(&stored, "/v1/datasets/recs/batch-get", &batch).await;
+        assert!(status == 400 && text.contains(said), "{batch}: {text}");
+        let mut named = batch;
+        named["dataset"] = json!("recs");
+        let (status, text) = post(&stored, "/v1/batch-get", &json!({ "requests": [named] })).await;
+        assert!(status == 200 && text.contains(said), "{named}: {text}");
+    }
+    let unreadable = json!({ "requests": [
+        { "dataset": "recs", "keys": ["ada"] }, { "dataset": "recs", "keys": ["ada", 1] },
+    ] });
+    let (status, text) = post(&stored, "/v1/batch-get", &unreadable).await;
+    let said = "requests[1].keys[1]: expected a text, found the number 1";
+    assert!(status == 400 && text.contains(said), "{text}");
+}

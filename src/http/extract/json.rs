@@ -8,7 +8,8 @@ use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer as _, MapAccess, Visitor};
+use serde::de::{self, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_path_to_error::{Path, Segment};
 use tidetable_storage::{Version, quoted};
 
 use super::super::content_encoding::Declared;
@@ -77,22 +78,97 @@ async fn read<T: DeserializeOwned>(request: Request, most: usize, setting: &str)
 /// Parses a body that was read already, with the same errors as [`Json`].
 pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
     let bytes = if bytes.is_empty() { b"{}" } else { bytes };
-    serde_json::from_slice(bytes).map(|Object(body)| body).map_err(|error| {
-        let text = error.to_string();
-        let (fault, detail) = match quoted_after(&text, "unknown field `") {
-            Some(name) => {
-                let known = text.rsplit_once(" at line ").map_or(text.as_str(), |(head, _)| head);
-                let takes = match known_list(known).as_str() {
-                    "" => "it has none".to_owned(),
-                    known => format!("it has {known}"),
-                };
-                let name = quoted(name);
-                (Fault::UnknownField, format!("{name} is not a field of this body; {takes}"))
-            }
-            None => (Fault::MalformedBody, format!("the body is not the JSON expected: {text}")),
+    let parsed = serde_json::from_slice(bytes).map(|Object(body)| body);
+    parsed.map_err(|error| wrong::<T>(bytes, &error))
+}
+
+/// What is wrong with a body, and where in it.
+fn wrong<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> Problem {
+    let text = error.to_string();
+    let (said, at) = match (error.line(), text.rsplit_once(" at line ")) {
+        (1.., Some((said, at))) => (said, format!(", at line {at}")),
+        _ => (text.as_str(), String::new()),
+    };
+    if let Some(name) = quoted_after(said, "unknown field `") {
+        let takes = match known_list(said).as_str() {
+            "" => "it has none".to_owned(),
+            known => format!("it has {known}"),
         };
-        Problem::new(fault, detail)
-    })
+        let detail = format!("{} is not a field of this body; {takes}", quoted(name));
+        return Problem::new(Fault::UnknownField, detail);
+    }
+    // Of one of several words serde_json says, as of broken JSON, that there is no value.
+    let is_word = said == "expected value" && serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
+    let said = if is_word { "expected a text".to_owned() } else { in_words(said) };
+    let place = place_in::<T>(bytes).map(|place| format!("{place}: ")).unwrap_or_default();
+    let detail = format!("the body is not the JSON expected: {place}{said}{at}");
+    Problem::new(Fault::MalformedBody, detail)
+}
+
+/// Where in a body it goes wrong. It is read once more for that: those that are right are read faster
+/// without.
+fn place_in<T: DeserializeOwned>(bytes: &[u8]) -> Option<String> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let error = serde_path_to_error::deserialize::<_, Object<T>>(&mut json).err()?;
+    shown_place(error.path())
+}
+
+/// A place as `requests[3].keys[1]`; `None` if it is the whole.
+pub(crate) fn shown_place(path: &Path) -> Option<String> {
+    /// Bodies of ours go no deeper.
+    const MOST: usize = 6;
+    let mut shown = String::new();
+    for segment in path.iter().take(MOST) {
+        match segment {
+            Segment::Seq { index } => shown.push_str(&format!("[{index}]")),
+            Segment::Map { key: name } | Segment::Enum { variant: name } => {
+                if !shown.is_empty() {
+                    shown.push('.');
+                }
+                let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+                match (1..=64).contains(&name.len()) && name.bytes().all(is_plain) {
+                    true => shown.push_str(name),
+                    false => shown.push_str(&quoted(name)),
+                }
+            }
+            Segment::Unknown => {}
+        }
+    }
+    Some(shown).filter(|shown| !shown.is_empty())
+}
+
+/// What serde says of a value, for whoever wrote that and need not know Rust. A text is not repeated:
+/// it may be long.
+pub(crate) fn in_words(said: &str) -> String {
+    if let Some(name) = quoted_after(said, "unknown variant `") {
+        return format!("{} is none of {}", quoted(name), known_list(said));
+    }
+    let wrong =
+        said.strip_prefix("invalid type: ").or_else(|| said.strip_prefix("invalid value: "));
+    let Some((found, expected)) = wrong.and_then(|wrong| wrong.rsplit_once(", expected ")) else {
+        return said.to_owned();
+    };
+    let (kind, value) = (found.split(' ').next(), found.split('`').nth(1));
+    let found = match (kind.unwrap_or_default(), value) {
+        ("integer" | "floating", Some(number)) => format!("the number {number}"),
+        ("boolean", Some(value)) => value.to_owned(),
+        ("string", _) => "a text".to_owned(),
+        ("sequence", _) => "an array".to_owned(),
+        ("map", _) => "an object".to_owned(),
+        _ => found.to_owned(),
+    };
+    let expected = match expected {
+        "u64" | "usize" => format!("a whole number from 0 to {}", u64::MAX),
+        "u32" => format!("a whole number from 0 to {}", u32::MAX),
+        "f64" => "a number".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        "a string" | "string or map" => "a text".to_owned(),
+        "a sequence" => "an array".to_owned(),
+        "a map" => "an object".to_owned(),
+        other if other.starts_with("struct ") => "an object".to_owned(),
+        other => other.to_owned(),
+    };
+    format!("expected {expected}, found {found}")
 }
 
 /// What must be an object. What serde derives takes an array too, as its fields in their order: past
@@ -129,9 +205,25 @@ pub(crate) fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 
 /// The number of a version in a body: as in a path, it counts from 1 on.
 pub(crate) fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Version, D::Error> {
-    match Version::deserialize(deserializer)? {
-        Version(0) => Err(de::Error::custom("0 is not a version: a whole number from 1 on")),
-        version => Ok(version),
+    deserializer.deserialize_u64(VersionVisitor)
+}
+
+struct VersionVisitor;
+
+impl Visitor<'_> for VersionVisitor {
+    type Value = Version;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a whole number from 1 to {}", u64::MAX)
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Version, E> {
+        match number {
+            0 => {
+                Err(E::custom(format!("0 is not a version: a whole number from 1 to {}", u64::MAX)))
+            }
+            number => Ok(Version(number)),
+        }
     }
 }
 
@@ -139,10 +231,17 @@ pub(crate) fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vers
 pub(crate) fn optional_version<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Version>, D::Error> {
-    match Option::<Version>::deserialize(deserializer)? {
-        Some(found) => version(found.0.into_deserializer()).map(Some),
-        None => Ok(None),
-    }
+    Ok(Option::<Checked>::deserialize(deserializer)?.map(|Checked(version)| version))
+}
+
+#[derive(Deserialize)]
+struct Checked(#[serde(deserialize_with = "version")] Version);
+
+/// A field for which `null` is the same as to leave it out; used together with `#[serde(default)]`.
+pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 fn refuse_encoding(headers: &HeaderMap) -> Answer<()> {
@@ -174,6 +273,7 @@ fn require_json(headers: &HeaderMap) -> Answer<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::keys::KeyEncoding;
     use super::*;
     use axum::Router;
     use axum::body::Body;
@@ -252,6 +352,81 @@ mod tests {
         }
         let unknown = several(r#"{"rolls":[{"too":4}]}"#).unwrap_err();
         assert_eq!(unknown.code(), "unknown_field");
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_place_and_in_plain_words() {
+        let told = |json: &str| {
+            let problem = parse_json::<Several>(json.as_bytes()).map(drop).unwrap_err();
+            assert_eq!(problem.code(), "malformed_body", "{json}");
+            problem.detail().to_owned()
+        };
+        let number = "a whole number from 0 to 18446744073709551615";
+        for (json, expected) in [
+            (
+                r#"{"rolls":[{},{"to":"1"}]}"#,
+                format!("rolls[1].to: expected {number}, found a text"),
+            ),
+            (
+                r#"{"rolls":[{"to":-1}]}"#,
+                format!("rolls[0].to: expected {number}, found the number -1"),
+            ),
+            (r#"{"rolls":[{"to":1.5}]}"#, format!("expected {number}, found the number 1.5")),
+            (
+                r#"{"rolls":[{"reason":[]}]}"#,
+                "rolls[0].reason: expected a text, found an array".into(),
+            ),
+            (r#"{"rolls":[{"reason":true}]}"#, "expected a text, found true".into()),
+            (r#"{"rolls":7}"#, "rolls: expected an array, found the number 7".into()),
+            (r#"{"rolls":null}"#, "rolls: expected an array, found null".into()),
+            (r#"{"rolls":[{},[]]}"#, "rolls[1]: expected an object, found an array".into()),
+            (r#"{"rolls":[{"to":1,"to":2}]}"#, "rolls[0]: duplicate field `to`".into()),
+        ] {
+            let said = told(json);
+            assert!(said.contains(&expected), "{json}: {said}");
+            assert!(said.contains(", at line 1 column "), "{json}: {said}");
+        }
+        assert_eq!(
+            told("{}"),
+            "the body is not the JSON expected: missing field `rolls`, at line 1 column 2"
+        );
+        let long = format!(r#"{{"rolls":[{{"to":"{}"}}]}}"#, "x".repeat(100_000));
+        assert!(told(&long).len() < 200, "{}", told(&long).len());
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Chosen {
+        #[serde(deserialize_with = "version")]
+        version: Version,
+        #[serde(default, deserialize_with = "or_default")]
+        key_encoding: KeyEncoding,
+    }
+
+    #[test]
+    fn versions_and_words_are_told_as_what_they_are() {
+        let parse = |json: &str| parse_json::<Chosen>(json.as_bytes());
+        let chosen = parse(r#"{"version":18446744073709551615,"key_encoding":null}"#).unwrap();
+        assert_eq!((chosen.version, chosen.key_encoding), (Version(u64::MAX), KeyEncoding::Utf8));
+        let range = "a whole number from 1 to 18446744073709551615";
+        for (json, expected) in [
+            (r#"{"version":0}"#, format!("version: 0 is not a version: {range}")),
+            (r#"{"version":"1"}"#, format!("version: expected {range}, found a text")),
+            (r#"{"version":-1}"#, format!("version: expected {range}, found the number -1")),
+            (
+                r#"{"version":18446744073709551616}"#,
+                format!("version: expected {range}, found the number 1"),
+            ),
+            (r#"{"version":1,"key_encoding":5}"#, "key_encoding: expected a text".into()),
+            (
+                r#"{"version":1,"key_encoding":"rot13"}"#,
+                "key_encoding: \"rot13\" is none of `utf8`, `base64url`, `hex`".into(),
+            ),
+            (r#"{"version":x}"#, "expected value".into()),
+        ] {
+            let problem = parse(json).unwrap_err();
+            assert!(problem.detail().contains(&expected), "{json}: {}", problem.detail());
+        }
     }
 
     #[tokio::test]
