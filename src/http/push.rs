@@ -12,8 +12,8 @@ use http_body_util::BodyExt as _;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tidetable_storage::{
-    Admission, Cause, Code, Dataset as StoredDataset, DatasetName, Entry, Error, Failed, Outcome,
-    State as VersionState, Version, hex,
+    Admission, Cause, Code, DatasetName, Entry, Error, Failed, Outcome, State as VersionState,
+    Version, hex,
 };
 
 use super::asked::Asker;
@@ -26,7 +26,7 @@ use super::extract::{Dataset, Params, broken_body, content_length, refuse_piece}
 use super::versions::{resource, waits_in_vain};
 use crate::access::Caller;
 use crate::ingest::{Format, RowOptions};
-use crate::pushes::{PushOf, Receipt, Synced, receive_part, room, room_for_one_more, too_large};
+use crate::pushes::{Receipt, Synced, receive_part, room, room_for_one_more, too_large};
 use crate::state::{AppState, count_dataset};
 
 /// The name of the only part of such a push; messages about rows name it.
@@ -381,8 +381,12 @@ fn outcome(
             Ok(answer(StatusCode::ACCEPTED, shown))
         }
         VersionState::Ready => {
-            let (status, text) = ready(app, of, entry, &push)?;
-            Ok(answer(status, shown.saying(text)))
+            if let Some(why) = waits_in_vain(app, of, entry, &push) {
+                return Err(why);
+            }
+            let waits = entry.activate && (of.hold.is_some() || of.canary.is_some());
+            let status = if waits { StatusCode::ACCEPTED } else { StatusCode::CREATED };
+            Ok(answer(status, shown))
         }
         VersionState::Active | VersionState::Retired | VersionState::Bad => {
             Ok(answer(StatusCode::CREATED, shown))
@@ -393,38 +397,6 @@ fn outcome(
 /// Why there is no version: whoever pushes is told all, also what quotes the rows.
 fn told(entry: &Entry) -> String {
     entry.quoting().or_else(|| entry.reason.clone()).unwrap_or_default()
-}
-
-/// Why a version that is ready is not served, and the status that says so; an error if it is stuck.
-fn ready(
-    app: &AppState,
-    of: &StoredDataset,
-    entry: &Entry,
-    push: &PushOf,
-) -> Answer<(StatusCode, &'static str)> {
-    if !entry.activate {
-        return Ok((StatusCode::CREATED, "ready; activate it when it is wanted"));
-    }
-    if of.hold.is_some() {
-        let text = "the dataset is held: the version is ready, and waits for release or activate";
-        return Ok((StatusCode::ACCEPTED, text));
-    }
-    if of.canary.is_some() {
-        let text = "a canary runs: the version is ready, and is not activated by itself";
-        return Ok((StatusCode::ACCEPTED, text));
-    }
-    if Some(push.1) < of.current {
-        let text = "ready, but not activated: the current version's push began after this one's";
-        return Ok((StatusCode::CREATED, text));
-    }
-    match waits_in_vain(app, of, entry, push) {
-        Some(why) => Err(why),
-        // Another version was current, or the dataset held, when its turn came.
-        None => {
-            let text = "ready, and not activated by itself; activate it when it is wanted";
-            Ok((StatusCode::CREATED, text))
-        }
-    }
 }
 
 #[cfg(test)]

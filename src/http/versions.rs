@@ -268,12 +268,7 @@ pub(crate) async fn list(
     let catalog = app.store.catalog();
     let dataset = catalog.dataset(&name)?;
     let items = dataset.versions.iter().rev().map(|(v, entry)| (v.to_string(), (*v, entry)));
-    let show = |(version, entry)| {
-        let progress = app.pushes.progress(&(name.clone(), version));
-        let finding = app.store.finding(&name, version, entry);
-        let shown = VersionResource::of(&caller, &name, dataset, version, entry, progress);
-        json!(shown.read_again(finding.as_ref()))
-    };
+    let show = |of| json!(shown(&app, &caller, (&name, dataset), of));
     page("versions", &query, items, show).map(axum::Json)
 }
 
@@ -350,17 +345,25 @@ pub(crate) fn resource(
     name: &DatasetName,
     version: Version,
 ) -> Answer<VersionResource> {
-    let dataset = catalog.dataset(name)?;
     let entry = catalog.entry(name, version)?;
+    Ok(shown(app, caller, (name, catalog.dataset(name)?), (version, entry)))
+}
+
+fn shown(
+    app: &AppState,
+    caller: &Caller,
+    (name, dataset): (&DatasetName, &StoredDataset),
+    (version, entry): (Version, &Entry),
+) -> VersionResource {
     let push = (name.clone(), version);
     let progress = app.pushes.progress(&push);
     let finding = app.store.finding(name, version, entry);
     let shown = VersionResource::of(caller, name, dataset, version, entry, progress);
     let shown = shown.read_again(finding.as_ref());
-    Ok(match waits_in_vain(app, dataset, entry, &push) {
+    match waits_in_vain(app, dataset, entry, &push) {
         Some(why) => shown.stuck(&why),
         None => shown,
-    })
+    }
 }
 
 /// Why a version that should be on its way is not, if it is so.

@@ -365,8 +365,8 @@ impl Dataset {
                 self.canary = None;
                 entry.left_at = Some(cause.at);
             }
-            if let (State::Ready, true, Some(canary)) = (entry.state, entry.activate, canary) {
-                entry.waits_beside(canary);
+            if entry.state == State::Ready && entry.activate && canary.is_some() {
+                entry.waits_beside_canary();
             }
         }
     }

@@ -156,15 +156,14 @@ impl Entry {
         }
     }
 
-    /// It is ready while that canary runs.
-    pub(super) fn waits_beside(&mut self, canary: Version) {
+    /// It is ready while a canary runs.
+    pub(super) fn waits_beside_canary(&mut self) {
         self.beside_canary = true;
-        let text = "nothing is activated by itself while a canary runs";
-        self.reason = Some(format!("{text} (version {canary})"));
     }
 
     /// It is served now, or tried.
     pub(super) fn waits_no_more(&mut self) {
+        // Earlier versions of this program kept here why it waits: checkpoints of theirs have that.
         if std::mem::take(&mut self.beside_canary) {
             self.reason = None;
         }
