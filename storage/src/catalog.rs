@@ -326,10 +326,11 @@ impl Dataset {
         if let Some(entered) = self.versions.get_mut(&e.to) {
             entered.state = State::Active;
             entered.activated_at = Some(cause.at);
+            entered.waits_no_more();
+            // A gate had refused it, which its verdicts still say.
+            entered.code = None;
             if e.forced {
                 entered.reason = cause.reason.clone();
-            } else {
-                entered.waits_no_more();
             }
         }
         self.end_canary_by(cause.at, e);

@@ -97,7 +97,7 @@ pub struct Entry {
     pub gates: Vec<Verdict>,
     /// The version they compared it with.
     pub gated_against: Option<Version>,
-    /// The stable name of why it failed.
+    /// The stable name of why it failed, or was refused and not activated since.
     pub code: Option<String>,
     /// Why it failed, was refused, was marked bad or was forced: without keys and values of it.
     pub reason: Option<String>,

@@ -860,6 +860,27 @@ fn gates_compare_with_what_is_current_then() {
 }
 
 #[test]
+fn what_was_refused_and_then_forced_is_refused_no_more() {
+    let told = |script: &str| {
+        let world = World::after(script);
+        let entry = world.dataset().versions[&Version(2)].clone();
+        assert!(!gates::all_passed(&entry.gates), "after {script:?}: its verdicts stay");
+        assert_eq!(world.folded(), world.catalog);
+        (entry.code, entry.reason.unwrap())
+    };
+    let (code, reason) = told("P A1 E");
+    assert_eq!(code.as_deref(), Some("gate_refused"));
+    assert!(reason.contains("min_records"), "{reason}");
+    for script in ["P A1 E F2", "P A1 E F2 P A3", "P A1 E F2 P A3 A2"] {
+        assert_eq!(told(script), (None, "because".to_owned()), "after {script:?}");
+    }
+    // What was gone back from is bad, for whatever reason that was.
+    let world = World::after("P A1 E F2 R");
+    let entry = &world.dataset().versions[&Version(2)];
+    assert_eq!((entry.state, &entry.code, &entry.reason), (State::Bad, &None, &None));
+}
+
+#[test]
 fn what_a_gate_saw_survives_a_checkpoint_to_the_last_bit() {
     let mut world = World::after("");
     // 97.89999999999999 % fewer: a reader of JSON that is merely close makes it 97.9.
