@@ -860,6 +860,31 @@ fn gates_compare_with_what_is_current_then() {
 }
 
 #[test]
+fn gates_are_asked_again_if_what_they_hang_on_may_be_another() {
+    let asked = |world: &World, version: u64| {
+        let (dataset, version) = (world.dataset(), Version(version));
+        dataset.asks_gates_again(version, &dataset.versions[&version])
+    };
+    let mut world = World::after("P A1 p");
+    assert!(!asked(&world, 2));
+    world.configure(&DatasetConfig { retain: 4, ..DatasetConfig::default() });
+    assert!(asked(&world, 2), "the settings were changed");
+    assert!(!asked(&world, 1), "what has served has passed them");
+    world.step("p").unwrap();
+    assert!(!asked(&world, 3), "they were changed before");
+    for _ in 0..499 {
+        world.step("H").unwrap();
+        world.step("L").unwrap();
+    }
+    assert!(!asked(&world, 3));
+    world.step("H").unwrap();
+    world.step("L").unwrap();
+    assert!(asked(&world, 3), "no line tells of its publication any more, nor of what came after");
+    assert!(asked(&World::after("P A1 p P A3"), 2), "another version is current");
+    assert!(!asked(&World::after("P A1 p P A3 A1"), 2), "the same one is again");
+}
+
+#[test]
 fn what_was_refused_and_then_forced_is_refused_no_more() {
     let told = |script: &str| {
         let world = World::after(script);
