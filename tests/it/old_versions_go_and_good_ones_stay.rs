@@ -128,3 +128,21 @@ fn settings_changed_at_once_are_all_kept() {
         assert_eq!(config["gates"]["max_shrink_percent"], f64::from(round), "{config}");
     }
 }
+
+/// Jobs set them at every run, and the history is for what happened.
+#[test]
+fn settings_that_change_nothing_leave_no_line() {
+    let server = Server::start();
+    server.configure(D, &json!({ "retain": 5 }));
+    let shown = server.dataset(D);
+    let path = format!("/v1/datasets/{D}");
+    for same in [json!({}), json!({ "retain": 5 }), json!({ "gates": { "min_records": 1 } })] {
+        let body = same.to_string();
+        let json = [("content-type", "application/json")];
+        let reply = server.send("PUT", &path, &json, body.as_bytes()).expect(200);
+        assert_eq!(reply.json(), shown, "{same}");
+    }
+    assert_eq!(server.events(D), ["created"]);
+    server.configure(D, &json!({ "retain": 6 }));
+    assert_eq!(server.events(D), ["configured", "created"]);
+}

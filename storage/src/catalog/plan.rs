@@ -61,19 +61,23 @@ pub struct Rollback {
 }
 
 impl Catalog {
-    /// Makes a dataset, or changes the settings of one that is there.
+    /// Makes a dataset, or changes the settings of one that is there; `None` if it has these already.
     pub(crate) fn plan_configure(
         &self,
         name: &DatasetName,
         config: &DatasetConfig,
-    ) -> Result<Event> {
+    ) -> Result<Option<Event>> {
         config.check()?;
+        let found = self.dataset(name).ok();
+        if found.is_some_and(|dataset| dataset.config == *config) {
+            return Ok(None);
+        }
         let config = serde_json::to_string(config).expect("settings are plain data");
         let event = Created { dataset: name.clone(), config };
-        Ok(match self.dataset(name) {
-            Ok(_) => Event::Configured(event),
-            Err(_) => Event::Created(event),
-        })
+        Ok(Some(match found {
+            Some(_) => Event::Configured(event),
+            None => Event::Created(event),
+        }))
     }
 
     /// Deletes a dataset with all its versions, unless a push of it still runs.

@@ -40,7 +40,7 @@ impl World {
 
     fn configure(&mut self, config: &DatasetConfig) {
         let event = self.catalog.plan_configure(&self.dataset, config).unwrap();
-        self.happen(event);
+        event.into_iter().for_each(|event| self.happen(event));
     }
 
     fn happen(&mut self, event: Event) {
@@ -706,6 +706,25 @@ fn the_newest_keys_of_holds_and_releases_are_remembered() {
         "a release without a key takes no place"
     );
     assert_eq!(world.folded(), world.catalog);
+}
+
+#[test]
+fn settings_that_are_so_already_are_no_event() {
+    let mut world = World::after("P A1");
+    let plan = |world: &World, config: &DatasetConfig| {
+        world.catalog.plan_configure(&world.dataset, config).unwrap()
+    };
+    let (before, mut other) = (DatasetConfig::default(), DatasetConfig::default());
+    other.gates.min_records = Some(2);
+    assert_eq!(plan(&world, &before), None);
+    assert!(matches!(plan(&world, &other), Some(Event::Configured(_))));
+    world.configure(&other);
+    assert_eq!(plan(&world, &other), None);
+    assert!(matches!(plan(&world, &before), Some(Event::Configured(_))));
+    // One that is not there is made, also with the settings that all have.
+    let event = world.catalog.plan_delete_dataset(&world.dataset).unwrap();
+    world.happen(event);
+    assert!(matches!(plan(&world, &before), Some(Event::Created(_))));
 }
 
 #[test]
