@@ -100,6 +100,9 @@ fn a_number_is_never_used_again() {
     server.restart();
     server.get(D, &key(1)).problem(404, "dataset_not_found");
     assert_eq!(server.pushed(D, &rows(D, 3, 10)), 3);
+    // Why it begins with 3 is all that is left to tell of what was there before.
+    let events = server.events(D);
+    assert_eq!(events[events.len() - 2..], ["created", "dataset_deleted"]);
     server.restart();
     assert_eq!(server.get(D, &key(1)).expect(200).version(), 3);
 }
