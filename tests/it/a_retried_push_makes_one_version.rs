@@ -2,6 +2,8 @@
 //! same answer, before and after a restart; another push with that key is refused; a push
 //! that failed frees its key.
 
+use serde_json::json;
+
 use crate::data::rows;
 use crate::harness::Server;
 use crate::http::Reply;
@@ -60,6 +62,19 @@ fn a_push_that_failed_frees_its_key() {
     push(&server, "run-1", "{\"k\":").problem(422, "bad_rows");
     let corrected = push(&server, "run-1", &rows(D, 2, 100)).expect(201).json();
     assert_eq!(corrected["current"], true);
+}
+
+/// Its key was free since it was refused, and is nobody's when a person takes it all the same.
+#[test]
+fn a_push_that_was_refused_and_then_forced_is_another_one_when_it_is_retried() {
+    let server = Server::start();
+    server.configure(D, &json!({ "gates": { "min_records": 5 } }));
+    push(&server, "run-1", &rows(D, 1, 4)).problem(422, "gate_refused");
+    let force = json!({ "version": 1, "force": true, "reason": "four are enough" });
+    server.operate(D, "activate", &force).expect(200);
+    let again = push(&server, "run-1", &rows(D, 1, 4)).problem(422, "gate_refused");
+    assert_eq!(again["version"], 2, "{again}");
+    assert_eq!(server.dataset(D)["current"], 1);
 }
 
 #[test]
