@@ -186,14 +186,20 @@ pub(crate) fn admission_as(
             format!("the label has control characters, or more than {MAX_LABEL_BYTES} bytes");
         return Err(invalid(text));
     }
-    if let Some(text) = &as_of
-        && chrono::DateTime::parse_from_rfc3339(text).is_err()
-    {
+    let as_of = as_of.map(|text| instant(&text));
+    if as_of == Some(None) {
         let text =
             "as_of is no RFC 3339 time; it looks like 2016-05-04T03:00:00Z ('+' is %2B in a query)";
         return Err(invalid(text.to_owned()));
     }
-    Ok(Admission { label, as_of, options, activate, whole })
+    Ok(Admission { label, as_of: as_of.flatten(), options, activate, whole })
+}
+
+/// A time of RFC 3339, written as every client reads it: `T` and `Z` may also be small letters, `T` a
+/// space, and the minus of an offset one that is not ASCII. Nothing else of it is changed.
+fn instant(text: &str) -> Option<String> {
+    chrono::DateTime::parse_from_rfc3339(text).ok()?;
+    Some(text.to_ascii_uppercase().replace(' ', "T").replace('\u{2212}', "-"))
 }
 
 /// The format that a `Content-Type` names; what says nothing about it is guessed at later.
@@ -402,6 +408,23 @@ fn told(entry: &Entry) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_instant_of_the_data_is_written_as_every_client_reads_it() {
+        for (given, told) in [
+            ("2026-11-22T00:00:00Z", "2026-11-22T00:00:00Z"),
+            ("2026-11-22 00:00:00z", "2026-11-22T00:00:00Z"),
+            ("2026-11-22t00:00:00.50+01:00", "2026-11-22T00:00:00.50+01:00"),
+            ("2026-11-22 00:00:00\u{2212}01:00", "2026-11-22T00:00:00-01:00"),
+        ] {
+            assert_eq!(instant(given).as_deref(), Some(told));
+            let parsed = |text| chrono::DateTime::parse_from_rfc3339(text).unwrap();
+            assert_eq!(parsed(given), parsed(told));
+        }
+        for none in ["", "2026-11-22", "2026-11-22T00:00:00", "2026-11-22T00:00:00 Z"] {
+            assert_eq!(instant(none), None, "{none:?}");
+        }
+    }
 
     #[tokio::test]
     async fn the_digest_of_a_repetition_ends_at_the_bound() {
