@@ -16,7 +16,7 @@ use tidetable_storage::{
 use super::asked::Asker;
 use super::blocking::blocking;
 use super::content_digest::{Expected, content_digest};
-use super::content_encoding::Declared;
+use super::content_encoding::{Declared, unsupported};
 use super::error::{Answer, Fault, Problem};
 use super::extract::{Dataset, DatasetVersion, DatasetVersionPart, Json, PartName, Query};
 use super::extract::{content_length, refuse_piece, wait_of};
@@ -170,7 +170,7 @@ fn refuse_no_file(
     }
     if declared != Declared::Plain {
         let text = "the files of a snapshot are sent as they are, without Content-Encoding";
-        return Err(Problem::new(Fault::UnsupportedEncoding, text));
+        return Err(unsupported("identity", text));
     }
     Ok(())
 }

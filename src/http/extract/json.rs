@@ -11,7 +11,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer as _, MapAccess, Visitor};
 use tidetable_storage::{Version, quoted};
 
-use super::super::content_encoding::Declared;
+use super::super::content_encoding::{Declared, unsupported};
 use super::super::error::{Answer, Fault, Problem};
 use super::body::collect;
 use super::{known_list, quoted_after};
@@ -148,8 +148,8 @@ pub(crate) fn optional_version<'de, D: Deserializer<'de>>(
 fn refuse_encoding(headers: &HeaderMap) -> Answer<()> {
     match Declared::from_headers(headers) {
         Ok(Declared::Plain) => Ok(()),
-        _ => Err(Problem::new(
-            Fault::UnsupportedEncoding,
+        _ => Err(unsupported(
+            "identity",
             "this route takes its JSON uncompressed; only the data of a push may be compressed",
         )),
     }
