@@ -36,7 +36,7 @@ pub(crate) async fn create(
     asker: Asker,
     Json(mut body): Json<Map<String, Value>>,
 ) -> Answer<Response> {
-    let asked = body.clone();
+    let written = body.clone();
     let label = take_text(&mut body, "label")?;
     let as_of = take_text(&mut body, "as_of")?;
     let activate = take_flag(&mut body, "activate")?.unwrap_or(true);
@@ -47,7 +47,8 @@ pub(crate) async fn create(
         let options = row_options(body, "label, as_of, activate")?;
         admission(label, as_of, &options, activate, false)?
     };
-    let cause = asker.cause(None, &("create", asked))?;
+    let asked = ("create", &push.label, &push.as_of, &push.options, push.activate);
+    let cause = asker.cause_of_push(&app, &dataset, &asked, &("create", written))?;
     let version = match admit(&app, &dataset, push, cause).await? {
         Ok(version) | Err(Outcome::Pushed(version)) => version,
         Err(_) => return Err(Error::idempotency_key_reused().into()),

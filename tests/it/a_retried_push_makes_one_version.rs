@@ -127,6 +127,32 @@ fn a_commit_has_a_key_too() {
     send(&server, "/1/commit", "another", "{}").expect(200);
 }
 
+/// What counts is what a body asks for, and not how it is written.
+#[test]
+fn a_push_in_parts_is_the_same_however_its_body_is_written() {
+    let server = Server::start();
+    let begin = |body: &str| {
+        let headers = [("idempotency-key", "run-1"), ("content-type", "application/json")];
+        server.send("POST", &format!("/v1/datasets/{D}/versions"), &headers, body.as_bytes())
+    };
+    for same in [
+        r#"{"key":"k","format":"csv"}"#,
+        r#"{"format":"csv","key":["k"]}"#,
+        r#"{"format":"csv","key":["k"],"activate":true,"collect":false,"label":null}"#,
+        r#"{"format":"csv","key":["k"],"on_duplicate":"fail","nan":"fail"}"#,
+    ] {
+        assert_eq!(begin(same).expect(201).json()["version"], 1, "{same}");
+    }
+    for other in [
+        r#"{"key":"k","format":"tsv"}"#,
+        r#"{"key":"k","format":"csv","activate":false}"#,
+        r#"{"key":"k","format":"csv","label":"7"}"#,
+    ] {
+        begin(other).problem(422, "idempotency_key_reused");
+    }
+    assert_eq!(server.dataset(D)["versions"], 1);
+}
+
 #[test]
 fn two_at_once_make_one_version() {
     let server = Server::start();
