@@ -420,9 +420,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let options = StoreOptions { checkpoint_bytes: 1, ..StoreOptions::default() };
         let (pushes, push) = queued(dir.path(), options);
-        let description = Some("x".repeat(4000));
-        let config = DatasetConfig { description, ..DatasetConfig::default() };
-        for _ in 0..20 {
+        for n in 0..20 {
+            let description = Some(format!("{n:4000}"));
+            let config = DatasetConfig { description, ..DatasetConfig::default() };
             pushes.store.configure(&push.0, &config, Cause::default()).unwrap();
         }
         // A checkpoint fails, and the file that is appended to is not the one that a restart reads.

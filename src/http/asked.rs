@@ -5,10 +5,11 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use tidetable_storage::{Cause, Idempotency, hex};
+use tidetable_storage::{Cause, DatasetName, Idempotency, hex};
 
 use super::error::{Answer, Fault, Problem};
 use crate::access::Caller;
+use crate::state::AppState;
 use crate::telemetry::RequestId;
 
 const MAX_KEY_BYTES: usize = 255;
@@ -46,6 +47,24 @@ impl Asker {
         let idempotency =
             key.map(|key| Idempotency { key: key.clone(), fingerprint: fingerprint(asked) });
         Ok(Cause { idempotency, ..self.cause_without_key(reason)? })
+    }
+
+    /// The same, of a push that begins with a body: `asked` is what was understood of it. Earlier
+    /// versions of this program went by the body as it was `written`: who repeats what one of them has
+    /// done is known by that.
+    pub(crate) fn cause_of_push(
+        &self,
+        app: &AppState,
+        dataset: &DatasetName,
+        asked: &impl Serialize,
+        written: &impl Serialize,
+    ) -> Answer<Cause> {
+        let before = self.cause(None, written)?;
+        let known = |id| matches!(app.store.catalog().replay(dataset, id), Ok(Some(_)));
+        match before.idempotency.as_ref().is_some_and(known) {
+            true => Ok(before),
+            false => self.cause(None, asked),
+        }
     }
 
     /// The cause of what comes to the same if it is done twice.
@@ -91,8 +110,32 @@ fn fingerprint(asked: &impl Serialize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use axum::http::HeaderValue;
+    use serde_json::{Value, json};
+    use tidetable_storage::{Admission, Code, Outcome};
+
+    use super::*;
+    use crate::http::plain::tests::Stored;
+
+    #[test]
+    fn a_push_that_was_begun_before_an_upgrade_is_known_by_its_body() {
+        let (stored, recs) = (Stored::new(), DatasetName::parse("recs").unwrap());
+        let (caller, request_id) = (Caller::everybody(), RequestId::fresh());
+        let asker = Asker { caller, request_id, key: Some("night-7".to_owned()) };
+        let (asked, written) = (("create", "[\"id\"]"), ("create", json!({ "key": "id" })));
+        let cause = |written: &(&str, Value)| {
+            asker.cause_of_push(&stored.app, &recs, &asked, written).unwrap()
+        };
+        let admit = |cause| stored.app.store.admit(&recs, &Admission::default(), cause);
+        let told = |cause: &Cause| cause.idempotency.clone().unwrap().fingerprint;
+        assert_eq!(told(&cause(&written)), fingerprint(&asked));
+        // As it was done before.
+        let version = admit(asker.cause(None, &written).unwrap()).unwrap().unwrap();
+        assert_eq!(told(&cause(&written)), fingerprint(&written));
+        assert_eq!(admit(cause(&written)).unwrap(), Err(Outcome::Pushed(version)));
+        let other = admit(cause(&("create", json!({ "key": "other" })))).unwrap_err();
+        assert_eq!(other.code(), Code::IdempotencyKeyReused);
+    }
 
     #[test]
     fn an_idempotency_key_is_printable_ascii() {

@@ -9,8 +9,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
-use axum::http::HeaderMap;
-use axum::http::header::CONTENT_ENCODING;
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
+use axum::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
@@ -43,8 +43,8 @@ impl Declared {
             b"" | b"identity" => Ok(Self::Plain),
             b"gzip" | b"x-gzip" => Ok(Self::Gzip),
             b"zstd" => Ok(Self::Zstd),
-            _ => Err(Problem::new(
-                Fault::UnsupportedEncoding,
+            _ => Err(unsupported(
+                "gzip, zstd",
                 "this Content-Encoding is not supported; send the data plain, as gzip or as zstd",
             )),
         }
@@ -72,6 +72,13 @@ impl Declared {
             }
         }
     }
+}
+
+/// The problem of a body in an encoding that is not taken; `taken` are those that are, which the
+/// answer says in a header (RFC 9110, 12.5.3).
+pub(crate) fn unsupported(taken: &'static str, text: &str) -> Problem {
+    let problem = Problem::new(Fault::UnsupportedEncoding, text);
+    problem.header(ACCEPT_ENCODING, HeaderValue::from_static(taken))
 }
 
 /// A body that does not begin as its `Content-Encoding` says.
@@ -134,7 +141,6 @@ impl HttpBody for Checked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderValue;
     use http_body_util::BodyExt as _;
 
     fn declared(values: &[&'static str]) -> Result<Declared, &'static str> {
@@ -157,6 +163,15 @@ mod tests {
         for other in [&["br"][..], &["gzip, zstd"], &["gzip", "gzip"], &["deflate"]] {
             assert_eq!(declared(other), Err("unsupported_encoding"), "{other:?}");
         }
+    }
+
+    #[test]
+    fn what_is_not_taken_is_told_with_what_is() {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("br"));
+        let answer = Declared::from_headers(&headers).unwrap_err().render("r");
+        assert_eq!(answer.status(), 415);
+        assert_eq!(answer.headers()[ACCEPT_ENCODING], "gzip, zstd");
     }
 
     /// What arrives of a body in chunks; `None` if it is not as it was declared.

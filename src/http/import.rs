@@ -27,7 +27,7 @@ pub(crate) async fn import(
     asker: Asker,
     Json(mut body): Json<Map<String, Value>>,
 ) -> Answer<Response> {
-    let asked = body.clone();
+    let written = body.clone();
     let named = take_text(&mut body, "source")?.ok_or_else(|| malformed("source is missing"))?;
     let path = take_text(&mut body, "path")?.unwrap_or_default();
     let label = take_text(&mut body, "label")?;
@@ -47,7 +47,9 @@ pub(crate) async fn import(
     })?;
     // Whole, as one request is: what a stop cuts off fails at the next start.
     let push = admission(label, as_of, &options, activate, true)?;
-    let cause = asker.cause(None, &("import", asked))?;
+    let from = (&named, &path, accept_unfinished, manifest);
+    let asked = ("import", from, &push.label, &push.as_of, &push.options, push.activate);
+    let cause = asker.cause_of_push(&app, &dataset, &asked, &("import", written))?;
     let running = app.store.catalog().running(&dataset, cause.idempotency.as_ref());
     let version = match running {
         Some(version) => version,

@@ -27,6 +27,7 @@ mod webhooks;
 mod arm;
 mod asked;
 mod page;
+mod parked;
 mod places;
 mod resources;
 

@@ -95,7 +95,7 @@ const OPERATIONS: &[Operation] = operations! {
     get "/v1/datasets/{dataset}" "operations" "getDataset": "Look at one dataset",
         takes [], body None, gives [("200", "The dataset")] "Dataset";
     put "/v1/datasets/{dataset}" "operations" "putDataset": "Make a dataset, or change the settings that the body names",
-        takes [], body Some("DatasetConfig"), gives [("200", "Its settings were changed"), ("201", "It was made")] "Dataset";
+        takes [], body Some("DatasetConfig"), gives [("200", "These are its settings"), ("201", "It was made")] "Dataset";
     delete "/v1/datasets/{dataset}" "operations" "deleteDataset": "Delete a dataset with all its versions; its numbers are not used again",
         takes [], body None, gives [("200", "It is deleted")] "Deleted";
     get "/v1/datasets/{dataset}/history" "operations" "getHistory": "List what happened to a dataset, newest first",

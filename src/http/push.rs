@@ -12,8 +12,8 @@ use http_body_util::BodyExt as _;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tidetable_storage::{
-    Admission, Cause, Code, Dataset as StoredDataset, DatasetName, Entry, Error, Failed, Outcome,
-    State as VersionState, Version, hex,
+    Admission, Cause, Code, DatasetName, Entry, Error, Failed, Outcome, State as VersionState,
+    Version, hex,
 };
 
 use super::asked::Asker;
@@ -26,7 +26,7 @@ use super::extract::{Dataset, Params, broken_body, content_length, refuse_piece}
 use super::versions::{resource, waits_in_vain};
 use crate::access::Caller;
 use crate::ingest::{Format, RowOptions};
-use crate::pushes::{PushOf, Receipt, Synced, receive_part, room, room_for_one_more, too_large};
+use crate::pushes::{Receipt, Synced, receive_part, room, room_for_one_more, too_large};
 use crate::state::{AppState, count_dataset};
 
 /// The name of the only part of such a push; messages about rows name it.
@@ -186,14 +186,20 @@ pub(crate) fn admission_as(
             format!("the label has control characters, or more than {MAX_LABEL_BYTES} bytes");
         return Err(invalid(text));
     }
-    if let Some(text) = &as_of
-        && chrono::DateTime::parse_from_rfc3339(text).is_err()
-    {
+    let as_of = as_of.map(|text| instant(&text));
+    if as_of == Some(None) {
         let text =
             "as_of is no RFC 3339 time; it looks like 2016-05-04T03:00:00Z ('+' is %2B in a query)";
         return Err(invalid(text.to_owned()));
     }
-    Ok(Admission { label, as_of, options, activate, whole })
+    Ok(Admission { label, as_of: as_of.flatten(), options, activate, whole })
+}
+
+/// A time of RFC 3339, written as every client reads it: `T` and `Z` may also be small letters, `T` a
+/// space, and the minus of an offset one that is not ASCII. Nothing else of it is changed.
+fn instant(text: &str) -> Option<String> {
+    chrono::DateTime::parse_from_rfc3339(text).ok()?;
+    Some(text.to_ascii_uppercase().replace(' ', "T").replace('\u{2212}', "-"))
 }
 
 /// The format that a `Content-Type` names; what says nothing about it is guessed at later.
@@ -381,8 +387,12 @@ fn outcome(
             Ok(answer(StatusCode::ACCEPTED, shown))
         }
         VersionState::Ready => {
-            let (status, text) = ready(app, of, entry, &push)?;
-            Ok(answer(status, shown.saying(text)))
+            if let Some(why) = waits_in_vain(app, of, entry, &push) {
+                return Err(why);
+            }
+            let waits = entry.activate && (of.hold.is_some() || of.canary.is_some());
+            let status = if waits { StatusCode::ACCEPTED } else { StatusCode::CREATED };
+            Ok(answer(status, shown))
         }
         VersionState::Active | VersionState::Retired | VersionState::Bad => {
             Ok(answer(StatusCode::CREATED, shown))
@@ -395,41 +405,26 @@ fn told(entry: &Entry) -> String {
     entry.quoting().or_else(|| entry.reason.clone()).unwrap_or_default()
 }
 
-/// Why a version that is ready is not served, and the status that says so; an error if it is stuck.
-fn ready(
-    app: &AppState,
-    of: &StoredDataset,
-    entry: &Entry,
-    push: &PushOf,
-) -> Answer<(StatusCode, &'static str)> {
-    if !entry.activate {
-        return Ok((StatusCode::CREATED, "ready; activate it when it is wanted"));
-    }
-    if of.hold.is_some() {
-        let text = "the dataset is held: the version is ready, and waits for release or activate";
-        return Ok((StatusCode::ACCEPTED, text));
-    }
-    if of.canary.is_some() {
-        let text = "a canary runs: the version is ready, and is not activated by itself";
-        return Ok((StatusCode::ACCEPTED, text));
-    }
-    if Some(push.1) < of.current {
-        let text = "ready, but not activated: the current version's push began after this one's";
-        return Ok((StatusCode::CREATED, text));
-    }
-    match waits_in_vain(app, of, entry, push) {
-        Some(why) => Err(why),
-        // Another version was current, or the dataset held, when its turn came.
-        None => {
-            let text = "ready, and not activated by itself; activate it when it is wanted";
-            Ok((StatusCode::CREATED, text))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_instant_of_the_data_is_written_as_every_client_reads_it() {
+        for (given, told) in [
+            ("2026-11-22T00:00:00Z", "2026-11-22T00:00:00Z"),
+            ("2026-11-22 00:00:00z", "2026-11-22T00:00:00Z"),
+            ("2026-11-22t00:00:00.50+01:00", "2026-11-22T00:00:00.50+01:00"),
+            ("2026-11-22 00:00:00\u{2212}01:00", "2026-11-22T00:00:00-01:00"),
+        ] {
+            assert_eq!(instant(given).as_deref(), Some(told));
+            let parsed = |text| chrono::DateTime::parse_from_rfc3339(text).unwrap();
+            assert_eq!(parsed(given), parsed(told));
+        }
+        for none in ["", "2026-11-22", "2026-11-22T00:00:00", "2026-11-22T00:00:00 Z"] {
+            assert_eq!(instant(none), None, "{none:?}");
+        }
+    }
 
     #[tokio::test]
     async fn the_digest_of_a_repetition_ends_at_the_bound() {

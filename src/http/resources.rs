@@ -10,6 +10,7 @@ use tidetable_storage::{
 
 use super::canary::CanaryResource;
 use super::error::Problem;
+use super::parked;
 use super::verify::DamageResource;
 use crate::access::{Caller, Right};
 use crate::pushes::{Phase, Progress};
@@ -215,6 +216,12 @@ impl VersionResource {
         let is_quoted = detail.is_some()
             || !entry.problems.is_empty()
             || entry.gates.iter().any(Verdict::quotes);
+        // What works at it may activate it yet.
+        let waits = progress.is_none().then(|| parked::detail(dataset, version, entry)).flatten();
+        let reason = match entry.state {
+            State::Ready => parked::reason(dataset, version, entry),
+            _ => entry.reason.clone(),
+        };
         let stats = entry.stats.as_ref();
         // The journal knows of building; what is being done at the moment, the build says.
         let verifying = progress.is_some_and(|p| p.phase == Phase::Verifying);
@@ -238,7 +245,7 @@ impl VersionResource {
             activated_at: entry.activated_at.map(time),
             source: RawValue::from_string(entry.options.clone()).ok(),
             gates: entry.gates.iter().map(|verdict| VerdictResource::of(verdict, whole)).collect(),
-            reason: entry.reason.clone(),
+            reason,
             code: entry.code.clone(),
             problems: if whole { entry.problems.clone() } else { Vec::new() },
             problems_withheld: is_quoted && !whole,
@@ -248,7 +255,7 @@ impl VersionResource {
             activate: entry.activate,
             read_at: entry.ready_at.map(time),
             damaged: None,
-            detail: detail.filter(|_| whole),
+            detail: detail.filter(|_| whole).or_else(|| waits.map(str::to_owned)),
         }
     }
 
@@ -264,12 +271,7 @@ impl VersionResource {
     /// With why it is not at its end, though nothing works at it any more.
     pub(crate) fn stuck(mut self, why: &Problem) -> Self {
         self.code = Some(why.code().to_owned());
-        self.saying(why.detail())
-    }
-
-    /// With a sentence about what was, or was not, done with it.
-    pub(crate) fn saying(mut self, detail: impl Into<String>) -> Self {
-        self.detail = Some(detail.into());
+        self.detail = Some(why.detail().to_owned());
         self
     }
 }

@@ -16,7 +16,7 @@ use tidetable_storage::{
 use super::asked::Asker;
 use super::blocking::blocking;
 use super::content_digest::{Expected, content_digest};
-use super::content_encoding::Declared;
+use super::content_encoding::{Declared, unsupported};
 use super::error::{Answer, Fault, Problem};
 use super::extract::{Dataset, DatasetVersion, DatasetVersionPart, Json, PartName, Query};
 use super::extract::{content_length, refuse_piece, wait_of};
@@ -36,7 +36,7 @@ pub(crate) async fn create(
     asker: Asker,
     Json(mut body): Json<Map<String, Value>>,
 ) -> Answer<Response> {
-    let asked = body.clone();
+    let written = body.clone();
     let label = take_text(&mut body, "label")?;
     let as_of = take_text(&mut body, "as_of")?;
     let activate = take_flag(&mut body, "activate")?.unwrap_or(true);
@@ -47,7 +47,8 @@ pub(crate) async fn create(
         let options = row_options(body, "label, as_of, activate")?;
         admission(label, as_of, &options, activate, false)?
     };
-    let cause = asker.cause(None, &("create", asked))?;
+    let asked = ("create", &push.label, &push.as_of, &push.options, push.activate);
+    let cause = asker.cause_of_push(&app, &dataset, &asked, &("create", written))?;
     let version = match admit(&app, &dataset, push, cause).await? {
         Ok(version) | Err(Outcome::Pushed(version)) => version,
         Err(_) => return Err(Error::idempotency_key_reused().into()),
@@ -170,7 +171,7 @@ fn refuse_no_file(
     }
     if declared != Declared::Plain {
         let text = "the files of a snapshot are sent as they are, without Content-Encoding";
-        return Err(Problem::new(Fault::UnsupportedEncoding, text));
+        return Err(unsupported("identity", text));
     }
     Ok(())
 }
@@ -268,12 +269,7 @@ pub(crate) async fn list(
     let catalog = app.store.catalog();
     let dataset = catalog.dataset(&name)?;
     let items = dataset.versions.iter().rev().map(|(v, entry)| (v.to_string(), (*v, entry)));
-    let show = |(version, entry)| {
-        let progress = app.pushes.progress(&(name.clone(), version));
-        let finding = app.store.finding(&name, version, entry);
-        let shown = VersionResource::of(&caller, &name, dataset, version, entry, progress);
-        json!(shown.read_again(finding.as_ref()))
-    };
+    let show = |of| json!(shown(&app, &caller, (&name, dataset), of));
     page("versions", &query, items, show).map(axum::Json)
 }
 
@@ -350,17 +346,25 @@ pub(crate) fn resource(
     name: &DatasetName,
     version: Version,
 ) -> Answer<VersionResource> {
-    let dataset = catalog.dataset(name)?;
     let entry = catalog.entry(name, version)?;
+    Ok(shown(app, caller, (name, catalog.dataset(name)?), (version, entry)))
+}
+
+fn shown(
+    app: &AppState,
+    caller: &Caller,
+    (name, dataset): (&DatasetName, &StoredDataset),
+    (version, entry): (Version, &Entry),
+) -> VersionResource {
     let push = (name.clone(), version);
     let progress = app.pushes.progress(&push);
     let finding = app.store.finding(name, version, entry);
     let shown = VersionResource::of(caller, name, dataset, version, entry, progress);
     let shown = shown.read_again(finding.as_ref());
-    Ok(match waits_in_vain(app, dataset, entry, &push) {
+    match waits_in_vain(app, dataset, entry, &push) {
         Some(why) => shown.stuck(&why),
         None => shown,
-    })
+    }
 }
 
 /// Why a version that should be on its way is not, if it is so.

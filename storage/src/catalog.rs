@@ -326,10 +326,11 @@ impl Dataset {
         if let Some(entered) = self.versions.get_mut(&e.to) {
             entered.state = State::Active;
             entered.activated_at = Some(cause.at);
+            entered.waits_no_more();
+            // A gate had refused it, which its verdicts still say.
+            entered.code = None;
             if e.forced {
                 entered.reason = cause.reason.clone();
-            } else {
-                entered.waits_no_more();
             }
         }
         self.end_canary_by(cause.at, e);
@@ -365,8 +366,8 @@ impl Dataset {
                 self.canary = None;
                 entry.left_at = Some(cause.at);
             }
-            if let (State::Ready, true, Some(canary)) = (entry.state, entry.activate, canary) {
-                entry.waits_beside(canary);
+            if entry.state == State::Ready && entry.activate && canary.is_some() {
+                entry.waits_beside_canary();
             }
         }
     }

@@ -412,6 +412,11 @@ pub(crate) struct HoldsErased {
     pub erased_to: u64,
 }
 
+/// What a history calls a change of settings.
+pub(crate) const CONFIGURED: &str = "configured";
+/// What a history calls a publication of a version that is ready then.
+pub(crate) const PUBLISHED: &str = "published";
+
 impl Event {
     /// The datasets it happened to. What is erased everywhere names none: see
     /// `Catalog::told_of`.
@@ -490,12 +495,12 @@ impl Event {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Created(_) => "created",
-            Self::Configured(_) => "configured",
+            Self::Configured(_) => CONFIGURED,
             Self::DatasetDeleted(_) => "dataset_deleted",
             Self::Admitted(_) => "admitted",
             Self::Sealed(_) => "sealed",
             Self::Failed(_) => "failed",
-            Self::Published(e) if e.gates.iter().all(|v| v.passed) => "published",
+            Self::Published(e) if e.gates.iter().all(|v| v.passed) => PUBLISHED,
             Self::Published(_) | Self::Rejected(_) => "rejected",
             Self::Activated(e) if e.rollback => "rolled_back",
             Self::Activated(_) | Self::ActivatedTogether(_) => "activated",

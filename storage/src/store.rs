@@ -217,7 +217,7 @@ impl Store {
 
     /// Gives a dataset the settings that `change` makes of the ones it has (`None` if it is
     /// not there: then it is made). Nobody else changes them meanwhile. Answers whether it
-    /// was made.
+    /// was made. If it has these settings already, nothing happens.
     pub fn change_config<E: From<Error>>(
         &self,
         name: &DatasetName,
@@ -229,6 +229,11 @@ impl Store {
             let catalog = self.catalog();
             let before = catalog.dataset(name).ok().map(|dataset| &dataset.config);
             catalog.plan_configure(name, &change(before)?)?
+        };
+        let Some(event) = event else {
+            // After an append of unknown outcome it may have others, for all that is known.
+            writer.journal.check()?;
+            return Ok(false);
         };
         let made = matches!(event, Event::Created(_));
         self.commit(&mut writer, cause, event)?;
@@ -242,8 +247,7 @@ impl Store {
             return Ok(());
         }
         let event = self.catalog().plan_configure(name, &DatasetConfig::default())?;
-        self.commit(&mut writer, cause, event)?;
-        Ok(())
+        event.map_or(Ok(()), |event| self.commit(&mut writer, cause, event).map(drop))
     }
 
     /// Deletes a dataset and all its versions; what is being read is removed after its
@@ -342,6 +346,24 @@ mod tests {
         }
         assert!(store.journal_state().1, "a restart must settle it");
         assert_eq!(published[0], published[1]);
+    }
+
+    #[test]
+    fn settings_of_unknown_outcome_are_not_told_to_be_so_already() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(dir.path(), StoreOptions::default()).unwrap();
+        let a = DatasetName::parse("a").unwrap();
+        let (before, other) =
+            (DatasetConfig::default(), DatasetConfig { retain: 4, ..DatasetConfig::default() });
+        let configure = |config| store.configure(&a, config, Cause::default());
+        for _ in 0..2 {
+            configure(&before).unwrap();
+            assert_eq!(store.catalog().seq(), 1, "it was made, and then it was so already");
+        }
+        store.writer().journal.break_it();
+        for config in [&other, &before] {
+            assert_eq!(configure(config).unwrap_err().code(), Code::OutcomeUnknown);
+        }
     }
 
     /// A thread that serves connections asks it, and must not wait for an fsync.

@@ -218,11 +218,22 @@ fn fields_are_compared_with_what_is_current_at_the_swap() {
     let detail = problem["detail"].as_str().unwrap();
     assert!(detail.contains("fields_kept") && detail.contains("\"rank\""), "{detail}");
     let force = json!({ "version": 3, "force": true, "reason": "rank is not used" });
+    assert_eq!(server.dataset(&format!("{D}/versions/3"))["code"], "gate_refused");
     server.operate(D, "activate", &force).expect(200);
-    assert_eq!(server.dataset(&format!("{D}/versions/3"))["reason"], "rank is not used");
+    // What the gate said is with the gates.
+    let assert_forced = |state: &str| {
+        let forced = server.dataset(&format!("{D}/versions/3"));
+        assert_eq!((&forced["state"], &forced["code"]), (&json!(state), &json!(null)), "{forced}");
+        assert_eq!(forced["reason"], "rank is not used", "{forced}");
+        let refused = |gate: &Value| gate["gate"] == "fields_kept" && gate["passed"] == false;
+        assert!(forced["gates"].as_array().unwrap().iter().any(refused), "{forced}");
+    };
+    assert_forced("active");
     let history = server.dataset(&format!("{D}/history?limit=2"));
     let told = [&history["events"][0], &history["events"][1]].map(|event| event["forced"].clone());
     assert_eq!(told, [json!(true), json!(false)], "{history}");
+    server.operate(D, "activate", &json!({ "version": 4 })).expect(200);
+    assert_forced("retired");
 }
 
 /// A server that is killed ends its checks too: nobody else would end one that hangs.

@@ -337,6 +337,10 @@ fn nothing_is_activated_by_itself_while_it_runs_nor_because_it_ran() {
     assert_serves_all(&server, 1);
     server.restart();
     assert_serves_all(&server, 1);
+    // Nor is anybody told that it runs.
+    let waits = server.dataset(&format!("{D}/versions/3"));
+    assert_eq!((&waits["state"], &waits["reason"]), (&json!("ready"), &json!(null)), "{waits}");
+    assert!(waits["detail"].as_str().unwrap().contains("a canary ran"), "{waits}");
     assert_eq!(server.pushed(D, &rows(D, 4, 20)), 4, "from here on it is as always");
     assert_eq!(server.dataset(&format!("{D}/versions/3"))["state"], "ready");
 }

@@ -1,11 +1,12 @@
 //! Gates compare a version with the current one. If another is current by the time it is to
-//! serve, they are asked again, whichever way it is to be activated; a refusal says the same
-//! as that of a push, and changes nothing.
+//! serve, or the settings were changed, they are asked again, whichever way it is to be activated;
+//! a refusal says the same as that of a push, and changes nothing.
 
 use serde_json::{Value, json};
 
 use crate::data::rows;
 use crate::harness::Server;
+use crate::http::Reply;
 
 const D: &str = "recs";
 
@@ -80,6 +81,44 @@ fn a_release_says_which_version_it_passed_over() {
     let detail = released["detail"].as_str().unwrap();
     assert!(detail.contains("version 4") && detail.contains("max_shrink_percent"), "{released}");
     assert_eq!(server.dataset(&format!("{D}/versions/4"))["state"], "rejected");
+}
+
+#[test]
+fn gates_that_were_tightened_since_the_push_are_asked() {
+    let server = Server::start();
+    server.pushed(D, &rows(D, 1, 4));
+    parked(&server, 2, 4);
+    parked(&server, 3, 4);
+    server.operate(D, "hold", &json!({})).expect(200);
+    server.push(D, &rows(D, 4, 4)).expect(202);
+    // One that is asked of numbers, and one that is asked of files.
+    server.configure(D, &json!({ "gates": { "min_records": 5, "required_keys": ["nobody"] } }));
+    let assert_refused = |reply: Reply, version: u64| {
+        let problem = reply.problem(422, "gate_refused");
+        assert_eq!(problem["version"], version, "{problem}");
+        let gates = problem["gates"].as_array().unwrap().iter();
+        let refused = gates.filter(|gate| gate["passed"] == false).map(|gate| &gate["gate"]);
+        assert_eq!(refused.collect::<Vec<_>>(), ["min_records", "required_keys"], "{problem}");
+        let state = &server.dataset(&format!("{D}/versions/{version}"))["state"];
+        assert_eq!(state, "rejected");
+    };
+    assert_refused(server.operate(D, "activate", &json!({ "version": 2 })), 2);
+    assert_refused(server.operate(D, "rollback", &json!({ "to": 3 })), 3);
+    // Force overrides them, and what has served has passed them.
+    let force = json!({ "version": 2, "force": true, "reason": "four are enough" });
+    server.operate(D, "activate", &force).expect(200);
+    server.operate(D, "activate", &json!({ "version": 1 })).expect(200);
+    let released = server.operate(D, "release", &json!({})).expect(200).json();
+    assert_eq!(released["activated"], json!(null), "{released}");
+    assert_eq!(released["passed_over"][0]["version"], 4, "{released}");
+    assert_eq!(server.dataset(D)["current"], 1);
+
+    // What passes them serves, and what does not may still be gone back to.
+    server.configure(D, &json!({ "gates": { "required_keys": null } }));
+    parked(&server, 5, 6);
+    server.configure(D, &json!({ "retain": 4, "gates": { "min_records": 6 } }));
+    server.operate(D, "activate", &json!({ "version": 5 })).expect(200);
+    assert_eq!(server.operate(D, "rollback", &json!({})).expect(200).json()["to"], 1);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //! same answer, before and after a restart; another push with that key is refused; a push
 //! that failed frees its key.
 
+use serde_json::json;
+
 use crate::data::rows;
 use crate::harness::Server;
 use crate::http::Reply;
@@ -62,6 +64,19 @@ fn a_push_that_failed_frees_its_key() {
     assert_eq!(corrected["current"], true);
 }
 
+/// Its key was free since it was refused, and is nobody's when a person takes it all the same.
+#[test]
+fn a_push_that_was_refused_and_then_forced_is_another_one_when_it_is_retried() {
+    let server = Server::start();
+    server.configure(D, &json!({ "gates": { "min_records": 5 } }));
+    push(&server, "run-1", &rows(D, 1, 4)).problem(422, "gate_refused");
+    let force = json!({ "version": 1, "force": true, "reason": "four are enough" });
+    server.operate(D, "activate", &force).expect(200);
+    let again = push(&server, "run-1", &rows(D, 1, 4)).problem(422, "gate_refused");
+    assert_eq!(again["version"], 2, "{again}");
+    assert_eq!(server.dataset(D)["current"], 1);
+}
+
 #[test]
 fn whoever_does_not_wait_is_answered_202_however_far_it_is() {
     let server = Server::start();
@@ -110,6 +125,32 @@ fn a_commit_has_a_key_too() {
     send(&server, "/2/commit", "run-2", "{}").problem(422, "idempotency_key_reused");
     // Without a key, or with another one, it is a repetition.
     send(&server, "/1/commit", "another", "{}").expect(200);
+}
+
+/// What counts is what a body asks for, and not how it is written.
+#[test]
+fn a_push_in_parts_is_the_same_however_its_body_is_written() {
+    let server = Server::start();
+    let begin = |body: &str| {
+        let headers = [("idempotency-key", "run-1"), ("content-type", "application/json")];
+        server.send("POST", &format!("/v1/datasets/{D}/versions"), &headers, body.as_bytes())
+    };
+    for same in [
+        r#"{"key":"k","format":"csv"}"#,
+        r#"{"format":"csv","key":["k"]}"#,
+        r#"{"format":"csv","key":["k"],"activate":true,"collect":false,"label":null}"#,
+        r#"{"format":"csv","key":["k"],"on_duplicate":"fail","nan":"fail"}"#,
+    ] {
+        assert_eq!(begin(same).expect(201).json()["version"], 1, "{same}");
+    }
+    for other in [
+        r#"{"key":"k","format":"tsv"}"#,
+        r#"{"key":"k","format":"csv","activate":false}"#,
+        r#"{"key":"k","format":"csv","label":"7"}"#,
+    ] {
+        begin(other).problem(422, "idempotency_key_reused");
+    }
+    assert_eq!(server.dataset(D)["versions"], 1);
 }
 
 #[test]

@@ -224,7 +224,47 @@ fn a_push_that_opened_before_the_current_one_does_not_take_its_place() {
     server.post(&format!("/v1/datasets/{D}/versions/1/commit"), &json!({})).expect(202);
     let settled = server.settled(D, 1);
     assert_eq!(settled["state"], "ready", "{settled}");
+    assert_eq!((&settled["activate"], &settled["code"]), (&json!(true), &json!(null)));
+    assert!(settled["detail"].as_str().unwrap().contains("began after"), "it says why: {settled}");
     assert_serves(&server, 2);
+}
+
+/// Whoever pushed it, whoever asks for it later, and whoever lists all of them.
+#[test]
+fn why_a_ready_version_is_not_served_is_told_alike_to_everybody() {
+    let server = Server::start();
+    server.pushed(D, &rows(D, 1, 10));
+    server.operate(D, "hold", &json!({})).expect(200);
+    let body = rows(D, 2, 10);
+    let told = |status: u16, why: &str| {
+        let path = format!("/v1/datasets/{D}/push?key=k&format=ndjson");
+        let pushed = server.send("POST", &path, &[("idempotency-key", "2")], body.as_bytes());
+        let pushed = pushed.expect(status).json();
+        assert!(pushed["detail"].as_str().unwrap().contains(why), "{pushed}");
+        let versions = server.dataset(&format!("{D}/versions"));
+        let mut versions = versions["versions"].as_array().unwrap().iter();
+        let listed = versions.find(|version| version["version"] == 2).unwrap();
+        for found in [listed, &server.dataset(&format!("{D}/versions/2?wait=9"))] {
+            assert_eq!(
+                (&found["state"], &found["detail"]),
+                (&json!("ready"), &pushed["detail"]),
+                "{found}"
+            );
+        }
+    };
+    told(202, "is held");
+    let parked =
+        server.push_with(D, "key=k&format=ndjson&activate=false", rows(D, 3, 10).as_bytes());
+    let parked = parked.expect(201).json();
+    assert!(parked["detail"].as_str().unwrap().contains("activate it when"), "{parked}");
+    server.operate(D, "activate", &json!({ "version": 3 })).expect(200);
+    let released = server.operate(D, "release", &json!({})).expect(200).json();
+    assert_eq!(released["activated"], json!(null), "2 began before 3 did: {released}");
+    told(201, "began after");
+    // Back at 1, nothing but a person's word is missing.
+    server.operate(D, "rollback", &json!({ "to": 1, "hold": false })).expect(200);
+    told(201, "activate it when it is wanted");
+    assert_serves(&server, 1);
 }
 
 #[track_caller]

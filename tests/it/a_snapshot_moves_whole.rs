@@ -360,9 +360,9 @@ fn what_is_not_a_snapshot_to_its_last_byte_leaves_nothing_behind() {
         put(&server, version, bad, b"x").problem(400, "invalid_name");
     }
     let path = format!("/v1/datasets/{D}/versions/{version}/parts/000001.sst");
-    server
-        .send("PUT", &path, &[("content-encoding", "gzip")], b"\x1f\x8b\x08x")
-        .problem(415, "unsupported_encoding");
+    let refused = server.send("PUT", &path, &[("content-encoding", "gzip")], b"\x1f\x8b\x08x");
+    assert_eq!(refused.header("accept-encoding"), Some("identity"), "{refused}");
+    refused.problem(415, "unsupported_encoding");
     assert_eq!(server.dataset(&format!("{D}/versions/{version}/parts"))["parts"], json!([]));
 }
 

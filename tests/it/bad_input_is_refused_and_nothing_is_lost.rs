@@ -235,7 +235,9 @@ fn a_body_that_is_not_what_its_content_encoding_says() {
         let version = problem["version"].as_u64().unwrap();
         assert_eq!(server.dataset(&format!("{D}/versions/{version}"))["state"], "failed");
     }
-    send("br", GOOD.as_bytes()).problem(415, "unsupported_encoding");
+    let refused = send("br", GOOD.as_bytes());
+    assert_eq!(refused.header("accept-encoding"), Some("gzip, zstd"), "{refused}");
+    refused.problem(415, "unsupported_encoding");
     assert_eq!(server.get(D, "ada").expect(200).version(), 1);
 
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());

@@ -100,6 +100,9 @@ fn a_number_is_never_used_again() {
     server.restart();
     server.get(D, &key(1)).problem(404, "dataset_not_found");
     assert_eq!(server.pushed(D, &rows(D, 3, 10)), 3);
+    // Why it begins with 3 is all that is left to tell of what was there before.
+    let events = server.events(D);
+    assert_eq!(events[events.len() - 2..], ["created", "dataset_deleted"]);
     server.restart();
     assert_eq!(server.get(D, &key(1)).expect(200).version(), 3);
 }
@@ -127,4 +130,22 @@ fn settings_changed_at_once_are_all_kept() {
         assert_eq!(config["gates"]["min_records"], round, "{config}");
         assert_eq!(config["gates"]["max_shrink_percent"], f64::from(round), "{config}");
     }
+}
+
+/// Jobs set them at every run, and the history is for what happened.
+#[test]
+fn settings_that_change_nothing_leave_no_line() {
+    let server = Server::start();
+    server.configure(D, &json!({ "retain": 5 }));
+    let shown = server.dataset(D);
+    let path = format!("/v1/datasets/{D}");
+    for same in [json!({}), json!({ "retain": 5 }), json!({ "gates": { "min_records": 1 } })] {
+        let body = same.to_string();
+        let json = [("content-type", "application/json")];
+        let reply = server.send("PUT", &path, &json, body.as_bytes()).expect(200);
+        assert_eq!(reply.json(), shown, "{same}");
+    }
+    assert_eq!(server.events(D), ["created"]);
+    server.configure(D, &json!({ "retain": 6 }));
+    assert_eq!(server.events(D), ["configured", "created"]);
 }

@@ -35,9 +35,11 @@ impl Pushed<'_> {
                 "{name} {v} is ready, but not current: {name} is held. \
                  `tidetable release {name}` ends that: {size}"
             ),
+            // The server's own words; older servers have none.
             "ready" => format!(
-                "{name} {v} is ready, but not current: {}: {size}",
-                explanation(version).unwrap_or("a newer version became current before it")
+                "{name} {v} is not current: {}: {size}",
+                explanation(version)
+                    .unwrap_or("it is ready, but a newer version became current before it")
             ),
             "retired" => format!("{name} {v} was current, and has been replaced since: {size}"),
             _ => return Err(self.failure(version)),
@@ -157,7 +159,9 @@ mod tests {
         }
         let late = Version { detail: Some("44 was first".to_owned()), ..version("ready") };
         let text = PUSHED.summary(&late).unwrap();
-        assert!(text.contains("not current: 44 was first"), "{text}");
+        assert!(text.contains("43 is not current: 44 was first: 200,000"), "{text}");
+        let silent = PUSHED.summary(&version("ready")).unwrap();
+        assert!(silent.contains("43 is not current: it is ready, but a newer"), "{silent}");
     }
 
     #[test]

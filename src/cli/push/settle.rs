@@ -70,7 +70,7 @@ fn is_settled(version: &api::Version) -> bool {
 }
 
 /// Whether a version that is settled may still be activated in the next moment: it is
-/// ready, wants to be, and nothing says why it is not.
+/// ready, wants to be, and nothing says why it is not. (An older server says it of few.)
 fn may_go_on(version: &api::Version) -> bool {
     let explained = version.detail.is_some() || version.reason.is_some();
     version.state == "ready" && version.activate && !version.held && !explained

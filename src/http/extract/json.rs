@@ -12,7 +12,7 @@ use serde::de::{self, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Vis
 use serde_path_to_error::{Path, Segment};
 use tidetable_storage::{Version, quoted};
 
-use super::super::content_encoding::Declared;
+use super::super::content_encoding::{Declared, unsupported};
 use super::super::error::{Answer, Fault, Problem};
 use super::body::collect;
 use super::{known_list, quoted_after};
@@ -247,8 +247,8 @@ pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Defaul
 fn refuse_encoding(headers: &HeaderMap) -> Answer<()> {
     match Declared::from_headers(headers) {
         Ok(Declared::Plain) => Ok(()),
-        _ => Err(Problem::new(
-            Fault::UnsupportedEncoding,
+        _ => Err(unsupported(
+            "identity",
             "this route takes its JSON uncompressed; only the data of a push may be compressed",
         )),
     }

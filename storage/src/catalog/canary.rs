@@ -145,7 +145,7 @@ impl Dataset {
                 entry.was_canary = true;
                 entry.waits_no_more();
             } else if entry.state == State::Ready && entry.activate {
-                entry.waits_beside(version);
+                entry.waits_beside_canary();
             }
         }
     }

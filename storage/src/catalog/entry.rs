@@ -97,7 +97,7 @@ pub struct Entry {
     pub gates: Vec<Verdict>,
     /// The version they compared it with.
     pub gated_against: Option<Version>,
-    /// The stable name of why it failed.
+    /// The stable name of why it failed, or was refused and not activated since.
     pub code: Option<String>,
     /// Why it failed, was refused, was marked bad or was forced: without keys and values of it.
     pub reason: Option<String>,
@@ -156,15 +156,14 @@ impl Entry {
         }
     }
 
-    /// It is ready while that canary runs.
-    pub(super) fn waits_beside(&mut self, canary: Version) {
+    /// It is ready while a canary runs.
+    pub(super) fn waits_beside_canary(&mut self) {
         self.beside_canary = true;
-        let text = "nothing is activated by itself while a canary runs";
-        self.reason = Some(format!("{text} (version {canary})"));
     }
 
     /// It is served now, or tried.
     pub(super) fn waits_no_more(&mut self) {
+        // Earlier versions of this program kept here why it waits: checkpoints of theirs have that.
         if std::mem::take(&mut self.beside_canary) {
             self.reason = None;
         }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Dataset, canary, erasures};
-use crate::event::{Cause, Event, Millis};
+use crate::event::{CONFIGURED, Cause, Event, Millis, PUBLISHED};
 use crate::gates;
 use crate::names::Version;
 
@@ -93,5 +93,16 @@ impl Dataset {
         while self.history.len() > HISTORY_KEPT {
             self.history.pop_front();
         }
+    }
+
+    /// Whether the settings were changed since a version was published. They may have been, if that
+    /// was so long ago that no line tells of it any more.
+    pub(super) fn was_configured_since(&self, version: Version) -> bool {
+        let tells = |line: &&Happened| match line.event.as_str() {
+            CONFIGURED => true,
+            PUBLISHED => line.version == Some(version),
+            _ => false,
+        };
+        self.history.iter().rev().find(tells).is_none_or(|line| line.event == CONFIGURED)
     }
 }

@@ -61,19 +61,23 @@ pub struct Rollback {
 }
 
 impl Catalog {
-    /// Makes a dataset, or changes the settings of one that is there.
+    /// Makes a dataset, or changes the settings of one that is there; `None` if it has these already.
     pub(crate) fn plan_configure(
         &self,
         name: &DatasetName,
         config: &DatasetConfig,
-    ) -> Result<Event> {
+    ) -> Result<Option<Event>> {
         config.check()?;
+        let found = self.dataset(name).ok();
+        if found.is_some_and(|dataset| dataset.config == *config) {
+            return Ok(None);
+        }
         let config = serde_json::to_string(config).expect("settings are plain data");
         let event = Created { dataset: name.clone(), config };
-        Ok(match self.dataset(name) {
-            Ok(_) => Event::Configured(event),
-            Err(_) => Event::Created(event),
-        })
+        Ok(Some(match found {
+            Some(_) => Event::Configured(event),
+            None => Event::Created(event),
+        }))
     }
 
     /// Deletes a dataset with all its versions, unless a push of it still runs.
@@ -140,9 +144,9 @@ impl Catalog {
 
     /// Makes a version current.
     ///
-    /// The gates of a version were checked against the version that was current then; if
-    /// another is now, the caller checks them again before it appends the event, unless it
-    /// is forced.
+    /// The gates of a version were checked as they were then, against the version that was current
+    /// then; if either may be another now, the caller checks them again before it appends the event,
+    /// unless it is forced.
     pub(crate) fn plan_activate(
         &self,
         name: &DatasetName,
@@ -365,19 +369,20 @@ pub enum Parked {
     Served,
 }
 
-impl Entry {
-    /// Whether its gates must be checked again before it is activated: it never served, and
-    /// another version is current than they compared it with, or its content was marked bad.
-    pub(crate) fn is_gated_against_another(&self, dataset: &Dataset) -> bool {
-        let Some(stats) = self.stats.as_ref().filter(|_| self.state == State::Ready) else {
+impl Dataset {
+    /// Whether the gates of a version must be checked again before it is activated: it never served,
+    /// and since then another version is current than they compared it with, the settings were
+    /// changed, or its content was marked bad.
+    pub(crate) fn asks_gates_again(&self, version: Version, entry: &Entry) -> bool {
+        let Some(stats) = entry.stats.as_ref().filter(|_| entry.state == State::Ready) else {
             return false;
         };
         // What they compared with may be current again, and have come back from its twin.
-        self.gated_against != dataset.current || dataset.bad_twins(stats).next().is_some()
+        entry.gated_against != self.current
+            || self.was_configured_since(version)
+            || self.bad_twins(stats).next().is_some()
     }
-}
 
-impl Dataset {
     /// Why a ready version is not activated by itself; none if it is.
     pub fn parked(&self, version: Version, entry: &Entry) -> Option<Parked> {
         if self.hold.is_some() {

@@ -40,7 +40,7 @@ impl World {
 
     fn configure(&mut self, config: &DatasetConfig) {
         let event = self.catalog.plan_configure(&self.dataset, config).unwrap();
-        self.happen(event);
+        event.into_iter().for_each(|event| self.happen(event));
     }
 
     fn happen(&mut self, event: Event) {
@@ -709,6 +709,25 @@ fn the_newest_keys_of_holds_and_releases_are_remembered() {
 }
 
 #[test]
+fn settings_that_are_so_already_are_no_event() {
+    let mut world = World::after("P A1");
+    let plan = |world: &World, config: &DatasetConfig| {
+        world.catalog.plan_configure(&world.dataset, config).unwrap()
+    };
+    let (before, mut other) = (DatasetConfig::default(), DatasetConfig::default());
+    other.gates.min_records = Some(2);
+    assert_eq!(plan(&world, &before), None);
+    assert!(matches!(plan(&world, &other), Some(Event::Configured(_))));
+    world.configure(&other);
+    assert_eq!(plan(&world, &other), None);
+    assert!(matches!(plan(&world, &before), Some(Event::Configured(_))));
+    // One that is not there is made, also with the settings that all have.
+    let event = world.catalog.plan_delete_dataset(&world.dataset).unwrap();
+    world.happen(event);
+    assert!(matches!(plan(&world, &before), Some(Event::Created(_))));
+}
+
+#[test]
 fn history_names_who_what_and_why() {
     let mut world = World::after("P A1 P A2 R E");
     world.fail(Version(9)).unwrap_err();
@@ -860,6 +879,52 @@ fn gates_compare_with_what_is_current_then() {
 }
 
 #[test]
+fn gates_are_asked_again_if_what_they_hang_on_may_be_another() {
+    let asked = |world: &World, version: u64| {
+        let (dataset, version) = (world.dataset(), Version(version));
+        dataset.asks_gates_again(version, &dataset.versions[&version])
+    };
+    let mut world = World::after("P A1 p");
+    assert!(!asked(&world, 2));
+    world.configure(&DatasetConfig { retain: 4, ..DatasetConfig::default() });
+    assert!(asked(&world, 2), "the settings were changed");
+    assert!(!asked(&world, 1), "what has served has passed them");
+    world.step("p").unwrap();
+    assert!(!asked(&world, 3), "they were changed before");
+    for _ in 0..499 {
+        world.step("H").unwrap();
+        world.step("L").unwrap();
+    }
+    assert!(!asked(&world, 3));
+    world.step("H").unwrap();
+    world.step("L").unwrap();
+    assert!(asked(&world, 3), "no line tells of its publication any more, nor of what came after");
+    assert!(asked(&World::after("P A1 p P A3"), 2), "another version is current");
+    assert!(!asked(&World::after("P A1 p P A3 A1"), 2), "the same one is again");
+}
+
+#[test]
+fn what_was_refused_and_then_forced_is_refused_no_more() {
+    let told = |script: &str| {
+        let world = World::after(script);
+        let entry = world.dataset().versions[&Version(2)].clone();
+        assert!(!gates::all_passed(&entry.gates), "after {script:?}: its verdicts stay");
+        assert_eq!(world.folded(), world.catalog);
+        (entry.code, entry.reason.unwrap())
+    };
+    let (code, reason) = told("P A1 E");
+    assert_eq!(code.as_deref(), Some("gate_refused"));
+    assert!(reason.contains("min_records"), "{reason}");
+    for script in ["P A1 E F2", "P A1 E F2 P A3", "P A1 E F2 P A3 A2"] {
+        assert_eq!(told(script), (None, "because".to_owned()), "after {script:?}");
+    }
+    // What was gone back from is bad, for whatever reason that was.
+    let world = World::after("P A1 E F2 R");
+    let entry = &world.dataset().versions[&Version(2)];
+    assert_eq!((entry.state, &entry.code, &entry.reason), (State::Bad, &None, &None));
+}
+
+#[test]
 fn what_a_gate_saw_survives_a_checkpoint_to_the_last_bit() {
     let mut world = World::after("");
     // 97.89999999999999 % fewer: a reader of JSON that is merely close makes it 97.9.
@@ -920,14 +985,28 @@ fn the_history_tells_of_a_canary_and_of_its_end() {
 }
 
 #[test]
-fn what_becomes_ready_beside_a_canary_says_why_it_waits_until_it_is_activated() {
-    let mut world = World::after("P A1 P C2 P");
+fn what_becomes_ready_beside_a_canary_is_known_by_that_until_it_is_activated() {
     let entry = |world: &World| world.dataset().versions[&Version(3)].clone();
-    assert!(entry(&world).reason.unwrap().contains("canary"), "it says why");
-    assert!(entry(&world).beside_canary);
+    // Why it waits follows from what runs now: a reason that was kept would be told when that is over.
+    let known = |world: &World| (entry(world).reason, entry(world).beside_canary);
+    for (script, waits) in [
+        ("P A1 P C2 P", true),
+        ("P A1 P C2 P c", true),
+        ("P A1 P P C2", true),
+        ("P A1 P C2 p", false),
+    ] {
+        let mut world = World::after(script);
+        assert_eq!(known(&world), (None, waits), "{script:?}");
+        world.step("A3").unwrap();
+        assert_eq!(known(&world), (None, false), "{script:?}");
+    }
+    // A checkpoint of an earlier version of this program has a reason of it.
+    let mut world = World::after("P A1 P C2 P");
+    let mut json = serde_json::to_value(&world.catalog).unwrap();
+    json["datasets"]["a"]["versions"]["3"]["reason"] = "a canary runs".into();
+    world.catalog = serde_json::from_value(json).unwrap();
     world.step("A3").unwrap();
-    assert_eq!((entry(&world).reason, entry(&world).beside_canary), (None, false));
-    assert!(World::after("P A1 P C2 p").dataset().versions[&Version(3)].reason.is_none());
+    assert_eq!(entry(&world).reason, None);
 }
 
 #[test]

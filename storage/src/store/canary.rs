@@ -1,8 +1,8 @@
 //! A second version beside the current one: started, promoted, ended.
 //!
 //! It takes the steps of an activation: opened and warmed outside the lock, then under it the
-//! plan again, its gates if another version is current than they compared with, the record, and
-//! the map. A promotion is an activation in every respect.
+//! plan again, its gates if another version is current than they compared with or they may be set
+//! otherwise, the record, and the map. A promotion is an activation in every respect.
 
 use crate::catalog::{Canary, CanaryStart, Moved, Promotion};
 use crate::error::Result;

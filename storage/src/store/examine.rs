@@ -1,9 +1,11 @@
 //! What the gates say for which files must be read: those on keys and on fields. Done without
-//! the lock; the verdicts hold as long as the version they were compared with is current.
+//! the lock; the verdicts hold as long as the version they were compared with is current, and the
+//! gates are set as they were.
 
 use std::thread;
 
 use crate::background::be_nice;
+use crate::catalog::Dataset;
 use crate::error::{Code, Error, Result};
 use crate::event::Verdict;
 use crate::gates::{self, Gates};
@@ -19,9 +21,18 @@ use super::Store;
 #[derive(Debug)]
 pub(super) struct Examined {
     /// The version that was current.
-    pub(super) against: Option<Version>,
+    against: Option<Version>,
+    /// The gates as they were set.
+    gates: Gates,
     /// What the gates say, of those that are on.
     pub(super) verdicts: Vec<Verdict>,
+}
+
+impl Examined {
+    /// Whether the same version is current, and the gates are set as they were.
+    pub(super) fn holds_for(&self, dataset: &Dataset) -> bool {
+        self.against == dataset.current && self.gates == dataset.config.gates
+    }
 }
 
 impl Store {
@@ -59,7 +70,7 @@ impl Store {
                 Err(Error::new(Code::IoFailed, text))
             })
         })?;
-        Ok(Examined { against, verdicts })
+        Ok(Examined { against, gates, verdicts })
     }
 
     fn verdicts(

@@ -1,9 +1,9 @@
 //! The swap: activate, roll back, hold, release.
 //!
 //! Order of an activation: the snapshot is opened and warmed, outside the lock, and looked into
-//! if another version is current than its gates compared with. Under the lock the plan is
-//! checked again, then the gates, the record appended, the map swapped. A rollback takes the
-//! same steps; its target stayed open, so it swaps at once.
+//! if another version is current than its gates compared with, or they may be set otherwise.
+//! Under the lock the plan is checked again, then the gates, the record appended, the map swapped.
+//! A rollback takes the same steps; its target stayed open, so it swaps at once.
 
 use std::sync::Arc;
 
@@ -150,8 +150,8 @@ impl Store {
             return Ok(moved);
         }
         loop {
-            let event = self.catalog().plan_rollback(dataset, rollback)?;
-            let to = event.version().expect("a rollback is to a version");
+            let planned = self.catalog().plan_rollback(dataset, rollback)?;
+            let to = planned.version().expect("a rollback is to a version");
             let next = self.open_version(dataset, to)?;
             let left = self.current_if_open(dataset)?;
             let prepared = self.look_into(dataset, &next)?;
@@ -173,6 +173,10 @@ impl Store {
             }
             // One that served has passed its gates; one that never did is activated like any.
             if !self.gate_again(&mut writer, dataset, &prepared)? {
+                if event == planned {
+                    // The gates alone are set otherwise.
+                    continue;
+                }
                 let text = "another version became current meanwhile: nothing was changed";
                 return Err(Error::new(Code::CurrentChanged, text));
             }
@@ -309,8 +313,8 @@ impl Store {
     }
 
     /// Checks the gates of a ready version again if another version is current than they
-    /// compared it with. `false`: yet another one is, with which nothing was compared; prepare it
-    /// again.
+    /// compared it with, or they may be set otherwise. `false`: that is so since it was looked into;
+    /// prepare it again.
     fn gate_again(
         &self,
         writer: &mut Writer,
@@ -318,23 +322,21 @@ impl Store {
         prepared: &Prepared,
     ) -> Result<bool> {
         let version = prepared.version;
-        let (mut verdicts, against) = {
-            let catalog = self.catalog();
-            if !catalog.entry(dataset, version)?.is_gated_against_another(catalog.dataset(dataset)?)
-            {
-                return Ok(true);
-            }
-            let stats = catalog.entry(dataset, version)?.stats.clone().unwrap_or_default();
-            catalog
-                .gate(dataset, &stats, |bad, entry| self.was_left_damaged(dataset, bad, entry))?
-        };
-        let Some(examined) = prepared.examined.as_ref().filter(|e| e.against == against) else {
+        let catalog = self.catalog();
+        let (found, entry) = (catalog.dataset(dataset)?, catalog.entry(dataset, version)?);
+        if !found.asks_gates_again(version, entry) {
+            return Ok(true);
+        }
+        let examined = prepared.examined.as_ref();
+        let Some(examined) = examined.filter(|examined| examined.holds_for(found)) else {
             return Ok(false);
         };
+        let stats = entry.stats.clone().unwrap_or_default();
+        let left_damaged = |bad, entry: &_| self.was_left_damaged(dataset, bad, entry);
+        let (mut verdicts, against) = catalog.gate(dataset, &stats, left_damaged)?;
         verdicts.extend_from_slice(&examined.verdicts);
         // What was said outside was said of the version alone.
-        let catalog = self.catalog();
-        let outside = catalog.entry(dataset, version)?.gates.iter();
+        let outside = entry.gates.iter();
         verdicts.extend(outside.filter(|v| v.gate == gates::CHECK_GATE).cloned());
         drop(catalog);
         if gates::all_passed(&verdicts) {
@@ -399,7 +401,7 @@ impl Store {
         let version = next.version();
         let is_due = {
             let catalog = self.catalog();
-            catalog.entry(dataset, version)?.is_gated_against_another(catalog.dataset(dataset)?)
+            catalog.dataset(dataset)?.asks_gates_again(version, catalog.entry(dataset, version)?)
         };
         let examined = is_due.then(|| self.examine(dataset, next)).transpose()?;
         Ok(Prepared { version, examined })
@@ -423,6 +425,9 @@ impl Activation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::State;
+    use crate::config::DatasetConfig;
+    use crate::gates::Gates;
     use crate::live::{Served, Slot};
     use crate::store::StoreOptions;
     use crate::testing::pushed;
@@ -448,5 +453,32 @@ mod tests {
         assert!(!fits(&prepared, false) && !fits(&prepared, true));
         let prepared = store.prepare(&a, version).unwrap();
         assert!(fits(&prepared, false) && fits(&prepared, true));
+    }
+
+    #[test]
+    fn what_was_found_in_a_version_holds_as_long_as_its_gates_are_set_as_they_were() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(dir.path(), StoreOptions::default()).unwrap();
+        let a = DatasetName::parse("a").unwrap();
+        let version = pushed(&store, &a, 10);
+        let set = |min_records: u64| {
+            let gates = Gates { min_records: Some(min_records), ..Gates::default() };
+            let config = DatasetConfig { gates, ..DatasetConfig::default() };
+            store.configure(&a, &config, Cause::default()).unwrap();
+        };
+        let fits = |prepared: &Prepared| {
+            store.fits_still(&mut store.writer(), &a, prepared, false).map_err(|e| e.code())
+        };
+        let prepared = store.prepare(&a, version).unwrap();
+        assert_eq!(fits(&prepared), Ok(true), "they are as when it was published");
+        set(5);
+        assert_eq!(fits(&prepared), Ok(false), "nobody has looked into it since");
+        let prepared = store.prepare(&a, version).unwrap();
+        assert_eq!(fits(&prepared), Ok(true), "it passes them as well");
+        set(11);
+        assert_eq!(fits(&prepared), Ok(false), "it was looked into for others");
+        let prepared = store.prepare(&a, version).unwrap();
+        assert_eq!(fits(&prepared), Err(Code::GateRefused));
+        assert_eq!(store.catalog().entry(&a, version).unwrap().state, State::Rejected);
     }
 }

@@ -325,7 +325,7 @@ impl Store {
     }
 
     /// What the gates say of a version in its place, compared with the current one; with the
-    /// lock, under which that stays the current one.
+    /// lock, under which that stays the current one and they stay as they are set.
     fn gate_published(
         &self,
         dataset: &DatasetName,
@@ -344,7 +344,7 @@ impl Store {
             catalog.check_publish(dataset, version)?;
             let left_damaged = |bad, entry: &_| self.was_left_damaged(dataset, bad, entry);
             let (mut verdicts, against) = catalog.gate(dataset, stats, left_damaged)?;
-            if examined.against == against {
+            if examined.holds_for(catalog.dataset(dataset)?) {
                 verdicts.extend(examined.verdicts);
                 verdicts.extend_from_slice(outside);
                 drop(catalog);

@@ -213,7 +213,7 @@ impl Plan {
 
     fn use_up_to(&mut self, dataset: &DatasetName, version: Version) {
         let unknown = self.catalog.plan_configure(dataset, &DatasetConfig::default());
-        let created = unknown.ok().filter(|event| matches!(event, Event::Created(_)));
+        let created = unknown.ok().flatten().filter(|event| matches!(event, Event::Created(_)));
         let is_unknown = created.is_some();
         created.into_iter().for_each(|event| self.add(event));
         self.add(Event::Admitted(Admitted {

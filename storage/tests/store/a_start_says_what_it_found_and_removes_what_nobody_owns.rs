@@ -375,9 +375,9 @@ fn a_journal_grown_long_becomes_a_checkpoint_that_says_the_same() {
     store.delete_dataset(&a, Cause::default()).unwrap();
     push(store, &a, &records_of(3, 20));
     // Settings are the longest events: their catalogue is much shorter than their journal.
-    for _ in 0..60 {
+    for n in 0..60 {
         let config = tidetable_storage::DatasetConfig {
-            description: Some("x".repeat(4000)),
+            description: Some(format!("{n:4000}")),
             ..Default::default()
         };
         store.configure(&a, &config, Cause::default()).unwrap();
@@ -407,9 +407,9 @@ fn a_checkpoint_that_cannot_be_written_stops_neither_start_nor_sweep() {
     directory.close();
     fs::create_dir(directory.path().join("journal.tmp")).unwrap();
     directory.open();
-    for _ in 0..60 {
+    for n in 0..60 {
         let config = tidetable_storage::DatasetConfig {
-            description: Some("x".repeat(4000)),
+            description: Some(format!("{n:4000}")),
             ..Default::default()
         };
         directory.store().configure(&a, &config, Cause::default()).unwrap();
