@@ -1,10 +1,11 @@
 //! Logs, and the ids that tie a log line to a request.
 //!
 //! A line reads alone, has fields to search by, units in their names, and is written once,
-//! where the thing is handled. Keys and values of datasets never stand in a log.
+//! where the thing is handled. Keys and values of datasets never stand in a log. A line that cannot
+//! be written is lost, and nothing else: what it tells of goes on.
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::io::{IsTerminal as _, stderr};
+use std::io::{self, IsTerminal as _, Write, stderr};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -39,12 +40,32 @@ pub(crate) fn start(format: LogFormat, filter: &str) -> anyhow::Result<()> {
     let filter = ["ureq=off", "ureq_proto=off", "object_store=off", "reqwest=off"]
         .into_iter()
         .fold(filter, |filter, off| filter.add_directive(off.parse().expect("it is a directive")));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(|| Unfailing(stderr()))
+        // It would tell of them on standard error, by a macro that panics where that fails.
+        .log_internal_errors(false);
     let started = match format {
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).try_init(),
         LogFormat::Text => lines.with_ansi(stderr().is_terminal()).with_target(false).try_init(),
     };
     started.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))
+}
+
+/// Where the lines of the log go, whatever becomes of them there: their reader may have gone
+/// (`2>&1 | head`), or the disk be full. Whoever logs has more to do than that.
+struct Unfailing<W>(W);
+
+impl<W: Write> Write for Unfailing<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let _ = self.0.write_all(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let _ = self.0.flush();
+        Ok(())
+    }
 }
 
 /// Says why `filter` is none, before anything is started.
@@ -125,6 +146,26 @@ mod tests {
     use super::*;
     use axum::http::HeaderValue;
     use std::collections::HashSet;
+
+    #[test]
+    fn a_line_that_cannot_be_written_is_lost_without_an_error() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+        }
+        let mut lines = Unfailing(Closed);
+        assert_eq!(lines.write(b"a line\n").unwrap(), 7);
+        lines.write_all(b"a line\n").unwrap();
+        lines.flush().unwrap();
+        let mut lines = Unfailing(Vec::new());
+        lines.write_all(b"a line\n").unwrap();
+        assert_eq!(lines.0, b"a line\n");
+    }
 
     #[test]
     fn a_word_that_is_no_level_is_refused() {

@@ -21,6 +21,7 @@ mod a_full_disk_fails_the_push_alone;
 mod a_gate_is_asked_again_before_the_swap;
 mod a_job_file_is_pushed_as_it_says;
 mod a_killed_server_loses_nothing;
+mod a_log_that_takes_nothing_stops_nothing;
 mod a_push_is_read_back_exactly;
 mod a_retried_push_makes_one_version;
 mod a_rollback_holds_until_released;
