@@ -17,9 +17,6 @@ use crate::verify::VerifiedSnapshot;
 /// No server gave so high a number: a directory of that name is somebody else's.
 pub(crate) const HIGHEST: u64 = 1 << 48;
 
-/// The push that a directory in staging belongs to, if its name says one, and its path.
-pub(crate) type Staged = (Option<(DatasetName, Version)>, PathBuf);
-
 /// The published versions of a data directory.
 #[derive(Clone, Debug)]
 pub(crate) struct Versions {
@@ -82,10 +79,21 @@ impl Versions {
         Ok(found)
     }
 
-    /// Every directory in staging, with the push it belongs to, if its name says one.
-    pub(crate) fn staged(&self) -> Result<Vec<Staged>> {
-        let staged = entries(&self.layout.staging())?;
-        Ok(staged.into_iter().map(|(name, path)| (layout::push_of(&name), path)).collect())
+    /// Every directory in staging that is named after a push.
+    pub(crate) fn staged(&self) -> Result<Vec<(DatasetName, Version, PathBuf)>> {
+        let staged = entries(&self.layout.staging())?.into_iter();
+        let ours = staged.filter_map(|(name, path)| {
+            let (dataset, version) = layout::push_of(&name)?;
+            Some((dataset, version, path))
+        });
+        Ok(ours.collect())
+    }
+
+    /// What else is in staging. No server made it, so none may remove it.
+    pub(crate) fn strangers(&self) -> Result<Vec<PathBuf>> {
+        let staged = entries(&self.layout.staging())?.into_iter();
+        let others = staged.filter(|(name, _)| layout::push_of(name).is_none());
+        Ok(others.map(|(_, path)| path).collect())
     }
 }
 
