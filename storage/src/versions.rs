@@ -66,12 +66,12 @@ impl Versions {
     /// have given.
     pub(crate) fn set_aside(&self) -> Result<Vec<(DatasetName, Version, PathBuf)>> {
         let mut found = Vec::new();
-        for (name, dir) in entries(self.layout.root())? {
+        for (name, dir) in directories(self.layout.root())? {
             if !layout::is_cut(&name) {
                 continue;
             }
             found.extend(list(&dir)?);
-            for (name, path) in entries(&Layout::new(dir).staging())? {
+            for (name, path) in directories(&Layout::new(dir).staging())? {
                 found.extend(layout::push_of(&name).map(|(dataset, v)| (dataset, v, path)));
             }
         }
@@ -81,7 +81,7 @@ impl Versions {
 
     /// Every directory in staging that is named after a push.
     pub(crate) fn staged(&self) -> Result<Vec<(DatasetName, Version, PathBuf)>> {
-        let staged = entries(&self.layout.staging())?.into_iter();
+        let staged = directories(&self.layout.staging())?.into_iter();
         let ours = staged.filter_map(|(name, path)| {
             let (dataset, version) = layout::push_of(&name)?;
             Some((dataset, version, path))
@@ -92,22 +92,31 @@ impl Versions {
     /// What else is in staging. No server made it, so none may remove it.
     pub(crate) fn strangers(&self) -> Result<Vec<PathBuf>> {
         let staged = entries(&self.layout.staging())?.into_iter();
-        let others = staged.filter(|(name, _)| layout::push_of(name).is_none());
-        Ok(others.map(|(_, path)| path).collect())
+        let is_ours =
+            |(name, path): &(String, PathBuf)| layout::push_of(name).is_some() && path.is_dir();
+        Ok(staged.filter(|entry| !is_ours(entry)).map(|(_, path)| path).collect())
     }
 }
 
 /// Every `<dataset>/<version>` and `<dataset>/<version>.<generation>` beneath a directory.
 fn list(dir: &Path) -> Result<Vec<(DatasetName, Version, PathBuf)>> {
     let mut found = Vec::new();
-    for (name, path) in entries(dir)? {
+    for (name, path) in directories(dir)? {
         let Ok(dataset) = DatasetName::parse(&name) else { continue };
-        for (name, path) in entries(&path)? {
+        for (name, path) in directories(&path)? {
             if let Some((version, _)) = layout::version_of(&name) {
                 found.push((dataset.clone(), version, path));
             }
         }
     }
+    Ok(found)
+}
+
+/// The directories in a directory. What else is there, a file of some tool or file system
+/// (`.DS_Store`, `.nfs…`), is none of ours.
+pub(crate) fn directories(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let mut found = entries(dir)?;
+    found.retain(|(_, path)| path.is_dir());
     Ok(found)
 }
 

@@ -192,7 +192,7 @@ impl Store {
                 unowned.push(path);
                 continue;
             }
-            let builds = versions::entries(&path)?;
+            let builds = versions::directories(&path)?;
             unowned
                 .extend(builds.into_iter().filter(|(n, _)| n.starts_with("build-")).map(|b| b.1));
         }

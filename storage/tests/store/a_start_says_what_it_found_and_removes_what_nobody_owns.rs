@@ -79,6 +79,32 @@ fn what_no_server_made_stays_in_staging_and_is_told() {
 }
 
 #[test]
+fn a_file_in_the_place_of_a_directory_stops_no_start() {
+    let a = dataset("a");
+    let mut directory = Directory::new();
+    push_versions(directory.store(), &a, 1);
+    let receiving = begin(directory.store(), &a, true);
+    directory.close();
+    let files = [
+        "staging/.DS_Store",
+        "staging/.nfs000000000001",
+        "staging/a.9",
+        "staging/a.2/build-1",
+        "datasets/notes",
+        "datasets/a/9",
+        "cut-12",
+    ]
+    .map(|name| directory.path().join(name));
+    files.iter().for_each(|path| fs::write(path, b"kept").unwrap());
+    let recovery = directory.reopen();
+    assert!(recovery.done.is_empty(), "{:?}", recovery.done);
+    assert_eq!(recovery.strangers, files[..3], "of staging");
+    assert!(files.iter().all(|path| path.exists()));
+    assert_eq!(state(directory.store(), &a, receiving.0), State::Receiving);
+    assert_version(directory.store(), &a, 1, &records_of(1, 40));
+}
+
+#[test]
 fn a_directory_of_somebody_else_is_refused_as_it_is() {
     let mut directory = Directory::new();
     directory.close();
