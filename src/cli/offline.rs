@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use tidetable_storage::{
-    self as storage, AuditHead, AuditReport, Catalog, Code, DatasetName, Digest, JournalReport,
-    Layout, MANIFEST, Manifest, Repair, Store, StoreOptions, Version, read_catalog,
-    verify_snapshot, version_of,
+    self as storage, AuditHead, AuditReport, Catalog, Code, DatasetName, Digest, JournalFault,
+    JournalReport, Layout, MANIFEST, Manifest, Repair, Store, StoreOptions, Version,
+    ahead_of_journal, read_catalog, verify_snapshot, version_of,
 };
 
 use super::exit::{Exit, Failure};
@@ -27,6 +27,8 @@ pub(crate) struct Stored {
     pub(crate) version: Option<(DatasetName, Version)>,
     /// What the journal says that its manifest is.
     pub(crate) digest: Option<Digest>,
+    /// What the journal says of it, if that is older than this directory.
+    pub(crate) ahead: Option<String>,
 }
 
 /// What is beneath a directory.
@@ -110,7 +112,7 @@ pub(crate) fn contents(dir: &Path) -> Result<Contents, Failure> {
     }
     if dir.join(MANIFEST).exists() {
         let name = dir.display().to_string();
-        let alone = Stored { name, dir: dir.to_owned(), version: None, digest: None };
+        let alone = Stored { name, dir: dir.to_owned(), version: None, digest: None, ahead: None };
         return Ok(Contents { journal: None, snapshots: vec![alone] });
     }
     let layout = Layout::new(dir);
@@ -137,9 +139,43 @@ pub(crate) fn contents(dir: &Path) -> Result<Contents, Failure> {
             dir: layout.generation(&dataset, version, generation),
             digest: digest_of(&catalog, &dataset, version).filter(|_| is_its),
             version: Some((dataset, version)),
+            ahead: None,
         }
     };
-    Ok(Contents { journal: Some(journal), snapshots: found.into_iter().map(stored).collect() })
+    let mut snapshots: Vec<Stored> = found.into_iter().map(stored).collect();
+    let is_whole = |report: &JournalReport| !matches!(report.fault, Some(JournalFault::Damaged(_)));
+    // What stands behind damage may know them.
+    if journal.as_ref().is_ok_and(is_whole) {
+        find_ahead(dir, catalog, &mut snapshots)?;
+    }
+    Ok(Contents { journal: Some(journal), snapshots })
+}
+
+/// Finds the directories that are of a later time than the journal. A server that runs may have put
+/// one there after the journal was read, so that is read again; and once more, since what it says and
+/// what is on the disk are not of one instant either.
+fn find_ahead(dir: &Path, mut catalog: Catalog, snapshots: &mut [Stored]) -> Result<(), Failure> {
+    for stored in snapshots.iter_mut() {
+        stored.ahead = ahead(dir, &catalog, stored);
+    }
+    for _ in 0..2 {
+        if snapshots.iter().all(|stored| stored.ahead.is_none()) {
+            break;
+        }
+        (catalog, _) = read_catalog(dir)?;
+        for stored in snapshots.iter_mut().filter(|stored| stored.ahead.is_some()) {
+            stored.ahead = ahead(dir, &catalog, stored);
+        }
+    }
+    Ok(())
+}
+
+fn ahead(dir: &Path, catalog: &Catalog, stored: &Stored) -> Option<String> {
+    let (dataset, version) = stored.version.as_ref()?;
+    if stored.digest.is_some() {
+        return None;
+    }
+    ahead_of_journal(catalog, dir, (dataset, *version), &stored.dir)
 }
 
 /// The digest of the manifest of a version that the catalogue owns.

@@ -25,7 +25,9 @@ use super::progress::Progress;
 /// owns from the disk, and compares them with their checksums and each version with what was
 /// pushed. It changes nothing, and may run beside the server; it reads as many bytes as the
 /// versions have. It names the first damaged or missing file of each version, and ends with exit
-/// code 1 if there is one. Directories that no event owns are listed, and not read.
+/// code 1 if there is one. Directories that no event owns are listed, and not read. If one is of a
+/// version that the journal does not know, the journal is older than the data, and no server starts
+/// on them: exit code 1, and `repair` is for that.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -71,8 +73,14 @@ pub(crate) fn run(args: &VerifyArgs, asked: &Asked<'_>) -> Result<(), Failure> {
         });
     }
     let Contents { journal, snapshots } = offline::contents(&args.dir)?;
-    let mut check =
-        Check { dir: &args.dir, out: &asked.out, damaged: Vec::new(), sound: 0, read: 0 };
+    let mut check = Check {
+        dir: &args.dir,
+        out: &asked.out,
+        damaged: Vec::new(),
+        ahead: Vec::new(),
+        sound: 0,
+        read: 0,
+    };
     // With a damaged journal it is not known what is owned: every directory is read.
     let mut all = true;
     if let Some(journal) = journal {
@@ -81,11 +89,11 @@ pub(crate) fn run(args: &VerifyArgs, asked: &Asked<'_>) -> Result<(), Failure> {
     for stored in &snapshots {
         check.version(stored, all)?;
     }
-    if !asked.out.json && check.damaged.is_empty() {
+    if !asked.out.json && check.damaged.is_empty() && check.ahead.is_empty() {
         let n = counted(check.sound, "version");
         asked.out.line(format!("all sound: {n}, {}", bytes(check.read)))?;
     }
-    conclude(check.damaged)
+    conclude(&args.dir, check.damaged, check.ahead)
 }
 
 /// A word that is no directory here may be one that was mistyped, and no dataset either.
@@ -113,6 +121,8 @@ struct Check<'a> {
     dir: &'a Path,
     out: &'a Output,
     damaged: Vec<(String, String)>,
+    /// Versions that are of a later time than the journal.
+    ahead: Vec<(String, String)>,
     sound: u64,
     read: u64,
 }
@@ -147,10 +157,7 @@ impl Check<'_> {
     fn version(&mut self, stored: &Stored, all: bool) -> Result<(), Failure> {
         let name = &stored.name;
         if !all && stored.digest.is_none() {
-            let text = "no event of the journal owns it (yet); not read";
-            return self.out.either(json!({"snapshot": name, "owned": false}).to_string(), || {
-                format!("{name}: {text}")
-            });
+            return self.unowned(stored);
         }
         let failure = match self.read_back(stored) {
             Ok(whole) => {
@@ -179,6 +186,24 @@ impl Check<'_> {
         )
     }
 
+    /// Of a directory that no event owns: is it what a crash may leave?
+    fn unowned(&mut self, stored: &Stored) -> Result<(), Failure> {
+        let name = &stored.name;
+        let Some(says) = &stored.ahead else {
+            let text = "no event of the journal owns it (yet); not read";
+            return self.out.either(json!({"snapshot": name, "owned": false}).to_string(), || {
+                format!("{name}: {text}")
+            });
+        };
+        let text = format!("{says}: it is older than the data, or was cut");
+        self.ahead.push((name.clone(), text.clone()));
+        self.out.either(
+            json!({"snapshot": name, "owned": false, "code": "journal_corrupt", "detail": text})
+                .to_string(),
+            || format!("{name}: NOT OWNED: {text}; not read"),
+        )
+    }
+
     fn read_back(&self, stored: &Stored) -> Result<Whole, Failure> {
         let total = offline::bytes_to_verify(&stored.dir);
         let mut progress = Progress::begin(format!("reading {}", stored.name), total);
@@ -193,20 +218,39 @@ fn sound(stored: &Stored, whole: &Whole) -> String {
     format!("{}: sound, {records}, {}", stored.name, bytes(whole.bytes))
 }
 
-fn conclude(damaged: Vec<(String, String)>) -> Result<(), Failure> {
-    if damaged.is_empty() {
+fn conclude(
+    dir: &Path,
+    damaged: Vec<(String, String)>,
+    ahead: Vec<(String, String)>,
+) -> Result<(), Failure> {
+    let (mut wrong, mut hints, mut code) = (Vec::new(), Vec::new(), None);
+    if !damaged.is_empty() {
+        wrong.push(format!("{} of what was read is damaged", grouped(damaged.len() as u64)));
+        hints.push(
+            "damaged data is never served as a value. `tidetable rollback` serves an earlier \
+             version, or push the data again; `tidetable repair DIR` is for the journal"
+                .to_owned(),
+        );
+        code = Some("data_corrupt");
+    }
+    if !ahead.is_empty() {
+        let n = counted(ahead.len() as u64, "version");
+        wrong.push(format!("the journal is older than {n}, and no server starts"));
+        hints.push(format!(
+            "restore the newer journal, or see `tidetable repair {}`, which shows what --cut would \
+             set aside",
+            dir.display()
+        ));
+        code = code.or(Some("journal_corrupt"));
+    }
+    if wrong.is_empty() {
         return Ok(());
     }
-    let mut failure = Failure::new(
-        Exit::Failed,
-        format!("{} of what was read is damaged", grouped(damaged.len() as u64)),
-    );
-    failure.code = Some("data_corrupt".to_owned());
-    failure.problems = damaged.into_iter().map(|(name, what)| format!("{name}: {what}")).collect();
-    Err(failure.hint(
-        "damaged data is never served as a value. `tidetable rollback` serves an earlier \
-         version, or push the data again; `tidetable repair DIR` is for the journal",
-    ))
+    let mut failure = Failure::new(Exit::Failed, wrong.join("; "));
+    failure.code = code.map(str::to_owned);
+    let problems = damaged.into_iter().chain(ahead);
+    failure.problems = problems.map(|(name, what)| format!("{name}: {what}")).collect();
+    Err(failure.hint(hints.join(". ")))
 }
 
 #[cfg(test)]
@@ -302,10 +346,36 @@ mod tests {
     #[test]
     fn what_no_event_owns_is_said_and_not_read() {
         let dir = directory(1);
-        std::fs::create_dir(place(&dir, 7)).unwrap();
+        // What a rewriting leaves that was killed before its record.
+        std::fs::create_dir(place(&dir, 1).with_file_name("1.1")).unwrap();
         let (result, text) = verified(dir.path(), false);
         result.unwrap();
-        assert!(text.contains("a 7: no event of the journal owns it"), "{text}");
+        assert!(text.contains("a 1.1: no event of the journal owns it"), "{text}");
+        assert!(text.contains("all sound: 1 version,"), "{text}");
+    }
+
+    #[test]
+    fn a_journal_older_than_its_versions_is_no_sound_directory() {
+        let dir = directory(3);
+        std::fs::create_dir(place(&dir, 7)).unwrap();
+        let (result, text) = verified(dir.path(), false);
+        assert_eq!(result.unwrap_err().problems.len(), 1);
+        assert!(text.contains("a 7: NOT OWNED: the journal never gave that number"), "{text}");
+        let journal = dir.path().join("journal");
+        let bytes = std::fs::read(&journal).unwrap();
+        std::fs::write(&journal, &bytes[..30]).unwrap();
+        for json in [false, true] {
+            let (result, text) = verified(dir.path(), json);
+            let failure = result.unwrap_err();
+            assert_eq!((failure.exit, failure.problems.len()), (Exit::Failed, 4), "{failure:?}");
+            assert_eq!(failure.code.as_deref(), Some("journal_corrupt"));
+            let hint = failure.hint.as_deref().unwrap();
+            assert!(
+                hint.contains(&format!("tidetable repair {}`", dir.path().display())),
+                "{hint}"
+            );
+            assert!(!text.contains("all sound"), "{text}");
+        }
     }
 
     #[test]
@@ -354,9 +424,10 @@ mod tests {
 
     #[test]
     fn damage_ends_with_1_and_names_what_is_damaged() {
-        assert!(conclude(Vec::new()).is_ok());
+        let dir = Path::new("d");
+        assert!(conclude(dir, Vec::new(), Vec::new()).is_ok());
         let damaged = vec![("a 3".to_owned(), "000001.sst: crc32 differs".to_owned())];
-        let failure = conclude(damaged).unwrap_err();
+        let failure = conclude(dir, damaged, Vec::new()).unwrap_err();
         assert_eq!(failure.exit, Exit::Failed);
         assert!(failure.text().contains("a 3: 000001.sst"), "{}", failure.text());
     }

@@ -346,14 +346,19 @@ pub(super) fn is_ahead(
     }
 }
 
-fn older_journal(catalog: &Catalog, dataset: &DatasetName, version: Version, path: &Path) -> Error {
-    let says = match catalog.entry(dataset, version) {
+/// What the journal says of a version that is ahead of it.
+pub(super) fn said_of(catalog: &Catalog, dataset: &DatasetName, version: Version) -> String {
+    match catalog.entry(dataset, version) {
         Ok(entry) => {
             let state = entry.state.as_str();
             format!("the journal has it as {state}, without these files")
         }
         Err(_) => "the journal never gave that number".to_owned(),
-    };
+    }
+}
+
+fn older_journal(catalog: &Catalog, dataset: &DatasetName, version: Version, path: &Path) -> Error {
+    let says = said_of(catalog, dataset, version);
     let text = format!(
         "version {version} of {dataset} is on the disk, but {says}: \
          the journal is older than the data, or was cut. Starting would remove that version, or \

@@ -109,6 +109,19 @@ pub fn read_catalog(root: &Path) -> Result<(Catalog, JournalReport)> {
     catalog_of(&Layout::new(root).journal())
 }
 
+/// What the journal, as `catalog` was read from it, says of the version directory at `dir`, if that
+/// is of a later time than it: then no server starts, and [`repair`] is for that. Beside a server the
+/// directory may be younger than the reading: believe it once the journal, read anew, says the same.
+pub fn ahead_of_journal(
+    catalog: &Catalog,
+    root: &Path,
+    (dataset, version): (&DatasetName, Version),
+    dir: &Path,
+) -> Option<String> {
+    let is_ahead = recovery::is_ahead(catalog, &Layout::new(root), (dataset, version), dir);
+    is_ahead.then(|| recovery::said_of(catalog, dataset, version))
+}
+
 fn catalog_of(journal: &Path) -> Result<(Catalog, JournalReport)> {
     let mut catalog = Catalog::default();
     let fold = |seq, record| recovery::fold(&mut catalog, journal, seq, record);
