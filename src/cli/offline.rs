@@ -2,6 +2,8 @@
 //! file here that calls the storage library for it.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use tidetable_storage::{
@@ -63,18 +65,34 @@ pub(crate) fn is_still_owned(dir: &Path, stored: &Stored) -> bool {
     digest_of(&catalog, dataset, *version) == stored.digest
 }
 
-fn find_journal(dir: &Path) -> Result<PathBuf, Failure> {
-    let journal = Layout::new(dir).journal();
-    std::fs::metadata(&journal).map_err(|error| {
-        Failure::io("find the journal", journal.display(), &error)
-            .hint("name the data directory of a server (its --data)")
-    })?;
-    Ok(journal)
+fn find_journal(dir: &Path) -> Result<(), Failure> {
+    if is_data_directory(dir)? {
+        return Ok(());
+    }
+    let text = format!("cannot find the journal {}", Layout::new(dir).journal().display());
+    Err(Failure::new(Exit::NotFound, text).hint("name the data directory of a server (its --data)"))
 }
 
-/// Whether `dir` is a data directory already.
-pub(crate) fn is_data_directory(dir: &Path) -> bool {
-    Layout::new(dir).journal().exists()
+/// Whether `dir` is a data directory already, that is, has a journal.
+pub(crate) fn is_data_directory(dir: &Path) -> Result<bool, Failure> {
+    let journal = Layout::new(dir).journal();
+    match File::open(&journal) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(failed("open the journal", &journal, &error)),
+    }
+}
+
+/// The operating system failed while `doing` (a verb) what is at `path`. That is no word on whether
+/// it is there.
+fn failed(doing: &str, path: &Path, error: &io::Error) -> Failure {
+    let failure = Failure::io(doing, path.display(), error);
+    match error.kind() {
+        ErrorKind::PermissionDenied => failure.hint(
+            "run this as the user that the server runs as: nobody else may read its data directory",
+        ),
+        _ => failure,
+    }
 }
 
 /// The data directory `dir`, made if it is not there, to change something in it that a server
@@ -106,17 +124,18 @@ pub(crate) fn verify_audit(dir: &Path, noted: &[AuditHead]) -> Result<AuditRepor
 /// The snapshots beneath `dir`: itself if it is one, else all versions of a data
 /// directory.
 pub(crate) fn contents(dir: &Path) -> Result<Contents, Failure> {
-    let failed = |error| Failure::io("read the directory", dir.display(), &error);
-    if !dir.metadata().map_err(failed)?.is_dir() {
+    let metadata = dir.metadata().map_err(|error| failed("read the directory", dir, &error))?;
+    if !metadata.is_dir() {
         return Err(Failure::usage(format!("{} is not a directory", dir.display())));
     }
-    if dir.join(MANIFEST).exists() {
+    let manifest = dir.join(MANIFEST);
+    if manifest.try_exists().map_err(|error| failed("look for", &manifest, &error))? {
         let name = dir.display().to_string();
         let alone = Stored { name, dir: dir.to_owned(), version: None, digest: None, ahead: None };
         return Ok(Contents { journal: None, snapshots: vec![alone] });
     }
     let layout = Layout::new(dir);
-    if !layout.journal().exists() {
+    if !is_data_directory(dir)? {
         let text = format!("{} holds neither a snapshot nor a journal", dir.display());
         return Err(Failure::new(Exit::NotFound, text)
             .hint("name the data directory of a server (its --data), or a version's directory"));
@@ -199,13 +218,13 @@ fn directories(dir: &Path) -> Result<BTreeSet<(DatasetName, Version, u32)>, Fail
 fn names_in(dir: &Path) -> Result<Vec<String>, Failure> {
     let entries = match dir.read_dir() {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Failure::io("read the directory", dir.display(), &error)),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed("read the directory", dir, &error)),
     };
-    let name = |entry: std::io::Result<std::fs::DirEntry>| {
+    let name = |entry: io::Result<std::fs::DirEntry>| {
         entry
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .map_err(|error| Failure::io("read the directory", dir.display(), &error))
+            .map_err(|error| failed("read the directory", dir, &error))
     };
     entries.map(name).collect()
 }
@@ -227,6 +246,29 @@ mod tests {
         let names: Vec<&str> = found.snapshots.iter().map(|s| s.name.as_str()).collect();
         assert_eq!(names, ["a 9", "a 10", "b 2"]);
         assert!(found.journal.unwrap().is_err(), "an empty file is no journal");
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_not_taken_for_absent() {
+        let dir = tempfile::tempdir().unwrap();
+        // Nobody may follow these, whoever the tests run as.
+        for name in [MANIFEST, "journal"] {
+            let path = dir.path().join(name);
+            std::os::unix::fs::symlink(name, &path).unwrap();
+            let mut failures = vec![contents(dir.path()).unwrap_err()];
+            if name == "journal" {
+                failures.push(repair(dir.path(), false).unwrap_err());
+                failures.push(is_data_directory(dir.path()).unwrap_err());
+            }
+            for failure in failures {
+                assert_eq!(failure.exit, Exit::Failed, "{failure:?}");
+                let says = |part: &str| failure.message.contains(part);
+                assert!(says(path.to_str().unwrap()) && says("(os error "), "{failure:?}");
+            }
+            std::fs::remove_file(&path).unwrap();
+        }
+        let denied = failed("open the journal", dir.path(), &ErrorKind::PermissionDenied.into());
+        assert!(denied.hint.as_deref().unwrap().contains("the user that the server runs as"));
     }
 
     #[test]

@@ -59,7 +59,11 @@ impl VerifyArgs {
                 Err(Failure::usage(text).hint("a version is one of a dataset: name both"))
             }
             (Some(name), Some(_)) => Ok(Some(name)),
-            (name, None) => Ok(name.filter(|_| !self.dir.exists())),
+            (None, None) => Ok(None),
+            (Some(name), None) => match self.dir.try_exists() {
+                Ok(there) => Ok(Some(name).filter(|_| !there)),
+                Err(error) => Err(Failure::io("look for", self.dir.display(), &error)),
+            },
         }
     }
 }

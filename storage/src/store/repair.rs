@@ -350,13 +350,29 @@ fn failed(dataset: &DatasetName, version: Version, detail: &str) -> Event {
 }
 
 /// Whether the files that a version is made of are there; not whether they are sound. A
-/// manifest that cannot be read is damage, which is another matter.
+/// manifest that cannot be read is damage, which is another matter. So is a disk that does not say:
+/// what counts as gone is recorded as deleted.
 fn is_whole(dir: &Path) -> bool {
+    let is_there = |path: PathBuf| path.try_exists().unwrap_or(true);
     match Manifest::read(dir) {
         Ok((manifest, _)) => {
-            let dictionary = manifest.dictionary.is_none() || layout::dictionary(dir).exists();
-            dictionary && manifest.files.iter().all(|file| dir.join(&file.name).exists())
+            let dictionary = manifest.dictionary.is_none() || is_there(layout::dictionary(dir));
+            dictionary && manifest.files.iter().all(|file| is_there(dir.join(&file.name)))
         }
-        Err(_) => layout::manifest(dir).exists(),
+        Err(_) => is_there(layout::manifest(dir)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_disk_does_not_say_does_not_count_as_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!is_whole(dir.path()));
+        // Nobody may follow it, whoever the tests run as.
+        std::os::unix::fs::symlink(layout::MANIFEST, layout::manifest(dir.path())).unwrap();
+        assert!(is_whole(dir.path()));
     }
 }
