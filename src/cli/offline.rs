@@ -214,19 +214,21 @@ fn directories(dir: &Path) -> Result<BTreeSet<(DatasetName, Version, u32)>, Fail
     Ok(found)
 }
 
-/// The names in a directory; none if it is not there.
+/// The names of the directories in a directory; none if it is not there.
 fn names_in(dir: &Path) -> Result<Vec<String>, Failure> {
     let entries = match dir.read_dir() {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(failed("read the directory", dir, &error)),
     };
-    let name = |entry: io::Result<std::fs::DirEntry>| {
-        entry
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .map_err(|error| failed("read the directory", dir, &error))
-    };
-    entries.map(name).collect()
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| failed("read the directory", dir, &error))?;
+        if entry.path().is_dir() {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    Ok(names)
 }
 
 #[cfg(test)]
@@ -238,6 +240,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for version in ["b/2", "a/10", "a/9", "a/x", ".trash/1"] {
             std::fs::create_dir_all(dir.path().join("datasets").join(version)).unwrap();
+        }
+        for file in ["notes", "a/11"] {
+            std::fs::write(dir.path().join("datasets").join(file), "").unwrap();
         }
         let none = contents(dir.path()).unwrap_err();
         assert_eq!(none.exit, Exit::NotFound, "no journal: {none:?}");
