@@ -13,6 +13,7 @@ use tidetable_storage::{
 };
 
 use super::exit::{Exit, Failure};
+use super::output::counted;
 
 /// A snapshot that was read back whole.
 #[derive(Debug)]
@@ -69,8 +70,29 @@ fn find_journal(dir: &Path) -> Result<(), Failure> {
     if is_data_directory(dir)? {
         return Ok(());
     }
+    if let Some(lost) = lost_journal(dir)? {
+        return Err(lost);
+    }
     let text = format!("cannot find the journal {}", Layout::new(dir).journal().display());
     Err(Failure::new(Exit::NotFound, text).hint("name the data directory of a server (its --data)"))
+}
+
+/// What there is to do about versions in `dir`, which has no journal; `None` if there are none either.
+fn lost_journal(dir: &Path) -> Result<Option<Failure>, Failure> {
+    let versions = directories(dir)?;
+    let Some((dataset, version, generation)) = versions.last() else { return Ok(None) };
+    let n = counted(versions.len() as u64, "version");
+    let text = format!(
+        "the journal of {} is lost: it has {n}, and nothing says which of them served",
+        dir.display()
+    );
+    let place = Layout::new(dir).generation(dataset, *version, *generation);
+    Ok(Some(Failure::of_code(Code::JournalCorrupt, text).hint(format!(
+        "restore the journal from a backup of the same instant as the data. If there is none, start a server on \
+         a new directory and push to it what you need, as snapshots: `tidetable push {dataset} {}`. Keys that \
+         were erased may be in them: erase them again",
+        place.display()
+    ))))
 }
 
 /// Whether `dir` is a data directory already, that is, has a journal.
@@ -136,6 +158,9 @@ pub(crate) fn contents(dir: &Path) -> Result<Contents, Failure> {
     }
     let layout = Layout::new(dir);
     if !is_data_directory(dir)? {
+        if let Some(lost) = lost_journal(dir)? {
+            return Err(lost);
+        }
         let text = format!("{} holds neither a snapshot nor a journal", dir.display());
         return Err(Failure::new(Exit::NotFound, text)
             .hint("name the data directory of a server (its --data), or a version's directory"));
@@ -244,13 +269,35 @@ mod tests {
         for file in ["notes", "a/11"] {
             std::fs::write(dir.path().join("datasets").join(file), "").unwrap();
         }
-        let none = contents(dir.path()).unwrap_err();
-        assert_eq!(none.exit, Exit::NotFound, "no journal: {none:?}");
         std::fs::write(dir.path().join("journal"), "").unwrap();
         let found = contents(dir.path()).unwrap();
         let names: Vec<&str> = found.snapshots.iter().map(|s| s.name.as_str()).collect();
         assert_eq!(names, ["a 9", "a 10", "b 2"]);
         assert!(found.journal.unwrap().is_err(), "an empty file is no journal");
+    }
+
+    #[test]
+    fn versions_without_a_journal_are_no_wrong_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let failures =
+            || [contents(dir.path()).unwrap_err(), repair(dir.path(), true).unwrap_err()];
+        for version in [None, Some("a/9"), Some("b/2.1")] {
+            let place = version.map(|version| dir.path().join("datasets").join(version));
+            place.iter().for_each(|place| std::fs::create_dir_all(place).unwrap());
+            for failure in failures() {
+                let hint = failure.hint.as_deref().unwrap();
+                let Some(place) = &place else {
+                    assert!(hint.contains("name the data directory"), "{hint}");
+                    assert_eq!(failure.exit, Exit::NotFound);
+                    continue;
+                };
+                assert_eq!(failure.exit, Exit::Failed);
+                assert_eq!(failure.code.as_deref(), Some("journal_corrupt"));
+                assert!(failure.message.contains("the journal of"), "{failure:?}");
+                assert!(hint.contains("from a backup"), "{hint}");
+                assert!(hint.contains(&format!(" {}`", place.display())), "{hint}");
+            }
+        }
     }
 
     #[test]

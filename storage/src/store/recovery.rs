@@ -310,8 +310,8 @@ fn refuse_data_without_journal(layout: &Layout, versions: &Versions) -> Result<(
     let kept = journal::folded_files(&path)?;
     if !versions.list()?.is_empty() || !versions.staged()?.is_empty() || !kept.is_empty() {
         let text = "there are versions, parts of them, or earlier changes in the data directory but no journal: it was lost. \
-                    Starting anew would remove them, so nothing was done. Restore the journal from a backup, \
-                    or move the directory away";
+                    Starting anew would remove them, so nothing was done. Restore the journal from a backup; \
+                    or move the directory away, start anew, and push its versions as snapshots";
         return Err(Error::new(Code::JournalCorrupt, text).at(path));
     }
     let Some(stranger) = versions.strangers()?.into_iter().next() else { return Ok(()) };
