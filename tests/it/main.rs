@@ -27,6 +27,7 @@ mod a_retried_push_makes_one_version;
 mod a_rollback_holds_until_released;
 mod a_scan_prints_one_version;
 mod a_second_server_on_a_directory_is_refused;
+mod a_server_that_cannot_start_says_why;
 mod a_snapshot_moves_whole;
 mod a_stopped_server_finishes_what_it_began;
 mod a_swap_under_load_mixes_nothing;

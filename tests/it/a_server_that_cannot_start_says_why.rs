@@ -1,0 +1,41 @@
+//! A server that cannot start ends at once, with what is wrong and the exit code of that, and leaves
+//! everything as it was.
+
+use std::fs::{self, File};
+
+use tempfile::TempDir;
+
+use crate::harness::{scratch, serve_command, spawn};
+
+/// How a server on the directory `data` in `home` ends, which must not begin to serve, and what it
+/// wrote.
+#[track_caller]
+fn refused(
+    home: &TempDir,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> (Option<i32>, String) {
+    let log = home.path().join("stderr");
+    let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+    let mut command = serve_command(&home.path().join("data"), &arguments);
+    command.envs(variables.iter().copied()).stderr(File::create(&log).unwrap());
+    match spawn(command) {
+        Err(status) => (status.code(), fs::read_to_string(log).unwrap()),
+        Ok((mut server, _)) => {
+            server.kill().unwrap();
+            server.wait().unwrap();
+            panic!("it serves, with {arguments:?} and {variables:?}");
+        }
+    }
+}
+
+#[test]
+fn a_directory_of_somebody_else() {
+    let home = scratch();
+    let theirs = home.path().join("data/staging/models/v1");
+    fs::create_dir_all(&theirs).unwrap();
+    let (code, said) = refused(&home, &[], &[]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("staging/models"), "{said}");
+    assert!(theirs.exists() && !home.path().join("data/journal").exists());
+}
