@@ -30,12 +30,7 @@ pub(crate) const FRESH_BYTES: usize = uuid::fmt::Hyphenated::LENGTH;
 /// (`info`) or a list as in `info,tidetable::server=debug`; the variable `RUST_LOG` takes
 /// its place if it is set. Call once, before the first thread is started.
 pub(crate) fn start(format: LogFormat, filter: &str) -> anyhow::Result<()> {
-    let from_env = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
-    let (origin, text) = match &from_env {
-        Some(text) => ("RUST_LOG", text.as_str()),
-        None => ("log_level", filter),
-    };
-    let filter = parse(text).map_err(|why| anyhow::anyhow!("{origin} is {text:?}: {why}"))?;
+    let filter = chosen(filter, variable().as_deref()).map_err(anyhow::Error::msg)?;
     // They would log whole addresses, and those of webhooks and sources may hold a token.
     let filter = ["ureq=off", "ureq_proto=off", "object_store=off", "reqwest=off"]
         .into_iter()
@@ -68,9 +63,23 @@ impl<W: Write> Write for Unfailing<W> {
     }
 }
 
-/// Says why `filter` is none, before anything is started.
+/// Says why `filter`, or what `RUST_LOG` puts in its place, is none, before anything is started.
 pub(crate) fn check(filter: &str) -> Result<(), String> {
-    parse(filter).map(drop).map_err(|why| format!("log_level is {filter:?}: {why}"))
+    chosen(filter, None)?;
+    chosen(filter, variable().as_deref()).map(drop)
+}
+
+fn variable() -> Option<String> {
+    std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty())
+}
+
+/// The filter of the setting, or of the variable that takes its place.
+fn chosen(setting: &str, variable: Option<&str>) -> Result<EnvFilter, String> {
+    let (origin, text) = match variable {
+        Some(text) => ("RUST_LOG", text),
+        None => ("log_level", setting),
+    };
+    parse(text).map_err(|why| format!("{origin} is {text:?}: {why}"))
 }
 
 /// A level, or a list of `target=level`. A word that is no level would be taken for a target, and all
@@ -186,6 +195,11 @@ mod tests {
             let why = parse(bad).unwrap_err();
             assert!(why.contains(word) && why.contains("info,tidetable::server=debug"), "{why}");
         }
+        assert!(chosen("warning", None).unwrap_err().starts_with("log_level is \"warning\""));
+        assert!(
+            chosen("info", Some("warning")).unwrap_err().starts_with("RUST_LOG is \"warning\"")
+        );
+        assert!(chosen("warning", Some("info")).is_ok(), "it takes its place");
     }
 
     fn sent(name: &'static str, value: &[u8]) -> Option<String> {

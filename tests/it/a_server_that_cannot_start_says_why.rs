@@ -39,3 +39,17 @@ fn a_directory_of_somebody_else() {
     assert!(said.contains("staging/models"), "{said}");
     assert!(theirs.exists() && !home.path().join("data/journal").exists());
 }
+
+#[test]
+fn a_level_of_the_log_that_is_none_wherever_it_stands() {
+    let home = scratch();
+    for (arguments, variables, named) in [
+        (&["--log-level=warning"][..], &[][..], "log_level"),
+        (&[], &[("RUST_LOG", "warning")], "RUST_LOG"),
+    ] {
+        let (code, said) = refused(&home, arguments, variables);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(&format!("{named} is \"warning\"")), "{said}");
+        assert!(!home.path().join("data").exists(), "{named}");
+    }
+}
