@@ -24,9 +24,10 @@ pub(crate) struct ServeArgs {
 }
 
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
-    let config = config::ServeConfig::load(args.settings.clone())
-        .map_err(|error| Failure::usage(format!("{error:#}")))?;
+    let usage = |error: anyhow::Error| Failure::usage(format!("{error:#}"));
+    let config = config::ServeConfig::load(args.settings.clone()).map_err(usage)?;
     crate::telemetry::check(&config.log_level).map_err(Failure::usage)?;
+    config.look().map_err(usage)?;
     crate::serve::run(config).map_err(|error| failed(&error))
 }
 

@@ -53,3 +53,22 @@ fn a_level_of_the_log_that_is_none_wherever_it_stands() {
         assert!(!home.path().join("data").exists(), "{named}");
     }
 }
+
+#[test]
+fn a_file_or_directory_that_is_not_there() {
+    let home = scratch();
+    let absent = home.path().join("absent").display().to_string();
+    for (arguments, named) in [
+        (
+            &[format!("--tls-certificate={absent}"), format!("--tls-key={absent}")][..],
+            "tls_certificate",
+        ),
+        (&[format!("--checks-dir={absent}")], "checks_dir"),
+    ] {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let (code, said) = refused(&home, &arguments, &[]);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(&format!("{named} is {absent}")), "{said}");
+        assert!(!home.path().join("data").exists(), "{named}");
+    }
+}
