@@ -276,6 +276,26 @@ impl ServeConfig {
         !self.tls_certificate.as_os_str().is_empty()
     }
 
+    /// Whether the files and directories that settings name are there, before anything is started.
+    pub(crate) fn look(&self) -> anyhow::Result<()> {
+        for (name, path, expected) in [
+            ("tls_certificate", &self.tls_certificate, "a file"),
+            ("tls_key", &self.tls_key, "a file"),
+            ("tls_client_ca", &self.tls_client_ca, "a file"),
+            ("checks_dir", &self.checks_dir, "a directory"),
+        ] {
+            if path.as_os_str().is_empty() {
+                continue;
+            }
+            let said = || format!("{name} is {}: expected {expected}", path.display());
+            let is_directory = path.metadata().with_context(said)?.is_dir();
+            if is_directory != (expected == "a directory") {
+                bail!(said());
+            }
+        }
+        Ok(())
+    }
+
     /// What one setting cannot know of the others.
     fn check(&self) -> anyhow::Result<()> {
         // Whether there are tokens is seen when the data directory is opened.
@@ -566,6 +586,36 @@ mod tests {
         let args = ServeArgs { config: Some("/no/such/file.toml".into()), ..ServeArgs::default() };
         let text = format!("{:#}", ServeConfig::resolve(args, []).unwrap_err());
         assert!(text.contains("cannot read the settings in /no/such/file.toml"), "{text}");
+    }
+
+    #[test]
+    fn what_a_setting_names_has_to_be_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        let (file, checks, absent) = (at("a.pem"), at("checks"), at("absent"));
+        std::fs::write(&file, "").unwrap();
+        std::fs::create_dir(&checks).unwrap();
+        let look = |flags: &[&str]| load(flags, &[], "").unwrap().look();
+        look(&[]).unwrap();
+        look(&["--tls-certificate", &file, "--tls-key", &file, "--checks-dir", &checks]).unwrap();
+        for (flags, says) in [
+            (
+                &["--checks-dir", &absent][..],
+                format!("checks_dir is {absent}: expected a directory: "),
+            ),
+            (&["--checks-dir", &file], format!("checks_dir is {file}: expected a directory")),
+            (
+                &["--tls-certificate", &absent, "--tls-key", &file],
+                format!("tls_certificate is {absent}: expected a file: "),
+            ),
+            (
+                &["--tls-certificate", &file, "--tls-key", &checks],
+                format!("tls_key is {checks}: expected a file"),
+            ),
+        ] {
+            let text = format!("{:#}", look(flags).unwrap_err());
+            assert!(text.starts_with(&says), "{text}");
+        }
     }
 
     #[test]

@@ -166,5 +166,9 @@ fn tell(recovery: &Recovery) {
             }
         }
     }
+    if let [first, ..] = &recovery.strangers[..] {
+        let entries = recovery.strangers.len();
+        warn!(path = %first.display(), entries, "what no server made lies where pushes are received: it is left alone");
+    }
     info!(events = recovery.events, unfinished = recovery.unfinished.len(), "read the journal");
 }

@@ -1,10 +1,11 @@
 //! Logs, and the ids that tie a log line to a request.
 //!
 //! A line reads alone, has fields to search by, units in their names, and is written once,
-//! where the thing is handled. Keys and values of datasets never stand in a log.
+//! where the thing is handled. Keys and values of datasets never stand in a log. A line that cannot
+//! be written is lost, and nothing else: what it tells of goes on.
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::io::{IsTerminal as _, stderr};
+use std::io::{self, IsTerminal as _, Write, stderr};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -29,17 +30,16 @@ pub(crate) const FRESH_BYTES: usize = uuid::fmt::Hyphenated::LENGTH;
 /// (`info`) or a list as in `info,tidetable::server=debug`; the variable `RUST_LOG` takes
 /// its place if it is set. Call once, before the first thread is started.
 pub(crate) fn start(format: LogFormat, filter: &str) -> anyhow::Result<()> {
-    let from_env = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
-    let (origin, text) = match &from_env {
-        Some(text) => ("RUST_LOG", text.as_str()),
-        None => ("log_level", filter),
-    };
-    let filter = parse(text).map_err(|why| anyhow::anyhow!("{origin} is {text:?}: {why}"))?;
+    let filter = chosen(filter, variable().as_deref()).map_err(anyhow::Error::msg)?;
     // They would log whole addresses, and those of webhooks and sources may hold a token.
     let filter = ["ureq=off", "ureq_proto=off", "object_store=off", "reqwest=off"]
         .into_iter()
         .fold(filter, |filter, off| filter.add_directive(off.parse().expect("it is a directive")));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(|| Unfailing(stderr()))
+        // It would tell of them on standard error, by a macro that panics where that fails.
+        .log_internal_errors(false);
     let started = match format {
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).try_init(),
         LogFormat::Text => lines.with_ansi(stderr().is_terminal()).with_target(false).try_init(),
@@ -47,9 +47,39 @@ pub(crate) fn start(format: LogFormat, filter: &str) -> anyhow::Result<()> {
     started.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))
 }
 
-/// Says why `filter` is none, before anything is started.
+/// Where the lines of the log go, whatever becomes of them there: their reader may have gone
+/// (`2>&1 | head`), or the disk be full. Whoever logs has more to do than that.
+struct Unfailing<W>(W);
+
+impl<W: Write> Write for Unfailing<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let _ = self.0.write_all(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let _ = self.0.flush();
+        Ok(())
+    }
+}
+
+/// Says why `filter`, or what `RUST_LOG` puts in its place, is none, before anything is started.
 pub(crate) fn check(filter: &str) -> Result<(), String> {
-    parse(filter).map(drop).map_err(|why| format!("log_level is {filter:?}: {why}"))
+    chosen(filter, None)?;
+    chosen(filter, variable().as_deref()).map(drop)
+}
+
+fn variable() -> Option<String> {
+    std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty())
+}
+
+/// The filter of the setting, or of the variable that takes its place.
+fn chosen(setting: &str, variable: Option<&str>) -> Result<EnvFilter, String> {
+    let (origin, text) = match variable {
+        Some(text) => ("RUST_LOG", text),
+        None => ("log_level", setting),
+    };
+    parse(text).map_err(|why| format!("{origin} is {text:?}: {why}"))
 }
 
 /// A level, or a list of `target=level`. A word that is no level would be taken for a target, and all
@@ -127,6 +157,26 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
+    fn a_line_that_cannot_be_written_is_lost_without_an_error() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+        }
+        let mut lines = Unfailing(Closed);
+        assert_eq!(lines.write(b"a line\n").unwrap(), 7);
+        lines.write_all(b"a line\n").unwrap();
+        lines.flush().unwrap();
+        let mut lines = Unfailing(Vec::new());
+        lines.write_all(b"a line\n").unwrap();
+        assert_eq!(lines.0, b"a line\n");
+    }
+
+    #[test]
     fn a_word_that_is_no_level_is_refused() {
         for good in [
             "info",
@@ -145,6 +195,11 @@ mod tests {
             let why = parse(bad).unwrap_err();
             assert!(why.contains(word) && why.contains("info,tidetable::server=debug"), "{why}");
         }
+        assert!(chosen("warning", None).unwrap_err().starts_with("log_level is \"warning\""));
+        assert!(
+            chosen("info", Some("warning")).unwrap_err().starts_with("RUST_LOG is \"warning\"")
+        );
+        assert!(chosen("warning", Some("info")).is_ok(), "it takes its place");
     }
 
     fn sent(name: &'static str, value: &[u8]) -> Option<String> {

@@ -2,15 +2,18 @@
 //! file here that calls the storage library for it.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use tidetable_storage::{
-    self as storage, AuditHead, AuditReport, Catalog, Code, DatasetName, Digest, JournalReport,
-    Layout, MANIFEST, Manifest, Repair, Store, StoreOptions, Version, read_catalog,
-    verify_snapshot, version_of,
+    self as storage, AuditHead, AuditReport, Catalog, Code, DatasetName, Digest, JournalFault,
+    JournalReport, Layout, MANIFEST, Manifest, Repair, Store, StoreOptions, Version,
+    ahead_of_journal, read_catalog, verify_snapshot, version_of,
 };
 
 use super::exit::{Exit, Failure};
+use super::output::counted;
 
 /// A snapshot that was read back whole.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub(crate) struct Stored {
     pub(crate) version: Option<(DatasetName, Version)>,
     /// What the journal says that its manifest is.
     pub(crate) digest: Option<Digest>,
+    /// What the journal says of it, if that is older than this directory.
+    pub(crate) ahead: Option<String>,
 }
 
 /// What is beneath a directory.
@@ -61,18 +66,55 @@ pub(crate) fn is_still_owned(dir: &Path, stored: &Stored) -> bool {
     digest_of(&catalog, dataset, *version) == stored.digest
 }
 
-fn find_journal(dir: &Path) -> Result<PathBuf, Failure> {
-    let journal = Layout::new(dir).journal();
-    std::fs::metadata(&journal).map_err(|error| {
-        Failure::io("find the journal", journal.display(), &error)
-            .hint("name the data directory of a server (its --data)")
-    })?;
-    Ok(journal)
+fn find_journal(dir: &Path) -> Result<(), Failure> {
+    if is_data_directory(dir)? {
+        return Ok(());
+    }
+    if let Some(lost) = lost_journal(dir)? {
+        return Err(lost);
+    }
+    let text = format!("cannot find the journal {}", Layout::new(dir).journal().display());
+    Err(Failure::new(Exit::NotFound, text).hint("name the data directory of a server (its --data)"))
 }
 
-/// Whether `dir` is a data directory already.
-pub(crate) fn is_data_directory(dir: &Path) -> bool {
-    Layout::new(dir).journal().exists()
+/// What there is to do about versions in `dir`, which has no journal; `None` if there are none either.
+fn lost_journal(dir: &Path) -> Result<Option<Failure>, Failure> {
+    let versions = directories(dir)?;
+    let Some((dataset, version, generation)) = versions.last() else { return Ok(None) };
+    let n = counted(versions.len() as u64, "version");
+    let text = format!(
+        "the journal of {} is lost: it has {n}, and nothing says which of them served",
+        dir.display()
+    );
+    let place = Layout::new(dir).generation(dataset, *version, *generation);
+    Ok(Some(Failure::of_code(Code::JournalCorrupt, text).hint(format!(
+        "restore the journal from a backup of the same instant as the data. If there is none, start a server on \
+         a new directory and push to it what you need, as snapshots: `tidetable push {dataset} {}`. Keys that \
+         were erased may be in them: erase them again",
+        place.display()
+    ))))
+}
+
+/// Whether `dir` is a data directory already, that is, has a journal.
+pub(crate) fn is_data_directory(dir: &Path) -> Result<bool, Failure> {
+    let journal = Layout::new(dir).journal();
+    match File::open(&journal) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(failed("open the journal", &journal, &error)),
+    }
+}
+
+/// The operating system failed while `doing` (a verb) what is at `path`. That is no word on whether
+/// it is there.
+fn failed(doing: &str, path: &Path, error: &io::Error) -> Failure {
+    let failure = Failure::io(doing, path.display(), error);
+    match error.kind() {
+        ErrorKind::PermissionDenied => failure.hint(
+            "run this as the user that the server runs as: nobody else may read its data directory",
+        ),
+        _ => failure,
+    }
 }
 
 /// The data directory `dir`, made if it is not there, to change something in it that a server
@@ -104,17 +146,21 @@ pub(crate) fn verify_audit(dir: &Path, noted: &[AuditHead]) -> Result<AuditRepor
 /// The snapshots beneath `dir`: itself if it is one, else all versions of a data
 /// directory.
 pub(crate) fn contents(dir: &Path) -> Result<Contents, Failure> {
-    let failed = |error| Failure::io("read the directory", dir.display(), &error);
-    if !dir.metadata().map_err(failed)?.is_dir() {
+    let metadata = dir.metadata().map_err(|error| failed("read the directory", dir, &error))?;
+    if !metadata.is_dir() {
         return Err(Failure::usage(format!("{} is not a directory", dir.display())));
     }
-    if dir.join(MANIFEST).exists() {
+    let manifest = dir.join(MANIFEST);
+    if manifest.try_exists().map_err(|error| failed("look for", &manifest, &error))? {
         let name = dir.display().to_string();
-        let alone = Stored { name, dir: dir.to_owned(), version: None, digest: None };
+        let alone = Stored { name, dir: dir.to_owned(), version: None, digest: None, ahead: None };
         return Ok(Contents { journal: None, snapshots: vec![alone] });
     }
     let layout = Layout::new(dir);
-    if !layout.journal().exists() {
+    if !is_data_directory(dir)? {
+        if let Some(lost) = lost_journal(dir)? {
+            return Err(lost);
+        }
         let text = format!("{} holds neither a snapshot nor a journal", dir.display());
         return Err(Failure::new(Exit::NotFound, text)
             .hint("name the data directory of a server (its --data), or a version's directory"));
@@ -137,9 +183,43 @@ pub(crate) fn contents(dir: &Path) -> Result<Contents, Failure> {
             dir: layout.generation(&dataset, version, generation),
             digest: digest_of(&catalog, &dataset, version).filter(|_| is_its),
             version: Some((dataset, version)),
+            ahead: None,
         }
     };
-    Ok(Contents { journal: Some(journal), snapshots: found.into_iter().map(stored).collect() })
+    let mut snapshots: Vec<Stored> = found.into_iter().map(stored).collect();
+    let is_whole = |report: &JournalReport| !matches!(report.fault, Some(JournalFault::Damaged(_)));
+    // What stands behind damage may know them.
+    if journal.as_ref().is_ok_and(is_whole) {
+        find_ahead(dir, catalog, &mut snapshots)?;
+    }
+    Ok(Contents { journal: Some(journal), snapshots })
+}
+
+/// Finds the directories that are of a later time than the journal. A server that runs may have put
+/// one there after the journal was read, so that is read again; and once more, since what it says and
+/// what is on the disk are not of one instant either.
+fn find_ahead(dir: &Path, mut catalog: Catalog, snapshots: &mut [Stored]) -> Result<(), Failure> {
+    for stored in snapshots.iter_mut() {
+        stored.ahead = ahead(dir, &catalog, stored);
+    }
+    for _ in 0..2 {
+        if snapshots.iter().all(|stored| stored.ahead.is_none()) {
+            break;
+        }
+        (catalog, _) = read_catalog(dir)?;
+        for stored in snapshots.iter_mut().filter(|stored| stored.ahead.is_some()) {
+            stored.ahead = ahead(dir, &catalog, stored);
+        }
+    }
+    Ok(())
+}
+
+fn ahead(dir: &Path, catalog: &Catalog, stored: &Stored) -> Option<String> {
+    let (dataset, version) = stored.version.as_ref()?;
+    if stored.digest.is_some() {
+        return None;
+    }
+    ahead_of_journal(catalog, dir, (dataset, *version), &stored.dir)
 }
 
 /// The digest of the manifest of a version that the catalogue owns.
@@ -159,19 +239,21 @@ fn directories(dir: &Path) -> Result<BTreeSet<(DatasetName, Version, u32)>, Fail
     Ok(found)
 }
 
-/// The names in a directory; none if it is not there.
+/// The names of the directories in a directory; none if it is not there.
 fn names_in(dir: &Path) -> Result<Vec<String>, Failure> {
     let entries = match dir.read_dir() {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Failure::io("read the directory", dir.display(), &error)),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed("read the directory", dir, &error)),
     };
-    let name = |entry: std::io::Result<std::fs::DirEntry>| {
-        entry
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .map_err(|error| Failure::io("read the directory", dir.display(), &error))
-    };
-    entries.map(name).collect()
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| failed("read the directory", dir, &error))?;
+        if entry.path().is_dir() {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    Ok(names)
 }
 
 #[cfg(test)]
@@ -184,13 +266,61 @@ mod tests {
         for version in ["b/2", "a/10", "a/9", "a/x", ".trash/1"] {
             std::fs::create_dir_all(dir.path().join("datasets").join(version)).unwrap();
         }
-        let none = contents(dir.path()).unwrap_err();
-        assert_eq!(none.exit, Exit::NotFound, "no journal: {none:?}");
+        for file in ["notes", "a/11"] {
+            std::fs::write(dir.path().join("datasets").join(file), "").unwrap();
+        }
         std::fs::write(dir.path().join("journal"), "").unwrap();
         let found = contents(dir.path()).unwrap();
         let names: Vec<&str> = found.snapshots.iter().map(|s| s.name.as_str()).collect();
         assert_eq!(names, ["a 9", "a 10", "b 2"]);
         assert!(found.journal.unwrap().is_err(), "an empty file is no journal");
+    }
+
+    #[test]
+    fn versions_without_a_journal_are_no_wrong_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let failures =
+            || [contents(dir.path()).unwrap_err(), repair(dir.path(), true).unwrap_err()];
+        for version in [None, Some("a/9"), Some("b/2.1")] {
+            let place = version.map(|version| dir.path().join("datasets").join(version));
+            place.iter().for_each(|place| std::fs::create_dir_all(place).unwrap());
+            for failure in failures() {
+                let hint = failure.hint.as_deref().unwrap();
+                let Some(place) = &place else {
+                    assert!(hint.contains("name the data directory"), "{hint}");
+                    assert_eq!(failure.exit, Exit::NotFound);
+                    continue;
+                };
+                assert_eq!(failure.exit, Exit::Failed);
+                assert_eq!(failure.code.as_deref(), Some("journal_corrupt"));
+                assert!(failure.message.contains("the journal of"), "{failure:?}");
+                assert!(hint.contains("from a backup"), "{hint}");
+                assert!(hint.contains(&format!(" {}`", place.display())), "{hint}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_not_taken_for_absent() {
+        let dir = tempfile::tempdir().unwrap();
+        // Nobody may follow these, whoever the tests run as.
+        for name in [MANIFEST, "journal"] {
+            let path = dir.path().join(name);
+            std::os::unix::fs::symlink(name, &path).unwrap();
+            let mut failures = vec![contents(dir.path()).unwrap_err()];
+            if name == "journal" {
+                failures.push(repair(dir.path(), false).unwrap_err());
+                failures.push(is_data_directory(dir.path()).unwrap_err());
+            }
+            for failure in failures {
+                assert_eq!(failure.exit, Exit::Failed, "{failure:?}");
+                let says = |part: &str| failure.message.contains(part);
+                assert!(says(path.to_str().unwrap()) && says("(os error "), "{failure:?}");
+            }
+            std::fs::remove_file(&path).unwrap();
+        }
+        let denied = failed("open the journal", dir.path(), &ErrorKind::PermissionDenied.into());
+        assert!(denied.hint.as_deref().unwrap().contains("the user that the server runs as"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `tidetable serve`: the server itself.
 
 use clap::Args;
+use tidetable_storage as storage;
 
 use super::exit::{Exit, Failure};
 use crate::config;
@@ -23,8 +24,18 @@ pub(crate) struct ServeArgs {
 }
 
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
-    let config = config::ServeConfig::load(args.settings.clone())
-        .map_err(|error| Failure::usage(format!("{error:#}")))?;
+    let usage = |error: anyhow::Error| Failure::usage(format!("{error:#}"));
+    let config = config::ServeConfig::load(args.settings.clone()).map_err(usage)?;
     crate::telemetry::check(&config.log_level).map_err(Failure::usage)?;
-    crate::serve::run(config).map_err(|error| Failure::new(Exit::Failed, format!("{error:#}")))
+    config.look().map_err(usage)?;
+    crate::serve::run(config).map_err(|error| failed(&error))
+}
+
+/// What is wrong with a data directory ends this command as it ends all others.
+fn failed(error: &anyhow::Error) -> Failure {
+    let text = format!("{error:#}");
+    match error.downcast_ref::<storage::Error>() {
+        Some(error) => Failure::of_code(error.code(), text),
+        None => Failure::new(Exit::Failed, text),
+    }
 }

@@ -168,7 +168,7 @@ fn create_in(args: &CreateArgs, dir: &Path) -> Result<Value, Failure> {
     let grants = Grants::new(args.roles.clone(), args.datasets.clone()).map_err(Failure::usage)?;
     let wanted = Wanted::new(args.name.clone(), grants, Some(args.expires.0));
     let wanted = wanted.map_err(Failure::usage)?;
-    let is_new = !offline::is_data_directory(dir);
+    let is_new = !offline::is_data_directory(dir)?;
     let store = offline::open_to_change(dir)?;
     // The directory may be one of which the name was mistyped: its server would never know.
     if is_new {

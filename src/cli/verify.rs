@@ -25,7 +25,9 @@ use super::progress::Progress;
 /// owns from the disk, and compares them with their checksums and each version with what was
 /// pushed. It changes nothing, and may run beside the server; it reads as many bytes as the
 /// versions have. It names the first damaged or missing file of each version, and ends with exit
-/// code 1 if there is one. Directories that no event owns are listed, and not read.
+/// code 1 if there is one. Directories that no event owns are listed, and not read. If one is of a
+/// version that the journal does not know, the journal is older than the data, and no server starts
+/// on them: exit code 1, and `repair` is for that.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -57,7 +59,11 @@ impl VerifyArgs {
                 Err(Failure::usage(text).hint("a version is one of a dataset: name both"))
             }
             (Some(name), Some(_)) => Ok(Some(name)),
-            (name, None) => Ok(name.filter(|_| !self.dir.exists())),
+            (None, None) => Ok(None),
+            (Some(name), None) => match self.dir.try_exists() {
+                Ok(there) => Ok(Some(name).filter(|_| !there)),
+                Err(error) => Err(Failure::io("look for", self.dir.display(), &error)),
+            },
         }
     }
 }
@@ -71,8 +77,7 @@ pub(crate) fn run(args: &VerifyArgs, asked: &Asked<'_>) -> Result<(), Failure> {
         });
     }
     let Contents { journal, snapshots } = offline::contents(&args.dir)?;
-    let mut check =
-        Check { dir: &args.dir, out: &asked.out, damaged: Vec::new(), sound: 0, read: 0 };
+    let mut check = Check::of(&args.dir, &asked.out);
     // With a damaged journal it is not known what is owned: every directory is read.
     let mut all = true;
     if let Some(journal) = journal {
@@ -81,11 +86,7 @@ pub(crate) fn run(args: &VerifyArgs, asked: &Asked<'_>) -> Result<(), Failure> {
     for stored in &snapshots {
         check.version(stored, all)?;
     }
-    if !asked.out.json && check.damaged.is_empty() {
-        let n = counted(check.sound, "version");
-        asked.out.line(format!("all sound: {n}, {}", bytes(check.read)))?;
-    }
-    conclude(check.damaged)
+    check.conclude()
 }
 
 /// A word that is no directory here may be one that was mistyped, and no dataset either.
@@ -112,17 +113,32 @@ fn neither(name: &DatasetName, mut failure: Failure) -> Failure {
 struct Check<'a> {
     dir: &'a Path,
     out: &'a Output,
+    /// What is wrong with the journal, and what to do.
+    journal: Option<(String, String)>,
+    /// Versions that are damaged.
     damaged: Vec<(String, String)>,
+    /// Versions that are of a later time than the journal.
+    ahead: Vec<(String, String)>,
     sound: u64,
     read: u64,
+}
+
+impl<'a> Check<'a> {
+    fn of(dir: &'a Path, out: &'a Output) -> Self {
+        let (damaged, ahead) = (Vec::new(), Vec::new());
+        Self { dir, out, journal: None, damaged, ahead, sound: 0, read: 0 }
+    }
 }
 
 impl Check<'_> {
     /// Whether the journal is sound.
     fn journal(&mut self, journal: &Result<JournalReport, Failure>) -> Result<bool, Failure> {
-        let fault = match journal {
+        let (fault, hint) = match journal {
             Ok(JournalReport { fault: Some(JournalFault::Damaged(what)), sound_bytes, .. }) => {
-                format!("at byte {sound_bytes}: {what}")
+                let dir = self.dir.display();
+                let hint =
+                    format!("`tidetable repair {dir}` shows what a cut of the journal loses");
+                (format!("at byte {sound_bytes}: {what}"), hint)
             }
             Ok(report) => {
                 let (n, size) = (report.records, report.sound_bytes);
@@ -133,24 +149,25 @@ impl Check<'_> {
                 )?;
                 return Ok(true);
             }
-            Err(failure) => failure.message.clone(),
+            // Of one that has no sound part nothing would be left.
+            Err(failure) => {
+                let hint = "restore the journal from a backup of the same instant as the data";
+                (failure.message.clone(), hint.to_owned())
+            }
         };
         self.out.either(
             json!({"file": "journal", "sound": false, "code": "journal_corrupt", "detail": fault})
                 .to_string(),
             || format!("journal: DAMAGED: {fault}"),
         )?;
-        self.damaged.push(("journal".to_owned(), fault));
+        self.journal = Some((fault, hint));
         Ok(false)
     }
 
     fn version(&mut self, stored: &Stored, all: bool) -> Result<(), Failure> {
         let name = &stored.name;
         if !all && stored.digest.is_none() {
-            let text = "no event of the journal owns it (yet); not read";
-            return self.out.either(json!({"snapshot": name, "owned": false}).to_string(), || {
-                format!("{name}: {text}")
-            });
+            return self.unowned(stored);
         }
         let failure = match self.read_back(stored) {
             Ok(whole) => {
@@ -179,6 +196,24 @@ impl Check<'_> {
         )
     }
 
+    /// Of a directory that no event owns: is it what a crash may leave?
+    fn unowned(&mut self, stored: &Stored) -> Result<(), Failure> {
+        let name = &stored.name;
+        let Some(says) = &stored.ahead else {
+            let text = "no event of the journal owns it (yet); not read";
+            return self.out.either(json!({"snapshot": name, "owned": false}).to_string(), || {
+                format!("{name}: {text}")
+            });
+        };
+        let text = format!("{says}: it is older than the data, or was cut");
+        self.ahead.push((name.clone(), text.clone()));
+        self.out.either(
+            json!({"snapshot": name, "owned": false, "code": "journal_corrupt", "detail": text})
+                .to_string(),
+            || format!("{name}: NOT OWNED: {text}; not read"),
+        )
+    }
+
     fn read_back(&self, stored: &Stored) -> Result<Whole, Failure> {
         let total = offline::bytes_to_verify(&stored.dir);
         let mut progress = Progress::begin(format!("reading {}", stored.name), total);
@@ -186,27 +221,49 @@ impl Check<'_> {
         progress.end();
         whole
     }
+
+    /// Says how it ended.
+    fn conclude(self) -> Result<(), Failure> {
+        let (mut wrong, mut hints) = (Vec::new(), Vec::new());
+        let damaged = self.damaged.len() as u64 + u64::from(self.journal.is_some());
+        if damaged > 0 {
+            wrong.push(format!("{} of what was read is damaged", grouped(damaged)));
+        }
+        if !self.damaged.is_empty() {
+            let text = "damaged data is never served as a value. `tidetable rollback` serves an \
+                        earlier version, or push the data again";
+            hints.push(text.to_owned());
+        }
+        if !self.ahead.is_empty() {
+            let n = counted(self.ahead.len() as u64, "version");
+            wrong.push(format!("the journal is older than {n}, and no server starts"));
+            hints.push(format!(
+                "restore the newer journal, or see `tidetable repair {}`, which shows what --cut \
+                 would set aside",
+                self.dir.display()
+            ));
+        }
+        let journal = self.journal.map(|(fault, hint)| {
+            hints.push(hint);
+            ("journal".to_owned(), fault)
+        });
+        if wrong.is_empty() {
+            let n = counted(self.sound, "version");
+            let said = || self.out.line(format!("all sound: {n}, {}", bytes(self.read)));
+            return if self.out.json { Ok(()) } else { said() };
+        }
+        let mut failure = Failure::new(Exit::Failed, wrong.join("; "));
+        let code = if damaged > 0 { "data_corrupt" } else { "journal_corrupt" };
+        failure.code = Some(code.to_owned());
+        let problems = journal.into_iter().chain(self.damaged).chain(self.ahead);
+        failure.problems = problems.map(|(name, what)| format!("{name}: {what}")).collect();
+        Err(failure.hint(hints.join(". ")))
+    }
 }
 
 fn sound(stored: &Stored, whole: &Whole) -> String {
     let records = counted(whole.records, "record");
     format!("{}: sound, {records}, {}", stored.name, bytes(whole.bytes))
-}
-
-fn conclude(damaged: Vec<(String, String)>) -> Result<(), Failure> {
-    if damaged.is_empty() {
-        return Ok(());
-    }
-    let mut failure = Failure::new(
-        Exit::Failed,
-        format!("{} of what was read is damaged", grouped(damaged.len() as u64)),
-    );
-    failure.code = Some("data_corrupt".to_owned());
-    failure.problems = damaged.into_iter().map(|(name, what)| format!("{name}: {what}")).collect();
-    Err(failure.hint(
-        "damaged data is never served as a value. `tidetable rollback` serves an earlier \
-         version, or push the data again; `tidetable repair DIR` is for the journal",
-    ))
 }
 
 #[cfg(test)]
@@ -287,11 +344,17 @@ mod tests {
         let dir = directory(1);
         let journal = dir.path().join("journal");
         let mut bytes = std::fs::read(&journal).unwrap();
-        for at in [20, 3] {
+        // A record, and then the head, of which `repair` mends the first alone.
+        for (at, may_be_cut) in [(20, true), (3, false)] {
             bytes[at] ^= 1;
             std::fs::write(&journal, &bytes).unwrap();
             let (result, text) = verified(dir.path(), true);
-            assert_eq!(result.unwrap_err().problems.len(), 1);
+            let failure = result.unwrap_err();
+            assert_eq!(failure.problems.len(), 1);
+            let hint = failure.hint.as_deref().unwrap();
+            assert_eq!(hint.contains("tidetable repair"), may_be_cut, "{hint}");
+            assert_eq!(hint.contains("from a backup"), !may_be_cut, "{hint}");
+            assert!(!hint.contains("rollback"), "no version is damaged: {hint}");
             let lines: Vec<serde_json::Value> =
                 text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
             assert_eq!((&lines[0]["file"], &lines[0]["sound"]), (&json!("journal"), &json!(false)));
@@ -302,10 +365,36 @@ mod tests {
     #[test]
     fn what_no_event_owns_is_said_and_not_read() {
         let dir = directory(1);
-        std::fs::create_dir(place(&dir, 7)).unwrap();
+        // What a rewriting leaves that was killed before its record.
+        std::fs::create_dir(place(&dir, 1).with_file_name("1.1")).unwrap();
         let (result, text) = verified(dir.path(), false);
         result.unwrap();
-        assert!(text.contains("a 7: no event of the journal owns it"), "{text}");
+        assert!(text.contains("a 1.1: no event of the journal owns it"), "{text}");
+        assert!(text.contains("all sound: 1 version,"), "{text}");
+    }
+
+    #[test]
+    fn a_journal_older_than_its_versions_is_no_sound_directory() {
+        let dir = directory(3);
+        std::fs::create_dir(place(&dir, 7)).unwrap();
+        let (result, text) = verified(dir.path(), false);
+        assert_eq!(result.unwrap_err().problems.len(), 1);
+        assert!(text.contains("a 7: NOT OWNED: the journal never gave that number"), "{text}");
+        let journal = dir.path().join("journal");
+        let bytes = std::fs::read(&journal).unwrap();
+        std::fs::write(&journal, &bytes[..30]).unwrap();
+        for json in [false, true] {
+            let (result, text) = verified(dir.path(), json);
+            let failure = result.unwrap_err();
+            assert_eq!((failure.exit, failure.problems.len()), (Exit::Failed, 4), "{failure:?}");
+            assert_eq!(failure.code.as_deref(), Some("journal_corrupt"));
+            let hint = failure.hint.as_deref().unwrap();
+            assert!(
+                hint.contains(&format!("tidetable repair {}`", dir.path().display())),
+                "{hint}"
+            );
+            assert!(!text.contains("all sound"), "{text}");
+        }
     }
 
     #[test]
@@ -354,9 +443,11 @@ mod tests {
 
     #[test]
     fn damage_ends_with_1_and_names_what_is_damaged() {
-        assert!(conclude(Vec::new()).is_ok());
-        let damaged = vec![("a 3".to_owned(), "000001.sst: crc32 differs".to_owned())];
-        let failure = conclude(damaged).unwrap_err();
+        let out = Output::captured(false);
+        assert!(Check::of(Path::new("d"), &out).conclude().is_ok());
+        let mut check = Check::of(Path::new("d"), &out);
+        check.damaged.push(("a 3".to_owned(), "000001.sst: crc32 differs".to_owned()));
+        let failure = check.conclude().unwrap_err();
         assert_eq!(failure.exit, Exit::Failed);
         assert!(failure.text().contains("a 3: 000001.sst"), "{}", failure.text());
     }

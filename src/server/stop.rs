@@ -93,17 +93,27 @@ impl Stop {
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
             };
-            if *self.0.borrow() == Stage::Now {
+            self.heard(name);
+        }
+    }
+
+    /// Does what this signal means, and then says so: a log that takes nothing must not keep the
+    /// server from stopping.
+    fn heard(&self, name: &str) {
+        let stage = *self.0.borrow();
+        match stage {
+            Stage::Serving => {
+                self.drain();
+                tracing::info!("{name}: no new connections; running requests may end");
+            }
+            Stage::Draining => {
+                self.now();
+                tracing::warn!("{name} again: stopping at once");
+            }
+            Stage::Now => {
                 // Whoever asks a third time must not have to look for SIGKILL.
                 tracing::error!("{name} a third time: the process ends as it is");
                 end(1);
-            }
-            if self.is_asked() {
-                tracing::warn!("{name} again: stopping at once");
-                self.now();
-            } else {
-                tracing::info!("{name}: no new connections; running requests may end");
-                self.drain();
             }
         }
     }
@@ -124,6 +134,19 @@ mod tests {
         assert_eq!(*stop.0.borrow(), Stage::Draining);
         kill_process(getpid(), Signal::INT).unwrap();
         stop.reached(Stage::Now).await;
+    }
+
+    #[test]
+    fn a_signal_is_obeyed_before_the_log_hears_of_it() {
+        let stop = Stop::new();
+        for stage in [Stage::Draining, Stage::Now] {
+            let broken = || -> std::io::Stderr { panic!("on purpose") };
+            let log = tracing_subscriber::fmt().with_writer(broken).finish();
+            let heard = || tracing::subscriber::with_default(log, || stop.heard("SIGTERM"));
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(heard));
+            assert!(outcome.is_err(), "the log was asked");
+            assert_eq!(*stop.0.borrow(), stage);
+        }
     }
 
     #[test]

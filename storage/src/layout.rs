@@ -30,6 +30,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::durable::UNFINISHED;
 use crate::names::{DatasetName, Version};
 use crate::planted::{self, Bug};
 
@@ -39,6 +40,10 @@ pub const MANIFEST: &str = "manifest.json";
 pub(crate) const DICTIONARY: &str = "dictionary";
 /// The name of the index of single keys in `db/`.
 pub(crate) const POINTS: &str = "points";
+const JOURNAL: &str = "journal";
+const WATCHES: &str = "watches";
+const SCRUBS: &str = "scrubs";
+const ERASURE_KEY: &str = "erasure-key";
 const DB: &str = "db";
 const DB_TMP: &str = "db.tmp";
 /// Where the received parts of a push lie, in its directory.
@@ -72,11 +77,11 @@ impl Layout {
 
     /// The journal.
     pub fn journal(&self) -> PathBuf {
-        self.root.join("journal")
+        self.root.join(JOURNAL)
     }
 
     pub(crate) fn watches(&self) -> PathBuf {
-        self.root.join("watches")
+        self.root.join(WATCHES)
     }
 
     /// What is kept for the audit alone.
@@ -86,11 +91,11 @@ impl Layout {
 
     /// What erased keys are known by.
     pub(crate) fn erasure_key(&self) -> PathBuf {
-        self.root.join("erasure-key")
+        self.root.join(ERASURE_KEY)
     }
 
     pub(crate) fn scrubs(&self) -> PathBuf {
-        self.root.join("scrubs")
+        self.root.join(SCRUBS)
     }
 
     pub(crate) fn staging(&self) -> PathBuf {
@@ -172,6 +177,14 @@ pub(crate) fn kept_journal(bytes: usize, attempt: u32) -> String {
 pub(crate) fn is_kept_journal(name: &str) -> bool {
     let rest = name.strip_prefix(KEPT);
     rest.is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit() || b == b'-'))
+}
+
+/// Whether a file of that name in the data directory was being written when its process ended.
+pub(crate) fn is_unfinished(name: &str) -> bool {
+    let is_ours = |stem: &str| {
+        [JOURNAL, WATCHES, SCRUBS, ERASURE_KEY].contains(&stem) || is_kept_journal(stem)
+    };
+    name.strip_suffix(UNFINISHED).is_some_and(is_ours)
 }
 
 /// [`Layout::audit`] of the directory of that journal.
@@ -287,6 +300,12 @@ mod tests {
             assert!(is_kept_journal(&good), "{good}");
         }
         assert!(!is_kept_journal("journal.before-cut-9.tmp") && !is_kept_journal("journal"));
+        for name in ["journal", "watches", "scrubs", "erasure-key", &kept_journal(9, 2)] {
+            assert!(is_unfinished(&format!("{name}.tmp")) && !is_unfinished(name), "{name}");
+        }
+        for bad in ["notes.tmp", ".tmp", "journal.tmp.tmp", "datasets.tmp"] {
+            assert!(!is_unfinished(bad), "{bad}");
+        }
         for made in [(1, 1), (u64::MAX, 7)] {
             assert_eq!(folded_of(&folded_journal(made.0, made.1)), Some(made));
         }

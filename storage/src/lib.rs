@@ -167,7 +167,7 @@ pub use step::{inherited as inherited_by_builders, step};
 pub use store::{
     CanaryChange, Erasing, Finding, Lifting, Listener, MAX_PARTS, NotTogether, Recovered, Recovery,
     Release, Repair, RewriteStep, Rewritten, SelfActivation, Standing, Store, StoreOptions, Swept,
-    now, read_catalog, repair, repair_plan,
+    ahead_of_journal, now, read_catalog, repair, repair_plan,
 };
 pub use token::{NewToken, Token, TokenId};
 pub use verify::{BuiltSnapshot, UnpublishedSnapshot, VerifiedSnapshot, verify_snapshot};

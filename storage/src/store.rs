@@ -48,7 +48,7 @@ pub use listener::Listener;
 pub use pointer::Release;
 pub use push::{MAX_PARTS, SelfActivation};
 pub use recovery::{Recovered, Recovery};
-pub use repair::{Repair, Standing, read_catalog, repair, repair_plan};
+pub use repair::{Repair, Standing, ahead_of_journal, read_catalog, repair, repair_plan};
 pub use rewrite::{RewriteStep, Rewritten};
 pub use scrub::Finding;
 pub use sweep::Swept;

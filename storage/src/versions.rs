@@ -17,9 +17,6 @@ use crate::verify::VerifiedSnapshot;
 /// No server gave so high a number: a directory of that name is somebody else's.
 pub(crate) const HIGHEST: u64 = 1 << 48;
 
-/// The push that a directory in staging belongs to, if its name says one, and its path.
-pub(crate) type Staged = (Option<(DatasetName, Version)>, PathBuf);
-
 /// The published versions of a data directory.
 #[derive(Clone, Debug)]
 pub(crate) struct Versions {
@@ -69,12 +66,12 @@ impl Versions {
     /// have given.
     pub(crate) fn set_aside(&self) -> Result<Vec<(DatasetName, Version, PathBuf)>> {
         let mut found = Vec::new();
-        for (name, dir) in entries(self.layout.root())? {
+        for (name, dir) in directories(self.layout.root())? {
             if !layout::is_cut(&name) {
                 continue;
             }
             found.extend(list(&dir)?);
-            for (name, path) in entries(&Layout::new(dir).staging())? {
+            for (name, path) in directories(&Layout::new(dir).staging())? {
                 found.extend(layout::push_of(&name).map(|(dataset, v)| (dataset, v, path)));
             }
         }
@@ -82,24 +79,44 @@ impl Versions {
         Ok(found)
     }
 
-    /// Every directory in staging, with the push it belongs to, if its name says one.
-    pub(crate) fn staged(&self) -> Result<Vec<Staged>> {
-        let staged = entries(&self.layout.staging())?;
-        Ok(staged.into_iter().map(|(name, path)| (layout::push_of(&name), path)).collect())
+    /// Every directory in staging that is named after a push.
+    pub(crate) fn staged(&self) -> Result<Vec<(DatasetName, Version, PathBuf)>> {
+        let staged = directories(&self.layout.staging())?.into_iter();
+        let ours = staged.filter_map(|(name, path)| {
+            let (dataset, version) = layout::push_of(&name)?;
+            Some((dataset, version, path))
+        });
+        Ok(ours.collect())
+    }
+
+    /// What else is in staging. No server made it, so none may remove it.
+    pub(crate) fn strangers(&self) -> Result<Vec<PathBuf>> {
+        let staged = entries(&self.layout.staging())?.into_iter();
+        let is_ours =
+            |(name, path): &(String, PathBuf)| layout::push_of(name).is_some() && path.is_dir();
+        Ok(staged.filter(|entry| !is_ours(entry)).map(|(_, path)| path).collect())
     }
 }
 
 /// Every `<dataset>/<version>` and `<dataset>/<version>.<generation>` beneath a directory.
 fn list(dir: &Path) -> Result<Vec<(DatasetName, Version, PathBuf)>> {
     let mut found = Vec::new();
-    for (name, path) in entries(dir)? {
+    for (name, path) in directories(dir)? {
         let Ok(dataset) = DatasetName::parse(&name) else { continue };
-        for (name, path) in entries(&path)? {
+        for (name, path) in directories(&path)? {
             if let Some((version, _)) = layout::version_of(&name) {
                 found.push((dataset.clone(), version, path));
             }
         }
     }
+    Ok(found)
+}
+
+/// The directories in a directory. What else is there, a file of some tool or file system
+/// (`.DS_Store`, `.nfs…`), is none of ours.
+pub(crate) fn directories(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let mut found = entries(dir)?;
+    found.retain(|(_, path)| path.is_dir());
     Ok(found)
 }
 

@@ -6,7 +6,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::data::rows;
+use crate::data::{key, rows, value};
 use crate::harness::{Server, tidetable};
 
 const D: &str = "recs";
@@ -159,6 +159,24 @@ fn a_push_whose_notes_nobody_reads_ends_well() {
     let output = push.stderr(closed).output().unwrap();
     ended(&output, 0);
     assert_eq!(server.dataset(D)["current"], 1);
+}
+
+#[test]
+fn versions_whose_journal_is_lost_are_pushed_as_the_hint_says() {
+    let mut lost = Server::start();
+    lost.pushed(D, &rows(D, 1, 10));
+    lost.kill();
+    fs::remove_file(lost.data().join("journal")).unwrap();
+    let place = lost.data().join(format!("datasets/{D}/1"));
+    for command in ["repair", "verify"] {
+        let output = tidetable(&[command]).arg(lost.data()).output().unwrap();
+        ended(&output, 1);
+        let push = format!("`tidetable push {D} {}`", place.display());
+        assert!(err(&output).contains(&push), "{}", err(&output));
+    }
+    let server = Server::start();
+    ended(&run(&server, &["push", D, place.to_str().unwrap()]), 0);
+    assert_eq!(server.get(D, &key(3)).expect(200).text(), value(D, 1, 3));
 }
 
 #[test]

@@ -10,7 +10,7 @@ fn a_second_server_on_a_directory_is_refused() {
     server.pushed("recs", &rows("recs", 1, 10));
 
     let output = serve_command(&server.data(), &[]).output().unwrap();
-    assert!(!output.status.success());
+    assert_eq!(output.status.code(), Some(5), "as of every command that finds it in use");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains(&server.data().display().to_string()), "names the directory: {said}");
     let holder = server.pid().as_raw_nonzero().to_string();

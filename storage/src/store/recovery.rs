@@ -1,7 +1,8 @@
 //! What a start does with what the last process left behind, however that one ended.
 //!
 //! It only removes what no event owns and appends events; each step is complete in itself,
-//! so being killed in the middle of it changes nothing for the next start.
+//! so being killed in the middle of it changes nothing for the next start. Nothing is removed
+//! whose name no server gives: the directory may be somebody else's, too.
 
 use std::fs::File;
 use std::path::Path;
@@ -37,6 +38,8 @@ pub struct Recovery {
     pub torn_bytes: Option<u64>,
     /// What was done about leftovers.
     pub done: Vec<Recovered>,
+    /// What lies in staging under names that no server gives. It was left alone.
+    pub strangers: Vec<std::path::PathBuf>,
     /// Pushes that have all their parts and are to be built now, oldest first.
     pub unfinished: Vec<(DatasetName, Version)>,
     /// Versions that were ready and about to be activated when the last process ended:
@@ -58,11 +61,11 @@ pub(super) fn open(root: &Path, mut options: StoreOptions) -> Result<(Store, Rec
     durable::create_dir_all(root)?;
     private::refuse_world_writable(root)?;
     let lock = lock::take(&layout)?;
+    let versions = Versions::new(layout.clone());
+    refuse_data_without_journal(&layout, &versions)?;
     durable::create_dir_all(&layout.staging())?;
     durable::create_dir_all(&layout.datasets())?;
     step("start.locked");
-    let versions = Versions::new(layout.clone());
-    refuse_data_without_journal(&layout, &versions)?;
 
     let mut catalog = Catalog::default();
     let mut recovery = Recovery::default();
@@ -150,7 +153,7 @@ impl Store {
         durable::sync_dir(self.layout.root())?;
         durable::sync_dir(&self.layout.staging())?;
         durable::sync_dir(&self.layout.datasets())?;
-        for (_, push) in self.versions.staged()? {
+        for (_, _, push) in self.versions.staged()? {
             durable::sync_dir(&push)?;
             let parts = push.join(layout::PARTS);
             if parts.is_dir() {
@@ -161,7 +164,7 @@ impl Store {
         Ok(())
     }
 
-    /// Removes version directories and staging that no event owns.
+    /// Removes version directories and the staging of pushes that no event owns.
     fn remove_unowned(&self, recovery: &mut Recovery) -> Result<()> {
         let catalog = self.catalog();
         let mut unowned = Vec::new();
@@ -183,16 +186,17 @@ impl Store {
                 return Err(older_journal(&catalog, &dataset, version, &path));
             }
         }
-        for (push, path) in self.versions.staged()? {
-            let state = push.and_then(|(d, v)| catalog.entry(&d, v).ok()).map(|e| e.state);
+        for (dataset, version, path) in self.versions.staged()? {
+            let state = catalog.entry(&dataset, version).ok().map(|entry| entry.state);
             if !state.is_some_and(State::is_pushing) {
                 unowned.push(path);
                 continue;
             }
-            let builds = versions::entries(&path)?;
+            let builds = versions::directories(&path)?;
             unowned
                 .extend(builds.into_iter().filter(|(n, _)| n.starts_with("build-")).map(|b| b.1));
         }
+        recovery.strangers = self.versions.strangers()?;
         drop(catalog);
         for path in unowned {
             durable::remove_dir_all(&path)?;
@@ -218,9 +222,9 @@ impl Store {
     /// use yet.
     fn remove_unfinished(&self, recovery: &mut Recovery) -> Result<()> {
         let mut unfinished = versions::entries(self.layout.root())?;
-        unfinished.retain(|(name, path)| name.ends_with(durable::UNFINISHED) && path.is_file());
+        unfinished.retain(|(name, path)| layout::is_unfinished(name) && path.is_file());
         let mut unfinished: Vec<_> = unfinished.into_iter().map(|(_, path)| path).collect();
-        for (_, path) in self.versions.staged()? {
+        for (_, _, path) in self.versions.staged()? {
             // A part whose document is damaged is told to whoever commits it.
             unfinished.extend(parts::unowned(&path.join(layout::PARTS)).unwrap_or_default());
         }
@@ -299,19 +303,21 @@ pub(super) fn fold(catalog: &mut Catalog, journal: &Path, seq: u64, record: Reco
 fn refuse_data_without_journal(layout: &Layout, versions: &Versions) -> Result<()> {
     let path = layout.journal();
     let there = path.try_exists().map_err(|e| Error::io("look for the journal", &path, e))?;
-    let pushed = || versions.staged().map(|staged| staged.iter().any(|(push, _)| push.is_some()));
     if there {
         return Ok(());
     }
     // Numbers of changes would come again, too, which those that were kept for the audit have.
     let kept = journal::folded_files(&path)?;
-    if versions.list()?.is_empty() && !pushed()? && kept.is_empty() {
-        return Ok(());
+    if !versions.list()?.is_empty() || !versions.staged()?.is_empty() || !kept.is_empty() {
+        let text = "there are versions, parts of them, or earlier changes in the data directory but no journal: it was lost. \
+                    Starting anew would remove them, so nothing was done. Restore the journal from a backup; \
+                    or move the directory away, start anew, and push its versions as snapshots";
+        return Err(Error::new(Code::JournalCorrupt, text).at(path));
     }
-    let text = "there are versions, parts of them, or earlier changes in the data directory but no journal: it was lost. \
-                Starting anew would remove them, so nothing was done. Restore the journal from a backup, \
-                or move the directory away";
-    Err(Error::new(Code::JournalCorrupt, text).at(path))
+    let Some(stranger) = versions.strangers()?.into_iter().next() else { return Ok(()) };
+    let text = "there is no journal beside it, and no server made this: the directory is somebody else's, so nothing \
+                was done. Name a data directory that is empty or not there yet";
+    Err(Error::new(Code::InvalidSetting, text).at(stranger))
 }
 
 /// Whether the version directory at `path` is of a later time than the journal: no crash leaves it
@@ -340,14 +346,19 @@ pub(super) fn is_ahead(
     }
 }
 
-fn older_journal(catalog: &Catalog, dataset: &DatasetName, version: Version, path: &Path) -> Error {
-    let says = match catalog.entry(dataset, version) {
+/// What the journal says of a version that is ahead of it.
+pub(super) fn said_of(catalog: &Catalog, dataset: &DatasetName, version: Version) -> String {
+    match catalog.entry(dataset, version) {
         Ok(entry) => {
             let state = entry.state.as_str();
             format!("the journal has it as {state}, without these files")
         }
         Err(_) => "the journal never gave that number".to_owned(),
-    };
+    }
+}
+
+fn older_journal(catalog: &Catalog, dataset: &DatasetName, version: Version, path: &Path) -> Error {
+    let says = said_of(catalog, dataset, version);
     let text = format!(
         "version {version} of {dataset} is on the disk, but {says}: \
          the journal is older than the data, or was cut. Starting would remove that version, or \

@@ -109,6 +109,19 @@ pub fn read_catalog(root: &Path) -> Result<(Catalog, JournalReport)> {
     catalog_of(&Layout::new(root).journal())
 }
 
+/// What the journal, as `catalog` was read from it, says of the version directory at `dir`, if that
+/// is of a later time than it: then no server starts, and [`repair`] is for that. Beside a server the
+/// directory may be younger than the reading: believe it once the journal, read anew, says the same.
+pub fn ahead_of_journal(
+    catalog: &Catalog,
+    root: &Path,
+    (dataset, version): (&DatasetName, Version),
+    dir: &Path,
+) -> Option<String> {
+    let is_ahead = recovery::is_ahead(catalog, &Layout::new(root), (dataset, version), dir);
+    is_ahead.then(|| recovery::said_of(catalog, dataset, version))
+}
+
 fn catalog_of(journal: &Path) -> Result<(Catalog, JournalReport)> {
     let mut catalog = Catalog::default();
     let fold = |seq, record| recovery::fold(&mut catalog, journal, seq, record);
@@ -337,13 +350,29 @@ fn failed(dataset: &DatasetName, version: Version, detail: &str) -> Event {
 }
 
 /// Whether the files that a version is made of are there; not whether they are sound. A
-/// manifest that cannot be read is damage, which is another matter.
+/// manifest that cannot be read is damage, which is another matter. So is a disk that does not say:
+/// what counts as gone is recorded as deleted.
 fn is_whole(dir: &Path) -> bool {
+    let is_there = |path: PathBuf| path.try_exists().unwrap_or(true);
     match Manifest::read(dir) {
         Ok((manifest, _)) => {
-            let dictionary = manifest.dictionary.is_none() || layout::dictionary(dir).exists();
-            dictionary && manifest.files.iter().all(|file| dir.join(&file.name).exists())
+            let dictionary = manifest.dictionary.is_none() || is_there(layout::dictionary(dir));
+            dictionary && manifest.files.iter().all(|file| is_there(dir.join(&file.name)))
         }
-        Err(_) => layout::manifest(dir).exists(),
+        Err(_) => is_there(layout::manifest(dir)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_disk_does_not_say_does_not_count_as_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!is_whole(dir.path()));
+        // Nobody may follow it, whoever the tests run as.
+        std::os::unix::fs::symlink(layout::MANIFEST, layout::manifest(dir.path())).unwrap();
+        assert!(is_whole(dir.path()));
     }
 }

@@ -38,11 +38,11 @@ fn staging_that_nobody_owns_goes_and_parts_stay() {
     let layout = Layout::new(directory.path());
     fs::write(layout.parts(&a, receiving).join("1"), b"rows").unwrap();
     fs::create_dir_all(layout.build(&a, receiving, 3)).unwrap();
-    for leftover in ["a.9", "b.1", "what-is-this"] {
+    for leftover in ["a.9", "b.1"] {
         fs::create_dir_all(directory.path().join("staging").join(leftover)).unwrap();
     }
     let recovery = directory.reopen();
-    assert_eq!(removed(&recovery.done), ["build-3", "a.9", "b.1", "what-is-this"]);
+    assert_eq!(removed(&recovery.done), ["build-3", "a.9", "b.1"]);
     assert_eq!(fs::read(layout.parts(&a, receiving).join("1")).unwrap(), b"rows");
     assert_eq!(state(directory.store(), &a, 1), State::Receiving);
     assert!(directory.reopen().done.is_empty(), "the second start finds nothing to do");
@@ -51,6 +51,76 @@ fn staging_that_nobody_owns_goes_and_parts_stay() {
     let swept = directory.store().sweep_at(tidetable_storage::now() + day + 60_000).unwrap();
     assert_eq!(swept.abandoned, [(a.clone(), receiving)]);
     assert!(!layout.push(&a, receiving).exists());
+}
+
+#[test]
+fn what_no_server_made_stays_in_staging_and_is_told() {
+    let a = dataset("a");
+    let mut directory = Directory::new();
+    push_versions(directory.store(), &a, 1);
+    directory.close();
+    let staging = directory.path().join("staging");
+    let theirs = ["A.1", "a.1.2", "a.01", "models"].map(|name| staging.join(name));
+    for dir in &theirs {
+        fs::create_dir_all(dir.join("v1")).unwrap();
+        fs::write(dir.join("v1/weights"), b"kept").unwrap();
+    }
+    for _ in 0..2 {
+        let recovery = directory.reopen();
+        assert!(recovery.done.is_empty(), "{:?}", recovery.done);
+        let mut told = recovery.strangers;
+        told.sort();
+        let mut expected = theirs.to_vec();
+        expected.sort();
+        assert_eq!(told, expected);
+        assert!(theirs.iter().all(|dir| dir.join("v1/weights").exists()));
+    }
+    assert_version(directory.store(), &a, 1, &records_of(1, 40));
+}
+
+#[test]
+fn a_file_in_the_place_of_a_directory_stops_no_start() {
+    let a = dataset("a");
+    let mut directory = Directory::new();
+    push_versions(directory.store(), &a, 1);
+    let receiving = begin(directory.store(), &a, true);
+    directory.close();
+    let files = [
+        "staging/.DS_Store",
+        "staging/.nfs000000000001",
+        "staging/a.9",
+        "staging/a.2/build-1",
+        "datasets/notes",
+        "datasets/a/9",
+        "cut-12",
+    ]
+    .map(|name| directory.path().join(name));
+    files.iter().for_each(|path| fs::write(path, b"kept").unwrap());
+    let recovery = directory.reopen();
+    assert!(recovery.done.is_empty(), "{:?}", recovery.done);
+    assert_eq!(recovery.strangers, files[..3], "of staging");
+    assert!(files.iter().all(|path| path.exists()));
+    assert_eq!(state(directory.store(), &a, receiving.0), State::Receiving);
+    assert_version(directory.store(), &a, 1, &records_of(1, 40));
+}
+
+#[test]
+fn a_directory_of_somebody_else_is_refused_as_it_is() {
+    let mut directory = Directory::new();
+    directory.close();
+    for name in ["staging", "datasets"] {
+        fs::remove_dir(directory.path().join(name)).unwrap();
+    }
+    fs::remove_file(directory.path().join("journal")).unwrap();
+    let theirs = directory.path().join("staging/models/v1");
+    fs::create_dir_all(&theirs).unwrap();
+    let error = directory.try_open().unwrap_err();
+    assert_eq!(error.code(), Code::InvalidSetting, "{error}");
+    assert!(error.to_string().contains("staging/models"), "{error}");
+    assert!(theirs.exists() && !directory.path().join("journal").exists());
+    assert!(!directory.path().join("datasets").exists(), "nothing is made in it");
+    fs::remove_dir_all(directory.path().join("staging")).unwrap();
+    directory.open();
 }
 
 /// What was being written when a process was killed, and was not renamed into its place.
@@ -73,12 +143,13 @@ fn files_that_were_not_whole_yet_go_and_those_of_others_stay() {
         parts.join("data-77"),
     ];
     unfinished.iter().for_each(|path| fs::write(path, b"half").unwrap());
-    let of_others = directory.path().join("notes.txt");
-    fs::write(&of_others, b"kept").unwrap();
+    let of_others = ["notes.txt", "report.tmp"].map(|name| directory.path().join(name));
+    of_others.iter().for_each(|path| fs::write(path, b"kept").unwrap());
     let recovery = directory.reopen();
     let names = ["journal.tmp", "watches.tmp", "2.part.tmp", "data-77"];
     assert_eq!(removed(&recovery.done), names);
-    assert!(of_others.exists() && !unfinished.iter().any(|path| path.exists()));
+    assert!(of_others.iter().all(|path| path.exists()));
+    assert!(!unfinished.iter().any(|path| path.exists()));
     assert_eq!(directory.store().parts(&a, receiving).unwrap(), [part]);
 }
 

@@ -531,7 +531,7 @@ fn leave(dir: &Path, remains: u8, building: Option<u64>, numbers: u64) {
     if bit(3) {
         put(&dir.join("scrubs"));
         put(&dir.join(format!("staging/a.{}/parts/1", numbers + 5)));
-        put(&dir.join("staging/unknown/x"));
+        put(&dir.join("staging/gone.1/parts/1"));
     }
     if let Some(version) = building.filter(|_| bit(4)) {
         // Renamed into its place; its record never came.

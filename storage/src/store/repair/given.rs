@@ -68,8 +68,7 @@ impl Directories {
     pub(super) fn find(layout: &Layout) -> Result<Self> {
         let versions = Versions::new(layout.clone());
         let mut staged = Vec::new();
-        for (push, path) in versions.staged()? {
-            let Some((dataset, version)) = push else { continue };
+        for (dataset, version, path) in versions.staged()? {
             if !versions::entries(&layout.parts(&dataset, version))?.is_empty() {
                 staged.push((dataset, version, path));
             }
