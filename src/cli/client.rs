@@ -37,6 +37,10 @@ const EXPECT_FROM_BYTES: u64 = 1 << 20;
 /// `Retry-After` is followed up to here.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
+/// What to do about an error that is none of a Tidetable server.
+const ANOTHER_SERVER: &str =
+    "is it a Tidetable server? A proxy before it may have answered instead";
+
 /// What stands for itself in a path segment; everything else is percent-encoded.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -110,13 +114,7 @@ impl Opened {
 impl Answer {
     /// The body as `T`.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_slice(&self.body).map_err(|error| {
-            Failure::new(
-                Exit::Failed,
-                format!("the server's answer is not what this tidetable expects: {error}"),
-            )
-            .hint("is it a Tidetable server of this version? `tidetable --version` tells ours")
-        })
+        serde_json::from_slice(&self.body).map_err(|error| unexpected(&error.to_string()))
     }
 
     /// The body as text.
@@ -128,6 +126,13 @@ impl Answer {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
+}
+
+/// A success that no Tidetable server of this version answers.
+pub(crate) fn unexpected(why: &str) -> Failure {
+    let text = format!("the server's answer is not what this tidetable expects: {why}");
+    Failure::new(Exit::Failed, text)
+        .hint("is it a Tidetable server of this version? `tidetable --version` tells ours")
 }
 
 impl Client {
@@ -350,11 +355,14 @@ impl Client {
             if failure.request_id.is_none() {
                 failure.request_id = answer.header("x-request-id").map(str::to_owned);
             }
+            if failure.code.is_none() && failure.hint.is_none() {
+                failure.hint = Some(ANOTHER_SERVER.to_owned());
+            }
             return failure;
         }
         let mut failure = Problem::default().into_failure(answer.status, told);
         failure.message = format!("{} answered {} without a reason", self.base, answer.status);
-        failure.hint("is it a Tidetable server? A proxy before it may have answered instead")
+        failure.hint(ANOTHER_SERVER)
     }
 
     fn unreachable(&self, error: &Broken) -> Failure {

@@ -1,7 +1,7 @@
 //! `tidetable delete`: a version nobody serves, an unfinished push, or a whole dataset.
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Map, Value};
 use tidetable_storage::{DatasetName, Version};
 
 use super::Asked;
@@ -51,10 +51,7 @@ pub(crate) fn run(args: &DeleteArgs, asked: &Asked<'_>) -> Result<(), Failure> {
         .client()?
         .delete(&path)
         .map_err(|failure| failure.about(name, args.version.map(|v| v.0)))?;
-    let json = if answer.body.is_empty() {
-        json!({"dataset": name, "version": args.version, "deleted": true}).to_string()
-    } else {
-        answer.text()
-    };
-    asked.out.either(json, || text)
+    // Another server may answer 200 to anything.
+    answer.json::<Map<String, Value>>()?;
+    asked.out.either(answer.text(), || text)
 }

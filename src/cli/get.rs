@@ -12,7 +12,7 @@ use tidetable_storage::{DatasetName, Key, Version};
 
 use super::Asked;
 use super::api::{dataset_path, new_key};
-use super::client::{Answer, Client, encoded};
+use super::client::{Answer, Client, encoded, unexpected};
 use super::exit::{Exit, Failure};
 use super::keys_file;
 use super::output::{Output, counted, grouped};
@@ -97,6 +97,10 @@ pub(crate) fn run(args: &GetArgs, asked: &Asked<'_>) -> Result<(), Failure> {
 impl GetArgs {
     fn one(&self, client: &Client, key: &str, out: &Output) -> Result<(), Failure> {
         let answer = client.get(&self.path_of(key)).map_err(|failure| self.about(failure))?;
+        // What is printed is not looked into, and a login page is answered with 200 too.
+        if answer.header("tidetable-version").is_none() {
+            return Err(unexpected("it has no header Tidetable-Version"));
+        }
         out.raw(&answer.body)
     }
 
@@ -229,11 +233,30 @@ mod tests {
 
     #[test]
     fn one_key_gives_the_stored_bytes_and_nothing_else() {
-        let stub = Stub::answering(vec![Reply::text(200, "{\"score\":1.10}")]);
+        let stored = Reply::text(200, "{\"score\":1.10}").with("tidetable-version", "4");
+        let stub = Stub::answering(vec![stored]);
         let (result, text) = run_with(&stub, "a k");
         result.unwrap();
         assert_eq!(text, "{\"score\":1.10}");
         stub.finish();
+    }
+
+    #[test]
+    fn what_another_server_answers_is_no_value_and_no_missing_key() {
+        let stub = Stub::answering(vec![Reply::text(200, "<html>log in</html>")]);
+        let (result, text) = run_with(&stub, "a k");
+        let failure = result.unwrap_err();
+        assert_eq!((failure.exit, text.as_str()), (Exit::Failed, ""));
+        assert!(failure.message.contains("is not what this tidetable expects"), "{failure:?}");
+        stub.finish();
+        let absent = ["<html></html>", "{\"detail\":\"x\"}", "{\"code\":\"route_not_found\"}"];
+        for body in absent {
+            let stub = Stub::answering(vec![Reply::text(404, body)]);
+            let failure = run_with(&stub, "a k").0.unwrap_err();
+            assert_eq!(failure.exit, Exit::Failed, "{body}");
+            assert!(failure.hint.is_some(), "{body}");
+            stub.finish();
+        }
     }
 
     #[test]
