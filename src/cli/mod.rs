@@ -6,7 +6,7 @@
 //! exit code ([`exit`]).
 //!
 //! Absent on purpose: no command keeps state between two runs, none asks a question but
-//! what cannot be undone, on a terminal ([`confirm`]), and none retries what is not safe to repeat.
+//! before what cannot be undone ([`confirm`]), and none retries what is not safe to repeat.
 
 mod api;
 mod client;

@@ -10,7 +10,7 @@ use tidetable_storage::{Cause, TokenId};
 
 use super::Asked;
 use super::client::Client;
-use super::confirm::{confirmed, may_ask};
+use super::confirm::confirmed;
 use super::exit::{Exit, Failure};
 use super::notes;
 use super::offline;
@@ -91,6 +91,9 @@ Examples:
 pub(crate) struct ListArgs {}
 
 /// Revoke a token: from then on it is good for nothing
+///
+/// Before the last token that may make others it asks, unless --yes is given; where there is no
+/// terminal to ask on, that one takes --yes.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -262,7 +265,7 @@ fn revoke(args: &RevokeArgs, asked: &Asked<'_>) -> Result<(), Failure> {
     let client = asked.client()?;
     // What is leaked is revoked all the same when a list cannot be had.
     let is_last = || all(&client).is_ok_and(|all| is_last_admin(&all, &args.id.to_string()));
-    if !args.yes && may_ask() && is_last() {
+    if !args.yes && is_last() {
         let question = format!(
             "{} is the last token that may make others: after it one is made with the server stopped \
              alone (`tidetable token create NAME --role admin --data DIR`). Revoke it?",
