@@ -369,6 +369,24 @@ mod tests {
         assert!(seen > 25, "only {seen} examples");
     }
 
+    /// Help is wrapped at 100 columns. Half a command that is pasted from there does something else.
+    #[test]
+    fn no_example_is_so_long_that_it_is_wrapped() {
+        let mut seen = 0;
+        let mut commands = vec![Cli::command()];
+        while let Some(command) = commands.pop() {
+            let texts = [command.get_after_help(), command.get_after_long_help()];
+            for text in texts.into_iter().flatten().map(ToString::to_string) {
+                for line in text.lines().filter(|line| line.starts_with("  ")) {
+                    assert!(line.chars().count() <= 98, "{line}");
+                    seen += 1;
+                }
+            }
+            commands.extend(command.get_subcommands().cloned());
+        }
+        assert!(seen > 50, "only {seen} lines");
+    }
+
     /// The words of an example: up to a comment or pipe, quotes taken off.
     fn words_of(line: &str) -> Vec<String> {
         let line = line.split("   ").next().unwrap_or(line);

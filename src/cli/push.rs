@@ -55,11 +55,11 @@ use request::{Data, Given, Request};
 #[command(after_help = "\
 Examples:
   tidetable push course-recs recs.ndjson --key learner_id
-  tidetable push course-recs 'out/part-*.csv.gz' --key learner_id --collect --order-by score:desc --limit 20
+  tidetable push recs 'out/*.csv.gz' --key learner_id --collect --order-by score:desc --limit 20
   tidetable push stats stats.parquet --key learner_id,course_id --label run-2026-11-23
   tidetable push stats unload/ --format redshift --columns learner_id,score --key learner_id
   tidetable push course-recs s3://lake/recs/2026-11-25/ --key learner_id
-  tidetable push grades s3://lake/unload/grades_manifest --format redshift --columns id,grade --key id
+  tidetable push grades s3://lake/grades_manifest --format redshift --columns id,grade --key id
   tidetable push course-recs 2026-11-25/ --from lake --key learner_id
   tidetable push course-recs recs.csv --key learner_id --dry-run
   tidetable push course-recs - --format ndjson --key learner_id --no-activate

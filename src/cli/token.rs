@@ -55,7 +55,7 @@ enum TokenCommand {
 Examples:
   tidetable token create recs-backend --role reader --dataset course-recs
   tidetable token create airflow --role pusher --dataset 'course-*' --expires 30d
-  tidetable token create prometheus --role monitor --expires never > /etc/prometheus/tidetable.token
+  tidetable token create prometheus --role monitor --expires never > prometheus.token
   tidetable token create ops --role admin --data /var/lib/tidetable     with the server stopped")]
 pub(crate) struct CreateArgs {
     /// Who acts with it, as histories say it: a person, a job, a service
