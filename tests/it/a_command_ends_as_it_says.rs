@@ -224,6 +224,22 @@ fn a_dataset_is_deleted_when_somebody_has_said_yes() {
 }
 
 #[test]
+fn a_variable_is_no_option_that_somebody_has_given() {
+    let said = |arguments: &[&str]| {
+        let output = tidetable(arguments).env("TIDETABLE_SERVER", "http://h").output().unwrap();
+        ended(&output, 2);
+        err(&output)
+    };
+    for (arguments, usage) in
+        [(&[][..], "Usage: tidetable "), (&["token"], "Usage: tidetable token ")]
+    {
+        let help = said(arguments);
+        assert!(help.contains(usage) && help.contains("Commands:"), "{help}");
+        assert!(help.contains("TIDETABLE_SERVER]"), "{help}");
+    }
+}
+
+#[test]
 fn an_empty_variable_is_not_set_and_a_token_is_not_for_the_server() {
     let empty = tidetable(&["get", D, "1"]).env("TIDETABLE_SERVER", "").output().unwrap();
     // Whether or not somebody listens there: it is an address.
