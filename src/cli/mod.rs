@@ -59,7 +59,7 @@ use std::io::Write;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use client::Client;
 use exit::Failure;
@@ -137,6 +137,19 @@ fn as_it_stands(words: &[OsString], error: clap::Error) -> clap::Error {
         // It is a variable that is wrong.
         Ok(_) => error,
     }
+}
+
+/// An error of the command that was asked for, and so with its usage.
+fn error_of(matches: &ArgMatches, kind: ErrorKind, text: &str) -> clap::Error {
+    let mut program = Cli::command();
+    // Without that, usage would begin with the name of the command.
+    program.build();
+    let (mut command, mut matches) = (&mut program, matches);
+    while let Some((name, of_command)) = matches.subcommand() {
+        command = command.find_subcommand_mut(name).expect("the parser has found it");
+        matches = of_command;
+    }
+    command.error(kind, text)
 }
 
 /// A command that looks at no variable. Its help names them all the same.
@@ -293,11 +306,11 @@ impl Cli {
             }
             Command::Activate(args) => match args.swaps() {
                 Ok(_) => return Ok(cli),
-                Err(text) => return Err(Self::command().error(ErrorKind::ValueValidation, text)),
+                Err(text) => return Err(error_of(&matches, ErrorKind::ValueValidation, &text)),
             },
             _ => return Ok(cli),
         };
-        Err(Self::command().error(ErrorKind::ArgumentConflict, refused))
+        Err(error_of(&matches, ErrorKind::ArgumentConflict, refused))
     }
 
     fn run(&self) -> Result<(), Failure> {
@@ -575,6 +588,20 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::MissingSubcommand);
         assert!(!error.to_string().contains("worker"), "{error}");
         assert!(of_a_server(&line(&["tidetable"])).is_none());
+    }
+
+    #[test]
+    fn an_error_shows_the_usage_of_its_command() {
+        for (line, usage) in [
+            ("activate recs", "Usage: tidetable activate [OPTIONS] <DATASET> <VERSION>"),
+            ("activate recs v5", "Usage: tidetable activate [OPTIONS] <DATASET> <VERSION>"),
+            ("activate recs=5 6", "Usage: tidetable activate [OPTIONS] <DATASET> <VERSION>"),
+            ("serve --token x", "Usage: tidetable serve "),
+            ("token create ops --role admin --data d --token x", "Usage: tidetable token create "),
+        ] {
+            let text = parse(line).unwrap_err().to_string();
+            assert!(text.contains(usage), "{line}: {text}");
+        }
     }
 
     #[test]

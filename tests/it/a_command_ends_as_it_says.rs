@@ -237,6 +237,8 @@ fn a_variable_is_no_option_that_somebody_has_given() {
         assert!(help.contains(usage) && help.contains("Commands:"), "{help}");
         assert!(help.contains("TIDETABLE_SERVER]"), "{help}");
     }
+    let absent = said(&["get", D]);
+    assert!(absent.contains("Usage: tidetable get ") && !absent.contains("--server"), "{absent}");
 }
 
 #[test]
