@@ -10,7 +10,7 @@ mod job;
 mod node;
 mod outcome;
 mod schema;
-mod settings;
+pub(super) mod settings;
 mod together;
 mod variables;
 

@@ -54,6 +54,8 @@ fn null_turns_a_gate_off_and_is_refused_where_it_means_nothing() {
         (&config["gates"]["max_shrink_percent"], &config["owner"]),
         (&json!(null), &json!(null))
     );
+    let again = run(&server, &["config", D, "owner=null"]);
+    assert!(err(&again).contains("recs: nothing was changed"), "{}", err(&again));
     ended(&run(&server, &["config", D, "retain=null"]), 2);
     assert_eq!(server.dataset(D)["config"]["retain"], 3);
     let shown = run(&server, &["config", D, "--json"]);
