@@ -29,6 +29,7 @@ mod asked;
 mod page;
 mod places;
 mod resources;
+mod settings;
 
 #[cfg(test)]
 pub(crate) use openapi::described_routes;
