@@ -189,18 +189,20 @@ impl Push<'_> {
     /// Pushes, and waits until the server is through with it.
     pub(super) fn carry_out(&self, request: &Request) -> Result<Settled, Failure> {
         let started = Instant::now();
-        self.interrupt.say(format!("nothing was pushed to {}", self.dataset));
+        let nothing = format!("nothing was pushed to {}", self.dataset);
+        self.interrupt.say(self.dataset, None, nothing);
         let was = self.current()?;
         let (version, sent) = match &request.data {
             Data::Rows(parts) | Data::Snapshot(parts) => self.hand_over(&request.body, parts)?,
             Data::Elsewhere => self.import(&request.body)?,
         };
-        self.interrupt.say(format!(
+        let goes_on = format!(
             "the server goes on with {0} {version}, and activates it if that was asked for. To \
              abort, until it is current: tidetable delete {0} {version}. `tidetable versions {0} \
              {version}` tells how it ends",
             self.dataset
-        ));
+        );
+        self.interrupt.say(self.dataset, Some(version), goes_on);
         let (settled, json) = self.settle(version)?;
         let push = outcome::Pushed {
             dataset: self.dataset,

@@ -178,7 +178,7 @@ impl<'a> Runner<'a> {
         let wanted = prepared.wanted;
         let name = wanted.name.as_str();
         let mut outcome = Outcome::new(name, Became::Failed);
-        self.interrupt.say(format!("nothing was pushed to {name}"));
+        self.interrupt.say(name, None, format!("nothing was pushed to {name}"));
         match self.settle(wanted) {
             Ok(changes) => outcome.changes = changes,
             Err(failure) => return outcome.failed(failure),

@@ -72,8 +72,7 @@ fn file_name(source: &Source) -> String {
 impl Push<'_> {
     /// Sends what the server does not hold yet. Gives the bytes of all parts.
     pub(super) fn send(&self, version: u64, parts: &[Part]) -> Result<u64, Failure> {
-        let leftover = self.leftover(version);
-        self.interrupt.say(leftover);
+        self.interrupt.say(self.dataset, Some(version), self.leftover(version));
         let there = if self.resume { self.stored(version)? } else { HashMap::new() };
         let mut total = 0;
         for (i, part) in parts.iter().enumerate() {
