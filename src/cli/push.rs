@@ -81,7 +81,7 @@ pub(crate) struct PushArgs {
     rows: RowOptions,
 
     /// A name of your own for this version, such as the run of the batch job
-    #[arg(long, value_name = "TEXT", help_heading = "Version")]
+    #[arg(long, value_name = "TEXT", value_parser = parse_label, help_heading = "Version")]
     label: Option<String>,
     /// As of when the data is (RFC 3339); reads answer it as Tidetable-As-Of
     #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Version")]
@@ -341,6 +341,15 @@ fn dry_run(args: &PushArgs, out: &Output) -> Result<(), Failure> {
 
 fn text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(bytes)
+}
+
+/// One that is empty names nothing, and comes of a variable that is not set.
+fn parse_label(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        Err("it is empty: a label names the version".into())
+    } else {
+        Ok(text.into())
+    }
 }
 
 pub(super) fn parse_time(text: &str) -> Result<String, String> {
