@@ -447,6 +447,7 @@ mod tests {
             "push recs a.csv --key id",
             "push recs a b --key a,b --label run-7 --no-activate",
             "push recs - --key id --format ndjson --server-timeout 30m",
+            "push recs - --key id --format jsonl",
             "push recs dir",
             "build recs a.csv --key id --out dir --compression zstd --sort-memory 1GiB",
             "build recs a b --key id --part 2/3 --split-at k,m --like d --out dir",
