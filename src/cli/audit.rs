@@ -63,7 +63,6 @@ pub(crate) struct AuditArgs {
     #[arg(
         long,
         value_name = "DIR",
-        requires = "verify",
         default_value = "tidetable-data",
         env = "TIDETABLE_DATA",
         hide_env_values = true
@@ -167,6 +166,11 @@ pub(crate) fn run(args: &AuditArgs, asked: &Asked<'_>) -> Result<(), Failure> {
 }
 
 impl AuditArgs {
+    /// Whether it reads a data directory, and asks no server.
+    pub(crate) fn is_offline(&self) -> bool {
+        self.verify
+    }
+
     /// Refuses times between which nothing can be.
     fn check_range(&self, now: DateTime<Utc>) -> Result<(), Failure> {
         match (self.since, self.until) {

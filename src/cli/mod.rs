@@ -301,6 +301,10 @@ impl Cli {
                 "--data makes the token in the data directory of a stopped server: neither --server \
                  nor --token goes with it"
             }
+            // As a variable it may be there for other commands, the server first of all.
+            Command::Audit(args) if said("data") && !args.is_offline() => {
+                "--data is the directory that --verify reads: without --verify a server is asked"
+            }
             Command::Serve(_) if said("server") => {
                 "--server is for commands that ask a server; --listen says where this one listens"
             }

@@ -239,6 +239,11 @@ fn a_variable_is_no_option_that_somebody_has_given() {
         assert!(help.contains(usage) && help.contains("Commands:"), "{help}");
         assert!(help.contains("TIDETABLE_SERVER]"), "{help}");
     }
+    // That of the server's directory is no request to read it.
+    let server = Server::start();
+    let address = format!("http://{}", server.address());
+    let audit = tidetable(&["audit", "--server", &address]).env("TIDETABLE_DATA", "d").output();
+    ended(&audit.unwrap(), 0);
     let absent = said(&["get", D]);
     assert!(absent.contains("Usage: tidetable get ") && !absent.contains("--server"), "{absent}");
 }
