@@ -1,4 +1,4 @@
-//! What cannot be undone is asked about first; where nobody can be asked, it takes `--yes`.
+//! What cannot be undone is asked about first, where there is somebody to ask.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, IsTerminal as _, Write};
@@ -6,16 +6,21 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write};
 use super::exit::Failure;
 use super::notes;
 
-/// Where a person reads a question.
+/// Where a question is read.
 #[derive(Debug, PartialEq, Eq)]
-enum Place {
+enum Asking {
     StandardError,
     /// The terminal itself: standard error goes elsewhere, or is for programs.
     Terminal,
     Nowhere,
 }
 
-impl Place {
+impl Asking {
+    fn here() -> Self {
+        let (input, error) = (io::stdin().is_terminal(), io::stderr().is_terminal());
+        Self::of(input, error, notes::are_allowed())
+    }
+
     /// Of a process whose standard input and standard error are terminals, or not, and whose notes
     /// stand on the latter, or not.
     fn of(input: bool, error: bool, notes: bool) -> Self {
@@ -38,44 +43,34 @@ impl Place {
     }
 }
 
-/// Asks whoever sits at the terminal. Fails where nobody does.
+/// Whether there is somebody to ask.
+pub(super) fn may_ask() -> bool {
+    Asking::here() != Asking::Nowhere
+}
+
+/// Asks whoever sits at the terminal; where nobody does, what was said is meant.
 pub(super) fn confirmed(question: &str) -> Result<bool, Failure> {
-    let (input, error) = (io::stdin().is_terminal(), io::stderr().is_terminal());
-    let Some(mut place) = Place::of(input, error, notes::are_allowed()).open() else {
-        return Err(unasked(question));
+    let Some(mut terminal) = Asking::here().open() else {
+        return Ok(true);
     };
-    write!(place, "{question} [y/N] ")?;
-    place.flush()?;
+    write!(terminal, "{question} [y/N] ")?;
+    terminal.flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-fn unasked(question: &str) -> Failure {
-    let text = format!("there is no terminal on which somebody could be asked: {question}");
-    Failure::usage(text).hint("nothing was changed; --yes answers beforehand")
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::exit::Exit;
     use super::*;
 
     #[test]
     fn whoever_sits_at_the_terminal_is_asked_wherever_standard_error_goes() {
-        assert_eq!(Place::of(true, true, true), Place::StandardError);
-        assert_eq!(Place::of(true, false, true), Place::Terminal, "2>/dev/null");
-        assert_eq!(Place::of(true, true, false), Place::Terminal, "--json");
+        assert_eq!(Asking::of(true, true, true), Asking::StandardError);
+        assert_eq!(Asking::of(true, false, true), Asking::Terminal, "2>/dev/null");
+        assert_eq!(Asking::of(true, true, false), Asking::Terminal, "--json");
         for (error, notes) in [(true, true), (true, false), (false, true), (false, false)] {
-            assert_eq!(Place::of(false, error, notes), Place::Nowhere);
+            assert_eq!(Asking::of(false, error, notes), Asking::Nowhere);
         }
-    }
-
-    #[test]
-    fn where_nobody_can_be_asked_it_takes_yes() {
-        assert!(Place::Nowhere.open().is_none());
-        let failure = unasked("Delete it?");
-        assert_eq!(failure.exit, Exit::Usage);
-        assert!(failure.text().contains("Delete it?") && failure.text().contains("--yes"));
     }
 }

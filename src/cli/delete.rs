@@ -13,8 +13,8 @@ use super::exit::{Exit, Failure};
 ///
 /// The version that serves, and the one a rollback would go to, are not deleted (exit
 /// code 5). A number is never used again. --whole-dataset deletes a dataset with all its
-/// versions, the serving one included: its keys are answered "not found" from then on. It asks
-/// first, unless --yes is given; where there is no terminal to ask on, it takes --yes.
+/// versions, the serving one included: its keys are answered "not found" from then on. On a
+/// terminal that asks first, unless --yes is given.
 #[derive(Args, Debug)]
 #[command(
     override_usage = "tidetable delete [OPTIONS] <DATASET> <VERSION|--whole-dataset>",

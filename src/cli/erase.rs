@@ -30,9 +30,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// rollback, or a push that contains them: their rows are left out. Their bytes leave the disk
 /// with the versions that hold them, as those are given up; with --now these versions are
 /// rewritten at once, which takes the time of a build of each, and the command waits for it. A
-/// repetition is harmless. It asks first, unless --yes is given; where there is no terminal to ask
-/// on, it takes --yes. What a reason says is kept for ever: name no key in it. Keys on a command
-/// line stand in the history of the shell; --keys-from reads them from a file.
+/// repetition is harmless. On a terminal it asks first, unless --yes is given. What a reason says
+/// is kept for ever: name no key in it. Keys on a command line stand in the history of the shell;
+/// --keys-from reads them from a file.
 #[derive(Args, Debug)]
 #[command(
     override_usage = "tidetable erase [OPTIONS] <DATASET|--all-datasets> [KEY]... --reason <TEXT>\n       \

@@ -10,7 +10,7 @@ use tidetable_storage::{Cause, TokenId};
 
 use super::Asked;
 use super::client::Client;
-use super::confirm::confirmed;
+use super::confirm::{confirmed, may_ask};
 use super::exit::{Exit, Failure};
 use super::notes;
 use super::offline;
@@ -92,8 +92,7 @@ pub(crate) struct ListArgs {}
 
 /// Revoke a token: from then on it is good for nothing
 ///
-/// Before the last token that may make others it asks, unless --yes is given; where there is no
-/// terminal to ask on, that one takes --yes.
+/// On a terminal it asks first before the last token that may make others, unless --yes is given.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -265,7 +264,7 @@ fn revoke(args: &RevokeArgs, asked: &Asked<'_>) -> Result<(), Failure> {
     let client = asked.client()?;
     // What is leaked is revoked all the same when a list cannot be had.
     let is_last = || all(&client).is_ok_and(|all| is_last_admin(&all, &args.id.to_string()));
-    if !args.yes && is_last() {
+    if !args.yes && may_ask() && is_last() {
         let question = format!(
             "{} is the last token that may make others: after it one is made with the server stopped \
              alone (`tidetable token create NAME --role admin --data DIR`). Revoke it?",

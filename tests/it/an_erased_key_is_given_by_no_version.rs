@@ -266,33 +266,27 @@ fn the_command_line_erases_lists_and_lifts() {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap(), text(output.stdout) + &text(output.stderr))
     };
-    // There is no terminal here, and so nobody to ask.
     let (code, text) = run(&["erase", D, GONE, "--reason", "request 1177"]);
-    assert!(code == 2 && text.contains("--yes"), "{code} {text}");
-    server.get(D, GONE).expect(200);
-    let (code, text) = run(&["erase", D, GONE, "--yes", "--reason", "request 1177"]);
     assert_eq!(code, 0, "{text}");
     assert!(text.starts_with("recs: 1 key erased\n") && text.contains("recs 3"), "{text}");
     let (code, text) = run(&["get", D, GONE]);
     assert!(code == 4 && text.contains("erased"), "{text}");
     let (code, text) = run(&["erase", "--list"]);
     assert!(code == 0 && text.contains("may be held by recs 1, recs 2, recs 3"), "{text}");
-    let (code, text) = run(&["erase", D, "--now", "--yes", "--reason", "request 1177"]);
+    let (code, text) = run(&["erase", D, "--now", "--reason", "request 1177"]);
     assert!(code == 0 && text.contains("3 versions were rewritten"), "{text}");
     let (_, text) = run(&["erase", "--list"]);
     assert!(text.contains("gone from the disk since"), "{text}");
-    let lift = ["erase", D, GONE, "--lift", "--yes", "--reason", "a mistake"];
-    let (code, text) = run(&lift);
+    let (code, text) = run(&["erase", D, GONE, "--lift", "--reason", "a mistake"]);
     assert!(code == 0 && text.contains("1 key may be given again"), "{text}");
-    assert_eq!(run(&lift).0, 5);
-    assert_eq!(run(&["erase", "nobody", GONE, "--yes", "--reason", "x"]).0, 4);
+    assert_eq!(run(&["erase", D, GONE, "--lift", "--reason", "a mistake"]).0, 5);
+    assert_eq!(run(&["erase", "nobody", GONE, "--reason", "x"]).0, 4);
     assert_eq!(run(&["erase", D, GONE]).0, 2);
     // Keys that stand on no command line.
     let file = server.beside("keys");
     std::fs::write(&file, "learner-01\nlearner-02\n").unwrap();
     let file = file.display().to_string();
-    let all = ["erase", "--all-datasets", "--keys-from", &file, "--yes", "--reason", "x"];
-    let (code, text) = run(&all);
+    let (code, text) = run(&["erase", "--all-datasets", "--keys-from", &file, "--reason", "x"]);
     assert!(code == 0 && text.starts_with("all datasets: 2 keys erased"), "{text}");
     is_gone(server.get(D, "learner-02"));
 }

@@ -110,12 +110,6 @@ fn the_command_line_makes_lists_and_revokes() {
     assert!(code == Some(5) && text.contains("nothing was changed"), "{code:?} {text}");
     assert_eq!(run(&["revoke", "0123456789abcdef"]).0, Some(4));
     assert!(run(&["list"]).1.contains("revoked"));
-    // Without a terminal nobody can be asked whether the last that may make others is to go.
-    let (code, _, text) = run(&["revoke", &admin.id]);
-    assert!(code == Some(2) && text.contains("--yes"), "{code:?} {text}");
-    assert_eq!(run(&["list"]).0, Some(0), "it is good yet");
-    assert_eq!(run(&["revoke", &admin.id, "--yes"]).0, Some(0));
-    assert_eq!(run(&["list"]).0, Some(1));
 }
 
 #[test]
