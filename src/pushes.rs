@@ -89,7 +89,7 @@ pub(crate) struct BuildSettings {
     pub(crate) give_way: bool,
     /// Builds at the same time.
     pub(crate) at_once: usize,
-    /// The program that has the hidden command `build-worker`: this one.
+    /// The program that is started as `build-worker`: this one.
     pub(crate) program: PathBuf,
     /// What the gate `check` asks.
     pub(crate) checks: Checks,

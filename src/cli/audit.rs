@@ -63,7 +63,6 @@ pub(crate) struct AuditArgs {
     #[arg(
         long,
         value_name = "DIR",
-        requires = "verify",
         default_value = "tidetable-data",
         env = "TIDETABLE_DATA",
         hide_env_values = true
@@ -113,12 +112,15 @@ impl std::str::FromStr for When {
 }
 
 impl When {
-    fn text(self, now: DateTime<Utc>) -> String {
-        let at = match self {
+    fn at(self, now: DateTime<Utc>) -> DateTime<Utc> {
+        match self {
             Self::At(at) => at,
             Self::Ago(span) => now - span.0,
-        };
-        at.to_rfc3339_opts(SecondsFormat::Millis, true)
+        }
+    }
+
+    fn text(self, now: DateTime<Utc>) -> String {
+        self.at(now).to_rfc3339_opts(SecondsFormat::Millis, true)
     }
 }
 
@@ -126,8 +128,10 @@ pub(crate) fn run(args: &AuditArgs, asked: &Asked<'_>) -> Result<(), Failure> {
     if args.verify {
         return verify(args, asked);
     }
+    let now = Utc::now();
+    args.check_range(now)?;
     let client = asked.client()?;
-    let query = args.query(Utc::now());
+    let query = args.query(now);
     let (mut left, mut cursor) = (args.limit as usize, None::<String>);
     let mut table = Vec::new();
     loop {
@@ -162,6 +166,23 @@ pub(crate) fn run(args: &AuditArgs, asked: &Asked<'_>) -> Result<(), Failure> {
 }
 
 impl AuditArgs {
+    /// Whether it reads a data directory, and asks no server.
+    pub(crate) fn is_offline(&self) -> bool {
+        self.verify
+    }
+
+    /// Refuses times between which nothing can be.
+    fn check_range(&self, now: DateTime<Utc>) -> Result<(), Failure> {
+        match (self.since, self.until) {
+            (Some(since), Some(until)) if since.at(now) >= until.at(now) => {
+                let (since, until) = (since.text(now), until.text(now));
+                let text = format!("--since {since} is not before --until {until}");
+                Err(Failure::usage(text).hint("of a day, --until takes the beginning"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// That there is no such dataset, if nothing was found of it: its name may be mistyped.
     fn unknown(&self, client: &Client, found: &[Line]) -> String {
         let Some(name) = self.dataset.as_ref().filter(|_| found.is_empty()) else {
@@ -431,5 +452,19 @@ mod tests {
         assert_eq!(text("24h"), "2026-01-30T08:00:00.000Z");
         assert_eq!(text("2026-01-01T01:00:00+01:00"), "2026-01-01T00:00:00.000Z");
         assert!("yesterday".parse::<When>().is_err());
+    }
+
+    #[test]
+    fn a_range_in_which_nothing_can_be_is_refused() {
+        let now = "2026-01-31T08:00:00Z".parse().unwrap();
+        let checked = |since: &str, until: &str| {
+            let words = ["audit", "--since", since, "--until", until];
+            Words::parse_from(words).audit.check_range(now)
+        };
+        checked("3h", "2h").unwrap();
+        checked("2026-01-30", "1h").unwrap();
+        for (since, until) in [("2h", "3h"), ("2026-01-30", "2026-01-30"), ("1h", "2026-01-30")] {
+            assert_eq!(checked(since, until).unwrap_err().exit, Exit::Usage, "{since} {until}");
+        }
     }
 }

@@ -37,7 +37,7 @@ pub(crate) struct CanaryArgs {
     #[arg(requires = "percent")]
     version: Option<Version>,
     /// The share of the units to serve it to: more than 0, at most 100, two decimals
-    #[arg(long, value_name = "PERCENT", allow_negative_numbers = true)]
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent, allow_negative_numbers = true)]
     percent: Option<f64>,
     /// What units are drawn by [default: that of the canary that runs, or the dataset's name]
     #[arg(long, value_name = "NAME", requires = "percent")]
@@ -48,6 +48,13 @@ pub(crate) struct CanaryArgs {
     /// Why; kept in the history
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+}
+
+/// `10` and `10%`. Which shares there are the server says.
+fn parse_percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim_end();
+    let number = number.parse().ok().filter(|number: &f64| number.is_finite());
+    number.ok_or_else(|| "expected a number from 0 to 100, like 10 or 2.5".to_owned())
 }
 
 pub(crate) fn run(args: &CanaryArgs, asked: &Asked<'_>) -> Result<(), Failure> {
@@ -188,6 +195,16 @@ mod tests {
         assert_eq!(asked[1]["line"], "PUT /v1/datasets/a/canary HTTP/1.1");
         assert_eq!(asked[1]["body"]["version"], 43);
         assert!(asked[1]["body"].get("experiment").is_none(), "that stays as it is");
+    }
+
+    #[test]
+    fn a_share_may_be_written_with_its_sign() {
+        assert_eq!(parse_percent("10%"), Ok(10.0));
+        assert_eq!(parse_percent("2.5 %"), Ok(2.5));
+        assert_eq!(parse_percent("-1"), Ok(-1.0), "the server refuses it");
+        for bad in ["", "%", "many", "10%%", "1,5", "inf", "nan%"] {
+            assert!(parse_percent(bad).unwrap_err().contains("from 0 to 100"), "{bad}");
+        }
     }
 
     #[test]

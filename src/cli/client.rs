@@ -37,6 +37,10 @@ const EXPECT_FROM_BYTES: u64 = 1 << 20;
 /// `Retry-After` is followed up to here.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
+/// What to do about an error that is none of a Tidetable server.
+const ANOTHER_SERVER: &str =
+    "is it a Tidetable server? A proxy before it may have answered instead";
+
 /// What stands for itself in a path segment; everything else is percent-encoded.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -110,13 +114,7 @@ impl Opened {
 impl Answer {
     /// The body as `T`.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_slice(&self.body).map_err(|error| {
-            Failure::new(
-                Exit::Failed,
-                format!("the server's answer is not what this tidetable expects: {error}"),
-            )
-            .hint("is it a Tidetable server of this version? `tidetable --version` tells ours")
-        })
+        serde_json::from_slice(&self.body).map_err(|error| unexpected(&error.to_string()))
     }
 
     /// The body as text.
@@ -128,6 +126,13 @@ impl Answer {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
+}
+
+/// A success that no Tidetable server of this version answers.
+pub(crate) fn unexpected(why: &str) -> Failure {
+    let text = format!("the server's answer is not what this tidetable expects: {why}");
+    Failure::new(Exit::Failed, text)
+        .hint("is it a Tidetable server of this version? `tidetable --version` tells ours")
 }
 
 impl Client {
@@ -350,11 +355,14 @@ impl Client {
             if failure.request_id.is_none() {
                 failure.request_id = answer.header("x-request-id").map(str::to_owned);
             }
+            if failure.code.is_none() && failure.hint.is_none() {
+                failure.hint = Some(ANOTHER_SERVER.to_owned());
+            }
             return failure;
         }
         let mut failure = Problem::default().into_failure(answer.status, told);
         failure.message = format!("{} answered {} without a reason", self.base, answer.status);
-        failure.hint("is it a Tidetable server? A proxy before it may have answered instead")
+        failure.hint(ANOTHER_SERVER)
     }
 
     fn unreachable(&self, error: &Broken) -> Failure {
@@ -404,6 +412,13 @@ impl Client {
 fn base_of(address: &str) -> Result<String, Failure> {
     let base = address.trim().trim_end_matches('/');
     let like = "a server looks like http://127.0.0.1:7070";
+    let authority = base.split_once("://").map_or(base, |(_, rest)| rest);
+    let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
+    // First of all, so that no message shows a password.
+    if authority.contains('@') {
+        let text = "the address of the server holds a user name or a password, which are not sent";
+        return Err(Failure::usage(text).hint("a token goes into --token, or TIDETABLE_TOKEN"));
+    }
     let uri: Uri = base
         .parse()
         .map_err(|error| Failure::usage(format!("{base:?} is no address: {error}")).hint(like))?;
@@ -417,7 +432,19 @@ fn base_of(address: &str) -> Result<String, Failure> {
     if uri.host().is_none_or(str::is_empty) || uri.query().is_some() {
         return Err(Failure::usage(format!("{base:?} is no address of a server")).hint(like));
     }
+    // Of an IPv6 address, colons within its brackets part nothing.
+    let after_brackets = authority.rsplit_once(']').map_or(authority, |(_, rest)| rest);
+    if let Some((_, port)) = after_brackets.rsplit_once(':')
+        && !is_port(port)
+    {
+        let text = format!("{base:?} has the port {port:?}: a port is a number from 1 to 65535");
+        return Err(Failure::usage(text).hint(like));
+    }
     Ok(base.to_owned())
+}
+
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 fn host_of(base: &str) -> String {
@@ -446,14 +473,34 @@ mod tests {
             "https://host:7070",
             "http://h:1/base/",
             " http://h ",
+            "http://[::1]",
+            "http://[::1]:65535/a:b@c",
         ] {
             assert!(base_of(good).is_ok(), "{good}");
         }
-        for bad in
-            ["", "127.0.0.1:7070", "host", "ftp://h", "http://", "http://h?x=1", "http://a b"]
-        {
+        for bad in [
+            "",
+            "127.0.0.1:7070",
+            "host",
+            "ftp://h",
+            "http://",
+            "http://h?x=1",
+            "http://a b",
+            // Without these, port 80 would be asked.
+            "http://127.0.0.1:99999",
+            "http://h:",
+            "http://h:0",
+            "http://h:+80/x",
+            "http://[::1]:x",
+        ] {
             let failure = base_of(bad).unwrap_err();
             assert_eq!(failure.exit, Exit::Usage, "{bad}");
+        }
+        for named in ["http://u:secret@h:7070", "ftp://u:secret@h", "u:secret@h"] {
+            let failure = base_of(named).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage, "{named}");
+            let text = failure.text();
+            assert!(text.contains("--token") && !text.contains("secret"), "{text}");
         }
     }
 

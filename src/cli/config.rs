@@ -8,13 +8,15 @@ use super::Asked;
 use super::api::{Dataset, dataset_path};
 use super::client::Answer;
 use super::exit::Failure;
+use super::notes;
+use super::run::settings::{self, Change};
 
 /// Show or change the settings of a dataset
 ///
 /// Without a setting: shows them all. NAME=VALUE changes one and leaves the others; the
 /// value is JSON, or a text where it is none. null turns a gate off and clears owner and
 /// description. Names within a group are written with a dot: gates.min_records. The server
-/// refuses unknown names.
+/// refuses unknown names. What was changed is said on standard error, or that nothing was.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -49,27 +51,40 @@ pub(crate) fn run(args: &ConfigArgs, asked: &Asked<'_>) -> Result<(), Failure> {
         asked.out.either(answer.text(), || text("", &now.config))
     };
     // To change a setting makes a dataset that is not there: only when told to.
-    if !args.create {
-        let absent = |failure: Failure| match failure.code.as_deref() {
-            Some("dataset_not_found") => failure.hint(format!(
+    let before = match client.get(&dataset_path(name)) {
+        Ok(found) if args.settings.is_empty() => return shown(&found),
+        Ok(found) => Some(found.json::<Dataset>()?.config),
+        Err(failure) if failure.code.as_deref() != Some("dataset_not_found") => {
+            return Err(failure.about(name, None));
+        }
+        Err(_) if args.create => None,
+        Err(failure) => {
+            return Err(failure.hint(format!(
                 "`tidetable datasets` lists what the server has; \
                  `tidetable config {name} --create` makes it before its first push"
-            )),
-            _ => failure.about(name, None),
-        };
-        let found = client.get(&dataset_path(name)).map_err(absent)?;
-        if args.settings.is_empty() {
-            return shown(&found);
+            )));
         }
-    }
+    };
     let mut named = Map::new();
     for setting in &args.settings {
         set(&mut named, setting)?;
     }
+    let changes = settings::changes(before.as_ref(), &named);
     let answer = client
         .put(&dataset_path(name), &Value::Object(named))
         .map_err(|failure| failure.about(name, None))?;
+    notes::say(told(name, before.is_some(), &changes));
     shown(&answer)
+}
+
+/// What was done, in a line.
+fn told(name: &str, was_there: bool, changes: &[Change]) -> String {
+    match (was_there, changes) {
+        (true, []) => format!("{name}: nothing was changed"),
+        (true, changes) => format!("{name}: settings changed: {}", settings::text(changes)),
+        (false, []) => format!("{name} is made, with the defaults"),
+        (false, changes) => format!("{name} is made: {}", settings::text(changes)),
+    }
 }
 
 fn parse_setting(text: &str) -> Result<Setting, String> {
@@ -186,12 +201,36 @@ mod tests {
 
     #[test]
     fn a_missing_dataset_is_only_made_when_told() {
-        let missing = json!({"code": "dataset_not_found", "detail": "no a"});
-        let stub = Stub::answering(vec![Reply::json(404, missing)]);
+        let missing = || {
+            let problem = json!({"code": "dataset_not_found", "detail": "no a"});
+            Reply::json(404, problem)
+        };
+        let stub = Stub::answering(vec![missing()]);
         assert!(run_with(&stub, &["retain=5"], false).0.is_err());
         stub.finish();
-        let stub = Stub::answering(vec![Reply::json(201, json!({}))]);
-        run_with(&stub, &["retain=5"], true).0.unwrap();
-        assert_eq!(stub.finish()[0].body, br#"{"retain":5}"#);
+        for (settings, sent) in [(&["retain=5"][..], &br#"{"retain":5}"#[..]), (&[], b"{}")] {
+            let stub = Stub::answering(vec![missing(), Reply::json(201, json!({}))]);
+            run_with(&stub, settings, true).0.unwrap();
+            assert_eq!(stub.finish()[1].body, sent);
+        }
+        let stub = Stub::answering(vec![Reply::json(200, json!({}))]);
+        run_with(&stub, &[], true).0.unwrap();
+        assert_eq!(stub.finish().len(), 1, "it is there, and there is nothing to change");
+    }
+
+    #[test]
+    fn what_was_changed_is_said_and_that_nothing_was() {
+        let told = |before: Option<Value>, text: &str| {
+            let mut named = Map::new();
+            set(&mut named, &parse_setting(text).unwrap()).unwrap();
+            let before = before.as_ref().map(object);
+            told("recs", before.is_some(), &settings::changes(before.as_ref(), &named))
+        };
+        let now = json!({"retain": 3, "gates": {"min_records": 1}});
+        assert_eq!(told(Some(now.clone()), "retain=5"), "recs: settings changed: retain 3 → 5");
+        assert_eq!(told(Some(now.clone()), "retain=3"), "recs: nothing was changed");
+        assert_eq!(told(Some(now), "gates.min_records=1"), "recs: nothing was changed");
+        assert_eq!(told(None, "retain=5"), "recs is made: retain 3 → 5");
+        assert_eq!(told(None, "retain=3"), "recs is made, with the defaults");
     }
 }

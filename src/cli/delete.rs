@@ -1,7 +1,7 @@
 //! `tidetable delete`: a version nobody serves, an unfinished push, or a whole dataset.
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Map, Value};
 use tidetable_storage::{DatasetName, Version};
 
 use super::Asked;
@@ -51,10 +51,31 @@ pub(crate) fn run(args: &DeleteArgs, asked: &Asked<'_>) -> Result<(), Failure> {
         .client()?
         .delete(&path)
         .map_err(|failure| failure.about(name, args.version.map(|v| v.0)))?;
-    let json = if answer.body.is_empty() {
-        json!({"dataset": name, "version": args.version, "deleted": true}).to_string()
-    } else {
-        answer.text()
-    };
-    asked.out.either(json, || text)
+    // Another server may answer 200 to anything.
+    answer.json::<Map<String, Value>>()?;
+    asked.out.either(answer.text(), || text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stub::{Reply, Stub};
+    use super::super::{Global, Output};
+    use super::*;
+
+    #[test]
+    fn what_another_server_answers_is_no_deletion() {
+        let stub = Stub::answering(vec![Reply::text(200, "<html>log in</html>")]);
+        let global =
+            Global { server: stub.address(), token: None, tls: Default::default(), json: false };
+        let asked = Asked { global: &global, out: Output::captured(false) };
+        let args = DeleteArgs {
+            dataset: "a".parse().unwrap(),
+            version: Some(Version::parse("3").unwrap()),
+            whole_dataset: false,
+            yes: false,
+        };
+        let failure = run(&args, &asked).unwrap_err();
+        assert_eq!((failure.exit, asked.out.text()), (Exit::Failed, String::new()));
+        stub.finish();
+    }
 }

@@ -52,21 +52,23 @@ impl Exit {
         self as u8
     }
 
-    /// What an HTTP answer that is no success means. The `code` of the problem decides;
-    /// without one (a proxy answered) the status does.
+    /// What an HTTP answer that is no success means, by the `code` of the problem and the status.
+    /// Without a code no Tidetable server has answered, so that a 404, say, is about no dataset,
+    /// version or key; but a proxy may say that there is no server behind it.
     pub(crate) fn of_answer(status: u16, code: Option<&str>) -> Self {
         match code {
+            None if matches!(status, 502..=504) => return Self::Unreachable,
+            // What was asked for is unknown to the server: it is another one, or an older one.
+            None | Some("route_not_found" | "method_not_allowed") => return Self::Failed,
             Some("idempotency_key_reused") => return Self::Conflict,
             Some("answer_too_large") => return Self::Usage,
-            Some(_) if matches!(status, 502..=504) => return Self::Failed,
-            _ => {}
+            Some(_) => {}
         }
         match status {
-            400 | 405 | 414 | 431 => Self::Usage,
+            400 | 414 | 431 => Self::Usage,
             404 | 410 => Self::NotFound,
             409 | 412 => Self::Conflict,
             413 | 415 | 422 => Self::Refused,
-            502..=504 => Self::Unreachable,
             _ => Self::Failed,
         }
     }
@@ -315,6 +317,13 @@ impl Problem {
                     .to_owned(),
             );
         }
+        if matches!(failure.code.as_deref(), Some("route_not_found" | "method_not_allowed")) {
+            failure.hint = Some(
+                "is the server as new as this tidetable? `tidetable --version` tells ours; its \
+                 address has a path only if a proxy needs one"
+                    .to_owned(),
+            );
+        }
         if status == 403 && failure.code.as_deref() == Some("forbidden") {
             failure.hint = Some(
                 "`tidetable token list`, with an admin's token, shows who may do what".to_owned(),
@@ -423,9 +432,14 @@ mod tests {
             (503, None, Exit::Unreachable),
             (502, None, Exit::Unreachable),
             (507, Some("disk_full"), Exit::Failed),
+            (404, Some("route_not_found"), Exit::Failed),
+            (405, Some("method_not_allowed"), Exit::Failed),
         ];
         for &(status, code, exit) in cases {
             assert_eq!(Exit::of_answer(status, code), exit, "{status} {code:?}");
+        }
+        for status in [302, 400, 403, 404, 405, 409, 410, 412, 413, 414, 415, 422, 431, 500] {
+            assert_eq!(Exit::of_answer(status, None), Exit::Failed, "{status} of another server");
         }
     }
 

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tidetable_storage::{DatasetName, Key, Version};
 
 use super::Asked;
 use super::api::{dataset_path, new_key};
-use super::client::{Answer, Client, encoded};
+use super::client::{Answer, Client, encoded, unexpected};
 use super::exit::{Exit, Failure};
 use super::keys_file;
 use super::output::{Output, counted, grouped};
@@ -23,10 +23,11 @@ const BATCH: usize = 1000;
 
 /// Look keys up
 ///
-/// One key: its value as it is stored, byte for byte. Several, or --json: one JSON line
-/// per key, in the order asked, all from one version. A key that is not there ends the
-/// command with exit code 4, after the others are printed. Negative numbers are keys;
-/// before any other key that begins with - write --.
+/// One key: its value as it is stored, byte for byte. Several: one JSON line per key, in the
+/// order asked, all from one version. With --json it is one document, also of one key, as the
+/// API answers a batch: `{"version":…,"results":[…]}`. A key that is not there ends the command
+/// with exit code 4, after the others are printed. Negative numbers are keys; before any other
+/// key that begins with - write --.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -97,6 +98,10 @@ pub(crate) fn run(args: &GetArgs, asked: &Asked<'_>) -> Result<(), Failure> {
 impl GetArgs {
     fn one(&self, client: &Client, key: &str, out: &Output) -> Result<(), Failure> {
         let answer = client.get(&self.path_of(key)).map_err(|failure| self.about(failure))?;
+        // What is printed is not looked into, and a login page is answered with 200 too.
+        if answer.header("tidetable-version").is_none() {
+            return Err(unexpected("it has no header Tidetable-Version"));
+        }
         out.raw(&answer.body)
     }
 
@@ -119,13 +124,11 @@ impl GetArgs {
     fn several(&self, client: &Client, keys: &[String], out: &Output) -> Result<(), Failure> {
         let mut version = self.version.map(|version| version.0);
         let mut missing = 0;
+        // A program reads one document, however many batches it takes.
+        let mut all = Vec::new();
         for some in keys.chunks(BATCH) {
-            let answer = self.batch(client, some, version)?;
-            let batch: Batch = answer.json()?;
+            let batch: Batch = self.batch(client, some, version)?.json()?;
             version = Some(batch.version);
-            if out.json {
-                out.line(answer.text().trim_end())?;
-            }
             for result in &batch.results {
                 let found: Found = serde_json::from_str(result.get()).unwrap_or_default();
                 missing += usize::from(!found.found);
@@ -133,11 +136,18 @@ impl GetArgs {
                     out.line(result.get())?;
                 }
             }
+            if out.json {
+                all.extend(batch.results);
+            }
+        }
+        let (of, version) = (keys.len(), version.unwrap_or_default());
+        if out.json {
+            let whole = Batch { version, results: all };
+            out.line(serde_json::to_string(&whole).expect("raw JSON is written as it was read"))?;
         }
         if missing == 0 {
             return Ok(());
         }
-        let (of, version) = (keys.len(), version.unwrap_or_default());
         let mut failure = Failure::new(
             Exit::NotFound,
             format!(
@@ -178,7 +188,7 @@ impl GetArgs {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 struct Batch {
     version: u64,
     results: Vec<Box<RawValue>>,
@@ -221,19 +231,39 @@ mod tests {
     }
 
     fn run_with(stub: &Stub, line: &str) -> (Result<(), Failure>, String) {
-        let global =
-            Global { server: stub.address(), token: None, tls: Default::default(), json: false };
-        let asked = Asked { global: &global, out: Output::captured(false) };
-        (run(&args(line), &asked), asked.out.text())
+        let args = args(line);
+        let json = line.ends_with(" --json");
+        let global = Global { server: stub.address(), token: None, tls: Default::default(), json };
+        let asked = Asked { global: &global, out: Output::captured(json) };
+        (run(&args, &asked), asked.out.text())
     }
 
     #[test]
     fn one_key_gives_the_stored_bytes_and_nothing_else() {
-        let stub = Stub::answering(vec![Reply::text(200, "{\"score\":1.10}")]);
+        let stored = Reply::text(200, "{\"score\":1.10}").with("tidetable-version", "4");
+        let stub = Stub::answering(vec![stored]);
         let (result, text) = run_with(&stub, "a k");
         result.unwrap();
         assert_eq!(text, "{\"score\":1.10}");
         stub.finish();
+    }
+
+    #[test]
+    fn what_another_server_answers_is_no_value_and_no_missing_key() {
+        let stub = Stub::answering(vec![Reply::text(200, "<html>log in</html>")]);
+        let (result, text) = run_with(&stub, "a k");
+        let failure = result.unwrap_err();
+        assert_eq!((failure.exit, text.as_str()), (Exit::Failed, ""));
+        assert!(failure.message.contains("is not what this tidetable expects"), "{failure:?}");
+        stub.finish();
+        let absent = ["<html></html>", "{\"detail\":\"x\"}", "{\"code\":\"route_not_found\"}"];
+        for body in absent {
+            let stub = Stub::answering(vec![Reply::text(404, body)]);
+            let failure = run_with(&stub, "a k").0.unwrap_err();
+            assert_eq!(failure.exit, Exit::Failed, "{body}");
+            assert!(failure.hint.is_some(), "{body}");
+            stub.finish();
+        }
     }
 
     #[test]
@@ -271,6 +301,22 @@ mod tests {
         let asked = stub.finish();
         let second: Value = serde_json::from_slice(&asked[1].body).unwrap();
         assert_eq!(second, json!({"keys": ["1000"], "version": 42}), "pinned to the first's");
+    }
+
+    #[test]
+    fn json_is_one_document_however_many_batches_it_takes() {
+        let result = |i: usize| format!(r#"{{"key":"{i}","found":true,"value":1.10}}"#);
+        let batch = |keys: std::ops::Range<usize>| {
+            let results: Vec<String> = keys.map(result).collect();
+            format!(r#"{{"version":42,"results":[{}]}}"#, results.join(","))
+        };
+        let replies = [batch(0..1000), batch(1000..1001)].map(|text| Reply::text(200, &text));
+        let stub = Stub::answering(replies.into());
+        let keys: Vec<String> = (0..1001).map(|i| i.to_string()).collect();
+        let (result, text) = run_with(&stub, &format!("a {} --json", keys.join(" ")));
+        result.unwrap();
+        assert_eq!(text, batch(0..1001) + "\n");
+        stub.finish();
     }
 
     #[test]

@@ -14,7 +14,15 @@ use crate::ending::end;
 
 /// What a person is told if the push is interrupted now.
 #[derive(Clone, Default)]
-pub(crate) struct Interrupt(Arc<Mutex<String>>);
+pub(crate) struct Interrupt(Arc<Mutex<Left>>);
+
+/// What is left behind, and in words how to go on.
+#[derive(Default)]
+struct Left {
+    dataset: Option<String>,
+    version: Option<u64>,
+    text: String,
+}
 
 impl Interrupt {
     /// From now on an interruption prints what was said last, as `json` if programs read it,
@@ -24,9 +32,8 @@ impl Interrupt {
         let told = interrupt.clone();
         std::thread::spawn(move || {
             if wait_for_signal().is_ok() {
-                let text = told.text();
-                let failure = Failure::new(Exit::Interrupted, text.as_str());
-                let said = if json { failure.json() } else { format!("\n{text}\n") };
+                let failure = told.failure();
+                let said = if json { failure.json() } else { format!("\n{}\n", failure.message) };
                 // Whether or not somebody reads it: the exit code says the same.
                 let _ = std::io::stderr().write_all(said.as_bytes());
                 end(Exit::Interrupted.code());
@@ -37,13 +44,17 @@ impl Interrupt {
     }
 
     /// Replaces what is said on interruption.
-    pub(crate) fn say(&self, text: impl Into<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = text.into();
+    pub(crate) fn say(&self, dataset: &str, version: Option<u64>, text: impl Into<String>) {
+        let left = Left { dataset: Some(dataset.to_owned()), version, text: text.into() };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = left;
     }
 
-    fn text(&self) -> String {
-        let text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        format!("interrupted: {text}")
+    fn failure(&self) -> Failure {
+        let left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failure = Failure::new(Exit::Interrupted, format!("interrupted: {}", left.text));
+        failure.dataset.clone_from(&left.dataset);
+        failure.version = left.version;
+        failure
     }
 }
 
@@ -58,4 +69,23 @@ fn wait_for_signal() -> std::io::Result<()> {
         }
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_said_last_is_told_with_what_it_is_about() {
+        let interrupt = Interrupt::default();
+        interrupt.say("recs", None, "nothing was pushed to recs");
+        interrupt.say("recs", Some(43), "recs 43 is left receiving");
+        let failure = interrupt.failure();
+        assert_eq!(failure.message, "interrupted: recs 43 is left receiving");
+        let said: serde_json::Value = serde_json::from_str(&failure.json()).unwrap();
+        let error = &said["error"];
+        assert_eq!(error["dataset"], "recs");
+        assert_eq!(error["version"], 43);
+        assert_eq!(error["exit"], 130);
+    }
 }

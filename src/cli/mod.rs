@@ -6,7 +6,7 @@
 //! exit code ([`exit`]).
 //!
 //! Absent on purpose: no command keeps state between two runs, none asks a question but
-//! what cannot be undone, on a terminal ([`confirm`]), and none retries what is not safe to repeat.
+//! before what cannot be undone ([`confirm`]), and none retries what is not safe to repeat.
 
 mod api;
 mod client;
@@ -59,7 +59,7 @@ use std::io::Write;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use client::Client;
 use exit::Failure;
@@ -78,6 +78,9 @@ pub fn main() -> ! {
 /// The exit code of this process's command line, when it has been run.
 fn run() -> u8 {
     let line: Vec<OsString> = std::env::args_os().collect();
+    if let Some(work) = of_a_server(&line) {
+        return work();
+    }
     let cli = match Cli::of(&line) {
         Ok(cli) => cli,
         Err(error) => {
@@ -89,12 +92,6 @@ fn run() -> u8 {
             return u8::try_from(error.exit_code()).unwrap_or(2);
         }
     };
-    if matches!(cli.command, Command::BuildWorker) {
-        return crate::pushes::run_worker();
-    }
-    if matches!(cli.command, Command::CheckGuard) {
-        return crate::pushes::run_guard();
-    }
     let json = cli.global.json;
     notes::allow(!json);
     match cli.run() {
@@ -104,6 +101,16 @@ fn run() -> u8 {
             let _ = std::io::stderr().lock().write_all(text.as_bytes());
             failure.exit.code()
         }
+    }
+}
+
+/// What a server starts of this program for itself. These are no commands, so that nobody is offered
+/// them: not by a message, nor by the completions of a shell.
+fn of_a_server(line: &[OsString]) -> Option<fn() -> u8> {
+    match line {
+        [_, word] if word == "build-worker" => Some(crate::pushes::run_worker),
+        [_, word] if word == "check-guard" => Some(crate::pushes::run_guard),
+        _ => None,
     }
 }
 
@@ -117,6 +124,43 @@ fn help_as_option(line: &[OsString]) -> Vec<OsString> {
         }
         _ => line.to_vec(),
     }
+}
+
+/// The error of a line, as it would be if no variable were set. A variable is to clap as an option
+/// that was given: the bare name of the program would ask for no help, and usage would name it.
+fn as_it_stands(words: &[OsString], error: clap::Error) -> clap::Error {
+    if !error.use_stderr() {
+        return error;
+    }
+    match without_variables(Cli::command()).try_get_matches_from(words) {
+        Err(plain) => plain,
+        // It is a variable that is wrong.
+        Ok(_) => error,
+    }
+}
+
+/// An error of the command that was asked for, and so with its usage.
+fn error_of(matches: &ArgMatches, kind: ErrorKind, text: &str) -> clap::Error {
+    let mut program = Cli::command();
+    // Without that, usage would begin with the name of the command.
+    program.build();
+    let (mut command, mut matches) = (&mut program, matches);
+    while let Some((name, of_command)) = matches.subcommand() {
+        command = command.find_subcommand_mut(name).expect("the parser has found it");
+        matches = of_command;
+    }
+    command.error(kind, text)
+}
+
+/// A command that looks at no variable. Its help names them all the same.
+fn without_variables(command: clap::Command) -> clap::Command {
+    let without = |arg: clap::Arg| {
+        let Some(name) = arg.get_env() else { return arg };
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        let help = format!("{help} [env: {}]", name.to_string_lossy());
+        arg.env(None::<&'static str>).help(help)
+    };
+    command.mut_args(without).mut_subcommands(without_variables)
 }
 
 /// A line that cannot be parsed, as programs read errors, if it asks for that.
@@ -231,19 +275,16 @@ enum Command {
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
-    /// Builds one push for a server, which starts it
-    #[command(hide = true)]
-    BuildWorker,
-    /// Ends a check when the server that started both is gone
-    #[command(hide = true)]
-    CheckGuard,
 }
 
 impl Cli {
     /// What a line means. Some of it depends on whether a word stood on the line or in a
     /// variable, which is made for many commands at once.
     fn of(line: &[OsString]) -> Result<Self, clap::Error> {
-        let matches = Self::command().try_get_matches_from(help_as_option(line))?;
+        let words = help_as_option(line);
+        let matches = Self::command()
+            .try_get_matches_from(&words)
+            .map_err(|error| as_it_stands(&words, error))?;
         let mut cli = Self::from_arg_matches(&matches)?;
         let of_command = matches.subcommand().map_or(&matches, |(_, matches)| matches);
         let source = |id: &str| of_command.value_source(id);
@@ -260,16 +301,20 @@ impl Cli {
                 "--data makes the token in the data directory of a stopped server: neither --server \
                  nor --token goes with it"
             }
+            // As a variable it may be there for other commands, the server first of all.
+            Command::Audit(args) if said("data") && !args.is_offline() => {
+                "--data is the directory that --verify reads: without --verify a server is asked"
+            }
             Command::Serve(_) if said("server") => {
                 "--server is for commands that ask a server; --listen says where this one listens"
             }
             Command::Activate(args) => match args.swaps() {
                 Ok(_) => return Ok(cli),
-                Err(text) => return Err(Self::command().error(ErrorKind::ValueValidation, text)),
+                Err(text) => return Err(error_of(&matches, ErrorKind::ValueValidation, &text)),
             },
             _ => return Ok(cli),
         };
-        Err(Self::command().error(ErrorKind::ArgumentConflict, refused))
+        Err(error_of(&matches, ErrorKind::ArgumentConflict, refused))
     }
 
     fn run(&self) -> Result<(), Failure> {
@@ -303,9 +348,6 @@ impl Cli {
             Command::Demo(args) => demo::run(args),
             Command::Completions(args) => completions::run(args),
             Command::Man(args) => man::run(args, &asked),
-            Command::BuildWorker | Command::CheckGuard => {
-                unreachable!("main() runs them before everything else")
-            }
         }
     }
 }
@@ -342,7 +384,7 @@ mod tests {
     #[test]
     fn the_definition_is_sound_and_every_command_teaches() {
         Cli::command().debug_assert();
-        for command in Cli::command().get_subcommands().filter(|c| !c.is_hide_set()) {
+        for command in Cli::command().get_subcommands() {
             let name = command.get_name();
             assert!(command.get_about().is_some(), "{name} says what it does");
             let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
@@ -369,6 +411,24 @@ mod tests {
         assert!(seen > 25, "only {seen} examples");
     }
 
+    /// Help is wrapped at 100 columns. Half a command that is pasted from there does something else.
+    #[test]
+    fn no_example_is_so_long_that_it_is_wrapped() {
+        let mut seen = 0;
+        let mut commands = vec![Cli::command()];
+        while let Some(command) = commands.pop() {
+            let texts = [command.get_after_help(), command.get_after_long_help()];
+            for text in texts.into_iter().flatten().map(ToString::to_string) {
+                for line in text.lines().filter(|line| line.starts_with("  ")) {
+                    assert!(line.chars().count() <= 98, "{line}");
+                    seen += 1;
+                }
+            }
+            commands.extend(command.get_subcommands().cloned());
+        }
+        assert!(seen > 50, "only {seen} lines");
+    }
+
     /// The words of an example: up to a comment or pipe, quotes taken off.
     fn words_of(line: &str) -> Vec<String> {
         let line = line.split("   ").next().unwrap_or(line);
@@ -391,6 +451,7 @@ mod tests {
             "push recs a.csv --key id",
             "push recs a b --key a,b --label run-7 --no-activate",
             "push recs - --key id --format ndjson --server-timeout 30m",
+            "push recs - --key id --format jsonl",
             "push recs dir",
             "build recs a.csv --key id --out dir --compression zstd --sort-memory 1GiB",
             "build recs a b --key id --part 2/3 --split-at k,m --like d --out dir",
@@ -516,6 +577,35 @@ mod tests {
         for line in bad {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_starts_for_itself_is_no_command() {
+        let line = |words: &[&str]| -> Vec<OsString> { words.iter().map(Into::into).collect() };
+        for word in ["build-worker", "check-guard"] {
+            assert!(of_a_server(&line(&["tidetable", word])).is_some());
+            assert!(of_a_server(&line(&["tidetable", word, "--help"])).is_none());
+            let error = parse(word).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidSubcommand);
+        }
+        let error = parse("--json").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::MissingSubcommand);
+        assert!(!error.to_string().contains("worker"), "{error}");
+        assert!(of_a_server(&line(&["tidetable"])).is_none());
+    }
+
+    #[test]
+    fn an_error_shows_the_usage_of_its_command() {
+        for (line, usage) in [
+            ("activate recs", "Usage: tidetable activate [OPTIONS] <DATASET> <VERSION>"),
+            ("activate recs v5", "Usage: tidetable activate [OPTIONS] <DATASET> <VERSION>"),
+            ("activate recs=5 6", "Usage: tidetable activate [OPTIONS] <DATASET> <VERSION>"),
+            ("serve --token x", "Usage: tidetable serve "),
+            ("token create ops --role admin --data d --token x", "Usage: tidetable token create "),
+        ] {
+            let text = parse(line).unwrap_err().to_string();
+            assert!(text.contains(usage), "{line}: {text}");
         }
     }
 

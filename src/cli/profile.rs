@@ -11,7 +11,7 @@ use super::Asked;
 use super::api::{self, dataset_path, version_path};
 use super::client::Client;
 use super::exit::{Exit, Failure};
-use super::output::{Columns, Left, Right, bytes, cut, grouped, printable};
+use super::output::{Columns, Left, Right, bytes, counted, cut, grouped, printable};
 
 /// Characters of a sampled value that are shown.
 const VALUE_SHOWN: usize = 120;
@@ -145,11 +145,11 @@ impl Profile {
     fn heading(&self) -> String {
         let of = if self.sampled < self.records { ", estimated from " } else { ", all of " };
         format!(
-            "version {}: {} records{of}{}; {} objects",
+            "version {}: {}{of}{}; {}",
             self.version,
-            grouped(self.records),
+            counted(self.records, "record"),
             grouped(self.sampled),
-            grouped(self.objects)
+            counted(self.objects, "object")
         )
     }
 
@@ -270,6 +270,8 @@ mod tests {
         );
         assert!(text.contains("2,000,000 records, estimated from 65,536"), "{text}");
         assert!(text.contains("1234  [{\"score\":0.5}]"), "{text}");
+        let one = Profile { records: 1, sampled: 1, objects: 1, ..now };
+        assert_eq!(one.heading(), "version 2: 1 record, all of 1; 1 object");
     }
 
     #[test]

@@ -55,11 +55,11 @@ use request::{Data, Given, Request};
 #[command(after_help = "\
 Examples:
   tidetable push course-recs recs.ndjson --key learner_id
-  tidetable push course-recs 'out/part-*.csv.gz' --key learner_id --collect --order-by score:desc --limit 20
+  tidetable push recs 'out/*.csv.gz' --key learner_id --collect --order-by score:desc --limit 20
   tidetable push stats stats.parquet --key learner_id,course_id --label run-2026-11-23
   tidetable push stats unload/ --format redshift --columns learner_id,score --key learner_id
   tidetable push course-recs s3://lake/recs/2026-11-25/ --key learner_id
-  tidetable push grades s3://lake/unload/grades_manifest --format redshift --columns id,grade --key id
+  tidetable push grades s3://lake/grades_manifest --format redshift --columns id,grade --key id
   tidetable push course-recs 2026-11-25/ --from lake --key learner_id
   tidetable push course-recs recs.csv --key learner_id --dry-run
   tidetable push course-recs - --format ndjson --key learner_id --no-activate
@@ -81,7 +81,7 @@ pub(crate) struct PushArgs {
     rows: RowOptions,
 
     /// A name of your own for this version, such as the run of the batch job
-    #[arg(long, value_name = "TEXT", help_heading = "Version")]
+    #[arg(long, value_name = "TEXT", value_parser = parse_label, help_heading = "Version")]
     label: Option<String>,
     /// As of when the data is (RFC 3339); reads answer it as Tidetable-As-Of
     #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Version")]
@@ -189,18 +189,20 @@ impl Push<'_> {
     /// Pushes, and waits until the server is through with it.
     pub(super) fn carry_out(&self, request: &Request) -> Result<Settled, Failure> {
         let started = Instant::now();
-        self.interrupt.say(format!("nothing was pushed to {}", self.dataset));
+        let nothing = format!("nothing was pushed to {}", self.dataset);
+        self.interrupt.say(self.dataset, None, nothing);
         let was = self.current()?;
         let (version, sent) = match &request.data {
             Data::Rows(parts) | Data::Snapshot(parts) => self.hand_over(&request.body, parts)?,
             Data::Elsewhere => self.import(&request.body)?,
         };
-        self.interrupt.say(format!(
+        let goes_on = format!(
             "the server goes on with {0} {version}, and activates it if that was asked for. To \
              abort, until it is current: tidetable delete {0} {version}. `tidetable versions {0} \
              {version}` tells how it ends",
             self.dataset
-        ));
+        );
+        self.interrupt.say(self.dataset, Some(version), goes_on);
         let (settled, json) = self.settle(version)?;
         let push = outcome::Pushed {
             dataset: self.dataset,
@@ -339,6 +341,15 @@ fn dry_run(args: &PushArgs, out: &Output) -> Result<(), Failure> {
 
 fn text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(bytes)
+}
+
+/// One that is empty names nothing, and comes of a variable that is not set.
+fn parse_label(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        Err("it is empty: a label names the version".into())
+    } else {
+        Ok(text.into())
+    }
 }
 
 pub(super) fn parse_time(text: &str) -> Result<String, String> {

@@ -17,8 +17,7 @@ pub fn reference() -> String {
     );
     paragraphs(&mut text, &about(&command));
     text.push_str("| command | what it does |\n|---|---|\n");
-    let shown = || command.get_subcommands().filter(|c| !c.is_hide_set());
-    for sub in shown() {
+    for sub in command.get_subcommands() {
         let name = sub.get_name();
         let what = sub.get_about().map(ToString::to_string).unwrap_or_default();
         text.push_str(&format!("| [`{name}`](#tidetable-{name}) | {} |\n", cell(&what)));
@@ -30,7 +29,7 @@ pub fn reference() -> String {
     for (exit, meaning) in Exit::ALL {
         text.push_str(&format!("| {} | {} |\n", exit.code(), cell(meaning)));
     }
-    for sub in shown() {
+    for sub in command.get_subcommands() {
         section(&mut text, sub, sub.get_name());
     }
     text
@@ -52,7 +51,7 @@ fn section(text: &mut String, command: &Command, name: &str) {
         let lines: Vec<&str> = lines.collect();
         text.push_str(&format!("Examples:\n\n```\n{}\n```\n", lines.join("\n")));
     }
-    for sub in command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help") {
+    for sub in command.get_subcommands().filter(|c| c.get_name() != "help") {
         section(text, sub, &format!("{name} {}", sub.get_name()));
     }
 }
@@ -166,7 +165,7 @@ mod tests {
     #[test]
     fn the_reference_names_every_command_option_and_exit_code() {
         let text = reference();
-        for command in Cli::command().get_subcommands().filter(|c| !c.is_hide_set()) {
+        for command in Cli::command().get_subcommands() {
             assert!(text.contains(&format!("\n## tidetable {}\n", command.get_name())));
             for long in command.get_arguments().filter_map(Arg::get_long) {
                 assert!(text.contains(&format!("`--{long}")), "--{long}");

@@ -46,11 +46,7 @@ pub(crate) fn body(
     options: &RowOptions,
     sources: &[Source],
 ) -> Result<Map<String, Value>, Failure> {
-    let mut options = options.clone();
-    if options.format.is_none() {
-        options.format = format_of(sources)?;
-    }
-    options.check()?;
+    let options = with_format(options, sources.iter().map(|source| source.name.as_str()))?;
     match serde_json::to_value(&options) {
         Ok(Value::Object(map)) => Ok(map),
         _ => Err(Failure::new(Exit::Failed, "the row options cannot be written as JSON")),
@@ -63,9 +59,10 @@ pub(crate) fn preview(
     (arguments, how): (&[String], &SourceOptions),
     rows: u64,
 ) -> Result<Preview, Failure> {
-    options.check()?;
+    let inputs = ingest::expand_sources(arguments, how)?;
+    let options = with_format(options, inputs.iter().map(|input| input.name.as_str()))?;
     // From here on the rows are at fault, as they would be when the server reads them.
-    ingest::preview(ingest::expand_sources(arguments, how)?, options, rows).map_err(|error| {
+    ingest::preview(inputs, &options, rows).map_err(|error| {
         let exit = Exit::of_push(Some(error.code.as_str()));
         let mut failure = Failure::from(error);
         failure.exit = exit;
@@ -73,22 +70,34 @@ pub(crate) fn preview(
     })
 }
 
+/// The options with the format that the names of the sources tell, for which they must be right.
+fn with_format<'a>(
+    options: &RowOptions,
+    names: impl Iterator<Item = &'a str>,
+) -> Result<RowOptions, Failure> {
+    let mut options = options.clone();
+    if options.format.is_none() {
+        options.format = format_of(names)?;
+    }
+    options.check()?;
+    Ok(options)
+}
+
 /// The one format that all names tell, if they tell any.
-fn format_of(sources: &[Source]) -> Result<Option<Format>, Failure> {
+fn format_of<'a>(names: impl Iterator<Item = &'a str>) -> Result<Option<Format>, Failure> {
     let mut told: Option<(Format, &str)> = None;
-    for source in sources {
-        let Some(format) = Format::of_name(&source.name) else { return Ok(None) };
+    for name in names {
+        let Some(format) = Format::of_name(name) else { return Ok(None) };
         match told {
-            Some((before, name)) if before != format => {
+            Some((before, first)) if before != format => {
                 return Err(Failure::usage(format!(
-                    "one push has one format, but {name} is {} and {} is {}",
+                    "one push has one format, but {first} is {} and {name} is {}",
                     before.as_str(),
-                    source.name,
                     format.as_str()
                 ))
                 .hint("--format says which; or push them as datasets of their own"));
             }
-            _ => told = Some((format, &source.name)),
+            _ => told = Some((format, name)),
         }
     }
     Ok(told.map(|(format, _)| format))
@@ -164,6 +173,22 @@ mod tests {
             assert_eq!(failure.exit, Exit::NotFound, "{nowhere}");
             let failure = sources(&[nowhere.into()], &HOW).unwrap_err();
             assert_eq!((failure.exit, failure.code.as_deref()), (Exit::NotFound, None));
+        }
+    }
+
+    #[test]
+    fn options_that_do_not_fit_the_format_end_a_dry_run_as_they_end_a_push() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.ndjson");
+        std::fs::write(&path, "{\"id\":1}\n").unwrap();
+        let arguments = [path.display().to_string()];
+        for (name, value) in [("types", "id:number"), ("columns", "id"), ("delimiter", ";")] {
+            let options = serde_json::json!({"key": "id", name: value});
+            let options = RowOptions::from_json(options).unwrap();
+            let pushed = body(&options, &named(&[&arguments[0]])).unwrap_err();
+            let shown = preview(&options, (&arguments, &HOW), 10).unwrap_err();
+            assert_eq!((pushed.exit, shown.exit), (Exit::Usage, Exit::Usage), "{name}");
+            assert_eq!(pushed.message, shown.message);
         }
     }
 

@@ -10,7 +10,7 @@ mod job;
 mod node;
 mod outcome;
 mod schema;
-mod settings;
+pub(super) mod settings;
 mod together;
 mod variables;
 
@@ -178,7 +178,7 @@ impl<'a> Runner<'a> {
         let wanted = prepared.wanted;
         let name = wanted.name.as_str();
         let mut outcome = Outcome::new(name, Became::Failed);
-        self.interrupt.say(format!("nothing was pushed to {name}"));
+        self.interrupt.say(name, None, format!("nothing was pushed to {name}"));
         match self.settle(wanted) {
             Ok(changes) => outcome.changes = changes,
             Err(failure) => return outcome.failed(failure),

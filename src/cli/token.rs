@@ -55,7 +55,7 @@ enum TokenCommand {
 Examples:
   tidetable token create recs-backend --role reader --dataset course-recs
   tidetable token create airflow --role pusher --dataset 'course-*' --expires 30d
-  tidetable token create prometheus --role monitor --expires never > /etc/prometheus/tidetable.token
+  tidetable token create prometheus --role monitor --expires never > prometheus.token
   tidetable token create ops --role admin --data /var/lib/tidetable     with the server stopped")]
 pub(crate) struct CreateArgs {
     /// Who acts with it, as histories say it: a person, a job, a service
@@ -91,6 +91,8 @@ Examples:
 pub(crate) struct ListArgs {}
 
 /// Revoke a token: from then on it is good for nothing
+///
+/// On a terminal it asks first before the last token that may make others, unless --yes is given.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

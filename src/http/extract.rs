@@ -11,8 +11,7 @@ mod query;
 
 pub(crate) use body::{broken_body, content_length, refuse_piece};
 pub(crate) use json::{
-    BatchJson, Json, in_words, objects, optional_version, or_default, parse_json, shown_place,
-    version,
+    BatchJson, Json, objects, optional_version, or_default, parse_json, version,
 };
 pub(crate) use names::{
     Dataset, DatasetVersion, DatasetVersionFile, DatasetVersionPart, PartName, dataset_and_key,

@@ -30,6 +30,7 @@ mod page;
 mod parked;
 mod places;
 mod resources;
+mod settings;
 
 #[cfg(test)]
 pub(crate) use openapi::described_routes;

@@ -226,6 +226,11 @@ fn headers_must_name_each_column_once() {
         ),
         ("a;id\n1;2\n", json!({"key": "id"}), "--delimiter ';' would make several of it"),
         (
+            "learner;id\n1;2\n",
+            json!({"key": "learner"}),
+            "its columns are \"learner;id\"; --delimiter ';' would make several of it",
+        ),
+        (
             "course_id,b\n1,2\n",
             json!({"key": "b", "types": "courseid:number"}),
             "which --types names; did you mean \"course_id\"?",

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "lowercase")]
 #[value(rename_all = "lowercase")]
 pub(crate) enum Format {
-    /// One JSON object per line
+    /// One JSON object per line; also called jsonl
+    #[serde(alias = "jsonl")]
+    #[value(alias = "jsonl")]
     Ndjson,
     /// One JSON array of objects
     Json,

@@ -95,6 +95,8 @@ fn what_cannot_be_read_is_named() {
         let error = RowOptions::from_json(json.clone()).unwrap_err();
         assert!(error.detail.contains(part), "{json}: {}", error.detail);
     }
+    let lines = RowOptions::from_query([("format", "jsonl")]).unwrap();
+    assert_eq!(serde_json::to_value(lines).unwrap(), json!({"format": "ndjson"}));
     let twice = RowOptions::from_query([("limit", "1"), ("limit", "2")]).unwrap_err();
     assert_eq!(twice.detail, "limit is given twice");
 }

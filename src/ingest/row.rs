@@ -147,14 +147,12 @@ pub(crate) trait Row {
 }
 
 /// What parts the only column of a table, if the one that is looked for is a part of it.
-fn probably_delimited(name: &str, names: &[String]) -> String {
-    let [all] = names else { return String::new() };
+fn probably_delimited(name: &str, names: &[String]) -> Option<String> {
+    let [all] = names else { return None };
     let delimiters = [(';', ";"), ('\t', "\\t"), ('|', "|"), (',', ",")];
     let is_parted = |delimiter| all.split(delimiter).any(|part| part.trim() == name);
-    match delimiters.into_iter().find(|(delimiter, _)| is_parted(*delimiter)) {
-        Some((_, written)) => format!("; --delimiter '{written}' would make several of it"),
-        None => String::new(),
-    }
+    let (_, written) = delimiters.into_iter().find(|(delimiter, _)| is_parted(*delimiter))?;
+    Some(format!("; --delimiter '{written}' would make several of it"))
 }
 
 /// Which columns become key, rank and value.
@@ -189,12 +187,13 @@ impl TableShape {
         }
         let find = |flag: &str, name: &String| {
             names.iter().position(|known| known == name).ok_or_else(|| {
+                // All columns in one are not what was meant by the name of one of them.
+                let hint = probably_delimited(name, names);
+                let hint = hint.unwrap_or_else(|| probably_meant(name, names));
                 bad_columns(format!(
-                    "{source} has no column {}, which {flag} names: its columns are {}{}{}",
+                    "{source} has no column {}, which {flag} names: its columns are {}{hint}",
                     quoted(name),
                     listed(names),
-                    probably_meant(name, names),
-                    probably_delimited(name, names)
                 ))
             })
         };

@@ -1,6 +1,7 @@
 //! What a user names as sources, as a list of things to open.
 
 use std::collections::HashMap;
+use std::fs::Metadata;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -113,7 +114,7 @@ impl Input {
             Origin::Object(object) => return Some(object.bytes()),
             Origin::Reader(_) => return None,
         };
-        path.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len())
+        path.metadata().ok().filter(Metadata::is_file).map(|metadata| metadata.len())
     }
 }
 
@@ -176,15 +177,23 @@ fn expand(source: &str, stores: &mut Stores, how: &SourceOptions) -> Result<Vec<
     Ok(inputs)
 }
 
+/// What is there by this path. It may be a link to nothing.
+fn find(path: &Path) -> Result<Metadata> {
+    path.metadata().map_err(|error| {
+        let absent = error.kind() == io::ErrorKind::NotFound;
+        let error = IngestError::from(Error::io("find a source", path, error));
+        IngestError { absent, ..error }
+    })
+}
+
 /// The one path that a file or directory has. What is neither may have none: `/dev/fd/63` leads to a
 /// pipe without a name.
 fn same_path(path: &Path) -> Result<PathBuf> {
-    let failed = |e| Error::io("find a source", path, e);
-    let found = path.metadata().map_err(failed)?;
+    let found = find(path)?;
     if !found.is_file() && !found.is_dir() {
         return Ok(path.to_owned());
     }
-    Ok(path.canonicalize().map_err(failed)?)
+    Ok(path.canonicalize().map_err(|e| Error::io("find a source", path, e))?)
 }
 
 fn once(seen: &mut HashMap<PathBuf, String>, same: PathBuf, name: &str) -> Result<()> {
@@ -209,14 +218,7 @@ fn files(source: &str, how: &SourceOptions) -> Result<Vec<PathBuf>> {
     }
     // A file whose name looks like a pattern is meant as a file.
     if path.symlink_metadata().is_ok() || !source.contains(['*', '?', '[']) {
-        return match path.metadata() {
-            Ok(_) => Ok(vec![path.to_owned()]),
-            Err(e) => {
-                let absent = e.kind() == io::ErrorKind::NotFound;
-                let error = IngestError::from(Error::io("find a source", path, e));
-                Err(IngestError { absent, ..error })
-            }
-        };
+        return find(path).map(|_| vec![path.to_owned()]);
     }
     let matches = glob::glob(source).map_err(|error| {
         IngestError::setting(format!("{} is not a pattern: {error}", quoted(source)))
@@ -280,7 +282,7 @@ fn files_of(directory: &Path, how: &SourceOptions) -> Result<Vec<PathBuf>> {
             continue;
         }
         let path = entry.path();
-        let metadata = path.metadata().map_err(|e| Error::io("find a source", &path, e))?;
+        let metadata = find(&path)?;
         if metadata.is_dir() {
             let pattern = directory.join("*").join("*");
             return Err(IngestError::setting(format!(
@@ -412,6 +414,18 @@ mod tests {
                 error.absent,
                 ["none.csv", "*.parquet"].contains(sources.first().unwrap_or(&""))
             );
+        }
+    }
+
+    #[test]
+    fn a_link_to_nothing_is_not_there() {
+        let it = directory(&["a.csv", "d/b.csv"]);
+        for link in ["gone.csv", "d/gone.csv"] {
+            std::os::unix::fs::symlink("nowhere", it.path().join(link)).unwrap();
+        }
+        for source in ["gone.csv", "*.csv", "d"] {
+            let error = names(it.path(), &[source]).unwrap_err();
+            assert!(error.absent && error.to_string().contains("gone.csv"), "{source}: {error}");
         }
     }
 

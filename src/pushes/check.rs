@@ -43,7 +43,7 @@ pub(crate) struct Checks {
     pub(crate) dir: PathBuf,
     /// How long one may take.
     pub(crate) timeout: Duration,
-    /// The program that has the hidden command `check-guard`: this one.
+    /// The program that is started as `check-guard`: this one.
     pub(crate) guard: Option<PathBuf>,
 }
 

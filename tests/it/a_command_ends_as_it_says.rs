@@ -2,12 +2,12 @@
 //! that a command which says it did something has done it.
 
 use std::fs;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
 use crate::data::{key, rows, value};
-use crate::harness::{Server, tidetable};
+use crate::harness::{BINARY, Server, tidetable};
 
 const D: &str = "recs";
 
@@ -54,6 +54,8 @@ fn null_turns_a_gate_off_and_is_refused_where_it_means_nothing() {
         (&config["gates"]["max_shrink_percent"], &config["owner"]),
         (&json!(null), &json!(null))
     );
+    let again = run(&server, &["config", D, "owner=null"]);
+    assert!(err(&again).contains("recs: nothing was changed"), "{}", err(&again));
     ended(&run(&server, &["config", D, "retain=null"]), 2);
     assert_eq!(server.dataset(D)["config"]["retain"], 3);
     let shown = run(&server, &["config", D, "--json"]);
@@ -196,6 +198,70 @@ fn rows_that_an_option_left_out_are_told_in_the_log() {
     assert!(server.said().contains("others_dropped=2"), "{}", server.said());
     server.push_with(D, "key=k&format=ndjson&collect=true&limit=2", rows.as_bytes()).expect(201);
     assert!(server.said().contains("others_dropped=1"), "{}", server.said());
+}
+
+/// Runs a program at a terminal on which something is typed; its standard error goes nowhere.
+const AT_A_TERMINAL: &str = r#"
+import os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    os.execv(sys.argv[2], sys.argv[2:])
+os.write(terminal, sys.argv[1].encode())
+while True:
+    try:
+        said = os.read(terminal, 4096)
+    except OSError:  # So ends a terminal on Linux.
+        break
+    if not said:
+        break
+    os.write(1, said)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"#;
+
+#[test]
+fn whoever_sits_at_a_terminal_is_asked_before_a_dataset_is_deleted() {
+    let server = Server::start();
+    server.pushed(D, &rows(D, 1, 10));
+    let delete = ["delete", D, "--whole-dataset"];
+    let typed = |answer: &str| {
+        let mut python = Command::new("python3");
+        python.args(["-c", AT_A_TERMINAL, answer, BINARY]).args(delete);
+        python.args(["--server", &format!("http://{}", server.address())]);
+        python.env_remove("TIDETABLE_TOKEN").output().expect("these tests need python3")
+    };
+    let no = typed("n\n");
+    ended(&no, 1);
+    assert!(out(&no).contains("Delete recs with all its versions"), "{}", out(&no));
+    assert_eq!(server.dataset(D)["current"], 1);
+    ended(&typed("y\n"), 0);
+    server.get_path(&format!("/v1/datasets/{D}")).problem(404, "dataset_not_found");
+    server.pushed(D, &rows(D, 2, 10));
+    // There is no terminal here, and so nobody to ask.
+    ended(&run(&server, &delete), 0);
+}
+
+#[test]
+fn a_variable_is_no_option_that_somebody_has_given() {
+    let said = |arguments: &[&str]| {
+        let output = tidetable(arguments).env("TIDETABLE_SERVER", "http://h").output().unwrap();
+        ended(&output, 2);
+        err(&output)
+    };
+    for (arguments, usage) in
+        [(&[][..], "Usage: tidetable "), (&["token"], "Usage: tidetable token ")]
+    {
+        let help = said(arguments);
+        assert!(help.contains(usage) && help.contains("Commands:"), "{help}");
+        assert!(help.contains("TIDETABLE_SERVER]"), "{help}");
+    }
+    // That of the server's directory is no request to read it.
+    let server = Server::start();
+    let address = format!("http://{}", server.address());
+    let audit = tidetable(&["audit", "--server", &address]).env("TIDETABLE_DATA", "d").output();
+    ended(&audit.unwrap(), 0);
+    let absent = said(&["get", D]);
+    assert!(absent.contains("Usage: tidetable get ") && !absent.contains("--server"), "{absent}");
 }
 
 #[test]

@@ -74,7 +74,7 @@ export type CreateRequest = {
   label?: string | null;
   as_of?: string | null;
   activate?: boolean;
-  format?: "ndjson" | "json" | "csv" | "tsv" | "parquet" | "avro" | "arrow" | "redshift";
+  format?: "ndjson" | "jsonl" | "json" | "csv" | "tsv" | "parquet" | "avro" | "arrow" | "redshift";
   key: string | Array<string>;
   key_separator?: string;
   fields?: string | Array<string>;
@@ -110,7 +110,7 @@ export type ImportRequest = {
   label?: string | null;
   as_of?: string | null;
   activate?: boolean;
-  format?: "ndjson" | "json" | "csv" | "tsv" | "parquet" | "avro" | "arrow" | "redshift";
+  format?: "ndjson" | "jsonl" | "json" | "csv" | "tsv" | "parquet" | "avro" | "arrow" | "redshift";
   key: string | Array<string>;
   key_separator?: string;
   fields?: string | Array<string>;

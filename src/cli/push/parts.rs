@@ -61,6 +61,19 @@ pub(crate) fn name(sources: Vec<Source>) -> Result<Vec<Part>, Failure> {
     Ok(parts.map(|(name, source)| Part::new(name, source, false)).collect())
 }
 
+/// Fails unless every file can be opened: better now than when a version is begun for them. A pipe
+/// would be waited for.
+pub(super) fn check_readable(parts: &[Part]) -> Result<(), Failure> {
+    for part in parts {
+        if let Origin::File(path) = &part.source.origin
+            && part.bytes()?.is_some()
+        {
+            File::open(path).map_err(|e| Failure::io("open", path.display(), &e))?;
+        }
+    }
+    Ok(())
+}
+
 fn file_name(source: &Source) -> String {
     match &source.origin {
         Origin::Stdin => "stdin".to_owned(),
@@ -72,8 +85,7 @@ fn file_name(source: &Source) -> String {
 impl Push<'_> {
     /// Sends what the server does not hold yet. Gives the bytes of all parts.
     pub(super) fn send(&self, version: u64, parts: &[Part]) -> Result<u64, Failure> {
-        let leftover = self.leftover(version);
-        self.interrupt.say(leftover);
+        self.interrupt.say(self.dataset, Some(version), self.leftover(version));
         let there = if self.resume { self.stored(version)? } else { HashMap::new() };
         let mut total = 0;
         for (i, part) in parts.iter().enumerate() {
@@ -410,6 +422,8 @@ fn written(sums: Sha256) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn file(path: &str) -> Source {
@@ -428,6 +442,22 @@ mod tests {
         assert_eq!(names(&["größe.csv"]), ["gr__e.csv"]);
         let long = names(&[&format!("{}.parquet", "é".repeat(300))]).remove(0);
         assert!(long.len() <= 128 && long.ends_with(".parquet"), "{long}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_told_before_a_version_is_begun() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.csv");
+        std::fs::write(&path, "id\n1\n").unwrap();
+        let stdin = Source { name: "-".to_owned(), origin: Origin::Stdin };
+        let parts = name(vec![stdin, file(path.to_str().unwrap())]).unwrap();
+        check_readable(&parts).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)).unwrap();
+        // An administrator may read what nobody may.
+        let is_readable = File::open(&path).is_ok();
+        assert_eq!(check_readable(&parts).is_ok(), is_readable);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(check_readable(&parts).unwrap_err().exit, Exit::NotFound);
     }
 
     #[test]

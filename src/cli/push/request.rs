@@ -35,18 +35,21 @@ pub(in crate::cli) enum Data {
 }
 
 impl Request {
-    /// Finds all that is named, and reads nothing of it but the manifest of a snapshot.
+    /// Finds and opens all that is named, and reads nothing of it but the manifest of a snapshot.
     pub(in crate::cli) fn of(given: Given<'_>) -> Result<Self, Failure> {
         if let Some(name) = given.from {
             return Self::elsewhere(given, name);
         }
         if let Some(parts) = snapshot::files(given.sources, given.rows)? {
+            parts::check_readable(&parts)?;
             let body = Map::from_iter([("format".to_owned(), json!("snapshot"))]);
             return Ok(Self { body, data: Data::Snapshot(parts) });
         }
         let sources = rows::sources(given.sources, given.how)?;
         let body = rows::body(given.rows, &sources)?;
-        Ok(Self { body, data: Data::Rows(parts::name(sources)?) })
+        let parts = parts::name(sources)?;
+        parts::check_readable(&parts)?;
+        Ok(Self { body, data: Data::Rows(parts) })
     }
 
     /// What the server fetches: its paths are the server's.

@@ -339,6 +339,19 @@ fn a_pipe_of_which_some_was_read_is_not_sent_again() {
 }
 
 #[test]
+fn a_label_is_not_empty() {
+    use clap::Parser as _;
+    let line = |label: &str| {
+        let words = ["tidetable", "push", "recs", "a.csv", "--key", "k", "--label", label];
+        crate::cli::Cli::try_parse_from(words)
+    };
+    assert!(line("run 7").is_ok());
+    let error = line("").unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("--label"), "{error}");
+}
+
+#[test]
 fn times_are_read_with_their_unit() {
     let seconds = |text: &str| parse_duration(text).map(|d| d.as_secs()).ok();
     assert_eq!(seconds("90"), Some(90));

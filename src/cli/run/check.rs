@@ -296,6 +296,8 @@ datasets:
       max_null_percent: {score: null}
 ";
         assert_eq!(problems(text), Vec::<String>::new());
+        let text = "datasets: {recs: {source: a.txt, key: id, format: jsonl}}";
+        assert_eq!(problems(text), Vec::<String>::new());
     }
 
     #[test]

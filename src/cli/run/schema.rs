@@ -4,6 +4,7 @@
 
 use std::any::TypeId;
 
+use clap::builder::PossibleValue;
 use clap::{Arg, ArgAction, Args as _, Command};
 use serde_json::{Map, Value, json};
 
@@ -147,8 +148,8 @@ fn flags(command: &Command) -> impl Iterator<Item = (String, Value)> {
 
 /// What a flag takes, as what a key takes.
 fn of_arg(arg: &Arg) -> Value {
-    let choices: Vec<String> =
-        arg.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
+    let choices = arg.get_possible_values();
+    let choices: Vec<&str> = choices.iter().flat_map(PossibleValue::get_name_and_aliases).collect();
     let number = arg.get_value_parser().type_id() == TypeId::of::<u64>();
     let mut schema = if matches!(arg.get_action(), ArgAction::SetTrue) {
         json!({"type": "boolean"})

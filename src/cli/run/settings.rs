@@ -1,4 +1,5 @@
-//! The settings of a dataset that a job names, against those that the server has.
+//! The settings of a dataset that a job names, against those that the server has. (`tidetable config`
+//! compares them likewise, to say what it has changed.)
 //!
 //! The file wins: what it names and the server has otherwise is changed before the push, so that
 //! its gates hold for it. What it does not name stays. Nothing is sent if nothing differs, so a
@@ -13,7 +14,7 @@ use crate::cli::exit::Failure;
 
 /// A setting that is not what the file says.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Change {
+pub(in crate::cli) struct Change {
     /// Its whole name, as `gates.min_records`.
     pub(super) name: String,
     pub(super) from: Value,
@@ -28,13 +29,13 @@ impl Change {
 }
 
 /// All of them in one line.
-pub(super) fn text(changes: &[Change]) -> String {
+pub(in crate::cli) fn text(changes: &[Change]) -> String {
     changes.iter().map(Change::text).collect::<Vec<_>>().join(", ")
 }
 
 /// What `wanted` changes in the settings `now`; those of a dataset that is not there yet are
 /// the defaults.
-pub(super) fn changes(
+pub(in crate::cli) fn changes(
     now: Option<&Map<String, Value>>,
     wanted: &Map<String, Value>,
 ) -> Vec<Change> {

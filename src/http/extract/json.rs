@@ -114,7 +114,7 @@ fn place_in<T: DeserializeOwned>(bytes: &[u8]) -> Option<String> {
 }
 
 /// A place as `requests[3].keys[1]`; `None` if it is the whole.
-pub(crate) fn shown_place(path: &Path) -> Option<String> {
+fn shown_place(path: &Path) -> Option<String> {
     /// Bodies of ours go no deeper.
     const MOST: usize = 6;
     let mut shown = String::new();
@@ -139,7 +139,7 @@ pub(crate) fn shown_place(path: &Path) -> Option<String> {
 
 /// What serde says of a value, for whoever wrote that and need not know Rust. A text is not repeated:
 /// it may be long.
-pub(crate) fn in_words(said: &str) -> String {
+fn in_words(said: &str) -> String {
     if let Some(name) = quoted_after(said, "unknown variant `") {
         return format!("{} is none of {}", quoted(name), known_list(said));
     }
