@@ -10,7 +10,7 @@ use tidetable_storage::{Code, DatasetConfig, DatasetName, Error, Gates, Happened
 
 use super::asked::Asker;
 use super::blocking::blocking;
-use super::error::Answer;
+use super::error::{Answer, Fault, Problem};
 use super::extract::{Dataset, Json, Query, parse_json};
 use super::page::{PageQuery, page};
 use super::resources::{DatasetResource, EventResource};
