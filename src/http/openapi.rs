@@ -304,12 +304,14 @@ impl Operation {
     fn problem(&self, status: &str) -> &'static str {
         match (status, self.id) {
             ("401", _) => "Unauthenticated",
+            ("415", _) => "UnsupportedMedia",
             ("416", _) => "RangeNotSatisfiable",
+            ("503", "getKey" | "headKey" | "batchGet" | "scan") => "NotNowOfArm",
             ("429" | "503", _) => "NotNow",
-            ("404" | "410" | "412" | "500", "getKey" | "headKey") => "ProblemOfKey",
-            ("400", "getKey" | "headKey")
-            | ("400" | "413" | "500", "batchGet" | "scan")
-            | ("404", "getProfile" | "getSnapshotFile" | "headSnapshotFile") => "ProblemOfVersion",
+            ("400" | "404" | "410" | "412" | "500", "getKey" | "headKey") => "ProblemOfKey",
+            ("400" | "404" | "410" | "413" | "500", "batchGet" | "scan") => "ProblemOfArm",
+            ("404", "getProfile" | "getSnapshotFile" | "headSnapshotFile")
+            | ("413", "batchGetSeveral") => "ProblemOfVersion",
             _ => "Problem",
         }
     }

@@ -88,6 +88,7 @@ fn answers_have_the_headers_that_are_declared_and_no_others() {
     server.push_with("recs", query, rows("recs", 1, 10).as_bytes()).expect(201);
     let api = server.get_path("/openapi.json").expect(200).json();
     let (of_read, known) = (("x-request-id", "r-1"), ("if-none-match", "*"));
+    let packed = ("content-encoding", "gzip");
     let batch = r#"{"keys":["x"]}"#;
     for (method, route, query, header, body, status) in [
         ("GET", KEY, "", None, "", 200),
@@ -107,6 +108,7 @@ fn answers_have_the_headers_that_are_declared_and_no_others() {
         ("GET", "/v1/datasets/{dataset}/keys/{key}/history", "", None, "", 200),
         ("GET", "/v1/datasets/{dataset}/scan", "?limit=1", None, "", 200),
         ("POST", "/v1/datasets/{dataset}/batch-get", "", None, batch, 200),
+        ("POST", "/v1/datasets/{dataset}/batch-get", "", Some(packed), batch, 415),
         ("POST", "/v1/batch-get", "", None, r#"{"requests":[]}"#, 200),
         ("PUT", "/v1/datasets/{dataset}", "", None, "{}", 200),
         ("POST", "/v1/datasets/{dataset}/rollback", "", None, "{}", 409),
@@ -127,6 +129,30 @@ fn answers_have_the_headers_that_are_declared_and_no_others() {
         let path = path + query;
         let reply = server.send(method, &path, header.as_slice(), body.as_bytes()).expect(status);
         assert_headers(&api, declared(&api, method, route, status), &reply);
+    }
+}
+
+#[test]
+fn errors_of_an_arm_have_the_headers_that_are_declared() {
+    let server = Server::start();
+    // Numbers: they have no fields.
+    for (version, activate) in [(1, true), (2, false)] {
+        let query = format!("key=k&value=version&format=ndjson&activate={activate}");
+        server.push_with("recs", &query, rows("recs", version, 10).as_bytes()).expect(201);
+    }
+    let canary = br#"{"version":2,"percent":50}"#;
+    server.send("PUT", "/v1/datasets/recs/canary", &[], canary).expect(200);
+    let api = server.get_path("/openapi.json").expect(200).json();
+    let batch = format!(r#"{{"keys":["{}"],"fields":["x"]}}"#, key(1));
+    for (method, route, query, body) in [
+        ("GET", "/v1/datasets/{dataset}/keys/{key}", "?fields=x", ""),
+        ("GET", "/v1/datasets/{dataset}/scan", "?fields=x", ""),
+        ("POST", "/v1/datasets/{dataset}/batch-get", "", batch.as_str()),
+    ] {
+        let path = route.replace("{dataset}", "recs").replace("{key}", &key(1)) + query;
+        let reply = server.send(method, &path, &[], body.as_bytes()).expect(400);
+        assert!(reply.header("tidetable-arm").is_some(), "{reply}");
+        assert_headers(&api, declared(&api, method, route, 400), &reply);
     }
 }
 
