@@ -227,12 +227,10 @@ impl Check<'_> {
         let (mut wrong, mut hints) = (Vec::new(), Vec::new());
         let damaged = self.damaged.len() as u64 + u64::from(self.journal.is_some());
         if damaged > 0 {
-            wrong.push(format!("{} of what was read is damaged", grouped(damaged)));
+            wrong.push(so_many_damaged(damaged));
         }
         if !self.damaged.is_empty() {
-            let text = "damaged data is never served as a value. `tidetable rollback` serves an \
-                        earlier version, or push the data again";
-            hints.push(text.to_owned());
+            hints.push(IF_DAMAGED.to_owned());
         }
         if !self.ahead.is_empty() {
             let n = counted(self.ahead.len() as u64, "version");
@@ -259,6 +257,14 @@ impl Check<'_> {
         failure.problems = problems.map(|(name, what)| format!("{name}: {what}")).collect();
         Err(failure.hint(hints.join(". ")))
     }
+}
+
+/// What to do now.
+const IF_DAMAGED: &str = "damaged data is never served as a value. `tidetable rollback` serves an \
+                          earlier version, or push the data again";
+
+fn so_many_damaged(count: u64) -> String {
+    format!("{} of what was read is damaged", grouped(count))
 }
 
 fn sound(stored: &Stored, whole: &Whole) -> String {

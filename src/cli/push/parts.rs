@@ -452,7 +452,7 @@ mod tests {
         let stdin = Source { name: "-".to_owned(), origin: Origin::Stdin };
         let parts = name(vec![stdin, file(path.to_str().unwrap())]).unwrap();
         check_readable(&parts).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o0)).unwrap();
         // An administrator may read what nobody may.
         let is_readable = File::open(&path).is_ok();
         assert_eq!(check_readable(&parts).is_ok(), is_readable);

@@ -7,9 +7,9 @@ use tidetable_storage::{DatasetName, Version};
 use super::super::Asked;
 use super::super::api::{self, List, dataset_path, new_key, version_path};
 use super::super::client::Client;
-use super::super::exit::Failure;
+use super::super::exit::{Exit, Failure};
 use super::super::output::{bytes, counted};
-use super::conclude;
+use super::{IF_DAMAGED, so_many_damaged};
 
 /// How long one request waits for the server to have read a version, in seconds.
 const WAIT: u64 = 60;
@@ -63,7 +63,13 @@ pub(super) fn run(
         let n = counted(versions.len() as u64, "version");
         asked.out.line(format!("all sound: {n}, {}", bytes(read)))?;
     }
-    conclude(damaged)
+    if damaged.is_empty() {
+        return Ok(());
+    }
+    let mut failure = Failure::new(Exit::Failed, so_many_damaged(damaged.len() as u64));
+    failure.code = Some("data_corrupt".to_owned());
+    failure.problems = damaged.into_iter().map(|(name, what)| format!("{name}: {what}")).collect();
+    Err(failure.hint(IF_DAMAGED))
 }
 
 /// The versions that have files, newest first.
