@@ -58,6 +58,8 @@ mod audit;
 mod webhooks;
 
 // Beneath all.
+mod problem;
+
 mod outbound;
 mod trust;
 

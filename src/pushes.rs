@@ -28,9 +28,9 @@ use tidetable_storage::{Cause, DatasetName, Error, Failed, State, Store, Version
 use tokio::sync::watch;
 use tracing::info;
 
-use crate::http::error::Problem;
 use crate::ingest::GrowthLimits;
 use crate::metrics::{Metrics, PushOutcome};
+use crate::problem::Problem;
 
 pub(crate) use build::{SNAPSHOT, is_snapshot};
 pub(crate) use check::Checks;

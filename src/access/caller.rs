@@ -8,7 +8,7 @@ use tidetable_storage::{DatasetName, TokenId};
 
 use super::grants::{Grants, Right};
 use super::refusals::{Place, Refused};
-use crate::http::error::{Answer, Fault, Problem};
+use crate::problem::{Answer, Fault, Problem};
 
 /// Whoever sent a request, and what they may do. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -36,9 +36,9 @@ pub(crate) use grants::{Grants, Pattern, Right, Role};
 pub(crate) use refusals::RefusalCounts;
 pub(crate) use token::TokenText;
 
-use crate::http::error::Problem;
 use crate::http::extract;
 use crate::metrics::Metrics;
+use crate::problem::Problem;
 use refusals::{Place, Refusals, Refused};
 use table::Need;
 

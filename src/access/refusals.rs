@@ -13,8 +13,8 @@ use tidetable_storage::{DatasetName, TokenId};
 
 use super::caller::Caller;
 use super::grants::Right;
-use crate::http::error::{Fault, Problem};
 use crate::metrics::Metrics;
+use crate::problem::{Fault, Problem};
 
 /// At most one line in this time; the next says how many there would have been.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -19,11 +19,11 @@ use tidetable_storage::{
 };
 
 use super::blocking::blocking;
-use super::error::{Answer, Fault, Problem};
 use super::extract::Query;
 use super::keys::BASE64URL;
 use super::page;
 use super::resources::time;
+use crate::problem::{Answer, Fault, Problem};
 use crate::state::{App, AppState};
 
 /// Where both chains stand, so that it can be noted elsewhere.

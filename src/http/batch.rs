@@ -18,7 +18,6 @@ use tidetable_storage::planted;
 use tidetable_storage::{DatasetName, Error, Key, Lease, Located, Served, Version};
 
 use super::arm::{Choice, Reader};
-use super::error::{Answer, Fault, Problem};
 use super::extract::{BatchJson, Dataset, Query, objects, optional_version};
 use super::fields::Fields;
 use super::keys::KeyEncoding;
@@ -27,6 +26,7 @@ use super::read::{lease, stamp};
 use super::versions::NoParameters;
 use crate::access::{Caller, Right};
 use crate::metrics::ArmMetrics;
+use crate::problem::{Answer, Fault, Problem};
 use crate::state::AppState;
 use crate::telemetry::RequestId;
 

@@ -8,7 +8,7 @@ use tidetable_storage::give_way;
 use tokio::sync::oneshot;
 use tokio::task::JoinError;
 
-use super::error::{Answer, Fault, Problem};
+use crate::problem::{Answer, Fault, Problem};
 use crate::state::AppState;
 use crate::threads::no_thread;
 

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use tidetable_storage::{Canary, CanaryStart, DatasetName, Promotion, Version};
 
 use super::asked::Asker;
-use super::error::Answer;
 use super::extract::{Dataset, Json, Query, optional_version, version};
 use super::operations::{expect, given, operate, refused};
 use super::resources::{MovedResource, time};
 use super::versions::{NoFields, NoParameters};
 use crate::metrics::{ArmTotals, DatasetMetrics};
+use crate::problem::Answer;
 use crate::state::AppState;
 
 /// The body that starts a canary, or changes its share.

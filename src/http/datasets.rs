@@ -10,13 +10,13 @@ use tidetable_storage::{Code, DatasetConfig, DatasetName, Error, Gates, Happened
 
 use super::asked::Asker;
 use super::blocking::blocking;
-use super::error::{Answer, Fault, Problem};
 use super::extract::{Dataset, Json, Query, parse_json};
 use super::page::{PageQuery, page};
 use super::resources::{DatasetResource, EventResource};
 use super::versions::{NoFields, NoParameters, malformed};
 use crate::access::{Caller, Right};
 use crate::nearest::nearest;
+use crate::problem::{Answer, Fault, Problem};
 use crate::state::{AppState, count_dataset};
 
 /// `GET /v1/datasets`, by name.

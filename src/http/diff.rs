@@ -18,10 +18,10 @@ use tidetable_storage::{Compared, DatasetName, Differences, Lease, Version, diff
 
 use super::batch::json_answer;
 use super::blocking::{aside, ended};
-use super::error::{Answer, Fault, Problem};
 use super::extract::{Dataset, Query};
 use super::read::lease;
 use crate::access::{Caller, Right};
+use crate::problem::{Answer, Fault, Problem};
 use crate::state::AppState;
 
 use fields::{ChangedFields, FieldCounts};

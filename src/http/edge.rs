@@ -26,12 +26,12 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 use tower::{Layer, Service};
 
-use super::error::{Fault, Problem};
 use super::origin;
 use super::places::Places;
 use crate::access::{Access, Caller, Denied};
 use crate::audit::{ANONYMOUS, Audit, Kind, Line, NotGranted};
 use crate::metrics::Metrics;
+use crate::problem::{Fault, Problem};
 use crate::telemetry::{REQUEST_ID, RequestId};
 
 /// The layer; the route table ends with `.layer(Edge::new(…))`.

@@ -10,7 +10,6 @@ use tidetable_storage::{
 use super::arm::Choice;
 use super::asked::Asker;
 use super::blocking::blocking;
-use super::error::{Answer, Fault, Problem};
 use super::extract::{Json, Query};
 use super::keys::KeyEncoding;
 use super::page::{PageQuery, page};
@@ -18,6 +17,7 @@ use super::read::key_not_found;
 use super::time;
 use super::versions::NoParameters;
 use crate::access::{Caller, Right};
+use crate::problem::{Answer, Fault, Problem};
 use crate::pushes::PushOf;
 use crate::rewrites::Rewrites;
 use crate::state::AppState;

@@ -9,13 +9,13 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::blocking::blocking;
-use super::error::Answer;
 use super::extract::Query;
 use super::resources::time;
 use super::verify::DamageResource;
 use super::versions::NoParameters;
 use crate::access::{Caller, Right};
 use crate::metrics::{self, Now};
+use crate::problem::Answer;
 use crate::pushes::room;
 use crate::state::{App, AppState};
 

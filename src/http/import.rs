@@ -10,12 +10,12 @@ use tidetable_storage::{Admission, Cause, Code, DatasetName, Error, Outcome, Ver
 
 use super::asked::Asker;
 use super::blocking::to_its_end;
-use super::error::{Answer, Problem};
 use super::extract::{Dataset, Json, Query};
 use super::push::{admission, admit, no_key};
 use super::versions::{NoParameters, malformed, resource, row_options, take_flag, take_text};
 use crate::imports::Import;
 use crate::ingest::SourceOptions;
+use crate::problem::{Answer, Problem};
 use crate::pushes::PushOf;
 use crate::state::AppState;
 

@@ -41,7 +41,7 @@ pub(crate) mod blocking;
 pub(crate) mod content_digest;
 mod content_encoding;
 pub(crate) mod edge;
-pub(crate) mod error;
+mod error;
 pub(crate) mod etag;
 pub(crate) mod extract;
 pub(crate) mod fields;

@@ -12,10 +12,10 @@ use serde_json::{Map, Value, json};
 use tidetable_storage::Code;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::error::Fault;
 use super::extract::Query;
 use super::versions::NoParameters;
 use crate::ingest::RowOptions;
+use crate::problem::Fault;
 
 /// The shapes of bodies and answers, and the parameters that several routes share.
 const COMPONENTS: &str = include_str!("openapi.json");
@@ -281,8 +281,8 @@ fn content(shape: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::error::Problem;
     use super::*;
+    use crate::problem::Problem;
     use axum::body::Body;
     use axum::extract::Request;
     use http_body_util::BodyExt as _;

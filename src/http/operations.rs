@@ -11,10 +11,10 @@ use tidetable_storage::{
 
 use super::asked::Asker;
 use super::blocking::blocking;
-use super::error::{Answer, Problem};
 use super::extract::{Dataset, Json, Query, optional_version, version};
 use super::resources::MovedResource;
 use super::versions::NoParameters;
+use crate::problem::{Answer, Problem};
 use crate::state::{AppState, count_dataset};
 
 /// The body of an activation.

@@ -25,9 +25,9 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::KEY;
 use super::blocking::blocking;
-use super::error::{Answer, Fault, Problem};
 use crate::config::ServeConfig;
 use crate::metrics::Metrics;
+use crate::problem::{Answer, Fault, Problem};
 use crate::server::Late;
 use crate::state::AppState;
 

@@ -20,13 +20,13 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use tidetable_storage::{Datasets, Key, Served, Version, View};
 
 use super::arm::{Choice, Reader};
-use super::error::Problem;
 use super::etag::ETag;
 use super::keys::KeyEncoding;
 use super::places::{LONG, Place};
 use super::read::{content_type, key_not_found, stamp};
 use super::{KEY, edge};
 use crate::metrics::{Arm, ArmMetrics, Metrics, RouteMetrics};
+use crate::problem::Problem;
 use crate::server::{Fetch, Fetching, Shortcut, Taken};
 use crate::state::AppState;
 use crate::telemetry::{FRESH_BYTES, REQUEST_ID, RequestId};

@@ -9,11 +9,11 @@ use serde_json::value::RawValue;
 use tidetable_storage::{FieldProfile, JsonType, Numbers, Profile, SampleRecord, Sizes, Version};
 
 use super::blocking::blocking;
-use super::error::{Answer, Fault, Problem};
 use super::extract::{DatasetVersion, Query};
 use super::keys::KeyText;
 use super::versions::NoParameters;
 use crate::access::{Caller, Right};
+use crate::problem::{Answer, Fault, Problem};
 use crate::state::AppState;
 
 /// What a version holds, in outline.

@@ -21,11 +21,11 @@ use super::blocking::{blocking, to_its_end};
 use super::content_digest::Expected;
 use super::content_encoding::Declared;
 use super::datasets;
-use super::error::{Answer, Problem};
 use super::extract::{Dataset, Params, broken_body, content_length, refuse_piece};
 use super::versions::{resource, waits_in_vain};
 use crate::access::Caller;
 use crate::ingest::{Format, RowOptions};
+use crate::problem::{Answer, Problem};
 use crate::pushes::{PushOf, Receipt, Synced, receive_part, room, room_for_one_more, too_large};
 use crate::state::{AppState, count_dataset};
 

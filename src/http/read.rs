@@ -14,13 +14,14 @@ use tidetable_storage::{Error, Key, Lease, Served, Version};
 use super::arm::{Choice, Reader};
 use super::blocking::blocking;
 use super::erase;
-use super::error::{Answer, Fault, Problem, VERSION_HEADER};
+use super::error::VERSION_HEADER;
 use super::etag::ETag;
 use super::extract::{dataset_and_key, parse_query};
 use super::fields::Fields;
 use super::keys::KeyEncoding;
 use super::places::cold;
 use crate::access::Caller;
+use crate::problem::{Answer, Fault, Problem};
 use crate::state::AppState;
 
 /// The parameters of a lookup.

@@ -9,9 +9,9 @@ use tidetable_storage::{
 };
 
 use super::canary::CanaryResource;
-use super::error::Problem;
 use super::verify::DamageResource;
 use crate::access::{Caller, Right};
+use crate::problem::Problem;
 use crate::pushes::{Phase, Progress};
 use crate::state::App;
 use crate::watches::Watch;

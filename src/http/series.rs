@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tidetable_storage::DatasetName;
 
-use super::error::{Answer, Fault, Problem};
 use super::extract::{Dataset, Query};
 use super::page::{PageQuery, page};
 use super::resources::{EventResource, time};
 use crate::access::{Caller, Right};
 use crate::metrics::ArmTotals;
+use crate::problem::{Answer, Fault, Problem};
 use crate::series::{Columns, MINUTES, Now};
 use crate::state::{App, AppState};
 

@@ -23,11 +23,12 @@ use tidetable_storage::{
 use tokio::sync::mpsc;
 
 use super::blocking::{aside, blocking};
-use super::error::{Answer, Fault, Problem, VERSION_HEADER};
+use super::error::VERSION_HEADER;
 use super::etag::is_listed;
 use super::extract::{DatasetVersion, DatasetVersionFile, Query};
 use super::places::Place;
 use super::versions::NoParameters;
+use crate::problem::{Answer, Fault, Problem};
 use crate::state::AppState;
 
 /// Stretches of a file that wait to be sent: a megabyte each.

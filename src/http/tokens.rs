@@ -10,12 +10,12 @@ use tidetable_storage::{Code, Error, Millis, NewToken, Token, TokenId, now};
 
 use super::asked::Asker;
 use super::blocking::blocking;
-use super::error::{Answer, Problem};
 use super::extract::{Json, Query};
 use super::page::{PageQuery, page};
 use super::resources::time;
 use super::versions::{NoFields, NoParameters};
 use crate::access::{Grants, Pattern, Right, Role, TokenText};
+use crate::problem::{Answer, Problem};
 use crate::state::AppState;
 
 /// How long a token is good unless somebody says otherwise.

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tidetable_storage::Finding;
 
-use super::error::Answer;
 use super::extract::{DatasetVersion, Query, wait_of};
 use super::resources::time;
+use crate::problem::Answer;
 use crate::scrubber::{Verified, Verifying};
 use crate::state::AppState;
 

@@ -17,7 +17,6 @@ use super::asked::Asker;
 use super::blocking::blocking;
 use super::content_digest::{Expected, content_digest};
 use super::content_encoding::Declared;
-use super::error::{Answer, Fault, Problem};
 use super::extract::{Dataset, DatasetVersion, DatasetVersionPart, Json, PartName, Query};
 use super::extract::{content_length, refuse_piece, wait_of};
 use super::page::{PageQuery, page};
@@ -25,6 +24,7 @@ use super::push::{admission, admission_as, admit, no_key};
 use super::resources::VersionResource;
 use crate::access::{Caller, Right};
 use crate::ingest::RowOptions;
+use crate::problem::{Answer, Fault, Problem};
 use crate::pushes::{PushOf, SNAPSHOT, Synced, is_snapshot, receive_part};
 use crate::state::{AppState, count_dataset};
 

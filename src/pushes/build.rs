@@ -12,9 +12,9 @@ use super::room;
 use super::spec::{BuildSpec, Built, NotBuilt, PartSpec};
 use super::{Phase, PushOf, Pushes};
 use super::{child, full};
-use crate::http::error::{Fault, Problem};
 use crate::ingest::RowOptions;
 use crate::metrics::{PushOutcome, PushPhase};
+use crate::problem::{Fault, Problem};
 
 /// Builds, publishes and activates; `None` if that push is not to be built any more.
 pub(super) fn build(pushes: &Pushes, push: &PushOf, cause: &Cause) -> Option<PushOutcome> {

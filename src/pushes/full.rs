@@ -9,7 +9,7 @@ use tidetable_storage::{Code, Error, Kind, RESERVE_BYTES, free_bytes};
 
 use super::spec::NotBuilt;
 use super::{PushOf, Pushes};
-use crate::http::error::Problem;
+use crate::problem::Problem;
 
 /// What kept a part from being written, of which so many bytes had arrived, with what its client can
 /// do something with if it is a full disk.

@@ -17,8 +17,8 @@ use tokio::sync::mpsc;
 use super::receiving::Receipt;
 use crate::http::blocking::{aside, blocking, ended};
 use crate::http::content_digest::{Digesting, Expected};
-use crate::http::error::{Answer, Fault, Problem};
 use crate::http::extract::broken_body;
+use crate::problem::{Answer, Fault, Problem};
 use crate::state::AppState;
 
 use super::{full, room};

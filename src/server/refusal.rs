@@ -14,7 +14,7 @@ use tidetable_storage::{Code, Error, MAX_KEY_BYTES};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::shared::Shared;
-use crate::http::error::{Fault, Problem};
+use crate::problem::{Fault, Problem};
 use crate::telemetry::RequestId;
 
 /// What is kept of a head: more than the longest key takes, whatever precedes it.

@@ -12,9 +12,9 @@ use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer as _, Map
 use tidetable_storage::{Version, quoted};
 
 use super::super::content_encoding::Declared;
-use super::super::error::{Answer, Fault, Problem};
 use super::body::collect;
 use super::{known_list, quoted_after};
+use crate::problem::{Answer, Fault, Problem};
 use crate::state::AppState;
 
 /// The largest JSON bodies, in bytes.

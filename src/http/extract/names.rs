@@ -8,8 +8,8 @@ use axum::http::request::Parts;
 use percent_encoding::percent_decode_str;
 use tidetable_storage::{Code, DatasetName, Error, Version, quoted};
 
-use super::super::error::{Answer, Fault, Problem};
 use super::super::keys::{KeyEncoding, check_percent};
+use crate::problem::{Answer, Fault, Problem};
 
 /// `{dataset}` of the path.
 pub(crate) struct Dataset(pub(crate) DatasetName);
