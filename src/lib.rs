@@ -58,7 +58,9 @@ mod audit;
 mod webhooks;
 
 // Beneath all.
+mod keys;
 mod problem;
+mod time;
 
 mod outbound;
 mod trust;

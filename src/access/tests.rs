@@ -9,7 +9,7 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::http::extract::{Dataset, dataset_and_key};
-use crate::http::keys::KeyEncoding;
+use crate::keys::KeyEncoding;
 
 struct Directory {
     store: Store,

@@ -17,7 +17,7 @@ use super::exit::{Exit, Failure};
 use super::keys_file;
 use super::notes;
 use super::output::{counted, grouped};
-use crate::http::keys::KeyEncoding;
+use crate::keys::KeyEncoding;
 
 /// Keys of one request.
 const AT_ONCE: usize = 1000;

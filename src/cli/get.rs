@@ -16,7 +16,7 @@ use super::client::{Answer, Client, encoded};
 use super::exit::{Exit, Failure};
 use super::keys_file;
 use super::output::{Output, counted, grouped};
-use crate::http::keys::KeyEncoding;
+use crate::keys::KeyEncoding;
 
 /// The most keys of one batch.
 const BATCH: usize = 1000;

@@ -11,7 +11,7 @@ use super::api::{List, dataset_path};
 use super::exit::Failure;
 use super::get::key_segment;
 use super::output::{history_table, printable};
-use crate::http::keys::KeyEncoding;
+use crate::keys::KeyEncoding;
 
 /// Show what was done to a dataset, when and by whom, newest first; or the history of a key
 ///

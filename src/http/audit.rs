@@ -20,11 +20,11 @@ use tidetable_storage::{
 
 use super::blocking::blocking;
 use super::extract::Query;
-use super::keys::BASE64URL;
 use super::page;
-use super::resources::time;
+use crate::keys::BASE64URL;
 use crate::problem::{Answer, Fault, Problem};
 use crate::state::{App, AppState};
+use crate::time::rfc3339;
 
 /// Where both chains stand, so that it can be noted elsewhere.
 const HEAD: HeaderName = HeaderName::from_static("tidetable-audit-head");
@@ -270,7 +270,7 @@ impl<'a> ChangeLine<'a> {
         };
         Self {
             seq: change.seq,
-            at: time(change.at),
+            at: rfc3339(change.at),
             kind: "change",
             actor: &change.actor,
             request_id: &change.request_id,

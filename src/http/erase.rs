@@ -11,16 +11,16 @@ use super::arm::Choice;
 use super::asked::Asker;
 use super::blocking::blocking;
 use super::extract::{Json, Query};
-use super::keys::KeyEncoding;
 use super::page::{PageQuery, page};
 use super::read::key_not_found;
-use super::time;
 use super::versions::NoParameters;
 use crate::access::{Caller, Right};
+use crate::keys::KeyEncoding;
 use crate::problem::{Answer, Fault, Problem};
 use crate::pushes::PushOf;
 use crate::rewrites::Rewrites;
 use crate::state::AppState;
+use crate::time::rfc3339;
 
 /// Keys of one request.
 const MOST_KEYS: usize = 1000;
@@ -162,9 +162,9 @@ fn erasure_of(catalog: &Catalog, erasure: &Erasure, key_hashes: &[String]) -> Va
     });
     json!({
         "seq": erasure.seq, "dataset": erasure.scope.dataset(), "keys": erasure.keys,
-        "key_hashes": key_hashes, "erased_at": time(erasure.at),
+        "key_hashes": key_hashes, "erased_at": rfc3339(erasure.at),
         "actor": erasure.actor, "request_id": erasure.request_id, "reason": erasure.reason,
-        "held_by": held_by.collect::<Vec<_>>(), "gone_at": erasure.gone_at.map(time),
+        "held_by": held_by.collect::<Vec<_>>(), "gone_at": erasure.gone_at.map(rfc3339),
     })
 }
 

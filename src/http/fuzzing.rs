@@ -13,7 +13,6 @@ use super::content_encoding::Declared;
 use super::erase::EraseRequest;
 use super::etag::ETag;
 use super::extract::{Params, PartName, dataset_and_key, parse_json, parse_query};
-use super::keys::KeyEncoding;
 use super::operations::{ActivateRequest, RollbackRequest};
 use super::page::PageQuery;
 use super::scan::{ScanQuery, decode_cursor};
@@ -22,6 +21,7 @@ use super::tokens::TokenRequest;
 use super::versions::CommitRequest;
 use crate::access::holds_a_token;
 use crate::ingest::RowOptions;
+use crate::keys::KeyEncoding;
 
 pub use super::plain::fuzzing::request;
 

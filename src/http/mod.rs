@@ -45,13 +45,11 @@ mod error;
 pub(crate) mod etag;
 pub(crate) mod extract;
 pub(crate) mod fields;
-pub(crate) mod keys;
 mod openapi;
 mod origin;
 mod plain;
 
 pub(crate) use places::{Class, Places, Shed};
-pub(crate) use resources::time;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;

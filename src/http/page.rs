@@ -4,7 +4,7 @@ use base64::Engine as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::keys::BASE64URL;
+use crate::keys::BASE64URL;
 use crate::problem::{Answer, Fault, Problem};
 
 const DEFAULT: usize = 100;

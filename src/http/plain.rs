@@ -21,10 +21,10 @@ use tidetable_storage::{Datasets, Key, Served, Version, View};
 
 use super::arm::{Choice, Reader};
 use super::etag::ETag;
-use super::keys::KeyEncoding;
 use super::places::{LONG, Place};
 use super::read::{content_type, key_not_found, stamp};
 use super::{KEY, edge};
+use crate::keys::KeyEncoding;
 use crate::metrics::{Arm, ArmMetrics, Metrics, RouteMetrics};
 use crate::problem::Problem;
 use crate::server::{Fetch, Fetching, Shortcut, Taken};

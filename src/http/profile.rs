@@ -10,9 +10,9 @@ use tidetable_storage::{FieldProfile, JsonType, Numbers, Profile, SampleRecord, 
 
 use super::blocking::blocking;
 use super::extract::{DatasetVersion, Query};
-use super::keys::KeyText;
 use super::versions::NoParameters;
 use crate::access::{Caller, Right};
+use crate::keys::KeyText;
 use crate::problem::{Answer, Fault, Problem};
 use crate::state::AppState;
 

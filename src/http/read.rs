@@ -18,9 +18,9 @@ use super::error::VERSION_HEADER;
 use super::etag::ETag;
 use super::extract::{dataset_and_key, parse_query};
 use super::fields::Fields;
-use super::keys::KeyEncoding;
 use super::places::cold;
 use crate::access::Caller;
+use crate::keys::KeyEncoding;
 use crate::problem::{Answer, Fault, Problem};
 use crate::state::AppState;
 

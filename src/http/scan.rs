@@ -17,9 +17,9 @@ use super::batch::{answer_too_large, json_answer, write_value};
 use super::blocking::blocking;
 use super::extract::{Dataset, Query};
 use super::fields::Fields;
-use super::keys::{BASE64URL, KeyEncoding};
 use super::page;
 use super::read::{lease, stamp};
+use crate::keys::{BASE64URL, KeyEncoding};
 use crate::problem::{Answer, Fault, Problem};
 use crate::state::AppState;
 

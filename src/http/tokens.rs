@@ -12,11 +12,11 @@ use super::asked::Asker;
 use super::blocking::blocking;
 use super::extract::{Json, Query};
 use super::page::{PageQuery, page};
-use super::resources::time;
 use super::versions::{NoFields, NoParameters};
 use crate::access::{Grants, Pattern, Right, Role, TokenText};
 use crate::problem::{Answer, Problem};
 use crate::state::AppState;
+use crate::time::rfc3339;
 
 /// How long a token is good unless somebody says otherwise.
 const DEFAULT_SECONDS: u64 = 90 * 24 * 3600;
@@ -73,10 +73,10 @@ impl TokenResource {
             roles: grants.roles().to_vec(),
             datasets: grants.datasets().to_vec(),
             state,
-            created_at: time(token.created_at),
+            created_at: rfc3339(token.created_at),
             created_by: token.created_by.clone(),
-            expires_at: token.expires_at.map(time),
-            revoked_at: token.revoked_at.map(time),
+            expires_at: token.expires_at.map(rfc3339),
+            revoked_at: token.revoked_at.map(rfc3339),
         }
     }
 }

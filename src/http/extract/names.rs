@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use percent_encoding::percent_decode_str;
 use tidetable_storage::{Code, DatasetName, Error, Version, quoted};
 
-use super::super::keys::{KeyEncoding, check_percent};
+use crate::keys::{KeyEncoding, check_percent};
 use crate::problem::{Answer, Fault, Problem};
 
 /// `{dataset}` of the path.

@@ -11,8 +11,8 @@ use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use tidetable_storage::quoted;
 
-use super::super::keys::check_percent;
 use super::{known_list, quoted_after};
+use crate::keys::check_percent;
 use crate::problem::{Answer, Fault, Problem};
 
 /// The longest `?wait`, in seconds.

@@ -8,7 +8,7 @@ use tidetable_storage::DatasetName;
 use super::request::{Bounds, Parsed, parse};
 use crate::config::ServeConfig;
 use crate::http::extract::dataset_and_key;
-use crate::http::keys::KeyEncoding;
+use crate::keys::KeyEncoding;
 
 /// One request, and perhaps what follows it.
 pub fn request(data: &[u8]) {
