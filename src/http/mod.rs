@@ -28,6 +28,7 @@ mod arm;
 mod asked;
 mod page;
 mod places;
+mod receive;
 mod resources;
 
 #[cfg(test)]
@@ -37,14 +38,14 @@ pub(crate) use profile::profile_json;
 pub(crate) use push::MAX_LABEL_BYTES;
 pub(crate) use tokens::Wanted;
 
-pub(crate) mod blocking;
-pub(crate) mod content_digest;
+mod blocking;
+mod content_digest;
 mod content_encoding;
 pub(crate) mod edge;
 mod error;
-pub(crate) mod etag;
+mod etag;
 pub(crate) mod extract;
-pub(crate) mod fields;
+mod fields;
 mod openapi;
 mod origin;
 mod plain;

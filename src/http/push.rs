@@ -22,11 +22,12 @@ use super::content_digest::Expected;
 use super::content_encoding::Declared;
 use super::datasets;
 use super::extract::{Dataset, Params, broken_body, content_length, refuse_piece};
+use super::receive::{Synced, receive_part, too_large};
 use super::versions::{resource, waits_in_vain};
 use crate::access::Caller;
 use crate::ingest::{Format, RowOptions};
 use crate::problem::{Answer, Problem};
-use crate::pushes::{PushOf, Receipt, Synced, receive_part, room, room_for_one_more, too_large};
+use crate::pushes::{PushOf, Receipt, room, room_for_one_more};
 use crate::state::{AppState, count_dataset};
 
 /// The name of the only part of such a push; messages about rows name it.

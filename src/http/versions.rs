@@ -21,11 +21,12 @@ use super::extract::{Dataset, DatasetVersion, DatasetVersionPart, Json, PartName
 use super::extract::{content_length, refuse_piece, wait_of};
 use super::page::{PageQuery, page};
 use super::push::{admission, admission_as, admit, no_key};
+use super::receive::{Synced, receive_part};
 use super::resources::VersionResource;
 use crate::access::{Caller, Right};
 use crate::ingest::RowOptions;
 use crate::problem::{Answer, Fault, Problem};
-use crate::pushes::{PushOf, SNAPSHOT, Synced, is_snapshot, receive_part};
+use crate::pushes::{PushOf, SNAPSHOT, is_snapshot};
 use crate::state::{AppState, count_dataset};
 
 /// `POST …/versions`: begins a push whose data comes in parts.

@@ -13,7 +13,7 @@ use crate::problem::Problem;
 
 /// What kept a part from being written, of which so many bytes had arrived, with what its client can
 /// do something with if it is a full disk.
-pub(super) fn receiving(error: Error, arrived: u64, root: &Path) -> Problem {
+pub(crate) fn receiving(error: Error, arrived: u64, root: &Path) -> Problem {
     if error.kind() != Kind::Full {
         return error.into();
     }
