@@ -21,6 +21,7 @@ use arc_swap::ArcSwap;
 use axum::extract::{ConnectInfo, MatchedPath, Request};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use percent_encoding::percent_decode_str;
 use tidetable_storage::{DatasetName, Millis, Store, TokenId, now};
 
 mod address;
@@ -34,11 +35,13 @@ pub(crate) use address::check as check_address;
 pub(crate) use caller::Caller;
 pub(crate) use grants::{Grants, Pattern, Right, Role};
 pub(crate) use refusals::RefusalCounts;
+#[cfg(test)]
+pub(crate) use table::listed_routes;
 pub(crate) use token::TokenText;
 
-use crate::http::extract;
+use crate::keys::check_percent;
 use crate::metrics::Metrics;
-use crate::problem::Problem;
+use crate::problem::{Answer, Problem};
 use refusals::{Place, Refusals, Refused};
 use table::Need;
 
@@ -164,11 +167,11 @@ fn lacking(need: Need, caller: &Caller, path: &str) -> Option<(Right, Place)> {
         Need::OnEach(right) => (right, Place::OnEach, caller.may_somewhere(right)),
         // What is no name is in no scope but the widest, whose owner is told so.
         Need::OnDataset(right) => match dataset_of(path) {
-            Some(dataset) => {
+            Ok(dataset) => {
                 let may = caller.may(right, &dataset);
                 (right, Place::On(dataset), may)
             }
-            None => (right, Place::Everywhere, caller.may_everywhere(right)),
+            Err(_) => (right, Place::Everywhere, caller.may_everywhere(right)),
         },
         Need::Unlisted => {
             let right = Right::Administer;
@@ -187,9 +190,17 @@ fn identify<'a>(known: &'a Known, authorization: &[u8]) -> Result<&'a Caller, Re
     token.map(|token| &token.caller).ok_or(refused)
 }
 
-/// The dataset that a path names, read by what reads it for lookups.
-fn dataset_of(path: &str) -> Option<DatasetName> {
-    extract::dataset_of(path).ok()
+/// The dataset that a path names: for whoever decides here, and for lookups (`http/extract/names.rs`).
+/// What one of them took for a name and the other did not would be read without its rights. (No name
+/// has what a lossy decoding puts in.)
+pub(crate) fn dataset_of(path: &str) -> Answer<DatasetName> {
+    let named = path.strip_prefix("/v1/datasets/").and_then(|rest| rest.split('/').next());
+    let segment = named.unwrap_or_default();
+    if !segment.contains('%') {
+        return Ok(DatasetName::parse(segment)?);
+    }
+    check_percent(segment)?;
+    Ok(DatasetName::parse(&percent_decode_str(segment).decode_utf8_lossy())?)
 }
 
 /// Whether the value of an `Authorization` header holds what could be a token.

@@ -13,7 +13,6 @@ pub(crate) use body::{broken_body, content_length, refuse_piece};
 pub(crate) use json::{BatchJson, Json, objects, optional_version, parse_json, version};
 pub(crate) use names::{
     Dataset, DatasetVersion, DatasetVersionFile, DatasetVersionPart, PartName, dataset_and_key,
-    dataset_of,
 };
 pub(crate) use query::{Params, Query, parse_query, wait_of};
 

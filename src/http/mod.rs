@@ -31,8 +31,6 @@ mod places;
 mod receive;
 mod resources;
 
-#[cfg(test)]
-pub(crate) use openapi::described_routes;
 pub(crate) use openapi::schema_of;
 pub(crate) use profile::profile_json;
 pub(crate) use push::MAX_LABEL_BYTES;

@@ -156,12 +156,6 @@ operations! {
         takes [], body None, gives [("200", "OpenMetrics text")] "application/openmetrics-text";
 }
 
-/// Method and path of every operation.
-#[cfg(test)]
-pub(crate) fn described_routes() -> impl Iterator<Item = (&'static str, &'static str)> {
-    OPERATIONS.iter().map(|operation| (operation.method, operation.path))
-}
-
 /// The two routes. The document is written once; the page needs no network.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let json = Bytes::from(document().to_string());
@@ -282,6 +276,7 @@ fn content(shape: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::listed_routes;
     use crate::problem::Problem;
     use axum::body::Body;
     use axum::extract::Request;
@@ -316,6 +311,29 @@ mod tests {
         assert_eq!(described, route_table());
         let ids: BTreeSet<_> = OPERATIONS.iter().map(|o| o.id).collect();
         assert_eq!(ids.len(), OPERATIONS.len(), "operation ids are unique");
+    }
+
+    /// Routes that the document does not describe: other spellings, and files.
+    const BESIDE: [&str; 7] = [
+        "/v1/datasets/{dataset}/keys/",
+        "/openapi.json",
+        "/docs",
+        "/docs/",
+        "/docs/{*rest}",
+        "/",
+        "/console/{file}",
+    ];
+
+    #[test]
+    fn every_route_is_in_the_table_of_access_and_nothing_else() {
+        let rows: Vec<_> = listed_routes().collect();
+        let listed: BTreeSet<(String, &str)> =
+            rows.iter().map(|(method, path)| (method.to_ascii_lowercase(), *path)).collect();
+        assert_eq!(listed.len(), rows.len(), "a route stands twice");
+        let mut routes: BTreeSet<(String, &str)> =
+            OPERATIONS.iter().map(|o| (o.method.to_owned(), o.path)).collect();
+        routes.extend(BESIDE.map(|path| ("get".to_owned(), path)));
+        assert_eq!(listed, routes);
     }
 
     #[test]
