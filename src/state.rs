@@ -10,8 +10,8 @@ use tokio::sync::Semaphore;
 use crate::access::Access;
 use crate::audit::Audit;
 use crate::config::ServeConfig;
-use crate::http::Places;
 use crate::imports::Imports;
+use crate::limiter::Limiter;
 use crate::metrics::{CanaryServed, Freshness, Metrics, Served};
 use crate::pushes::{Pushes, Receiving};
 use crate::rewrites::Rewrites;
@@ -55,7 +55,7 @@ pub(crate) struct App {
     /// Pushes whose data is fetched, or waits to be.
     pub(crate) imports: Imports,
     /// What runs, and how much may.
-    pub(crate) places: Arc<Places>,
+    pub(crate) limiter: Arc<Limiter>,
     /// What is seen of versions that were activated lately.
     pub(crate) watches: Watches,
     /// Versions that are rewritten without erased keys.
@@ -81,7 +81,7 @@ impl App {
     ) -> Self {
         let (comparing, opened) = (tokio::sync::Mutex::default(), AtomicBool::new(false));
         let receiving = Receiving::new(&config);
-        let places = Places::new(&config, &metrics);
+        let limiter = Limiter::new(&config, &metrics);
         let scanning = Arc::new(Semaphore::new(config.threads.0));
         let (series, watches, scrubs) = (Series::new(), Watches::default(), Scrubs::default());
         let access = Arc::new(Access::new(Arc::clone(&metrics)));
@@ -104,7 +104,7 @@ impl App {
             receiving,
             rewrites: Rewrites::default(),
             imports: Imports::default(),
-            places,
+            limiter,
             scanning,
             comparing,
             opened,

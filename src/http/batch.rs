@@ -18,9 +18,9 @@ use tidetable_storage::planted;
 use tidetable_storage::{DatasetName, Error, Key, Lease, Located, Served, Version};
 
 use super::arm::{Choice, Reader};
+use super::blocking::cold;
 use super::extract::{BatchJson, Dataset, Query, objects, optional_version};
 use super::fields::Fields;
-use super::places::cold;
 use super::read::{lease, stamp};
 use super::versions::NoParameters;
 use crate::access::{Caller, Right};

@@ -20,6 +20,21 @@ pub(crate) async fn blocking<T: Send + 'static>(
     joined(tokio::task::spawn_blocking(work).await)
 }
 
+/// Runs `work`, which waits for the disk to answer a read, on another thread, unless too many
+/// such reads wait already.
+pub(crate) async fn cold<T: Send + 'static>(
+    app: &AppState,
+    work: impl FnOnce() -> Answer<T> + Send + 'static,
+) -> Answer<T> {
+    let permit = app.limiter.cold()?;
+    blocking(move || {
+        // As long as the work, and not only as long as somebody waits for it.
+        let _permit = permit;
+        work()
+    })
+    .await
+}
+
 /// Runs `work` to its end even if the client goes away meanwhile, which drops the handler
 /// that waits for it.
 pub(crate) async fn to_its_end<T: Send + 'static>(

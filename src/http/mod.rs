@@ -26,8 +26,8 @@ mod webhooks;
 
 mod arm;
 mod asked;
+mod classes;
 mod page;
-mod places;
 mod receive;
 mod resources;
 
@@ -47,8 +47,6 @@ mod fields;
 mod openapi;
 mod origin;
 mod plain;
-
-pub(crate) use places::{Class, Places, Shed};
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
@@ -77,7 +75,7 @@ fn router(app: &AppState) -> Router {
     let (metrics, access) = (Arc::clone(&app.metrics), Arc::clone(&app.access));
     let edge = edge::Edge::new(metrics, access, app.config.max_uri_bytes.as_usize())
         .with_audit(app.audit.clone())
-        .with_places(&app.places);
+        .with_limiter(&app.limiter);
     Router::new()
         // Reads.
         .route("/v1/datasets/{dataset}/keys/{key}", get(read::get_key))

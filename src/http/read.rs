@@ -12,13 +12,12 @@ use serde::Deserialize;
 use tidetable_storage::{Error, Key, Lease, Served, Version};
 
 use super::arm::{Choice, Reader};
-use super::blocking::blocking;
+use super::blocking::{blocking, cold};
 use super::erase;
 use super::error::VERSION_HEADER;
 use super::etag::ETag;
 use super::extract::{dataset_and_key, parse_query};
 use super::fields::Fields;
-use super::places::cold;
 use crate::access::Caller;
 use crate::keys::KeyEncoding;
 use crate::problem::{Answer, Fault, Problem};
@@ -76,7 +75,7 @@ pub(crate) async fn get_key(
     let bytes = body.len();
     let mut response = answer(&served, version, &headers, body);
     if response.status() == StatusCode::OK {
-        app.places.answer(bytes)?;
+        app.limiter.answer(bytes)?;
     }
     choice.stamp(response.headers_mut());
     Ok(response)
