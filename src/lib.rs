@@ -61,6 +61,7 @@ mod webhooks;
 // Beneath all.
 mod keys;
 mod problem;
+mod profile;
 mod time;
 
 mod outbound;

@@ -39,6 +39,9 @@ pub(crate) use receiving::{Receipt, Receiving, room_for_one_more};
 pub(crate) use spec::Sizes;
 pub(crate) use worker::run as run_worker;
 
+/// The longest label, in bytes.
+pub(crate) const MAX_LABEL_BYTES: usize = 256;
+
 /// One push.
 pub(crate) type PushOf = (DatasetName, Version);
 

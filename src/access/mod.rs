@@ -27,6 +27,7 @@ use tidetable_storage::{DatasetName, Millis, Store, TokenId, now};
 mod address;
 mod caller;
 mod grants;
+mod issue;
 mod refusals;
 mod table;
 mod token;
@@ -34,6 +35,7 @@ mod token;
 pub(crate) use address::check as check_address;
 pub(crate) use caller::Caller;
 pub(crate) use grants::{Grants, Pattern, Right, Role};
+pub(crate) use issue::{TokenResource, TokenSpec};
 pub(crate) use refusals::RefusalCounts;
 #[cfg(test)]
 pub(crate) use table::listed_routes;

@@ -15,9 +15,8 @@ use super::exit::{Exit, Failure};
 use super::notes;
 use super::offline;
 use super::output::{Columns, Left, age_of};
-use crate::access::{Grants, Pattern, Role};
+use crate::access::{Grants, Pattern, Role, TokenSpec};
 use crate::config::Span;
-use crate::http::Wanted;
 
 /// Make, list and revoke tokens: who may ask the server for what
 ///
@@ -166,8 +165,8 @@ fn create(args: &CreateArgs, asked: &Asked<'_>) -> Result<(), Failure> {
 /// In a data directory that no server has.
 fn create_in(args: &CreateArgs, dir: &Path) -> Result<Value, Failure> {
     let grants = Grants::new(args.roles.clone(), args.datasets.clone()).map_err(Failure::usage)?;
-    let wanted = Wanted::new(args.name.clone(), grants, Some(args.expires.0));
-    let wanted = wanted.map_err(Failure::usage)?;
+    let spec = TokenSpec::new(args.name.clone(), grants, Some(args.expires.0));
+    let spec = spec.map_err(Failure::usage)?;
     let is_new = !offline::is_data_directory(dir);
     let store = offline::open_to_change(dir)?;
     // The directory may be one of which the name was mistyped: its server would never know.
@@ -175,11 +174,11 @@ fn create_in(args: &CreateArgs, dir: &Path) -> Result<Value, Failure> {
         notes::say(format_args!("{} is new: there was no data directory", dir.display()));
     }
     if store.catalog().tokens().never_were() {
-        wanted.check_first().map_err(Failure::usage)?;
+        spec.check_first().map_err(Failure::usage)?;
     }
     let reason = Some("made in the data directory".to_owned());
     let cause = Cause { actor: "anonymous".to_owned(), reason, ..Cause::default() };
-    let made = wanted.make(|new| store.create_token(new, cause))?;
+    let made = spec.make(|new| store.create_token(new, cause))?;
     Ok(made.json())
 }
 

@@ -32,9 +32,6 @@ mod receive;
 mod resources;
 
 pub(crate) use openapi::schema_of;
-pub(crate) use profile::profile_json;
-pub(crate) use push::MAX_LABEL_BYTES;
-pub(crate) use tokens::Wanted;
 
 mod blocking;
 mod content_digest;

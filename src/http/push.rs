@@ -27,15 +27,13 @@ use super::versions::{resource, waits_in_vain};
 use crate::access::Caller;
 use crate::ingest::{Format, RowOptions};
 use crate::problem::{Answer, Problem};
-use crate::pushes::{PushOf, Receipt, room, room_for_one_more};
+use crate::pushes::{MAX_LABEL_BYTES, PushOf, Receipt, room, room_for_one_more};
 use crate::state::{AppState, count_dataset};
 
 /// The name of the only part of such a push; messages about rows name it.
 const PART: &str = "body";
 /// How long a push is waited for: as long as anybody would.
 const A_WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
-/// The longest label, in bytes.
-pub(crate) const MAX_LABEL_BYTES: usize = 256;
 
 /// What the query says, besides how rows become records.
 struct Asked {

@@ -12,7 +12,7 @@ use super::super::schema::{row_option_names, setting_names};
 use super::{Wanted, as_keys};
 use crate::cli::push::{parse_key, parse_time};
 use crate::cli::rows::{RowOptions, SourceOptions};
-use crate::http::MAX_LABEL_BYTES;
+use crate::pushes::MAX_LABEL_BYTES;
 
 /// One dataset while it is understood.
 pub(super) struct Reading<'a> {
