@@ -62,6 +62,7 @@ mod webhooks;
 mod keys;
 mod problem;
 mod profile;
+mod shapes;
 mod time;
 
 mod outbound;

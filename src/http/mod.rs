@@ -31,8 +31,6 @@ mod page;
 mod receive;
 mod resources;
 
-pub(crate) use openapi::schema_of;
-
 mod blocking;
 mod content_digest;
 mod content_encoding;

@@ -2,7 +2,7 @@
 //!
 //! [`OPERATIONS`] says what each route is for, what it takes and what it answers; a test
 //! holds it against the route table, in both directions. The shapes of JSON stand beside,
-//! in `openapi.json`.
+//! in `openapi.json`, which `shapes.rs` reads.
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
@@ -16,9 +16,7 @@ use super::extract::Query;
 use super::versions::NoParameters;
 use crate::ingest::RowOptions;
 use crate::problem::Fault;
-
-/// The shapes of bodies and answers, and the parameters that several routes share.
-const COMPONENTS: &str = include_str!("openapi.json");
+use crate::shapes::components;
 
 /// One operation, as it is described.
 struct Operation {
@@ -165,15 +163,6 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     };
     let page = SwaggerUi::new("/docs").config(Config::from("/openapi.json"));
     Router::new().route("/openapi.json", get(answer)).merge(page)
-}
-
-/// The shape of a body or an answer, by its name.
-pub(crate) fn schema_of(name: &str) -> Value {
-    components()["components"]["schemas"][name].take()
-}
-
-fn components() -> Value {
-    serde_json::from_str(COMPONENTS).expect("openapi.json is JSON, as a test shows")
 }
 
 fn document() -> Value {
