@@ -1,6 +1,7 @@
 //! A data directory, open: where the two paths meet the pointer.
 //!
-//! `store/push.rs` is the push path's half (admit, seal, publish, fail), `store/pointer.rs`
+//! `store/push.rs` is the push path's half (admit, seal, fail) with `store/parts.rs` (the parts that
+//! arrive) and `store/publish.rs` (a snapshot becomes a version), `store/pointer.rs`
 //! the swap (activate, roll back, hold, release), `store/together.rs` that of several datasets
 //! at one instant, `store/canary.rs` a second version beside the current one, `store/recovery.rs`
 //! what a start does with what a crash left, `store/opening.rs` what it opens, `store/sweep.rs`
@@ -20,7 +21,9 @@ mod erase;
 mod examine;
 mod listener;
 mod opening;
+mod parts;
 mod pointer;
+mod publish;
 mod push;
 mod recovery;
 mod repair;
@@ -42,8 +45,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub use canary::CanaryChange;
 pub use erase::{Erasing, Lifting};
 pub use listener::Listener;
+pub use parts::MAX_PARTS;
 pub use pointer::Release;
-pub use push::{MAX_PARTS, SelfActivation};
+pub use publish::SelfActivation;
 pub use recovery::{Recovered, Recovery};
 pub use repair::{Repair, Standing, read_catalog, repair, repair_plan};
 pub use rewrite::{RewriteStep, Rewritten};
@@ -118,7 +122,7 @@ pub struct Store {
     journal_suspect: AtomicBool,
     /// Held while a part arrives and while a push is sealed, so that no part arrives in
     /// a sealed push; what it guards besides is how many have arrived. Taken before `writer`.
-    arriving: Mutex<push::Arrived>,
+    arriving: Mutex<parts::Arrived>,
     /// One publication at a time; see [`Store::publish`].
     publishing: Mutex<()>,
     /// What digests of erased keys are made with; set by whoever holds `writer`.
