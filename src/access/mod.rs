@@ -44,7 +44,7 @@ pub(crate) use token::TokenText;
 use crate::keys::check_percent;
 use crate::metrics::Metrics;
 use crate::problem::{Answer, Problem};
-use refusals::{Place, Refusals, Refused};
+use refusals::{Refusals, Refused, RightScope};
 use table::Need;
 
 /// Decides on every request.
@@ -146,7 +146,7 @@ impl Access {
         };
         match lacking(need, &caller, request.uri().path()) {
             None => Ok(caller),
-            Some((right, place)) => Err(refuse(Refused::Forbidden { caller, right, place })),
+            Some((right, scope)) => Err(refuse(Refused::Forbidden { caller, right, scope })),
         }
     }
 
@@ -162,25 +162,25 @@ impl Access {
 }
 
 /// The right that the caller lacks for what a route needs, and where it lacks it.
-fn lacking(need: Need, caller: &Caller, path: &str) -> Option<(Right, Place)> {
-    let (right, place, may) = match need {
+fn lacking(need: Need, caller: &Caller, path: &str) -> Option<(Right, RightScope)> {
+    let (right, scope, may) = match need {
         Need::Nothing | Need::Token => return None,
-        Need::OnServer(right) => (right, Place::Everywhere, caller.may_everywhere(right)),
-        Need::OnEach(right) => (right, Place::OnEach, caller.may_somewhere(right)),
+        Need::OnServer(right) => (right, RightScope::Everywhere, caller.may_everywhere(right)),
+        Need::OnEach(right) => (right, RightScope::OnEach, caller.may_somewhere(right)),
         // What is no name is in no scope but the widest, whose owner is told so.
         Need::OnDataset(right) => match dataset_of(path) {
             Ok(dataset) => {
                 let may = caller.may(right, &dataset);
-                (right, Place::On(dataset), may)
+                (right, RightScope::On(dataset), may)
             }
-            Err(_) => (right, Place::Everywhere, caller.may_everywhere(right)),
+            Err(_) => (right, RightScope::Everywhere, caller.may_everywhere(right)),
         },
         Need::Unlisted => {
             let right = Right::Administer;
-            (right, Place::Everywhere, caller.may_everywhere(right))
+            (right, RightScope::Everywhere, caller.may_everywhere(right))
         }
     };
-    (!may).then_some((right, place))
+    (!may).then_some((right, scope))
 }
 
 /// Whose token it is, if it is good.

@@ -28,19 +28,19 @@ pub(super) enum Refused {
     /// expired and revoked it is, nobody is told.
     Invalid(Option<TokenId>),
     /// The token is good, and not for this.
-    Forbidden { caller: Caller, right: Right, place: Place },
+    Forbidden { caller: Caller, right: Right, scope: RightScope },
 }
 
 /// Where somebody lacks a right.
 #[derive(Debug)]
-pub(super) enum Place {
+pub(super) enum RightScope {
     On(DatasetName),
     /// On datasets that stand in the body.
     OnEach,
     Everywhere,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for RightScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::On(dataset) => write!(f, "on {dataset}"),
@@ -67,10 +67,10 @@ impl Refused {
             Self::Invalid(_) => {
                 "the token is not good: it is unknown, or has expired, or was revoked".to_owned()
             }
-            Self::Forbidden { caller, right, place } => {
+            Self::Forbidden { caller, right, scope } => {
                 let role = right.role().as_str();
                 let text = format!(
-                    "the token of {} may not do this: it needs the role {role} {place}, and has {}",
+                    "the token of {} may not do this: it needs the role {role} {scope}, and has {}",
                     caller.name(),
                     caller.grants()
                 );
