@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 use tidetable_storage::{DatasetName, Version};
 
-use super::Asked;
+use super::Context;
 use super::api::{dataset_path, version_path};
 use super::confirm::confirmed;
 use super::exit::{Exit, Failure};
@@ -37,7 +37,7 @@ pub(crate) struct DeleteArgs {
     yes: bool,
 }
 
-pub(crate) fn run(args: &DeleteArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+pub(crate) fn run(args: &DeleteArgs, context: &Context<'_>) -> Result<(), Failure> {
     let name = args.dataset.as_str();
     let question = format!("Delete {name} with all its versions, the one that serves too?");
     if args.whole_dataset && !args.yes && !confirmed(&question)? {
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &DeleteArgs, asked: &Asked<'_>) -> Result<(), Failure> {
         Some(v) => (version_path(name, v.0), format!("{name} {v} is deleted")),
         None => (dataset_path(name), format!("{name} is deleted with all its versions")),
     };
-    let answer = asked
+    let answer = context
         .client()?
         .delete(&path)
         .map_err(|failure| failure.about(name, args.version.map(|v| v.0)))?;
@@ -56,5 +56,5 @@ pub(crate) fn run(args: &DeleteArgs, asked: &Asked<'_>) -> Result<(), Failure> {
     } else {
         answer.text()
     };
-    asked.out.either(json, || text)
+    context.out.either(json, || text)
 }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tidetable_storage::{DatasetName, Key, Version};
 
-use super::Asked;
+use super::Context;
 use super::api::{dataset_path, new_key};
 use super::client::{Answer, Client, encoded};
 use super::exit::{Exit, Failure};
@@ -77,7 +77,7 @@ pub(crate) fn key_segment(key: &str, encoding: KeyEncoding) -> (String, Option<S
     (encoded(&key), parameter)
 }
 
-pub(crate) fn run(args: &GetArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+pub(crate) fn run(args: &GetArgs, context: &Context<'_>) -> Result<(), Failure> {
     let keys = match &args.keys_from {
         Some(file) => &keys_file::read(file, args.key_encoding)?,
         None => {
@@ -87,10 +87,12 @@ pub(crate) fn run(args: &GetArgs, asked: &Asked<'_>) -> Result<(), Failure> {
             &args.keys
         }
     };
-    let client = asked.client()?;
+    let client = context.client()?;
     match keys.as_slice() {
-        [key] if !asked.out.json && args.keys_from.is_none() => args.one(&client, key, &asked.out),
-        keys => args.several(&client, keys, &asked.out),
+        [key] if !context.out.json && args.keys_from.is_none() => {
+            args.one(&client, key, &context.out)
+        }
+        keys => args.several(&client, keys, &context.out),
     }
 }
 
@@ -223,8 +225,8 @@ mod tests {
     fn run_with(stub: &Stub, line: &str) -> (Result<(), Failure>, String) {
         let global =
             Global { server: stub.address(), token: None, tls: Default::default(), json: false };
-        let asked = Asked { global: &global, out: Output::captured(false) };
-        (run(&args(line), &asked), asked.out.text())
+        let context = Context { global: &global, out: Output::captured(false) };
+        (run(&args(line), &context), context.out.text())
     }
 
     #[test]
@@ -311,9 +313,9 @@ mod tests {
             tls: Default::default(),
             json: false,
         };
-        let asked = Asked { global: &global, out: Output::captured(false) };
+        let context = Context { global: &global, out: Output::captured(false) };
         let mut args = args("a k");
         args.keys = vec![String::new()];
-        assert_eq!(run(&args, &asked).unwrap_err().exit, Exit::Usage);
+        assert_eq!(run(&args, &context).unwrap_err().exit, Exit::Usage);
     }
 }

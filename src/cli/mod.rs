@@ -120,9 +120,9 @@ fn help_as_option(line: &[OsString]) -> Vec<OsString> {
 
 /// A line that cannot be parsed, as programs read errors, if it asks for that.
 fn json_of(line: &[OsString], error: &clap::Error) -> Option<String> {
-    let asked = line.iter().take_while(|word| *word != "--").any(|word| word == "--json");
+    let is_asked_for = line.iter().take_while(|word| *word != "--").any(|word| word == "--json");
     // What goes to standard output is help.
-    (asked && error.use_stderr()).then(|| {
+    (is_asked_for && error.use_stderr()).then(|| {
         let text = error.render().to_string();
         Failure::usage(text.trim_end().trim_start_matches("error: ")).json()
     })
@@ -271,35 +271,35 @@ impl Cli {
     }
 
     fn run(&self) -> Result<(), Failure> {
-        let asked = Asked { global: &self.global, out: Output::stdout(self.global.json) };
+        let context = Context { global: &self.global, out: Output::stdout(self.global.json) };
         match &self.command {
             Command::Serve(args) => serve::run(args),
-            Command::Push(args) => push::run(args, &asked),
-            Command::Build(args) => build::run(args, &asked),
-            Command::Pull(args) => pull::run(args, &asked),
-            Command::Run(args) => run::run(args, &asked),
-            Command::Get(args) => get::run(args, &asked),
-            Command::Datasets(args) => datasets::run(args, &asked),
-            Command::Versions(args) => versions::run(args, &asked),
-            Command::History(args) => history::run(args, &asked),
-            Command::Audit(args) => audit::run(args, &asked),
-            Command::Diff(args) => diff::run(args, &asked),
-            Command::Profile(args) => profile::run(args, &asked),
-            Command::Activate(args) => activate::run(args, &asked),
-            Command::Rollback(args) => rollback::run(args, &asked),
-            Command::Canary(args) => canary::run(args, &asked),
-            Command::Promote(args) => promote::run(args, &asked),
-            Command::Hold(args) => hold::run(args, &asked),
-            Command::Release(args) => release::run(args, &asked),
-            Command::Delete(args) => delete::run(args, &asked),
-            Command::Erase(args) => erase::run(args, &asked),
-            Command::Config(args) => config::run(args, &asked),
-            Command::Token(args) => token::run(args, &asked),
-            Command::Verify(args) => verify::run(args, &asked),
-            Command::Repair(args) => repair::run(args, &asked),
+            Command::Push(args) => push::run(args, &context),
+            Command::Build(args) => build::run(args, &context),
+            Command::Pull(args) => pull::run(args, &context),
+            Command::Run(args) => run::run(args, &context),
+            Command::Get(args) => get::run(args, &context),
+            Command::Datasets(args) => datasets::run(args, &context),
+            Command::Versions(args) => versions::run(args, &context),
+            Command::History(args) => history::run(args, &context),
+            Command::Audit(args) => audit::run(args, &context),
+            Command::Diff(args) => diff::run(args, &context),
+            Command::Profile(args) => profile::run(args, &context),
+            Command::Activate(args) => activate::run(args, &context),
+            Command::Rollback(args) => rollback::run(args, &context),
+            Command::Canary(args) => canary::run(args, &context),
+            Command::Promote(args) => promote::run(args, &context),
+            Command::Hold(args) => hold::run(args, &context),
+            Command::Release(args) => release::run(args, &context),
+            Command::Delete(args) => delete::run(args, &context),
+            Command::Erase(args) => erase::run(args, &context),
+            Command::Config(args) => config::run(args, &context),
+            Command::Token(args) => token::run(args, &context),
+            Command::Verify(args) => verify::run(args, &context),
+            Command::Repair(args) => repair::run(args, &context),
             Command::Demo(args) => demo::run(args),
             Command::Completions(args) => completions::run(args),
-            Command::Man(args) => man::run(args, &asked),
+            Command::Man(args) => man::run(args, &context),
             Command::BuildWorker | Command::CheckGuard => {
                 unreachable!("main() runs them before everything else")
             }
@@ -308,12 +308,12 @@ impl Cli {
 }
 
 /// What every command is given besides its own arguments.
-struct Asked<'a> {
+struct Context<'a> {
     global: &'a Global,
     out: Output,
 }
 
-impl Asked<'_> {
+impl Context<'_> {
     /// A client of the server that was named.
     fn client(&self) -> Result<Client, Failure> {
         Client::with_tls(&self.global.server, self.global.token.as_ref(), &self.global.tls)
