@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tidetable_storage::{Canary, CanaryStart, DatasetName, Promotion, Version};
 
-use super::asked::Asker;
+use super::asker::Asker;
 use super::extract::{Dataset, Json, Query, optional_version, version};
 use super::operations::{expect, given, operate, refused};
 use super::resources::MovedResource;

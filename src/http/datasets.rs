@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use tidetable_storage::{Code, DatasetConfig, DatasetName, Error, Gates, Happened, Lease, quoted};
 
-use super::asked::Asker;
+use super::asker::Asker;
 use super::blocking::blocking;
 use super::extract::{Dataset, Json, Query, parse_json};
 use super::page::{PageQuery, page};

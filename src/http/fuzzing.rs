@@ -122,7 +122,7 @@ pub fn headers(data: &[u8]) {
     let _ = Expected::from_headers(&headers);
     let _ = Declared::from_headers(&headers);
     let _ = super::arm::Reader::of(&headers);
-    let _ = super::asked::idempotency_key(&headers);
+    let _ = super::asker::idempotency_key(&headers);
     let tag = ETag::of(data);
     assert!(tag.is_in(tag.as_bytes()));
     let _ = tag.is_known(&headers);

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 use tidetable_storage::{Admission, Cause, Code, DatasetName, Error, Outcome, Version, quoted};
 
-use super::asked::Asker;
+use super::asker::Asker;
 use super::blocking::to_its_end;
 use super::extract::{Dataset, Json, Query};
 use super::push::{admission, admit, no_key};

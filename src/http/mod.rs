@@ -25,7 +25,7 @@ mod versions;
 mod webhooks;
 
 mod arm;
-mod asked;
+mod asker;
 mod classes;
 mod page;
 mod receive;

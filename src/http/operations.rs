@@ -9,7 +9,7 @@ use tidetable_storage::{
     Activation, Cause, Code, DatasetName, Error, Expect, Held, Release, Rollback, Store, Version,
 };
 
-use super::asked::Asker;
+use super::asker::Asker;
 use super::blocking::blocking;
 use super::extract::{Dataset, Json, Query, optional_version, version};
 use super::resources::MovedResource;

@@ -16,7 +16,7 @@ use tidetable_storage::{
     State as VersionState, Version, hex,
 };
 
-use super::asked::Asker;
+use super::asker::Asker;
 use super::blocking::{blocking, to_its_end};
 use super::content_digest::Expected;
 use super::content_encoding::Declared;
@@ -36,7 +36,7 @@ const PART: &str = "body";
 const A_WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What the query says, besides how rows become records.
-struct Asked {
+struct PushQuery {
     push: Admission,
     wait: bool,
 }
@@ -51,7 +51,7 @@ pub(crate) async fn push(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
-    let Asked { push, wait } = asked(params, &headers)?;
+    let PushQuery { push, wait } = push_query(params, &headers)?;
     refuse_piece(&headers)?;
     let expected = Expected::from_headers(&headers)?;
     let body = Declared::from_headers(&headers)?.check(body);
@@ -124,7 +124,7 @@ async fn receive(
     Ok(version)
 }
 
-fn asked(mut params: Params, headers: &HeaderMap) -> Answer<Asked> {
+fn push_query(mut params: Params, headers: &HeaderMap) -> Answer<PushQuery> {
     let label = params.take("label");
     let as_of = params.take("as_of");
     let activate = params.take_parsed("activate")?.unwrap_or(true);
@@ -143,7 +143,7 @@ fn asked(mut params: Params, headers: &HeaderMap) -> Answer<Asked> {
     if options.format.is_none() {
         options.format = format_of(headers);
     }
-    Ok(Asked { push: admission(label, as_of, &options, activate, true)?, wait })
+    Ok(PushQuery { push: admission(label, as_of, &options, activate, true)?, wait })
 }
 
 /// A snapshot has several files, and a request one body.

@@ -6,7 +6,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use tidetable_storage::{Activation, Cause, DatasetName, NotTogether, Store, Version};
 
-use super::asked::Asker;
+use super::asker::Asker;
 use super::blocking::blocking;
 use super::extract::{Json, Query, objects, version};
 use super::operations::{expect, given, refused};

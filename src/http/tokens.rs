@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use tidetable_storage::{Code, Error, TokenId, now};
 
-use super::asked::Asker;
+use super::asker::Asker;
 use super::blocking::blocking;
 use super::extract::{Json, Query};
 use super::page::{PageQuery, page};

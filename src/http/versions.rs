@@ -13,7 +13,7 @@ use tidetable_storage::{
     State as VersionState, Version, is_snapshot_file, quoted,
 };
 
-use super::asked::Asker;
+use super::asker::Asker;
 use super::blocking::blocking;
 use super::content_digest::{Expected, content_digest};
 use super::content_encoding::Declared;
