@@ -12,7 +12,7 @@ use crate::audit::Audit;
 use crate::config::ServeConfig;
 use crate::imports::Imports;
 use crate::limiter::Limiter;
-use crate::metrics::{CanaryServed, Freshness, Metrics, Served};
+use crate::metrics::{CanaryGauges, Freshness, Metrics, ServedGauges};
 use crate::pushes::{Pushes, Receiving};
 use crate::rewrites::Rewrites;
 use crate::scrubber::Scrubs;
@@ -138,17 +138,18 @@ pub(crate) fn count_dataset(store: &Store, metrics: &Metrics, name: &DatasetName
     let bytes: Vec<u64> = kept.filter_map(|e| e.stats.as_ref().map(|s| s.bytes)).collect();
     counted.keeps(bytes.len() as u64, bytes.iter().sum());
     let current = dataset.current.and_then(|v| Some((v, dataset.versions.get(&v)?)));
-    let canary = dataset.canary.as_ref().map(|canary| CanaryServed {
+    let canary = dataset.canary.as_ref().map(|canary| CanaryGauges {
         version: canary.version.0,
         percent: canary.percent,
         started_at: canary.started_at,
     });
-    let mut served = Served { held: dataset.hold.is_some(), canary, ..Served::default() };
+    let mut served =
+        ServedGauges { held: dataset.hold.is_some(), canary, ..ServedGauges::default() };
     if let Some((version, entry)) = current.filter(|(_, e)| e.state == State::Active) {
         let stats = entry.stats.clone().unwrap_or_default();
         let as_of =
             entry.as_of.as_deref().and_then(|t| chrono::DateTime::parse_from_rfc3339(t).ok());
-        served = Served {
+        served = ServedGauges {
             version: version.0,
             records: stats.records,
             bytes: stats.bytes,

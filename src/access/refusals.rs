@@ -86,18 +86,19 @@ impl Refused {
 #[derive(Debug)]
 pub(super) struct Refusals {
     metrics: Arc<Metrics>,
-    told: Mutex<Told>,
+    throttle: Mutex<Throttle>,
 }
 
+/// How often the log has a line.
 #[derive(Debug, Default)]
-struct Told {
+struct Throttle {
     last: Option<Instant>,
     unsaid: u64,
 }
 
 impl Refusals {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, told: Mutex::default() }
+        Self { metrics, throttle: Mutex::default() }
     }
 
     pub(super) fn note(&self, refused: &Refused, route: Option<&str>, peer: Option<SocketAddr>) {
@@ -121,13 +122,13 @@ impl Refusals {
 
     /// Whether to write a line now, and how many were not written since the last.
     fn is_due(&self, now: Instant) -> Option<u64> {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.last.is_some_and(|last| now.duration_since(last) < PAUSE) {
-            told.unsaid += 1;
+        let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+        if throttle.last.is_some_and(|last| now.duration_since(last) < PAUSE) {
+            throttle.unsaid += 1;
             return None;
         }
-        told.last = Some(now);
-        Some(std::mem::take(&mut told.unsaid))
+        throttle.last = Some(now);
+        Some(std::mem::take(&mut throttle.unsaid))
     }
 }
 
