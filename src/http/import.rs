@@ -8,10 +8,10 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 use tidetable_storage::{Admission, Cause, Code, DatasetName, Error, Outcome, Version, quoted};
 
+use super::admission::{admission, admit, no_key};
 use super::asker::Asker;
 use super::blocking::to_its_end;
 use super::extract::{Dataset, Json, Query};
-use super::push::{admission, admit, no_key};
 use super::versions::{NoParameters, malformed, resource, row_options, take_flag, take_text};
 use crate::imports::Import;
 use crate::ingest::SourceOptions;

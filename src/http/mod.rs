@@ -24,6 +24,7 @@ mod verify;
 mod versions;
 mod webhooks;
 
+mod admission;
 mod arm;
 mod asker;
 mod classes;

@@ -16,18 +16,18 @@ use tidetable_storage::{
     State as VersionState, Version, hex,
 };
 
+use super::admission::{admission, admit, no_key};
 use super::asker::Asker;
 use super::blocking::{blocking, to_its_end};
 use super::content_digest::Expected;
 use super::content_encoding::Declared;
-use super::datasets;
 use super::extract::{Dataset, Params, broken_body, content_length, refuse_piece};
 use super::receive::{Synced, receive_part, too_large};
 use super::versions::{resource, waits_in_vain};
 use crate::access::Caller;
 use crate::ingest::{Format, RowOptions};
 use crate::problem::{Answer, Problem};
-use crate::pushes::{MAX_LABEL_BYTES, PushOf, Receipt, room, room_for_one_more};
+use crate::pushes::{PushOf, Receipt};
 use crate::state::{AppState, count_dataset};
 
 /// The name of the only part of such a push; messages about rows name it.
@@ -157,44 +157,6 @@ fn refuse_snapshot(params: &Params) -> Answer<()> {
     Err(Error::new(Code::InvalidSetting, text).into())
 }
 
-/// What a push says at its beginning, checked.
-pub(crate) fn admission(
-    label: Option<String>,
-    as_of: Option<String>,
-    options: &RowOptions,
-    activate: bool,
-    whole: bool,
-) -> Answer<Admission> {
-    options.check().map_err(Error::from)?;
-    let options = serde_json::to_string(options).expect("row options are plain data");
-    admission_as(label, as_of, options, activate, whole)
-}
-
-/// The same, of a push whose data is read as these options say, which were checked.
-pub(crate) fn admission_as(
-    label: Option<String>,
-    as_of: Option<String>,
-    options: String,
-    activate: bool,
-    whole: bool,
-) -> Answer<Admission> {
-    let invalid = |text: String| Problem::from(Error::new(Code::InvalidSetting, text));
-    if label.as_ref().is_some_and(|l| l.len() > MAX_LABEL_BYTES || l.chars().any(char::is_control))
-    {
-        let text =
-            format!("the label has control characters, or more than {MAX_LABEL_BYTES} bytes");
-        return Err(invalid(text));
-    }
-    if let Some(text) = &as_of
-        && chrono::DateTime::parse_from_rfc3339(text).is_err()
-    {
-        let text =
-            "as_of is no RFC 3339 time; it looks like 2016-05-04T03:00:00Z ('+' is %2B in a query)";
-        return Err(invalid(text.to_owned()));
-    }
-    Ok(Admission { label, as_of, options, activate, whole })
-}
-
 /// The format that a `Content-Type` names; what says nothing about it is guessed at later.
 fn format_of(headers: &HeaderMap) -> Option<Format> {
     let text = headers.get(CONTENT_TYPE)?.to_str().ok()?;
@@ -210,35 +172,6 @@ fn format_of(headers: &HeaderMap) -> Option<Format> {
         }
         _ => None,
     }
-}
-
-/// Makes the dataset if need be, and gives the push its number; `Err` if it was given one
-/// before.
-pub(crate) async fn admit(
-    app: &AppState,
-    dataset: &DatasetName,
-    push: Admission,
-    cause: Cause,
-) -> Answer<Result<Version, Outcome>> {
-    let (app, dataset) = (Arc::clone(app), dataset.clone());
-    blocking(move || {
-        datasets::room_for_one_more(&app, &dataset)?;
-        room_for_one_more(&app.store.catalog(), &dataset, &cause, &app.config)?;
-        // A repetition is told what came of the first, however full the disk is by now.
-        let key = cause.idempotency.as_ref();
-        let before = key.map(|key| app.store.catalog().replay(&dataset, key));
-        if !matches!(before, Some(Ok(Some(_)) | Err(_))) {
-            room::require(&app)?;
-        }
-        app.store.ensure_dataset(&dataset, no_key(&cause))?;
-        Ok(app.store.admit(&dataset, &push, cause)?)
-    })
-    .await
-}
-
-/// What the server does on behalf of a request, beyond what its idempotency key is for.
-pub(crate) fn no_key(cause: &Cause) -> Cause {
-    Cause { idempotency: None, ..cause.clone() }
 }
 
 fn unknown() -> Problem {

@@ -13,6 +13,7 @@ use tidetable_storage::{
     State as VersionState, Version, is_snapshot_file, quoted,
 };
 
+use super::admission::{admission, admission_as, admit, no_key};
 use super::asker::Asker;
 use super::blocking::blocking;
 use super::content_digest::{Expected, content_digest};
@@ -20,7 +21,6 @@ use super::content_encoding::Declared;
 use super::extract::{Dataset, DatasetVersion, DatasetVersionPart, Json, PartName, Query};
 use super::extract::{content_length, refuse_piece, wait_of};
 use super::page::{PageQuery, page};
-use super::push::{admission, admission_as, admit, no_key};
 use super::receive::{Synced, receive_part};
 use super::resources::VersionResource;
 use crate::access::{Caller, Right};
