@@ -38,8 +38,9 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
 /// The name of whoever asks where nobody has to say who they are.
 pub(crate) const ANONYMOUS: &str = "anonymous";
 
+/// What the thread that writes is sent.
 #[derive(Debug)]
-enum Asked {
+enum Message {
     Write(Box<Line>),
     /// Tells when all lines before it are written.
     Tell(SyncSender<()>),
@@ -52,9 +53,9 @@ pub(crate) struct Audit(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    queue: SyncSender<Asked>,
+    queue: SyncSender<Message>,
     /// Until the thread has it.
-    asked: Mutex<Option<Receiver<Asked>>>,
+    messages: Mutex<Option<Receiver<Message>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     metrics: Arc<Metrics>,
     /// The last line that is written, and its chain.
@@ -65,10 +66,10 @@ struct Shared {
 impl Audit {
     /// Takes lines; they are written once it is started.
     pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
-        let (queue, asked) = sync_channel(QUEUE);
+        let (queue, messages) = sync_channel(QUEUE);
         Self(Arc::new(Shared {
             queue,
-            asked: Mutex::new(Some(asked)),
+            messages: Mutex::new(Some(messages)),
             thread: Mutex::default(),
             metrics,
             head: Mutex::default(),
@@ -78,12 +79,13 @@ impl Audit {
 
     /// Starts the thread that writes into the directory of `store`.
     pub(crate) fn start(&self, store: &Arc<Store>) -> anyhow::Result<()> {
-        let asked = locked(&self.0.asked).take().context("the audit log is written already")?;
+        let messages =
+            locked(&self.0.messages).take().context("the audit log is written already")?;
         let writer = Writer::new(Arc::clone(store), Arc::clone(&self.0.metrics));
         let audit = self.clone();
         let thread = thread::Builder::new()
             .name("audit".to_owned())
-            .spawn(move || run(writer, &asked, &audit))
+            .spawn(move || run(writer, &messages, &audit))
             .context("cannot start the thread that writes the audit log")?;
         *locked(&self.0.thread) = Some(thread);
         Ok(())
@@ -92,7 +94,7 @@ impl Audit {
     /// Ends the thread once all that was logged is on the disk.
     pub(crate) fn stop(&self) {
         if let Some(thread) = locked(&self.0.thread).take() {
-            let _ = self.0.queue.send(Asked::Stop);
+            let _ = self.0.queue.send(Message::Stop);
             let _ = thread.join();
         }
     }
@@ -101,7 +103,7 @@ impl Audit {
     pub(crate) fn log(&self, line: Line) {
         let kind = line.kind();
         // Gone: the server has stopped, and what is refused now is refused by nobody.
-        if let Err(TrySendError::Full(_)) = self.0.queue.try_send(Asked::Write(Box::new(line))) {
+        if let Err(TrySendError::Full(_)) = self.0.queue.try_send(Message::Write(Box::new(line))) {
             self.0.metrics.audit.left_out(kind);
         }
     }
@@ -110,7 +112,7 @@ impl Audit {
     /// nothing for a thread that serves.
     pub(crate) fn head(&self) -> Option<(u64, Digest)> {
         let (tell, told) = sync_channel(1);
-        if self.0.queue.try_send(Asked::Tell(tell)).is_ok() {
+        if self.0.queue.try_send(Message::Tell(tell)).is_ok() {
             let _ = told.recv_timeout(WRITTEN_WITHIN);
         }
         *locked(&self.0.head)
@@ -131,18 +133,18 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn run(mut writer: Writer, asked: &Receiver<Asked>, audit: &Audit) {
+fn run(mut writer: Writer, messages: &Receiver<Message>, audit: &Audit) {
     writer.began();
     audit.show(writer.head());
     loop {
-        match asked.recv_timeout(writer::SYNC_EVERY) {
-            Ok(Asked::Write(line)) => writer.write(&line),
-            Ok(Asked::Tell(tell)) => {
+        match messages.recv_timeout(writer::SYNC_EVERY) {
+            Ok(Message::Write(line)) => writer.write(&line),
+            Ok(Message::Tell(tell)) => {
                 audit.show(writer.head());
                 // Whoever asked may have gone.
                 let _ = tell.send(());
             }
-            Ok(Asked::Stop) => break,
+            Ok(Message::Stop) => break,
             Err(_) => {}
         }
         writer.tidy();

@@ -4,8 +4,8 @@
 //! listens, starts what runs beside requests (`background`), and answers until it is told to stop.
 //!
 //! A **request** comes in at `server`, over TLS if there is a certificate (`tls`). `http` has the route
-//! table: `access` says whether the request is allowed, then a handler asks what `state` holds open, the
-//! store above all.
+//! table: `access` says whether the request is allowed and `limiter` whether one more may run, then a
+//! handler asks what `state` holds open, the store above all.
 //!
 //! A **push** is received by `http` and built by `pushes`, in a child process that reads rows
 //! (`ingest`); its data may also be fetched (`imports`), from where objects lie (`remote`).
@@ -30,6 +30,7 @@ mod tls;
 mod http;
 
 mod access;
+mod limiter;
 
 // A push.
 mod pushes;
@@ -58,6 +59,12 @@ mod audit;
 mod webhooks;
 
 // Beneath all.
+mod keys;
+mod problem;
+mod profile;
+mod shapes;
+mod time;
+
 mod outbound;
 mod trust;
 

@@ -103,7 +103,7 @@ pub(crate) struct Metrics {
     /// Counted where handshakes are made and certificates are read.
     pub(crate) tls: crate::tls::Counts,
     /// Requests that were refused because too much ran already.
-    pub(crate) shed: crate::http::Shed,
+    pub(crate) shed: crate::limiter::Shed,
 }
 
 /// What the accept loop counts.
@@ -140,7 +140,7 @@ impl Metrics {
             webhooks: crate::webhooks::Counts::default(),
             audit: crate::audit::Counts::default(),
             tls: crate::tls::Counts::default(),
-            shed: crate::http::Shed::default(),
+            shed: crate::limiter::Shed::default(),
         }
     }
 
@@ -241,7 +241,7 @@ pub(crate) struct DatasetMetrics {
     happened: Happenings,
     versions: AtomicU64,
     disk_bytes: AtomicU64,
-    served: Mutex<Served>,
+    served: Mutex<ServedGauges>,
     /// What was counted of both arms when the canary was started.
     before_canary: Mutex<[ArmTotals; 2]>,
     /// What watches saw, and how fresh the dataset is.
@@ -250,7 +250,7 @@ pub(crate) struct DatasetMetrics {
 
 /// What is served now, as the gauges show it; times in seconds since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Served {
+pub(crate) struct ServedGauges {
     /// Its number; 0 while there is none.
     pub(crate) version: u64,
     /// Its records.
@@ -264,12 +264,12 @@ pub(crate) struct Served {
     /// Whether the dataset is held.
     pub(crate) held: bool,
     /// What a share of the units is served beside it.
-    pub(crate) canary: Option<CanaryServed>,
+    pub(crate) canary: Option<CanaryGauges>,
 }
 
 /// A canary, as the gauges show it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct CanaryServed {
+pub(crate) struct CanaryGauges {
     /// Its number.
     pub(crate) version: u64,
     /// The share of the units.
@@ -318,9 +318,9 @@ impl DatasetMetrics {
     }
 
     /// This is served from now on.
-    pub(crate) fn serves(&self, served: Served) {
+    pub(crate) fn serves(&self, served: ServedGauges) {
         let mut before = self.served.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = |served: &Served| served.canary.map(|canary| canary.started_at);
+        let since = |served: &ServedGauges| served.canary.map(|canary| canary.started_at);
         if since(&served) != since(&before) {
             let mut counted = self.before_canary.lock().unwrap_or_else(PoisonError::into_inner);
             *counted = self.of_both_arms();
@@ -471,10 +471,15 @@ mod tests {
     fn the_gauges_follow_what_is_served() {
         let metrics = Arc::new(Metrics::new());
         let dataset = metrics.dataset(&name("recs"));
-        let served =
-            Served { version: 42, records: 7, bytes: 9, activated_at: 5, ..Served::default() };
+        let served = ServedGauges {
+            version: 42,
+            records: 7,
+            bytes: 9,
+            activated_at: 5,
+            ..ServedGauges::default()
+        };
         dataset.serves(served);
-        dataset.serves(Served { held: true, ..served });
+        dataset.serves(ServedGauges { held: true, ..served });
         dataset.keeps(3, 1234);
         metrics.pushed(&name("recs"), PushOutcome::Rejected, Duration::from_secs(2));
         metrics.journal_is(99);

@@ -10,7 +10,6 @@ mod child;
 pub(crate) mod full;
 mod guard;
 mod making;
-mod receive;
 mod receiving;
 pub(crate) mod room;
 mod spec;
@@ -28,18 +27,20 @@ use tidetable_storage::{Cause, DatasetName, Error, Failed, State, Store, Version
 use tokio::sync::watch;
 use tracing::info;
 
-use crate::http::error::Problem;
 use crate::ingest::GrowthLimits;
 use crate::metrics::{Metrics, PushOutcome};
+use crate::problem::Problem;
 
 pub(crate) use build::{SNAPSHOT, is_snapshot};
 pub(crate) use check::Checks;
 pub(crate) use guard::run as run_guard;
 pub(crate) use making::{Job, Made, make};
-pub(crate) use receive::{Synced, receive_part, too_large};
 pub(crate) use receiving::{Receipt, Receiving, room_for_one_more};
 pub(crate) use spec::Sizes;
 pub(crate) use worker::run as run_worker;
+
+/// The longest label, in bytes.
+pub(crate) const MAX_LABEL_BYTES: usize = 256;
 
 /// One push.
 pub(crate) type PushOf = (DatasetName, Version);

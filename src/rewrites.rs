@@ -11,7 +11,7 @@ use std::thread;
 use tidetable_storage::{Cause, RewriteStep};
 use tracing::{info, warn};
 
-use crate::http::error::{Answer, Fault, Problem};
+use crate::problem::{Answer, Fault, Problem};
 use crate::pushes::PushOf;
 use crate::state::{AppState, count_dataset};
 use crate::threads::no_thread;

@@ -10,9 +10,9 @@ use tokio::sync::Semaphore;
 use crate::access::Access;
 use crate::audit::Audit;
 use crate::config::ServeConfig;
-use crate::http::Places;
 use crate::imports::Imports;
-use crate::metrics::{CanaryServed, Freshness, Metrics, Served};
+use crate::limiter::Limiter;
+use crate::metrics::{CanaryGauges, Freshness, Metrics, ServedGauges};
 use crate::pushes::{Pushes, Receiving};
 use crate::rewrites::Rewrites;
 use crate::scrubber::Scrubs;
@@ -55,7 +55,7 @@ pub(crate) struct App {
     /// Pushes whose data is fetched, or waits to be.
     pub(crate) imports: Imports,
     /// What runs, and how much may.
-    pub(crate) places: Arc<Places>,
+    pub(crate) limiter: Arc<Limiter>,
     /// What is seen of versions that were activated lately.
     pub(crate) watches: Watches,
     /// Versions that are rewritten without erased keys.
@@ -81,7 +81,7 @@ impl App {
     ) -> Self {
         let (comparing, opened) = (tokio::sync::Mutex::default(), AtomicBool::new(false));
         let receiving = Receiving::new(&config);
-        let places = Places::new(&config, &metrics);
+        let limiter = Limiter::new(&config, &metrics);
         let scanning = Arc::new(Semaphore::new(config.threads.0));
         let (series, watches, scrubs) = (Series::new(), Watches::default(), Scrubs::default());
         let access = Arc::new(Access::new(Arc::clone(&metrics)));
@@ -104,7 +104,7 @@ impl App {
             receiving,
             rewrites: Rewrites::default(),
             imports: Imports::default(),
-            places,
+            limiter,
             scanning,
             comparing,
             opened,
@@ -138,17 +138,18 @@ pub(crate) fn count_dataset(store: &Store, metrics: &Metrics, name: &DatasetName
     let bytes: Vec<u64> = kept.filter_map(|e| e.stats.as_ref().map(|s| s.bytes)).collect();
     counted.keeps(bytes.len() as u64, bytes.iter().sum());
     let current = dataset.current.and_then(|v| Some((v, dataset.versions.get(&v)?)));
-    let canary = dataset.canary.as_ref().map(|canary| CanaryServed {
+    let canary = dataset.canary.as_ref().map(|canary| CanaryGauges {
         version: canary.version.0,
         percent: canary.percent,
         started_at: canary.started_at,
     });
-    let mut served = Served { held: dataset.hold.is_some(), canary, ..Served::default() };
+    let mut served =
+        ServedGauges { held: dataset.hold.is_some(), canary, ..ServedGauges::default() };
     if let Some((version, entry)) = current.filter(|(_, e)| e.state == State::Active) {
         let stats = entry.stats.clone().unwrap_or_default();
         let as_of =
             entry.as_of.as_deref().and_then(|t| chrono::DateTime::parse_from_rfc3339(t).ok());
-        served = Served {
+        served = ServedGauges {
             version: version.0,
             records: stats.records,
             bytes: stats.bytes,

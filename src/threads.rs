@@ -41,13 +41,13 @@ pub(crate) struct Ticks(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    told: Mutex<Told>,
+    signals: Mutex<Signals>,
     changed: Condvar,
 }
 
-/// What the thread was told and has not heeded yet.
+/// What was signalled to the thread, and it has not heeded yet.
 #[derive(Debug, Default)]
-struct Told {
+struct Signals {
     wake: bool,
     stop: bool,
 }
@@ -56,32 +56,32 @@ impl Ticks {
     /// The next turn comes now, or as soon as this one is over. Those who wake the thread meanwhile
     /// are served by one turn.
     pub(crate) fn wake(&self) {
-        self.told().wake = true;
+        self.signals().wake = true;
         self.0.changed.notify_all();
     }
 
     /// There are no more turns.
     pub(crate) fn stop(&self) {
-        self.told().stop = true;
+        self.signals().stop = true;
         self.0.changed.notify_all();
     }
 
     /// Waits that long, or until somebody wakes the thread: `false` if it is to end.
     pub(crate) fn wait(&self, time: Duration) -> bool {
-        let nothing_new = |told: &mut Told| !told.wake && !told.stop;
-        let waited = self.0.changed.wait_timeout_while(self.told(), time, nothing_new);
-        let (mut told, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        told.wake = false;
-        !told.stop
+        let nothing_new = |signals: &mut Signals| !signals.wake && !signals.stop;
+        let waited = self.0.changed.wait_timeout_while(self.signals(), time, nothing_new);
+        let (mut signals, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        signals.wake = false;
+        !signals.stop
     }
 
     /// Whether the thread is to end: for work that takes long.
     pub(crate) fn are_over(&self) -> bool {
-        self.told().stop
+        self.signals().stop
     }
 
-    fn told(&self) -> MutexGuard<'_, Told> {
-        self.0.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn signals(&self) -> MutexGuard<'_, Signals> {
+        self.0.signals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,8 +7,8 @@ use axum::http::request::Parts;
 use tidetable_storage::{DatasetName, TokenId};
 
 use super::grants::{Grants, Right};
-use super::refusals::{Place, Refused};
-use crate::http::error::{Answer, Fault, Problem};
+use super::refusals::{Refused, RightScope};
+use crate::problem::{Answer, Fault, Problem};
 
 /// Whoever sent a request, and what they may do. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -79,13 +79,13 @@ impl Caller {
 
     /// The refusal of what needs that right on that dataset.
     pub(crate) fn forbidden(&self, right: Right, dataset: &DatasetName) -> Problem {
-        let place = Place::On(dataset.clone());
-        Refused::Forbidden { caller: self.clone(), right, place }.problem()
+        let scope = RightScope::On(dataset.clone());
+        Refused::Forbidden { caller: self.clone(), right, scope }.problem()
     }
 
     /// The refusal of what needs that right on all datasets.
     pub(crate) fn forbidden_everywhere(&self, right: Right) -> Problem {
-        Refused::Forbidden { caller: self.clone(), right, place: Place::Everywhere }.problem()
+        Refused::Forbidden { caller: self.clone(), right, scope: RightScope::Everywhere }.problem()
     }
 }
 

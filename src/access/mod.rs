@@ -21,11 +21,13 @@ use arc_swap::ArcSwap;
 use axum::extract::{ConnectInfo, MatchedPath, Request};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use percent_encoding::percent_decode_str;
 use tidetable_storage::{DatasetName, Millis, Store, TokenId, now};
 
 mod address;
 mod caller;
 mod grants;
+mod issue;
 mod refusals;
 mod table;
 mod token;
@@ -33,13 +35,16 @@ mod token;
 pub(crate) use address::check as check_address;
 pub(crate) use caller::Caller;
 pub(crate) use grants::{Grants, Pattern, Right, Role};
+pub(crate) use issue::{TokenResource, TokenSpec};
 pub(crate) use refusals::RefusalCounts;
+#[cfg(test)]
+pub(crate) use table::listed_routes;
 pub(crate) use token::TokenText;
 
-use crate::http::error::Problem;
-use crate::http::extract;
+use crate::keys::check_percent;
 use crate::metrics::Metrics;
-use refusals::{Place, Refusals, Refused};
+use crate::problem::{Answer, Problem};
+use refusals::{Refusals, Refused, RightScope};
 use table::Need;
 
 /// Decides on every request.
@@ -141,7 +146,7 @@ impl Access {
         };
         match lacking(need, &caller, request.uri().path()) {
             None => Ok(caller),
-            Some((right, place)) => Err(refuse(Refused::Forbidden { caller, right, place })),
+            Some((right, scope)) => Err(refuse(Refused::Forbidden { caller, right, scope })),
         }
     }
 
@@ -157,25 +162,25 @@ impl Access {
 }
 
 /// The right that the caller lacks for what a route needs, and where it lacks it.
-fn lacking(need: Need, caller: &Caller, path: &str) -> Option<(Right, Place)> {
-    let (right, place, may) = match need {
+fn lacking(need: Need, caller: &Caller, path: &str) -> Option<(Right, RightScope)> {
+    let (right, scope, may) = match need {
         Need::Nothing | Need::Token => return None,
-        Need::OnServer(right) => (right, Place::Everywhere, caller.may_everywhere(right)),
-        Need::OnEach(right) => (right, Place::OnEach, caller.may_somewhere(right)),
+        Need::OnServer(right) => (right, RightScope::Everywhere, caller.may_everywhere(right)),
+        Need::OnEach(right) => (right, RightScope::OnEach, caller.may_somewhere(right)),
         // What is no name is in no scope but the widest, whose owner is told so.
         Need::OnDataset(right) => match dataset_of(path) {
-            Some(dataset) => {
+            Ok(dataset) => {
                 let may = caller.may(right, &dataset);
-                (right, Place::On(dataset), may)
+                (right, RightScope::On(dataset), may)
             }
-            None => (right, Place::Everywhere, caller.may_everywhere(right)),
+            Err(_) => (right, RightScope::Everywhere, caller.may_everywhere(right)),
         },
         Need::Unlisted => {
             let right = Right::Administer;
-            (right, Place::Everywhere, caller.may_everywhere(right))
+            (right, RightScope::Everywhere, caller.may_everywhere(right))
         }
     };
-    (!may).then_some((right, place))
+    (!may).then_some((right, scope))
 }
 
 /// Whose token it is, if it is good.
@@ -187,9 +192,17 @@ fn identify<'a>(known: &'a Known, authorization: &[u8]) -> Result<&'a Caller, Re
     token.map(|token| &token.caller).ok_or(refused)
 }
 
-/// The dataset that a path names, read by what reads it for lookups.
-fn dataset_of(path: &str) -> Option<DatasetName> {
-    extract::dataset_of(path).ok()
+/// The dataset that a path names: for whoever decides here, and for lookups (`http/extract/names.rs`).
+/// What one of them took for a name and the other did not would be read without its rights. (No name
+/// has what a lossy decoding puts in.)
+pub(crate) fn dataset_of(path: &str) -> Answer<DatasetName> {
+    let named = path.strip_prefix("/v1/datasets/").and_then(|rest| rest.split('/').next());
+    let segment = named.unwrap_or_default();
+    if !segment.contains('%') {
+        return Ok(DatasetName::parse(segment)?);
+    }
+    check_percent(segment)?;
+    Ok(DatasetName::parse(&percent_decode_str(segment).decode_utf8_lossy())?)
 }
 
 /// Whether the value of an `Authorization` header holds what could be a token.

@@ -13,8 +13,8 @@ use tidetable_storage::{DatasetName, TokenId};
 
 use super::caller::Caller;
 use super::grants::Right;
-use crate::http::error::{Fault, Problem};
 use crate::metrics::Metrics;
+use crate::problem::{Fault, Problem};
 
 /// At most one line in this time; the next says how many there would have been.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -28,19 +28,19 @@ pub(super) enum Refused {
     /// expired and revoked it is, nobody is told.
     Invalid(Option<TokenId>),
     /// The token is good, and not for this.
-    Forbidden { caller: Caller, right: Right, place: Place },
+    Forbidden { caller: Caller, right: Right, scope: RightScope },
 }
 
 /// Where somebody lacks a right.
 #[derive(Debug)]
-pub(super) enum Place {
+pub(super) enum RightScope {
     On(DatasetName),
     /// On datasets that stand in the body.
     OnEach,
     Everywhere,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for RightScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::On(dataset) => write!(f, "on {dataset}"),
@@ -67,10 +67,10 @@ impl Refused {
             Self::Invalid(_) => {
                 "the token is not good: it is unknown, or has expired, or was revoked".to_owned()
             }
-            Self::Forbidden { caller, right, place } => {
+            Self::Forbidden { caller, right, scope } => {
                 let role = right.role().as_str();
                 let text = format!(
-                    "the token of {} may not do this: it needs the role {role} {place}, and has {}",
+                    "the token of {} may not do this: it needs the role {role} {scope}, and has {}",
                     caller.name(),
                     caller.grants()
                 );
@@ -86,18 +86,19 @@ impl Refused {
 #[derive(Debug)]
 pub(super) struct Refusals {
     metrics: Arc<Metrics>,
-    told: Mutex<Told>,
+    throttle: Mutex<Throttle>,
 }
 
+/// How often the log has a line.
 #[derive(Debug, Default)]
-struct Told {
+struct Throttle {
     last: Option<Instant>,
     unsaid: u64,
 }
 
 impl Refusals {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, told: Mutex::default() }
+        Self { metrics, throttle: Mutex::default() }
     }
 
     pub(super) fn note(&self, refused: &Refused, route: Option<&str>, peer: Option<SocketAddr>) {
@@ -121,13 +122,13 @@ impl Refusals {
 
     /// Whether to write a line now, and how many were not written since the last.
     fn is_due(&self, now: Instant) -> Option<u64> {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.last.is_some_and(|last| now.duration_since(last) < PAUSE) {
-            told.unsaid += 1;
+        let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+        if throttle.last.is_some_and(|last| now.duration_since(last) < PAUSE) {
+            throttle.unsaid += 1;
             return None;
         }
-        told.last = Some(now);
-        Some(std::mem::take(&mut told.unsaid))
+        throttle.last = Some(now);
+        Some(std::mem::take(&mut throttle.unsaid))
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 use tidetable_storage::{DatasetName, Digest, THE_SERVER, now};
 
-use crate::http::time;
+use crate::time::rfc3339;
 
 /// The most that is kept of a user agent, in characters.
 const MOST_AGENT: usize = 120;
@@ -75,7 +75,7 @@ impl Line {
     pub(crate) fn of(seen: &NotGranted<'_>) -> Self {
         let agent = seen.user_agent.map(String::from_utf8_lossy);
         Self {
-            at: time(now()),
+            at: rfc3339(now()),
             kind: seen.kind,
             actor: seen.actor.to_owned(),
             request_id: Some(seen.request_id.to_owned()),
@@ -91,7 +91,7 @@ impl Line {
 
     fn note(action: &str) -> Self {
         Self {
-            at: time(now()),
+            at: rfc3339(now()),
             kind: Kind::Note,
             actor: THE_SERVER.to_owned(),
             request_id: None,

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tidetable_storage::{DatasetName, Version};
 
-use super::Asked;
+use super::Context;
 use super::api::{self, Moved, MovedTogether, dataset_path, new_key};
 use super::client::Client;
 use super::exit::Failure;
@@ -85,12 +85,12 @@ fn swap(dataset: &str, version: &str) -> Result<Swap, String> {
     Ok((name, version))
 }
 
-pub(crate) fn run(args: &ActivateArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+pub(crate) fn run(args: &ActivateArgs, context: &Context<'_>) -> Result<(), Failure> {
     let swaps = args.swaps().map_err(Failure::usage)?;
-    let client = asked.client()?;
+    let client = context.client()?;
     match &swaps[..] {
-        [(dataset, version)] => one(args, asked, &client, dataset.as_str(), *version),
-        _ => together(args, asked, &client, &swaps),
+        [(dataset, version)] => one(args, context, &client, dataset.as_str(), *version),
+        _ => together(args, context, &client, &swaps),
     }
 }
 
@@ -103,7 +103,7 @@ fn expecting(client: &Client, dataset: &str, mut body: Value) -> Result<Value, F
 
 fn one(
     args: &ActivateArgs,
-    asked: &Asked<'_>,
+    context: &Context<'_>,
     client: &Client,
     name: &str,
     version: Version,
@@ -116,12 +116,12 @@ fn one(
         .post(&format!("{}/activate", dataset_path(name)), &body, &new_key())
         .map_err(|failure| failure.about(name, Some(version.0)))?;
     let moved: Moved = answer.json()?;
-    asked.out.either(answer.text(), || text(name, &moved))
+    context.out.either(answer.text(), || text(name, &moved))
 }
 
 fn together(
     args: &ActivateArgs,
-    asked: &Asked<'_>,
+    context: &Context<'_>,
     client: &Client,
     swaps: &[Swap],
 ) -> Result<(), Failure> {
@@ -137,7 +137,7 @@ fn together(
         client.post("/v1/activate", &body, &new_key()).map_err(|failure| hinted(failure, swaps))?;
     let together: MovedTogether = answer.json()?;
     let lines = || together.activated.iter().map(|one| text(&one.dataset, &one.moved));
-    asked.out.either(answer.text(), || lines().collect::<Vec<_>>().join("\n"))
+    context.out.either(answer.text(), || lines().collect::<Vec<_>>().join("\n"))
 }
 
 /// The failure with a hint: that of the dataset at fault, unless it is about that one alone.
@@ -181,11 +181,11 @@ mod tests {
         let stub = Stub::answering(replies);
         let global =
             Global { server: stub.address(), token: None, tls: Default::default(), json: false };
-        let asked = Asked { global: &global, out: Output::captured(false) };
-        let ended = run(args, &asked);
+        let context = Context { global: &global, out: Output::captured(false) };
+        let ended = run(args, &context);
         let sent = stub.finish();
-        let bodies = sent.iter().filter(|asked| asked.line.starts_with("POST"));
-        (ended, bodies.map(|asked| serde_json::from_slice(&asked.body).unwrap()).collect())
+        let bodies = sent.iter().filter(|request| request.line.starts_with("POST"));
+        (ended, bodies.map(|request| serde_json::from_slice(&request.body).unwrap()).collect())
     }
 
     #[test]

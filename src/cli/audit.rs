@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tidetable_storage::{AuditHead, AuditReport, DatasetName};
 
-use super::Asked;
+use super::Context;
 use super::api;
 use super::client::{Client, encoded};
 use super::exit::{Exit, Failure};
@@ -124,13 +124,13 @@ impl When {
     }
 }
 
-pub(crate) fn run(args: &AuditArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+pub(crate) fn run(args: &AuditArgs, context: &Context<'_>) -> Result<(), Failure> {
     if args.verify {
-        return verify(args, asked);
+        return verify(args, context);
     }
     let now = Utc::now();
     args.check_range(now)?;
-    let client = asked.client()?;
+    let client = context.client()?;
     let query = args.query(now);
     let (mut left, mut cursor) = (args.limit as usize, None::<String>);
     let mut table = Vec::new();
@@ -143,8 +143,8 @@ pub(crate) fn run(args: &AuditArgs, asked: &Asked<'_>) -> Result<(), Failure> {
         let text = answer.text();
         for line in text.lines() {
             left = left.saturating_sub(1);
-            if asked.out.json {
-                asked.out.line(line)?;
+            if context.out.json {
+                context.out.line(line)?;
             } else {
                 table.push(Line::parse(line)?);
             }
@@ -156,8 +156,8 @@ pub(crate) fn run(args: &AuditArgs, asked: &Asked<'_>) -> Result<(), Failure> {
         }
         cursor = next;
     }
-    if !asked.out.json {
-        asked.out.line(audit_table(&table) + &args.unknown(&client, &table))?;
+    if !context.out.json {
+        context.out.line(audit_table(&table) + &args.unknown(&client, &table))?;
     }
     if cursor.is_some() {
         notes::say(format_args!("there is more: --limit takes more lines, --since fewer"));
@@ -330,7 +330,7 @@ fn audit_table(lines: &[Line]) -> String {
     table.text()
 }
 
-fn verify(args: &AuditArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+fn verify(args: &AuditArgs, context: &Context<'_>) -> Result<(), Failure> {
     let report = offline::verify_audit(&args.data, &args.head)?;
     let json = json!({
         "changes": {"first": report.changes.0, "last": report.changes.1},
@@ -338,7 +338,7 @@ fn verify(args: &AuditArgs, asked: &Asked<'_>) -> Result<(), Failure> {
         "head": report.head.to_string(), "sound": report.findings.is_empty(),
         "findings": report.findings,
     });
-    asked.out.either(json.to_string(), || text(&report))?;
+    context.out.either(json.to_string(), || text(&report))?;
     if report.findings.is_empty() {
         return Ok(());
     }
@@ -424,10 +424,10 @@ mod tests {
     fn printed(json: bool, replies: Vec<Reply>) -> String {
         let stub = Stub::answering(replies);
         let global = Global { server: stub.address(), token: None, tls: Default::default(), json };
-        let asked = Asked { global: &global, out: Output::captured(json) };
-        run(&Words::parse_from(["audit", "recs"]).audit, &asked).unwrap();
+        let context = Context { global: &global, out: Output::captured(json) };
+        run(&Words::parse_from(["audit", "recs"]).audit, &context).unwrap();
         stub.finish();
-        asked.out.text()
+        context.out.text()
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tidetable_storage::{
     make_piece, piece_in,
 };
 
-use super::Asked;
+use super::Context;
 use super::exit::{Exit, Failure};
 use super::notes;
 use super::output::{bytes, counted, duration};
@@ -123,14 +123,14 @@ enum CompressionName {
     Zstd,
 }
 
-pub(crate) fn run(args: &BuildArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+pub(crate) fn run(args: &BuildArgs, context: &Context<'_>) -> Result<(), Failure> {
     if let Some(out) = args.out.as_deref().filter(|_| !args.merge.is_empty()) {
         args.refuse_rows()?;
-        return pieces::merge(&args.merge, out, asked);
+        return pieces::merge(&args.merge, out, context);
     }
     args.rows.check()?;
     if let Some(number) = args.cuts {
-        return cuts::print((&args.sources, &args.how), &args.rows, number, &asked.out);
+        return cuts::print((&args.sources, &args.how), &args.rows, number, &context.out);
     }
     let (Some(out), Some(dataset)) = (args.out.as_deref(), &args.dataset) else {
         return Err(Failure::usage("a build needs DATASET, SOURCE and --out"));
@@ -149,7 +149,7 @@ pub(crate) fn run(args: &BuildArgs, asked: &Asked<'_>) -> Result<(), Failure> {
     };
     place.finish()?;
     let dir = out.display().to_string();
-    asked.out.either(made.json(dataset, &dir, share.as_ref()), || {
+    context.out.either(made.json(dataset, &dir, share.as_ref()), || {
         format!("{}, in {}", made.text(dataset, &dir, share.as_ref()), duration(began.elapsed()))
     })
 }

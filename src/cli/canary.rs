@@ -5,7 +5,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tidetable_storage::{DatasetName, Version};
 
-use super::Asked;
+use super::Context;
 use super::api::{self, Canary, Dataset, dataset_path};
 use super::client::{Client, encoded};
 use super::exit::{Exit, Failure};
@@ -57,21 +57,21 @@ fn parse_percent(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "expected a number from 0 to 100, like 10 or 2.5".to_owned())
 }
 
-pub(crate) fn run(args: &CanaryArgs, asked: &Asked<'_>) -> Result<(), Failure> {
-    let client = asked.client()?;
+pub(crate) fn run(args: &CanaryArgs, context: &Context<'_>) -> Result<(), Failure> {
+    let client = context.client()?;
     match args.percent {
-        _ if args.abort => abort(args, asked, &client),
-        Some(percent) => start(args, asked, &client, percent),
+        _ if args.abort => abort(args, context, &client),
+        Some(percent) => start(args, context, &client, percent),
         None if args.reason.is_some() => Err(Failure::usage(
             "--reason is why a canary is started or ended: add --percent or --abort",
         )),
-        None => show(args, asked, &client),
+        None => show(args, context, &client),
     }
 }
 
 fn start(
     args: &CanaryArgs,
-    asked: &Asked<'_>,
+    context: &Context<'_>,
     client: &Client,
     percent: f64,
 ) -> Result<(), Failure> {
@@ -88,7 +88,7 @@ fn start(
     let answer =
         client.put(&path(name), &body).map_err(|failure| failure.about(name, Some(version)))?;
     let canary: Canary = answer.json()?;
-    asked.out.either(answer.text(), || {
+    context.out.either(answer.text(), || {
         let not = if canary.changed { "" } else { " already" };
         format!(
             "{name}: {} is served{not} to {} % of the units of {}. `tidetable canary {name}` shows \
@@ -98,26 +98,26 @@ fn start(
     })
 }
 
-fn abort(args: &CanaryArgs, asked: &Asked<'_>, client: &Client) -> Result<(), Failure> {
+fn abort(args: &CanaryArgs, context: &Context<'_>, client: &Client) -> Result<(), Failure> {
     let name = args.dataset.as_str();
     let reason = args.reason.as_ref().map(|reason| format!("?reason={}", encoded(reason)));
     let path = path(name) + &reason.unwrap_or_default();
     let answer = client.delete(&path).map_err(|failure| failure.about(name, None))?;
     let ended: Value = answer.json()?;
-    asked.out.either(answer.text(), || {
+    context.out.either(answer.text(), || {
         let version = &ended["ended"]["version"];
         format!("{name}: the canary {version} is over; everybody is served {}", ended["current"])
     })
 }
 
-fn show(args: &CanaryArgs, asked: &Asked<'_>, client: &Client) -> Result<(), Failure> {
+fn show(args: &CanaryArgs, context: &Context<'_>, client: &Client) -> Result<(), Failure> {
     let name = args.dataset.as_str();
-    if asked.out.json {
+    if context.out.json {
         let answer = client.get(&path(name)).map_err(|failure| failure.about(name, None))?;
-        return asked.out.line(answer.text().trim_end());
+        return context.out.line(answer.text().trim_end());
     }
     let (dataset, canary) = running(client, name)?;
-    asked.out.line(text(&dataset, &canary, Utc::now()))
+    context.out.line(text(&dataset, &canary, Utc::now()))
 }
 
 /// The dataset with the canary that runs.
@@ -174,13 +174,13 @@ mod tests {
         let stub = Stub::answering(replies);
         let global =
             Global { server: stub.address(), token: None, tls: Default::default(), json: false };
-        let asked = Asked { global: &global, out: Output::captured(false) };
-        let result = run(&args(line), &asked);
+        let context = Context { global: &global, out: Output::captured(false) };
+        let result = run(&args(line), &context);
         let bodies = stub.finish().into_iter().map(|request| {
             let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
             json!({ "line": request.line, "body": body })
         });
-        (result, asked.out.text(), bodies.collect())
+        (result, context.out.text(), bodies.collect())
     }
 
     #[test]
@@ -189,12 +189,12 @@ mod tests {
         let dataset = json!({"dataset": "a", "current": 42, "canary": canary});
         let changed = json!({"version": 43, "percent": 50.0, "experiment": "x", "changed": true});
         let replies = vec![Reply::json(200, dataset), Reply::json(200, changed)];
-        let (result, text, asked) = ran("a --percent 50", replies);
+        let (result, text, bodies) = ran("a --percent 50", replies);
         result.unwrap();
         assert!(text.starts_with("a: 43 is served to 50 % of the units of x"), "{text}");
-        assert_eq!(asked[1]["line"], "PUT /v1/datasets/a/canary HTTP/1.1");
-        assert_eq!(asked[1]["body"]["version"], 43);
-        assert!(asked[1]["body"].get("experiment").is_none(), "that stays as it is");
+        assert_eq!(bodies[1]["line"], "PUT /v1/datasets/a/canary HTTP/1.1");
+        assert_eq!(bodies[1]["body"]["version"], 43);
+        assert!(bodies[1]["body"].get("experiment").is_none(), "that stays as it is");
     }
 
     #[test]

@@ -8,20 +8,23 @@
 //! - Addresses are checked before anything is sent: a typing error is a usage error, not
 //!   "unreachable".
 
-use std::io::Read;
-use std::time::{Duration, Instant};
+mod answer;
+mod failure;
+mod patience;
 
-use http::{HeaderMap, Method, Request, Uri, header};
+use std::io::Read;
+use std::time::Duration;
+
+use http::{Method, Request, Uri, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::de::DeserializeOwned;
 use ureq::{Agent, Body, Error as Broken, SendBody};
 
-use super::exit::{Exit, Failure, Problem, Retry};
-use super::notes;
+use super::exit::Failure;
 use super::tls::TlsArgs;
 use crate::access::TokenText;
-use crate::chance::chance;
-use crate::trust;
+
+pub(crate) use answer::{Answer, Opened, unexpected};
+pub(crate) use patience::Patience;
 
 /// The longest answer that is read: above the default of `max_answer_bytes` (32 MiB) and its envelope.
 const MAX_ANSWER_BYTES: u64 = 256 << 20;
@@ -34,12 +37,6 @@ const STORED: Duration = Duration::from_secs(600);
 const STALLED: Duration = Duration::from_secs(120);
 /// From this size on, the server is asked before a body is sent.
 const EXPECT_FROM_BYTES: u64 = 1 << 20;
-/// `Retry-After` is followed up to here.
-const MAX_PAUSE: Duration = Duration::from_secs(30);
-
-/// What to do about an error that is none of a Tidetable server.
-const ANOTHER_SERVER: &str =
-    "is it a Tidetable server? A proxy before it may have answered instead";
 
 /// What stands for itself in a path segment; everything else is percent-encoded.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -49,90 +46,12 @@ pub(crate) fn encoded(text: &str) -> String {
     utf8_percent_encode(text, SEGMENT).to_string()
 }
 
-/// How often, and with what pauses, a request is repeated.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    /// Attempts after the first.
-    pub(crate) retries: u32,
-    /// The first pause; each following one is twice as long, up to [`MAX_PAUSE`].
-    pub(crate) first_pause: Duration,
-    /// How long a server that cannot be reached is looked for, whatever is left of that.
-    pub(crate) out_of_reach: Option<Duration>,
-}
-
-impl Patience {
-    /// For a person who waits at the prompt.
-    pub(crate) const PERSON: Self =
-        Self { retries: 2, first_pause: Duration::from_millis(100), out_of_reach: None };
-
-    /// For a batch job, which would rather wait for a restarting server than fail.
-    pub(crate) fn job(retries: u32) -> Self {
-        Self { retries, first_pause: Duration::from_millis(500), out_of_reach: None }
-    }
-
-    fn pause(&self, attempt: u32, retry: Retry) -> Duration {
-        let doubled = self.first_pause.saturating_mul(1 << attempt.min(10)).min(MAX_PAUSE);
-        let least = match retry {
-            Retry::After(told) => told.min(MAX_PAUSE),
-            _ => doubled / 2,
-        };
-        // Half of the pause is chance, so that a hundred jobs do not come back at once.
-        least + (doubled / 2).mul_f64(chance())
-    }
-}
-
 /// A server, and how to talk to it.
 pub(crate) struct Client {
     agent: Agent,
     base: String,
     token: Option<TokenText>,
     patience: Patience,
-}
-
-/// A success.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Vec<u8>,
-}
-
-/// A success that is read as it comes.
-pub(crate) struct Opened {
-    pub(crate) status: u16,
-    headers: HeaderMap,
-    pub(crate) body: Box<dyn Read>,
-}
-
-impl Opened {
-    /// The value of a header, if it is there and is text.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-}
-
-impl Answer {
-    /// The body as `T`.
-    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_slice(&self.body).map_err(|error| unexpected(&error.to_string()))
-    }
-
-    /// The body as text.
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    /// The value of a header, if it is there and is text.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-}
-
-/// A success that no Tidetable server of this version answers.
-pub(crate) fn unexpected(why: &str) -> Failure {
-    let text = format!("the server's answer is not what this tidetable expects: {why}");
-    Failure::new(Exit::Failed, text)
-        .hint("is it a Tidetable server of this version? `tidetable --version` tells ours")
 }
 
 impl Client {
@@ -270,39 +189,12 @@ impl Client {
         self.answer(self.agent.run(request))
     }
 
-    /// Repeats `attempt` while its failure is one that may pass, as often as the client
-    /// has patience, and says on standard error that it does.
+    /// Repeats `attempt` as its patience says.
     pub(crate) fn persist<T>(
         &self,
-        mut attempt: impl FnMut() -> Result<T, Failure>,
+        attempt: impl FnMut() -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let mut tried = 0;
-        let began = Instant::now();
-        loop {
-            let failure = match attempt() {
-                Ok(done) => return Ok(done),
-                Err(failure) => failure,
-            };
-            if failure.retry == Retry::Never || tried >= self.patience.retries {
-                return Err(failure);
-            }
-            let pause = self.patience.pause(tried, failure.retry);
-            let would_be = began.elapsed() + pause;
-            let most = self.patience.out_of_reach.filter(|_| failure.exit == Exit::Unreachable);
-            if most.is_some_and(|most| would_be > most) {
-                return Err(failure);
-            }
-            tried += 1;
-            if pause >= Duration::from_millis(250) {
-                notes::say(format_args!(
-                    "{}; trying again in {:.1} s ({tried} of {})",
-                    failure.message,
-                    pause.as_secs_f64(),
-                    self.patience.retries
-                ));
-            }
-            std::thread::sleep(pause);
-        }
+        self.patience.persist(attempt)
     }
 
     fn once(
@@ -345,66 +237,6 @@ impl Client {
             .map_err(|error| self.unreachable(&error))?;
         let answer = Answer { status: parts.status.as_u16(), headers: parts.headers, body };
         if parts.status.is_success() { Ok(answer) } else { Err(self.refusal(&answer)) }
-    }
-
-    fn refusal(&self, answer: &Answer) -> Failure {
-        let told = answer.header("retry-after").and_then(|text| text.parse().ok());
-        let told = told.map(Duration::from_secs);
-        if let Ok(problem) = serde_json::from_slice::<Problem>(&answer.body) {
-            let mut failure = problem.into_failure(answer.status, told);
-            if failure.request_id.is_none() {
-                failure.request_id = answer.header("x-request-id").map(str::to_owned);
-            }
-            if failure.code.is_none() && failure.hint.is_none() {
-                failure.hint = Some(ANOTHER_SERVER.to_owned());
-            }
-            return failure;
-        }
-        let mut failure = Problem::default().into_failure(answer.status, told);
-        failure.message = format!("{} answered {} without a reason", self.base, answer.status);
-        failure.hint(ANOTHER_SERVER)
-    }
-
-    fn unreachable(&self, error: &Broken) -> Failure {
-        let (why, exit) = match error {
-            Broken::Tls(_) | Broken::Rustls(_) | Broken::Pem(_) => return self.untrusted(error),
-            Broken::Io(io) if trust::is_of_no_tls(io) => return self.without_tls(),
-            Broken::Io(io) if trust::is_of_tls(io) => return self.untrusted(error),
-            Broken::Io(error) => (error.to_string(), Exit::Unreachable),
-            Broken::HostNotFound => ("no such host".to_owned(), Exit::Unreachable),
-            Broken::Timeout(_) => ("no answer in time".to_owned(), Exit::Unreachable),
-            Broken::Protocol(_) => (format!("not an HTTP answer ({error})"), Exit::Failed),
-            _ => (error.to_string(), Exit::Unreachable),
-        };
-        Failure::new(exit, format!("cannot reach the server at {}: {why}", self.base))
-            .retry(if exit == Exit::Unreachable { Retry::Soon } else { Retry::Never })
-            .hint(
-                "`tidetable serve` starts one on this machine; \
-                 --server or TIDETABLE_SERVER names another",
-            )
-    }
-
-    /// No secure connection: to ask again changes nothing.
-    fn untrusted(&self, error: &Broken) -> Failure {
-        let text = format!("no secure connection to the server at {}: {error}", self.base);
-        Failure::new(Exit::Unreachable, text).hint(
-            "--ca-certificate names the authority of a certificate that the system does not trust, \
-             --client-certificate your own where the server asks for one",
-        )
-    }
-
-    /// What answers there speaks no TLS: mostly a server that has no certificate.
-    fn without_tls(&self) -> Failure {
-        let text = format!("the server at {} speaks HTTP, and not HTTPS", self.base);
-        Failure::new(Exit::Unreachable, text).hint(format!(
-            "its address begins with http://: {}",
-            self.base.replacen("https://", "http://", 1)
-        ))
-    }
-
-    /// A request that cannot even be written down: always our address or path.
-    fn odd(&self, error: &http::Error) -> Failure {
-        Failure::usage(format!("{} is no address a request can be sent to: {error}", self.base))
     }
 }
 
@@ -453,6 +285,7 @@ fn host_of(base: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::exit::{Exit, Retry};
     use super::super::stub::{Reply, Stub};
     use super::*;
     use serde_json::json;
@@ -615,17 +448,5 @@ mod tests {
         assert!(text.contains("http://h:7070") && !text.contains("certificate"), "{text}");
         let text = failure(Tls::NoCertificatesPresented);
         assert!(text.contains("--ca-certificate"), "{text}");
-    }
-
-    #[test]
-    fn pauses_grow_stay_bounded_and_follow_the_server() {
-        let patience = Patience::job(6);
-        for attempt in 0..20 {
-            let pause = patience.pause(attempt, Retry::Soon);
-            assert!(pause <= MAX_PAUSE && pause >= Duration::from_millis(250), "{pause:?}");
-        }
-        assert!(patience.pause(5, Retry::Soon) > patience.pause(0, Retry::Soon));
-        assert!(patience.pause(0, Retry::After(Duration::from_secs(3))) >= Duration::from_secs(3));
-        assert!(patience.pause(0, Retry::After(Duration::from_secs(9999))) < MAX_PAUSE * 2);
     }
 }

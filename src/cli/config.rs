@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use tidetable_storage::DatasetName;
 
-use super::Asked;
+use super::Context;
 use super::api::{Dataset, dataset_path};
 use super::client::Answer;
 use super::exit::Failure;
@@ -44,11 +44,11 @@ struct Setting {
     value: Value,
 }
 
-pub(crate) fn run(args: &ConfigArgs, asked: &Asked<'_>) -> Result<(), Failure> {
-    let (client, name) = (asked.client()?, args.dataset.as_str());
+pub(crate) fn run(args: &ConfigArgs, context: &Context<'_>) -> Result<(), Failure> {
+    let (client, name) = (context.client()?, args.dataset.as_str());
     let shown = |answer: &Answer| {
         let now: Dataset = answer.json()?;
-        asked.out.either(answer.text(), || text("", &now.config))
+        context.out.either(answer.text(), || text("", &now.config))
     };
     // To change a setting makes a dataset that is not there: only when told to.
     let before = match client.get(&dataset_path(name)) {
@@ -165,8 +165,8 @@ mod tests {
         };
         let global =
             Global { server: stub.address(), token: None, tls: Default::default(), json: true };
-        let asked = Asked { global: &global, out: Output::captured(true) };
-        (run(&args, &asked), asked.out.text())
+        let context = Context { global: &global, out: Output::captured(true) };
+        (run(&args, &context), context.out.text())
     }
 
     #[test]

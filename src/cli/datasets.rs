@@ -3,7 +3,7 @@
 use chrono::Utc;
 use clap::Args;
 
-use super::Asked;
+use super::Context;
 use super::api::List;
 use super::exit::Failure;
 use super::output::datasets_table;
@@ -20,10 +20,10 @@ Examples:
   tidetable datasets --json | jq -r '.datasets[] | select(.state != \"healthy\") | .dataset'")]
 pub(crate) struct DatasetsArgs {}
 
-pub(crate) fn run(_: &DatasetsArgs, asked: &Asked<'_>) -> Result<(), Failure> {
-    let list = List::read(&asked.client()?, "/v1/datasets", "datasets", None)?;
+pub(crate) fn run(_: &DatasetsArgs, context: &Context<'_>) -> Result<(), Failure> {
+    let list = List::read(&context.client()?, "/v1/datasets", "datasets", None)?;
     let datasets = list.items()?;
-    asked.out.either(list.json(), || datasets_table(&datasets, Utc::now()))
+    context.out.either(list.json(), || datasets_table(&datasets, Utc::now()))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::{Map, Value};
 use tidetable_storage::{DatasetName, Version};
 
-use super::Asked;
+use super::Context;
 use super::api::{dataset_path, version_path};
 use super::confirm::confirmed;
 use super::exit::{Exit, Failure};
@@ -37,7 +37,7 @@ pub(crate) struct DeleteArgs {
     yes: bool,
 }
 
-pub(crate) fn run(args: &DeleteArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+pub(crate) fn run(args: &DeleteArgs, context: &Context<'_>) -> Result<(), Failure> {
     let name = args.dataset.as_str();
     let question = format!("Delete {name} with all its versions, the one that serves too?");
     if args.whole_dataset && !args.yes && !confirmed(&question)? {
@@ -47,13 +47,13 @@ pub(crate) fn run(args: &DeleteArgs, asked: &Asked<'_>) -> Result<(), Failure> {
         Some(v) => (version_path(name, v.0), format!("{name} {v} is deleted")),
         None => (dataset_path(name), format!("{name} is deleted with all its versions")),
     };
-    let answer = asked
+    let answer = context
         .client()?
         .delete(&path)
         .map_err(|failure| failure.about(name, args.version.map(|v| v.0)))?;
     // Another server may answer 200 to anything.
     answer.json::<Map<String, Value>>()?;
-    asked.out.either(answer.text(), || text)
+    context.out.either(answer.text(), || text)
 }
 
 #[cfg(test)]
@@ -67,15 +67,15 @@ mod tests {
         let stub = Stub::answering(vec![Reply::text(200, "<html>log in</html>")]);
         let global =
             Global { server: stub.address(), token: None, tls: Default::default(), json: false };
-        let asked = Asked { global: &global, out: Output::captured(false) };
+        let context = Context { global: &global, out: Output::captured(false) };
         let args = DeleteArgs {
             dataset: "a".parse().unwrap(),
             version: Some(Version::parse("3").unwrap()),
             whole_dataset: false,
             yes: false,
         };
-        let failure = run(&args, &asked).unwrap_err();
-        assert_eq!((failure.exit, asked.out.text()), (Exit::Failed, String::new()));
+        let failure = run(&args, &context).unwrap_err();
+        assert_eq!((failure.exit, context.out.text()), (Exit::Failed, String::new()));
         stub.finish();
     }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tidetable_storage::{DatasetName, Version};
 
-use super::Asked;
+use super::Context;
 use super::api::dataset_path;
 use super::exit::Failure;
 use super::output::{cut, grouped, printable};
@@ -39,13 +39,13 @@ pub(crate) struct DiffArgs {
     samples: u32,
 }
 
-pub(crate) fn run(args: &DiffArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+pub(crate) fn run(args: &DiffArgs, context: &Context<'_>) -> Result<(), Failure> {
     let name = args.dataset.as_str();
     let DiffArgs { from, to, samples, .. } = args;
     let path = format!("{}/diff?from={from}&to={to}&samples={samples}", dataset_path(name));
-    let answer = asked.client()?.get(&path).map_err(|failure| failure.about(name, None))?;
+    let answer = context.client()?.get(&path).map_err(|failure| failure.about(name, None))?;
     let diff: Diff = answer.json()?;
-    asked.out.either(answer.text(), || diff.text())
+    context.out.either(answer.text(), || diff.text())
 }
 
 /// The server's answer.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tidetable_storage::DatasetName;
 
-use super::Asked;
+use super::Context;
 use super::api::new_key;
 use super::client::Client;
 use super::confirm::confirmed;
@@ -17,7 +17,7 @@ use super::exit::{Exit, Failure};
 use super::keys_file;
 use super::notes;
 use super::output::{counted, grouped};
-use crate::http::keys::KeyEncoding;
+use crate::keys::KeyEncoding;
 
 /// Keys of one request.
 const AT_ONCE: usize = 1000;
@@ -124,12 +124,12 @@ struct Erasure {
     gone_at: Option<String>,
 }
 
-pub(crate) fn run(args: &EraseArgs, asked: &Asked<'_>) -> Result<(), Failure> {
-    let client = asked.client()?;
+pub(crate) fn run(args: &EraseArgs, context: &Context<'_>) -> Result<(), Failure> {
+    let client = context.client()?;
     if args.list {
         let answer = client.get("/v1/erase?limit=1000")?;
         let standing: Standing = answer.json()?;
-        return asked.out.either(answer.text(), || listed(&standing));
+        return context.out.either(answer.text(), || listed(&standing));
     }
     let (dataset, keys) = args.understood()?;
     let place = dataset.as_ref().map_or("all datasets", |name| name.as_str());
@@ -165,7 +165,7 @@ pub(crate) fn run(args: &EraseArgs, asked: &Asked<'_>) -> Result<(), Failure> {
     }
     let failed = if args.now { wait(&client, &sum.rewriting)? } else { Vec::new() };
     let answer = if answers.len() == 1 { answers.swap_remove(0) } else { Value::Array(answers) };
-    asked.out.either(answer.to_string(), || told(args, place, &sum, failed.len()))?;
+    context.out.either(answer.to_string(), || told(args, place, &sum, failed.len()))?;
     if failed.is_empty() {
         return Ok(());
     }

@@ -101,11 +101,11 @@ impl Exit {
 
 /// Why a command did not do what was asked. Boxed, since every result carries room for it.
 #[derive(Debug)]
-pub(crate) struct Failure(Box<Told>);
+pub(crate) struct Failure(Box<FailureFields>);
 
 /// What a [`Failure`] tells.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct FailureFields {
     pub(crate) exit: Exit,
     /// What was being done and what went wrong: one sentence or two.
     pub(crate) message: String,
@@ -138,7 +138,7 @@ pub(crate) enum Retry {
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self(Box::new(Told {
+        Self(Box::new(FailureFields {
             exit,
             message: message.into(),
             hint: None,
@@ -251,14 +251,14 @@ impl From<storage::Error> for Failure {
 }
 
 impl Deref for Failure {
-    type Target = Told;
-    fn deref(&self) -> &Told {
+    type Target = FailureFields;
+    fn deref(&self) -> &FailureFields {
         &self.0
     }
 }
 
 impl DerefMut for Failure {
-    fn deref_mut(&mut self) -> &mut Told {
+    fn deref_mut(&mut self) -> &mut FailureFields {
         &mut self.0
     }
 }

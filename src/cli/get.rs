@@ -10,13 +10,13 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tidetable_storage::{DatasetName, Key, Version};
 
-use super::Asked;
+use super::Context;
 use super::api::{dataset_path, new_key};
 use super::client::{Answer, Client, encoded, unexpected};
 use super::exit::{Exit, Failure};
 use super::keys_file;
 use super::output::{Output, counted, grouped};
-use crate::http::keys::KeyEncoding;
+use crate::keys::KeyEncoding;
 
 /// The most keys of one batch.
 const BATCH: usize = 1000;
@@ -78,7 +78,7 @@ pub(crate) fn key_segment(key: &str, encoding: KeyEncoding) -> (String, Option<S
     (encoded(&key), parameter)
 }
 
-pub(crate) fn run(args: &GetArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+pub(crate) fn run(args: &GetArgs, context: &Context<'_>) -> Result<(), Failure> {
     let keys = match &args.keys_from {
         Some(file) => &keys_file::read(file, args.key_encoding)?,
         None => {
@@ -88,10 +88,12 @@ pub(crate) fn run(args: &GetArgs, asked: &Asked<'_>) -> Result<(), Failure> {
             &args.keys
         }
     };
-    let client = asked.client()?;
+    let client = context.client()?;
     match keys.as_slice() {
-        [key] if !asked.out.json && args.keys_from.is_none() => args.one(&client, key, &asked.out),
-        keys => args.several(&client, keys, &asked.out),
+        [key] if !context.out.json && args.keys_from.is_none() => {
+            args.one(&client, key, &context.out)
+        }
+        keys => args.several(&client, keys, &context.out),
     }
 }
 
@@ -234,8 +236,8 @@ mod tests {
         let args = args(line);
         let json = line.ends_with(" --json");
         let global = Global { server: stub.address(), token: None, tls: Default::default(), json };
-        let asked = Asked { global: &global, out: Output::captured(json) };
-        (run(&args, &asked), asked.out.text())
+        let context = Context { global: &global, out: Output::captured(json) };
+        (run(&args, &context), context.out.text())
     }
 
     #[test]
@@ -357,9 +359,9 @@ mod tests {
             tls: Default::default(),
             json: false,
         };
-        let asked = Asked { global: &global, out: Output::captured(false) };
+        let context = Context { global: &global, out: Output::captured(false) };
         let mut args = args("a k");
         args.keys = vec![String::new()];
-        assert_eq!(run(&args, &asked).unwrap_err().exit, Exit::Usage);
+        assert_eq!(run(&args, &context).unwrap_err().exit, Exit::Usage);
     }
 }

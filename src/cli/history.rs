@@ -6,12 +6,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tidetable_storage::DatasetName;
 
-use super::Asked;
+use super::Context;
 use super::api::{List, dataset_path};
 use super::exit::Failure;
 use super::get::key_segment;
 use super::output::{history_table, printable};
-use crate::http::keys::KeyEncoding;
+use crate::keys::KeyEncoding;
 
 /// Show what was done to a dataset, when and by whom, newest first; or the history of a key
 ///
@@ -38,27 +38,27 @@ pub(crate) struct HistoryArgs {
     key_encoding: KeyEncoding,
 }
 
-pub(crate) fn run(args: &HistoryArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+pub(crate) fn run(args: &HistoryArgs, context: &Context<'_>) -> Result<(), Failure> {
     let name = args.dataset.as_str();
     if let Some(key) = &args.key {
-        return of_key(args, key, asked);
+        return of_key(args, key, context);
     }
     let path = format!("{}/history", dataset_path(name));
     let limit = args.limit.map(|limit| limit as usize);
-    let list = List::read(&asked.client()?, &path, "events", limit)
+    let list = List::read(&context.client()?, &path, "events", limit)
         .map_err(|failure| failure.about(name, None))?;
     let events = list.items()?;
-    asked.out.either(list.json(), || history_table(&events))
+    context.out.either(list.json(), || history_table(&events))
 }
 
-fn of_key(args: &HistoryArgs, key: &str, asked: &Asked<'_>) -> Result<(), Failure> {
+fn of_key(args: &HistoryArgs, key: &str, context: &Context<'_>) -> Result<(), Failure> {
     let name = args.dataset.as_str();
     let (segment, encoding) = key_segment(key, args.key_encoding);
     let encoding = encoding.map(|encoding| format!("?{encoding}")).unwrap_or_default();
     let path = format!("{}/keys/{segment}/history{encoding}", dataset_path(name));
-    let answer = asked.client()?.get(&path).map_err(|failure| failure.about(name, None))?;
+    let answer = context.client()?.get(&path).map_err(|failure| failure.about(name, None))?;
     let history: KeyHistory = answer.json()?;
-    asked.out.either(answer.text(), || history.text())
+    context.out.either(answer.text(), || history.text())
 }
 
 /// The server's answer for a key.

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tidetable_storage::DatasetName;
 
-use super::Asked;
+use super::Context;
 use super::api::{dataset_path, new_key};
 use super::exit::Failure;
 
@@ -32,18 +32,18 @@ struct Held {
     changed: bool,
 }
 
-pub(crate) fn run(args: &HoldArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+pub(crate) fn run(args: &HoldArgs, context: &Context<'_>) -> Result<(), Failure> {
     let name = args.dataset.as_str();
     let mut body = json!({});
     if let Some(reason) = &args.reason {
         body["reason"] = json!(reason);
     }
-    let answer = asked
+    let answer = context
         .client()?
         .post(&format!("{}/hold", dataset_path(name)), &body, &new_key())
         .map_err(|failure| failure.about(name, None))?;
     let held: Held = answer.json()?;
-    asked.out.either(answer.text(), || text(name, held.changed))
+    context.out.either(answer.text(), || text(name, held.changed))
 }
 
 fn text(name: &str, changed: bool) -> String {

@@ -6,7 +6,7 @@ use std::{fs, io};
 use tidetable_storage::Key;
 
 use super::exit::Failure;
-use crate::http::keys::KeyEncoding;
+use crate::keys::KeyEncoding;
 
 /// The keys in a file, or in standard input (`-`), as they are written there. Empty lines are none.
 pub(super) fn read(file: &Path, encoding: KeyEncoding) -> Result<Vec<String>, Failure> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory};
 
-use super::Asked;
+use super::Context;
 use super::exit::Failure;
 
 /// Print the manual page, or write one page per command into a directory
@@ -19,17 +19,17 @@ pub(crate) struct ManArgs {
     out: Option<PathBuf>,
 }
 
-pub(crate) fn run(args: &ManArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+pub(crate) fn run(args: &ManArgs, context: &Context<'_>) -> Result<(), Failure> {
     let command = super::Cli::command();
     let Some(dir) = &args.out else {
         let mut page = Vec::new();
         clap_mangen::Man::new(command).render(&mut page)?;
-        return asked.out.line(String::from_utf8_lossy(&page).trim_end());
+        return context.out.line(String::from_utf8_lossy(&page).trim_end());
     };
     std::fs::create_dir_all(dir).map_err(|error| Failure::io("create", dir.display(), &error))?;
     clap_mangen::generate_to(command, dir)
         .map_err(|error| Failure::io("write manual pages into", dir.display(), &error))?;
-    asked.out.line(format!("manual pages are in {}", dir.display()))
+    context.out.line(format!("manual pages are in {}", dir.display()))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tidetable_storage::{DISTINCT_EXACT_BELOW, DatasetName, Version};
 
-use super::Asked;
+use super::Context;
 use super::api::{self, dataset_path, version_path};
 use super::client::Client;
 use super::exit::{Exit, Failure};
@@ -38,8 +38,8 @@ pub(crate) struct ProfileArgs {
     against: Option<Version>,
 }
 
-pub(crate) fn run(args: &ProfileArgs, asked: &Asked<'_>) -> Result<(), Failure> {
-    let (client, name) = (asked.client()?, args.dataset.as_str());
+pub(crate) fn run(args: &ProfileArgs, context: &Context<'_>) -> Result<(), Failure> {
+    let (client, name) = (context.client()?, args.dataset.as_str());
     let version = match args.version {
         Some(version) => version.0,
         None => current(&client, name)?,
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &ProfileArgs, asked: &Asked<'_>) -> Result<(), Failure> 
         None => json,
         Some((before, _)) => format!("{{\"profile\":{json},\"against\":{before}}}"),
     };
-    asked.out.either(json, || profile.text(against.as_ref().map(|(_, before)| before)))
+    context.out.either(json, || profile.text(against.as_ref().map(|(_, before)| before)))
 }
 
 fn current(client: &Client, name: &str) -> Result<u64, Failure> {

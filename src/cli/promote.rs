@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 use tidetable_storage::DatasetName;
 
-use super::Asked;
+use super::Context;
 use super::api::{self, Moved, dataset_path, new_key};
 use super::exit::Failure;
 use super::output::step;
@@ -26,8 +26,8 @@ pub(crate) struct PromoteArgs {
     reason: Option<String>,
 }
 
-pub(crate) fn run(args: &PromoteArgs, asked: &Asked<'_>) -> Result<(), Failure> {
-    let (client, name) = (asked.client()?, args.dataset.as_str());
+pub(crate) fn run(args: &PromoteArgs, context: &Context<'_>) -> Result<(), Failure> {
+    let (client, name) = (context.client()?, args.dataset.as_str());
     let dataset = api::dataset(&client, name)?;
     // What its operator has looked at, and nothing that has come in between.
     let canary = dataset.canary.map(|canary| canary.version);
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &PromoteArgs, asked: &Asked<'_>) -> Result<(), Failure> 
         .post(&format!("{}/canary/promote", dataset_path(name)), &body, &new_key())
         .map_err(|failure| failure.about(name, canary))?;
     let moved: Moved = answer.json()?;
-    asked.out.either(answer.text(), || {
+    context.out.either(answer.text(), || {
         format!("{name}: {}; the canary serves everybody now", step(moved.from, moved.to))
     })
 }
@@ -55,9 +55,9 @@ mod tests {
         let stub = Stub::answering(vec![Reply::json(200, dataset), Reply::json(200, moved)]);
         let global =
             Global { server: stub.address(), token: None, tls: Default::default(), json: false };
-        let asked = Asked { global: &global, out: Output::captured(false) };
-        run(&PromoteArgs { dataset: "a".parse().unwrap(), reason: None }, &asked).unwrap();
-        assert_eq!(asked.out.text(), "a: 42 → 43; the canary serves everybody now\n");
+        let context = Context { global: &global, out: Output::captured(false) };
+        run(&PromoteArgs { dataset: "a".parse().unwrap(), reason: None }, &context).unwrap();
+        assert_eq!(context.out.text(), "a: 42 → 43; the canary serves everybody now\n");
         let sent: serde_json::Value = serde_json::from_slice(&stub.finish()[1].body).unwrap();
         assert_eq!((&sent["version"], &sent["expect_current"]), (&json!(43), &json!(42)));
     }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tidetable_storage::{Beside, DatasetName, Digest, Version, is_snapshot_file, verify_snapshot};
 
-use super::Asked;
+use super::Context;
 use super::api::{self, version_path};
 use super::client::{Client, Patience, encoded};
 use super::exit::{Exit, Failure, Retry};
@@ -69,9 +69,9 @@ struct Listed {
     blake3: Digest,
 }
 
-pub(crate) fn run(args: &PullArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+pub(crate) fn run(args: &PullArgs, context: &Context<'_>) -> Result<(), Failure> {
     let began = Instant::now();
-    let client = asked.client()?.with_patience(Patience::job(args.retries));
+    let client = context.client()?.with_patience(Patience::job(args.retries));
     let name = args.dataset.as_str();
     let version = match args.version {
         Some(version) => version.0,
@@ -103,7 +103,7 @@ pub(crate) fn run(args: &PullArgs, asked: &Asked<'_>) -> Result<(), Failure> {
         "bytes": manifest.bytes(), "content_digest": manifest.content_digest,
         "digest": listing.digest,
     });
-    asked.out.either(json.to_string(), || {
+    context.out.either(json.to_string(), || {
         format!(
             "{out} holds {name} {version}: {}, {}, in {}",
             counted(manifest.records, "record"),

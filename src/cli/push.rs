@@ -18,7 +18,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use tidetable_storage::DatasetName;
 
-use super::Asked;
+use super::Context;
 use super::api::{self, dataset_path, new_key, version_path};
 use super::client::{Client, Patience};
 use super::exit::{Exit, Failure};
@@ -123,16 +123,16 @@ pub(crate) struct PushArgs {
     server_timeout: Option<Duration>,
 }
 
-pub(crate) fn run(args: &PushArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+pub(crate) fn run(args: &PushArgs, context: &Context<'_>) -> Result<(), Failure> {
     if args.dry_run {
-        return dry_run(args, &asked.out);
+        return dry_run(args, &context.out);
     }
     let mut request = Request::of(args.given())?;
     request.body.extend(args.version_fields());
-    let client = asked.client()?.with_patience(Patience::job(args.retries));
-    let settled = Push::of(args, &client, asked).carry_out(&request)?;
+    let client = context.client()?.with_patience(Patience::job(args.retries));
+    let settled = Push::of(args, &client, context).carry_out(&request)?;
     let summary = settled.summary?;
-    asked.out.either(settled.json, || summary)
+    context.out.either(settled.json, || summary)
 }
 
 /// How long the first request of a push looks for a server.
@@ -169,7 +169,7 @@ pub(super) struct Settled {
 
 impl<'a> Push<'a> {
     /// What the arguments ask for.
-    fn of(args: &'a PushArgs, client: &'a Client, asked: &Asked<'_>) -> Self {
+    fn of(args: &'a PushArgs, client: &'a Client, context: &Context<'_>) -> Self {
         let key = args.idempotency_key.clone().unwrap_or_else(new_key);
         Self {
             client,
@@ -180,7 +180,7 @@ impl<'a> Push<'a> {
             activate: !args.no_activate,
             timeout: args.server_timeout,
             watched: std::io::stderr().is_terminal(),
-            interrupt: Interrupt::watch(asked.out.json),
+            interrupt: Interrupt::watch(context.out.json),
         }
     }
 }

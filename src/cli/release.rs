@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tidetable_storage::DatasetName;
 
-use super::Asked;
+use super::Context;
 use super::api::{dataset_path, new_key};
 use super::exit::Failure;
 use super::output::step;
@@ -43,14 +43,14 @@ struct Step {
     to: u64,
 }
 
-pub(crate) fn run(args: &ReleaseArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+pub(crate) fn run(args: &ReleaseArgs, context: &Context<'_>) -> Result<(), Failure> {
     let name = args.dataset.as_str();
-    let answer = asked
+    let answer = context
         .client()?
         .post(&format!("{}/release", dataset_path(name)), &json!({}), &new_key())
         .map_err(|failure| failure.about(name, None))?;
     let released: Released = answer.json()?;
-    asked.out.either(answer.text(), || text(name, &released))
+    context.out.either(answer.text(), || text(name, &released))
 }
 
 fn text(name: &str, released: &Released) -> String {

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tidetable_storage::{DatasetName, JournalFault, Repair, Standing, Version};
 
-use super::Asked;
+use super::Context;
 use super::exit::{Exit, Failure};
 use super::offline;
 use super::output::{counted, grouped};
@@ -35,9 +35,9 @@ pub(crate) struct RepairArgs {
     cut: bool,
 }
 
-pub(crate) fn run(args: &RepairArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+pub(crate) fn run(args: &RepairArgs, context: &Context<'_>) -> Result<(), Failure> {
     let repair = offline::repair(&args.dir, args.cut)?;
-    asked.out.either(json(&repair, args).to_string(), || text(&repair, args))?;
+    context.out.either(json(&repair, args).to_string(), || text(&repair, args))?;
     if args.cut || !is_wrong(&repair) {
         return Ok(());
     }

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 use tidetable_storage::{DatasetName, Version};
 
-use super::Asked;
+use super::Context;
 use super::api::{self, Moved, dataset_path, new_key};
 use super::exit::{Exit, Failure};
 use super::output::step;
@@ -35,8 +35,8 @@ pub(crate) struct RollbackArgs {
     no_hold: bool,
 }
 
-pub(crate) fn run(args: &RollbackArgs, asked: &Asked<'_>) -> Result<(), Failure> {
-    let (client, name) = (asked.client()?, args.dataset.as_str());
+pub(crate) fn run(args: &RollbackArgs, context: &Context<'_>) -> Result<(), Failure> {
+    let (client, name) = (context.client()?, args.dataset.as_str());
     let Some(current) = api::dataset(&client, name)?.current else {
         let mut failure = Failure::new(
             Exit::Conflict,
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &RollbackArgs, asked: &Asked<'_>) -> Result<(), Failure>
         .post(&format!("{}/rollback", dataset_path(name)), &body, &new_key())
         .map_err(|failure| failure.about(name, args.to.map(|to| to.0)))?;
     let moved: Moved = answer.json()?;
-    asked.out.either(answer.text(), || text(name, &moved))
+    context.out.either(answer.text(), || text(name, &moved))
 }
 
 fn text(name: &str, moved: &Moved) -> String {

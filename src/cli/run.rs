@@ -22,7 +22,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use super::Asked;
+use super::Context;
 use super::api::{self, new_key};
 use super::client::{Client, Patience};
 use super::exit::{Exit, Failure};
@@ -84,27 +84,27 @@ pub(crate) struct RunArgs {
     schema: bool,
 }
 
-pub(crate) fn run(args: &RunArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+pub(crate) fn run(args: &RunArgs, context: &Context<'_>) -> Result<(), Failure> {
     let file = match &args.file {
         Some(file) if !args.schema => file,
-        _ => return asked.out.line(format!("{:#}", schema::published())),
+        _ => return context.out.line(format!("{:#}", schema::published())),
     };
     let set: BTreeMap<String, String> = args.set.iter().cloned().collect();
     let job = Job::read(file, &set)?;
     if args.dry_run {
-        return dry::run(&job, args.show, asked);
+        return dry::run(&job, args.show, context);
     }
     let pushes = job.datasets.iter().map(|wanted| prepare(&job, wanted));
     let pushes = pushes.collect::<Result<Vec<_>, _>>()?;
-    let client = asked.client()?.with_patience(Patience::job(args.retries));
+    let client = context.client()?.with_patience(Patience::job(args.retries));
     let runner = Runner {
         job: &job,
         client: &client,
         timeout: args.server_timeout,
-        interrupt: Interrupt::watch(asked.out.json),
+        interrupt: Interrupt::watch(context.out.json),
     };
     let ended = runner.run(pushes);
-    asked.out.either(ended.json(), || ended.table())?;
+    context.out.either(ended.json(), || ended.table())?;
     ended.failure().map_or(Ok(()), Err)
 }
 

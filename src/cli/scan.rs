@@ -5,13 +5,13 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tidetable_storage::{DatasetName, Version};
 
-use super::Asked;
+use super::Context;
 use super::api::dataset_path;
 use super::client::encoded;
 use super::exit::{Exit, Failure};
 use super::notes;
 use super::output::Output;
-use crate::http::keys::KeyEncoding;
+use crate::keys::KeyEncoding;
 
 /// The most records of one page, unless the server gives fewer.
 const PAGE: u64 = 1000;
@@ -54,8 +54,8 @@ pub(crate) struct ScanArgs {
     key_encoding: KeyEncoding,
 }
 
-pub(crate) fn run(args: &ScanArgs, asked: &Asked<'_>) -> Result<(), Failure> {
-    let client = asked.client()?;
+pub(crate) fn run(args: &ScanArgs, context: &Context<'_>) -> Result<(), Failure> {
+    let client = context.client()?;
     let (mut left, mut size) = (args.most(), PAGE);
     let mut version = args.version.map(|version| version.0);
     let mut cursor = None::<String>;
@@ -69,10 +69,10 @@ pub(crate) fn run(args: &ScanArgs, asked: &Asked<'_>) -> Result<(), Failure> {
             answer => answer.map_err(|f| f.about(args.dataset.as_str(), version))?,
         };
         let page: Page = answer.json()?;
-        if asked.out.json {
-            asked.out.line(answer.text().trim_end())?;
+        if context.out.json {
+            context.out.line(answer.text().trim_end())?;
         } else {
-            page.print(&asked.out)?;
+            page.print(&context.out)?;
         }
         if cursor.is_none() && page.records.is_empty() {
             let what = if args.prefix.is_some() { "key with this prefix" } else { "record" };
@@ -160,8 +160,8 @@ mod tests {
 
     fn run_with(stub: &Stub, line: &str, json: bool) -> (Result<(), Failure>, String) {
         let global = Global { server: stub.address(), token: None, tls: Default::default(), json };
-        let asked = Asked { global: &global, out: Output::captured(json) };
-        (run(&args(line), &asked), asked.out.text())
+        let context = Context { global: &global, out: Output::captured(json) };
+        (run(&args(line), &context), context.out.text())
     }
 
     /// A page of so many records.

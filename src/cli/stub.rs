@@ -9,13 +9,13 @@ use std::thread::JoinHandle;
 
 /// What the stub was asked.
 #[derive(Debug)]
-pub(crate) struct Asked {
+pub(crate) struct Received {
     pub(crate) line: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
 
-impl Asked {
+impl Received {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
@@ -52,13 +52,13 @@ impl Reply {
 }
 
 /// A function from what was asked to the answer; `None` ends the stub.
-type Script = Box<dyn FnMut(usize, &Asked) -> Reply + Send>;
+type Script = Box<dyn FnMut(usize, &Received) -> Reply + Send>;
 
 pub(crate) struct Stub {
     address: std::net::SocketAddr,
     over: Arc<AtomicBool>,
     replies: usize,
-    thread: JoinHandle<Vec<Asked>>,
+    thread: JoinHandle<Vec<Received>>,
 }
 
 impl Stub {
@@ -96,7 +96,7 @@ impl Stub {
     }
 
     /// What was asked. Fails unless every reply was given.
-    pub(crate) fn finish(self) -> Vec<Asked> {
+    pub(crate) fn finish(self) -> Vec<Received> {
         self.over.store(true, Ordering::Release);
         // Wakes the stub if it still waits for a request that never came.
         drop(TcpStream::connect(self.address));
@@ -106,7 +106,7 @@ impl Stub {
     }
 }
 
-fn serve(stream: &TcpStream, reply: impl FnOnce(&Asked) -> Reply) -> Option<Asked> {
+fn serve(stream: &TcpStream, reply: impl FnOnce(&Received) -> Reply) -> Option<Received> {
     let mut reader = BufReader::new(stream);
     let asked = read_request(&mut reader, stream)?;
     let reply = reply(&asked);
@@ -125,7 +125,7 @@ fn serve(stream: &TcpStream, reply: impl FnOnce(&Asked) -> Reply) -> Option<Aske
     Some(asked)
 }
 
-fn read_request(reader: &mut BufReader<&TcpStream>, mut back: &TcpStream) -> Option<Asked> {
+fn read_request(reader: &mut BufReader<&TcpStream>, mut back: &TcpStream) -> Option<Received> {
     let line = read_line(reader)?;
     let mut headers = Vec::new();
     loop {
@@ -133,7 +133,7 @@ fn read_request(reader: &mut BufReader<&TcpStream>, mut back: &TcpStream) -> Opt
         let Some((name, value)) = header.split_once(": ") else { break };
         headers.push((name.to_ascii_lowercase(), value.to_owned()));
     }
-    let mut asked = Asked { line, headers, body: Vec::new() };
+    let mut asked = Received { line, headers, body: Vec::new() };
     if asked.header("expect").is_some() {
         back.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
     }

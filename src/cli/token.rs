@@ -8,16 +8,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tidetable_storage::{Cause, TokenId};
 
-use super::Asked;
+use super::Context;
 use super::client::Client;
 use super::confirm::{confirmed, may_ask};
 use super::exit::{Exit, Failure};
 use super::notes;
 use super::offline;
 use super::output::{Columns, Left, age_of};
-use crate::access::{Grants, Pattern, Role};
+use crate::access::{Grants, Pattern, Role, TokenSpec};
 use crate::config::Span;
-use crate::http::Wanted;
 
 /// Make, list and revoke tokens: who may ask the server for what
 ///
@@ -137,15 +136,15 @@ struct Shown {
     expires_at: Option<String>,
 }
 
-pub(crate) fn run(args: &TokenArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+pub(crate) fn run(args: &TokenArgs, context: &Context<'_>) -> Result<(), Failure> {
     match &args.command {
-        TokenCommand::Create(args) => create(args, asked),
-        TokenCommand::List(ListArgs {}) => list(asked),
-        TokenCommand::Revoke(args) => revoke(args, asked),
+        TokenCommand::Create(args) => create(args, context),
+        TokenCommand::List(ListArgs {}) => list(context),
+        TokenCommand::Revoke(args) => revoke(args, context),
     }
 }
 
-fn create(args: &CreateArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+fn create(args: &CreateArgs, context: &Context<'_>) -> Result<(), Failure> {
     let made = match &args.data {
         Some(dir) => create_in(args, dir)?,
         None => {
@@ -155,21 +154,21 @@ fn create(args: &CreateArgs, asked: &Asked<'_>) -> Result<(), Failure> {
                 "datasets": args.datasets,
                 "expires_in_seconds": args.expires.0,
             });
-            asked.client()?.post_once("/v1/tokens", &body)?.json()?
+            context.client()?.post_once("/v1/tokens", &body)?.json()?
         }
     };
     let shown: Shown = serde_json::from_value(made.clone())
         .map_err(|error| Failure::usage(format!("the answer shows no token: {error}")))?;
     let text = made["token"].as_str().unwrap_or_default();
     notes::say(told(&shown));
-    asked.out.either(made.to_string(), || text.to_owned())
+    context.out.either(made.to_string(), || text.to_owned())
 }
 
 /// In a data directory that no server has.
 fn create_in(args: &CreateArgs, dir: &Path) -> Result<Value, Failure> {
     let grants = Grants::new(args.roles.clone(), args.datasets.clone()).map_err(Failure::usage)?;
-    let wanted = Wanted::new(args.name.clone(), grants, Some(args.expires.0));
-    let wanted = wanted.map_err(Failure::usage)?;
+    let spec = TokenSpec::new(args.name.clone(), grants, Some(args.expires.0));
+    let spec = spec.map_err(Failure::usage)?;
     let is_new = !offline::is_data_directory(dir)?;
     let store = offline::open_to_change(dir)?;
     // The directory may be one of which the name was mistyped: its server would never know.
@@ -177,11 +176,11 @@ fn create_in(args: &CreateArgs, dir: &Path) -> Result<Value, Failure> {
         notes::say(format_args!("{} is new: there was no data directory", dir.display()));
     }
     if store.catalog().tokens().never_were() {
-        wanted.check_first().map_err(Failure::usage)?;
+        spec.check_first().map_err(Failure::usage)?;
     }
     let reason = Some("made in the data directory".to_owned());
     let cause = Cause { actor: "anonymous".to_owned(), reason, ..Cause::default() };
-    let made = wanted.make(|new| store.create_token(new, cause))?;
+    let made = spec.make(|new| store.create_token(new, cause))?;
     Ok(made.json())
 }
 
@@ -199,12 +198,12 @@ fn told(shown: &Shown) -> String {
     )
 }
 
-fn list(asked: &Asked<'_>) -> Result<(), Failure> {
-    let all = all(&asked.client()?)?;
+fn list(context: &Context<'_>) -> Result<(), Failure> {
+    let all = all(&context.client()?)?;
     let json = json!({ "tokens": all, "next": null }).to_string();
     let shown: Vec<Shown> = serde_json::from_value(Value::Array(all))
         .map_err(|error| Failure::usage(format!("the answer shows no tokens: {error}")))?;
-    asked.out.either(json, || table(&shown))
+    context.out.either(json, || table(&shown))
 }
 
 /// All tokens, as the server tells them.
@@ -260,8 +259,8 @@ fn table(tokens: &[Shown]) -> String {
     table.text()
 }
 
-fn revoke(args: &RevokeArgs, asked: &Asked<'_>) -> Result<(), Failure> {
-    let client = asked.client()?;
+fn revoke(args: &RevokeArgs, context: &Context<'_>) -> Result<(), Failure> {
+    let client = context.client()?;
     // What is leaked is revoked all the same when a list cannot be had.
     let is_last = || all(&client).is_ok_and(|all| is_last_admin(&all, &args.id.to_string()));
     if !args.yes && may_ask() && is_last() {
@@ -276,7 +275,7 @@ fn revoke(args: &RevokeArgs, asked: &Asked<'_>) -> Result<(), Failure> {
     }
     let answer = client.delete(&format!("/v1/tokens/{}", args.id))?;
     let shown: Shown = answer.json()?;
-    asked.out.either(answer.text(), || {
+    context.out.either(answer.text(), || {
         format!(
             "token {} of {} is revoked: it is good for nothing from now on",
             shown.id, shown.name

@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 use tidetable_storage::{DatasetName, JournalFault, JournalReport, Version};
 
-use super::Asked;
+use super::Context;
 use super::exit::{Exit, Failure};
 use super::offline::{self, Contents, Stored, Whole};
 use super::output::{Output, bytes, counted, grouped};
@@ -68,16 +68,16 @@ impl VerifyArgs {
     }
 }
 
-pub(crate) fn run(args: &VerifyArgs, asked: &Asked<'_>) -> Result<(), Failure> {
+pub(crate) fn run(args: &VerifyArgs, context: &Context<'_>) -> Result<(), Failure> {
     if let Some(dataset) = args.dataset()? {
-        let served = served::run(&dataset, args.version, asked);
+        let served = served::run(&dataset, args.version, context);
         return served.map_err(|failure| match args.version {
             Some(_) => failure,
             None => neither(&dataset, failure),
         });
     }
     let Contents { journal, snapshots } = offline::contents(&args.dir)?;
-    let mut check = Check::of(&args.dir, &asked.out);
+    let mut check = Check::of(&args.dir, &context.out);
     // With a damaged journal it is not known what is owned: every directory is read.
     let mut all = true;
     if let Some(journal) = journal {
@@ -310,9 +310,9 @@ mod tests {
     fn verified(dir: &Path, json: bool) -> (Result<(), Failure>, String) {
         let server = String::new();
         let global = super::super::Global { server, token: None, tls: Default::default(), json };
-        let asked = Asked { global: &global, out: Output::captured(json) };
-        let result = run(&VerifyArgs { dir: dir.to_owned(), version: None }, &asked);
-        (result, asked.out.text())
+        let context = Context { global: &global, out: Output::captured(json) };
+        let result = run(&VerifyArgs { dir: dir.to_owned(), version: None }, &context);
+        (result, context.out.text())
     }
 
     #[test]
@@ -408,8 +408,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let means = |word: &str, version: Option<u64>| {
             let version = version.map(Version);
-            let asked = VerifyArgs { dir: word.into(), version }.dataset();
-            asked.map(|name| name.map(|name| name.to_string())).map_err(|failure| failure.exit)
+            let named = VerifyArgs { dir: word.into(), version }.dataset();
+            named.map(|name| name.map(|name| name.to_string())).map_err(|failure| failure.exit)
         };
         let there = dir.path().to_str().unwrap();
         assert_eq!(means(there, None), Ok(None));
@@ -425,9 +425,9 @@ mod tests {
         let asked_of = |server: String| {
             let global =
                 super::super::Global { server, token: None, tls: Default::default(), json: false };
-            let asked = Asked { global: &global, out: Output::captured(false) };
+            let context = Context { global: &global, out: Output::captured(false) };
             let args = VerifyArgs { dir: "tidetable-dtaa".into(), version: None };
-            run(&args, &asked).unwrap_err()
+            run(&args, &context).unwrap_err()
         };
         let absent = json!({"code": "dataset_not_found", "detail": "there is no dataset x"});
         let stub = Stub::answering(vec![Reply::json(404, absent)]);

@@ -4,7 +4,7 @@ use chrono::Utc;
 use clap::Args;
 use tidetable_storage::{DatasetName, Version};
 
-use super::Asked;
+use super::Context;
 use super::api::{self, List, dataset_path, version_path};
 use super::exit::Failure;
 use super::output::{version_text, versions_table};
@@ -27,17 +27,17 @@ pub(crate) struct VersionsArgs {
     version: Option<Version>,
 }
 
-pub(crate) fn run(args: &VersionsArgs, asked: &Asked<'_>) -> Result<(), Failure> {
-    let (client, name) = (asked.client()?, args.dataset.as_str());
+pub(crate) fn run(args: &VersionsArgs, context: &Context<'_>) -> Result<(), Failure> {
+    let (client, name) = (context.client()?, args.dataset.as_str());
     if let Some(version) = args.version {
         let answer = client
             .get(&version_path(name, version.0))
             .map_err(|failure| failure.about(name, Some(version.0)))?;
         let version: api::Version = answer.json()?;
-        return asked.out.either(answer.text(), || version_text(&version, Utc::now()));
+        return context.out.either(answer.text(), || version_text(&version, Utc::now()));
     }
     let path = format!("{}/versions", dataset_path(name));
     let list = List::read(&client, &path, "versions", None).map_err(|f| f.about(name, None))?;
     let versions = list.items()?;
-    asked.out.either(list.json(), || versions_table(&versions, Utc::now()))
+    context.out.either(list.json(), || versions_table(&versions, Utc::now()))
 }

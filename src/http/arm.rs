@@ -8,8 +8,8 @@ use axum::http::header::VARY;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use tidetable_storage::{Served, Version};
 
-use super::error::{Answer, Fault, Problem};
 use crate::metrics::Arm;
+use crate::problem::{Answer, Fault, Problem};
 
 /// The header that says for whom a read is.
 const UNIT: &str = "tidetable-unit";

@@ -19,12 +19,12 @@ use tidetable_storage::{
 };
 
 use super::blocking::blocking;
-use super::error::{Answer, Fault, Problem};
 use super::extract::Query;
-use super::keys::BASE64URL;
 use super::page;
-use super::resources::time;
+use crate::keys::BASE64URL;
+use crate::problem::{Answer, Fault, Problem};
 use crate::state::{App, AppState};
+use crate::time::rfc3339;
 
 /// Where both chains stand, so that it can be noted elsewhere.
 const HEAD: HeaderName = HeaderName::from_static("tidetable-audit-head");
@@ -52,22 +52,22 @@ pub(crate) async fn audit(
     State(app): State<AppState>,
     Query(query): Query<AuditQuery>,
 ) -> Answer<Response> {
-    let asked = Asked::of(query)?;
+    let parsed = ParsedQuery::of(query)?;
     let alone = app.audit.reading().await;
     let page = {
         let app = Arc::clone(&app);
         blocking(move || {
             // As long as the work, and not only as long as somebody waits for it.
             let _alone = alone;
-            asked.page(&app)
+            parsed.page(&app)
         })
         .await?
     };
     Ok(page.answer())
 }
 
-/// What is asked for, checked.
-struct Asked {
+/// What the query asks for, checked.
+struct ParsedQuery {
     filter: ChangeFilter,
     kind: Option<String>,
     limit: usize,
@@ -77,7 +77,7 @@ struct Asked {
 
 const KINDS: [&str; 4] = ["change", "refusal", "denial", "note"];
 
-impl Asked {
+impl ParsedQuery {
     fn of(query: AuditQuery) -> Answer<Self> {
         if let Some(kind) = query.kind.as_deref().filter(|kind| !KINDS.contains(kind)) {
             let text = format!("the parameter kind is {kind:?}; it can be {}", KINDS.join(", "));
@@ -270,7 +270,7 @@ impl<'a> ChangeLine<'a> {
         };
         Self {
             seq: change.seq,
-            at: time(change.at),
+            at: rfc3339(change.at),
             kind: "change",
             actor: &change.actor,
             request_id: &change.request_id,
@@ -324,14 +324,14 @@ fn place(cursor: &str) -> Answer<(u64, u64)> {
 mod tests {
     use super::*;
 
-    fn asked(query: AuditQuery) -> Result<(), &'static str> {
-        Asked::of(query).map(drop).map_err(|problem| problem.code())
+    fn refusal(query: AuditQuery) -> Result<(), &'static str> {
+        ParsedQuery::of(query).map(drop).map_err(|problem| problem.code())
     }
 
     #[test]
     fn what_cannot_be_meant_is_refused_by_name() {
         let some = |text: &str| Some(text.to_owned());
-        asked(AuditQuery { since: some("2026-01-31T00:00:00+01:00"), ..AuditQuery::default() })
+        refusal(AuditQuery { since: some("2026-01-31T00:00:00+01:00"), ..AuditQuery::default() })
             .unwrap();
         for (query, code) in [
             (AuditQuery { since: some("24h"), ..Default::default() }, "invalid_parameter"),
@@ -341,7 +341,7 @@ mod tests {
             (AuditQuery { cursor: some("x"), ..Default::default() }, "invalid_cursor"),
             (AuditQuery { dataset: some("../x"), ..Default::default() }, "invalid_name"),
         ] {
-            assert_eq!(asked(query), Err(code));
+            assert_eq!(refusal(query), Err(code));
         }
     }
 }

@@ -18,15 +18,15 @@ use tidetable_storage::planted;
 use tidetable_storage::{DatasetName, Error, Key, Lease, Located, Served, Version};
 
 use super::arm::{Choice, Reader};
-use super::error::{Answer, Fault, Problem};
+use super::blocking::cold;
 use super::extract::{BatchJson, Dataset, Query, objects, optional_version, or_default};
 use super::fields::Fields;
-use super::keys::KeyEncoding;
-use super::places::cold;
 use super::read::{lease, stamp};
 use super::versions::NoParameters;
 use crate::access::{Caller, Right};
+use crate::keys::KeyEncoding;
 use crate::metrics::ArmMetrics;
+use crate::problem::{Answer, Fault, Problem};
 use crate::state::AppState;
 use crate::telemetry::RequestId;
 

@@ -8,7 +8,7 @@ use tidetable_storage::give_way;
 use tokio::sync::oneshot;
 use tokio::task::JoinError;
 
-use super::error::{Answer, Fault, Problem};
+use crate::problem::{Answer, Fault, Problem};
 use crate::state::AppState;
 use crate::threads::no_thread;
 
@@ -18,6 +18,21 @@ pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Answer<T> + Send + 'static,
 ) -> Answer<T> {
     joined(tokio::task::spawn_blocking(work).await)
+}
+
+/// Runs `work`, which waits for the disk to answer a read, on another thread, unless too many
+/// such reads wait already.
+pub(crate) async fn cold<T: Send + 'static>(
+    app: &AppState,
+    work: impl FnOnce() -> Answer<T> + Send + 'static,
+) -> Answer<T> {
+    let permit = app.limiter.cold()?;
+    blocking(move || {
+        // As long as the work, and not only as long as somebody waits for it.
+        let _permit = permit;
+        work()
+    })
+    .await
 }
 
 /// Runs `work` to its end even if the client goes away meanwhile, which drops the handler

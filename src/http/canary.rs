@@ -7,14 +7,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tidetable_storage::{Canary, CanaryStart, DatasetName, Promotion, Version};
 
-use super::asked::Asker;
-use super::error::Answer;
+use super::asker::Asker;
 use super::extract::{Dataset, Json, Query, optional_version, version};
 use super::operations::{expect, given, operate, refused};
-use super::resources::{MovedResource, time};
+use super::resources::MovedResource;
 use super::versions::{NoFields, NoParameters};
 use crate::metrics::{ArmTotals, DatasetMetrics};
+use crate::problem::Answer;
 use crate::state::AppState;
+use crate::time::rfc3339;
 
 /// The body that starts a canary, or changes its share.
 #[derive(Debug, Deserialize)]
@@ -168,7 +169,7 @@ impl CanaryResource {
             version: canary.version,
             percent: canary.percent,
             experiment: canary.experiment.clone(),
-            started_at: time(canary.started_at),
+            started_at: rfc3339(canary.started_at),
             actor: canary.actor.clone(),
             reason: canary.reason.clone(),
             arms: ArmsResource {

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha512};
 
-use super::error::{Answer, Fault, Problem};
+use crate::problem::{Answer, Fault, Problem};
 
 /// What a body is expected to be; empty if the request announced nothing.
 #[derive(Clone, Debug, Default)]

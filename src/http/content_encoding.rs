@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use super::error::{Answer, Fault, Problem};
+use crate::problem::{Answer, Fault, Problem};
 
 /// How many bytes tell compressions apart.
 const HEAD: usize = 4;

@@ -8,15 +8,15 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use tidetable_storage::{Code, DatasetConfig, DatasetName, Error, Gates, Happened, Lease};
 
-use super::asked::Asker;
+use super::asker::Asker;
 use super::blocking::blocking;
-use super::error::{Answer, Fault, Problem};
 use super::extract::{Dataset, Json, Query, parse_json};
 use super::page::{PageQuery, page};
 use super::resources::{DatasetResource, EventResource};
 use super::settings;
 use super::versions::{NoFields, NoParameters};
 use crate::access::{Caller, Right};
+use crate::problem::{Answer, Fault, Problem};
 use crate::state::{AppState, count_dataset};
 
 /// `GET /v1/datasets`, by name.

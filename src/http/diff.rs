@@ -18,10 +18,10 @@ use tidetable_storage::{Compared, DatasetName, Differences, Lease, Version, diff
 
 use super::batch::json_answer;
 use super::blocking::{aside, ended};
-use super::error::{Answer, Fault, Problem};
 use super::extract::{Dataset, Query};
 use super::read::lease;
 use crate::access::{Caller, Right};
+use crate::problem::{Answer, Fault, Problem};
 use crate::state::AppState;
 
 use fields::{ChangedFields, FieldCounts};
@@ -93,7 +93,7 @@ pub(crate) async fn diff(
     let most = if withheld { 0 } else { most };
     are_known(&app, &dataset, [from, to])?;
     // A large comparison reads for minutes: those that wait do not do so all at once.
-    let _place = app.places.comparison()?;
+    let _permit = app.limiter.comparison()?;
     let _turn = app.comparing.lock().await;
     let served = app.store.live().get(&dataset)?;
     let versions = (lease(&served, Some(from)).await?, lease(&served, Some(to)).await?);
@@ -206,11 +206,11 @@ mod tests {
         let stored = Stored::new();
         let app = &stored.app;
         let router = router(app);
-        let places: Vec<_> = (0..5).map(|_| app.places.comparison().unwrap()).collect();
+        let permits: Vec<_> = (0..5).map(|_| app.limiter.comparison().unwrap()).collect();
         let refused = router.clone().oneshot(request()).await.unwrap();
         assert_eq!(refused.status(), 503);
         assert_eq!(refused.headers()["retry-after"], "1");
-        drop(places);
+        drop(permits);
         assert_eq!(router.oneshot(request()).await.unwrap().status(), 200);
     }
 

@@ -28,12 +28,12 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 use tower::{Layer, Service};
 
-use super::error::{Fault, Problem};
-use super::places::Places;
-use super::{host, is_read, origin};
+use super::{classes, host, is_read, origin};
 use crate::access::{Access, Caller, Denied};
 use crate::audit::{ANONYMOUS, Audit, Kind, Line, NotGranted};
+use crate::limiter::Limiter;
 use crate::metrics::Metrics;
+use crate::problem::{Fault, Problem};
 use crate::telemetry::{REQUEST_ID, RequestId};
 
 /// The layer; the route table ends with `.layer(Edge::new(…))`.
@@ -43,13 +43,13 @@ pub(crate) struct Edge {
     access: Arc<Access>,
     max_uri_bytes: usize,
     audit: Option<Audit>,
-    places: Option<Arc<Places>>,
+    limiter: Option<Arc<Limiter>>,
 }
 
 impl Edge {
     /// `max_uri_bytes` bounds path and query together.
     pub(crate) fn new(metrics: Arc<Metrics>, access: Arc<Access>, max_uri_bytes: usize) -> Self {
-        Self { metrics, access, max_uri_bytes, audit: None, places: None }
+        Self { metrics, access, max_uri_bytes, audit: None, limiter: None }
     }
 
     /// The same, telling `audit` what was refused and denied.
@@ -60,8 +60,8 @@ impl Edge {
 
     /// The same, which refuses what is one too many.
     #[must_use]
-    pub(crate) fn with_places(self, places: &Arc<Places>) -> Self {
-        Self { places: Some(Arc::clone(places)), ..self }
+    pub(crate) fn with_limiter(self, limiter: &Arc<Limiter>) -> Self {
+        Self { limiter: Some(Arc::clone(limiter)), ..self }
     }
 }
 
@@ -124,12 +124,13 @@ where
                 });
             }
         }
-        let place = match self.edge.places.as_ref().map(|places| places.request(&request)) {
+        let limiter = self.edge.limiter.as_ref();
+        let permit = match limiter.map(|limiter| classes::permit(limiter, &request)) {
             Some(Err(refused)) => {
                 let response = refused.into_response();
                 return Box::pin(async move { Ok(seen.after(response, &edge)) });
             }
-            Some(Ok(place)) => Some(place),
+            Some(Ok(permit)) => Some(permit),
             None => None,
         };
         // The router is called inside the guard too: extractors may panic as well.
@@ -139,8 +140,8 @@ where
                 Ok(Ok(response)) => response,
                 Err(panic) => after_panic(&*panic, &edge.metrics),
             };
-            let response = match place {
-                Some(place) => place.answered(response),
+            let response = match permit {
+                Some(permit) => classes::answered(permit, response),
                 None => response,
             };
             Ok(seen.after(response, &edge))

@@ -8,19 +8,19 @@ use tidetable_storage::{
 };
 
 use super::arm::Choice;
-use super::asked::Asker;
+use super::asker::Asker;
 use super::blocking::blocking;
-use super::error::{Answer, Fault, Problem};
 use super::extract::{Json, Query};
-use super::keys::KeyEncoding;
 use super::page::{PageQuery, page};
 use super::read::key_not_found;
-use super::time;
 use super::versions::NoParameters;
 use crate::access::{Caller, Right};
+use crate::keys::KeyEncoding;
+use crate::problem::{Answer, Fault, Problem};
 use crate::pushes::PushOf;
 use crate::rewrites::Rewrites;
 use crate::state::AppState;
+use crate::time::rfc3339;
 
 /// Keys of one request.
 const MOST_KEYS: usize = 1000;
@@ -42,8 +42,8 @@ pub(crate) struct EraseRequest {
     now: bool,
 }
 
-/// A request, understood.
-struct Asked {
+/// A request, parsed.
+struct ParsedErase {
     keys: Vec<Vec<u8>>,
     scopes: Vec<Scope>,
     datasets: Option<Vec<DatasetName>>,
@@ -58,29 +58,29 @@ pub(crate) async fn erase(
     asker: Asker,
     Json(request): Json<EraseRequest>,
 ) -> Answer<axum::Json<Value>> {
-    let asked = request.understood(&asker)?;
-    if asked.keys.is_empty() && !asked.now {
+    let parsed = request.parse(&asker)?;
+    if parsed.keys.is_empty() && !parsed.now {
         return Err(malformed("keys is empty: name one at least"));
     }
     blocking(move || {
-        let erasing = app.store.erase(&asked.scopes, &asked.keys()?, asked.cause.clone())?;
+        let erasing = app.store.erase(&parsed.scopes, &parsed.keys()?, parsed.cause.clone())?;
         let held_by: Vec<PushOf> = {
             let catalog = app.store.catalog();
-            let held = catalog.erasures().held_by().filter(|(dataset, _)| asked.covers(dataset));
+            let held = catalog.erasures().held_by().filter(|(dataset, _)| parsed.covers(dataset));
             held.map(|(dataset, version)| (dataset.clone(), version)).collect()
         };
         let mut rewriting = Vec::new();
-        if asked.now {
+        if parsed.now {
             rewriting.clone_from(&held_by);
-            Rewrites::ask(&app, held_by.clone(), &asked.cause)?;
+            Rewrites::ask(&app, held_by.clone(), &parsed.cause)?;
         }
         let catalog = app.store.catalog();
         let shown =
             |of: &[PushOf]| of.iter().map(|of| version_of(&catalog, of)).collect::<Vec<_>>();
         Ok(axum::Json(json!({
             "erased": erasing.erased, "already": erasing.already, "seq": erasing.seq,
-            "datasets": asked.datasets, "held_by": shown(&held_by), "rewriting": shown(&rewriting),
-            "named_in_settings": asked.named_in_settings(&catalog),
+            "datasets": parsed.datasets, "held_by": shown(&held_by), "rewriting": shown(&rewriting),
+            "named_in_settings": parsed.named_in_settings(&catalog),
         })))
     })
     .await
@@ -93,15 +93,16 @@ pub(crate) async fn lift(
     asker: Asker,
     Json(request): Json<EraseRequest>,
 ) -> Answer<axum::Json<Value>> {
-    let asked = request.understood(&asker)?;
-    if asked.keys.is_empty() || asked.now {
+    let parsed = request.parse(&asker)?;
+    if parsed.keys.is_empty() || parsed.now {
         return Err(malformed("to lift an erasure name its keys; nothing is rewritten for that"));
     }
     blocking(move || {
-        let lifting = app.store.lift_erasure(&asked.scopes, &asked.keys()?, asked.cause.clone())?;
+        let lifting =
+            app.store.lift_erasure(&parsed.scopes, &parsed.keys()?, parsed.cause.clone())?;
         Ok(axum::Json(json!({
             "lifted": lifting.lifted, "still_erased": lifting.still_erased,
-            "datasets": asked.datasets,
+            "datasets": parsed.datasets,
         })))
     })
     .await
@@ -162,9 +163,9 @@ fn erasure_of(catalog: &Catalog, erasure: &Erasure, key_hashes: &[String]) -> Va
     });
     json!({
         "seq": erasure.seq, "dataset": erasure.scope.dataset(), "keys": erasure.keys,
-        "key_hashes": key_hashes, "erased_at": time(erasure.at),
+        "key_hashes": key_hashes, "erased_at": rfc3339(erasure.at),
         "actor": erasure.actor, "request_id": erasure.request_id, "reason": erasure.reason,
-        "held_by": held_by.collect::<Vec<_>>(), "gone_at": erasure.gone_at.map(time),
+        "held_by": held_by.collect::<Vec<_>>(), "gone_at": erasure.gone_at.map(rfc3339),
     })
 }
 
@@ -174,7 +175,7 @@ fn version_of(catalog: &Catalog, (dataset, version): &PushOf) -> Value {
 }
 
 impl EraseRequest {
-    fn understood(self, asker: &Asker) -> Answer<Asked> {
+    fn parse(self, asker: &Asker) -> Answer<ParsedErase> {
         if self.keys.len() > MOST_KEYS {
             let text = format!("{} keys; the most is {MOST_KEYS}: send several", self.keys.len());
             return Err(Problem::new(Fault::TooManyKeys, text));
@@ -218,11 +219,11 @@ impl EraseRequest {
         // A repetition changes nothing, so no idempotency key is needed; what is asked for is
         // not kept, nor a fingerprint of it.
         let cause = asker.cause_without_key(Some(self.reason))?;
-        Ok(Asked { keys, scopes, datasets, now: self.now, cause })
+        Ok(ParsedErase { keys, scopes, datasets, now: self.now, cause })
     }
 }
 
-impl Asked {
+impl ParsedErase {
     fn keys(&self) -> Answer<Vec<Key<'_>>> {
         Ok(self.keys.iter().map(|key| Key::new(key)).collect::<Result<_, _>>()?)
     }

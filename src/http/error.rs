@@ -1,185 +1,23 @@
-//! What a client sees when something fails: a problem document (RFC 9457), and the only
-//! place where the status codes of errors are named.
+//! How a [`Problem`] is answered: as a problem document (RFC 9457), and the only place where the
+//! status codes of errors are named.
 //!
-//! A [`Problem`] carries one sentence for the client (`detail`) and, apart from it, what
-//! the operator needs (`cause`: paths and system errors), which is logged once by
-//! [`super::edge`] and never sent. The body is written there too, because only the edge
+//! Its cause is logged once by [`super::edge`]. The body is written there too, because only the edge
 //! knows the request's id: a router without that layer answers errors with empty bodies.
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value, json};
-use tidetable_storage::{Code, DatasetName, Error, Kind, Verdict, Version};
+use serde_json::{Value, json};
+use tidetable_storage::{Code, DatasetName, Kind, Verdict, Version};
 
 use super::resources::VerdictResource;
+use crate::problem::{Fault, Problem, ProblemCode};
 
 /// The header that says which version an answer came from.
 pub(crate) const VERSION_HEADER: HeaderName = HeaderName::from_static("tidetable-version");
 
-macro_rules! faults {
-    ($($(#[$doc:meta])* $name:ident = $text:literal => $status:ident $(, $retry:ident)?;)*) => {
-        /// What can be wrong with a request before, or beside, what the store says of it.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Fault { $($(#[$doc])* $name,)* }
-
-        impl Fault {
-            /// Every fault, for the documentation and its test.
-            pub(crate) const ALL: &'static [Self] = &[$(Self::$name,)*];
-
-            /// The stable `code` of the problem.
-            pub(crate) fn code(self) -> &'static str {
-                match self { $(Self::$name => $text,)* }
-            }
-
-            /// The status it is answered with.
-            pub(crate) fn status(self) -> StatusCode {
-                match self { $(Self::$name => StatusCode::$status,)* }
-            }
-
-            /// Whether the same request may succeed later.
-            fn retryable(self) -> bool {
-                match self { $(Self::$name => false $(|| stringify!($retry) == "retryable")?,)* }
-            }
-        }
-    };
-}
-
-faults! {
-    /// The key is not in the version that was read.
-    KeyNotFound = "key_not_found" => NOT_FOUND;
-    /// The key was erased: no version gives it, whatever it holds.
-    Erased = "erased" => GONE;
-    /// The version was built without a profile.
-    ProfileNotFound = "profile_not_found" => NOT_FOUND;
-    /// The version has no file of that name.
-    FileNotFound = "file_not_found" => NOT_FOUND;
-    /// The value has none of the tags that the request lists in `If-Match`.
-    PreconditionFailed = "precondition_failed" => PRECONDITION_FAILED;
-    /// The bytes that were asked for are not in the file.
-    RangeNotSatisfiable = "range_not_satisfiable" => RANGE_NOT_SATISFIABLE;
-    /// No route has this path.
-    RouteNotFound = "route_not_found" => NOT_FOUND;
-    /// The path exists, with other methods.
-    MethodNotAllowed = "method_not_allowed" => METHOD_NOT_ALLOWED;
-    /// A query parameter that this route does not have.
-    UnknownParameter = "unknown_parameter" => BAD_REQUEST;
-    /// A query parameter with a value that it cannot have, or given twice.
-    InvalidParameter = "invalid_parameter" => BAD_REQUEST;
-    /// A header with a value that it cannot have.
-    InvalidHeader = "invalid_header" => BAD_REQUEST;
-    /// A body with a field that this route does not have.
-    UnknownField = "unknown_field" => BAD_REQUEST;
-    /// A body that is not JSON of the expected shape.
-    MalformedBody = "malformed_body" => BAD_REQUEST;
-    /// A cursor that this server did not give, or for something else.
-    InvalidCursor = "invalid_cursor" => BAD_REQUEST;
-    /// `fields` was asked of a value that is not made of JSON objects.
-    FieldsUnavailable = "fields_unavailable" => BAD_REQUEST;
-    /// More keys or datasets in one batch than a server accepts.
-    TooManyKeys = "too_many_keys" => BAD_REQUEST;
-    /// The bytes that arrived are not those that `Content-Digest` announced.
-    DigestMismatch = "digest_mismatch" => BAD_REQUEST;
-    /// The body does not begin as its `Content-Encoding` says.
-    EncodingMismatch = "encoding_mismatch" => BAD_REQUEST;
-    /// The connection broke or ended before the body was complete.
-    BodyIncomplete = "body_incomplete" => BAD_REQUEST, retryable;
-    /// The body stopped arriving.
-    BodyTimeout = "body_timeout" => REQUEST_TIMEOUT, retryable;
-    /// The path and query are longer than the server accepts.
-    UriTooLong = "uri_too_long" => URI_TOO_LONG;
-    /// The head of the request is longer than the server accepts.
-    HeadTooLarge = "head_too_large" => REQUEST_HEADER_FIELDS_TOO_LARGE;
-    /// What came is no HTTP request.
-    MalformedRequest = "malformed_request" => BAD_REQUEST;
-    /// The body is longer than the server accepts.
-    PayloadTooLarge = "payload_too_large" => PAYLOAD_TOO_LARGE;
-    /// The answer would be longer than the server gives.
-    AnswerTooLarge = "answer_too_large" => PAYLOAD_TOO_LARGE;
-    /// A `Content-Encoding` that is not supported.
-    UnsupportedEncoding = "unsupported_encoding" => UNSUPPORTED_MEDIA_TYPE;
-    /// A `Content-Type` that is not supported here.
-    UnsupportedMediaType = "unsupported_media_type" => UNSUPPORTED_MEDIA_TYPE;
-    /// The request shows no token, or one that is not good.
-    Unauthenticated = "unauthenticated" => UNAUTHORIZED;
-    /// The token is good, and not for this.
-    Forbidden = "forbidden" => FORBIDDEN;
-    /// A change that a page of another site made a browser ask for.
-    CrossSite = "cross_site_request" => FORBIDDEN;
-    /// More work than the server takes on at once.
-    Overloaded = "overloaded" => SERVICE_UNAVAILABLE, retryable;
-    /// One more dataset than the server has.
-    TooManyDatasets = "too_many_datasets" => CONFLICT;
-    /// More pushes at the same time than the server takes on.
-    TooManyPushes = "too_many_pushes" => TOO_MANY_REQUESTS, retryable;
-    /// The server is stopping.
-    Draining = "draining" => SERVICE_UNAVAILABLE, retryable;
-    /// A fault in this program.
-    Internal = "internal_error" => INTERNAL_SERVER_ERROR;
-}
-
-/// One error as a client sees it. Cheap to move: everything is behind one pointer.
-#[derive(Clone, Debug)]
-pub(crate) struct Problem(Box<Inner>);
-
-#[derive(Clone, Debug)]
-struct Inner {
-    status: StatusCode,
-    code: &'static str,
-    retryable: bool,
-    detail: String,
-    extras: Map<String, Value>,
-    headers: Vec<(HeaderName, HeaderValue)>,
-    cause: Option<String>,
-}
-
-/// The result of a handler.
-pub(crate) type Answer<T> = Result<T, Problem>;
-
+/// As HTTP has it: what its document says of gates and versions, and the answer.
 impl Problem {
-    /// A problem with the request itself; `detail` says what was expected and what came.
-    pub(crate) fn new(fault: Fault, detail: impl Into<String>) -> Self {
-        let mut problem = Self::raw(fault.status(), fault.code(), fault.retryable(), detail.into());
-        if [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS]
-            .contains(&fault.status())
-        {
-            problem.0.headers.push((RETRY_AFTER, HeaderValue::from_static("1")));
-        }
-        problem
-    }
-
-    /// A push that failed with this code: one of the store's, or of a build's own end.
-    pub(crate) fn of_failed_push(code: &str, detail: String) -> Self {
-        if let Some(known) = Code::ALL.iter().find(|known| known.as_str() == code) {
-            return Error::new(*known, detail).into();
-        }
-        if let Some(fault) = Fault::ALL.iter().find(|fault| fault.code() == code) {
-            return Self::new(*fault, detail);
-        }
-        let known = ["build_died", "interrupted", "abandoned"].into_iter().find(|k| *k == code);
-        let (status, code) = (StatusCode::INTERNAL_SERVER_ERROR, known.unwrap_or("push_failed"));
-        Self::raw(status, code, false, detail)
-    }
-
-    fn raw(status: StatusCode, code: &'static str, retryable: bool, detail: String) -> Self {
-        Self(Box::new(Inner {
-            status,
-            code,
-            retryable,
-            detail,
-            extras: Map::new(),
-            headers: Vec::new(),
-            cause: None,
-        }))
-    }
-
-    /// The same problem with one more member in its document.
-    #[must_use]
-    pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.0.extras.insert(name.to_owned(), value.into());
-        self
-    }
-
     /// The same problem with what the gates said of which version, for whoever operates and may
     /// not read: without the details that quote keys or values.
     #[must_use]
@@ -198,82 +36,62 @@ impl Problem {
         self.with("gates", json!(gates)).with("version", version.0)
     }
 
-    /// The same problem, of one of the datasets that a request named: its name stands first
-    /// in the sentence, and in a member.
-    #[must_use]
-    pub(crate) fn of_dataset(mut self, dataset: &DatasetName) -> Self {
-        self.0.detail = format!("{dataset}: {}", self.0.detail);
-        self.with("dataset", dataset.as_str())
-    }
-
-    /// The same problem, of one of the keys that a request named: told by its place, since nobody may
-    /// see keys in a log.
-    #[must_use]
-    pub(crate) fn of_key(mut self, number: usize) -> Self {
-        self.0.detail = format!("keys[{number}]: {}", self.0.detail);
-        self
-    }
-
-    /// The same problem with a header.
-    #[must_use]
-    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.0.headers.push((name, value));
-        self
-    }
-
     /// The same problem, saying which version it was found in (`Tidetable-Version`).
     #[must_use]
     pub(crate) fn in_version(self, version: Version) -> Self {
         self.header(VERSION_HEADER, HeaderValue::from(version.0))
     }
 
-    /// The same problem with what the operator's log should say of it.
-    #[must_use]
-    pub(crate) fn because(mut self, cause: impl std::fmt::Display) -> Self {
-        self.0.cause = Some(cause.to_string());
-        self
-    }
-
     /// The version that it was found in, as its header says it.
     pub(crate) fn version(&self) -> Option<&HeaderValue> {
-        let mut headers = self.0.headers.iter();
+        let mut headers = self.headers().iter();
         headers.find(|(name, _)| *name == VERSION_HEADER).map(|(_, version)| version)
-    }
-
-    /// The stable name.
-    pub(crate) fn code(&self) -> &'static str {
-        self.0.code
     }
 
     /// The status it is answered with.
     pub(crate) fn status(&self) -> StatusCode {
-        self.0.status
+        match self.problem_code() {
+            ProblemCode::Fault(fault) => of_fault(fault),
+            ProblemCode::Store(code) => outcome(code).0,
+            ProblemCode::Push(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
     }
 
-    /// The sentence for the client.
-    pub(crate) fn detail(&self) -> &str {
-        &self.0.detail
+    /// Whether the same request may succeed later.
+    fn retryable(&self) -> bool {
+        match self.problem_code() {
+            ProblemCode::Fault(fault) => fault.retryable(),
+            ProblemCode::Store(code) => outcome(code).1,
+            ProblemCode::Push(_) => false,
+        }
     }
 
-    /// What is for the operator alone.
-    pub(crate) fn cause(&self) -> Option<&str> {
-        self.0.cause.as_deref()
+    /// After how many seconds to ask again, where the status lets an answer say so.
+    fn retry_after(&self) -> Option<HeaderValue> {
+        let seconds = match (self.problem_code(), self.status()) {
+            (
+                ProblemCode::Fault(_),
+                StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS,
+            ) => "1",
+            (ProblemCode::Store(_), StatusCode::SERVICE_UNAVAILABLE) => "5",
+            _ => return None,
+        };
+        Some(HeaderValue::from_static(seconds))
     }
 
     /// The document, for a body or for the place of one answer in a batch.
     pub(crate) fn document(&self, request_id: &str) -> Value {
-        let inner = &*self.0;
         let mut document = json!({
-            "type": format!("urn:tidetable:problem:{}", inner.code),
-            "title": title(inner.code),
-            "status": inner.status.as_u16(),
-            "detail": inner.detail,
-            "code": inner.code,
-            "retryable": inner.retryable,
+            "type": format!("urn:tidetable:problem:{}", self.code()),
+            "title": title(self.code()),
+            "status": self.status().as_u16(),
+            "detail": self.detail(),
+            "code": self.code(),
+            "retryable": self.retryable(),
             "request_id": request_id,
         });
         if let Value::Object(members) = &mut document {
-            for (name, value) in &inner.extras {
+            for (name, value) in self.extras() {
                 // The members above are the contract: an extra never overwrites one.
                 members.entry(name.clone()).or_insert_with(|| value.clone());
             }
@@ -288,11 +106,14 @@ impl Problem {
 
     /// The whole answer. Called by the edge, which knows the request's id.
     pub(crate) fn render(&self, request_id: &str) -> Response {
-        let mut response = (self.0.status, self.text(request_id)).into_response();
+        let mut response = (self.status(), self.text(request_id)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        for (name, value) in &self.0.headers {
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(RETRY_AFTER, seconds);
+        }
+        for (name, value) in self.headers() {
             headers.insert(name.clone(), value.clone());
         }
         response
@@ -311,21 +132,48 @@ fn title(code: &str) -> String {
 impl IntoResponse for Problem {
     /// A response without a body that carries the problem to the edge.
     fn into_response(self) -> Response {
-        let mut response = self.0.status.into_response();
+        let mut response = self.status().into_response();
         response.extensions_mut().insert(self);
         response
     }
 }
 
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
-        let (status, retryable) = outcome(error.code());
-        let mut problem =
-            Self::raw(status, error.code().as_str(), retryable, error.detail().to_owned());
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            problem.0.headers.push((RETRY_AFTER, HeaderValue::from_static("5")));
+/// The status of each fault.
+fn of_fault(fault: Fault) -> StatusCode {
+    match fault {
+        Fault::UnknownParameter
+        | Fault::InvalidParameter
+        | Fault::InvalidHeader
+        | Fault::UnknownField
+        | Fault::MalformedBody
+        | Fault::InvalidCursor
+        | Fault::FieldsUnavailable
+        | Fault::TooManyKeys
+        | Fault::DigestMismatch
+        | Fault::EncodingMismatch
+        | Fault::BodyIncomplete
+        | Fault::MalformedRequest => StatusCode::BAD_REQUEST,
+        Fault::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Fault::Forbidden | Fault::CrossSite => StatusCode::FORBIDDEN,
+        Fault::KeyNotFound
+        | Fault::ProfileNotFound
+        | Fault::FileNotFound
+        | Fault::RouteNotFound => StatusCode::NOT_FOUND,
+        Fault::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        Fault::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+        Fault::TooManyDatasets => StatusCode::CONFLICT,
+        Fault::Erased => StatusCode::GONE,
+        Fault::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+        Fault::PayloadTooLarge | Fault::AnswerTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Fault::UriTooLong => StatusCode::URI_TOO_LONG,
+        Fault::UnsupportedEncoding | Fault::UnsupportedMediaType => {
+            StatusCode::UNSUPPORTED_MEDIA_TYPE
         }
-        problem.because(error)
+        Fault::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
+        Fault::TooManyPushes => StatusCode::TOO_MANY_REQUESTS,
+        Fault::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        Fault::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        Fault::Overloaded | Fault::Draining => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 
@@ -375,7 +223,7 @@ pub(crate) async fn no_such_method(method: Method) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
+    use tidetable_storage::Error;
 
     #[test]
     fn a_storage_error_keeps_its_paths_from_the_client() {
@@ -404,16 +252,6 @@ mod tests {
         assert_eq!(status(Code::OutcomeUnknown), 503);
         for code in Code::ALL {
             assert!(status(*code) >= 400, "{code:?} is answered as success");
-        }
-    }
-
-    #[test]
-    fn every_code_is_said_once() {
-        let mut seen = BTreeSet::new();
-        let codes = Code::ALL.iter().map(|code| code.as_str());
-        for code in codes.chain(Fault::ALL.iter().map(|fault| fault.code())) {
-            assert!(seen.insert(code), "{code} means two things");
-            assert!(code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{code}");
         }
     }
 

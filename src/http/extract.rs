@@ -15,7 +15,6 @@ pub(crate) use json::{
 };
 pub(crate) use names::{
     Dataset, DatasetVersion, DatasetVersionFile, DatasetVersionPart, PartName, dataset_and_key,
-    dataset_of,
 };
 pub(crate) use query::{Params, Query, parse_query, wait_of};
 

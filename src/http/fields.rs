@@ -8,7 +8,7 @@ use std::fmt;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::error::{Answer, Fault, Problem};
+use crate::problem::{Answer, Fault, Problem};
 
 /// More names than any page needs; bounds the work of one lookup.
 const MOST_NAMES: usize = 200;

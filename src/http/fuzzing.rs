@@ -13,7 +13,6 @@ use super::content_encoding::Declared;
 use super::erase::EraseRequest;
 use super::etag::ETag;
 use super::extract::{Params, PartName, dataset_and_key, parse_json, parse_query};
-use super::keys::KeyEncoding;
 use super::operations::{ActivateRequest, RollbackRequest};
 use super::page::PageQuery;
 use super::scan::{ScanQuery, decode_cursor};
@@ -22,6 +21,7 @@ use super::tokens::TokenRequest;
 use super::versions::CommitRequest;
 use crate::access::holds_a_token;
 use crate::ingest::RowOptions;
+use crate::keys::KeyEncoding;
 
 pub use super::plain::fuzzing::request;
 
@@ -122,7 +122,7 @@ pub fn headers(data: &[u8]) {
     let _ = Expected::from_headers(&headers);
     let _ = Declared::from_headers(&headers);
     let _ = super::arm::Reader::of(&headers);
-    let _ = super::asked::idempotency_key(&headers);
+    let _ = super::asker::idempotency_key(&headers);
     let tag = ETag::of(data);
     assert!(tag.is_in(tag.as_bytes()));
     let _ = (tag.is_known(&headers), tag.is_meant(&headers));

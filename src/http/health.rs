@@ -9,15 +9,15 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::blocking::blocking;
-use super::error::Answer;
 use super::extract::Query;
-use super::resources::time;
 use super::verify::DamageResource;
 use super::versions::NoParameters;
 use crate::access::{Caller, Right};
 use crate::metrics::{self, Now};
+use crate::problem::Answer;
 use crate::pushes::room;
 use crate::state::{App, AppState};
+use crate::time::rfc3339;
 
 /// `GET /livez`: the process answers.
 pub(crate) async fn livez(Query(_): Query<NoParameters>) -> axum::Json<Value> {
@@ -97,7 +97,7 @@ pub(crate) async fn version(
         "environment": app.config.environment.0,
         "hostname": hostname.as_deref().map(str::trim),
         "listen": app.config.listen.0,
-        "started_at": time(u64::try_from(started.as_millis()).unwrap_or_default()),
+        "started_at": rfc3339(u64::try_from(started.as_millis()).unwrap_or_default()),
     }))
 }
 

@@ -5,7 +5,7 @@ use axum::extract::Request;
 use axum::http::Version;
 use axum::http::header::HOST;
 
-use super::error::{Fault, Problem};
+use crate::problem::{Fault, Problem};
 
 /// Why a request is refused that does not say as it should for whom it is. HTTP/2 says it in `:authority`,
 /// HTTP/1.0 need not.

@@ -8,14 +8,14 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 use tidetable_storage::{Admission, Cause, Code, DatasetName, Error, Outcome, Version, quoted};
 
-use super::asked::Asker;
+use super::admission::{admission, admit, no_key};
+use super::asker::Asker;
 use super::blocking::to_its_end;
-use super::error::{Answer, Problem};
 use super::extract::{Dataset, Json, Query};
-use super::push::{admission, admit, no_key};
 use super::versions::{NoParameters, malformed, resource, row_options, take_flag, take_text};
 use crate::imports::Import;
 use crate::ingest::SourceOptions;
+use crate::problem::{Answer, Problem};
 use crate::pushes::PushOf;
 use crate::state::AppState;
 

@@ -11,11 +11,11 @@ use tidetable_storage::{Key, Served, Version};
 use super::batch::{answer_too_large, json_answer, write_value};
 use super::blocking::blocking;
 use super::erase;
-use super::error::{Answer, Problem};
 use super::extract::{dataset_and_key, parse_query};
 use super::fields::Fields;
-use super::keys::KeyEncoding;
 use crate::access::Caller;
+use crate::keys::KeyEncoding;
+use crate::problem::{Answer, Problem};
 use crate::state::AppState;
 use crate::telemetry::RequestId;
 

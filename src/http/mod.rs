@@ -24,37 +24,28 @@ mod verify;
 mod versions;
 mod webhooks;
 
+mod admission;
 mod arm;
-mod asked;
+mod asker;
+mod classes;
 mod page;
 mod parked;
-mod places;
+mod receive;
 mod resources;
 mod settings;
 
-#[cfg(test)]
-pub(crate) use openapi::described_routes;
-pub(crate) use openapi::schema_of;
-pub(crate) use profile::profile_json;
-pub(crate) use push::MAX_LABEL_BYTES;
-pub(crate) use tokens::Wanted;
-
-pub(crate) mod blocking;
-pub(crate) mod content_digest;
+mod blocking;
+mod content_digest;
 mod content_encoding;
 pub(crate) mod edge;
-pub(crate) mod error;
-pub(crate) mod etag;
+mod error;
+mod etag;
 pub(crate) mod extract;
-pub(crate) mod fields;
+mod fields;
 mod host;
-pub(crate) mod keys;
 mod openapi;
 mod origin;
 mod plain;
-
-pub(crate) use places::{Class, Places, Shed};
-pub(crate) use resources::time;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
@@ -93,7 +84,7 @@ fn router(app: &AppState) -> Router {
     let (metrics, access) = (Arc::clone(&app.metrics), Arc::clone(&app.access));
     let edge = edge::Edge::new(metrics, access, app.config.max_uri_bytes.as_usize())
         .with_audit(app.audit.clone())
-        .with_places(&app.places);
+        .with_limiter(&app.limiter);
     Router::new()
         // Reads.
         .route("/v1/datasets/{dataset}/keys/{key}", get(read::get_key))

@@ -2,7 +2,7 @@
 //!
 //! [`OPERATIONS`] says what each route is for, what it takes and what it answers; a test
 //! holds it against the route table, in both directions. The shapes of JSON stand beside, in
-//! `openapi.json`, and so do the headers and the problems.
+//! `openapi.json`, which `shapes.rs` reads, and so do the headers and the problems.
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
@@ -12,13 +12,11 @@ use serde_json::{Map, Value, json};
 use tidetable_storage::Code;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::error::Fault;
 use super::extract::Query;
 use super::versions::NoParameters;
 use crate::ingest::RowOptions;
-
-/// The shapes of bodies, answers and headers, and the parameters that several routes share.
-const COMPONENTS: &str = include_str!("openapi.json");
+use crate::problem::Fault;
+use crate::shapes::components;
 
 /// One operation, as it is described.
 struct Operation {
@@ -166,12 +164,6 @@ const HEADS: &[Operation] = operations! {
         takes ["If-None-Match"], body None, gives [("200", "The version has the file"), ("304", "The client has this file already")] "";
 };
 
-/// Method and path of every operation; a `HEAD` is part of its `GET`.
-#[cfg(test)]
-pub(crate) fn described_routes() -> impl Iterator<Item = (&'static str, &'static str)> {
-    OPERATIONS.iter().map(|operation| (operation.method, operation.path))
-}
-
 /// The two routes. The document is written once; the page needs no network.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let json = Bytes::from(document().to_string());
@@ -181,15 +173,6 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     };
     let page = SwaggerUi::new("/docs").config(Config::from("/openapi.json"));
     Router::new().route("/openapi.json", get(answer)).merge(page)
-}
-
-/// The shape of a body or an answer, by its name.
-pub(crate) fn schema_of(name: &str) -> Value {
-    components()["components"]["schemas"][name].take()
-}
-
-fn components() -> Value {
-    serde_json::from_str(COMPONENTS).expect("openapi.json is JSON, as a test shows")
 }
 
 fn document() -> Value {
@@ -364,12 +347,14 @@ mod tests {
     use super::super::batch::{BatchRequest, BatchesRequest};
     use super::super::canary::{CanaryRequest, PromoteRequest};
     use super::super::erase::EraseRequest;
-    use super::super::error::{Answer, Problem};
     use super::super::extract::parse_json;
     use super::super::operations::{ActivateRequest, ReasonRequest, RollbackRequest};
     use super::super::together::TogetherRequest;
     use super::super::tokens::TokenRequest;
     use super::*;
+    use crate::access::listed_routes;
+    use crate::problem::{Answer, Problem};
+    use crate::shapes::schema_of;
     use axum::body::Body;
     use axum::extract::Request;
     use http_body_util::BodyExt as _;
@@ -455,6 +440,29 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Routes that the document does not describe: other spellings, and files.
+    const BESIDE: [&str; 7] = [
+        "/v1/datasets/{dataset}/keys/",
+        "/openapi.json",
+        "/docs",
+        "/docs/",
+        "/docs/{*rest}",
+        "/",
+        "/console/{file}",
+    ];
+
+    #[test]
+    fn every_route_is_in_the_table_of_access_and_nothing_else() {
+        let rows: Vec<_> = listed_routes().collect();
+        let listed: BTreeSet<(String, &str)> =
+            rows.iter().map(|(method, path)| (method.to_ascii_lowercase(), *path)).collect();
+        assert_eq!(listed.len(), rows.len(), "a route stands twice");
+        let mut routes: BTreeSet<(String, &str)> =
+            OPERATIONS.iter().map(|o| (o.method.to_owned(), o.path)).collect();
+        routes.extend(BESIDE.map(|path| ("get".to_owned(), path)));
+        assert_eq!(listed, routes);
     }
 
     #[test]

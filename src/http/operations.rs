@@ -9,12 +9,12 @@ use tidetable_storage::{
     Activation, Cause, Code, DatasetName, Error, Expect, Held, Release, Rollback, Store, Version,
 };
 
-use super::asked::Asker;
+use super::asker::Asker;
 use super::blocking::blocking;
-use super::error::{Answer, Problem};
 use super::extract::{Dataset, Json, Query, optional_version, version};
 use super::resources::MovedResource;
 use super::versions::NoParameters;
+use crate::problem::{Answer, Problem};
 use crate::state::{AppState, count_dataset};
 
 /// The body of an activation.

@@ -13,8 +13,8 @@ use axum::http::HeaderValue;
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::uri::Authority;
 
-use super::error::{Fault, Problem};
 use super::is_read;
+use crate::problem::{Fault, Problem};
 
 /// Why a change is refused that a browser sends for a page which is not the server's own. `is_open`:
 /// whoever reaches the server may do everything.

@@ -4,8 +4,8 @@ use base64::Engine as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::error::{Answer, Fault, Problem};
-use super::keys::BASE64URL;
+use crate::keys::BASE64URL;
+use crate::problem::{Answer, Fault, Problem};
 
 const DEFAULT: usize = 100;
 const MOST: usize = 1000;

@@ -20,13 +20,13 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use tidetable_storage::{Datasets, Key, Served, Version, View};
 
 use super::arm::{Choice, Reader};
-use super::error::Problem;
 use super::etag::ETag;
-use super::keys::KeyEncoding;
-use super::places::{LONG, Place};
 use super::read::{content_type, key_not_found, stamp};
 use super::{KEY, edge};
+use crate::keys::KeyEncoding;
+use crate::limiter::{LONG, Permit};
 use crate::metrics::{Arm, ArmMetrics, Metrics, RouteMetrics};
+use crate::problem::Problem;
 use crate::server::{Fetch, Fetching, Shortcut, Taken};
 use crate::state::AppState;
 use crate::telemetry::{FRESH_BYTES, REQUEST_ID, RequestId};
@@ -136,15 +136,15 @@ impl Shortcut for PlainLookups {
         let Parsed::Lookup(lookup) = request::parse(received, self.bounds) else {
             return Fetching::NotPlain;
         };
-        let place = match self.app.places.cold() {
-            Ok(place) => place,
+        let permit = match self.app.limiter.cold() {
+            Ok(permit) => permit,
             Err(refused) => {
                 let last = draining && lookup.length == received.len();
                 self.refuse(&refused, last, answers);
                 return Fetching::Refused(lookup.length);
             }
         };
-        match self.cold_lookup(&lookup, place) {
+        match self.cold_lookup(&lookup, permit) {
             Some(cold) => Fetching::Begun(Box::new(cold)),
             None => Fetching::NotPlain,
         }
@@ -156,7 +156,7 @@ struct ColdLookup {
     key: Vec<u8>,
     served: Arc<Served>,
     choice: Choice,
-    _place: Place,
+    _permit: Permit,
 }
 
 impl Fetch for ColdLookup {
@@ -175,11 +175,11 @@ impl Fetch for ColdLookup {
 }
 
 impl PlainLookups {
-    fn cold_lookup(&self, lookup: &Lookup<'_>, place: Place) -> Option<ColdLookup> {
+    fn cold_lookup(&self, lookup: &Lookup<'_>, permit: Permit) -> Option<ColdLookup> {
         let key = decoded(lookup)?.into_owned();
         let served = Arc::clone(self.app.store.live().glance().get(lookup.dataset)?);
         let choice = Reader::for_unit(lookup.unit).chooses(&served, None, Some(&key));
-        Some(ColdLookup { key, served, choice, _place: place })
+        Some(ColdLookup { key, served, choice, _permit: permit })
     }
 
     /// Adds the answer of a lookup that is one too many of those that wait for the disk.

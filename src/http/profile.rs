@@ -1,58 +1,14 @@
 //! `GET …/versions/{v}/profile`: what a version holds, in outline.
 
-use std::collections::BTreeMap;
-
 use axum::extract::State;
-use serde::Serialize;
-use serde_json::Value;
-use serde_json::value::RawValue;
-use tidetable_storage::{FieldProfile, JsonType, Numbers, Profile, SampleRecord, Sizes, Version};
 
 use super::blocking::blocking;
-use super::error::{Answer, Fault, Problem};
 use super::extract::{DatasetVersion, Query};
-use super::keys::KeyText;
 use super::versions::NoParameters;
 use crate::access::{Caller, Right};
+use crate::problem::{Answer, Fault, Problem};
+use crate::profile::ProfileResource;
 use crate::state::AppState;
-
-/// What a version holds, in outline.
-#[derive(Debug, Serialize)]
-pub(crate) struct ProfileResource {
-    version: Version,
-    records: u64,
-    /// From how many records all below was worked out.
-    sampled: u64,
-    key_bytes: Sizes,
-    value_bytes: Sizes,
-    objects: u64,
-    fields: BTreeMap<String, FieldResource>,
-    fields_cut: bool,
-    samples: Vec<SampleResource>,
-    /// There are samples, and whoever asks may not read values.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    samples_withheld: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct FieldResource {
-    present_percent: f64,
-    null_percent: f64,
-    types: BTreeMap<JsonType, u64>,
-    distinct: u64,
-    number: Option<Numbers>,
-}
-
-#[derive(Debug, Serialize)]
-struct SampleResource {
-    #[serde(flatten)]
-    key: KeyText,
-    /// The value, if it is JSON and short enough to be shown whole.
-    value: Option<Box<RawValue>>,
-    /// Its beginning, if not.
-    text: Option<String>,
-    value_bytes: u64,
-}
 
 /// Shows the profile of a kept version.
 pub(crate) async fn profile(
@@ -75,66 +31,4 @@ pub(crate) async fn profile(
         Ok(shown)
     });
     shown.await.map(axum::Json)
-}
-
-/// The same as JSON, for whoever else judges a version; `None` if it has no profile.
-pub(crate) fn profile_json(
-    version: Version,
-    records: u64,
-    profile: Option<&Profile>,
-) -> Option<Value> {
-    let shown = ProfileResource::of(version, records, profile?);
-    Some(serde_json::to_value(shown).expect("numbers, texts and stored JSON can be written"))
-}
-
-impl ProfileResource {
-    fn of(version: Version, records: u64, profile: &Profile) -> Self {
-        let field = |(name, field): (&String, &FieldProfile)| {
-            (name.clone(), FieldResource::of(field, profile.objects))
-        };
-        Self {
-            version,
-            records,
-            sampled: profile.sampled,
-            key_bytes: profile.key_bytes,
-            value_bytes: profile.value_bytes,
-            objects: profile.objects,
-            fields: profile.fields.iter().map(field).collect(),
-            fields_cut: profile.fields_cut,
-            samples: profile.samples.iter().map(SampleResource::of).collect(),
-            samples_withheld: false,
-        }
-    }
-
-    fn withhold_samples(&mut self) {
-        self.samples_withheld = !self.samples.is_empty();
-        self.samples.clear();
-    }
-}
-
-impl FieldResource {
-    fn of(field: &FieldProfile, objects: u64) -> Self {
-        let percent = |part: u64| (part as f64 / objects.max(1) as f64 * 1e4).round() / 100.0;
-        Self {
-            present_percent: percent(field.present),
-            null_percent: percent(field.present - field.filled()),
-            types: field.types.clone(),
-            distinct: field.distinct,
-            number: field.number,
-        }
-    }
-}
-
-impl SampleResource {
-    fn of(sample: &SampleRecord) -> Self {
-        let is_whole = sample.value.len() as u64 == sample.value_bytes;
-        let text = sample.value.clone();
-        let value = is_whole.then(|| RawValue::from_string(text.clone()).ok()).flatten();
-        Self {
-            key: KeyText::of(&sample.key),
-            text: value.is_none().then_some(text),
-            value,
-            value_bytes: sample.value_bytes,
-        }
-    }
 }

@@ -16,28 +16,27 @@ use tidetable_storage::{
     Version, hex,
 };
 
-use super::asked::Asker;
+use super::admission::{admission, admit, no_key};
+use super::asker::Asker;
 use super::blocking::{blocking, to_its_end};
 use super::content_digest::Expected;
 use super::content_encoding::Declared;
-use super::datasets;
-use super::error::{Answer, Problem};
 use super::extract::{Dataset, Params, broken_body, content_length, refuse_piece};
+use super::receive::{Synced, receive_part, too_large};
 use super::versions::{resource, waits_in_vain};
 use crate::access::Caller;
 use crate::ingest::{Format, RowOptions};
-use crate::pushes::{Receipt, Synced, receive_part, room, room_for_one_more, too_large};
+use crate::problem::{Answer, Problem};
+use crate::pushes::Receipt;
 use crate::state::{AppState, count_dataset};
 
 /// The name of the only part of such a push; messages about rows name it.
 const PART: &str = "body";
 /// How long a push is waited for: as long as anybody would.
 const A_WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
-/// The longest label, in bytes.
-pub(crate) const MAX_LABEL_BYTES: usize = 256;
 
 /// What the query says, besides how rows become records.
-struct Asked {
+struct PushQuery {
     push: Admission,
     wait: bool,
 }
@@ -52,7 +51,7 @@ pub(crate) async fn push(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
-    let Asked { push, wait } = asked(params, &headers)?;
+    let PushQuery { push, wait } = push_query(params, &headers)?;
     refuse_piece(&headers)?;
     let expected = Expected::from_headers(&headers)?;
     let body = Declared::from_headers(&headers)?.check(body);
@@ -125,7 +124,7 @@ async fn receive(
     Ok(version)
 }
 
-fn asked(mut params: Params, headers: &HeaderMap) -> Answer<Asked> {
+fn push_query(mut params: Params, headers: &HeaderMap) -> Answer<PushQuery> {
     let label = params.take("label");
     let as_of = params.take("as_of");
     let activate = params.take_parsed("activate")?.unwrap_or(true);
@@ -144,7 +143,7 @@ fn asked(mut params: Params, headers: &HeaderMap) -> Answer<Asked> {
     if options.format.is_none() {
         options.format = format_of(headers);
     }
-    Ok(Asked { push: admission(label, as_of, &options, activate, true)?, wait })
+    Ok(PushQuery { push: admission(label, as_of, &options, activate, true)?, wait })
 }
 
 /// A snapshot has several files, and a request one body.
@@ -156,50 +155,6 @@ fn refuse_snapshot(params: &Params) -> Answer<()> {
                 {\"format\":\"snapshot\"}, PUT …/parts/manifest.json and the others, POST …/commit; \
                 `tidetable push DATASET DIR` does that";
     Err(Error::new(Code::InvalidSetting, text).into())
-}
-
-/// What a push says at its beginning, checked.
-pub(crate) fn admission(
-    label: Option<String>,
-    as_of: Option<String>,
-    options: &RowOptions,
-    activate: bool,
-    whole: bool,
-) -> Answer<Admission> {
-    options.check().map_err(Error::from)?;
-    let options = serde_json::to_string(options).expect("row options are plain data");
-    admission_as(label, as_of, options, activate, whole)
-}
-
-/// The same, of a push whose data is read as these options say, which were checked.
-pub(crate) fn admission_as(
-    label: Option<String>,
-    as_of: Option<String>,
-    options: String,
-    activate: bool,
-    whole: bool,
-) -> Answer<Admission> {
-    let invalid = |text: String| Problem::from(Error::new(Code::InvalidSetting, text));
-    if label.as_ref().is_some_and(|l| l.len() > MAX_LABEL_BYTES || l.chars().any(char::is_control))
-    {
-        let text =
-            format!("the label has control characters, or more than {MAX_LABEL_BYTES} bytes");
-        return Err(invalid(text));
-    }
-    let as_of = as_of.map(|text| instant(&text));
-    if as_of == Some(None) {
-        let text =
-            "as_of is no RFC 3339 time; it looks like 2016-05-04T03:00:00Z ('+' is %2B in a query)";
-        return Err(invalid(text.to_owned()));
-    }
-    Ok(Admission { label, as_of: as_of.flatten(), options, activate, whole })
-}
-
-/// A time of RFC 3339, written as every client reads it: `T` and `Z` may also be small letters, `T` a
-/// space, and the minus of an offset one that is not ASCII. Nothing else of it is changed.
-fn instant(text: &str) -> Option<String> {
-    chrono::DateTime::parse_from_rfc3339(text).ok()?;
-    Some(text.to_ascii_uppercase().replace(' ', "T").replace('\u{2212}', "-"))
 }
 
 /// The format that a `Content-Type` names; what says nothing about it is guessed at later.
@@ -217,35 +172,6 @@ fn format_of(headers: &HeaderMap) -> Option<Format> {
         }
         _ => None,
     }
-}
-
-/// Makes the dataset if need be, and gives the push its number; `Err` if it was given one
-/// before.
-pub(crate) async fn admit(
-    app: &AppState,
-    dataset: &DatasetName,
-    push: Admission,
-    cause: Cause,
-) -> Answer<Result<Version, Outcome>> {
-    let (app, dataset) = (Arc::clone(app), dataset.clone());
-    blocking(move || {
-        datasets::room_for_one_more(&app, &dataset)?;
-        room_for_one_more(&app.store.catalog(), &dataset, &cause, &app.config)?;
-        // A repetition is told what came of the first, however full the disk is by now.
-        let key = cause.idempotency.as_ref();
-        let before = key.map(|key| app.store.catalog().replay(&dataset, key));
-        if !matches!(before, Some(Ok(Some(_)) | Err(_))) {
-            room::require(&app)?;
-        }
-        app.store.ensure_dataset(&dataset, no_key(&cause))?;
-        Ok(app.store.admit(&dataset, &push, cause)?)
-    })
-    .await
-}
-
-/// What the server does on behalf of a request, beyond what its idempotency key is for.
-pub(crate) fn no_key(cause: &Cause) -> Cause {
-    Cause { idempotency: None, ..cause.clone() }
 }
 
 fn unknown() -> Problem {
@@ -408,23 +334,6 @@ fn told(entry: &Entry) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_instant_of_the_data_is_written_as_every_client_reads_it() {
-        for (given, told) in [
-            ("2026-11-22T00:00:00Z", "2026-11-22T00:00:00Z"),
-            ("2026-11-22 00:00:00z", "2026-11-22T00:00:00Z"),
-            ("2026-11-22t00:00:00.50+01:00", "2026-11-22T00:00:00.50+01:00"),
-            ("2026-11-22 00:00:00\u{2212}01:00", "2026-11-22T00:00:00-01:00"),
-        ] {
-            assert_eq!(instant(given).as_deref(), Some(told));
-            let parsed = |text| chrono::DateTime::parse_from_rfc3339(text).unwrap();
-            assert_eq!(parsed(given), parsed(told));
-        }
-        for none in ["", "2026-11-22", "2026-11-22T00:00:00", "2026-11-22T00:00:00 Z"] {
-            assert_eq!(instant(none), None, "{none:?}");
-        }
-    }
 
     #[tokio::test]
     async fn the_digest_of_a_repetition_ends_at_the_bound() {

@@ -12,15 +12,15 @@ use serde::Deserialize;
 use tidetable_storage::{Error, Key, Lease, Served, Version};
 
 use super::arm::{Choice, Reader};
-use super::blocking::blocking;
+use super::blocking::{blocking, cold};
 use super::erase;
-use super::error::{Answer, Fault, Problem, VERSION_HEADER};
+use super::error::VERSION_HEADER;
 use super::etag::ETag;
 use super::extract::{dataset_and_key, parse_query};
 use super::fields::Fields;
-use super::keys::KeyEncoding;
-use super::places::cold;
 use crate::access::Caller;
+use crate::keys::KeyEncoding;
+use crate::problem::{Answer, Fault, Problem};
 use crate::state::AppState;
 
 /// The parameters of a lookup.
@@ -85,7 +85,7 @@ pub(crate) async fn get_key(
     let bytes = body.len();
     let mut response = answer(&served, version, &headers, tag, body);
     if response.status() == StatusCode::OK {
-        app.places.answer(bytes)?;
+        app.limiter.answer(bytes)?;
     }
     choice.stamp(response.headers_mut());
     Ok(response)

@@ -1,20 +1,20 @@
 //! Datasets, versions and events as JSON: the shapes that clients read.
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tidetable_storage::{
-    Dataset, DatasetConfig, DatasetName, Entry, Finding, Happened, Hold, Millis, Moved, State,
-    Store, Verdict, Version, WatchLimits, now,
+    Dataset, DatasetConfig, DatasetName, Entry, Finding, Happened, Hold, Moved, State, Store,
+    Verdict, Version, WatchLimits, now,
 };
 
 use super::canary::CanaryResource;
-use super::error::Problem;
 use super::parked;
 use super::verify::DamageResource;
 use crate::access::{Caller, Right};
+use crate::problem::Problem;
 use crate::pushes::{Phase, Progress};
 use crate::state::App;
+use crate::time::rfc3339;
 use crate::watches::Watch;
 
 /// A dataset.
@@ -82,7 +82,7 @@ impl DatasetResource {
             hold: dataset.hold.as_ref().map(HoldResource::of),
             canary: canary.map(|canary| CanaryResource::of(canary, &app.metrics.dataset(name))),
             stale: is_stale,
-            last_push_at: dataset.last_push_at().map(time),
+            last_push_at: dataset.last_push_at().map(rfc3339),
             watch: watch.map(|watch| WatchResource::of(&watch, limits)),
             damaged,
             waiting: dataset.release_target().filter(|_| dataset.hold.is_some()),
@@ -91,9 +91,9 @@ impl DatasetResource {
             versions: dataset.versions.values().filter(kept).count(),
             records: stats.map(|s| s.records),
             bytes: stats.map(|s| s.bytes),
-            activated_at: current.and_then(|e| e.activated_at).map(time),
+            activated_at: current.and_then(|e| e.activated_at).map(rfc3339),
             as_of: current.and_then(|e| e.as_of.clone()),
-            created_at: time(dataset.created_at),
+            created_at: rfc3339(dataset.created_at),
         }
     }
 }
@@ -151,8 +151,8 @@ impl WatchResource {
         Self {
             version: watch.version(),
             against: watch.against,
-            since: time(watch.swap.at),
-            until: time(watch.until(limits)),
+            since: rfc3339(watch.swap.at),
+            until: rfc3339(watch.until(limits)),
             lookups: watch.lookups(),
             verdict: watch.verdict().as_str(),
             detail: watch.detail().to_owned(),
@@ -162,7 +162,7 @@ impl WatchResource {
 
 impl HoldResource {
     fn of(hold: &Hold) -> Self {
-        Self { at: time(hold.at), reason: hold.reason.clone(), actor: hold.actor.clone() }
+        Self { at: rfc3339(hold.at), reason: hold.reason.clone(), actor: hold.actor.clone() }
     }
 }
 
@@ -240,9 +240,9 @@ impl VersionResource {
             bytes: stats.map(|s| s.bytes),
             raw_bytes: stats.map(|s| s.raw_bytes),
             content_digest: stats.map(|s| s.content_digest.clone()),
-            created_at: time(entry.created_at),
-            ready_at: entry.ready_at.map(time),
-            activated_at: entry.activated_at.map(time),
+            created_at: rfc3339(entry.created_at),
+            ready_at: entry.ready_at.map(rfc3339),
+            activated_at: entry.activated_at.map(rfc3339),
             source: RawValue::from_string(entry.options.clone()).ok(),
             gates: entry.gates.iter().map(|verdict| VerdictResource::of(verdict, whole)).collect(),
             reason,
@@ -253,7 +253,7 @@ impl VersionResource {
             progress,
             held: dataset.hold.is_some(),
             activate: entry.activate,
-            read_at: entry.ready_at.map(time),
+            read_at: entry.ready_at.map(rfc3339),
             damaged: None,
             detail: detail.filter(|_| whole).or_else(|| waits.map(str::to_owned)),
         }
@@ -262,7 +262,7 @@ impl VersionResource {
     /// With what reading it again has found, if that was done.
     pub(crate) fn read_again(mut self, finding: Option<&Finding>) -> Self {
         if let Some(finding) = finding {
-            self.read_at = Some(time(finding.at));
+            self.read_at = Some(rfc3339(finding.at));
             self.damaged = DamageResource::of(finding);
         }
         self
@@ -319,7 +319,7 @@ impl EventResource {
     pub(crate) fn of(happened: &Happened) -> Self {
         Self {
             seq: happened.seq,
-            at: time(happened.at),
+            at: rfc3339(happened.at),
             event: happened.event.clone(),
             version: happened.version,
             from: happened.from,
@@ -373,10 +373,4 @@ impl MovedResource {
         });
         Self { same_content, ..self }
     }
-}
-
-/// RFC 3339 in UTC, with milliseconds.
-pub(crate) fn time(at: Millis) -> String {
-    let at = i64::try_from(at).ok().and_then(DateTime::<Utc>::from_timestamp_millis);
-    at.unwrap_or_default().to_rfc3339_opts(SecondsFormat::Millis, true)
 }

@@ -4,11 +4,11 @@ use axum::extract::State;
 use serde_json::{Value, json};
 use tidetable_storage::State as VersionState;
 
-use super::error::Answer;
 use super::extract::Query;
 use super::page::{PageQuery, page};
 use super::versions::resource;
 use crate::access::{Caller, Right};
+use crate::problem::Answer;
 use crate::state::AppState;
 
 /// Versions whose push has not ended, by dataset, the newest first.

@@ -15,12 +15,12 @@ use twox_hash::XxHash64;
 use super::arm::Reader;
 use super::batch::{answer_too_large, json_answer, write_value};
 use super::blocking::blocking;
-use super::error::{Answer, Fault, Problem};
 use super::extract::{Dataset, Query};
 use super::fields::Fields;
-use super::keys::{BASE64URL, KeyEncoding};
 use super::page;
 use super::read::{lease, stamp};
+use crate::keys::{BASE64URL, KeyEncoding};
+use crate::problem::{Answer, Fault, Problem};
 use crate::state::AppState;
 
 /// The first byte of a cursor.

@@ -5,14 +5,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tidetable_storage::DatasetName;
 
-use super::error::{Answer, Fault, Problem};
 use super::extract::{Dataset, Query};
 use super::page::{PageQuery, page};
-use super::resources::{EventResource, time};
+use super::resources::EventResource;
 use crate::access::{Caller, Right};
 use crate::metrics::ArmTotals;
+use crate::problem::{Answer, Fault, Problem};
 use crate::series::{Columns, MINUTES, Now};
 use crate::state::{App, AppState};
+use crate::time::rfc3339;
 
 /// Events that a chart marks: what changed which version readers get, and what keeps one from them.
 const MARKS: [&str; 7] =
@@ -55,7 +56,7 @@ pub(crate) async fn of_dataset(
     let marks = marked.filter(|line| MARKS.contains(&line.event.as_str())).map(EventResource::of);
     let marks = marks.collect();
     let now = app.series.now(&dataset, counted(&app, &dataset));
-    let (start, since) = (time(frame.start), time(frame.since));
+    let (start, since) = (rfc3339(frame.start), rfc3339(frame.since));
     let shown = SeriesResource { dataset, now, start, since, interval_seconds: 60, columns, marks };
     Ok(axum::Json(shown))
 }

@@ -7,10 +7,10 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value};
 use tidetable_storage::{Code, Error, quoted};
 
-use super::error::{Answer, Fault, Problem};
-use super::openapi::schema_of;
 use super::versions::malformed;
 use crate::nearest::nearest;
+use crate::problem::{Answer, Fault, Problem};
+use crate::shapes::schema_of;
 
 static SHAPE: LazyLock<Value> = LazyLock::new(|| schema_of("DatasetConfig"));
 

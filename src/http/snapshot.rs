@@ -23,11 +23,12 @@ use tidetable_storage::{
 use tokio::sync::mpsc;
 
 use super::blocking::{aside, blocking};
-use super::error::{Answer, Fault, Problem, VERSION_HEADER};
+use super::error::VERSION_HEADER;
 use super::etag::is_listed;
 use super::extract::{DatasetVersion, DatasetVersionFile, Query};
-use super::places::Place;
 use super::versions::NoParameters;
+use crate::limiter::Permit;
+use crate::problem::{Answer, Fault, Problem};
 use crate::state::AppState;
 
 /// Stretches of a file that wait to be sent: a megabyte each.
@@ -89,7 +90,7 @@ pub(crate) async fn file(
     method: Method,
     headers: HeaderMap,
 ) -> Answer<Response> {
-    let place = app.places.file()?;
+    let permit = app.limiter.file()?;
     let found = {
         let app = Arc::clone(&app);
         blocking(move || find(&app, &dataset, version, name.as_str()))
@@ -122,7 +123,7 @@ pub(crate) async fn file(
                 opened.map_err(|error| gone(&app, &stored, error))
             })
         };
-        sent(&app, opened.await?, place)?
+        sent(&app, opened.await?, permit)?
     };
     let mut response = stamped(status, version, &tag, body);
     let all = file.bytes;
@@ -165,11 +166,11 @@ fn gone(app: &AppState, stored: &StoredVersion, error: Error) -> Problem {
 }
 
 /// The body that such a file is sent as.
-fn sent(app: &AppState, mut file: Outgoing, place: Place) -> Answer<Body> {
+fn sent(app: &AppState, mut file: Outgoing, permit: Permit) -> Answer<Body> {
     let (stretches, waiting) = mpsc::channel::<Result<Bytes, Error>>(WAITING);
     // Nobody waits for its end: it ends with the body, or when that is dropped.
     drop(aside(app, "send", move || {
-        let _place = place;
+        let _permit = permit;
         loop {
             let stretch = match file.next_bytes() {
                 Ok(None) => return,

@@ -6,14 +6,14 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use tidetable_storage::{Activation, Cause, DatasetName, NotTogether, Store, Version};
 
-use super::asked::Asker;
+use super::asker::Asker;
 use super::blocking::blocking;
-use super::error::{Answer, Fault, Problem};
 use super::extract::{Json, Query, objects, version};
 use super::operations::{expect, given, refused};
 use super::resources::MovedResource;
 use super::versions::NoParameters;
 use crate::access::Right;
+use crate::problem::{Answer, Fault, Problem};
 use crate::state::{AppState, count_dataset};
 
 /// Most datasets in one request: each is opened and warmed before any of them swaps.

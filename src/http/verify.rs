@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tidetable_storage::Finding;
 
-use super::error::Answer;
 use super::extract::{DatasetVersion, Query, wait_of};
-use super::resources::time;
+use crate::problem::Answer;
 use crate::scrubber::{Verified, Verifying};
 use crate::state::AppState;
+use crate::time::rfc3339;
 
 /// How long a request waits, unless it says how long, in seconds.
 const WAIT: u64 = 30;
@@ -38,7 +38,7 @@ pub(crate) struct DamageResource {
 impl DamageResource {
     pub(crate) fn of(finding: &Finding) -> Option<Self> {
         let damage = finding.damage.clone()?;
-        let since = time(finding.damaged_since.unwrap_or(finding.at));
+        let since = rfc3339(finding.damaged_since.unwrap_or(finding.at));
         Some(Self { file: damage.file, offset: damage.offset, since, detail: damage.detail })
     }
 }
@@ -64,7 +64,7 @@ pub(crate) async fn verify(
     let Verified { finding, bytes } = ended?;
     let body = json!({
         "dataset": dataset, "version": version, "sound": finding.damage.is_none(), "bytes": bytes,
-        "read_at": time(finding.at), "damaged": DamageResource::of(&finding),
+        "read_at": rfc3339(finding.at), "damaged": DamageResource::of(&finding),
     });
     Ok(axum::Json(body).into_response())
 }

@@ -13,19 +13,20 @@ use tidetable_storage::{
     State as VersionState, Version, is_snapshot_file, quoted,
 };
 
-use super::asked::Asker;
+use super::admission::{admission, admission_as, admit, no_key};
+use super::asker::Asker;
 use super::blocking::blocking;
 use super::content_digest::{Expected, content_digest};
 use super::content_encoding::{Declared, unsupported};
-use super::error::{Answer, Fault, Problem};
 use super::extract::{Dataset, DatasetVersion, DatasetVersionPart, Json, PartName, Query};
 use super::extract::{content_length, refuse_piece, wait_of};
 use super::page::{PageQuery, page};
-use super::push::{admission, admission_as, admit, no_key};
+use super::receive::{Synced, receive_part};
 use super::resources::VersionResource;
 use crate::access::{Caller, Right};
 use crate::ingest::RowOptions;
-use crate::pushes::{PushOf, SNAPSHOT, Synced, is_snapshot, receive_part};
+use crate::problem::{Answer, Fault, Problem};
+use crate::pushes::{PushOf, SNAPSHOT, is_snapshot};
 use crate::state::{AppState, count_dataset};
 
 /// `POST …/versions`: begins a push whose data comes in parts.

@@ -4,9 +4,9 @@ use axum::extract::State;
 use serde_json::{Value, json};
 
 use super::blocking::blocking;
-use super::error::{Answer, Fault, Problem};
 use super::extract::{Json, Query};
 use super::versions::{NoFields, NoParameters};
+use crate::problem::{Answer, Fault, Problem};
 use crate::state::AppState;
 
 /// Tries every receiver once, one after the other.

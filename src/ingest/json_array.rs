@@ -63,7 +63,7 @@ struct Elements {
     block: Vec<u8>,
     /// Whether to be content with a few: someone is waiting for them.
     eager: bool,
-    place: Place,
+    state: State,
     /// The elements that are whole, and the one that has begun.
     lines: Vec<u8>,
     /// Where the one that has begun does so.
@@ -74,7 +74,7 @@ struct Elements {
 
 /// Where in the array the next byte is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum State {
     Start,
     /// Behind `[`.
     First,
@@ -101,7 +101,7 @@ impl Elements {
             stream,
             block: vec![0; BLOCK_BYTES],
             eager,
-            place: Place::Start,
+            state: State::Start,
             lines: Vec::new(),
             begun: 0,
             ended: false,
@@ -151,53 +151,53 @@ impl Elements {
 
     fn step(&mut self, byte: u8) -> std::result::Result<(), Fault> {
         let is_space = matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
-        match self.place {
-            Place::Within { depth } => {
+        match self.state {
+            State::Within { depth } => {
                 let next = match byte {
-                    b'"' => Place::Text { depth, escaped: false },
-                    b'{' | b'[' => Place::Within { depth: depth + 1 },
-                    b'}' | b']' if depth == 1 => Place::Behind,
-                    b'}' | b']' => Place::Within { depth: depth - 1 },
-                    _ => Place::Within { depth },
+                    b'"' => State::Text { depth, escaped: false },
+                    b'{' | b'[' => State::Within { depth: depth + 1 },
+                    b'}' | b']' if depth == 1 => State::Behind,
+                    b'}' | b']' => State::Within { depth: depth - 1 },
+                    _ => State::Within { depth },
                 };
                 self.lines.push(if matches!(byte, b'\r' | b'\n') { b' ' } else { byte });
-                self.place = next;
-                if next == Place::Behind {
+                self.state = next;
+                if next == State::Behind {
                     self.lines.push(b'\n');
                     self.begun = self.lines.len();
                 }
             }
-            Place::Text { depth, escaped } => {
+            State::Text { depth, escaped } => {
                 if byte == b'\n' {
                     return Err(Fault::new("a line break in a string must be escaped"));
                 }
                 self.lines.push(byte);
-                self.place = match byte {
-                    b'"' if !escaped => Place::Within { depth },
-                    _ => Place::Text { depth, escaped: byte == b'\\' && !escaped },
+                self.state = match byte {
+                    b'"' if !escaped => State::Within { depth },
+                    _ => State::Text { depth, escaped: byte == b'\\' && !escaped },
                 };
             }
             _ if is_space => {}
-            Place::First | Place::Next if byte == b'{' => {
+            State::First | State::Next if byte == b'{' => {
                 self.lines.push(byte);
-                self.place = Place::Within { depth: 1 };
+                self.state = State::Within { depth: 1 };
             }
-            Place::First if byte == b']' => self.place = Place::End,
-            Place::Behind if byte == b',' => self.place = Place::Next,
-            Place::Behind if byte == b']' => self.place = Place::End,
+            State::First if byte == b']' => self.state = State::End,
+            State::Behind if byte == b',' => self.state = State::Next,
+            State::Behind if byte == b']' => self.state = State::End,
             // A byte-order mark, whose bytes begin nothing else.
-            Place::Start if matches!(byte, 0xef | 0xbb | 0xbf) => {}
-            Place::Start if byte == b'[' => self.place = Place::First,
+            State::Start if matches!(byte, 0xef | 0xbb | 0xbf) => {}
+            State::Start if byte == b'[' => self.state = State::First,
             other => return Err(other.expected(&format!("{:?}", char::from(byte)))),
         }
         Ok(())
     }
 
     fn at_end(&mut self) -> Option<Fault> {
-        match self.place {
+        match self.state {
             // An empty source has no rows, as in every other format.
-            Place::Start | Place::End => None,
-            Place::Within { .. } | Place::Text { .. } => {
+            State::Start | State::End => None,
+            State::Within { .. } | State::Text { .. } => {
                 self.lines.truncate(self.begun);
                 Some(Fault::new("the array is cut off in the middle of it"))
             }
@@ -206,7 +206,7 @@ impl Elements {
     }
 }
 
-impl Place {
+impl State {
     fn expected(self, found: &str) -> Fault {
         let expected = match self {
             Self::Start => "one array of objects, which begins with '['",

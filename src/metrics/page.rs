@@ -15,7 +15,7 @@ use tidetable_storage::{DatasetName, process_memory};
 
 use super::arms::LOOKUP_BOUNDS_NS;
 use super::{
-    Arm, ArmTotals, BATCH_BOUNDS, DatasetMetrics, Metrics, PUSH_BOUNDS_S, PushOutcome, Served,
+    Arm, ArmTotals, BATCH_BOUNDS, DatasetMetrics, Metrics, PUSH_BOUNDS_S, PushOutcome, ServedGauges,
 };
 
 mod limits;
@@ -23,7 +23,7 @@ mod operations;
 mod watches;
 
 /// Reads one gauge of what a dataset serves.
-type Gauge = fn(&Served) -> u64;
+type Gauge = fn(&ServedGauges) -> u64;
 /// Labels of one sample.
 type Labels = Vec<(&'static str, String)>;
 

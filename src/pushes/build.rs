@@ -12,9 +12,9 @@ use super::room;
 use super::spec::{BuildSpec, Built, NotBuilt, PartSpec};
 use super::{Phase, PushOf, Pushes};
 use super::{child, full};
-use crate::http::error::{Fault, Problem};
 use crate::ingest::RowOptions;
 use crate::metrics::{PushOutcome, PushPhase};
+use crate::problem::{Fault, Problem};
 
 /// Builds, publishes and activates; `None` if that push is not to be built any more.
 pub(super) fn build(pushes: &Pushes, push: &PushOf, cause: &Cause) -> Option<PushOutcome> {
@@ -219,8 +219,8 @@ fn sweep(pushes: &Pushes) {
     }
 }
 
-/// What the catalogue says of a push.
-struct Asked {
+/// What a push is built from, as the catalogue says.
+struct Inputs {
     parts: Vec<SealedPart>,
     options: String,
     compression: Compression,
@@ -229,7 +229,7 @@ struct Asked {
     needed: u64,
 }
 
-impl Asked {
+impl Inputs {
     fn of(store: &Store, (dataset, version): &PushOf) -> Result<Self, Error> {
         let catalog = store.catalog();
         let (of, entry) = (catalog.dataset(dataset)?, catalog.entry(dataset, *version)?);
@@ -248,9 +248,9 @@ fn spec(pushes: &Pushes, push: &PushOf) -> Result<BuildSpec, NotBuilt> {
     let store = &pushes.store;
     let arrived = store.parts(dataset, *version)?;
     // The catalogue is let go of before the disk or the log may keep this thread.
-    let asked = Asked::of(store, push)?;
-    let mut parts = Vec::with_capacity(asked.parts.len());
-    for sealed in &asked.parts {
+    let inputs = Inputs::of(store, push)?;
+    let mut parts = Vec::with_capacity(inputs.parts.len());
+    for sealed in &inputs.parts {
         let part = arrived.iter().find(|part| part.sealed == *sealed).ok_or_else(|| {
             let text = format!("part {} is not on the disk any more: push again", sealed.name);
             Error::new(Code::DataCorrupt, text)
@@ -258,9 +258,9 @@ fn spec(pushes: &Pushes, push: &PushOf) -> Result<BuildSpec, NotBuilt> {
         let (name, sha256) = (sealed.name.clone(), sealed.sha256.clone());
         parts.push(PartSpec { name, path: part.path.clone(), sha256, xxh3: part.xxh3 });
     }
-    require_space(store.layout().root(), asked.needed)?;
-    let is_snapshot = is_snapshot(&asked.options);
-    let options = if is_snapshot { RowOptions::default() } else { options(&asked.options)? };
+    require_space(store.layout().root(), inputs.needed)?;
+    let is_snapshot = is_snapshot(&inputs.options);
+    let options = if is_snapshot { RowOptions::default() } else { options(&inputs.options)? };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let attempt = u64::try_from(now.as_nanos()).unwrap_or_default();
     let served = store.live().get(dataset)?;
@@ -269,12 +269,12 @@ fn spec(pushes: &Pushes, push: &PushOf) -> Result<BuildSpec, NotBuilt> {
         is_snapshot,
         options,
         erased: served.erased().map(|erased| (**erased).clone()),
-        compression: asked.compression,
+        compression: inputs.compression,
         out: store.layout().build(dataset, *version, attempt),
         sort_memory: pushes.settings.sort_memory,
         sizes: pushes.settings.sizes,
         growth: pushes.settings.growth,
-        processor_seconds: processor_seconds(asked.sent),
+        processor_seconds: processor_seconds(inputs.sent),
         gives_way: pushes.settings.give_way,
     })
 }

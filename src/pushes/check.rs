@@ -25,8 +25,8 @@ use tidetable_storage::{
 };
 
 use super::guard;
-use crate::http::profile_json;
 use crate::outbound::{Url, post_json};
+use crate::profile::profile_json;
 
 /// Characters of what a check said that are kept.
 const SAID: usize = 500;

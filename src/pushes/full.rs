@@ -9,11 +9,11 @@ use tidetable_storage::{Code, Error, Kind, RESERVE_BYTES, free_bytes};
 
 use super::spec::NotBuilt;
 use super::{PushOf, Pushes};
-use crate::http::error::Problem;
+use crate::problem::Problem;
 
 /// What kept a part from being written, of which so many bytes had arrived, with what its client can
 /// do something with if it is a full disk.
-pub(super) fn receiving(error: Error, arrived: u64, root: &Path) -> Problem {
+pub(crate) fn receiving(error: Error, arrived: u64, root: &Path) -> Problem {
     if error.kind() != Kind::Full {
         return error.into();
     }

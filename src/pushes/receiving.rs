@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tidetable_storage::{Catalog, Cause, Dataset, DatasetName, State};
 
 use crate::config::ServeConfig;
-use crate::http::error::{Answer, Fault, Problem};
-use crate::http::{Class, Shed};
+use crate::limiter::{Class, Shed};
+use crate::problem::{Answer, Fault, Problem};
 
 /// What is being received.
 #[derive(Clone, Debug)]

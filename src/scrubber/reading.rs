@@ -12,7 +12,7 @@ use tidetable_storage::{DatasetName, Error, Finding, ReadBack, StoredVersion, Ve
 use tokio::sync::watch;
 use tracing::{error, info};
 
-use crate::http::error::Problem;
+use crate::problem::{Fault, Problem};
 use crate::state::AppState;
 use crate::threads::no_thread;
 use crate::webhooks::Notice;
@@ -110,7 +110,7 @@ fn verify(app: &AppState, stored: &StoredVersion, bytes: &AtomicU64) -> Result<V
         // Why it is not there any more; if it is, the server stops.
         app.store.stored_version(stored.dataset(), stored.version())?;
         let text = "the server is stopping: ask again";
-        return Err(Problem::new(crate::http::error::Fault::Draining, text));
+        return Err(Problem::new(Fault::Draining, text));
     };
     app.store.keep_findings()?;
     Ok(Verified { finding, bytes: bytes.load(Relaxed) })

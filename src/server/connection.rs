@@ -32,7 +32,7 @@ use super::plain::{Desk, Plain};
 use super::refusal::Refusing;
 use super::secure::{Secure, Stream};
 use super::shared::{Gone, Order, Phase, Shared, Working};
-use crate::http::error::{Fault, Problem};
+use crate::problem::{Fault, Problem};
 use crate::telemetry::{REQUEST_ID, RequestId};
 use crate::tls::Tls;
 

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::heads::Heads;
 use super::shared::Shared;
-use crate::http::error::{Fault, Problem};
+use crate::problem::{Fault, Problem};
 use crate::telemetry::RequestId;
 
 /// What is kept of a head: more than the longest key takes, whatever precedes it.

@@ -18,9 +18,9 @@ use tokio::sync::watch;
 use super::{Ended, Limits, Listening, MakeShortcut, Service, Stop, serve};
 use crate::access::Access;
 use crate::http::edge::Edge;
-use crate::http::error::{Fault, Problem};
 use crate::http::extract::broken_body;
 use crate::metrics::Metrics;
+use crate::problem::{Fault, Problem};
 use crate::tls::Tls;
 
 pub(super) const LONG: Duration = Duration::from_secs(600);

@@ -2,7 +2,7 @@
 
 use tidetable_storage::{DatasetName, Millis, Version};
 
-use crate::http::time;
+use crate::time::rfc3339;
 use crate::webhooks::{Notice, Webhooks};
 
 /// A version that did worse than the one before.
@@ -36,7 +36,7 @@ impl Alarms for Webhooks {
     fn stale(&self, dataset: &DatasetName, current: Option<Version>, last_push_at: Option<Millis>) {
         let reason = match last_push_at {
             None => "a push is overdue: there was none yet".to_owned(),
-            Some(at) => format!("a push is overdue: the last was at {}", time(at)),
+            Some(at) => format!("a push is overdue: the last was at {}", rfc3339(at)),
         };
         self.notify(&Notice::stale(dataset, current, reason));
     }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use tidetable_storage::{DatasetName, Happened, Millis, THE_SERVER, Version, now};
 
-use crate::http::time;
+use crate::time::rfc3339;
 
 /// The longest reason that is sent, in characters; the history has all of it.
 const MAX_REASON: usize = 2_000;
@@ -146,7 +146,7 @@ impl Notice {
             dataset: &self.dataset,
             version: self.version,
             from: self.from,
-            at: time(self.at),
+            at: rfc3339(self.at),
             actor: &self.actor,
             reason: self.reason.as_deref().map(|text| text.chars().take(MAX_REASON).collect()),
             request_id: self.request_id.as_deref(),

@@ -10,9 +10,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use crate::block_entry::{BlockEntry, Parsed};
 use crate::builder::{BuildOptions, Builder};
 use crate::digest::Digest;
-use crate::entry::{Entry, Parsed};
 use crate::journal::{self, JournalReport};
 use crate::lz4::Compressor;
 use crate::manifest::{Compression, Manifest};
@@ -113,7 +113,7 @@ pub fn points(data: &[u8]) {
 /// A stored value of these bytes, with a checksum that fits: an error, or a value within the
 /// limit. And an entry of a table.
 pub fn value(data: &[u8]) {
-    if let Parsed::Whole(entry) = Entry::parse(data) {
+    if let Parsed::Whole(entry) = BlockEntry::parse(data) {
         assert!(entry.length <= data.len() && !entry.key.is_empty());
     }
     let hash = KeyHash(1);

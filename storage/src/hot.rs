@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::entry::Entry;
+use crate::block_entry::BlockEntry;
 use crate::mapping::PAGE;
 use crate::memory::Share;
 use crate::points::Place;
@@ -157,7 +157,7 @@ impl Copies {
     }
 
     /// Copies the record at `place`, if there is room for it and something to be gained.
-    pub(crate) fn keep(&mut self, place: Place, entry: &Entry<'_>) {
+    pub(crate) fn keep(&mut self, place: Place, entry: &BlockEntry<'_>) {
         let bytes = entry.key.len() + entry.stored.len();
         if bytes > LONGEST || self.found.contains_key(&place) {
             return;
@@ -198,8 +198,8 @@ mod tests {
         Place { file: 1, offset: n }
     }
 
-    fn entry<'a>(key: &'a [u8], stored: &'a [u8]) -> Entry<'a> {
-        Entry { key, stored, length: key.len() + stored.len() }
+    fn entry<'a>(key: &'a [u8], stored: &'a [u8]) -> BlockEntry<'a> {
+        BlockEntry { key, stored, length: key.len() + stored.len() }
     }
 
     #[test]

@@ -84,7 +84,7 @@ mod recent;
 
 mod tables;
 
-mod entry;
+mod block_entry;
 mod mapping;
 
 mod reaper;

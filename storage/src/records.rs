@@ -13,8 +13,8 @@ use std::sync::Mutex;
 use std::thread;
 
 use crate::background::be_nice;
+use crate::block_entry::BlockEntry;
 use crate::digest::FileSums;
-use crate::entry::Entry;
 use crate::error::{Error, Result};
 use crate::hot::{Copies, Hot};
 use crate::layout;
@@ -281,11 +281,11 @@ impl Records {
 
     /// The record at `place`: its copy, or what the tables have; `buffer` holds it if it is not
     /// in memory in one piece with others.
-    fn entry<'a>(&'a self, place: Place, buffer: &'a mut Vec<u8>) -> Result<Entry<'a>> {
+    fn entry<'a>(&'a self, place: Place, buffer: &'a mut Vec<u8>) -> Result<BlockEntry<'a>> {
         if let Some(key) = self.hot.copy(place, buffer) {
             let length = buffer.len();
             let (key, stored) = buffer.split_at(key);
-            return Ok(Entry { key, stored, length });
+            return Ok(BlockEntry { key, stored, length });
         }
         self.tables.entry(place, buffer)
     }
@@ -336,7 +336,7 @@ impl Records {
 }
 
 /// Copies a record that is what was written: damage in memory is not to be handed on.
-fn keep(copies: &mut Copies, place: Place, entry: &Entry<'_>) {
+fn keep(copies: &mut Copies, place: Place, entry: &BlockEntry<'_>) {
     if Decoder::check(KeyHash::of(entry.key), entry.stored).is_ok() {
         copies.keep(place, entry);
     }

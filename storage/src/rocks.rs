@@ -281,7 +281,7 @@ fn table_format() -> BlockBasedOptions {
 
 /// The options of a table writer. They must outlive the writer, hence made once for ever.
 /// By their names, since the crate has no function for the one that matters: keys are
-/// written whole, so that a record can be read without those before it (`entry.rs`).
+/// written whole, so that a record can be read without those before it (`block_entry.rs`).
 fn writing_options() -> Result<&'static Options> {
     static OPTIONS: OnceLock<std::result::Result<Options, rocksdb::Error>> = OnceLock::new();
     let made = OPTIONS.get_or_init(|| {

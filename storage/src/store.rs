@@ -1,7 +1,8 @@
 //! A data directory, open: where the two paths meet the pointer.
 //!
-//! - `store/push.rs`: the push path's half (admit, seal, publish, fail); `store/examine.rs`: the
-//!   gates that read files;
+//! - `store/push.rs`: the push path's half (admit, seal, fail); `store/parts.rs`: the parts that
+//!   arrive; `store/publish.rs`: a snapshot becomes a version; `store/examine.rs`: the gates that
+//!   read files;
 //! - `store/pointer.rs`: the swap (activate, roll back, hold, release); `store/together.rs`:
 //!   several datasets at one instant; `store/canary.rs`: a second version beside the current one;
 //! - `store/show.rs`: what readers see of all that; `store/listener.rs`: who is told of changes;
@@ -23,7 +24,9 @@ mod erase;
 mod examine;
 mod listener;
 mod opening;
+mod parts;
 mod pointer;
+mod publish;
 mod push;
 mod recovery;
 mod repair;
@@ -45,8 +48,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub use canary::CanaryChange;
 pub use erase::{Erasing, Lifting};
 pub use listener::Listener;
+pub use parts::MAX_PARTS;
 pub use pointer::Release;
-pub use push::{MAX_PARTS, SelfActivation};
+pub use publish::SelfActivation;
 pub use recovery::{Recovered, Recovery};
 pub use repair::{Repair, Standing, ahead_of_journal, read_catalog, repair, repair_plan};
 pub use rewrite::{RewriteStep, Rewritten};
@@ -121,7 +125,7 @@ pub struct Store {
     journal_suspect: AtomicBool,
     /// Held while a part arrives and while a push is sealed, so that no part arrives in
     /// a sealed push; what it guards besides is how many have arrived. Taken before `writer`.
-    arriving: Mutex<push::Arrived>,
+    arriving: Mutex<parts::Arrived>,
     /// One publication at a time; see [`Store::publish`].
     publishing: Mutex<()>,
     /// What digests of erased keys are made with; set by whoever holds `writer`.

@@ -19,7 +19,7 @@ use std::thread;
 
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
-use crate::entry::{Entry, Parsed};
+use crate::block_entry::{BlockEntry, Parsed};
 use crate::error::{Code, Error, Result};
 use crate::manifest::Manifest;
 use crate::mapping::{Mapping, PAGE};
@@ -66,7 +66,11 @@ impl Tables {
     ///
     /// # Errors
     /// [`Code::DataCorrupt`] if there is none, [`Code::IoFailed`] if it cannot be read.
-    pub(crate) fn entry<'a>(&'a self, place: Place, buffer: &'a mut Vec<u8>) -> Result<Entry<'a>> {
+    pub(crate) fn entry<'a>(
+        &'a self,
+        place: Place,
+        buffer: &'a mut Vec<u8>,
+    ) -> Result<BlockEntry<'a>> {
         let table = self.table(place)?;
         match table.entry_in_memory(place.offset) {
             InMemory::Yes(entry) => Ok(entry),
@@ -156,7 +160,7 @@ impl Tables {
 }
 
 enum InMemory<'a> {
-    Yes(Entry<'a>),
+    Yes(BlockEntry<'a>),
     No,
     Malformed,
 }
@@ -196,14 +200,15 @@ impl Table {
         // What is known to be in memory is this page; nearly all records end in it. Of others it
         // takes a look to learn their length, and one more if that is in the next page, too.
         let mut known = page + 1;
-        let mut parsed = Entry::parse(&self.mapping[offset..self.mapping.len().min(known * PAGE)]);
+        let mut parsed =
+            BlockEntry::parse(&self.mapping[offset..self.mapping.len().min(known * PAGE)]);
         while let Parsed::Cut(length) = parsed
             && offset + length <= self.mapping.len()
             && known < (offset + length).div_ceil(PAGE)
             && (known..(offset + length).div_ceil(PAGE)).all(|page| self.is_in_memory(page))
         {
             known = (offset + length).div_ceil(PAGE);
-            parsed = Entry::parse(&self.mapping[offset..self.mapping.len().min(known * PAGE)]);
+            parsed = BlockEntry::parse(&self.mapping[offset..self.mapping.len().min(known * PAGE)]);
         }
         match parsed {
             Parsed::Whole(entry) => InMemory::Yes(entry),
@@ -213,19 +218,19 @@ impl Table {
         }
     }
 
-    fn entry_from_disk<'a>(&self, offset: u64, buffer: &'a mut Vec<u8>) -> Result<Entry<'a>> {
+    fn entry_from_disk<'a>(&self, offset: u64, buffer: &'a mut Vec<u8>) -> Result<BlockEntry<'a>> {
         // At first what the page has: nearly all records end in it, and a page that is read
         // without need takes memory from one that is needed. Then one more try than lengths can
         // be learnt: from the first bytes, then from the head.
         let mut wanted = PAGE - offset as usize % PAGE;
         for _ in 0..3 {
             self.read(offset, wanted, buffer)?;
-            match Entry::parse(buffer) {
+            match BlockEntry::parse(buffer) {
                 Parsed::Cut(length) if buffer.len() == wanted => wanted = length,
                 _ => break,
             }
         }
-        match Entry::parse(buffer) {
+        match BlockEntry::parse(buffer) {
             Parsed::Whole(entry) => Ok(entry),
             Parsed::Cut(_) | Parsed::Malformed => Err(self.damaged()),
         }

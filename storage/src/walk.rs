@@ -14,7 +14,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::entry::{Entry, Parsed};
+use crate::block_entry::{BlockEntry, Parsed};
 use crate::error::{Code, Error, Result};
 use crate::mapping::Mapping;
 use crate::regular;
@@ -51,7 +51,7 @@ impl Walk {
 
     /// The offset of the next record, which has this key and stored value.
     pub(crate) fn find(&mut self, key: &[u8], stored: &[u8]) -> Result<u64> {
-        let is_it = |at: usize| match self.bytes.get(at..).map(Entry::parse) {
+        let is_it = |at: usize| match self.bytes.get(at..).map(BlockEntry::parse) {
             Some(Parsed::Whole(entry)) if entry.key == key && entry.stored == stored => {
                 Some(entry.length)
             }

@@ -59,3 +59,4 @@ mod tokens_open_what_they_grant;
 mod two_versions_are_compared;
 mod webhooks_tell_what_happened;
 mod what_an_older_release_wrote_is_served;
+mod what_is_not_http_knows_nothing_of_it;

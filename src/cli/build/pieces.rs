@@ -8,7 +8,7 @@ use serde_json::json;
 use tidetable_storage::{Beside, CutKey, Pieces, Share};
 
 use super::note;
-use crate::cli::Asked;
+use crate::cli::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{bytes, counted, duration};
 use crate::cli::progress::Progress;
@@ -57,7 +57,7 @@ fn read_keys(path: &Path) -> Result<Vec<String>, Failure> {
 }
 
 /// Makes one snapshot of all pieces.
-pub(super) fn merge(dirs: &[PathBuf], out: &Path, asked: &Asked<'_>) -> Result<(), Failure> {
+pub(super) fn merge(dirs: &[PathBuf], out: &Path, context: &Context<'_>) -> Result<(), Failure> {
     let began = Instant::now();
     let pieces = Pieces::find(dirs).map_err(refused)?;
     let place = Beside::begin(out)?;
@@ -90,7 +90,7 @@ pub(super) fn merge(dirs: &[PathBuf], out: &Path, asked: &Asked<'_>) -> Result<(
         "content_digest": manifest.content_digest,
         "files_kept": merged.files_kept, "files_copied": merged.files_copied,
     });
-    asked.out.either(json.to_string(), || {
+    context.out.either(json.to_string(), || {
         format!(
             "{dir} holds all {} pieces: {}, {}, in {}",
             dirs.len(),

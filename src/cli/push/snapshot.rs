@@ -26,28 +26,28 @@ pub(super) fn files(sources: &[String], rows: &RowOptions) -> Result<Option<Vec<
         };
         found = at.or(found);
     }
-    let Some(Snapshot { place, manifest }) = found else { return Ok(None) };
+    let Some(Snapshot { root, manifest }) = found else { return Ok(None) };
     if sources.len() > 1 {
-        let text = format!("{} is a snapshot, which is pushed by itself", place.name());
+        let text = format!("{} is a snapshot, which is pushed by itself", root.name());
         return Err(Failure::usage(text));
     }
     if let Some(flag) = given_row_options(rows).first() {
         let text = format!(
             "{flag} says how rows become records, and {} is a snapshot, which has records already",
-            place.name()
+            root.name()
         );
         return Err(Failure::usage(text).hint("leave it out"));
     }
-    place.parts(&manifest).map(Some)
+    root.parts(&manifest).map(Some)
 }
 
 /// Where a snapshot is, and what is in it.
 struct Snapshot<'a> {
-    place: Place<'a>,
+    root: Root<'a>,
     manifest: Manifest,
 }
 
-enum Place<'a> {
+enum Root<'a> {
     Directory(&'a Path),
     Store(Location, Stores),
 }
@@ -70,7 +70,7 @@ fn in_directory(dir: &Path) -> Result<Option<Snapshot<'_>>, Failure> {
     let has_tables = || has(&is_table);
     let read = Manifest::read(dir).map(|(manifest, _)| manifest);
     Ok(believed(read, has_tables)?
-        .map(|manifest| Snapshot { place: Place::Directory(dir), manifest }))
+        .map(|manifest| Snapshot { root: Root::Directory(dir), manifest }))
 }
 
 /// The snapshot beneath a prefix of a store. Costs a request if there is none.
@@ -91,7 +91,7 @@ fn in_store<'a>(prefix: Location) -> Result<Option<Snapshot<'a>>, Failure> {
         found.is_ok_and(|found| found.objects.iter().any(|(name, _)| is_table(Path::new(name))))
     };
     let manifest = believed(read, &mut has_tables)?;
-    Ok(manifest.map(|manifest| Snapshot { place: Place::Store(prefix, stores), manifest }))
+    Ok(manifest.map(|manifest| Snapshot { root: Root::Store(prefix, stores), manifest }))
 }
 
 fn is_table(path: &Path) -> bool {
@@ -123,7 +123,7 @@ fn beneath(prefix: &Location, name: &str) -> Result<Location, RemoteError> {
     })
 }
 
-impl Place<'_> {
+impl Root<'_> {
     fn name(&self) -> String {
         match self {
             Self::Directory(dir) => dir.display().to_string(),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use tidetable_storage::MAX_PARTS;
 
 use super::*;
-use crate::cli::stub::{Asked, Reply, Stub};
+use crate::cli::stub::{Received, Reply, Stub};
 
 /// A server that plays its part well, with faults to order.
 #[derive(Default)]
@@ -24,7 +24,7 @@ struct Played {
 }
 
 impl Played {
-    fn answer(&mut self, asked: &Asked) -> Reply {
+    fn answer(&mut self, asked: &Received) -> Reply {
         let line = asked.line.trim_end_matches(" HTTP/1.1");
         if let Some(i) = self.busy_once.iter().position(|start| line.starts_with(start)) {
             self.busy_once.remove(i);
@@ -38,7 +38,7 @@ impl Played {
         reply
     }
 
-    fn act(&mut self, line: &str, asked: &Asked) -> Reply {
+    fn act(&mut self, line: &str, asked: &Received) -> Reply {
         const VERSION: &str = "/v1/datasets/recs/versions/43";
         let (method, path) = line.split_once(' ').unwrap();
         match (method, path) {
@@ -87,7 +87,7 @@ fn push(
     played: Played,
     requests: usize,
     key: Option<&str>,
-) -> (Result<(), Failure>, Vec<Asked>, Played) {
+) -> (Result<(), Failure>, Vec<Received>, Played) {
     let dir = tempfile::tempdir().unwrap();
     let files: Vec<PathBuf> = ["a.ndjson", "b.ndjson"].iter().map(|n| dir.path().join(n)).collect();
     std::fs::write(&files[0], "{\"id\":1}\n").unwrap();
@@ -128,7 +128,7 @@ fn carried_out(push: &Push<'_>, body: Map<String, Value>, parts: Vec<Part>) -> R
     push.carry_out(&Request { body, data: Data::Rows(parts) })?.summary.map(drop)
 }
 
-fn lines(asked: &[Asked]) -> Vec<&str> {
+fn lines(asked: &[Received]) -> Vec<&str> {
     asked.iter().map(|asked| asked.line.trim_end_matches(" HTTP/1.1")).collect()
 }
 
@@ -167,7 +167,7 @@ fn a_lost_answer_is_asked_for_again_under_the_same_idempotency_key() {
     };
     let (result, asked, played) = push(played, 8, None);
     result.unwrap();
-    let creations: Vec<&Asked> =
+    let creations: Vec<&Received> =
         asked.iter().filter(|asked| asked.line.contains("/versions HTTP")).collect();
     assert_eq!(creations.len(), 2);
     assert!(creations.iter().all(|asked| asked.header("idempotency-key") == Some("own-key")));
@@ -243,7 +243,7 @@ fn push_of_one(
     let aged = std::fs::File::options().write(true).open(&path).unwrap();
     aged.set_modified(std::time::UNIX_EPOCH).unwrap();
     let file = path.clone();
-    let script = move |number: usize, request: &Asked| match number {
+    let script = move |number: usize, request: &Received| match number {
         0 => Reply::json(404, json!({"code": "dataset_not_found"})),
         1 => Reply::json(201, json!({"version": 1, "state": "receiving"})),
         _ => {
@@ -258,7 +258,7 @@ fn push_of_one(
 fn failed_push(
     path: PathBuf,
     requests: usize,
-    script: impl FnMut(usize, &Asked) -> Reply + Send + 'static,
+    script: impl FnMut(usize, &Received) -> Reply + Send + 'static,
 ) -> Failure {
     let stub = Stub::scripted(requests, Box::new(script));
     let client = Client::new(&stub.address(), None).unwrap();
@@ -320,7 +320,7 @@ fn a_pipe_of_which_some_was_read_is_not_sent_again() {
     assert!(made.success());
     let pipe = path.clone();
     let write = std::thread::spawn(move || std::fs::write(pipe, "{\"id\":1}\n").unwrap());
-    let script = |number: usize, request: &Asked| match number {
+    let script = |number: usize, request: &Received| match number {
         0 => Reply::json(404, json!({"code": "dataset_not_found"})),
         1 => Reply::json(201, json!({"version": 1, "state": "receiving"})),
         2 => {

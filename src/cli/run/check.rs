@@ -9,21 +9,21 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::node::{Content, Entry, Node, Place, Problem};
+use super::node::{Content, Diagnostic, Entry, Node, Position};
 use crate::nearest::nearest;
 
 /// What is wrong with a file by its schema. Afterwards its keys are spelt as the schema has
 /// them, and texts from variables are the numbers and booleans that they stand for.
-pub(super) fn check(root: &mut Node, schema: &Value) -> Vec<Problem> {
-    let mut checker = Checker { schema, problems: Vec::new() };
+pub(super) fn check(root: &mut Node, schema: &Value) -> Vec<Diagnostic> {
+    let mut checker = Checker { schema, diagnostics: Vec::new() };
     checker.node(root, schema, "the file");
-    checker.problems
+    checker.diagnostics
 }
 
 struct Checker<'a> {
     /// The whole of it, for what it refers to.
     schema: &'a Value,
-    problems: Vec<Problem>,
+    diagnostics: Vec<Diagnostic>,
 }
 
 impl<'a> Checker<'a> {
@@ -110,7 +110,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn map(&mut self, entries: &mut [Entry], at: Place, schema: &'a Value, name: &str) {
+    fn map(&mut self, entries: &mut [Entry], at: Position, schema: &'a Value, name: &str) {
         let known = schema["properties"].as_object();
         let others = &schema["additionalProperties"];
         let mut seen: HashMap<&str, u64> = HashMap::new();
@@ -131,14 +131,14 @@ impl<'a> Checker<'a> {
                 None => drop(seen.insert(&entry.key, entry.at.line)),
                 Some(line) => {
                     let what = format!("{} stands twice: the first is in line {line}", entry.key);
-                    self.problems.push(Problem::new(entry.at, what));
+                    self.diagnostics.push(Diagnostic::new(entry.at, what));
                 }
             }
         }
         for required in schema["required"].as_array().into_iter().flatten() {
             let required = required.as_str().unwrap_or_default();
             if !seen.contains_key(required) {
-                self.problems.push(Problem::new(at, format!("{name} has no {required}")));
+                self.diagnostics.push(Diagnostic::new(at, format!("{name} has no {required}")));
             }
         }
         if entries.is_empty() && schema["minProperties"].as_u64() > Some(0) {
@@ -197,8 +197,8 @@ impl<'a> Checker<'a> {
         words.collect::<Vec<_>>().join(", or ")
     }
 
-    fn say(&mut self, at: Place, what: String) {
-        self.problems.push(Problem::new(at, what));
+    fn say(&mut self, at: Position, what: String) {
+        self.diagnostics.push(Diagnostic::new(at, what));
     }
 }
 
@@ -254,17 +254,17 @@ mod tests {
     use super::*;
 
     /// `line:column what` of all that is wrong.
-    fn problems(text: &str) -> Vec<String> {
+    fn diagnostics(text: &str) -> Vec<String> {
         let mut node = parse(text).unwrap();
-        let problems = check(&mut node, &schema());
-        let told = |p: &Problem| format!("{}:{} {}", p.at.line, p.at.column, p.what);
-        problems.iter().map(told).collect()
+        let diagnostics = check(&mut node, &schema());
+        let told = |p: &Diagnostic| format!("{}:{} {}", p.at.line, p.at.column, p.what);
+        diagnostics.iter().map(told).collect()
     }
 
     /// The one thing that is wrong with a dataset which has this besides a source.
     #[track_caller]
     fn of_dataset(lines: &str) -> String {
-        let told = problems(&format!("datasets:\n  recs:\n    source: a.csv\n    {lines}\n"));
+        let told = diagnostics(&format!("datasets:\n  recs:\n    source: a.csv\n    {lines}\n"));
         let [one] = &told[..] else { panic!("{lines}: {told:?}") };
         one.clone()
     }
@@ -295,9 +295,9 @@ datasets:
       ranges: {score: {min: 0}}
       max_null_percent: {score: null}
 ";
-        assert_eq!(problems(text), Vec::<String>::new());
+        assert_eq!(diagnostics(text), Vec::<String>::new());
         let text = "datasets: {recs: {source: a.txt, key: id, format: jsonl}}";
-        assert_eq!(problems(text), Vec::<String>::new());
+        assert_eq!(diagnostics(text), Vec::<String>::new());
     }
 
     #[test]
@@ -322,10 +322,10 @@ datasets:
             assert_eq!(of_dataset(lines), expected);
         }
         assert_eq!(
-            problems("dataset: {}\ndatasets: {recs: {source: a}}\n"),
+            diagnostics("dataset: {}\ndatasets: {recs: {source: a}}\n"),
             ["1:1 unknown key \"dataset\" of the file: did you mean \"datasets\"?"]
         );
-        let told = problems("datasets: {recs: {source: a}}\nkey: id\n");
+        let told = diagnostics("datasets: {recs: {source: a}}\nkey: id\n");
         assert!(told[0].starts_with("2:1 ") && told[0].contains("a dataset"), "{told:?}");
         assert!(of_dataset("zzz: 1").contains("which has accept-unfinished, activate, as-of, "));
     }
@@ -368,19 +368,20 @@ datasets:
             assert_eq!(of_dataset(lines), expected);
         }
         assert_eq!(
-            problems("[]"),
+            diagnostics("[]"),
             ["1:1 the file: expected a mapping of names to values, found a list"]
         );
-        assert_eq!(problems("datasets: {}"), ["1:11 datasets is empty"]);
-        assert_eq!(problems("activate_together: true"), ["1:1 the file has no datasets"]);
+        assert_eq!(diagnostics("datasets: {}"), ["1:11 datasets is empty"]);
+        assert_eq!(diagnostics("activate_together: true"), ["1:1 the file has no datasets"]);
     }
 
     #[test]
     fn a_key_that_stands_twice_is_told_with_the_line_of_the_first() {
         let twice = "4:5 source stands twice: the first is in line 3";
         assert_eq!(of_dataset("source: b.csv"), twice);
-        let told =
-            problems("datasets:\n  a: {source: x, order-by: a, order_by: b}\n  a: {source: y}\n");
+        let told = diagnostics(
+            "datasets:\n  a: {source: x, order-by: a, order_by: b}\n  a: {source: y}\n",
+        );
         assert_eq!(told.len(), 2, "{told:?}");
         assert!(told[0].starts_with("2:31 order-by stands twice"), "{told:?}");
         assert!(told[1].starts_with("3:3 a stands twice: the first is in line 2"), "{told:?}");

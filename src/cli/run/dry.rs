@@ -6,7 +6,7 @@ use serde_json::json;
 use super::job::{Job, Wanted};
 use super::outcome::{error_of, raw, worst};
 use super::{found, prepare, settings};
-use crate::cli::Asked;
+use crate::cli::Context;
 use crate::cli::api::Dataset;
 use crate::cli::client::{Client, Patience};
 use crate::cli::exit::{Exit, Failure};
@@ -38,9 +38,9 @@ enum Now {
     Unknown(String),
 }
 
-pub(super) fn run(job: &Job, show: u16, asked: &Asked<'_>) -> Result<(), Failure> {
+pub(super) fn run(job: &Job, show: u16, context: &Context<'_>) -> Result<(), Failure> {
     // One try: whether there is a server is not what was asked.
-    let client = asked.client()?.with_patience(Patience { retries: 0, ..Patience::PERSON });
+    let client = context.client()?.with_patience(Patience { retries: 0, ..Patience::PERSON });
     let mut plans: Vec<Plan<'_>> = Vec::new();
     for wanted in &job.datasets {
         let data = prepare(job, wanted)?.request.data;
@@ -55,7 +55,7 @@ pub(super) fn run(job: &Job, show: u16, asked: &Asked<'_>) -> Result<(), Failure
         };
         plans.push(Plan { wanted, what, sources, preview, now });
     }
-    asked.out.either(document(job, &plans), || text(job, &plans))?;
+    context.out.either(document(job, &plans), || text(job, &plans))?;
     notes::say("dry run: nothing was pushed, and nothing changed");
     let failures: Vec<&Failure> = plans.iter().filter_map(Plan::failure).collect();
     match worst(failures.iter().map(|failure| failure.exit)) {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use tidetable_storage::DatasetName;
 
 use super::check::check;
-use super::node::{Content, Entry, Node, Place, Problem, parse};
+use super::node::{Content, Diagnostic, Entry, Node, Position, parse};
 use super::schema::schema;
 use super::variables::{Found, fill};
 use crate::cli::exit::{Exit, Failure};
@@ -42,9 +42,9 @@ pub(super) struct Job {
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) name: DatasetName,
-    pub(super) at: Place,
+    pub(super) at: Position,
     /// Where the file says where its rows are.
-    pub(super) sources_at: Place,
+    pub(super) sources_at: Position,
     /// Sources as `push` takes them.
     pub(super) sources: Vec<String>,
     pub(super) how: SourceOptions,
@@ -72,8 +72,8 @@ impl Job {
     pub(super) fn read(path: &Path, set: &BTreeMap<String, String>) -> Result<Self, Failure> {
         let file = path.display().to_string();
         let text = read_text(path)?;
-        let refused = |problems: Vec<Problem>| refusal(&file, problems);
-        let mut root = parse(&text).map_err(|problem| refused(vec![problem]))?;
+        let refused = |diagnostics: Vec<Diagnostic>| refusal(&file, diagnostics);
+        let mut root = parse(&text).map_err(|diagnostic| refused(vec![diagnostic]))?;
         let value_of = |name: &str| set.get(name).cloned().or_else(|| std::env::var(name).ok());
         let mut found = Found::default();
         fill(&mut root, &text, &value_of, &mut found);
@@ -81,24 +81,24 @@ impl Job {
             let what = format!("--set {unused}=…: {file} has no ${{{unused}}}");
             return Err(Failure::usage(what));
         }
-        let mut problems = found.problems;
-        let is_known = |problem: &Problem| !found.unfilled.contains(&problem.at);
-        problems.extend(check(&mut root, &schema()).into_iter().filter(is_known));
-        if !problems.is_empty() {
-            return Err(refused(problems));
+        let mut diagnostics = found.diagnostics;
+        let is_known = |diagnostic: &Diagnostic| !found.unfilled.contains(&diagnostic.at);
+        diagnostics.extend(check(&mut root, &schema()).into_iter().filter(is_known));
+        if !diagnostics.is_empty() {
+            return Err(refused(diagnostics));
         }
         let home = path.parent().unwrap_or_else(|| Path::new(""));
         Self::of(&root, &file, home).map_err(refused)
     }
 
-    fn of(root: &Node, file: &str, home: &Path) -> Result<Self, Vec<Problem>> {
-        let mut problems = Vec::new();
+    fn of(root: &Node, file: &str, home: &Path) -> Result<Self, Vec<Diagnostic>> {
+        let mut diagnostics = Vec::new();
         let defaults = root.get("defaults").map(|entry| entries(&entry.value)).unwrap_or_default();
         let together = root.get("activate-together").is_some_and(|e| e.value.json() == true);
         let datasets = root.get("datasets").map(|entry| entries(&entry.value)).unwrap_or_default();
         let mut wanted = Vec::new();
         for dataset in datasets {
-            let reading = Reading { dataset, defaults, home, problems: &mut problems };
+            let reading = Reading { dataset, defaults, home, diagnostics: &mut diagnostics };
             wanted.extend(reading.wanted(together));
         }
         if together && wanted.len() > MOST_TOGETHER {
@@ -107,18 +107,18 @@ impl Job {
                 "{} datasets; the server activates {MOST_TOGETHER} together at most",
                 wanted.len()
             );
-            problems.push(Problem::new(at, what));
+            diagnostics.push(Diagnostic::new(at, what));
         }
-        if !problems.is_empty() {
-            return Err(problems);
+        if !diagnostics.is_empty() {
+            return Err(diagnostics);
         }
         Ok(Self { file: file.to_owned(), datasets: wanted, together })
     }
 
-    /// A failure at a place of the file, which it names.
-    pub(super) fn at(&self, place: Place, mut failure: Failure) -> Failure {
+    /// A failure at a position of the file, which it names.
+    pub(super) fn at(&self, position: Position, mut failure: Failure) -> Failure {
         failure.message =
-            format!("{}:{}:{}: {}", self.file, place.line, place.column, failure.message);
+            format!("{}:{}:{}: {}", self.file, position.line, position.column, failure.message);
         failure
     }
 
@@ -159,14 +159,14 @@ fn read_text(path: &Path) -> Result<String, Failure> {
 }
 
 /// What is wrong with a file, in its order, the first as the message.
-fn refusal(file: &str, mut problems: Vec<Problem>) -> Failure {
-    problems.sort_by_key(|problem| (problem.at.line, problem.at.column));
-    problems.dedup();
-    let count = problems.len();
-    let mut lines: Vec<String> = problems
+fn refusal(file: &str, mut diagnostics: Vec<Diagnostic>) -> Failure {
+    diagnostics.sort_by_key(|diagnostic| (diagnostic.at.line, diagnostic.at.column));
+    diagnostics.dedup();
+    let count = diagnostics.len();
+    let mut lines: Vec<String> = diagnostics
         .into_iter()
         .take(MOST_PROBLEMS)
-        .map(|Problem { at, what }| format!("{file}:{}:{}: {what}", at.line, at.column))
+        .map(|Diagnostic { at, what }| format!("{file}:{}:{}: {what}", at.line, at.column))
         .collect();
     if count > MOST_PROBLEMS {
         lines.push(format!("and {} more", count - MOST_PROBLEMS));

@@ -26,27 +26,27 @@ const MOST_NODES: usize = 100_000;
 
 /// Where something stands in the file, counted from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Position {
     pub(super) line: u64,
     pub(super) column: u64,
     /// The same as an offset into the text of the file.
     pub(super) byte: Option<usize>,
 }
 
-impl Place {
-    /// Of what has no place of its own.
+impl Position {
+    /// Of what has no position of its own.
     const START: Self = Self { line: 1, column: 1, byte: None };
 }
 
 /// What is wrong with the file, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Problem {
-    pub(super) at: Place,
+pub(super) struct Diagnostic {
+    pub(super) at: Position,
     pub(super) what: String,
 }
 
-impl Problem {
-    pub(super) fn new(at: Place, what: impl Into<String>) -> Self {
+impl Diagnostic {
+    pub(super) fn new(at: Position, what: impl Into<String>) -> Self {
         Self { at, what: what.into() }
     }
 }
@@ -54,7 +54,7 @@ impl Problem {
 /// A value of the file.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
-    pub(super) at: Place,
+    pub(super) at: Position,
     pub(super) content: Content,
 }
 
@@ -76,17 +76,17 @@ pub(super) enum Content {
 /// A key and its value.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
-    pub(super) at: Place,
+    pub(super) at: Position,
     pub(super) key: String,
     pub(super) value: Node,
 }
 
 /// Reads a whole file. A key that stands twice is kept twice.
-pub(super) fn parse(text: &str) -> Result<Node, Problem> {
+pub(super) fn parse(text: &str) -> Result<Node, Diagnostic> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
         let parsing = thread.spawn_scoped(scope, || parse_here(text));
-        let failed = |what: &str| Err(Problem::new(Place::START, what));
+        let failed = |what: &str| Err(Diagnostic::new(Position::START, what));
         match parsing.map(std::thread::ScopedJoinHandle::join) {
             Ok(Ok(parsed)) => parsed,
             Ok(Err(_)) => failed("the file cannot be read as YAML"),
@@ -95,7 +95,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Problem> {
     })
 }
 
-fn parse_here(text: &str) -> Result<Node, Problem> {
+fn parse_here(text: &str) -> Result<Node, Diagnostic> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_depth: MOST_DEPTH,
@@ -115,17 +115,17 @@ fn parse_here(text: &str) -> Result<Node, Problem> {
     };
     let read: Result<Spanned<Content>, _> = serde_saphyr::from_str_with_options(text, options);
     read.map(Node::from).map_err(|error| {
-        let at = error.location().map_or(Place::START, Place::from);
+        let at = error.location().map_or(Position::START, Position::from);
         let what = DefaultMessageFormatter.format_message(error.without_snippet());
         let mut what = printable(&what);
         if what.contains("flow") && line_of(text, at).contains("${") {
             what.push_str(" (between [ and ] or { and }, a text with ${…} needs quotes)");
         }
-        Problem::new(at, what)
+        Diagnostic::new(at, what)
     })
 }
 
-fn line_of(text: &str, at: Place) -> &str {
+fn line_of(text: &str, at: Position) -> &str {
     let line = usize::try_from(at.line).unwrap_or(usize::MAX);
     text.lines().nth(line.saturating_sub(1)).unwrap_or_default()
 }
@@ -165,7 +165,7 @@ impl Node {
     }
 
     /// The texts of one, or of a list of them.
-    pub(super) fn texts(&self) -> Vec<(&str, Place)> {
+    pub(super) fn texts(&self) -> Vec<(&str, Position)> {
         match &self.content {
             Content::Text { text, .. } => vec![(text, self.at)],
             Content::List(items) => items.iter().flat_map(Self::texts).collect(),
@@ -174,7 +174,7 @@ impl Node {
     }
 }
 
-impl From<Location> for Place {
+impl From<Location> for Position {
     fn from(location: Location) -> Self {
         if location == Location::UNKNOWN {
             return Self::START;
@@ -310,9 +310,9 @@ mod tests {
             ("a: .nan\n", 1),
             ("? [a]\n: 1\n", 1),
         ] {
-            let problem = parse(text).unwrap_err();
-            assert!(problem.at.line.abs_diff(line) <= 1, "{text:?}: {problem:?}");
-            assert!(problem.at.column > 0 && !problem.what.contains('\n'), "{problem:?}");
+            let diagnostic = parse(text).unwrap_err();
+            assert!(diagnostic.at.line.abs_diff(line) <= 1, "{text:?}: {diagnostic:?}");
+            assert!(diagnostic.at.column > 0 && !diagnostic.what.contains('\n'), "{diagnostic:?}");
         }
     }
 
@@ -339,9 +339,9 @@ mod tests {
 
     #[test]
     fn a_variable_that_needs_quotes_is_told() {
-        let problem = parse("a: 1\nb: [${RUN}]\n").unwrap_err();
-        assert_eq!(problem.at.line, 2);
-        assert!(problem.what.contains("needs quotes"), "{}", problem.what);
+        let diagnostic = parse("a: 1\nb: [${RUN}]\n").unwrap_err();
+        assert_eq!(diagnostic.at.line, 2);
+        assert!(diagnostic.what.contains("needs quotes"), "{}", diagnostic.what);
         parse("b: ['${RUN}']\nc: ${RUN}\n").unwrap();
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::push::PushArgs;
 use crate::cli::rows::{RowOptions, SourceOptions};
-use crate::http;
+use crate::shapes::schema_of;
 
 /// The keys of `push` that are no row options, as its flags are called.
 const OF_PUSH: [&str; 4] = ["label", "as-of", "idempotency-key", "from"];
@@ -121,7 +121,7 @@ fn dataset() -> Value {
         "Makes runs with the same key one push [default: made from the dataset and its label; \
          without a label a new one per run]"
     );
-    let settings = http::schema_of("DatasetConfig");
+    let settings = schema_of("DatasetConfig");
     keys.extend(settings["properties"].as_object().expect("an object").clone());
     Value::Object(keys)
 }
@@ -138,7 +138,7 @@ pub(super) fn row_option_names() -> Vec<String> {
 
 /// The names of the settings of a dataset.
 pub(super) fn setting_names() -> Vec<String> {
-    let settings = http::schema_of("DatasetConfig");
+    let settings = schema_of("DatasetConfig");
     settings["properties"].as_object().expect("an object").keys().cloned().collect()
 }
 
@@ -260,7 +260,7 @@ mod tests {
             value.as_object().unwrap().keys().cloned().collect()
         };
         let config = serde_json::to_value(DatasetConfig::default()).unwrap();
-        let schema = http::schema_of("DatasetConfig");
+        let schema = schema_of("DatasetConfig");
         assert_eq!(names(&schema["properties"]), names(&config));
         for group in ["gates", "watch_limits"] {
             assert_eq!(names(&schema["properties"][group]["properties"]), names(&config[group]));

@@ -7,16 +7,16 @@
 
 use std::collections::BTreeSet;
 
-use super::node::{Content, Node, Place, Problem};
+use super::node::{Content, Diagnostic, Node, Position};
 
 /// What was found in the texts.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// Every variable that is named.
     pub(super) names: BTreeSet<String>,
-    pub(super) problems: Vec<Problem>,
-    /// The places of the texts with these problems: what else they would be is not known.
-    pub(super) unfilled: Vec<Place>,
+    pub(super) diagnostics: Vec<Diagnostic>,
+    /// Where the texts with these diagnostics stand: what else they would be is not known.
+    pub(super) unfilled: Vec<Position>,
 }
 
 /// Puts values in place of the variables in all texts of `node`, which was read from `file`.
@@ -33,10 +33,10 @@ pub(super) fn fill(
             entries.iter_mut().for_each(|entry| fill(&mut entry.value, file, value_of, found));
         }
         Content::Text { text, filled } if text.contains('$') => {
-            let before = found.problems.len();
+            let before = found.diagnostics.len();
             let mut filling = Filling { file, at, value_of, found, braces: 0, filled };
             *text = filling.filled(text);
-            if found.problems.len() > before {
+            if found.diagnostics.len() > before {
                 found.unfilled.push(at);
             }
         }
@@ -47,7 +47,7 @@ pub(super) fn fill(
 /// One text while it is filled.
 struct Filling<'a> {
     file: &'a str,
-    at: Place,
+    at: Position,
     value_of: &'a dyn Fn(&str) -> Option<String>,
     found: &'a mut Found,
     /// How many `${` were passed.
@@ -64,7 +64,7 @@ impl Filling<'_> {
             rest = &rest[dollar + 1..];
             if let Some(after) = rest.strip_prefix('$') {
                 made.push('$');
-                // `$${` is no variable, but is passed as one when its place is looked for.
+                // `$${` is no variable, but is passed as one when its position is looked for.
                 self.braces += usize::from(after.starts_with('{'));
                 rest = after;
             } else if let Some(after) = rest.strip_prefix('{') {
@@ -75,8 +75,8 @@ impl Filling<'_> {
                 match self.value(within) {
                     Ok(value) => made.push_str(&value),
                     Err(what) => {
-                        let problem = Problem::new(self.place(), what);
-                        self.found.problems.push(problem);
+                        let diagnostic = Diagnostic::new(self.position(), what);
+                        self.found.diagnostics.push(diagnostic);
                     }
                 }
                 *self.filled = true;
@@ -122,9 +122,9 @@ impl Filling<'_> {
         }
     }
 
-    /// The place of the `${` that was come to: as many as before it in the text stand before
+    /// The position of the `${` that was come to: as many as before it in the text stand before
     /// it in the file, however the text is quoted there.
-    fn place(&self) -> Place {
+    fn position(&self) -> Position {
         let Some(start) = self.at.byte.filter(|&byte| self.file.is_char_boundary(byte)) else {
             return self.at;
         };
@@ -135,7 +135,7 @@ impl Filling<'_> {
         let before = &self.file[..byte];
         let line_start = before.rfind('\n').map_or(0, |end| end + 1);
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-        Place {
+        Position {
             line: count(before.matches('\n').count() + 1),
             column: count(before[line_start..].chars().count() + 1),
             byte: Some(byte),
@@ -179,7 +179,7 @@ mod tests {
             ("$$RUN $${RUN} $5 US$", "$RUN ${RUN} $5 US$"),
         ] {
             let (node, found) = filled(&format!("- {text}"));
-            assert_eq!(found.problems, [], "{text}");
+            assert_eq!(found.diagnostics, [], "{text}");
             assert_eq!(node.json()[0], expected, "{text}");
         }
         let (_, found) = filled("[\"${RUN}\", {a: \"${NONE:-x}\"}]");
@@ -190,8 +190,8 @@ mod tests {
     fn what_is_not_set_or_no_variable_is_told_at_its_line_and_column() {
         let place = |text: &str| {
             let (_, found) = filled(text);
-            let [problem] = &found.problems[..] else { panic!("{text}: {found:?}") };
-            (problem.at.line, problem.at.column, problem.what.clone())
+            let [diagnostic] = &found.diagnostics[..] else { panic!("{text}: {found:?}") };
+            (diagnostic.at.line, diagnostic.at.column, diagnostic.what.clone())
         };
         let (line, column, what) = place("label: ä-${RUN}-${NONE}\n");
         assert_eq!((line, column), (1, 17), "{what}");
@@ -211,7 +211,7 @@ mod tests {
         // Also where the variable is set: the file is wrong all the same.
         for text in ["${NONE:-${RUN}}", "${RUN:-a-${N}-b}", "${EMPTY:-${N:-x}}"] {
             let (_, found) = filled(&format!("label: \"x ${{RUN}} {text} ${{ABSENT}}\"\n"));
-            let [nested, absent] = &found.problems[..] else { panic!("{text}: {found:?}") };
+            let [nested, absent] = &found.diagnostics[..] else { panic!("{text}: {found:?}") };
             assert_eq!((nested.at.line, nested.at.column), (1, 18), "{text}");
             assert!(nested.what.contains("a text without variables"), "{}", nested.what);
             // What comes behind it is told at its own place.
@@ -219,7 +219,7 @@ mod tests {
             assert_eq!((absent.at.line, absent.at.column), (1, column), "{text}");
         }
         let (node, found) = filled("- ${NONE:-a$b $$}");
-        assert_eq!(found.problems, []);
+        assert_eq!(found.diagnostics, []);
         assert_eq!(node.json()[0], "a$b $$");
     }
 }

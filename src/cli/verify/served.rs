@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tidetable_storage::{DatasetName, Version};
 
-use super::super::Asked;
+use super::super::Context;
 use super::super::api::{self, List, dataset_path, new_key, version_path};
 use super::super::client::Client;
 use super::super::exit::{Exit, Failure};
@@ -35,9 +35,9 @@ struct Damage {
 pub(super) fn run(
     dataset: &DatasetName,
     version: Option<Version>,
-    asked: &Asked<'_>,
+    context: &Context<'_>,
 ) -> Result<(), Failure> {
-    let (client, name) = (asked.client()?, dataset.as_str());
+    let (client, name) = (context.client()?, dataset.as_str());
     let versions = match version {
         Some(version) => vec![version.0],
         None => kept(&client, name)?,
@@ -55,13 +55,13 @@ pub(super) fn run(
         };
         let verified: Verified = answer.json()?;
         read += verified.bytes;
-        asked.out.either(answer.text(), || verified.text(name))?;
+        context.out.either(answer.text(), || verified.text(name))?;
         let what = verified.damaged.as_ref().map(Damage::text);
         damaged.extend(what.map(|what| (format!("{name} {version}"), what)));
     }
-    if !asked.out.json && damaged.is_empty() {
+    if !context.out.json && damaged.is_empty() {
         let n = counted(versions.len() as u64, "version");
-        asked.out.line(format!("all sound: {n}, {}", bytes(read)))?;
+        context.out.line(format!("all sound: {n}, {}", bytes(read)))?;
     }
     if damaged.is_empty() {
         return Ok(());

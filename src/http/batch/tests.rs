@@ -36,9 +36,9 @@ async fn in_memory() -> Stored {
 #[tokio::test]
 async fn a_batch_of_long_values_leaves_the_thread_that_serves() {
     let stored = in_memory().await;
-    // Who leaves that thread needs a place of those that wait for the disk.
+    // Who leaves that thread needs a permit of those that wait for the disk.
     let most = stored.app.config.max_cold_reads.0;
-    let places: Vec<_> = (0..most).map(|_| stored.app.places.cold().unwrap()).collect();
+    let permits: Vec<_> = (0..most).map(|_| stored.app.limiter.cold().unwrap()).collect();
     assert_eq!(batch_of_long(&stored, 3).await, 200);
     assert_eq!(batch_of_long(&stored, 4).await, 503);
     // The datasets of one request have one bound.
@@ -47,7 +47,7 @@ async fn a_batch_of_long_values_leaves_the_thread_that_serves() {
     let (status, text) = post(&stored, "/v1/batch-get", &of_all).await;
     assert_eq!((status, text.matches("\"found\":true").count()), (200, 2));
     assert_eq!(text.matches("\"code\":\"overloaded\"").count(), 1);
-    drop(places);
+    drop(permits);
     assert_eq!(batch_of_long(&stored, 4).await, 200);
 }
 
@@ -62,7 +62,7 @@ async fn a_batch_that_is_refused_for_want_of_a_place_is_no_failed_lookup() {
     };
     let before = counted();
     let most = stored.app.config.max_cold_reads.0;
-    let places: Vec<_> = (0..most).map(|_| stored.app.places.cold().unwrap()).collect();
+    let permits: Vec<_> = (0..most).map(|_| stored.app.limiter.cold().unwrap()).collect();
     let body = json!({ "keys": vec!["long"; 4] });
     let (status, text) = post(&stored, "/v1/datasets/recs/batch-get", &body).await;
     assert_eq!(status, 503, "{text}");
@@ -71,7 +71,7 @@ async fn a_batch_that_is_refused_for_want_of_a_place_is_no_failed_lookup() {
     let (status, text) = post(&stored, "/v1/batch-get", &several).await;
     assert_eq!((status, text.matches("\"code\":\"overloaded\"").count()), (200, 1), "{text}");
     assert_eq!((counted(), before.0), (before, 0));
-    drop(places);
+    drop(permits);
     assert_eq!(batch_of_long(&stored, 4).await, 200);
     assert_eq!(counted(), (0, before.1 + 4));
 }

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::super::keys::KeyText;
+use crate::keys::KeyText;
 
 /// A longer value is not shown; its length is.
 const MOST_VALUE_BYTES: usize = 16 * 1024;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 
 use super::super::content_encoding::NotAsDeclared;
-use super::super::error::{Answer, Fault, Problem};
+use crate::problem::{Answer, Fault, Problem};
 
 /// Reads a whole body of at most `most` bytes, which `setting` sets; refuses a longer one before reading it if
 /// it announces its length.

@@ -13,9 +13,9 @@ use serde_path_to_error::{Path, Segment};
 use tidetable_storage::{Version, quoted};
 
 use super::super::content_encoding::{Declared, unsupported};
-use super::super::error::{Answer, Fault, Problem};
 use super::body::collect;
 use super::{known_list, quoted_after};
+use crate::problem::{Answer, Fault, Problem};
 use crate::state::AppState;
 
 /// The largest JSON bodies, in bytes.
@@ -273,8 +273,8 @@ fn require_json(headers: &HeaderMap) -> Answer<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::keys::KeyEncoding;
     use super::*;
+    use crate::keys::KeyEncoding;
     use axum::Router;
     use axum::body::Body;
     use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};

@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::Uri;
 use axum::http::request::Parts;
-use percent_encoding::percent_decode_str;
 use tidetable_storage::{Code, DatasetName, Error, Version, quoted};
 
-use super::super::error::{Answer, Fault, Problem};
-use super::super::keys::{KeyEncoding, check_percent};
+use crate::access::dataset_of;
+use crate::keys::KeyEncoding;
+use crate::problem::{Answer, Fault, Problem};
 
 /// `{dataset}` of the path.
 pub(crate) struct Dataset(pub(crate) DatasetName);
@@ -135,19 +135,6 @@ async fn path_parameter<S: Send + Sync>(
     })
 }
 
-/// The dataset that a path names: of a lookup, and for whoever decides whether a request is let in
-/// (`src/access/mod.rs`). What one of them took for a name and the other did not would be read
-/// without its rights. (No name has what a lossy decoding puts in.)
-pub(crate) fn dataset_of(path: &str) -> Answer<DatasetName> {
-    let named = path.strip_prefix("/v1/datasets/").and_then(|rest| rest.split('/').next());
-    let segment = named.unwrap_or_default();
-    if !segment.contains('%') {
-        return Ok(DatasetName::parse(segment)?);
-    }
-    check_percent(segment)?;
-    Ok(DatasetName::parse(&percent_decode_str(segment).decode_utf8_lossy())?)
-}
-
 /// The dataset, and the key's bytes, of `/v1/datasets/{dataset}/keys/{key}[/…]`. A copy only if the
 /// key has escapes. The path is split here and not by the router, whose parameters must be UTF-8,
 /// and which copies each.
@@ -166,6 +153,7 @@ mod tests {
     use axum::Router;
     use axum::body::Body;
     use axum::extract::Request;
+    use axum::http::StatusCode;
     use axum::http::request::Builder;
     use axum::routing::{get, put};
     use http_body_util::BodyExt as _;
@@ -222,6 +210,53 @@ mod tests {
         for bad in ["/d/recs/v/0/p/1", "/d/recs/v/x/p/1", "/d/recs/v/1/p/..", "/d/recs/v/1/p/a%2Fb"]
         {
             assert_eq!(put(bad).await.0, 400, "{bad}");
+        }
+    }
+
+    /// What a handler that is told the dataset by the router gets, if it is asked at all.
+    async fn handled(path: &str) -> Option<String> {
+        let handler = get(|Dataset(name): Dataset| async move { name.to_string() });
+        let router: Router = Router::new().route("/v1/datasets/{dataset}/history", handler);
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        if response.status() != StatusCode::OK {
+            return None;
+        }
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        Some(String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn rights_are_asked_for_on_the_dataset_that_is_read() {
+        for (segment, name) in [
+            ("recs", Some("recs")),
+            ("r%65cs", Some("recs")),
+            ("%72%65%63%73", Some("recs")),
+            // Decoded once.
+            ("r%2565cs", None),
+            // No UTF-8, and what a lossy decoding makes of it.
+            ("%ff", None),
+            ("recs%ff", None),
+            ("recs%c3", None),
+            ("%c0%ae%c0%ae", None),
+            ("recs%ef%bf%bd", None),
+            ("r%c3%a9cs", None),
+            ("r\u{e9}cs", None),
+            ("%52ecs", None),
+            ("%2e%2e", None),
+            ("recs%00", None),
+            ("recs%2fkeys", None),
+            ("recs%", None),
+            ("recs%4", None),
+            ("recs%zz", None),
+        ] {
+            let path = format!("/v1/datasets/{segment}");
+            let of = dataset_of(&format!("{path}/keys/k")).ok().map(|name| name.to_string());
+            assert_eq!(of.as_deref(), name, "{segment}");
+            let uri: Uri = format!("{path}/keys/k").parse().unwrap();
+            let read = dataset_and_key(&uri, KeyEncoding::Utf8).ok();
+            assert_eq!(read.map(|(name, _)| name.to_string()), of, "{segment}");
+            assert_eq!(handled(&format!("{path}/history")).await, of, "{segment}");
         }
     }
 }

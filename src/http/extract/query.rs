@@ -11,9 +11,9 @@ use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use tidetable_storage::quoted;
 
-use super::super::error::{Answer, Fault, Problem};
-use super::super::keys::check_percent;
 use super::{known_list, quoted_after};
+use crate::keys::check_percent;
+use crate::problem::{Answer, Fault, Problem};
 
 /// The longest `?wait`, in seconds.
 const MAX_WAIT: u64 = 300;

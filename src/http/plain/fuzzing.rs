@@ -9,7 +9,7 @@ use super::request::{Bounds, Parsed, parse};
 use crate::config::ServeConfig;
 use crate::http::extract::dataset_and_key;
 use crate::http::host::is_host;
-use crate::http::keys::KeyEncoding;
+use crate::keys::KeyEncoding;
 
 /// One request, and perhaps what follows it.
 pub fn request(data: &[u8]) {

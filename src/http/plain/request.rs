@@ -110,7 +110,7 @@ fn lookup<'a>(request: &Request<'_, 'a>, head: &'a [u8], bounds: Bounds) -> Opti
     if request.version != Some(1) || !is_strict || !is_key {
         return None;
     }
-    let Asked { known, unit, authorization } = check_headers(request.headers)?;
+    let PlainHeaders { known, unit, authorization } = check_headers(request.headers)?;
     Some(Lookup { dataset, key, known, unit, authorization, length: head.len() })
 }
 
@@ -132,14 +132,14 @@ const IS_IN_KEY: [bool; 256] = {
 };
 
 /// What headers say that a plain lookup may have.
-struct Asked<'a> {
+struct PlainHeaders<'a> {
     known: Option<&'a [u8]>,
     unit: Option<&'a [u8]>,
     authorization: Option<&'a [u8]>,
 }
 
 /// `None` if a header asks for something else.
-fn check_headers<'a>(headers: &[Header<'a>]) -> Option<Asked<'a>> {
+fn check_headers<'a>(headers: &[Header<'a>]) -> Option<PlainHeaders<'a>> {
     let (mut hosts, mut known, mut unit, mut authorization) = (0, None, None, None);
     for Header { name, value } in headers {
         if name.eq_ignore_ascii_case("host") {
@@ -167,7 +167,7 @@ fn check_headers<'a>(headers: &[Header<'a>]) -> Option<Asked<'a>> {
             return None;
         }
     }
-    (hosts == 1).then_some(Asked { known, unit, authorization })
+    (hosts == 1).then_some(PlainHeaders { known, unit, authorization })
 }
 
 fn is_changing(name: &str) -> bool {

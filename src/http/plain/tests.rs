@@ -808,7 +808,7 @@ fn a_lookup_too_many_that_waits_for_the_disk_is_refused_as_the_router_would() {
     let stored = Stored::new();
     let mut lookups = PlainLookups::new(&stored.app);
     let most = stored.app.config.max_cold_reads.0;
-    let all: Vec<_> = (0..most).map(|_| stored.app.places.cold().unwrap()).collect();
+    let all: Vec<_> = (0..most).map(|_| stored.app.limiter.cold().unwrap()).collect();
     let request = b"GET /v1/datasets/recs/keys/ada HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut answers = Vec::new();
     let fetching = lookups.fetch(&[request, &request[..]].concat(), true, &mut answers);

@@ -6,8 +6,8 @@
 
 use std::path::Path;
 
+use crate::block_entry::{BlockEntry, Parsed};
 use crate::direct::Direct;
-use crate::entry::{Entry, Parsed};
 use crate::error::{Error, Result};
 use crate::manifest::{Manifest, SstFile};
 use crate::points::KeyHash;
@@ -74,7 +74,7 @@ impl Window {
     fn record(&mut self, at: u64, decoder: &Decoder) -> Result<Option<usize>> {
         loop {
             let skip = usize::try_from(at - self.start).unwrap_or(usize::MAX);
-            let wanted = match self.bytes.get(skip..).map(Entry::parse) {
+            let wanted = match self.bytes.get(skip..).map(BlockEntry::parse) {
                 Some(Parsed::Whole(entry)) => {
                     self.value.clear();
                     let hash = KeyHash::of(entry.key);

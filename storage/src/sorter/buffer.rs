@@ -23,7 +23,7 @@ pub(super) struct Buffer {
     lists: Vec<RecordList>,
     /// Reserved at once, never to grow: memory that is reserved but not written to costs
     /// nothing, while growing would take a copy of it.
-    places: Vec<Place>,
+    index: Vec<IndexEntry>,
     /// What the lists have reserved, in bytes.
     bytes: usize,
     /// What all together may take, in bytes.
@@ -38,20 +38,20 @@ pub(super) struct Buffer {
 /// its key after what all keys have in common. They save the memory access that a
 /// comparison would cost.
 #[derive(Clone, Copy)]
-struct Place {
+struct IndexEntry {
     decisive: u64,
     list: u32,
     at: u32,
 }
 
-const PLACE_BYTES: usize = size_of::<Place>();
+const ENTRY_BYTES: usize = size_of::<IndexEntry>();
 
 impl Buffer {
     pub(super) fn new(limit: usize) -> Result<Self> {
         let mut buffer = Self { limit, sorted: true, ..Self::default() };
         // Records below about 50 bytes fill the index first. More room for it would not be
         // used by others, and counts against limits of address space all the same.
-        buffer.places.try_reserve_exact(limit / 4 / PLACE_BYTES).map_err(|e| {
+        buffer.index.try_reserve_exact(limit / 4 / ENTRY_BYTES).map_err(|e| {
             Error::new(
                 Code::InvalidSetting,
                 format!("the system does not give {limit} bytes to sort in: lower the memory budget of builds"),
@@ -98,16 +98,16 @@ impl Buffer {
     /// Whether there is room for so many more records, in lists that have reserved so many
     /// bytes.
     pub(super) fn has_room(&self, records: usize, bytes: usize) -> bool {
-        let places = self.places.len() + records;
-        places <= self.places.capacity() && self.bytes + bytes + places * PLACE_BYTES <= self.limit
+        let entries = self.index.len() + records;
+        entries <= self.index.capacity() && self.bytes + bytes + entries * ENTRY_BYTES <= self.limit
     }
 
     /// Enters a record in the index.
     fn note(&mut self, list: usize, at: usize) {
         let small = |n: usize| u32::try_from(n).expect("a list has at most some megabytes");
-        let place = Place { decisive: 0, list: small(list), at: small(at) };
-        let key = self.record(&place).key;
-        self.common = match self.places.first() {
+        let entry = IndexEntry { decisive: 0, list: small(list), at: small(at) };
+        let key = self.record(&entry).key;
+        self.common = match self.index.first() {
             None => key.len(),
             Some(first) => {
                 let pairs = self.record(first).key[..self.common].iter().zip(key);
@@ -115,69 +115,69 @@ impl Buffer {
             }
         };
         if self.sorted
-            && let Some(last) = self.places.last()
+            && let Some(last) = self.index.last()
         {
-            let (last, this) = (self.record(last), self.record(&place));
+            let (last, this) = (self.record(last), self.record(&entry));
             self.sorted = order(last, this) != Ordering::Greater;
         }
-        self.places.push(place);
+        self.index.push(entry);
     }
 
-    fn record(&self, place: &Place) -> Record<'_> {
-        self.list(place).get(place.at as usize)
+    fn record(&self, entry: &IndexEntry) -> Record<'_> {
+        self.list(entry).get(entry.at as usize)
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.index.is_empty()
     }
 
     /// Brings the records into order and gives them; free if they came in it.
     pub(super) fn sort(mut self) -> SortedBuffer {
-        let all = self.places.len();
+        let all = self.index.len();
         if self.sorted {
             return SortedBuffer { buffer: self, shares: std::iter::once(0..all).collect() };
         }
         let share = all.div_ceil(threads_for(all));
-        let mut places = std::mem::take(&mut self.places);
+        let mut entries = std::mem::take(&mut self.index);
         std::thread::scope(|scope| {
-            for places in places.chunks_mut(share) {
-                scope.spawn(|| self.sort_share(places));
+            for entries in entries.chunks_mut(share) {
+                scope.spawn(|| self.sort_share(entries));
             }
         });
-        self.places = places;
+        self.index = entries;
         let shares = (0..all).step_by(share).map(|from| from..(from + share).min(all)).collect();
         SortedBuffer { buffer: self, shares }
     }
 
-    fn sort_share(&self, places: &mut [Place]) {
-        for places in places.chunks_mut(FETCHED) {
-            self.fetch_heads(places);
-            for place in places {
-                place.decisive = decisive(&self.record(place).key[self.common..]);
+    fn sort_share(&self, entries: &mut [IndexEntry]) {
+        for entries in entries.chunks_mut(FETCHED) {
+            self.fetch_heads(entries);
+            for entry in entries {
+                entry.decisive = decisive(&self.record(entry).key[self.common..]);
             }
         }
-        places.sort_unstable_by(|a, b| self.compare(a, b));
+        entries.sort_unstable_by(|a, b| self.compare(a, b));
     }
 
     /// Has the processor load the beginnings of these records, all at the same time: whoever reads
     /// one after the other waits for the memory at each.
-    fn fetch_heads(&self, places: &[Place]) {
-        let heads = places.iter().map(|place| self.list(place).touch_head(place.at as usize));
+    fn fetch_heads(&self, entries: &[IndexEntry]) {
+        let heads = entries.iter().map(|entry| self.list(entry).touch_head(entry.at as usize));
         black_box(heads.fold(0, |all, one| all ^ one));
     }
 
     /// The same with all of each.
-    fn fetch(&self, places: &[Place]) {
-        self.fetch_heads(places);
-        let records = places.iter().map(|place| self.list(place).touch(place.at as usize));
+    fn fetch(&self, entries: &[IndexEntry]) {
+        self.fetch_heads(entries);
+        let records = entries.iter().map(|entry| self.list(entry).touch(entry.at as usize));
         black_box(records.fold(0, |all, one| all ^ one));
     }
 
-    fn list(&self, place: &Place) -> &RecordList {
-        &self.lists[place.list as usize]
+    fn list(&self, entry: &IndexEntry) -> &RecordList {
+        &self.lists[entry.list as usize]
     }
 
-    fn compare(&self, a: &Place, b: &Place) -> Ordering {
+    fn compare(&self, a: &IndexEntry, b: &IndexEntry) -> Ordering {
         a.decisive.cmp(&b.decisive).then_with(|| {
             let by_record = order(self.record(a), self.record(b));
             by_record.then((a.list, a.at).cmp(&(b.list, b.at)))
@@ -211,8 +211,8 @@ impl SortedBuffer {
         let cut = longest.map(|longest| longest.start + longest.len() * number / count);
         let end_of = |share: &Range<usize>| {
             let Some(cut) = cut else { return share.end };
-            let before = |place: &Place| buffer.compare(place, &buffer.places[cut]).is_lt();
-            share.start + buffer.places[share.clone()].partition_point(before)
+            let before = |entry: &IndexEntry| buffer.compare(entry, &buffer.index[cut]).is_lt();
+            share.start + buffer.index[share.clone()].partition_point(before)
         };
         let ends: Vec<usize> = shares.iter().map(end_of).collect();
         let stretch = begins.iter().zip(&ends).map(|(begin, end)| *begin..*end).collect();
@@ -222,8 +222,8 @@ impl SortedBuffer {
 
     /// The first record of a stretch.
     pub(super) fn first(&self, stretch: &Shares) -> Option<Record<'_>> {
-        let place = InOrder::new(stretch.clone()).least(&self.buffer);
-        place.map(|place| self.buffer.record(&place))
+        let entry = InOrder::new(stretch.clone()).least(&self.buffer);
+        entry.map(|entry| self.buffer.record(&entry))
     }
 
     /// Gives each record of a stretch to `each`, in order.
@@ -232,9 +232,9 @@ impl SortedBuffer {
         stretch: &Shares,
         mut each: impl FnMut(Record<'_>) -> Result<()>,
     ) -> Result<()> {
-        let mut places = InOrder::new(stretch.clone());
-        while let Some(place) = places.next(&self.buffer) {
-            each(self.buffer.record(&place))?;
+        let mut entries = InOrder::new(stretch.clone());
+        while let Some(entry) = entries.next(&self.buffer) {
+            each(self.buffer.record(&entry))?;
         }
         Ok(())
     }
@@ -243,7 +243,7 @@ impl SortedBuffer {
     pub(super) fn clear(self) -> Buffer {
         let mut buffer = self.buffer;
         buffer.lists.clear();
-        buffer.places.clear();
+        buffer.index.clear();
         Buffer { bytes: 0, sorted: true, ..buffer }
     }
 }
@@ -253,7 +253,7 @@ pub(super) struct BufferReader {
     buffer: Buffer,
     left: InOrder,
     /// The index entry of the record it stands at.
-    at: Option<Place>,
+    at: Option<IndexEntry>,
 }
 
 impl BufferReader {
@@ -267,7 +267,7 @@ impl BufferReader {
 
     /// The record it stands at; `None` behind the last.
     pub(super) fn record(&self) -> Option<Record<'_>> {
-        self.at.as_ref().map(|place| self.buffer.record(place))
+        self.at.as_ref().map(|entry| self.buffer.record(entry))
     }
 
     /// Goes to the next record.
@@ -281,7 +281,7 @@ struct InOrder {
     /// What is left of each.
     shares: Shares,
     /// The next ones of all, the very next at the end: their records were fetched.
-    fetched: Vec<Place>,
+    fetched: Vec<IndexEntry>,
 }
 
 impl InOrder {
@@ -289,12 +289,12 @@ impl InOrder {
         Self { shares, fetched: Vec::with_capacity(FETCHED) }
     }
 
-    fn next(&mut self, buffer: &Buffer) -> Option<Place> {
+    fn next(&mut self, buffer: &Buffer) -> Option<IndexEntry> {
         if self.fetched.is_empty() {
             while self.fetched.len() < FETCHED
-                && let Some(place) = self.least(buffer)
+                && let Some(entry) = self.least(buffer)
             {
-                self.fetched.push(place);
+                self.fetched.push(entry);
             }
             buffer.fetch(&self.fetched);
             self.fetched.reverse();
@@ -302,12 +302,12 @@ impl InOrder {
         self.fetched.pop()
     }
 
-    fn least(&mut self, buffer: &Buffer) -> Option<Place> {
+    fn least(&mut self, buffer: &Buffer) -> Option<IndexEntry> {
         let heads = self.shares.iter_mut().filter(|share| share.start < share.end);
         // Of a buffer that came in order `decisive` is not set, but then there is one share.
         let least =
-            heads.min_by(|a, b| buffer.compare(&buffer.places[a.start], &buffer.places[b.start]));
-        least.and_then(Iterator::next).map(|place| buffer.places[place])
+            heads.min_by(|a, b| buffer.compare(&buffer.index[a.start], &buffer.index[b.start]));
+        least.and_then(Iterator::next).map(|at| buffer.index[at])
     }
 }
 

@@ -17,7 +17,7 @@ use crate::names::{DatasetName, Version};
 use crate::step::step;
 
 use super::examine::Examined;
-use super::push::refused;
+use super::publish::refused;
 use super::{Store, Writer};
 
 /// What came of a release.

@@ -7,25 +7,25 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 use tidetable_storage::{DatasetConfig, DatasetName};
 
-use super::super::node::{Entry, Place, Problem};
+use super::super::node::{Diagnostic, Entry, Position};
 use super::super::schema::{row_option_names, setting_names};
 use super::{Wanted, as_keys};
 use crate::cli::push::{parse_key, parse_time};
 use crate::cli::rows::{RowOptions, SourceOptions};
-use crate::http::MAX_LABEL_BYTES;
+use crate::pushes::MAX_LABEL_BYTES;
 
 /// One dataset while it is understood.
 pub(super) struct Reading<'a> {
     pub(super) dataset: &'a Entry,
     pub(super) defaults: &'a [Entry],
     pub(super) home: &'a Path,
-    pub(super) problems: &'a mut Vec<Problem>,
+    pub(super) diagnostics: &'a mut Vec<Diagnostic>,
 }
 
 impl<'a> Reading<'a> {
     /// What is wanted; `None` if something is wrong with it.
     pub(super) fn wanted(mut self, together: bool) -> Option<Wanted> {
-        let before = self.problems.len();
+        let before = self.diagnostics.len();
         let name = DatasetName::parse(&self.dataset.key);
         let name = name.map_err(|error| self.say(self.dataset.at, error.to_string())).ok();
         let from = self.text("from", |name| Ok(name.to_owned()));
@@ -48,7 +48,7 @@ impl<'a> Reading<'a> {
             let at = self.get("activate").map(|entry| entry.at).unwrap_or_default();
             self.say(at, "activate: false contradicts activate-together, which activates all");
         }
-        if self.problems.len() > before {
+        if self.diagnostics.len() > before {
             return None;
         }
         let name = name?;
@@ -79,12 +79,12 @@ impl<'a> Reading<'a> {
         self.get(key).is_some_and(|entry| entry.value.json() == true)
     }
 
-    fn say(&mut self, at: Place, what: impl Into<String>) {
-        self.problems.push(Problem::new(at, what));
+    fn say(&mut self, at: Position, what: impl Into<String>) {
+        self.diagnostics.push(Diagnostic::new(at, what));
     }
 
     /// The sources, and where they stand. The paths of what the server fetches are its own.
-    fn sources(&mut self, elsewhere: bool) -> (Place, Vec<String>) {
+    fn sources(&mut self, elsewhere: bool) -> (Position, Vec<String>) {
         let dataset = self.dataset;
         let (one, several) = (dataset.value.get("source"), dataset.value.get("sources"));
         let entry = match (one, several) {
@@ -120,7 +120,7 @@ impl<'a> Reading<'a> {
 
     fn rows(&mut self) -> RowOptions {
         let mut all = Map::new();
-        let mut places = Vec::new();
+        let mut positions = Vec::new();
         for name in row_option_names() {
             let Some(entry) = self.get(&name) else { continue };
             let spelt = name.replace('-', "_");
@@ -135,15 +135,16 @@ impl<'a> Reading<'a> {
                 continue;
             }
             all.insert(spelt, value);
-            places.push((name, entry.at));
+            positions.push((name, entry.at));
         }
         let rows = RowOptions::from_json(Value::Object(all)).unwrap_or_default();
         // Without a key it may be a snapshot, which has none: that is asked with the sources.
         if let Err(error) = rows.check()
             && !rows.key.is_empty()
         {
-            let named = |(name, _): &&(String, Place)| error.detail.contains(&format!("--{name} "));
-            let at = places.iter().find(named).map_or(self.dataset.at, |(_, at)| *at);
+            let named =
+                |(name, _): &&(String, Position)| error.detail.contains(&format!("--{name} "));
+            let at = positions.iter().find(named).map_or(self.dataset.at, |(_, at)| *at);
             self.say(at, as_keys(&error.detail));
         }
         rows
@@ -151,7 +152,7 @@ impl<'a> Reading<'a> {
 
     fn settings(&mut self) -> Map<String, Value> {
         let mut all = Map::new();
-        let mut places = BTreeMap::new();
+        let mut positions = BTreeMap::new();
         for name in setting_names() {
             let Some(entry) = self.get(&name) else { continue };
             let value = entry.value.json();
@@ -160,20 +161,20 @@ impl<'a> Reading<'a> {
             match serde_json::from_value::<DatasetConfig>(Value::Object(one)) {
                 Ok(config) => {
                     if let Err(error) = config.check() {
-                        let at = self.place_in(&name, &error.to_string()).unwrap_or(at);
+                        let at = self.position_in(&name, &error.to_string()).unwrap_or(at);
                         self.say(at, error.to_string());
                     }
                 }
                 Err(error) => self.say(at, format!("{name}: {error}")),
             }
-            places.insert(name.clone(), at);
+            positions.insert(name.clone(), at);
             all.insert(name, value);
         }
         all
     }
 
     /// Where the setting stands whose whole name, as `gates.ranges`, a message begins with.
-    fn place_in(&self, group: &str, message: &str) -> Option<Place> {
+    fn position_in(&self, group: &str, message: &str) -> Option<Position> {
         let (_, rest) = message.split_once(&format!("{group}."))?;
         let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?;
         Some(self.get(group)?.value.get(&rest[..end])?.value.at)

@@ -13,7 +13,7 @@ use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use tidetable_storage::{Code, Error, Key, hex};
 
-use super::error::{Answer, Problem};
+use crate::problem::{Answer, Problem};
 
 /// URL-safe base64, written without padding and read with or without it.
 pub(crate) const BASE64URL: GeneralPurpose = GeneralPurpose::new(

@@ -14,14 +14,12 @@ use http_body_util::BodyExt as _;
 use tidetable_storage::{DatasetName, Part, PartSums, PartWriter, Version, require_space};
 use tokio::sync::mpsc;
 
-use super::receiving::Receipt;
-use crate::http::blocking::{aside, blocking, ended};
-use crate::http::content_digest::{Digesting, Expected};
-use crate::http::error::{Answer, Fault, Problem};
-use crate::http::extract::broken_body;
+use super::blocking::{aside, blocking, ended};
+use super::content_digest::{Digesting, Expected};
+use super::extract::broken_body;
+use crate::problem::{Answer, Fault, Problem};
+use crate::pushes::{Receipt, full, room};
 use crate::state::AppState;
-
-use super::{full, room};
 
 /// Chunks on their way to the disk: enough to keep both sides busy, and a bound on memory.
 const CHUNKS: usize = 16;

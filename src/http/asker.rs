@@ -7,8 +7,8 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tidetable_storage::{Cause, DatasetName, Idempotency, hex};
 
-use super::error::{Answer, Fault, Problem};
 use crate::access::Caller;
+use crate::problem::{Answer, Fault, Problem};
 use crate::state::AppState;
 use crate::telemetry::RequestId;
 

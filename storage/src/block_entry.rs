@@ -21,7 +21,7 @@ const MAX_STORED: usize = MAX_VALUE_BYTES + 64;
 
 /// One record, in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Entry<'a> {
+pub(crate) struct BlockEntry<'a> {
     pub(crate) key: &'a [u8],
     /// The value as `values.rs` stores it.
     pub(crate) stored: &'a [u8],
@@ -33,14 +33,14 @@ pub(crate) struct Entry<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Parsed<'a> {
     /// One record, and then others.
-    Whole(Entry<'a>),
+    Whole(BlockEntry<'a>),
     /// The beginning of a record of so many bytes.
     Cut(usize),
     /// No record.
     Malformed,
 }
 
-impl<'a> Entry<'a> {
+impl<'a> BlockEntry<'a> {
     /// Parses the record at the beginning of `bytes`.
     pub(crate) fn parse(bytes: &'a [u8]) -> Parsed<'a> {
         match Self::head(bytes) {
@@ -107,10 +107,10 @@ mod tests {
         {
             let whole = bytes(key, stored);
             let longer = [&whole[..], &[0xff; 20]].concat();
-            let entry = Entry { key, stored, length: whole.len() };
-            assert_eq!(Entry::parse(&longer), Parsed::Whole(entry));
+            let entry = BlockEntry { key, stored, length: whole.len() };
+            assert_eq!(BlockEntry::parse(&longer), Parsed::Whole(entry));
             for cut in (0..whole.len().min(50)).chain([whole.len() - 1]) {
-                let Parsed::Cut(wanted) = Entry::parse(&whole[..cut]) else { panic!("{cut}") };
+                let Parsed::Cut(wanted) = BlockEntry::parse(&whole[..cut]) else { panic!("{cut}") };
                 assert!(wanted > cut, "{wanted} after {cut}");
             }
         }
@@ -122,7 +122,7 @@ mod tests {
         let with = |at: usize, byte: u8| {
             let mut bytes = [&good[..], &[0; 20]].concat();
             bytes[at] = byte;
-            Entry::parse(&bytes) == Parsed::Malformed
+            BlockEntry::parse(&bytes) == Parsed::Malformed
         };
         assert!(with(0, 1), "a key that shares its beginning");
         assert!(with(1, 8), "no key");
@@ -130,12 +130,13 @@ mod tests {
         assert!(with(12, 1), "a sequence number");
         let long = |stored: usize| {
             let head = bytes(b"key", &vec![0; stored]);
-            Entry::parse(&head[..30]) == Parsed::Malformed
+            BlockEntry::parse(&head[..30]) == Parsed::Malformed
         };
         assert!(!long(MAX_VALUE_BYTES) && long(MAX_STORED + 1), "longer than any value");
-        assert!(Entry::parse(&bytes(&[7; MAX_KEY_BYTES + 1], b"")) == Parsed::Malformed);
+        assert!(BlockEntry::parse(&bytes(&[7; MAX_KEY_BYTES + 1], b"")) == Parsed::Malformed);
         assert!(
-            Entry::parse(&[0, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 1, 1, 1, 1, 1]) == Parsed::Malformed
+            BlockEntry::parse(&[0, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 1, 1, 1, 1, 1])
+                == Parsed::Malformed
         );
     }
 }
