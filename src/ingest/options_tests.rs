@@ -88,7 +88,10 @@ fn what_cannot_be_read_is_named() {
         (json!({"types": {"a": "float"}}), "types: "),
         (json!({"order_by": "a:up"}), "order_by: "),
         (json!({"delimiter": "||"}), "delimiter: "),
-        (json!({"format": "xml"}), "format: unknown variant `xml`, expected one of `ndjson`"),
+        (
+            json!({"format": "xml"}),
+            "format: unknown variant `xml`, expected one of `jsonl`, `ndjson`",
+        ),
         (json!([]), "a JSON object"),
         (json!("key"), "a JSON object"),
     ] {
