@@ -96,7 +96,7 @@ fn arity(placeholder: &str) -> clap::builder::ValueRange {
 settings! {
     /// Directory of the journal and all versions; made if it is not there
     data: PathBuf = "tidetable-data", "DIR";
-    /// Address and port to listen on; localhost is 127.0.0.1, port 0 takes a free one
+    /// Address or localhost, and port; port 0 takes a free one
     listen: Listen = "127.0.0.1:7070", "ADDR";
     /// Listen on an address that other machines can reach without TLS, or without tokens:
     /// whoever is between can read both; whoever reaches a server without tokens may do everything

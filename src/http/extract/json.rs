@@ -259,7 +259,7 @@ fn require_json(headers: &HeaderMap) -> Answer<()> {
     let text = value.to_str().unwrap_or_default();
     let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     // What many clients (`curl -d`, say) send unless they are told otherwise says nothing of
-    // the body. A page that makes a browser send it is refused by the edge.
+    // the body. A page that makes a browser send it is refused by the edge, or learns nothing.
     const UNTOLD: &str = "application/x-www-form-urlencoded";
     if ["application/json", UNTOLD].contains(&essence.as_str())
         || (essence.starts_with("application/") && essence.ends_with("+json"))
