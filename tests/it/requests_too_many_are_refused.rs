@@ -151,6 +151,20 @@ fn hanging(server: &Server, path: &str) -> BufReader<TcpStream> {
     connection
 }
 
+/// Such requests until all places are taken. Asking whether they are takes one too, so that what comes
+/// just then is refused, and another has to come.
+fn filling(server: &Server, path: &str, are_full: impl Fn() -> bool) -> Vec<BufReader<TcpStream>> {
+    let mut sent = Vec::new();
+    eventually("all places are taken", || {
+        let full = are_full();
+        if !full {
+            sent.push(hanging(server, path));
+        }
+        full
+    });
+    sent
+}
+
 /// What hangs does so for as long as these tests take, and nothing is refused because the machine
 /// is busy.
 const PATIENT: [&str; 3] = ["--body-timeout=10m", "--min-body-rate=0", "--overload-after=10m"];
@@ -163,8 +177,7 @@ fn reads_and_pushes_that_fill_their_places_keep_no_operation_from_its_own() {
     server.pushed(D, "{\"k\":2}\n");
     let path = format!("/v1/datasets/{D}/batch-get");
     let batch = || server.post(&path, &json!({ "keys": ["1"] }));
-    let reads = [hanging(&server, &path), hanging(&server, &path)];
-    eventually("both are read", || batch().status == 503);
+    let reads = filling(&server, &path, || batch().status == 503);
     let refused = batch().problem(503, "overloaded");
     assert!(refused["detail"].as_str().unwrap().contains("max_reads"), "{refused}");
     let _pushes = [hanging_push(&server, D), hanging_push(&server, D)];
@@ -188,9 +201,8 @@ fn operations_that_fill_their_places_keep_no_read_and_no_push_from_its_own() {
     let server = Server::start_with(&[&["--max-operations=2"][..], &PATIENT].concat());
     server.pushed(D, "{\"k\":1}\n");
     let path = format!("/v1/datasets/{D}/hold");
-    let _operations = [hanging(&server, &path), hanging(&server, &path)];
     let looks = || server.get_path("/v1/datasets");
-    eventually("both are read", || looks().status == 503);
+    let _operations = filling(&server, &path, || looks().status == 503);
     server.pushed(D, "{\"k\":2}\n");
     let batch = server.post(&format!("/v1/datasets/{D}/batch-get"), &json!({ "keys": ["2"] }));
     assert_eq!(batch.expect(200).json()["version"], 2);
