@@ -42,11 +42,12 @@ fn check(received: &[u8], bounds: Bounds) {
     let hosts: Vec<_> =
         request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("host")).collect();
     assert!(hosts.len() == 1 && is_host(hosts[0].value), "the router would refuse it");
-    let uri: Uri = request.path.unwrap_or_default().parse().expect("hyper would read it");
-    // What is no name, with a `?` for instance, is the name of no dataset, and left to the router.
+    // What is no name, with a `?` for instance, is the name of no dataset, and left to the router; or to
+    // hyper, which takes no backtick.
     if DatasetName::parse(lookup.dataset).is_err() {
         return;
     }
+    let uri: Uri = request.path.unwrap_or_default().parse().expect("hyper would read it");
     assert_eq!(uri.query(), None, "a parameter was overlooked");
     // The router finds the same dataset and key.
     if let Ok((dataset, key)) = dataset_and_key(&uri, KeyEncoding::Utf8) {
