@@ -51,6 +51,7 @@ mod row;
 mod rows;
 mod table;
 mod text_cells;
+mod thrift;
 mod value;
 
 mod gather;

@@ -11,7 +11,6 @@
 //! temporary file without a name.
 
 use std::fs::File;
-use std::io::{BufReader, ErrorKind, Read};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray as _, RecordBatch};
@@ -23,15 +22,17 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::basic::{Encoding, Type};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
-use parquet::file::reader::{ChunkReader, Length};
 use tidetable_storage::Error;
 
+use self::bounded::{Bounded, Footer, Pages};
 use super::arrow_cells::Leaf;
 use super::batches::{self, Columns, Decoded, Origin, guarded, seekable, share};
 use super::error::Result;
 use super::reading::Reading;
 use super::row::TableShape;
 use super::stream::Stream;
+
+mod bounded;
 
 /// Rows that are decoded at once…
 const BATCH_ROWS: usize = 1_024;
@@ -69,41 +70,6 @@ fn begin(
     let roots = find(&table.names)?.columns();
     let (columns, batches) = guarded(|| table.project(&roots)).map_err(failed)?;
     Ok((find(&columns.names)?, columns, batches))
-}
-
-/// The file, as far as it goes: to read on behind its end is an error. parquet-rs passes over what a
-/// page's head has beyond what it knows as if the bytes were there, and a list of 2³¹ items that
-/// nobody wrote takes it minutes.
-struct Bounded(File);
-
-impl Length for Bounded {
-    fn len(&self) -> u64 {
-        self.0.len()
-    }
-}
-
-impl ChunkReader for Bounded {
-    type T = BoundedRead<BufReader<File>>;
-
-    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        Ok(BoundedRead(self.0.get_read(start)?))
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<bytes::Bytes> {
-        self.0.get_bytes(start, length)
-    }
-}
-
-/// What [`Bounded`] is read with.
-struct BoundedRead<R>(R);
-
-impl<R: Read> Read for BoundedRead<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        match self.0.read(buffer)? {
-            0 if !buffer.is_empty() => Err(ErrorKind::UnexpectedEof.into()),
-            count => Ok(count),
-        }
-    }
 }
 
 /// A batch whose texts are UTF-8. parquet-rs does not look at those of JSON columns, and of texts that
@@ -168,7 +134,7 @@ impl Table {
         // a hostile file could lie about.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let text = |error: parquet::errors::ParquetError| error.to_string();
-        let plain = ArrowReaderMetadata::load(&file, options).map_err(text)?;
+        let plain = ArrowReaderMetadata::load(&Footer(&file), options).map_err(text)?;
         let schema = Arc::new(as_read(&plain));
         let options = ArrowReaderOptions::new().with_schema(schema);
         let metadata =
@@ -193,7 +159,8 @@ impl Table {
             return Err(format!("its footer claims {claimed} rows, its row groups have others"));
         }
         let batch = batch_rows(self.metadata.metadata());
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file, self.metadata)
+        let pages = Pages(self.file);
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(pages, self.metadata)
             .with_projection(mask)
             .with_batch_size(batch)
             .build()

@@ -17,7 +17,7 @@ use parquet::data_type::{
     ByteArray, ByteArrayType, FixedLenByteArray, FixedLenByteArrayType, Int96, Int96Type,
 };
 use parquet::file::metadata::{ParquetMetaDataReader, ParquetMetaDataWriter};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::file::reader::ChunkReader;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
@@ -657,4 +657,93 @@ fn behind_the_end_nothing_is_read() {
     assert_eq!(read.read(&mut buffer).unwrap_err().kind(), ErrorKind::UnexpectedEof);
     assert!(std::io::copy(&mut read.take(1), &mut std::io::sink()).is_err());
     assert_eq!(bounded.get_bytes(0, 4).unwrap(), &b"PAR1"[..]);
+}
+
+/// The keys ada and bob, with these bytes behind the fields of the page's head, and behind those of the
+/// footer.
+fn with_fields(in_head: &[u8], in_footer: &[u8]) -> Vec<u8> {
+    let data = b"\x03\0\0\0ada\x03\0\0\0bob";
+    let head = [0x15_u8, 0, 0x15, 28, 0x15, 28, 0x2c, 0x15, 4, 0x15, 0, 0x15, 6, 0x15, 6, 0];
+    let page = [&head[..], in_head, &[0], data].concat();
+    assert!(page.len() < 64, "its size is told in one byte");
+    let size = u8::try_from(page.len() * 2).unwrap();
+    let schema = b"\x48\x06schema\x15\x02\0\x15\x0c\x25\0\x18\x01k\x25\0\0";
+    let column = b"\x15\x0c\x19\x25\0\x06\x19\x18\x01k\x15\0\x16\x04";
+    let column = [&column[..], &[0x16, size, 0x16, size, 0x26, 8, 0]].concat();
+    let group = [0x19_u8, 0x1c, 0x26, 8, 0x1c];
+    let group = [&group[..], &column[..], &[0, 0x16, size, 0x16, 4, 0]].concat();
+    let footer = [&b"\x15\x02\x19\x2c"[..], schema, b"\x16\x04\x19\x1c", &group[..]].concat();
+    let footer = [&footer[..], in_footer, &[0]].concat();
+    let length = u32::try_from(footer.len()).unwrap().to_le_bytes();
+    [&b"PAR1"[..], &page[..], &footer[..], &length[..], b"PAR1"].concat()
+}
+
+/// parquet-rs counts to what such a list says, without reading a byte for each.
+#[test]
+fn a_list_of_booleans_that_are_not_there_is_refused_in_heads_and_footer() {
+    // Ten numbers further on: booleans, 2³⁰ of them.
+    let booleans: &[u8] = &[0xa9, 0xf1, 0x80, 0x80, 0x80, 0x80, 4];
+    let numbers: &[u8] = &[0xa9, 0x25, 2, 4];
+    let none: &[u8] = &[];
+    for (head, footer) in [(none, none), (numbers, none), (none, numbers)] {
+        let all = rows(&with_fields(head, footer), json!({"key": "k"})).unwrap();
+        assert_eq!(all, [r#"ada={"k":"ada"}"#, r#"bob={"k":"bob"}"#]);
+    }
+    for (head, footer) in [(booleans, none), (none, booleans)] {
+        let refused = rows(&with_fields(head, footer), json!({"key": "k"}));
+        let error = assert_fails(refused, "it has a list of 1073741824 booleans");
+        assert_eq!(error.code, Code::BadRows);
+        assert!(error.detail.starts_with("rows.parquet is damaged"), "{}", error.detail);
+    }
+}
+
+#[test]
+fn a_page_is_as_long_as_its_column_leaves_room_for() {
+    let sound = with_fields(&[], &[]);
+    assert_eq!(sound[8..10], [0x15, 28], "this is where it says how long its page is");
+    // -1, -14, and 63 where 14 are left.
+    for length in [1, 27, 126] {
+        let mut lying = sound.clone();
+        lying[9] = length;
+        let error = assert_fails(rows(&lying, json!({"key": "k"})), "rows.parquet is damaged");
+        assert_eq!(error.code, Code::BadRows);
+    }
+}
+
+#[test]
+fn heads_of_every_form_are_read() {
+    // Longer than what is read of a file at once, so that it is in two of these.
+    let long = "x".repeat(20_000);
+    let texts: Vec<String> = (0..300).map(|n| format!("{long}{}", n % 90)).collect();
+    let flags: Vec<bool> = (0..300).map(|n| n % 2 == 0).collect();
+    let lists = ListArray::from_iter_primitive::<Int64Type, _, _>(
+        (0..300).map(|n| (n % 7 != 0).then(|| vec![Some(n), None])),
+    );
+    for version in [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0] {
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("k", Arc::new(Int64Array::from_iter_values(0..300))),
+            ("t", Arc::new(StringArray::from_iter_values(&texts))),
+            ("l", Arc::new(lists.clone())),
+            ("f", Arc::new(BooleanArray::from(flags.clone()))),
+        ];
+        let properties = WriterProperties::builder()
+            .set_writer_version(version)
+            .set_compression(Compression::SNAPPY)
+            .set_max_row_group_row_count(Some(100))
+            .set_data_page_row_count_limit(10)
+            .set_write_batch_size(10)
+            .set_statistics_enabled(EnabledStatistics::Page)
+            .set_statistics_truncate_length(None)
+            .set_write_page_header_statistics(true)
+            .set_bloom_filter_enabled(true)
+            .build();
+        let all = rows(&file_with(columns, properties), json!({"key": "k"})).unwrap();
+        assert_eq!(all.len(), 300);
+        for (n, (row, text)) in all.iter().zip(&texts).enumerate() {
+            let list = if n % 7 == 0 { "null".to_owned() } else { format!("[{n},null]") };
+            let flag = flags[n];
+            let expected = format!(r#"{n}={{"k":{n},"t":"{text}","l":{list},"f":{flag}}}"#);
+            assert!(*row == expected, "row {n} of {version:?}");
+        }
+    }
 }
