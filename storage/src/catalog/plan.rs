@@ -198,6 +198,22 @@ impl Catalog {
         })
     }
 
+    /// Makes a version current by itself, if it still is to be ([`Code::WrongState`]): while it was
+    /// opened and warmed, the dataset may have been held, or the version itself been a canary that
+    /// was ended.
+    pub(crate) fn plan_self_activation(
+        &self,
+        name: &DatasetName,
+        activation: &Activation,
+        reason: Option<&str>,
+    ) -> Result<Event> {
+        if let Err(parked) = self.activates_by_itself(name, activation.version)? {
+            let text = format!("it is not to be activated by itself any more ({parked:?})");
+            return Err(Error::new(Code::WrongState, text));
+        }
+        self.plan_activate(name, activation, reason)
+    }
+
     /// Goes back to an earlier version: the same event as an activation.
     pub(crate) fn plan_rollback(&self, name: &DatasetName, rollback: &Rollback) -> Result<Event> {
         let dataset = self.dataset(name)?;

@@ -402,6 +402,32 @@ fn a_version_that_becomes_ready_is_activated_by_itself_or_says_why_not() {
 }
 
 #[test]
+fn what_is_not_to_be_activated_by_itself_any_more_is_not_swapped_in() {
+    // What became of version 2 between the decision to activate it and the swap.
+    for (meanwhile, is_still_due) in [
+        ("", true),
+        ("P", true),
+        ("H", false),
+        ("H L", false),
+        ("C2", false),
+        // It was a canary, and nobody holds it back now but the person who ended that.
+        ("C2 c", false),
+        ("P C3", false),
+        ("P C3 c", true),
+        ("D2", false),
+    ] {
+        let world = World::after(&format!("P A1 P {meanwhile}"));
+        let expect = Expect::Current(Some(Version(1)));
+        let activation = Activation { version: Version(2), force: false, expect };
+        let planned = world.catalog.plan_self_activation(&world.dataset, &activation, None);
+        assert_eq!(planned.is_ok(), is_still_due, "{meanwhile:?}: {planned:?}");
+        if let Err(error) = planned {
+            assert_eq!(error.code(), Code::WrongState, "{meanwhile:?}");
+        }
+    }
+}
+
+#[test]
 fn what_was_expected_to_be_current_must_be() {
     let current = |v: Option<u64>| Expect::Current(v.map(Version));
     for (script, expect, fits) in [

@@ -57,8 +57,8 @@ impl Store {
         })
     }
 
-    /// The same, unless the dataset is held or has a canary, when it begins or when it comes to the
-    /// swap.
+    /// The same of a version that is to be activated by itself, unless it is not any more, when it
+    /// begins or when it comes to the swap.
     pub(super) fn activate_unless_parked(
         &self,
         dataset: &DatasetName,
@@ -67,12 +67,7 @@ impl Store {
     ) -> Result<Moved> {
         let reason = cause.reason.clone();
         self.prepare_and_swap(dataset, cause, |catalog, _| {
-            let found = catalog.dataset(dataset)?;
-            if found.hold.is_some() || found.canary.is_some() {
-                let text = "the dataset is held, or has a canary";
-                return Err(Error::new(Code::WrongState, text));
-            }
-            catalog.plan_activate(dataset, activation, reason.as_deref())
+            catalog.plan_self_activation(dataset, activation, reason.as_deref())
         })
     }
 
