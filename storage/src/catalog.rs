@@ -69,6 +69,10 @@ pub struct Dataset {
     pub created_at: Millis,
     /// Its settings.
     pub config: DatasetConfig,
+    /// The last document of settings could not be read, and defaults stand in for it. A checkpoint
+    /// has the defaults alone: of the document nothing is left then.
+    #[serde(skip)]
+    stands_in: bool,
     /// The version being served.
     pub current: Option<Version>,
     /// Why pushes are not activated by themselves, while they are not.
@@ -207,6 +211,7 @@ impl Dataset {
         Self {
             created_at: 0,
             config: DatasetConfig::default(),
+            stands_in: false,
             current: None,
             hold: None,
             canary: None,
@@ -276,7 +281,9 @@ impl Dataset {
                 }
                 // A settings document that this program cannot read was written by a
                 // newer one; its defaults are safer than not serving.
-                self.config = serde_json::from_str(&e.config).unwrap_or_default();
+                let read: serde_json::Result<DatasetConfig> = serde_json::from_str(&e.config);
+                self.stands_in = read.is_err();
+                self.config = read.unwrap_or_default();
             }
             Event::DatasetDeleted(_) => {
                 let next_version = self.next_version;

@@ -69,7 +69,9 @@ impl Catalog {
     ) -> Result<Option<Event>> {
         config.check()?;
         let found = self.dataset(name).ok();
-        if found.is_some_and(|dataset| dataset.config == *config) {
+        // What defaults only stand in for is replaced by them, too: a release that can read it would
+        // have it serve again.
+        if found.is_some_and(|dataset| dataset.config == *config && !dataset.stands_in) {
             return Ok(None);
         }
         let config = serde_json::to_string(config).expect("settings are plain data");

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::remembered::HOLD_KEYS_KEPT;
 use super::*;
-use crate::event::{Failed, Idempotency, Published, SealedPart, Stats};
+use crate::event::{Created, Failed, Idempotency, Published, SealedPart, Stats};
 use crate::gates;
 
 const DAY: Millis = 24 * 3600 * 1000;
@@ -751,6 +751,20 @@ fn settings_that_are_so_already_are_no_event() {
     let event = world.catalog.plan_delete_dataset(&world.dataset).unwrap();
     world.happen(event);
     assert!(matches!(plan(&world, &before), Some(Event::Created(_))));
+}
+
+#[test]
+fn settings_that_could_not_be_read_are_replaced_also_by_the_defaults() {
+    let mut world = World::after("P A1");
+    let dataset = world.dataset.clone();
+    let config = r#"{"retain":5,"of_a_later_release":true}"#.to_owned();
+    world.happen(Event::Configured(Created { dataset, config }));
+    let defaults = DatasetConfig::default();
+    assert_eq!(world.dataset().config, defaults);
+    let plan = |world: &World| world.catalog.plan_configure(&world.dataset, &defaults).unwrap();
+    assert!(matches!(plan(&world), Some(Event::Configured(_))));
+    world.configure(&defaults);
+    assert_eq!(plan(&world), None, "they are in the journal now");
 }
 
 #[test]
