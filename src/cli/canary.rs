@@ -54,7 +54,7 @@ pub(crate) struct CanaryArgs {
 fn parse_percent(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').unwrap_or(text).trim_end();
     let number = number.parse().ok().filter(|number: &f64| number.is_finite());
-    number.ok_or_else(|| "expected a number from 0 to 100, like 10 or 2.5".to_owned())
+    number.ok_or_else(|| "expected a number above 0, up to 100, like 10 or 2.5".to_owned())
 }
 
 pub(crate) fn run(args: &CanaryArgs, context: &Context<'_>) -> Result<(), Failure> {
@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(parse_percent("2.5 %"), Ok(2.5));
         assert_eq!(parse_percent("-1"), Ok(-1.0), "the server refuses it");
         for bad in ["", "%", "many", "10%%", "1,5", "inf", "nan%"] {
-            assert!(parse_percent(bad).unwrap_err().contains("from 0 to 100"), "{bad}");
+            assert!(parse_percent(bad).unwrap_err().contains("above 0, up to 100"), "{bad}");
         }
     }
 
