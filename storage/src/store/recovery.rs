@@ -60,8 +60,12 @@ pub(super) fn open(root: &Path, mut options: StoreOptions) -> Result<(Store, Rec
     let layout = Layout::new(root);
     durable::create_dir_all(root)?;
     private::refuse_world_writable(root)?;
-    let lock = lock::take(&layout)?;
     let versions = Versions::new(layout.clone());
+    if !layout.lock().exists() {
+        // A directory that is refused is left as it was, without a lock.
+        refuse_data_without_journal(&layout, &versions)?;
+    }
+    let lock = lock::take(&layout)?;
     refuse_data_without_journal(&layout, &versions)?;
     durable::create_dir_all(&layout.staging())?;
     durable::create_dir_all(&layout.datasets())?;

@@ -111,14 +111,18 @@ fn a_directory_of_somebody_else_is_refused_as_it_is() {
     for name in ["staging", "datasets"] {
         fs::remove_dir(directory.path().join(name)).unwrap();
     }
-    fs::remove_file(directory.path().join("journal")).unwrap();
+    for name in ["journal", "LOCK"] {
+        fs::remove_file(directory.path().join(name)).unwrap();
+    }
     let theirs = directory.path().join("staging/models/v1");
     fs::create_dir_all(&theirs).unwrap();
     let error = directory.try_open().unwrap_err();
     assert_eq!(error.code(), Code::InvalidSetting, "{error}");
     assert!(error.to_string().contains("staging/models"), "{error}");
     assert!(theirs.exists() && !directory.path().join("journal").exists());
-    assert!(!directory.path().join("datasets").exists(), "nothing is made in it");
+    for name in ["datasets", "LOCK"] {
+        assert!(!directory.path().join(name).exists(), "nothing is made in it: {name}");
+    }
     fs::remove_dir_all(directory.path().join("staging")).unwrap();
     directory.open();
 }
