@@ -385,6 +385,20 @@ fn a_body_with_another_encoding_than_chunked_is_refused() {
 }
 
 #[test]
+fn chunks_that_are_malformed_are_told_as_such() {
+    let server = start(long_limits());
+    let head = "POST /take HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for chunks in ["xyz\r\n", "-1\r\n", "\r\n", "2\r\nhi, and more", "f0000000000000003\r\n"] {
+        let mut stream = server.connect_and_send(&format!("{head}{chunks}"));
+        let (head, body) = answer(&mut stream);
+        let body = String::from_utf8(body).unwrap();
+        assert!(head.starts_with("http/1.1 400"), "{chunks:?}: {head}");
+        assert!(body.contains("malformed_request") && body.contains("chunks"), "{body}");
+        assert!(is_closed(&mut stream), "{chunks:?}");
+    }
+}
+
+#[test]
 fn a_client_that_does_not_read_is_closed() {
     let server = start(Limits { body: SHORT, ..long_limits() });
     let mut stream = server.connect_and_send("GET /big HTTP/1.1\r\nHost: x\r\n\r\n");

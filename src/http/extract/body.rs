@@ -1,5 +1,7 @@
 //! Bodies on their way in: how long, and how they end too early.
 
+use std::io;
+
 use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_RANGE};
@@ -31,8 +33,8 @@ pub(super) async fn collect(
     }
 }
 
-/// The problem of a body that stopped: too slow, not what was declared, or the connection
-/// went away.
+/// The problem of a body that stopped: too slow, not what was declared, in chunks that are none, or
+/// the connection went away.
 pub(crate) fn broken_body(error: &(dyn std::error::Error + 'static)) -> Problem {
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -42,9 +44,22 @@ pub(crate) fn broken_body(error: &(dyn std::error::Error + 'static)) -> Problem 
         if let Some(other) = error.downcast_ref::<NotAsDeclared>() {
             return Problem::new(Fault::EncodingMismatch, other.to_string());
         }
+        if is_malformed(error) {
+            let text = "the chunks of the body are malformed: before each stands its length, in \
+                        hexadecimal digits, on a line of its own";
+            return Problem::new(Fault::MalformedRequest, text).because(error);
+        }
         cause = error.source();
     }
     Problem::new(Fault::BodyIncomplete, "the body ended before it was complete").because(error)
+}
+
+/// Whether the bytes do not say where a chunk ends: sent again they would be the same. What TLS cannot
+/// read is of that kind, too, and was damaged on its way.
+fn is_malformed(error: &(dyn std::error::Error + 'static)) -> bool {
+    let Some(error) = error.downcast_ref::<io::Error>() else { return false };
+    let is_of_tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) && !is_of_tls
 }
 
 /// Refuses a body that is a piece of what is meant (RFC 9110, 14.5): it would take the place of the
@@ -82,6 +97,17 @@ mod tests {
         assert_eq!(broken_body(&stalled).status(), 408);
         let wrapped = axum::Error::new(stalled);
         assert_eq!(broken_body(&wrapped).status(), 408);
-        assert_eq!(broken_body(&std::io::Error::other("reset")).code(), "body_incomplete");
+        assert_eq!(broken_body(&io::Error::other("reset")).code(), "body_incomplete");
+    }
+
+    #[test]
+    fn chunks_that_are_malformed_are_no_body_that_ended_too_early() {
+        let code = |error: io::Error| broken_body(&axum::Error::new(error)).code();
+        let malformed = io::Error::new(io::ErrorKind::InvalidInput, "Invalid Size");
+        assert_eq!(code(malformed), "malformed_request");
+        let ended = io::Error::new(io::ErrorKind::UnexpectedEof, "it ended");
+        assert_eq!(code(ended), "body_incomplete");
+        let damaged = io::Error::new(io::ErrorKind::InvalidData, rustls::Error::DecryptError);
+        assert_eq!(code(damaged), "body_incomplete");
     }
 }
