@@ -31,7 +31,7 @@ use super::notes;
 use super::push::request::Request;
 use super::push::{FIRST_ANSWER, Push, Settled, parse_duration};
 use job::{Job, Wanted};
-use outcome::{Became, Ended, Outcome};
+use outcome::{Became, Ended, Outcome, worst};
 
 /// Push what a job file says: one dataset or several, with their settings
 ///
@@ -94,8 +94,7 @@ pub(crate) fn run(args: &RunArgs, context: &Context<'_>) -> Result<(), Failure> 
     if args.dry_run {
         return dry::run(&job, args.show, context);
     }
-    let pushes = job.datasets.iter().map(|wanted| prepare(&job, wanted));
-    let pushes = pushes.collect::<Result<Vec<_>, _>>()?;
+    let pushes = prepare_all(&job)?;
     let client = context.client()?.with_patience(Patience::job(args.retries));
     let runner = Runner {
         job: &job,
@@ -119,6 +118,26 @@ fn parse_variable(text: &str) -> Result<(String, String), String> {
 struct Prepared<'a> {
     wanted: &'a Wanted,
     request: Request,
+}
+
+/// Finds the sources of all datasets, or says of each what is wrong with them.
+fn prepare_all(job: &Job) -> Result<Vec<Prepared<'_>>, Failure> {
+    let (mut pushes, mut failures) = (Vec::new(), Vec::new());
+    for wanted in &job.datasets {
+        match prepare(job, wanted) {
+            Ok(push) => pushes.push(push),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    let exit = worst(failures.iter().map(|failure| failure.exit));
+    let mut failures = failures.into_iter();
+    let Some(mut all) = failures.next() else { return Ok(pushes) };
+    all.exit = exit.unwrap_or(all.exit);
+    for other in failures {
+        all.problems.push(other.message.clone());
+        all.problems.extend(other.problems.iter().cloned());
+    }
+    Err(all)
 }
 
 /// Finds the sources of a dataset, and says what the push will.

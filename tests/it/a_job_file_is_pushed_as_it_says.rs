@@ -147,6 +147,11 @@ datasets:
     // A source that is not there is found before anything is sent.
     let said = scene.ends(&[], 4);
     assert!(said.contains("job.yaml:5:19: ") && said.contains("facts.ndjson"), "{said}");
+    // All that are not there are told at once.
+    scene.write("job.yaml", &job.replace("odd.ndjson", "none.ndjson"));
+    let said = scene.ends(&[], 4);
+    assert!(said.contains("facts.ndjson") && said.contains("none.ndjson"), "{said}");
+    scene.write("job.yaml", job);
     scene.server.get_path("/v1/datasets/recs").problem(404, "dataset_not_found");
 
     scene.write("facts.ndjson", &rows("facts", 1, 10));

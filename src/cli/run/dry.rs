@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::job::{Job, Wanted};
 use super::outcome::{error_of, raw, worst};
-use super::{found, prepare, settings};
+use super::{Prepared, found, prepare_all, settings};
 use crate::cli::Context;
 use crate::cli::api::Dataset;
 use crate::cli::client::{Client, Patience};
@@ -42,8 +42,8 @@ pub(super) fn run(job: &Job, show: u16, context: &Context<'_>) -> Result<(), Fai
     // One try: whether there is a server is not what was asked.
     let client = context.client()?.with_patience(Patience { retries: 0, ..Patience::PERSON });
     let mut plans: Vec<Plan<'_>> = Vec::new();
-    for wanted in &job.datasets {
-        let data = prepare(job, wanted)?.request.data;
+    for Prepared { wanted, request } in prepare_all(job)? {
+        let data = request.data;
         let preview = matches!(data, Data::Rows(_)).then(|| {
             rows::preview(&wanted.rows, (&wanted.sources, &wanted.how), show.into())
                 .map_err(|failure| job.at(wanted.sources_at, failure))

@@ -1,6 +1,7 @@
 //! A job file: what is to be pushed to which datasets, read, filled, checked and understood
 //! before anything is asked or sent. Everything that can be said of it without its sources
-//! and without a server is said here, all of it at once, each with its line and column.
+//! and without a server is said here, each with its line and column: first all that is wrong
+//! with its keys, variables and kinds of values, and once these are right with what it means.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
