@@ -83,7 +83,7 @@ impl Tls {
         let at_start = watch::look(&files);
         let loaded = files.read()?;
         if loaded.expires_at <= now() {
-            tracing::warn!(
+            tracing::error!(
                 certificate = %files.certificate.display(),
                 "the certificate has run out: clients will refuse it; put another in its place, which takes no restart",
             );

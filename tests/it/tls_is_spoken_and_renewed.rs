@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    date_time_ymd,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use rustls::pki_types::CertificateDer;
@@ -38,7 +39,13 @@ impl Authority {
 
     /// A certificate and its key, each in PEM.
     fn signs(&self) -> (String, String) {
+        self.signs_until(4096)
+    }
+
+    /// The same, until the first day of `year`.
+    fn signs_until(&self, year: i32) -> (String, String) {
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.not_after = date_time_ymd(year, 1, 1);
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().unwrap();
@@ -194,4 +201,16 @@ fn a_pair_that_does_not_fit_stops_the_start_and_says_why() {
     let output = serve_command(&home.path().join("data"), &arguments[..1]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output).contains("there is no tls_key"), "{}", text(&output));
+}
+
+#[test]
+fn a_certificate_that_has_run_out_is_told_as_an_error_at_the_start() {
+    let home = scratch();
+    let authority = Authority::new(home.path(), "a");
+    write(home.path(), &authority.signs_until(2001));
+    let server = Running::start(home, &[]);
+    let said = server.said();
+    let line = said.lines().find(|line| line.contains("the certificate has run out"));
+    let line = line.unwrap_or_else(|| panic!("{said}"));
+    assert!(line.contains("ERROR") && line.contains("server.crt"), "{line}");
 }
