@@ -31,6 +31,7 @@ mod http;
 
 mod access;
 mod limiter;
+mod shed;
 
 // A push.
 mod pushes;

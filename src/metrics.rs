@@ -103,7 +103,7 @@ pub(crate) struct Metrics {
     /// Counted where handshakes are made and certificates are read.
     pub(crate) tls: crate::tls::Counts,
     /// Requests that were refused because too much ran already.
-    pub(crate) shed: crate::limiter::Shed,
+    pub(crate) shed: crate::shed::Shed,
 }
 
 /// What the accept loop counts.
@@ -140,7 +140,7 @@ impl Metrics {
             webhooks: crate::webhooks::Counts::default(),
             audit: crate::audit::Counts::default(),
             tls: crate::tls::Counts::default(),
-            shed: crate::limiter::Shed::default(),
+            shed: crate::shed::Shed::default(),
         }
     }
 

@@ -13,9 +13,10 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::KEY;
-use crate::limiter::{Class, Limiter, LongAnswer, Permit};
+use crate::limiter::{Limiter, LongAnswer, Permit};
 use crate::problem::Answer;
 use crate::server::Late;
+use crate::shed::Class;
 
 /// Leave for a request until its handler has answered, or why there is none.
 pub(super) fn permit(limiter: &Arc<Limiter>, request: &Request) -> Answer<Permit> {

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tidetable_storage::{Catalog, Cause, Dataset, DatasetName, State};
 
 use crate::config::ServeConfig;
-use crate::limiter::{Class, Shed};
 use crate::problem::{Answer, Fault, Problem};
+use crate::shed::{Class, Shed};
 
 /// What is being received.
 #[derive(Clone, Debug)]

@@ -1,5 +1,6 @@
 //! `src/http/` asks the other parts of the server, and none of them asks it: each can be read, and
-//! changed, without knowing routes and answers. It is joined with them in one place.
+//! changed, without knowing routes and answers. It is joined with them in one place. Nor do the metrics
+//! ask those that count in them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,19 @@ fn what_is_not_http_knows_nothing_of_it() {
     assert!(strangers.is_empty(), "these use crate::http: {strangers:?}");
     // What is looked for is what those have that may.
     assert_eq!(users.len(), JOINED.len(), "{users:?}");
+}
+
+/// What counts has the metrics, so these are not to ask for it.
+#[test]
+fn the_metrics_do_not_know_the_limiter() {
+    let is_of_metrics =
+        |file: &PathBuf| file.starts_with("src/metrics") || file.ends_with("src/metrics.rs");
+    let of_metrics: Vec<_> = files().into_iter().filter(is_of_metrics).collect();
+    assert!(of_metrics.len() > 5, "the metrics are not where they were: {of_metrics:?}");
+    for file in of_metrics {
+        let text = fs::read_to_string(Path::new(ROOT).join(&file)).unwrap();
+        assert!(!text.contains("crate::limiter"), "{}", file.display());
+    }
 }
 
 /// Every file of Rust in `src/`, as a path from the root on.
