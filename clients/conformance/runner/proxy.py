@@ -60,34 +60,44 @@ class Proxy:
         self.seen: list[Seen] = []
         self.trouble: list[str] = []
         self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread = threading.Thread(target=self.run, daemon=True)
         self.idle: dict[int, asyncio.StreamWriter] = {}
+        self.tasks: set[asyncio.Task[None]] = set()
         self.connections = 0
 
     def open(self, faults: list[dict[str, Any]]) -> None:
         self.faults = faults
         self.thread.start()
-        listening = asyncio.start_server(self.connected, "127.0.0.1", 0, limit=LONGEST_HEAD)
+        listening = asyncio.start_server(self.accepted, "127.0.0.1", 0, limit=LONGEST_HEAD)
         self.listener = asyncio.run_coroutine_threadsafe(listening, self.loop).result(10)
         self.port = self.listener.sockets[0].getsockname()[1]
 
     def close(self) -> None:
         """Ends every connection, stalled ones too."""
-
-        async def end() -> None:
-            self.listener.close()
-            # One that was accepted a moment ago has its task only in the next turns of the loop.
-            for _ in range(3):
-                await asyncio.sleep(0)
-                others = asyncio.all_tasks() - {asyncio.current_task()}
-                for task in others:
-                    task.cancel()
-                await asyncio.gather(*others, return_exceptions=True)
-
-        asyncio.run_coroutine_threadsafe(end(), self.loop).result(10)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(10)
-        self.loop.close()
+
+    def run(self) -> None:
+        """Serves until `close`, and lets nothing outlive the loop."""
+        try:
+            self.loop.run_forever()
+            self.loop.run_until_complete(self.end_all())
+            # A step that was begun ends in its thread, and tells the loop of it.
+            self.loop.run_until_complete(self.loop.shutdown_default_executor())
+        finally:
+            self.loop.close()
+
+    async def end_all(self) -> None:
+        self.listener.close()
+        quiet = 0
+        # One that was accepted a moment ago has its task, and one that ended is closed, only in the next turns of the loop.
+        while quiet < 5:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in self.tasks:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await asyncio.sleep(0)
+            quiet = 0 if others else quiet + 1
 
     def close_idle(self) -> None:
         """Closes all connections that carry no request, as servers do after a while."""
@@ -98,6 +108,13 @@ class Proxy:
             self.idle.clear()
 
         asyncio.run_coroutine_threadsafe(end(), self.loop).result(10)
+
+    def accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Begins a task, which asyncio would complain of if it is cancelled before its first step."""
+        task = self.loop.create_task(self.connected(reader, writer))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        task.add_done_callback(lambda _: writer.transport.abort())
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # `drain` waits until all is sent: a reset after it takes nothing back.
@@ -113,7 +130,6 @@ class Proxy:
             self.trouble.append(f"the proxy failed: {fault!r}")
         finally:
             self.idle.pop(number, None)
-            writer.transport.abort()
 
     async def one_request(self, connection: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Reads a request and answers it; whether the connection goes on."""
