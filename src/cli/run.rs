@@ -129,10 +129,10 @@ fn prepare_all(job: &Job) -> Result<Vec<Prepared<'_>>, Failure> {
             Err(failure) => failures.push(failure),
         }
     }
-    let exit = worst(failures.iter().map(|failure| failure.exit));
+    let exit = worst(failures.iter().map(|failure: &Failure| failure.exit));
     let mut failures = failures.into_iter();
-    let Some(mut all) = failures.next() else { return Ok(pushes) };
-    all.exit = exit.unwrap_or(all.exit);
+    let (Some(exit), Some(mut all)) = (exit, failures.next()) else { return Ok(pushes) };
+    all.exit = exit;
     for other in failures {
         all.problems.push(other.message.clone());
         all.problems.extend(other.problems.iter().cloned());
