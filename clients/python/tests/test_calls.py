@@ -10,6 +10,7 @@ from tidetable import (
     ApiError,
     BrokenConnection,
     CachePolicy,
+    Conflict,
     ConnectError,
     DeadlineExceeded,
     Erased,
@@ -17,6 +18,7 @@ from tidetable import (
     InvalidArgument,
     NotFound,
     PushOptions,
+    PushRefused,
     Settings,
     Unavailable,
     Version,
@@ -123,6 +125,8 @@ class Gets(unittest.TestCase):
             (410, "version_deleted", NotFound),
             (410, "erased", Erased),
             (422, "gate_refused", GateRefused),
+            (422, "idempotency_key_reused", Conflict),
+            (422, "bad_rows", PushRefused),
             (500, "data_corrupt", ApiError),
         ):
             with self.subTest(code=code), self.assertRaises(kind) as raised:

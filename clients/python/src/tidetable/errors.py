@@ -7,7 +7,7 @@
     │   ├── Forbidden           403: the token is not for this
     │   ├── NotFound            404, 410: no such dataset or version, or not any more. Never an absent key
     │   ├── Erased              410: the key was erased, and who asks may know it
-    │   ├── Conflict            409: nothing was done; `code` says why
+    │   ├── Conflict            409: nothing was done; `code` says why. Also `idempotency_key_reused`, which is a 422
     │   ├── PushRefused         422: the data cannot be a version; `problems` names rows
     │   │   └── GateRefused         a gate refused the version; `gates` names them
     │   ├── ActivationFailed    the version is ready, and could not be made current
@@ -156,7 +156,12 @@ class ServerError(ApiError):
     """The server failed."""
 
 
-_BY_CODE: dict[str, type[ApiError]] = {"gate_refused": GateRefused, "erased": Erased}
+_BY_CODE: dict[str, type[ApiError]] = {
+    "gate_refused": GateRefused,
+    "erased": Erased,
+    # A 422, but nothing is wrong with the data: the key stands for another request.
+    "idempotency_key_reused": Conflict,
+}
 _BY_STATUS: dict[int, type[ApiError]] = {
     400: InvalidRequest,
     401: Unauthorized,
