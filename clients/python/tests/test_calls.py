@@ -204,6 +204,21 @@ class Gets(unittest.TestCase):
         with self.assertRaises(InvalidArgument):
             driven.run(scans.scan_page(driven.core, "d", "", 10, ["a,b"], None, None, None))
 
+    def test_a_text_of_fields_is_split_at_its_commas(self) -> None:
+        driven = Driven([value(b"1")])
+        driven.get(fields="v,w")
+        self.assertEqual(driven.asked[0].path, "/v1/datasets/d/keys/k?fields=v,w")
+        driven = Driven(lambda request: batch(request, 4))
+        driven.get_many(["k"], fields="v,w")
+        self.assertEqual(driven.bodies(), [{"keys": ["k"], "fields": ["v", "w"]}])
+
+    def test_fields_that_are_no_names_are_refused_unasked(self) -> None:
+        for fields in ("", "a,,b", ["a", 1], [""], [], b"a", {"a": 1}, 7, True):
+            driven = Driven([])
+            with self.subTest(fields=fields), self.assertRaises(InvalidArgument) as raised:
+                driven.get(fields=fields)
+            self.assertIn("fields", str(raised.exception))
+
 
 class Retries(unittest.TestCase):
     def test_three_tries_with_growing_pauses(self) -> None:

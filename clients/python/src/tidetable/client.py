@@ -140,8 +140,8 @@ class Client:
     ) -> Any:
         """The value of a key, decoded; None if the key is not there.
 
-        (A stored JSON null is None too: `get_entry` tells them apart.) `fields` keeps these fields of an object, or of the objects in
-        an array; `version` reads a kept version; `raw` gives the stored bytes.
+        (A stored JSON null is None too: `get_entry` tells them apart.) `fields`, a list or a text with commas, keeps these fields of an
+        object, or of the objects in an array; `version` reads a kept version; `raw` gives the stored bytes, undecoded.
         """
         entry = self._run(lookups.get_entry(self._core, dataset, key, fields, version, unit, raw))
         return None if entry is None else entry.value

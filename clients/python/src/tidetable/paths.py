@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Optional, Union
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Optional, Union
 from urllib.parse import quote
 
 from .calls import Core
@@ -23,12 +23,20 @@ def version_path(dataset: str, version: int) -> str:
 
 
 def field_names(fields: Fields) -> Optional[tuple[str, ...]]:
-    """Names of fields; one text is one name."""
+    """Names of fields; one text is split at its commas, as the server does with `fields=` in a query."""
     if fields is None:
         return None
-    names = (fields,) if isinstance(fields, str) else tuple(fields)
-    if not names or not all(isinstance(name, str) and name for name in names):
-        raise InvalidArgument("fields is a list of names, at least one")
+    if isinstance(fields, str):
+        names: tuple[Any, ...] = tuple(fields.split(","))
+    elif isinstance(fields, Iterable) and not isinstance(fields, (bytes, bytearray, memoryview, Mapping)):
+        names = tuple(fields)
+    else:
+        raise InvalidArgument(f"fields is a list of names, or a text with commas, not a {type(fields).__name__}")
+    if not names:
+        raise InvalidArgument("fields is an empty list: name at least one, or leave it out to get all")
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise InvalidArgument(f"fields has {name!r}, which is no name of a field")
     return names
 
 
