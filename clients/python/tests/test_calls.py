@@ -3,8 +3,10 @@
 import hashlib
 import json
 import unittest
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any, Callable, Optional, Union
+from unittest import mock
 
 from tidetable import (
     ApiError,
@@ -24,6 +26,7 @@ from tidetable import (
     Version,
     batches,
     lookups,
+    ndjson,
     operations,
     push_calls,
     scans,
@@ -31,6 +34,7 @@ from tidetable import (
 from tidetable.calls import Call, Core, Pause, Work
 from tidetable.http1 import Request, Response
 from tidetable.keys import path_key
+from tidetable.publish import publish_call
 from tidetable.retries import Budget, Patience, retry_after
 
 Reply = Union[Response, Exception]
@@ -610,6 +614,39 @@ class Pushes(unittest.TestCase):
         self.assertEqual(driven.bodies()[0], {"version": 2, "expect_current": None})
         keys = {dict(request.headers)["Idempotency-Key"] for request in driven.asked}
         self.assertEqual(len(keys), 1)
+
+    def publish(self, driven: Driven, data: Any, key: Optional[str] = None) -> Any:
+        return driven.run(publish_call(driven.core, data, "d", PushOptions(key="k"), key, False, None))
+
+    def test_nothing_begins_before_there_is_something_to_push(self) -> None:
+        zero = 0
+
+        def failing() -> Iterator[dict[str, Any]]:
+            yield {"k": 1 // zero}
+
+        for key in (None, "run-1"):
+            for data, error in (([], PushRefused), (iter([]), PushRefused), (failing(), ZeroDivisionError)):
+                driven = Driven([])
+                with self.subTest(data=data, key=key), self.assertRaises(error):
+                    self.publish(driven, data, key)
+                self.assertEqual(driven.asked, [])
+
+    def test_parts_go_in_the_order_of_the_rows(self) -> None:
+        sent: list[bytes] = []
+
+        def reply(request: Request) -> Reply:
+            if request.method == "PUT":
+                sent.append(b"".join(bytes(piece) for piece in request.framed()))
+                digest = push_calls._sha256(hashlib.sha256(sent[-1]).digest())
+                return Response(200, {}, json.dumps({"name": "1", "bytes": 2, "digest": digest}).encode())
+            return Response(202, {}, b'{"dataset":"d","version":1,"state":"receiving"}')
+
+        driven = Driven(reply)
+        with mock.patch.object(ndjson, "PART_BYTES", 1):
+            self.publish(driven, ({"k": number} for number in range(3)))
+        self.assertEqual(sent, [b'{"k":0}\n', b'{"k":1}\n', b'{"k":2}\n'])
+        names = [request.path.rsplit("/", 1)[1] for request in driven.asked if request.method == "PUT"]
+        self.assertEqual(json.loads(driven.asked[-1].body), {"parts": names})  # type: ignore[arg-type]
 
     def test_a_part_that_arrived_otherwise_is_sent_again(self) -> None:
         def told(digest: str) -> Response:

@@ -1,7 +1,8 @@
 """`publish`: data of any kind becomes a version.
 
 It goes in parts, whatever its size: begin, one part after the other, commit with exactly these names,
-wait. Each part is a few MB and is sent again by itself if its connection breaks.
+wait. Each part is a few MB and is sent again by itself if its connection breaks. The first part is made before
+anything begins: data without rows, or that fails at once, leaves neither a dataset nor a version.
 
 Parts have names of this attempt alone. So when a job runs twice with one idempotency key, even at the same
 time, both put their parts beside each other's, the first commit decides, and the other gets the version that
@@ -39,6 +40,8 @@ def publish_call(
     source: Source = yield Work(lambda: source_of(data, options))
     if source.format is not None and options.format is None:
         options = replace(options, format=source.format)
+    if not (yield Work(source.has_parts)):
+        raise PushRefused(422, "no_rows", "the data has no rows: nothing was pushed")
     begun = yield from push_calls.begin(core, dataset, options, key, deadline)
     number = begun.version
     if begun.state == "receiving":
@@ -71,8 +74,6 @@ def _put_parts(core: Core, dataset: str, number: int, source: Source, deadline: 
         name = f"{attempt}-{len(names):06}"
         yield from push_calls.put_part(core, dataset, number, name, part, None, deadline)
         names.append(name)
-    if not names:
-        raise PushRefused(422, "no_rows", "the data has no rows: nothing was pushed")
     return names
 
 

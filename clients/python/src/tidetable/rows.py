@@ -35,9 +35,16 @@ class Source:
     def __init__(self, format: Optional[str], parts: Iterable[Part]) -> None:
         self.format = format
         self._parts = iter(parts)
+        self._first: Optional[Part] = None
+
+    def has_parts(self) -> bool:
+        """Makes the first part, which `next_part` then gives: False if there is none."""
+        self._first = next(self._parts, None)
+        return self._first is not None
 
     def next_part(self) -> Optional[Part]:
-        return next(self._parts, None)
+        first, self._first = self._first, None
+        return next(self._parts, None) if first is None else first
 
 
 def source_of(data: RowData, options: PushOptions) -> Source:
