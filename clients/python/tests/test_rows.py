@@ -68,6 +68,8 @@ class Dicts(unittest.TestCase):
             ({"k": {"x": [float("inf")]}}, "NaN"),
             ({"k": object()}, "a object is no JSON"),
             ({"k": b"x"}, "bytes are no JSON"),
+            ({"a": 1, "k": float("inf")}, "field 'k'"),
+            ({"a": 1, "k": [b"x"]}, "field 'k'"),
             ({"k": "\ud800"}, "surrogates"),
             ([1], "a dict is expected"),
             ({(1, 2): 3}, "keys must be"),
@@ -76,6 +78,32 @@ class Dicts(unittest.TestCase):
                 parts([{"k": 1}, bad])
             self.assertIn("row 2", str(raised.exception))
             self.assertIn(why, str(raised.exception))
+
+    @unittest.skipUnless(have("numpy"), "numpy is not there")
+    def test_instants_of_numpy_are_no_bare_numbers(self) -> None:
+        import numpy
+
+        for given, text in (
+            (numpy.datetime64("2026-01-02T03:04:05.123456789"), "2026-01-02T03:04:05.123456789Z"),
+            (numpy.datetime64("2026-01-02T03:04:05.120000000"), "2026-01-02T03:04:05.120Z"),
+            (numpy.datetime64("2026-01-02T03:04:05", "ns"), "2026-01-02T03:04:05Z"),
+            (numpy.datetime64("2026-01-02T03"), "2026-01-02T03:00:00Z"),
+            (numpy.datetime64("2026-01-02"), "2026-01-02"),
+            (numpy.datetime64("NaT"), None),
+            (numpy.array(["2026-01-02T03:04:05"], "M8[ns]"), ["2026-01-02T03:04:05Z"]),
+            (numpy.float64(0.5), 0.5),
+            (numpy.array([[1, 2]]), [[1, 2]]),
+        ):
+            self.assertEqual(json.loads(lines([{"k": given}])[0]), {"k": text})
+        for bad in (numpy.timedelta64(1, "ns"), numpy.array([1], "m8[ns]"), numpy.longdouble(1), numpy.complex128(1)):
+            with self.subTest(bad=bad), self.assertRaises(InvalidArgument) as raised:
+                parts([{"k": bad}])
+            self.assertIn("row 1, field 'k'", str(raised.exception))
+
+    def test_what_else_a_row_with_nan_has_is_told(self) -> None:
+        with self.assertRaises(InvalidArgument) as raised:
+            parts([{"a": float("nan"), "b": b"x"}], PushOptions(nan="null"))
+        self.assertIn("field 'b': bytes", str(raised.exception))
 
     def test_nan_is_null_where_that_was_asked_for(self) -> None:
         self.assertEqual(lines([{"k": 1, "x": [float("nan")]}], PushOptions(nan="null")), ['{"k":1,"x":[null]}'])

@@ -45,23 +45,37 @@ def _line(row: Any, number: int, nan_is_null: bool) -> bytes:
     if not isinstance(row, Mapping):
         raise InvalidArgument(f"row {number} is a {type(row).__name__}: a dict is expected")
     try:
-        return _text(row if type(row) is dict else dict(row)).encode("utf-8")
-    except InvalidArgument as error:
-        raise InvalidArgument(f"row {number}: {error}") from None
-    except (ValueError, TypeError, RecursionError, UnicodeError) as error:
-        if nan_is_null and isinstance(error, ValueError):
-            try:
-                return _text(_without_nan(row)).encode("utf-8")
-            except (ValueError, TypeError):
-                pass
-        raise InvalidArgument(f"row {number} is no JSON: {_why(error)}") from None
+        return _encoded(row)
+    except _UNWRITABLE as error:
+        failure: Exception = error
+    if nan_is_null and isinstance(failure, ValueError):
+        try:
+            row = _without_nan(row)
+            return _encoded(row)
+        except _UNWRITABLE as error:
+            failure = error
+    raise InvalidArgument(f"row {number}{_field(row)}: {_why(failure)}") from None
+
+
+def _encoded(row: Mapping[Any, Any]) -> bytes:
+    return _text(row if type(row) is dict else dict(row)).encode("utf-8")
+
+
+def _field(row: Mapping[Any, Any]) -> str:
+    """Which field of a row it is that cannot be written, if it is one."""
+    for name, value in row.items():
+        try:
+            _encoded({name: value})
+        except _UNWRITABLE:
+            return f", field {name!r}"
+    return ""
 
 
 def _why(error: Exception) -> str:
     text = str(error)
     if "Out of range float" in text:
-        return "it has NaN or an infinity; nan='null' makes them null"
-    return text
+        return "NaN and infinities are no JSON; nan='null' makes them null"
+    return text if isinstance(error, InvalidArgument) else f"it is no JSON: {text}"
 
 
 def _text(row: Any) -> str:
@@ -87,13 +101,40 @@ def _plain(value: Any) -> Any:
         return dict(value)
     library = type(value).__module__.split(".", 1)[0]
     if library == "numpy":
-        return value.tolist()
+        return _of_numpy(value)
     # NaT and NA are equal to nothing, or to nothing known.
     if library == "pandas" and type(value).__name__ in ("NaTType", "NAType"):
         return None
     if isinstance(value, (bytes, bytearray, memoryview)):
         raise InvalidArgument("bytes are no JSON: decode them, or write them as text")
     raise InvalidArgument(f"a {type(value).__name__} is no JSON")
+
+
+def _of_numpy(value: Any) -> Any:
+    """A number or an array of numpy. What it would give as bare numbers, instants and durations, is no number."""
+    kind = getattr(getattr(value, "dtype", None), "kind", "V")
+    if kind in "mM" and value.ndim > 0:
+        return list(value)
+    if kind == "M":
+        text = str(value)
+        if text == "NaT":
+            return None
+        if "T" in text:
+            return _nine_digits(text)
+    plain = value if kind in "mV" else value.tolist()
+    if type(plain) is type(value) or (kind == "M" and isinstance(plain, int)):
+        raise InvalidArgument(f"a {type(value).__name__} is no JSON")
+    return plain
+
+
+def _nine_digits(text: str) -> str:
+    """An instant of numpy, in no zone, as RFC 3339."""
+    whole, _, digits = text.partition(".")
+    whole += ":00" * (2 - whole.count(":"))
+    digits = digits.rstrip("0")
+    if len(digits) > 9:
+        raise InvalidArgument(f"the instant {text} is finer than a nanosecond")
+    return f"{whole}.{digits.ljust(-(-len(digits) // 3) * 3, '0')}Z" if digits else f"{whole}Z"
 
 
 def moment_text(moment: Any) -> str:
@@ -130,4 +171,5 @@ def _without_nan(value: Any) -> Any:
     return value
 
 
+_UNWRITABLE = (ValueError, TypeError, RecursionError)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
