@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional, Union
 
 from .errors import InvalidArgument
+from .frames import check_names, check_pandas, check_polars, check_schema, converted
 from .ndjson import ndjson_parts
 from .push_options import PushOptions
 
@@ -100,22 +101,38 @@ def _suffix(path: Path) -> str:
 
 
 def _pandas(frame: Any, options: PushOptions) -> Source:
+    check_names(frame.columns)
     # What names rows in pandas is often the key here.
-    if any(name is not None and name in options.key_fields() for name in frame.index.names):
-        frame = frame.reset_index()
-    names = [str(name) for name in frame.columns]
-    if len(set(names)) != len(names):
-        raise InvalidArgument("two columns of the DataFrame have the same name")
+    levels = [at for at, name in enumerate(frame.index.names) if isinstance(name, str) and name in options.key_fields()]
+    for at in levels:
+        if frame.index.names[at] in frame.columns:
+            raise InvalidArgument(f"{frame.index.names[at]!r} is a column and names the index too: drop or rename one")
+    if levels:
+        frame = frame.reset_index(level=levels)
+    check_pandas(frame, options.nan == "null")
+    names = list(frame.columns)
     pyarrow = _pyarrow()
     if pyarrow is None:
         return Source("ndjson", ndjson_parts(_pandas_rows(frame, names), True))
-    schema = pyarrow.Schema.from_pandas(frame, preserve_index=False)
+
+    def of(piece: Any, at: Optional[int]) -> Any:
+        return piece if at is None else piece.iloc[:, [at]]
+
+    schema = converted(names, lambda at: pyarrow.Schema.from_pandas(of(frame, at), preserve_index=False))
+    check_schema(schema, False)
+
+    def table(piece: Any) -> Any:
+        def convert(at: Optional[int]) -> Any:
+            wanted = schema if at is None else pyarrow.schema([schema.field(at)])
+            return pyarrow.Table.from_pandas(of(piece, at), schema=wanted, preserve_index=False)
+
+        return converted(names, convert)
 
     def batches() -> Iterator[Any]:
         rows = _rows_of_part(frame.head(1000).memory_usage(deep=True, index=False).sum(), min(len(frame), 1000))
         for begin in range(0, len(frame), rows):
             piece = frame.iloc[begin : begin + rows]
-            yield from pyarrow.Table.from_pandas(piece, schema=schema, preserve_index=False).to_batches()
+            yield from table(piece).to_batches()
 
     return Source("parquet", _parquet_parts(schema, batches))
 
@@ -131,13 +148,18 @@ def _pandas_rows(frame: Any, names: list[str]) -> Iterator[Mapping[str, Any]]:
 def _polars(frame: Any) -> Source:
     if type(frame).__name__ == "LazyFrame":
         frame = frame.collect()
+    check_polars(frame)
+
+    def written(piece: Any, at: Optional[int]) -> bytes:
+        file = io.BytesIO()
+        (piece if at is None else piece[:, [at]]).write_parquet(file, compression="zstd")
+        return file.getvalue()
 
     def parts() -> Iterator[bytes]:
         rows = _rows_of_part(frame.estimated_size(), frame.height)
         for begin in range(0, frame.height, rows):
-            file = io.BytesIO()
-            frame.slice(begin, rows).write_parquet(file, compression="zstd")
-            yield file.getvalue()
+            piece = frame.slice(begin, rows)
+            yield converted(frame.columns, lambda at, piece=piece: written(piece, at))  # type: ignore[misc]
 
     return Source("parquet", parts())
 
@@ -150,6 +172,8 @@ def _arrow(data: Any) -> Source:
         data = pyarrow.Table.from_batches([data])
     elif not isinstance(data, (pyarrow.Table, pyarrow.RecordBatchReader)):
         data = pyarrow.RecordBatchReader.from_stream(data)
+    # Bytes go as base64, and as they are if they are the key: whoever has Arrow data has them on purpose.
+    check_schema(data.schema, True)
     batches: Callable[[], Iterable[Any]] = data.to_batches if isinstance(data, pyarrow.Table) else lambda: data
     return Source("parquet", _parquet_parts(data.schema, batches))
 
@@ -180,10 +204,17 @@ def _pieces(batch: Any) -> Iterator[Any]:
 
 
 def _parquet_file(pyarrow: Any, schema: Any, batches: list[Any]) -> bytes:
-    file = io.BytesIO()
-    with pyarrow.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
-        writer.write_table(pyarrow.Table.from_batches(batches, schema))
-    return file.getvalue()
+    def convert(at: Optional[int]) -> bytes:
+        table = pyarrow.Table.from_batches(batches, schema)
+        if at is not None:
+            table = table.select([at])
+        file = io.BytesIO()
+        with pyarrow.parquet.ParquetWriter(file, table.schema, compression="zstd") as writer:
+            writer.write_table(table)
+        return file.getvalue()
+
+    whole: bytes = converted(schema.names, convert)
+    return whole
 
 
 def _rows_of_part(size: int, rows: int) -> int:
