@@ -7,12 +7,13 @@ import binascii
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable, Optional
 
+from .arguments import mapping, text, whole, whole_or_none
 from .calls import JSON, Call, Core, ask, compact, json_answer
 from .cut import cut_values
 from .errors import ApiError, BrokenConnection, InvalidArgument, NotFound, api_error
 from .found import Answers, Found
 from .http1 import Request, Response
-from .keys import BatchKeys, Key
+from .keys import BatchKeys, Key, key_bytes
 from .paths import Fields, dataset_path, field_names, unit_headers
 
 CHUNK_KEYS = 1000
@@ -34,6 +35,7 @@ def get_many(
 ) -> Call[Found]:
     """The values of those keys that are there, all of one version."""
     names = field_names(fields)
+    version = whole_or_none("version", version, 1)
     unique = _unique(keys)
     deadline = core.deadline()
     if not unique:
@@ -52,7 +54,16 @@ def _unique(keys: Iterable[Key]) -> list[Key]:
     """Each key once, in the order asked. A text is one key, and would be taken for its letters."""
     if isinstance(keys, (str, bytes)):
         raise InvalidArgument("keys is a list of keys, not one key")
-    return list(dict.fromkeys(keys))
+    if not isinstance(keys, Iterable):
+        raise InvalidArgument(f"keys is a list of keys, not a {type(keys).__name__}")
+    every = list(keys)
+    try:
+        return list(dict.fromkeys(every))
+    except TypeError:
+        # One of them is none, and cannot even be looked up: which one is said as of any other key.
+        for key in every:
+            key_bytes(key)
+        raise
 
 
 class _Gone(Exception):
@@ -89,11 +100,11 @@ def batch(
             body["version"] = pinned
         if sent.encoding != "utf8":
             body["key_encoding"] = sent.encoding
-        text = compact(body)
-        if len(text) > CHUNK_BYTES and len(chunk) > 1:
+        told = compact(body)
+        if len(told) > CHUNK_BYTES and len(chunk) > 1:
             waiting.extend(_halves(chunk))
             continue
-        request = Request("POST", path, text, headers, True, deadline)
+        request = Request("POST", path, told, headers, True, deadline)
         first, began = pinned is None, core.clock()
         try:
             answered = yield from ask(core, request, _batch_reader(core, chunk, sent, raw))
@@ -183,7 +194,10 @@ def multi(
     unit: Optional[str],
 ) -> Call[Answers]:
     """Keys of several datasets, as they stood at one instant: so it is one request, and no more keys than one may have."""
-    wanted = {dataset: _unique(keys) for dataset, keys in requests.items()}
+    mapping("requests", requests, "a dict of datasets and their keys")
+    mapping("fields", fields, "a dict of datasets and their fields")
+    mapping("versions", versions, "a dict of datasets and their versions")
+    wanted = {text("a dataset of requests", dataset): _unique(keys) for dataset, keys in requests.items()}
     count = sum(map(len, wanted.values()))
     if count > CHUNK_KEYS:
         raise InvalidArgument(f"{count} keys of several datasets: one instant answers at most {CHUNK_KEYS}")
@@ -218,7 +232,7 @@ def _one_of_many(dataset: str, keys: list[Key], fields: Fields, version: Optiona
     if names is not None:
         one["fields"] = names
     if version is not None:
-        one["version"] = int(version)
+        one["version"] = whole("version", version, 1)
     if sent.encoding != "utf8":
         one["key_encoding"] = sent.encoding
     return one

@@ -15,7 +15,7 @@ from collections.abc import Generator
 from typing import Any, Callable, NamedTuple, Optional, TypeVar, Union
 
 from .cache import Cache
-from .errors import ApiError, BrokenConnection, ConnectError, TransportError, api_error
+from .errors import ApiError, BrokenConnection, ConnectError, InvalidArgument, TransportError, api_error
 from .http1 import Body, Buffer, Request, Response
 from .retries import RETRIED_STATUS, Budget, Patience, retry_after
 from .settings import USER_AGENT, Address, Settings, header_value
@@ -168,7 +168,10 @@ def json_answer(core: Core) -> Callable[[Response], Any]:
 
 def compact(value: Any) -> bytes:
     """JSON to send."""
-    return _ENCODER.encode(value).encode("utf-8")
+    try:
+        return _ENCODER.encode(value).encode("utf-8")
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(f"what is to be sent cannot be written as JSON: {error}") from error
 
 
 def idempotency_key(given: Optional[str]) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
+from .arguments import whole_or_none
 from .batches import batch
 from .cache import Kept
 from .calls import Call, Core, ask, refusal
@@ -19,6 +20,7 @@ def get_entry(
 ) -> Call[Optional[Entry]]:
     """The value of one key with what is known of it; None if the key is not there."""
     names = field_names(fields)
+    version = whole_or_none("version", version, 1)
     segment, encoding = path_key(key)
     headers = unit_headers(core, unit)
     deadline = core.deadline()
@@ -30,7 +32,7 @@ def get_entry(
     if names:
         query.append(fields_parameter(names))
     if version is not None:
-        query.append(f"version={int(version)}")
+        query.append(f"version={version}")
     path = f"{dataset_path(dataset)}/keys/{segment}{'?' if query else ''}{'&'.join(query)}"
 
     cache = core.cache

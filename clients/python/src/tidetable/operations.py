@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Optional, TypeVar, Union
 from urllib.parse import quote
 
+from .arguments import mapping, text, whole, whole_or_none
 from .calls import JSON, Call, Core, ask, compact, idempotency_key, json_answer
 from .errors import NotFound
 from .http1 import Request
@@ -45,6 +46,7 @@ def _listed(core: Core, path: str, member: str, kind: type[R], limit: Optional[i
     """All pages of a list, or as much as the limit says."""
     found: list[R] = []
     cursor = ""
+    whole_or_none("limit", limit, 0)
     while limit is None or len(found) < limit:
         size = 1000 if limit is None else min(limit - len(found), 1000)
         request = Request("GET", f"{path}?limit={size}{cursor}", deadline=core.deadline())
@@ -82,9 +84,11 @@ def _change(
     expected: Expected = UNSAID,
 ) -> Call[dict[str, Any]]:
     given = {name: value for name, value in body.items() if value is not None}
+    if "reason" in given:
+        text("reason", given["reason"])
     if not isinstance(expected, Unsaid):
         # None is said: nothing is to be current.
-        given["expect_current"] = expected
+        given["expect_current"] = whole_or_none("expect_current", expected, 1)
     headers: tuple[tuple[str, bytes], ...] = (JSON, ("Idempotency-Key", idempotency_key(key)))
     request = Request("POST", path, compact(given), headers, True, deadline, CHANGE_PATIENCE)
     return (yield from ask_in_progress(core, request))
@@ -100,7 +104,7 @@ def activate(
     key: Optional[str],
     deadline: Optional[float],
 ) -> Call[Moved]:
-    body = {"version": int(version), "force": force or None, "reason": reason}
+    body = {"version": whole("version", version, 1), "force": force or None, "reason": reason}
     return Moved.of((yield from _change(core, f"{dataset_path(name)}/activate", body, key, deadline, expected)))
 
 
@@ -114,7 +118,7 @@ def rollback(
     key: Optional[str],
     deadline: Optional[float],
 ) -> Call[Moved]:
-    body = {"to": to, "reason": reason, "hold": hold}
+    body = {"to": whole_or_none("to", to, 1), "reason": reason, "hold": hold}
     return Moved.of((yield from _change(core, f"{dataset_path(name)}/rollback", body, key, deadline, expected)))
 
 
@@ -126,7 +130,11 @@ def activate_together(
     key: Optional[str],
     deadline: Optional[float],
 ) -> Call[list[Moved]]:
-    activations = [{"dataset": name, "version": int(version)} for name, version in wanted.items()]
+    mapping("versions", wanted, "a dict of datasets and their versions")
+    activations = [
+        {"dataset": text("a dataset of versions", name), "version": whole("version", version, 1)}
+        for name, version in wanted.items()
+    ]
     body = {"activations": activations, "force": force or None, "reason": reason}
     answer = yield from _change(core, "/v1/activate", body, key, deadline)
     return [Moved.of(one) for one in answer["activated"]]
@@ -147,7 +155,8 @@ def release(
 def diff(
     core: Core, name: str, from_version: int, to_version: int, samples: int, deadline: Optional[float]
 ) -> Call[Diff]:
-    path = f"{dataset_path(name)}/diff?from={int(from_version)}&to={int(to_version)}&samples={int(samples)}"
+    first, second = whole("from_version", from_version, 1), whole("to_version", to_version, 1)
+    path = f"{dataset_path(name)}/diff?from={first}&to={second}&samples={whole('samples', samples, 0)}"
     request = Request("GET", path, deadline=deadline, patience=CHANGE_PATIENCE)
     return Diff.of((yield from ask(core, request, json_answer(core), core.changes)))
 

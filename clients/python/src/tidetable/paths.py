@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional, Union
 from urllib.parse import quote
 
+from .arguments import text, whole
 from .calls import Core
 from .errors import InvalidArgument
 from .settings import header_value
@@ -15,11 +16,13 @@ Fields = Union[None, str, Sequence[str]]
 
 def dataset_path(dataset: str) -> str:
     """The server says what a name may be; here it only has to stay one segment."""
+    if not text("dataset", dataset):
+        raise InvalidArgument("dataset is an empty text: a name is expected")
     return f"/v1/datasets/{quote(dataset, safe='')}"
 
 
 def version_path(dataset: str, version: int) -> str:
-    return f"{dataset_path(dataset)}/versions/{int(version)}"
+    return f"{dataset_path(dataset)}/versions/{whole('version', version, 1)}"
 
 
 def field_names(fields: Fields) -> Optional[tuple[str, ...]]:
@@ -37,6 +40,7 @@ def field_names(fields: Fields) -> Optional[tuple[str, ...]]:
     for name in names:
         if not isinstance(name, str) or not name:
             raise InvalidArgument(f"fields has {name!r}, which is no name of a field")
+        text("one of fields", name)
     return names
 
 
@@ -49,5 +53,5 @@ def fields_parameter(names: Sequence[str]) -> str:
     """The names in a query, where a comma stands between two of them: encoded or not, it cannot be part of one."""
     for name in names:
         if "," in name:
-            raise InvalidArgument(f"the field {name!r} has a comma, which a scan cannot ask for: get_many can")
+            raise InvalidArgument(f"fields has {name!r}, with a comma, which a scan cannot ask for: get_many can")
     return "fields=" + ",".join(quote(name, safe="") for name in names)

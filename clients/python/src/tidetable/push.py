@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Optional
 
 from . import push_calls
+from .arguments import seconds
 from .push_calls import PartData
 from .resources import Part, Version
 from .settings import Settings
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 def ends(timeout: Optional[float]) -> Optional[float]:
     """The instant that a timeout of seconds means. None: as long as it goes on."""
-    return None if timeout is None else time.monotonic() + timeout
+    return None if timeout is None else time.monotonic() + seconds("timeout", timeout, 0.0)
 
 
 class PushSession:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Callable, Optional, Union
 from urllib.parse import quote
 
+from .arguments import text
 from .calls import JSON, Call, Core, Pause, ask, compact, idempotency_key, json_answer
 from .errors import (
     ActivationFailed,
@@ -69,7 +70,7 @@ def put_part(
     headers: tuple[tuple[str, bytes], ...] = (("Content-Type", b"application/octet-stream"),)
     if source.announced is not None:
         headers += (("Content-Digest", source.announced.encode("ascii")),)
-    path = f"{version_path(dataset, version)}/parts/{quote(name, safe='')}"
+    path = f"{version_path(dataset, version)}/parts/{quote(text('name', name), safe='')}"
     # The server answers once the part is fsynced.
     request = Request("PUT", path, source.body, headers, deadline=deadline, patience=120.0)
     read_answer = json_answer(core)
@@ -104,6 +105,8 @@ class _Source:
         elif callable(data):
             again = data
             self.body = Body(lambda: self._digested(again()), None, True)
+        elif not isinstance(data, Iterable):
+            raise InvalidArgument(f"the data of a part is bytes, a pathlib.Path, or an iterable of bytes, not {data!r}")
         else:
             once = data
             self.body = Body(lambda: self._digested(once), None, False)
@@ -142,7 +145,7 @@ def _sha256(digest: bytes) -> str:
 
 def _content_digest(digest: Optional[str]) -> Optional[str]:
     """`sha-256=:…:` as it is, or made of 64 hexadecimal digits."""
-    if digest is None or digest.startswith("sha-256=:"):
+    if digest is None or text("digest", digest).startswith("sha-256=:"):
         return digest
     try:
         raw = bytes.fromhex(digest)
@@ -164,6 +167,8 @@ def commit(
     """Closes the push. The same commit again is harmless, so it needs no key."""
     body: dict[str, object] = {}
     if parts is not None:
+        if isinstance(parts, str):
+            raise InvalidArgument("parts is a list of names, not one name")
         body["parts"] = list(parts)
     if activate is not None:
         body["activate"] = activate

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Optional, Union
 from urllib.parse import quote
 
+from .arguments import text, whole, whole_or_none
 from .batches import decoded, version_number
 from .calls import Call, Core, ask, json_answer
 from .errors import BrokenConnection, InvalidArgument
@@ -25,6 +26,39 @@ class Page(NamedTuple):
     next: Optional[str]
 
 
+class Asked(NamedTuple):
+    """What is scanned."""
+
+    dataset: str
+    prefix: Union[str, bytes]
+    fields: Optional[tuple[str, ...]]
+    version: Optional[int]
+    unit: Optional[str]
+
+
+def asked(
+    core: Core,
+    dataset: str,
+    prefix: Union[str, bytes],
+    limit: Optional[int],
+    fields: Fields,
+    version: Optional[int],
+    unit: Optional[str],
+    page_size: int,
+) -> Asked:
+    """What a scan was called with, refused at once if it cannot be: not with the first record that is taken."""
+    dataset_path(dataset)
+    if not isinstance(prefix, bytes):
+        text("prefix", prefix)
+    whole_or_none("limit", limit, 0)
+    whole("page_size", page_size, 1)
+    names = field_names(fields)
+    if names is not None:
+        fields_parameter(names)
+    unit_headers(core, unit)
+    return Asked(dataset, prefix, names, whole_or_none("version", version, 1), unit)
+
+
 def scan_page(
     core: Core,
     dataset: str,
@@ -42,10 +76,10 @@ def scan_page(
         query.append(f"cursor={quote(cursor, safe='')}")
     else:
         if version is not None:
-            query.append(f"version={int(version)}")
+            query.append(f"version={whole('version', version, 1)}")
         if prefix:
-            text = base64url(prefix) if isinstance(prefix, bytes) else quote(_text(prefix), safe="")
-            query.append(f"prefix={text}")
+            told = base64url(prefix) if isinstance(prefix, bytes) else quote(_text(prefix), safe="")
+            query.append(f"prefix={told}")
     as_bytes = isinstance(prefix, bytes)
     if as_bytes:
         query.append("key_encoding=base64url")

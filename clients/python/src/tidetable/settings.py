@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import ssl
 from dataclasses import dataclass, field
 from typing import Any, Callable, Optional
 from urllib.parse import urlsplit
 
+from .arguments import one_of, positive_seconds, seconds, text, whole
 from .errors import InvalidArgument
 
 USER_AGENT = "tidetable-client-python/0.1.0"
@@ -31,6 +33,13 @@ class CachePolicy:
     max_entries: int = 10_000
     max_bytes: int = 64 * 1024 * 1024
 
+    def __post_init__(self) -> None:
+        if self.ttl != math.inf:
+            seconds("ttl", self.ttl, 0.0)
+        one_of("mode", self.mode, ("ttl", "version"))
+        whole("max_entries", self.max_entries, 0)
+        whole("max_bytes", self.max_bytes, 0)
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -51,16 +60,20 @@ class Settings:
 
     def resolved(self) -> Settings:
         """With what the environment says, and checked."""
-        url = self.base_url or os.environ.get("TIDETABLE_SERVER") or DEFAULT_SERVER
+        url = text("base_url", self.base_url) or os.environ.get("TIDETABLE_SERVER") or DEFAULT_SERVER
         token = self.token if self.token is not None else os.environ.get("TIDETABLE_TOKEN") or None
         for name in ("connect_timeout", "total_timeout"):
-            if not getattr(self, name) > 0:
-                raise InvalidArgument(f"{name} is {getattr(self, name)}: seconds, more than 0, are expected")
+            positive_seconds(name, getattr(self, name))
         for name in ("pool_size", "max_tries"):
-            if getattr(self, name) < 1:
-                raise InvalidArgument(f"{name} is {getattr(self, name)}: at least 1 is expected")
-        if self.cache is not None and (self.cache.mode not in ("ttl", "version") or self.cache.ttl < 0):
-            raise InvalidArgument("of a cache, ttl is 0 or more seconds, and mode `ttl` or `version`")
+            whole(name, getattr(self, name), 1)
+        if self.cache is not None and not isinstance(self.cache, CachePolicy):
+            raise InvalidArgument(f"cache is a CachePolicy, not a {type(self.cache).__name__}")
+        if self.loads is not None and not callable(self.loads):
+            raise InvalidArgument(f"loads is a function that decodes JSON, not a {type(self.loads).__name__}")
+        if self.token is not None and not isinstance(self.token, str):
+            raise InvalidArgument(f"token is a text, not a {type(self.token).__name__}")
+        if self.unit is not None:
+            header_value("unit", self.unit)
         # An empty token stays one: where this is unpickled it says that the environment's is not to be sent.
         changed = dict(self.__dict__, base_url=url, token=token)
         return Settings(**changed)
@@ -101,14 +114,23 @@ def tls_context(settings: Settings) -> ssl.SSLContext:
     """Certificates are always checked, unless the caller's own context does not."""
     if settings.ssl_context is not None:
         return settings.ssl_context
-    context = ssl.create_default_context(cafile=settings.ca_file)
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+    except (OSError, TypeError) as error:
+        raise InvalidArgument(f"ca_file {settings.ca_file!r} cannot be read: {error}") from error
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
-def header_value(name: str, text: str) -> bytes:
+def header_value(name: str, given: str) -> bytes:
     """A value of a header as bytes, refused if it would end the header."""
-    value = text.encode("utf-8", "surrogateescape")
+    # Never shown: it may be a token.
+    if not isinstance(given, str):
+        raise InvalidArgument(f"{name} is a text, not a {type(given).__name__}")
+    try:
+        value = given.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise InvalidArgument(f"the value of {name} has half of a surrogate pair") from None
     if any(byte < 0x20 or byte == 0x7F for byte in value) or value != value.strip():
         raise InvalidArgument(f"the value of {name} has control characters, or spaces around it")
     return value

@@ -30,7 +30,8 @@ class Scan(Iterator[Record]):
         page_size: int,
     ) -> None:
         self.version: Optional[int] = None
-        self._pages = _pages(client, self, (dataset, prefix, fields, version, unit), limit, page_size)
+        asked = scans.asked(client._core, dataset, prefix, limit, fields, version, unit, page_size)
+        self._pages = _pages(client, self, asked, limit, page_size)
         self._records: Iterator[Record] = iter(())
 
     def __iter__(self) -> Scan:
@@ -43,7 +44,9 @@ class Scan(Iterator[Record]):
             self._records = iter(next(self._pages))
 
 
-def _pages(client: Client, scan: Scan, what: Any, limit: Optional[int], page_size: int) -> Iterator[list[Record]]:
+def _pages(
+    client: Client, scan: Scan, what: scans.Asked, limit: Optional[int], page_size: int
+) -> Iterator[list[Record]]:
     dataset, prefix, fields, version, unit = what
     cursor: Optional[str] = None
     left = limit
@@ -99,7 +102,8 @@ class AsyncScan(AsyncIterator[Record]):
         page_size: int,
     ) -> None:
         self.version: Optional[int] = None
-        self._records = self._all(client, (dataset, prefix, fields, version, unit), limit, page_size)
+        asked = scans.asked(client._core, dataset, prefix, limit, fields, version, unit, page_size)
+        self._records = self._all(client, asked, limit, page_size)
 
     def __aiter__(self) -> AsyncScan:
         return self
@@ -107,7 +111,9 @@ class AsyncScan(AsyncIterator[Record]):
     async def __anext__(self) -> Record:
         return await self._records.__anext__()
 
-    async def _all(self, client: AsyncClient, what: Any, limit: Optional[int], size: int) -> AsyncIterator[Record]:
+    async def _all(
+        self, client: AsyncClient, what: scans.Asked, limit: Optional[int], size: int
+    ) -> AsyncIterator[Record]:
         dataset, prefix, fields, version, unit = what
         cursor: Optional[str] = None
         left = limit
