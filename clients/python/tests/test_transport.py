@@ -149,7 +149,15 @@ class Both:
 
             return script
 
-        for make in (silent, trickling):
+        def stopping(server: Scripted) -> Script:
+            def script(connection: socket.socket, number: int) -> None:
+                server.read_request(connection)
+                connection.sendall(value(b"1" * 100_000)[:-1])
+                server.read_request(connection)
+
+            return script
+
+        for make in (silent, trickling, stopping):
             server = scripted(self, make)  # type: ignore[arg-type]
             with self.assertRaises(DeadlineExceeded):  # type: ignore[attr-defined]
                 self.call(server.url, lambda c: c.get("d", "k"), total_timeout=0.3)
