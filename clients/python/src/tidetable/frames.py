@@ -119,8 +119,7 @@ def _why_not(value: Any, infinities: bool) -> Optional[str]:
     """Why a cell cannot go; None if it can."""
     if value is None or isinstance(value, (str, bool)):
         return None
-    if type(value).__module__.split(".", 1)[0] == "numpy" and hasattr(value, "dtype"):
-        return _why_no_numpy(value, infinities)
+    # Those of numpy are floats, too, and no longer than these.
     if isinstance(value, float):
         return INFINITE if math.isinf(value) and not infinities else None
     if isinstance(value, int):
@@ -133,6 +132,8 @@ def _why_not(value: Any, infinities: bool) -> Optional[str]:
         return _first(value.values(), infinities)
     if isinstance(value, (list, tuple)):
         return _first(value, infinities)
+    if type(value).__module__.split(".", 1)[0] == "numpy" and hasattr(value, "dtype"):
+        return _why_no_numpy(value, infinities)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return NO_BYTES
     if isinstance(value, _WELL_KNOWN) or type(value).__name__ in ("NaTType", "NAType"):
@@ -152,7 +153,11 @@ def _why_no_numpy(value: Any, infinities: bool) -> Optional[str]:
 
 
 def _first(values: Iterable[Any], infinities: bool) -> Optional[str]:
-    return next((why for why in (_why_not(value, infinities) for value in values) if why is not None), None)
+    for value in values:
+        why = _why_not(value, infinities)
+        if why is not None:
+            return why
+    return None
 
 
 def check_schema(schema: Any, binary: bool) -> None:
