@@ -1,14 +1,15 @@
 //! Versions that are rewritten without erased keys, one after the other: on a thread that is
 //! there as long as there is something to do, and gives way to lookups if pushes do.
 //!
-//! What waits is lost with the process: `GET /v1/erase` goes on to name the versions that may
-//! hold erased keys, and whoever asked asks again.
+//! Once nothing waits it looks again: a push that was building when its keys were erased may have
+//! published a version since. What waits is lost with the process: `GET /v1/erase` goes on to name
+//! the versions that may hold erased keys, and whoever asked asks again, as `tidetable erase` does.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use tidetable_storage::{Cause, RewriteStep};
+use tidetable_storage::{Cause, RewriteStep, Scope, Store};
 use tracing::{info, warn};
 
 use crate::problem::{Answer, Fault, Problem};
@@ -23,6 +24,9 @@ pub(crate) struct Rewrites(Mutex<Queue>);
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<(PushOf, Cause)>,
+    /// Where it was asked for, and what was begun there, since the thread is there.
+    asked: Vec<(Vec<Scope>, Cause)>,
+    begun: BTreeSet<PushOf>,
     running: Option<(PushOf, RewriteStep)>,
     /// Why the last try of each came to nothing.
     failed: BTreeMap<PushOf, Problem>,
@@ -39,9 +43,17 @@ pub(crate) struct Standing {
 }
 
 impl Rewrites {
-    /// Asks for these to be rewritten; answers at once.
-    pub(crate) fn ask(app: &AppState, versions: Vec<PushOf>, cause: &Cause) -> Answer<()> {
+    /// Asks for these versions, and what is published meanwhile in these scopes, to be rewritten;
+    /// answers at once.
+    pub(crate) fn ask(
+        app: &AppState,
+        versions: Vec<PushOf>,
+        scopes: &[Scope],
+        cause: &Cause,
+    ) -> Answer<()> {
         let mut queue = app.rewrites.queue();
+        queue.asked.retain(|(before, _)| before != scopes);
+        queue.asked.push((scopes.to_vec(), cause.clone()));
         for version in versions {
             queue.failed.remove(&version);
             // What is being rewritten may have been begun before the last key was erased.
@@ -49,13 +61,18 @@ impl Rewrites {
                 queue.waiting.push_back((version, cause.clone()));
             }
         }
-        if queue.has_thread || queue.waiting.is_empty() {
+        if queue.has_thread {
+            return Ok(());
+        }
+        if queue.waiting.is_empty() {
+            queue.asked.clear();
             return Ok(());
         }
         let (own, work) = (Arc::clone(app), || "rewrites".to_owned());
         let spawned = thread::Builder::new().name(work()).spawn(move || run(&own));
         spawned.map_err(|error| {
             queue.waiting.clear();
+            queue.asked.clear();
             no_thread(error)
         })?;
         queue.has_thread = true;
@@ -77,14 +94,23 @@ impl Rewrites {
         queue.waiting.clear();
     }
 
-    fn next(&self) -> Option<(PushOf, Cause)> {
+    fn next(&self, store: &Store) -> Option<(PushOf, Cause)> {
+        let holders = holders(store);
         let mut queue = self.queue();
-        let next = queue.waiting.pop_front();
+        let next = queue.waiting.pop_front().or_else(|| queue.published_meanwhile(&holders));
         match &next {
             Some((version, _)) => {
+                // Of a push under way nothing can be rewritten: once it is published, it is.
+                if holders.contains(version) {
+                    queue.begun.insert(version.clone());
+                }
                 queue.running = Some((version.clone(), RewriteStep::Looking(0, 0)));
             }
-            None => queue.has_thread = false,
+            None => {
+                queue.has_thread = false;
+                queue.asked.clear();
+                queue.begun.clear();
+            }
         }
         next
     }
@@ -110,8 +136,33 @@ impl Rewrites {
     }
 }
 
+impl Queue {
+    /// A version that may hold erased keys where rewriting was asked for, and was not begun yet.
+    fn published_meanwhile(&self, holders: &[PushOf]) -> Option<(PushOf, Cause)> {
+        if self.stopping {
+            return None;
+        }
+        holders.iter().filter(|holder| !self.begun.contains(*holder)).find_map(|holder| {
+            let covers = |scopes: &[Scope]| scopes.iter().any(|scope| scope.covers(&holder.0));
+            let (_, cause) = self.asked.iter().rev().find(|(scopes, _)| covers(scopes))?;
+            Some((holder.clone(), cause.clone()))
+        })
+    }
+}
+
+/// The versions that may hold erased keys and have files to rewrite: of a push under way there are
+/// none yet.
+fn holders(store: &Store) -> Vec<PushOf> {
+    let catalog = store.catalog();
+    let held = catalog.erasures().held_by();
+    let held = held.filter(|&(dataset, version)| {
+        catalog.entry(dataset, version).is_ok_and(|entry| entry.state.has_files())
+    });
+    held.map(|(dataset, version)| (dataset.clone(), version)).collect()
+}
+
 fn run(app: &AppState) {
-    while let Some((version, cause)) = app.rewrites.next() {
+    while let Some((version, cause)) = app.rewrites.next(&app.store) {
         let failed = rewrite(app, &version, cause);
         app.rewrites.ended(&version, failed);
     }
@@ -141,4 +192,29 @@ fn rewrite(app: &AppState, of: &PushOf, cause: Cause) -> Option<Problem> {
     };
     count_dataset(&app.store, &app.metrics, dataset);
     failed
+}
+
+#[cfg(test)]
+mod tests {
+    use tidetable_storage::{DatasetName, Version};
+
+    use super::*;
+
+    #[test]
+    fn what_was_published_meanwhile_is_begun_once_where_it_was_asked_for() {
+        let of = |name: &str, version| (DatasetName::parse(name).unwrap(), Version(version));
+        let mut queue = Queue::default();
+        let holders = [of("recs", 1), of("recs", 2), of("other", 1)];
+        assert!(queue.published_meanwhile(&holders).is_none(), "nobody has asked");
+        let scopes = vec![Scope::Dataset(DatasetName::parse("recs").unwrap())];
+        queue.asked.push((scopes, Cause::default()));
+        queue.begun.insert(of("recs", 1));
+        let next = queue.published_meanwhile(&holders).unwrap().0;
+        assert_eq!(next, of("recs", 2));
+        queue.begun.insert(next);
+        assert!(queue.published_meanwhile(&holders).is_none(), "it would never end");
+        queue.begun.clear();
+        queue.stopping = true;
+        assert!(queue.published_meanwhile(&holders).is_none());
+    }
 }

@@ -72,7 +72,7 @@ pub(crate) async fn erase(
         let mut rewriting = Vec::new();
         if parsed.now {
             rewriting.clone_from(&held_by);
-            Rewrites::ask(&app, held_by.clone(), &parsed.cause)?;
+            Rewrites::ask(&app, held_by.clone(), &parsed.scopes, &parsed.cause)?;
         }
         let catalog = app.store.catalog();
         let shown =
