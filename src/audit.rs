@@ -3,7 +3,7 @@
 //!
 //! - No request waits for it: a line goes into a queue, and where that is full it is counted.
 //! - The log has a bounded size, so a flood must not push out what came before: each kind of
-//!   line has its allowance (`allowance.rs`). What is beyond that is counted, and the count is
+//!   line has its allowance (`allowance.rs`), and so have denials of tokens and of whoever has none. What is beyond that is counted, and the count is
 //!   written.
 //! - If the disk fails, requests go on and the lines are counted as lost; changes are the
 //!   journal's, and that refuses what it cannot write.
@@ -193,5 +193,34 @@ mod tests {
         let report = verify_audit(dir.path(), &[]).unwrap();
         assert_eq!(report.findings, [""; 0]);
         assert_eq!(report.lines, (1, lines));
+    }
+
+    #[test]
+    fn whoever_has_no_token_hides_no_denial_of_one_and_the_gap_is_told_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(dir.path(), StoreOptions::default()).unwrap().0);
+        let audit = Audit::new(Arc::new(Metrics::new()));
+        audit.start(&store).unwrap();
+        for n in 0..3000 {
+            audit.log(denial("anonymous"));
+            if n % 1000 == 0 {
+                audit.head().unwrap();
+            }
+        }
+        audit.log(Line::denial_of_a_token_for_tests("job"));
+        audit.head().unwrap();
+        audit.stop();
+        let mut written = Vec::new();
+        newest_log_lines(store.layout(), u64::MAX, |_, line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            written.push((line["actor"] == "job", line["action"] == "left_out"));
+            true
+        })
+        .unwrap();
+        // Newest first.
+        written.reverse();
+        let first_gap = written.iter().position(|(_, is_gap)| *is_gap).unwrap();
+        let of_the_token = written.iter().position(|(is_of_it, _)| *is_of_it).unwrap();
+        assert!(first_gap < of_the_token, "{first_gap} and {of_the_token}");
     }
 }

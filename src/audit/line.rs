@@ -3,8 +3,9 @@
 
 use std::net::IpAddr;
 
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
-use tidetable_storage::{DatasetName, Digest, THE_SERVER, now};
+use tidetable_storage::{DatasetName, Digest, THE_SERVER, TokenId, now};
 
 use crate::time::rfc3339;
 
@@ -29,6 +30,9 @@ pub(crate) struct Line {
     at: String,
     kind: Kind,
     actor: String,
+    /// The token that was shown, if it is good: several may have one name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<TokenId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
     action: String,
@@ -60,11 +64,14 @@ pub(crate) struct Line {
 pub(crate) struct NotGranted<'a> {
     pub(crate) kind: Kind,
     pub(crate) actor: &'a str,
+    pub(crate) token: Option<TokenId>,
     pub(crate) request_id: &'a str,
     pub(crate) method: &'a str,
     /// The route that it matched.
     pub(crate) route: Option<&'a str>,
     pub(crate) path: &'a str,
+    /// The one of several datasets that it is about; else the path names it.
+    pub(crate) dataset: Option<&'a DatasetName>,
     pub(crate) code: &'static str,
     pub(crate) status: u16,
     pub(crate) address: Option<IpAddr>,
@@ -78,9 +85,10 @@ impl Line {
             at: rfc3339(now()),
             kind: seen.kind,
             actor: seen.actor.to_owned(),
+            token: seen.token,
             request_id: Some(seen.request_id.to_owned()),
             action: format!("{} {}", seen.method, seen.route.unwrap_or("(no route)")),
-            dataset: dataset_of(seen.route, seen.path),
+            dataset: seen.dataset.cloned().or_else(|| dataset_of(seen.route, seen.path)),
             outcome: Some(seen.code),
             status: Some(seen.status),
             address: seen.address,
@@ -94,6 +102,7 @@ impl Line {
             at: rfc3339(now()),
             kind: Kind::Note,
             actor: THE_SERVER.to_owned(),
+            token: None,
             request_id: None,
             action: action.to_owned(),
             dataset: None,
@@ -123,13 +132,20 @@ impl Line {
     pub(super) fn kind(&self) -> Kind {
         self.kind
     }
+
+    /// Whether it tells of somebody with a good token.
+    pub(super) fn is_of_a_token(&self) -> bool {
+        self.token.is_some()
+    }
 }
 
 /// The dataset that the path names, if it is a name: anything else is no dataset, and may be
-/// anything.
+/// anything. Decoded as the router and whoever decides do (`access::dataset_of`): it may be written
+/// with `%`.
 fn dataset_of(route: Option<&str>, path: &str) -> Option<DatasetName> {
     let at = route?.split('/').position(|segment| segment == "{dataset}")?;
-    DatasetName::parse(path.split('/').nth(at)?).ok()
+    let segment = percent_decode_str(path.split('/').nth(at)?).decode_utf8_lossy();
+    DatasetName::parse(&segment).ok()
 }
 
 #[cfg(test)]
@@ -137,6 +153,10 @@ impl Line {
     pub(super) fn denial_for_tests(actor: &str) -> Self {
         let actor = actor.to_owned();
         Self { kind: Kind::Denial, actor, ..Self::note("GET /v1/datasets/{dataset}") }
+    }
+
+    pub(super) fn denial_of_a_token_for_tests(actor: &str) -> Self {
+        Self { token: Some(TokenId::new([7; 8])), ..Self::denial_for_tests(actor) }
     }
 
     pub(super) fn refusal_for_tests(actor: &str) -> Self {
@@ -153,7 +173,10 @@ mod tests {
         let of = |path| dataset_of(Some("/v1/datasets/{dataset}/keys/{key}"), path);
         let named = |name| DatasetName::parse(name).ok();
         assert_eq!(of("/v1/datasets/recs/keys/secret"), named("recs"));
+        assert_eq!(of("/v1/datasets/%72ec%73/keys/secret"), named("recs"));
         assert_eq!(of("/v1/datasets/My%20Secret/keys/x"), None);
+        assert_eq!(of("/v1/datasets/recs%2Fkeys/keys/x"), None);
+        assert_eq!(of("/v1/datasets/%2572ecs/keys/x"), None, "it is undone once");
         assert_eq!(dataset_of(Some("/v1/activate"), "/v1/activate"), None);
         assert_eq!(dataset_of(None, "/v1/datasets/recs"), None);
     }
@@ -163,10 +186,12 @@ mod tests {
         let line = Line::of(&NotGranted {
             kind: Kind::Denial,
             actor: "job",
+            token: Some(TokenId::new([7; 8])),
             request_id: "r-1",
             method: "GET",
             route: Some("/v1/datasets/{dataset}/keys/{key}"),
             path: "/v1/datasets/recs/keys/secret",
+            dataset: None,
             code: "forbidden",
             status: 403,
             address: Some([127, 0, 0, 1].into()),
@@ -175,5 +200,6 @@ mod tests {
         let line = tidetable_storage::line_of(&line);
         assert!(!line.contains("secret") && line.len() < 500, "{line}");
         assert!(line.contains(r#""action":"GET /v1/datasets/{dataset}/keys/{key}""#), "{line}");
+        assert!(line.contains(r#""token":"0707070707070707""#), "{line}");
     }
 }

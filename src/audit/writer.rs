@@ -21,10 +21,14 @@ pub(super) struct Writer {
     metrics: Arc<Metrics>,
     /// `None` as long as it cannot be opened.
     log: Option<AuditLog>,
+    /// Of whoever has no good token, whom a stranger can be; and of tokens.
+    strangers: Allowance,
     denials: Allowance,
     refusals: Allowance,
     synced: Instant,
     noted: Instant,
+    /// When it was last written how many lines there was no place for.
+    told: Option<Instant>,
     /// The last change that is noted.
     change: u64,
     /// The last attempt failed, which was said.
@@ -38,10 +42,12 @@ impl Writer {
             store,
             metrics,
             log: None,
+            strangers: Allowance::new(now),
             denials: Allowance::new(now),
             refusals: Allowance::new(now),
             synced: now,
             noted: now,
+            told: None,
             change: 0,
             fails: false,
         }
@@ -68,7 +74,8 @@ impl Writer {
     /// Writes a line, if there is a place for one more.
     pub(super) fn write(&mut self, line: &Line) {
         let allowance = match line.kind() {
-            Kind::Denial => &mut self.denials,
+            Kind::Denial if line.is_of_a_token() => &mut self.denials,
+            Kind::Denial => &mut self.strangers,
             Kind::Refusal | Kind::Note => &mut self.refusals,
         };
         if allowance.takes(Instant::now()) {
@@ -80,8 +87,11 @@ impl Writer {
 
     /// What is due now and then, after each line and when there is none.
     pub(super) fn tidy(&mut self) {
-        if self.noted.elapsed() >= NOTE_EVERY {
+        // At once when it begins, so that nobody takes the log for whole; then now and then.
+        if self.told.is_none_or(|told| told.elapsed() >= NOTE_EVERY) {
             self.tell_left_out();
+        }
+        if self.noted.elapsed() >= NOTE_EVERY {
             if self.store.changes_head().0 != self.change {
                 self.note("changes");
             }
@@ -102,6 +112,7 @@ impl Writer {
         let (denials, refusals) = self.metrics.audit.take_untold();
         if denials + refusals > 0 {
             self.append(&Line::left_out(denials, refusals));
+            self.told = Some(Instant::now());
         }
     }
 

@@ -232,6 +232,7 @@ struct Line {
     refused_by: Vec<String>,
     settings: Vec<String>,
     address: Option<String>,
+    token: Option<String>,
     denials: Option<u64>,
     refusals: Option<u64>,
 }
@@ -294,6 +295,7 @@ impl Line {
             gates,
             (!self.settings.is_empty()).then(|| self.settings.join(", ")),
             from,
+            self.token.as_ref().map(|token| format!("token {token}")),
             left_out(denials, "denials more"),
             left_out(refusals, "refusals more"),
         ];

@@ -257,10 +257,12 @@ impl Seen {
         audit.log(Line::of(&NotGranted {
             kind,
             actor: self.caller.as_ref().map_or(ANONYMOUS, Caller::name),
+            token: self.caller.as_ref().and_then(Caller::id),
             request_id: id.as_str(),
             method: self.method.as_str(),
             route: self.route.as_ref().map(MatchedPath::as_str),
             path: self.uri.path(),
+            dataset: None,
             code: problem.map_or("none", Problem::code),
             status: response.status().as_u16(),
             address: self.peer,
