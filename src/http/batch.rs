@@ -2,6 +2,7 @@
 //! they stood at one instant.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,6 +20,7 @@ use tidetable_storage::{DatasetName, Error, Key, Lease, Located, Served, Version
 
 use super::arm::{Choice, Reader};
 use super::blocking::cold;
+use super::edge::Forbidden;
 use super::extract::{BatchJson, Dataset, Query, objects, optional_version, or_default};
 use super::fields::Fields;
 use super::read::{lease, stamp};
@@ -104,6 +106,7 @@ pub(crate) async fn batches_get(
     check_keys(&app, request.requests.len())?;
     let datasets = app.store.live().at_one_instant();
     let (mut out, mut inline) = (b"{\"answers\":[".to_vec(), MOST_INLINE);
+    let mut forbidden = BTreeSet::new();
     for (number, named) in request.requests.into_iter().enumerate() {
         if number > 0 {
             out.push(b',');
@@ -117,6 +120,9 @@ pub(crate) async fn batches_get(
             if problem.code() == Fault::AnswerTooLarge.code() {
                 return Err(problem);
             }
+            if problem.code() == Fault::Forbidden.code() {
+                forbidden.extend(serde_json::from_slice::<DatasetName>(&name));
+            }
             // Beside the arm, if one was chosen.
             if let Some(version) = problem.version() {
                 out.extend_from_slice(b",\"version\":");
@@ -128,7 +134,11 @@ pub(crate) async fn batches_get(
         out.push(b'}');
     }
     out.extend_from_slice(b"]}");
-    Ok(json_answer(out))
+    let mut response = json_answer(out);
+    if !forbidden.is_empty() {
+        response.extensions_mut().insert(Forbidden(forbidden.into_iter().collect()));
+    }
+    Ok(response)
 }
 
 /// Adds the members of an answer behind its `dataset`. If it fails, the arm at most is there.

@@ -18,6 +18,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -26,6 +27,7 @@ use axum::http::header::USER_AGENT;
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
+use tidetable_storage::DatasetName;
 use tower::{Layer, Service};
 
 use super::{classes, host, is_read, origin};
@@ -35,6 +37,11 @@ use crate::limiter::Limiter;
 use crate::metrics::Metrics;
 use crate::problem::{Fault, Problem};
 use crate::telemetry::{REQUEST_ID, RequestId};
+
+/// Left with an answer: the datasets among several that whoever asked may not read. The others
+/// were answered, so its status says nothing of them.
+#[derive(Clone, Debug)]
+pub(super) struct Forbidden(pub(super) Arc<[DatasetName]>);
 
 /// The layer; the route table ends with `.layer(Edge::new(…))`.
 #[derive(Clone)]
@@ -226,6 +233,12 @@ impl Seen {
         if let (Some(audit), Some(kind)) = (&edge.audit, self.was_not_granted(response.status())) {
             self.tell(audit, kind, &response);
         }
+        if let Some(Forbidden(datasets)) = response.extensions().get() {
+            edge.metrics.access.forbidden.fetch_add(datasets.len() as u64, Relaxed);
+            if let Some(audit) = &edge.audit {
+                datasets.iter().for_each(|dataset| self.tell_forbidden(audit, dataset));
+            }
+        }
         let mut response = match response.extensions().get::<Problem>() {
             Some(problem) => self.refuse(&problem.clone()),
             None => response,
@@ -252,8 +265,25 @@ impl Seen {
     }
 
     fn tell(&mut self, audit: &Audit, kind: Kind, response: &Response) {
+        let code = response.extensions().get::<Problem>().map_or("none", Problem::code);
+        self.tell_of(audit, kind, None, code, response.status());
+    }
+
+    /// One of several datasets, as if it had been asked for alone.
+    fn tell_forbidden(&mut self, audit: &Audit, dataset: &DatasetName) {
+        let code = Fault::Forbidden.code();
+        self.tell_of(audit, Kind::Denial, Some(dataset), code, StatusCode::FORBIDDEN);
+    }
+
+    fn tell_of(
+        &mut self,
+        audit: &Audit,
+        kind: Kind,
+        dataset: Option<&DatasetName>,
+        code: &'static str,
+        status: StatusCode,
+    ) {
         let id = self.id.get_or_insert_with(RequestId::fresh);
-        let problem = response.extensions().get::<Problem>();
         audit.log(Line::of(&NotGranted {
             kind,
             actor: self.caller.as_ref().map_or(ANONYMOUS, Caller::name),
@@ -262,9 +292,9 @@ impl Seen {
             method: self.method.as_str(),
             route: self.route.as_ref().map(MatchedPath::as_str),
             path: self.uri.path(),
-            dataset: None,
-            code: problem.map_or("none", Problem::code),
-            status: response.status().as_u16(),
+            dataset,
+            code,
+            status: status.as_u16(),
             address: self.peer,
             user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
         }));

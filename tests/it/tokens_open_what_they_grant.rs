@@ -117,6 +117,21 @@ fn of_several_datasets_each_is_asked_for() {
         assert_eq!(answer["error"]["code"], "forbidden", "{answer}");
         assert!(answer["results"].is_null() && answer["version"].is_null(), "{answer}");
     }
+    // Each is told as if it had been asked for alone.
+    let denied = admin.get(&server, "/v1/audit?kind=denial&actor=x").expect(200);
+    let denied: Vec<Value> =
+        denied.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut datasets: Vec<&str> =
+        denied.iter().map(|line| line["dataset"].as_str().unwrap()).collect();
+    datasets.sort_unstable();
+    assert_eq!(datasets, ["beta", "nothing"], "{denied:?}");
+    for line in &denied {
+        assert_eq!((&line["outcome"], &line["status"]), (&json!("forbidden"), &json!(403)));
+        assert_eq!(line["token"], json!(reader.id), "{line}");
+    }
+    let metrics = admin.get(&server, "/metrics").expect(200).text();
+    let counted = "tidetable_access_refusals_total{token=\"forbidden\"} 2";
+    assert!(metrics.contains(counted), "{metrics}");
 
     let operator = admin.make(&server, "x", "operator", &["alpha"]);
     let to_1 = |dataset: &str| json!({ "dataset": dataset, "version": 1 });
