@@ -1,6 +1,8 @@
 //! `/v1/erase`: keys that no version gives any more, and what a read of one is told.
 
 use axum::extract::State;
+use base64::Engine as _;
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use tidetable_storage::{
@@ -15,7 +17,7 @@ use super::page::{PageQuery, page};
 use super::read::key_not_found;
 use super::versions::NoParameters;
 use crate::access::{Caller, Right};
-use crate::keys::KeyEncoding;
+use crate::keys::{BASE64URL, KeyEncoding};
 use crate::problem::{Answer, Fault, Problem};
 use crate::pushes::PushOf;
 use crate::rewrites::Rewrites;
@@ -183,16 +185,6 @@ impl EraseRequest {
         if self.reason.trim().is_empty() {
             return Err(malformed("reason is empty: say why; it is kept for ever"));
         }
-        let is_word = |key: &String| {
-            let ends = |c: char| !c.is_alphanumeric();
-            let mut words = self.reason.split_whitespace();
-            words.any(|word| word == key || word.trim_matches(ends) == key)
-        };
-        if self.keys.iter().any(is_word) {
-            return Err(malformed(
-                "the reason names a key, and is kept for ever: name no key in it",
-            ));
-        }
         let keys = self.keys.iter().enumerate().map(|(number, key)| {
             let key = self.key_encoding.decode_text(key).map(std::borrow::Cow::into_owned);
             key.map_err(|problem| problem.of_key(number))
@@ -219,6 +211,11 @@ impl EraseRequest {
         // A repetition changes nothing, so no idempotency key is needed; what is asked for is
         // not kept, nor a fingerprint of it.
         let cause = asker.cause_without_key(Some(self.reason))?;
+        if names_a_key(cause.reason.as_deref().unwrap_or_default(), &self.keys, &keys) {
+            return Err(malformed(
+                "the reason names a key, and is kept for ever: name no key in it",
+            ));
+        }
         Ok(ParsedErase { keys, scopes, datasets, now: self.now, cause })
     }
 }
@@ -274,6 +271,30 @@ pub(crate) fn may_know(caller: &Caller, served: &Served) -> bool {
     caller.may(Right::Operate, &served.name)
 }
 
+/// Whether a key stands in the reason: as the request writes it, as it is, in base64url, or any of
+/// these with `%`. (Of a key of one byte the base64url is too often something else.)
+fn names_a_key(reason: &str, given: &[String], keys: &[Vec<u8>]) -> bool {
+    let undone: Vec<u8> = percent_decode_str(reason).collect();
+    let texts = [reason.as_bytes(), undone.as_slice()];
+    let stands = |word: &[u8]| texts.iter().any(|text| stands_in(text, word));
+    let in_base64url = |key: &[u8]| key.len() > 1 && stands(BASE64URL.encode(key).as_bytes());
+    given.iter().any(|key| stands(key.as_bytes()))
+        || keys.iter().any(|key| stands(key) || in_base64url(key))
+}
+
+/// Whether a word stands in the text with no letter or digit beside it.
+fn stands_in(text: &[u8], word: &[u8]) -> bool {
+    // No character has more bytes than this.
+    const LONGEST: usize = 4;
+    let is_apart = |beside: Option<char>| beside.is_none_or(|c| !c.is_alphanumeric());
+    text.windows(word.len().max(1)).enumerate().filter(|(_, part)| *part == word).any(|(at, _)| {
+        let (before, after) = (&text[..at], &text[at + word.len()..]);
+        let before = String::from_utf8_lossy(&before[before.len().saturating_sub(LONGEST)..]);
+        let after = String::from_utf8_lossy(&after[..after.len().min(LONGEST)]);
+        is_apart(before.chars().next_back()) && is_apart(after.chars().next())
+    })
+}
+
 fn malformed(text: &str) -> Problem {
     Problem::new(Fault::MalformedBody, text)
 }
@@ -281,4 +302,34 @@ fn malformed(text: &str) -> Problem {
 /// A field that must be given, be it as `null`.
 fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<String>>, D::Error> {
     Option::deserialize(from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_names_a_key_however_it_is_written() {
+        let names = |reason: &str, given: &str, key: &[u8]| {
+            names_a_key(reason, &[given.to_owned()], &[key.to_vec()])
+        };
+        for reason in [
+            "learner:7",
+            "forget learner:7, who asked",
+            "ticket/learner:7/2026",
+            "of=learner:7;x",
+            "\u{201e}learner:7\u{201c}",
+            "forget learner%3A7.",
+            "forget bGVhcm5lcjo3.",
+            "forget bGVhcm5lcjo3%3D",
+        ] {
+            assert!(names(reason, "learner:7", b"learner:7"), "{reason}");
+        }
+        for reason in ["request 1177", "learner:77", "a learner", "xlearner:7", "\u{e9}learner:7"] {
+            assert!(!names(reason, "learner:7", b"learner:7"), "{reason}");
+        }
+        assert!(names("forget learner:7,", "bGVhcm5lcjo3", b"learner:7"), "sent in base64url");
+        assert!(names("it is %FF%FE.", "__4", &[0xff, 0xfe]), "no UTF-8");
+        assert!(!names("the MQ has it", "1", b"1"));
+    }
 }
