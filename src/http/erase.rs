@@ -189,7 +189,7 @@ impl EraseRequest {
             let key = self.key_encoding.decode_text(key).map(std::borrow::Cow::into_owned);
             key.map_err(|problem| problem.of_key(number))
         });
-        let keys = keys.collect::<Answer<_>>()?;
+        let keys = keys.collect::<Answer<Vec<_>>>()?;
         let names = |names: &Vec<String>| -> Answer<Vec<DatasetName>> {
             Ok(names.iter().map(|n| DatasetName::parse(n)).collect::<Result<_, _>>()?)
         };
