@@ -1,8 +1,11 @@
 //! `tidetable token`: who may ask a server for what.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use chrono::Utc;
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -98,10 +101,33 @@ Examples:
   tidetable token revoke 1f2e3d4c5b6a7988")]
 pub(crate) struct RevokeArgs {
     /// Its id, as `tidetable token list` shows it: the 16 digits after tt_
+    #[arg(value_parser = IdParser)]
     id: TokenId,
     /// Do not ask, not even before the last token that may make others
     #[arg(long)]
     yes: bool,
+}
+
+/// Reads an id. What is none may be the token itself, so it is not repeated.
+#[derive(Clone)]
+struct IdParser;
+
+impl TypedValueParser for IdParser {
+    type Value = TokenId;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        _: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<TokenId, clap::Error> {
+        let id = value.to_str().and_then(|text| TokenId::parse(text).ok());
+        id.ok_or_else(|| {
+            let text = "this is not the id of a token: 16 of 0-9 and a-f, which stand in the token \
+                        after tt_ and in `tidetable token list`\n";
+            clap::Error::raw(ErrorKind::ValueValidation, text).with_cmd(command)
+        })
+    }
 }
 
 /// `30d`, or `never`.
@@ -287,6 +313,25 @@ fn revoke(args: &RevokeArgs, context: &Context<'_>) -> Result<(), Failure> {
 mod tests {
     use super::super::stub::{Reply, Stub};
     use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        revoke: RevokeArgs,
+    }
+
+    #[test]
+    fn a_token_in_the_place_of_its_id_is_not_repeated() {
+        let parsed = |id: &str| <Line as clap::Parser>::try_parse_from(["revoke", id]);
+        let id = parsed("1f2e3d4c5b6a7988").unwrap().revoke.id;
+        assert_eq!(id.to_string(), "1f2e3d4c5b6a7988");
+        for secret in ["tt_1f2e3d4c5b6a7988_c2VjcmV0", "c2VjcmV0"] {
+            let error = parsed(secret).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ValueValidation);
+            let text = error.to_string();
+            assert!(!text.contains("c2VjcmV0") && text.contains("after tt_"), "{text}");
+        }
+    }
 
     fn shown(state: &str, expires_at: Option<&str>) -> Value {
         json!({
