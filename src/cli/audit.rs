@@ -28,7 +28,8 @@ const PAGE: usize = 1000;
 /// denials. With --verify the command asks no server: it reads the files of a data directory, and
 /// fails (exit code 1) if a line was changed or removed. It prints where both chains end. Note
 /// that elsewhere, and give it with --head the next time: somebody who can write the directory
-/// can make a new chain, but not one with the end that you have noted.
+/// can make a new chain, but not one with the end that you have noted. Without it lines that were
+/// cut off the end of the log of refusals and denials, or all of its files being gone, do not show.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -5,7 +5,8 @@
 //! who did not write anew all that follows, in the changes and in the log; an end that was cut
 //! off the changes, if the log has noted more. What they cannot show: a forgery that writes all
 //! of that anew, lines that were cut off the end of the log, and old files of the log that are
-//! gone (they are given up for their size as well). A noted head shows each of these for what was
+//! gone (they are given up for their size as well), or all of them: a directory that no server has
+//! opened has none either. Files that are there and empty do show. A noted head shows each of these for what was
 //! written before it was noted.
 
 use std::collections::BTreeMap;
@@ -74,13 +75,24 @@ impl Check {
 
     fn log(&mut self, layout: &Layout, noted: &[AuditHead]) -> Result<Followed> {
         let mut at: Option<Followed> = None;
-        for (first, path) in log::log_files(layout)? {
+        let files = log::log_files(layout)?;
+        let there_are_some = !files.is_empty();
+        for (first, path) in files {
             let bytes = fs::read(&path).map_err(|e| Error::io("read the audit log", &path, e))?;
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let lines = bytes.split_inclusive(|b| *b == b'\n').filter(|l| l.ends_with(b"\n"));
+            // A file is begun for a line, and a server begins with one.
+            if bytes.is_empty() {
+                self.findings.push(format!(
+                    "{name} is empty: its lines were taken away, or the disk was full when it was begun"
+                ));
+            }
             for (line, seq) in lines.zip(first..) {
                 self.line(&mut at, line, seq, &name, noted);
             }
+        }
+        if there_are_some && at.is_none() && self.findings.is_empty() {
+            self.findings.push("the log has files, and no whole line: it was emptied".to_owned());
         }
         for (seq, _) in noted.iter().map(|head| head.log) {
             if seq > at.as_ref().map_or(0, |at| at.last) {
@@ -288,6 +300,26 @@ mod tests {
         assert_eq!(findings(&dir, &[head]), [""; 0]);
         fs::remove_file(&files[2].1).unwrap();
         assert!(findings(&dir, &[]).iter().any(|text| text.contains("comes after line")));
+    }
+
+    #[test]
+    fn a_log_that_was_emptied_shows_and_one_that_is_gone_against_a_head_alone() {
+        let (dir, head) = written("job");
+        let files = log::log_files(&Layout::new(dir.path())).unwrap();
+        let (_, last) = files.last().unwrap();
+        fs::write(last, "").unwrap();
+        let found = findings(&dir, &[]);
+        assert!(found.len() == 1 && found[0].contains("is empty"), "{found:?}");
+        for (_, path) in &files {
+            fs::write(path, "").unwrap();
+        }
+        assert_eq!(findings(&dir, &[]).len(), files.len());
+        // A byte of a line is no line.
+        files.iter().for_each(|(_, path)| fs::write(path, "{").unwrap());
+        assert!(findings(&dir, &[])[0].contains("emptied"));
+        files.iter().for_each(|(_, path)| fs::remove_file(path).unwrap());
+        assert_eq!(findings(&dir, &[]), [""; 0], "nobody can tell");
+        assert!(!findings(&dir, &[head]).is_empty());
     }
 
     /// Changes that say another thing and are sound in themselves.
