@@ -84,7 +84,8 @@ impl Check {
             // A file is begun for a line, and a server begins with one.
             if bytes.is_empty() {
                 self.findings.push(format!(
-                    "{name} is empty: its lines were taken away, or the disk was full when it was begun"
+                    "{name} is empty: its lines were taken away, or a server was killed or the disk \
+                     full when it had just been begun"
                 ));
             }
             for (line, seq) in lines.zip(first..) {
