@@ -58,7 +58,8 @@ pub(crate) fn broken_body(error: &(dyn std::error::Error + 'static)) -> Problem 
 /// read is of that kind, too, and was damaged on its way.
 fn is_malformed(error: &(dyn std::error::Error + 'static)) -> bool {
     let Some(error) = error.downcast_ref::<io::Error>() else { return false };
-    let is_of_tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+    let is_of_tls =
+        error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>);
     matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) && !is_of_tls
 }
 
