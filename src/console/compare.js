@@ -123,7 +123,7 @@ async function run(page, from, to) {
   page.redraw();
   try {
     const ask = (more) =>
-      api.getSlowly(`${api.pathOf(data.name, "diff")}?from=${from}&to=${to}${more}`, stop.signal);
+      api.getValuesSlowly(`${api.pathOf(data.name, "diff")}?from=${from}&to=${to}${more}`, stop.signal);
     // Whoever may not read values is told the figures.
     ui.found = await ask("&samples=8").catch((problem) => {
       if (problem.code === "forbidden") return ask("");
@@ -304,6 +304,7 @@ function side(word, sample, which, other) {
     "div",
     { class: `side side-${which}` },
     word ? h("span", { class: "note" }, word) : null,
+    sample.encoding && !long ? h("span", { class: "note" }, ` in ${sample.encoding}`) : null,
     long ? h("p", { class: "faint" }, `${f.bytes(long)}, too long to be shown here`) : json(sample[which], { other }),
   );
 }

@@ -137,6 +137,7 @@ function head(page) {
 function banner({ data }) {
   const { dataset } = data;
   const told = [];
+  if (stateOf(dataset) === "damaged") told.push(["bad", "triangle", damage(data)]);
   if (dataset.hold) {
     const { at, actor, reason } = dataset.hold;
     const why = [", ", f.ago(at), `, by ${nameOf(actor)}`, reason ? [": ", h("q", {}, reason)] : "", ". "];
@@ -160,6 +161,7 @@ function banner({ data }) {
           ],
     );
   }
+  if (dataset.failed_push) told.push(["bad", "cross", failedPush(data)]);
   if (dataset.canary) told.push(["canary", "diamond", canarySentence(dataset)]);
   const { watch } = dataset;
   if (watch?.verdict === "fell")
@@ -200,6 +202,31 @@ function banner({ data }) {
         ),
       )
     : null;
+}
+
+function damage({ dataset, versions, name }) {
+  const { current } = dataset;
+  const file = versions.find((version) => version.version === current)?.damaged?.file;
+  return [
+    h("a", { href: `#/datasets/${name}/versions/${current}` }, `Version ${current}`),
+    file ? ", which is served, is damaged on the disk, in " : ", which is served, cannot be opened: its files are damaged",
+    file ? h("code", {}, file) : null,
+    ". A lookup that meets the damage is answered with an error. Roll back, or push the data again.",
+  ];
+}
+
+// The newest push, if it came to nothing and none was activated since.
+function failedPush({ dataset, versions, name }) {
+  const { version, state, reason, code } = dataset.failed_push;
+  const began = versions.find((one) => one.version === version)?.created_at;
+  return [
+    "The newest push, ",
+    h("a", { href: `#/datasets/${name}/versions/${version}` }, `version ${version}`),
+    began ? [", begun ", f.ago(began)] : null,
+    state === "rejected" ? ", was rejected" : ", failed",
+    `: ${reason ?? code ?? "nothing says why"}. `,
+    dataset.current === null ? "Nothing is served yet." : `Version ${dataset.current} is still served.`,
+  ];
 }
 
 const nameOf = (actor) => (actor === "tidetable-watch" ? "the watch" : actor);

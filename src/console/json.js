@@ -42,8 +42,7 @@ function take(known, line) {
 function layOut(value, indent, name) {
   const flat = JSON.stringify(value) ?? "undefined";
   if (
-    value === null ||
-    typeof value !== "object" ||
+    isPlain(value) ||
     (indent !== "" && flat.length + indent.length + name.length < WIDE && !/[[{].*[[{]/.test(flat))
   ) {
     return [indent + name + spaced(value, flat)];
@@ -61,8 +60,11 @@ function layOut(value, indent, name) {
   return [`${indent}${name}${list ? "[" : "{"}`, ...lines, `${indent}${list ? "]" : "}"}`];
 }
 
+// A number that is kept as the text that was sent is one, too (api.js).
+const isPlain = (value) => value === null || typeof value !== "object" || Boolean(JSON.isRawJSON?.(value));
+
 function spaced(value, flat) {
-  if (value === null || typeof value !== "object") return flat;
+  if (isPlain(value)) return flat;
   if (Array.isArray(value)) return `[${value.map((one) => JSON.stringify(one)).join(", ")}]`;
   return `{${Object.entries(value)
     .map(([key, one]) => `${JSON.stringify(key)}: ${JSON.stringify(one)}`)

@@ -80,7 +80,7 @@ async function look(page, key, encoding) {
   const path = api.pathOf(data.name, "keys", plainSegment(key, encoding), "history");
   const as = key === "." || key === ".." ? "base64url" : encoding;
   try {
-    const found = await api.get(`${path}${as === "utf8" ? "" : `?key_encoding=${as}`}`);
+    const found = await api.getValues(`${path}${as === "utf8" ? "" : `?key_encoding=${as}`}`);
     ui.answer = { versions: found.versions };
     announce(`Found in ${found.versions.filter((v) => v.found).length} of ${found.versions.length} versions`);
   } catch (problem) {
@@ -106,7 +106,7 @@ function answer({ ui, data }) {
           "div",
           { class: "key-now" },
           h("h3", {}, `In the current version, ${current.version}`),
-          current.found ? json(current.value) : absent(current),
+          current.found ? [inBase64(current), json(current.value)] : absent(current),
         )
       : null,
     h("h3", {}, "In every kept version"),
@@ -135,13 +135,16 @@ function answer({ ui, data }) {
           one.found
             ? same
               ? null
-              : json(one.value, { other: before?.found ? before.value : undefined })
+              : [inBase64(one), json(one.value, { other: before?.found ? before.value : undefined })]
             : absent(one),
         );
       }),
     ),
   );
 }
+
+// Values that are no JSON are sent so.
+const inBase64 = ({ encoding }) => (encoding ? h("p", { class: "faint" }, `In ${encoding}`) : null);
 
 const absent = (one) =>
   one.error

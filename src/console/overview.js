@@ -5,6 +5,7 @@ import { announce, h } from "./dom.js";
 import * as f from "./format.js";
 import { runningPushes } from "./pushes.js";
 import { spark } from "./spark.js";
+import { token } from "./token.js";
 import { DATASET_STATES, chipOf, datasetChip, shape, stateOf } from "./words.js";
 
 const STATES = Object.keys(DATASET_STATES);
@@ -239,6 +240,7 @@ export function freshness(dataset) {
 // Nothing was pushed yet: how to make the first push to this very server.
 function firstSteps({ server }) {
   const origin = location.origin + location.pathname.replace(/\/$/, "");
+  const shown = token() ? '-H "Authorization: Bearer $TIDETABLE_TOKEN" ' : "";
   return h(
     "section",
     { class: "empty first" },
@@ -251,7 +253,7 @@ function firstSteps({ server }) {
         "code",
         {},
         `printf '{"learner_id":42,"course":"databases"}\\n' > recs.ndjson\n` +
-          `curl --data-binary @recs.ndjson \\\n  '${origin}/v1/datasets/course-recs/push?key=learner_id&format=ndjson'`,
+          `curl ${shown}--data-binary @recs.ndjson \\\n  '${origin}/v1/datasets/course-recs/push?key=learner_id&format=ndjson'`,
       ),
     ),
     h("p", {}, "or with the command line, which also sends large files in parts:"),
@@ -260,6 +262,9 @@ function firstSteps({ server }) {
       { tabindex: 0, role: "region", "aria-label": "A first push with the command line" },
       h("code", {}, `tidetable push course-recs recs.ndjson --key learner_id --server ${origin}`),
     ),
+    shown
+      ? h("p", {}, "Both take the token from the shell: ", h("code", {}, "export TIDETABLE_TOKEN=tt_…"), ".")
+      : null,
     h("p", {}, "It appears here by itself. What else the server can do: ", h("a", { href: "docs/" }, "the API"), "."),
     server?.environment
       ? null

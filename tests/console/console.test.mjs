@@ -57,6 +57,15 @@ test("a server without data says how to make a first push", async () => {
   await empty.stop();
 });
 
+test("a push that came to nothing is told on its dataset's page", async () => {
+  await someVersions("refused");
+  const page = await open(browser, server.address);
+  await page.at("#/datasets/refused", ".banner:has-text('The newest push')");
+  const told = await page.locator(".banner:has-text('The newest push')").innerText();
+  assert.match(told, /version 4, begun .*, was rejected: .*max_shrink_percent.*Version 3 is still served\./);
+  await page.leave();
+});
+
 test("the overview shows every dataset, its state in words, and finds them", async () => {
   await Promise.all(
     Array.from({ length: 40 }, (_, at) => server.must("PUT", `v1/datasets/team-${at}`, { owner: "many" })),
@@ -272,6 +281,35 @@ test("a key is looked up now and in every version", async () => {
   await page.locator(".key-now:has-text('The key is not in it.')").waitFor();
   await page.at("#/datasets/odd-keys/keys/a%2Fb%20%C3%BC", ".key-now .json:has-text('\"x\"')");
   await page.at("#/datasets/odd-keys/keys/%2E", ".key-now .json:has-text('\"y\"')");
+  await page.leave();
+});
+
+test("values are shown and compared as they are stored, numbers too", async () => {
+  const push = (number) =>
+    server.must(
+      "POST",
+      "v1/datasets/large-numbers/push?key=learner_id&format=ndjson",
+      `{"learner_id":1,"id":${number},"part":1.0}`,
+    );
+  await push("9007199254740992");
+  await push("9007199254740993");
+  const page = await open(browser, server.address);
+  await page.at("#/datasets/large-numbers/keys/1", ".key-now .json");
+  assert.match(await page.locator(".key-now").innerText(), /"id": 9007199254740993[\s\S]*"part": 1\.0/);
+  assert.deepEqual(await texts(page.locator(".rail .differs")), ["changed"]);
+  assert.match((await texts(page.locator(".rail mark"))).join(), /^[^,]*"id": 9007199254740993,?$/);
+  await page.at("#/datasets/large-numbers/compare/1..2", ".side-to mark");
+  assert.match(await page.locator(".side-from").first().innerText(), /"id": 9007199254740992/);
+  assert.match(await page.locator(".side-to").first().innerText(), /"id": 9007199254740993/);
+  await page.leave();
+});
+
+test("what is no JSON is said to be shown in base64", async () => {
+  await server.must("PUT", "v1/datasets/texts", { content_type: "text/plain" });
+  await server.push("texts", [{ learner_id: 1, text: "plain" }], "&value=text");
+  const page = await open(browser, server.address);
+  await page.at("#/datasets/texts/keys/1", ".key-now .json");
+  assert.match(await page.locator(".key-now").innerText(), /In base64[\s\S]*"[\w+/]+=*"/);
   await page.leave();
 });
 

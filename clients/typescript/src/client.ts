@@ -113,12 +113,13 @@ export class Client {
   /** The value of a key with its version, or null if it is not there. */
   async getEntry<T = unknown>(dataset: string, key: Key, options: ReadOptions = {}): Promise<Entry<T> | null> {
     const { segment, base64url } = keySegment(key);
-    if (segment.length > LONGEST_SEGMENT || options.fields?.some((field) => field.includes(","))) return this.#entryOfBatch<T>(dataset, key, options);
+    const fields = fieldsOf(options);
+    if (segment.length > LONGEST_SEGMENT || fields?.some((field) => field.includes(","))) return this.#entryOfBatch<T>(dataset, key, options);
     const unit = unitHeader(options);
     const query = readQuery(options);
     if (base64url) query.set("key_encoding", "base64url");
     const target = `/v1/datasets/${datasetSegment(dataset)}/keys/${segment}${asText(query)}`;
-    const name = this.#cache && Cache.name(dataset, key, options.fields, options.version, options.unit);
+    const name = this.#cache && Cache.name(dataset, key, fields, options.version, options.unit);
     const held = name === undefined ? undefined : this.#cache?.get(name);
     if (held && name !== undefined && this.#cache?.isFresh(name)) {
       return { value: this.#transport.decoded(held.body, isValue) as T, version: held.version, etag: held.etag, asOf: held.asOf };
@@ -215,7 +216,8 @@ export class Client {
   /** One request; two of half the keys, of one version, if its answer is too large. */
   async #chunk<T, K extends Key>(call: Call, path: string, keys: readonly K[], options: ReadOptions, version: number | undefined): Promise<Entries<K, T>> {
     const headers = unitHeader(options);
-    const body = { ...batchKeys(keys), ...(options.fields ? { fields: options.fields } : {}), ...(version === undefined ? {} : { version }) };
+    const fields = fieldsOf(options);
+    const body = { ...batchKeys(keys), ...(fields ? { fields } : {}), ...(version === undefined ? {} : { version }) };
     try {
       const answer = await this.#transport.ask<BatchAnswer>(call, { method: "POST", target: path, body, headers }, isBatch(keys.length));
       const got = wanted(answer);
@@ -302,16 +304,25 @@ function unitHeader(options: Pick<ReadOptions, "unit">): Record<string, string> 
   return options.unit === undefined ? {} : { "Tidetable-Unit": headerValue(options.unit, "unit") };
 }
 
+/** The names of fields, if some are asked for. Who writes no types may give anything. */
+function fieldsOf({ fields }: ReadOptions): readonly string[] | undefined {
+  const given: unknown = fields ?? undefined;
+  const isList = Array.isArray(given) && given.every((field) => typeof field === "string");
+  if (given !== undefined && !isList) throw new UsageError(`fields is a list of names, and not ${JSON.stringify(given)}`);
+  return fields ?? undefined;
+}
+
 /** The query of a read, its names and values as the server reads them. */
 function readQuery(options: ReadOptions): Map<string, string> {
   const query = new Map<string, string>();
-  if (options.fields) {
-    for (const field of options.fields) {
+  const fields = fieldsOf(options);
+  if (fields) {
+    for (const field of fields) {
       checkText(field, "a field");
       // In a query a comma stands between two names, encoded or not.
       if (field.includes(",")) throw new UsageError(`the field ${JSON.stringify(field)} has a comma, which a scan cannot ask for: getMany can`);
     }
-    query.set("fields", options.fields.join(","));
+    query.set("fields", fields.join(","));
   }
   if (options.version !== undefined) query.set("version", String(options.version));
   return query;

@@ -349,6 +349,11 @@ test("what cannot be a call is refused before anything is sent", async () => {
   for (const key of ["", new Uint8Array(), 42, null, undefined, "\ud800"]) await assert.rejects(here.get("d", key), UsageError);
   for (const dataset of ["", ".", "..", undefined]) await assert.rejects(here.get(dataset, "k"), UsageError);
   await assert.rejects(here.getMany("d", "one string"), UsageError);
+  for (const fields of ["v,k", 7, [7], {}]) {
+    await assert.rejects(here.get("d", "k", { fields }), UsageError);
+    await assert.rejects(here.getMany("d", ["k"], { fields }), UsageError);
+    await assert.rejects(async () => { for await (const _ of here.scan("d", { fields })); }, UsageError);
+  }
   assert.equal(asked.length, 0);
   for (const wrong of [{ totalTimeoutMs: 0 }, { maxTries: -1 }, { poolSize: NaN }, { baseUrl: "ftp://x" }, { baseUrl: "http://user:word@x" }]) assert.throws(() => new Client(wrong), UsageError);
 });
