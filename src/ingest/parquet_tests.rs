@@ -697,6 +697,16 @@ fn a_list_of_booleans_that_are_not_there_is_refused_in_heads_and_footer() {
     }
 }
 
+/// parquet-rs makes room for all of them before it reads the first.
+#[test]
+fn a_dictionary_of_more_values_than_bytes_is_refused() {
+    // Its first byte is of the fuzz target.
+    let [_, file @ ..] =
+        include_bytes!("../../fuzz/corpus/parquet/a-dictionary-of-more-values-than-bytes");
+    let error = assert_fails(rows(file, json!({"key": "k"})), "over 32 bits");
+    assert_eq!(error.code, Code::BadRows);
+}
+
 #[test]
 fn a_page_is_as_long_as_its_column_leaves_room_for() {
     let sound = with_fields(&[], &[]);

@@ -78,16 +78,41 @@ fn refused(what: String) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, what)
 }
 
-/// Walks over one struct; how many bytes it has.
-pub(super) fn walk(reader: impl Read, shape: &Shape) -> io::Result<u64> {
-    let mut walk = Walk { reader, walked: 0 };
+/// What a walk has found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Walked {
+    /// The length of the struct.
+    pub(super) bytes: u64,
+    /// Of a page's head: how long the page is once it is decompressed.
+    page_bytes: i32,
+    /// How many values there are in it, if it is a dictionary.
+    dictionary: i32,
+}
+
+/// Walks over one struct.
+pub(super) fn walk(reader: impl Read, shape: &Shape) -> io::Result<Walked> {
+    let mut walk = Walk { reader, walked: Walked::default(), top: 0 };
     walk.fields(Some(shape), 0)?;
     Ok(walk.walked)
 }
 
+impl Walked {
+    /// parquet-rs makes room for all values that a dictionary is said to have, before it reads one. Each takes
+    /// a byte at least.
+    pub(super) fn check_dictionary(self) -> io::Result<()> {
+        let Self { page_bytes, dictionary, .. } = self;
+        if (0..=page_bytes.max(0)).contains(&dictionary) {
+            return Ok(());
+        }
+        Err(refused(format!("it has a dictionary of {dictionary} values in {page_bytes} bytes")))
+    }
+}
+
 struct Walk<R> {
     reader: R,
-    walked: u64,
+    walked: Walked,
+    /// The field of the outermost struct that it is in.
+    top: i16,
 }
 
 impl<R: Read> Walk<R> {
@@ -108,7 +133,14 @@ impl<R: Read> Walk<R> {
             if expected.is_some_and(|expected| expected != kind(wire)) {
                 return Err(refused(format!("its field {number} has type {wire}, not its own")));
             }
-            self.value(wire, part, depth)?;
+            if depth == 0 {
+                self.top = number;
+            }
+            match (wire, depth, self.top, number) {
+                (4..=6, 0, 2, 2) => self.walked.page_bytes = self.of_32_bits()?,
+                (4..=6, 1, 7, 1) => self.walked.dictionary = self.of_32_bits()?,
+                _ => self.value(wire, part, depth)?,
+            }
         }
     }
 
@@ -162,6 +194,12 @@ impl<R: Read> Walk<R> {
         Ok(())
     }
 
+    /// parquet-rs would take the last 32 bits of a longer one.
+    fn of_32_bits(&mut self) -> io::Result<i32> {
+        let number = self.signed()?;
+        i32::try_from(number).map_err(|_| refused(format!("{number} has over 32 bits")))
+    }
+
     fn signed(&mut self) -> io::Result<i64> {
         let number = self.number()?;
         Ok((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
@@ -182,13 +220,13 @@ impl<R: Read> Walk<R> {
     fn byte(&mut self) -> io::Result<u8> {
         let mut byte = [0];
         self.reader.read_exact(&mut byte)?;
-        self.walked += 1;
+        self.walked.bytes += 1;
         Ok(byte[0])
     }
 
     fn pass(&mut self, bytes: u64) -> io::Result<()> {
         let passed = io::copy(&mut self.reader.by_ref().take(bytes), &mut io::sink())?;
-        self.walked += passed;
+        self.walked.bytes += passed;
         if passed == bytes { Ok(()) } else { Err(ErrorKind::UnexpectedEof.into()) }
     }
 }
@@ -211,7 +249,11 @@ mod tests {
     const BOOLEANS: [u8; 6] = [0xf1, 0x80, 0x80, 0x80, 0x80, 4];
 
     fn walked(bytes: &[u8]) -> Result<u64, String> {
-        walk(bytes, &PAGE_HEAD).map_err(|error| error.to_string())
+        let walked = walk(bytes, &PAGE_HEAD).and_then(|walked| {
+            walked.check_dictionary()?;
+            Ok(walked.bytes)
+        });
+        walked.map_err(|error| error.to_string())
     }
 
     #[track_caller]
@@ -259,6 +301,17 @@ mod tests {
         assert_refused(&[0x7c, 0x39, 0x15, 2, 0, 0], "field 3 has type 9");
         // Numbers are written the same way, however many bits they have.
         assert_eq!(walked(&[0x16, 2, 0]), Ok(3));
+    }
+
+    #[test]
+    fn a_dictionary_has_no_more_values_than_bytes() {
+        // A page of 20 bytes, and in its head a dictionary of so many values.
+        let of = |values: &[u8]| [&[0x15_u8, 4, 0x15, 40, 0x5c, 0x15], values, &[0, 0]].concat();
+        assert_eq!(walked(&of(&[40])), Ok(9));
+        assert_refused(&of(&[42]), "21 values in 20 bytes");
+        assert_refused(&of(&[1]), "-1 values in 20 bytes");
+        assert_refused(&of(&[0x80, 0x80, 0x80, 0x80, 0x20]), "over 32 bits");
+        assert_refused(&of(&[0xfe, 0xff, 0xff, 0xff, 0xf]), "2147483647 values");
     }
 
     #[test]

@@ -101,8 +101,9 @@ impl Read for HeadRead {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if !self.is_walked {
             self.is_walked = true;
-            let bytes = thrift::walk(&mut self.read, &PAGE_HEAD)?;
-            let bytes = i64::try_from(bytes).map_err(io::Error::other)?;
+            let walked = thrift::walk(&mut self.read, &PAGE_HEAD)?;
+            walked.check_dictionary()?;
+            let bytes = i64::try_from(walked.bytes).map_err(io::Error::other)?;
             self.read.0.seek_relative(-bytes)?;
         }
         self.read.read(buffer)
