@@ -3,8 +3,10 @@
 //! - `store/push.rs`: the push path's half (admit, seal, fail); `store/parts.rs`: the parts that
 //!   arrive; `store/publish.rs`: a snapshot becomes a version; `store/examine.rs`: the gates that
 //!   read files;
-//! - `store/pointer.rs`: the swap (activate, roll back, hold, release); `store/together.rs`:
-//!   several datasets at one instant; `store/canary.rs`: a second version beside the current one;
+//! - `store/pointer.rs`: the swap (activate, roll back); `store/prepared.rs`: what is done before it
+//!   outside the lock, and whether that holds still; `store/hold.rs`: hold and release;
+//!   `store/together.rs`: several datasets at one instant; `store/canary.rs`: a second version beside
+//!   the current one;
 //! - `store/show.rs`: what readers see of all that; `store/listener.rs`: who is told of changes;
 //! - `store/recovery.rs`: what a start does with what a crash left; `store/opening.rs`: what it
 //!   opens; `store/repair.rs`: a directory that does not open;
@@ -22,10 +24,12 @@
 mod canary;
 mod erase;
 mod examine;
+mod hold;
 mod listener;
 mod opening;
 mod parts;
 mod pointer;
+mod prepared;
 mod publish;
 mod push;
 mod recovery;
@@ -47,9 +51,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use canary::CanaryChange;
 pub use erase::{Erasing, Lifting};
+pub use hold::Release;
 pub use listener::Listener;
 pub use parts::MAX_PARTS;
-pub use pointer::Release;
 pub use publish::SelfActivation;
 pub use recovery::{Recovered, Recovery};
 pub use repair::{Repair, Standing, ahead_of_journal, read_catalog, repair, repair_plan};

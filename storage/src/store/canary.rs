@@ -10,6 +10,7 @@ use crate::event::Cause;
 use crate::names::{DatasetName, Version};
 
 use super::Store;
+use super::pointer::Way;
 
 /// What came of asking for a canary.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,7 +68,7 @@ impl Store {
         cause: Cause,
     ) -> Result<Moved> {
         // Open it is, but not its own share of the keys alone is looked up in it from now on.
-        self.prepare_and_swap(dataset, cause, |catalog, prepared| {
+        self.prepare_and_swap(dataset, cause, Way::Forward, |catalog, prepared| {
             let version = prepared.or(promotion.version);
             catalog.plan_promote(dataset, &Promotion { version, ..*promotion })
         })

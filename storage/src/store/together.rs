@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::event::{Activated, ActivatedTogether, Cause, Event};
 use crate::names::DatasetName;
 
-use super::pointer::Prepared;
+use super::prepared::Prepared;
 use super::{Store, Writer};
 
 /// Why several datasets did not swap: nothing of it was done.
