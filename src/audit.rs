@@ -17,12 +17,12 @@ mod line;
 mod writer;
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tidetable_storage::{Digest, Store};
+use tidetable_storage::{Digest, EvenPoisoned as _, Store};
 
 pub(crate) use counts::Counts;
 pub(crate) use line::{Kind, Line, NotGranted};
@@ -79,21 +79,21 @@ impl Audit {
 
     /// Starts the thread that writes into the directory of `store`.
     pub(crate) fn start(&self, store: &Arc<Store>) -> anyhow::Result<()> {
-        let messages =
-            locked(&self.0.messages).take().context("the audit log is written already")?;
+        let messages = self.0.messages.lock().even_poisoned().take();
+        let messages = messages.context("the audit log is written already")?;
         let writer = Writer::new(Arc::clone(store), Arc::clone(&self.0.metrics));
         let audit = self.clone();
         let thread = thread::Builder::new()
             .name("audit".to_owned())
             .spawn(move || run(writer, &messages, &audit))
             .context("cannot start the thread that writes the audit log")?;
-        *locked(&self.0.thread) = Some(thread);
+        *self.0.thread.lock().even_poisoned() = Some(thread);
         Ok(())
     }
 
     /// Ends the thread once all that was logged is on the disk.
     pub(crate) fn stop(&self) {
-        if let Some(thread) = locked(&self.0.thread).take() {
+        if let Some(thread) = self.0.thread.lock().even_poisoned().take() {
             let _ = self.0.queue.send(Message::Stop);
             let _ = thread.join();
         }
@@ -115,7 +115,7 @@ impl Audit {
         if self.0.queue.try_send(Message::Tell(tell)).is_ok() {
             let _ = told.recv_timeout(WRITTEN_WITHIN);
         }
-        *locked(&self.0.head)
+        *self.0.head.lock().even_poisoned()
     }
 
     /// Held by the one who reads: files are read whole, and one reader at a time bounds the
@@ -125,12 +125,8 @@ impl Audit {
     }
 
     fn show(&self, head: Option<(u64, Digest)>) {
-        *locked(&self.0.head) = head;
+        *self.0.head.lock().even_poisoned() = head;
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn run(mut writer: Writer, messages: &Receiver<Message>, audit: &Audit) {

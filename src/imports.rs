@@ -8,9 +8,11 @@
 use std::collections::VecDeque;
 use std::io::Read as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use tidetable_storage::{Cause, Error, Failed, MAX_PARTS, PartSums, State, require_space};
+use tidetable_storage::{
+    Cause, Error, EvenPoisoned as _, Failed, MAX_PARTS, PartSums, State, require_space,
+};
 use tracing::{info, warn};
 
 use crate::ingest::{IngestError, Input, Origin, SourceOptions, expand_location, part_names};
@@ -80,12 +82,12 @@ impl Imports {
             if let Some(next) = queue.waiting.pop_front() {
                 return Some(next);
             }
-            queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self.work.wait(queue).even_poisoned();
         }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock().even_poisoned()
     }
 }
 

@@ -10,11 +10,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::{Duration, SystemTime};
 
 use axum::http::StatusCode;
-use tidetable_storage::{Dataset, DatasetName};
+use tidetable_storage::{Dataset, DatasetName, EvenPoisoned as _};
 
 use arms::Arms;
 
@@ -146,9 +146,9 @@ impl Metrics {
 
     /// The counters of a dataset. Takes a lock: ask once, and keep them with what is served.
     pub(crate) fn dataset(&self, name: &DatasetName) -> Arc<DatasetMetrics> {
-        let known = self.datasets.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        let known = self.datasets.read().even_poisoned().get(name).cloned();
         known.unwrap_or_else(|| {
-            let mut all = self.datasets.write().unwrap_or_else(PoisonError::into_inner);
+            let mut all = self.datasets.write().even_poisoned();
             let after = self.counts_after.load(Relaxed);
             Arc::clone(all.entry(name.clone()).or_insert_with(|| DatasetMetrics::after(after)))
         })
@@ -167,12 +167,12 @@ impl Metrics {
     /// A push ended so, this long after its last byte came.
     pub(crate) fn pushed(&self, name: &DatasetName, outcome: PushOutcome, took: Duration) {
         self.dataset(name).pushes[outcome as usize].fetch_add(1, Relaxed);
-        self.push_times.lock().unwrap_or_else(PoisonError::into_inner).took(took);
+        self.push_times.lock().even_poisoned().took(took);
     }
 
     /// Drops the counters of a dataset that was deleted.
     pub(crate) fn forget(&self, name: &DatasetName) {
-        self.datasets.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.datasets.write().even_poisoned().remove(name);
         self.forgotten.fetch_add(1, Relaxed);
     }
 
@@ -189,10 +189,9 @@ impl Metrics {
 
     /// The counters of a route. Takes a lock.
     pub(crate) fn route(&self, route: &str) -> Arc<RouteMetrics> {
-        let known =
-            self.requests.read().unwrap_or_else(PoisonError::into_inner).get(route).cloned();
+        let known = self.requests.read().even_poisoned().get(route).cloned();
         known.unwrap_or_else(|| {
-            let mut all = self.requests.write().unwrap_or_else(PoisonError::into_inner);
+            let mut all = self.requests.write().even_poisoned();
             Arc::clone(all.entry(route.to_owned()).or_default())
         })
     }
@@ -209,7 +208,7 @@ impl Metrics {
 
     /// How things stand, for the page that is rendered next.
     pub(crate) fn is_now(&self, now: Now) {
-        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        *self.now.lock().even_poisoned() = now;
     }
 
     /// The page for Prometheus. Reads every counter once; meant for a scrape every few
@@ -224,7 +223,7 @@ impl Metrics {
     }
 
     fn each(&self) -> Vec<(DatasetName, Arc<DatasetMetrics>)> {
-        let all = self.datasets.read().unwrap_or_else(PoisonError::into_inner);
+        let all = self.datasets.read().even_poisoned();
         all.iter().map(|(name, metrics)| (name.clone(), Arc::clone(metrics))).collect()
     }
 }
@@ -319,10 +318,10 @@ impl DatasetMetrics {
 
     /// This is served from now on.
     pub(crate) fn serves(&self, served: ServedGauges) {
-        let mut before = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut before = self.served.lock().even_poisoned();
         let since = |served: &ServedGauges| served.canary.map(|canary| canary.started_at);
         if since(&served) != since(&before) {
-            let mut counted = self.before_canary.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut counted = self.before_canary.lock().even_poisoned();
             *counted = self.of_both_arms();
         }
         *before = served;
@@ -332,7 +331,7 @@ impl DatasetMetrics {
     /// this server was.
     pub(crate) fn since_canary(&self) -> [ArmTotals; 2] {
         let [current, canary] = self.of_both_arms();
-        let before = *self.before_canary.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = *self.before_canary.lock().even_poisoned();
         [current - before[0], canary - before[1]]
     }
 
@@ -392,12 +391,12 @@ impl RouteMetrics {
             self.common[shard()].0[at].fetch_add(1, Relaxed);
             return;
         }
-        let mut other = self.other.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut other = self.other.lock().even_poisoned();
         *other.entry(status.as_u16()).or_default() += 1;
     }
 
     fn all(&self) -> BTreeMap<u16, u64> {
-        let mut all = self.other.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut all = self.other.lock().even_poisoned().clone();
         for (at, status) in COMMON.iter().enumerate() {
             let count: u64 = self.common.iter().map(|shard| shard.0[at].load(Relaxed)).sum();
             if count > 0 {

@@ -19,11 +19,13 @@ mod worker;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use tidetable_storage::{Cause, DatasetName, Error, Failed, State, Store, Version};
+use tidetable_storage::{
+    Cause, DatasetName, Error, EvenPoisoned as _, Failed, State, Store, Version,
+};
 use tokio::sync::watch;
 use tracing::info;
 
@@ -313,7 +315,7 @@ impl Pushes {
             if let Some(next) = queue.waiting.pop_front() {
                 return Some(next);
             }
-            queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self.work.wait(queue).even_poisoned();
         }
     }
 
@@ -331,7 +333,7 @@ impl Pushes {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock().even_poisoned()
     }
 }
 

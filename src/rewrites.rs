@@ -6,10 +6,10 @@
 //! the versions that may hold erased keys, and whoever asked asks again, as `tidetable erase` does.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 
-use tidetable_storage::{Cause, RewriteStep, Scope, Store};
+use tidetable_storage::{Cause, EvenPoisoned as _, RewriteStep, Scope, Store};
 use tracing::{info, warn};
 
 use crate::problem::{Answer, Fault, Problem};
@@ -132,7 +132,7 @@ impl Rewrites {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().even_poisoned()
     }
 }
 

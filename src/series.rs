@@ -8,12 +8,12 @@
 //! Reads of an explicit version are left out: they say nothing of what is served.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use serde::Serialize;
-use tidetable_storage::DatasetName;
+use tidetable_storage::{DatasetName, EvenPoisoned as _};
 
 use crate::metrics::ArmTotals;
 use crate::state::AppState;
@@ -175,7 +175,7 @@ impl Series {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().even_poisoned()
     }
 }
 

@@ -2,11 +2,11 @@
 //! what is said where the system gives none.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tidetable_storage::{Code, Error};
+use tidetable_storage::{Code, Error, EvenPoisoned as _};
 
 /// A thread that waits for its next turn, works, and waits again.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl Ticks {
     pub(crate) fn wait(&self, time: Duration) -> bool {
         let nothing_new = |signals: &mut Signals| !signals.wake && !signals.stop;
         let waited = self.0.changed.wait_timeout_while(self.signals(), time, nothing_new);
-        let (mut signals, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let (mut signals, _) = waited.even_poisoned();
         signals.wake = false;
         !signals.stop
     }
@@ -81,7 +81,7 @@ impl Ticks {
     }
 
     fn signals(&self) -> MutexGuard<'_, Signals> {
-        self.0.signals.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.signals.lock().even_poisoned()
     }
 }
 

@@ -14,9 +14,11 @@
 //! only told.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
-use tidetable_storage::{Dataset, DatasetName, Millis, Swap, Version, WatchMode, now};
+use tidetable_storage::{
+    Dataset, DatasetName, EvenPoisoned as _, Millis, Swap, Version, WatchMode, now,
+};
 
 use crate::metrics::{Arm, ArmTotals, DatasetMetrics};
 
@@ -64,7 +66,7 @@ impl Watches {
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<DatasetName, Watch>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().even_poisoned()
     }
 }
 

@@ -19,10 +19,10 @@ mod notice;
 mod queue;
 mod signature;
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use tidetable_storage::Listener;
+use tidetable_storage::{EvenPoisoned as _, Listener};
 use tracing::warn;
 
 use crate::config::Target;
@@ -129,7 +129,7 @@ impl Webhooks {
                 break;
             }
             let woken = self.0.changed.wait_timeout(waiting, left);
-            waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
+            waiting = woken.even_poisoned().0;
         }
         let lost: usize = waiting.queues.iter().map(Queue::len).sum();
         drop(waiting);
@@ -141,8 +141,7 @@ impl Webhooks {
 
 impl Shared {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        // A queue is whole between any two statements.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().even_poisoned()
     }
 }
 

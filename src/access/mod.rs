@@ -15,14 +15,14 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use axum::extract::{ConnectInfo, MatchedPath, Request};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use percent_encoding::percent_decode_str;
-use tidetable_storage::{DatasetName, Millis, Store, TokenId, now};
+use tidetable_storage::{DatasetName, EvenPoisoned as _, Millis, Store, TokenId, now};
 
 mod address;
 mod caller;
@@ -91,7 +91,7 @@ impl Access {
 
     /// Takes in what the store knows of tokens: at start, and after each change of them.
     pub(crate) fn learn(&self, store: &Store) {
-        let _learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
+        let _learning = self.learning.lock().even_poisoned();
         let catalog = store.catalog();
         let tokens = catalog.tokens();
         let good = tokens.iter().filter(|(_, token)| token.revoked_at.is_none());

@@ -4,12 +4,12 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::http::HeaderValue;
 use axum::http::header::WWW_AUTHENTICATE;
-use tidetable_storage::{DatasetName, TokenId};
+use tidetable_storage::{DatasetName, EvenPoisoned as _, TokenId};
 
 use super::caller::Caller;
 use super::grants::Right;
@@ -122,7 +122,7 @@ impl Refusals {
 
     /// Whether to write a line now, and how many were not written since the last.
     fn is_due(&self, now: Instant) -> Option<u64> {
-        let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut throttle = self.throttle.lock().even_poisoned();
         if throttle.last.is_some_and(|last| now.duration_since(last) < PAUSE) {
             throttle.unsaid += 1;
             return None;

@@ -5,8 +5,9 @@
 //! would also take the parts from whoever wants to resume.
 
 use std::io::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use tidetable_storage::EvenPoisoned as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::{Exit, Failure};
@@ -46,11 +47,11 @@ impl Interrupt {
     /// Replaces what is said on interruption.
     pub(crate) fn say(&self, dataset: &str, version: Option<u64>, text: impl Into<String>) {
         let left = Left { dataset: Some(dataset.to_owned()), version, text: text.into() };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = left;
+        *self.0.lock().even_poisoned() = left;
     }
 
     fn failure(&self) -> Failure {
-        let left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = self.0.lock().even_poisoned();
         let mut failure = Failure::new(Exit::Interrupted, format!("interrupted: {}", left.text));
         failure.dataset.clone_from(&left.dataset);
         failure.version = left.version;

@@ -11,9 +11,11 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
+
+use tidetable_storage::EvenPoisoned as _;
 
 /// Pieces on their way for each thread: one that is worked on, and one that waits for those
 /// before it.
@@ -79,7 +81,7 @@ fn run<T, U>(
     results: &Sender<(u64, thread::Result<U>)>,
 ) {
     loop {
-        let next = source.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let next = source.lock().even_poisoned().next();
         let Some((number, piece)) = next else { return };
         // Without a result the others would wait for it, and for its permit.
         let result = catch_unwind(AssertUnwindSafe(|| work(piece)));

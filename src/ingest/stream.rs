@@ -8,9 +8,9 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use tidetable_storage::{Code, Error, PartReader};
+use tidetable_storage::{Code, Error, EvenPoisoned as _, PartReader};
 
 use super::error::{IngestError, Result};
 use super::growth::{Bounded, Growth};
@@ -140,7 +140,7 @@ pub(crate) struct FirstFault(Arc<Mutex<Option<IngestError>>>);
 
 impl FirstFault {
     pub(crate) fn take(&self) -> Option<IngestError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.lock().even_poisoned().take()
     }
 }
 
@@ -151,7 +151,7 @@ impl Tracked {
         }
         let told = io::Error::new(error.kind(), error.to_string());
         let failed = self.stream.failed(error);
-        self.fault.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failed);
+        self.fault.0.lock().even_poisoned().get_or_insert(failed);
         told
     }
 

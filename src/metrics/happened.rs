@@ -3,10 +3,10 @@
 //! request, a build, or the server by itself.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use tidetable_storage::{Dataset, Happened};
+use tidetable_storage::{Dataset, EvenPoisoned as _, Happened};
 
 use super::phases::{PhaseTimes, PushPhase};
 
@@ -38,7 +38,7 @@ impl Happenings {
 
     /// Counts what was not counted yet.
     pub(super) fn count(&self, dataset: &Dataset, phases: &PhaseTimes) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.0.lock().even_poisoned();
         let last = counts.seq;
         // One event may be two lines, which have one number.
         for line in dataset.history.iter().rev().take_while(|line| line.seq > last) {
@@ -48,7 +48,7 @@ impl Happenings {
     }
 
     pub(super) fn counts(&self) -> Counts {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().even_poisoned().clone()
     }
 }
 

@@ -10,9 +10,9 @@
 //! that they were drawn from ([`Taken`]), and whoever joins them weights them by it.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 
-use tidetable_storage::Version;
+use tidetable_storage::{EvenPoisoned as _, Version};
 
 use super::{SHARDS, shard};
 
@@ -85,7 +85,7 @@ impl KeySample {
     pub(crate) fn take(&self) -> Vec<Taken> {
         let shards = self.shards.get().into_iter().flat_map(|shards| shards.iter());
         let taken = shards.map(|kept| {
-            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut kept = kept.lock().even_poisoned();
             let keys = std::mem::take(&mut kept.keys);
             Taken { keys, lookups: std::mem::take(&mut kept.lookups) }
         });

@@ -2,8 +2,8 @@
 
 use std::fmt::{Error, Result};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, PoisonError};
 use std::time::UNIX_EPOCH;
 
 use prometheus_client::collector::Collector;
@@ -11,7 +11,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSe
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use tidetable_storage::{DatasetName, process_memory};
+use tidetable_storage::{DatasetName, EvenPoisoned as _, process_memory};
 
 use super::arms::LOOKUP_BOUNDS_NS;
 use super::{
@@ -83,7 +83,7 @@ fn write_server(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
 }
 
 fn write_requests(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
-    let routes = metrics.requests.read().unwrap_or_else(PoisonError::into_inner);
+    let routes = metrics.requests.read().even_poisoned();
     let samples = routes.iter().flat_map(|(route, counters)| {
         counters.all().into_iter().map(move |(status, count)| {
             (vec![("route", route.clone()), ("status", status.to_string())], count)
@@ -146,7 +146,7 @@ fn write_pushes(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
     )?;
     let help = "Time from the last byte of a push to its end";
     let times = {
-        let times = metrics.push_times.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = metrics.push_times.lock().even_poisoned();
         [(Labels::new(), times.buckets.to_vec(), times.sum)]
     };
     page.histograms("push_seconds", help, &PUSH_BOUNDS_S, times)
@@ -154,8 +154,7 @@ fn write_pushes(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
 
 fn write_datasets(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
     let all = metrics.each();
-    let served =
-        |dataset: &DatasetMetrics| *dataset.served.lock().unwrap_or_else(PoisonError::into_inner);
+    let served = |dataset: &DatasetMetrics| *dataset.served.lock().even_poisoned();
     let gauges: [(&str, &str, Gauge); 7] = [
         ("current_version", "The version being served; 0 for none", |s| s.version),
         ("current_records", "Records in the version being served", |s| s.records),

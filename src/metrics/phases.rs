@@ -1,8 +1,10 @@
 //! How long the phases of a push take: for all datasets together, since a histogram for each
 //! dataset and phase would be most of the page.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
+
+use tidetable_storage::EvenPoisoned as _;
 
 use super::PushTimes;
 
@@ -43,13 +45,13 @@ pub(crate) struct PhaseTimes([Mutex<PushTimes>; PushPhase::ALL.len()]);
 impl PhaseTimes {
     /// A push has come through a phase, and this long it took.
     pub(crate) fn took(&self, phase: PushPhase, took: Duration) {
-        self.0[phase as usize].lock().unwrap_or_else(PoisonError::into_inner).took(took);
+        self.0[phase as usize].lock().even_poisoned().took(took);
     }
 
     /// The name of each phase, how often it took how long, and the seconds of all together.
     pub(super) fn each(&self) -> impl Iterator<Item = (&'static str, Vec<u64>, f64)> {
         PushPhase::ALL.iter().zip(&self.0).map(|(phase, times)| {
-            let times = times.lock().unwrap_or_else(PoisonError::into_inner);
+            let times = times.lock().even_poisoned();
             (phase.as_str(), times.buckets.to_vec(), times.sum)
         })
     }

@@ -1,9 +1,9 @@
 //! What is counted of watches, and whether a dataset gets the pushes that it should.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
 
-use tidetable_storage::{Dataset, Millis, now};
+use tidetable_storage::{Dataset, EvenPoisoned as _, Millis, now};
 
 use super::ArmTotals;
 
@@ -50,7 +50,7 @@ impl Watched {
     /// What is counted from now on is of the version that the swap with this number has made
     /// current. Says whether that is news.
     pub(crate) fn swapped(&self, seq: u64, so_far: impl FnOnce() -> ArmTotals) -> bool {
-        let mut swap = self.swap.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut swap = self.swap.lock().even_poisoned();
         let is_new = swap.is_none_or(|(known, _)| known != seq);
         if is_new {
             *swap = Some((seq, so_far()));
@@ -60,13 +60,13 @@ impl Watched {
 
     /// What was counted before the swap with this number, if it was noticed.
     pub(crate) fn before(&self, seq: u64) -> Option<ArmTotals> {
-        let swap = *self.swap.lock().unwrap_or_else(PoisonError::into_inner);
+        let swap = *self.swap.lock().even_poisoned();
         swap.filter(|(known, _)| *known == seq).map(|(_, totals)| totals)
     }
 
     /// The dataset stands like this from now on.
     pub(crate) fn is_fresh_like(&self, freshness: Freshness) {
-        *self.freshness.lock().unwrap_or_else(PoisonError::into_inner) = freshness;
+        *self.freshness.lock().even_poisoned() = freshness;
     }
 
     pub(super) fn alarms(&self) -> u64 {
@@ -75,7 +75,7 @@ impl Watched {
 
     /// The gauges, in the order of [`GAUGES`].
     pub(super) fn gauges(&self) -> [u64; GAUGES.len()] {
-        let fresh = *self.freshness.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = *self.freshness.lock().even_poisoned();
         let is_stale = fresh.stale_from.is_some_and(|from| now() > from);
         [
             u64::from(self.fell.load(Relaxed)),

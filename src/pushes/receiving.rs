@@ -2,9 +2,9 @@
 //! the disk. Decided before the first byte of a body is read, and before its push has a number.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use tidetable_storage::{Catalog, Cause, Dataset, DatasetName, State};
+use tidetable_storage::{Catalog, Cause, Dataset, DatasetName, EvenPoisoned as _, State};
 
 use crate::config::ServeConfig;
 use crate::problem::{Answer, Fault, Problem};
@@ -35,7 +35,7 @@ impl Receiving {
 
     /// A place for one body of `dataset`, or why there is none.
     pub(crate) fn begin(&self, dataset: &DatasetName, shed: &Shed) -> Answer<Receipt> {
-        let mut now = self.0.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = self.0.now.lock().even_poisoned();
         if now.all >= self.0.most {
             return Err(shed.refuse(Class::Body));
         }
@@ -62,7 +62,7 @@ pub(crate) struct Receipt {
 
 impl Drop for Receipt {
     fn drop(&mut self) {
-        let mut now = self.of.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = self.of.now.lock().even_poisoned();
         now.all -= 1;
         if let Some(of_it) = now.by_dataset.get_mut(&self.dataset) {
             *of_it -= 1;

@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-use tidetable_storage::{DatasetName, Error, Finding, ReadBack, StoredVersion, Version, give_way};
+use tidetable_storage::{
+    DatasetName, Error, EvenPoisoned as _, Finding, ReadBack, StoredVersion, Version, give_way,
+};
 use tokio::sync::watch;
 use tracing::{error, info};
 
@@ -48,7 +50,7 @@ pub(crate) struct Verified {
 
 impl Scrubs {
     fn asked_for(&self) -> MutexGuard<'_, BTreeMap<(DatasetName, Version), Arc<Verifying>>> {
-        self.asked_for.lock().unwrap_or_else(PoisonError::into_inner)
+        self.asked_for.lock().even_poisoned()
     }
 }
 
@@ -100,7 +102,7 @@ impl Drop for Listed<'_> {
 }
 
 fn verify(app: &AppState, stored: &StoredVersion, bytes: &AtomicU64) -> Result<Verified, Problem> {
-    let _turn = app.scrubs.turn.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = app.scrubs.turn.lock().even_poisoned();
     let stop = app.stop.clone();
     let came = read(app, stored, |stretch| {
         bytes.fetch_add(stretch, Relaxed);

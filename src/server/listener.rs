@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use socket2::{Domain, Protocol, Socket, Type};
+use tidetable_storage::EvenPoisoned as _;
 
 use super::Limits;
 use super::stop::{Stage, Stop};
@@ -201,7 +202,7 @@ impl Guests {
 
     fn come(&self, address: IpAddr) -> usize {
         self.1.fetch_add(1, Relaxed);
-        let mut by_address = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_address = self.0.lock().even_poisoned();
         let count = by_address.entry(address).or_default();
         *count += 1;
         *count
@@ -209,7 +210,7 @@ impl Guests {
 
     fn leave(&self, address: IpAddr) {
         self.1.fetch_sub(1, Relaxed);
-        let mut by_address = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_address = self.0.lock().even_poisoned();
         if let Some(count) = by_address.get_mut(&address) {
             *count -= 1;
             if *count == 0 {

@@ -15,10 +15,11 @@ use std::future::poll_fn;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use tidetable_storage::EvenPoisoned as _;
 use tokio::io::ReadBuf;
 use tokio::sync::oneshot;
 
@@ -150,7 +151,7 @@ impl<'a, S: Stream> Plain<'a, S> {
         }
         let draining = order.is_some();
         // Nobody waits for this lock: tasks of one thread use it, each within one poll.
-        let mut tools = desk.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tools = desk.0.lock().even_poisoned();
         let mut answered = false;
         loop {
             if ready!(self.poll_send(cx, &mut tools.output)).is_err() {

@@ -1,9 +1,9 @@
 //! The thread that delivers, one notice after the other.
 
-use std::sync::PoisonError;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
+use tidetable_storage::EvenPoisoned as _;
 use tracing::{debug, info, warn};
 
 use super::notice::Notice;
@@ -60,9 +60,9 @@ fn next(shared: &Shared) -> Option<Due> {
             }
             Some((due, _)) => {
                 let woken = shared.changed.wait_timeout(waiting, due - now);
-                woken.unwrap_or_else(PoisonError::into_inner).0
+                woken.even_poisoned().0
             }
-            None => shared.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+            None => shared.changed.wait(waiting).even_poisoned(),
         };
     }
 }

@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
 
@@ -19,6 +19,7 @@ use crate::block_entry::BlockEntry;
 use crate::mapping::PAGE;
 use crate::memory::Share;
 use crate::points::Place;
+use crate::poison::EvenPoisoned as _;
 
 /// Of the memory that the process may use, all copies that are used take no more than this share. What
 /// opening a version must leave free (`memory.rs`) is more.
@@ -113,7 +114,7 @@ impl Hot {
 
     /// Waits for whoever makes a set now.
     pub(crate) fn make(&self) -> Making<'_> {
-        Making { hot: self, _alone: self.making.lock().unwrap_or_else(PoisonError::into_inner) }
+        Making { hot: self, _alone: self.making.lock().even_poisoned() }
     }
 
     /// The same, or `None` if somebody makes one.

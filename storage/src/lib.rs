@@ -101,6 +101,7 @@ mod layout;
 mod lock;
 mod memory;
 pub mod planted;
+mod poison;
 mod private;
 mod regular;
 mod rocks;
@@ -151,6 +152,7 @@ pub use outgoing::{Outgoing, SnapshotFile};
 pub use packed::Packing;
 pub use parts::{Part, PartReader, PartSums, PartWriter, WrittenPart, sha256_of};
 pub use piece::{CutKey, PIECE, Share, dictionary_in, make_empty_piece, make_piece, piece_in};
+pub use poison::EvenPoisoned;
 pub use private::{is_readable_by_others, make_files_private};
 pub use profile::{
     DISTINCT_EXACT_BELOW, FieldProfile, JsonType, Numbers, Profile, SampleRecord, Sizes,

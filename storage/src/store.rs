@@ -46,7 +46,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use canary::CanaryChange;
@@ -74,6 +74,7 @@ use crate::journal::{Journal, Record};
 use crate::layout::Layout;
 use crate::live::{Live, Opener, Slot};
 use crate::names::DatasetName;
+use crate::poison::EvenPoisoned as _;
 use crate::reaper::Reaper;
 use crate::step::step;
 use crate::versions::Versions;
@@ -180,7 +181,7 @@ impl Store {
     /// Everything that is known of datasets and versions. Waits for no disk; keep it
     /// briefly, as a change waits for it.
     pub fn catalog(&self) -> RwLockReadGuard<'_, Catalog> {
-        self.catalog.read().unwrap_or_else(PoisonError::into_inner)
+        self.catalog.read().even_poisoned()
     }
 
     /// The size of the journal in bytes, and whether it takes no more until a restart. Waits
@@ -279,7 +280,7 @@ impl Store {
         self.show_journal(&writer.journal);
         let seq = appended?;
         let Record::Event(cause, event) = record else { unreachable!("made two lines above") };
-        let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
+        let mut catalog = self.catalog.write().even_poisoned();
         catalog.apply(seq, &cause, &event);
         step("commit.applied");
         let names = catalog.told_of(&event);
@@ -300,8 +301,7 @@ impl Store {
     }
 
     fn writer(&self) -> MutexGuard<'_, Writer> {
-        // The journal notices by itself if what it last did was cut short.
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+        self.writer.lock().even_poisoned()
     }
 }
 

@@ -2,8 +2,9 @@
 //! and how the server is.
 
 use std::fmt::Result;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
+
+use tidetable_storage::EvenPoisoned as _;
 
 use super::{Writer, dataset_and, dataset_label};
 use crate::metrics::{Metrics, PUSH_BOUNDS_S};
@@ -57,7 +58,7 @@ fn write_refusals(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
 }
 
 fn write_now(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
-    let now = metrics.now.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let now = metrics.now.lock().even_poisoned().clone();
     if let Some(bytes) = now.disk_free {
         page.gauge("disk_free_bytes", "Bytes free on the disk of the data directory", bytes)?;
     }

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, OnceLock, TryLockError};
 
 use crate::digest::Digest;
 use crate::error::{Code, Error, Kind, Result};
@@ -13,6 +13,7 @@ use crate::manifest::Manifest;
 use crate::memory;
 use crate::names::Version;
 use crate::planted::{self, Bug};
+use crate::poison::EvenPoisoned as _;
 use crate::reaper::Task;
 use crate::rocks::BlockCache;
 use crate::snapshot::{FILES_WHILE_OPENED, Snapshot};
@@ -199,8 +200,7 @@ impl Slot {
 
     /// One opens it, the others wait for that one.
     fn open_alone(&self) -> Result<Arc<Opened>> {
-        // A panic while opening leaves nothing half done: the slot is as it was.
-        let _alone = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.opening.lock().even_poisoned();
         if let Some(opened) = self.opened.get() {
             return opened.as_ref().map(Arc::clone).map_err(Unusable::to_error);
         }
@@ -240,7 +240,7 @@ impl Slot {
     pub(crate) fn open_aside(&self) -> Result<Snapshot> {
         let snapshot = {
             // Whoever opens it first may have to make `db/`.
-            let _alone = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+            let _alone = self.opening.lock().even_poisoned();
             Snapshot::open(&self.dir, self.version, &self.digest, &self.opener.cache)
         };
         self.look_for_the_mark();

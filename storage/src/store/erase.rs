@@ -4,7 +4,7 @@
 //! a map that knows the keys. It keeps digests of keys and never a key.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use crate::catalog::Catalog;
 use crate::digest::Digest;
@@ -12,6 +12,7 @@ use crate::erased::{ErasedKeys, Scope, Secret};
 use crate::error::{Code, Error, Result};
 use crate::event::{Cause, EraseLifted, Erased, Event};
 use crate::names::{DatasetName, Key, Version};
+use crate::poison::EvenPoisoned as _;
 
 use super::{Store, Writer};
 
@@ -170,7 +171,7 @@ impl Store {
         }
         // One for all: an erasure everywhere must not cost its keys times the datasets.
         let shared = &self.erased_everywhere;
-        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = shared.lock().even_poisoned();
         let known = shared.take().filter(|known| known.as_of() == as_of);
         Some(Arc::clone(shared.insert(known.unwrap_or_else(made))))
     }

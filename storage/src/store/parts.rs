@@ -2,12 +2,12 @@
 //! is sealed.
 
 use std::collections::HashMap;
-use std::sync::PoisonError;
 
 use crate::error::{Code, Error, Result};
 use crate::event::SealedPart;
 use crate::names::{DatasetName, Version};
 use crate::parts::{self, Part, PartWriter, WrittenPart};
+use crate::poison::EvenPoisoned as _;
 
 use super::Store;
 
@@ -44,7 +44,7 @@ impl Store {
         version: Version,
         part: WrittenPart,
     ) -> Result<Part> {
-        let mut arrived = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut arrived = self.arriving.lock().even_poisoned();
         self.catalog().check_receiving(dataset, version)?;
         let count = self.count_with(&mut arrived, dataset, version, part.name())?;
         let push = (dataset.clone(), version);

@@ -1,12 +1,13 @@
 //! A verified snapshot becomes a version: put in its place, gated, and activated if it is to be.
 
 use std::path::Path;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 use crate::catalog::{Activation, Entry, Expect, Moved, Parked, State};
 use crate::error::{Code, Error, Result};
 use crate::event::{Cause, Event, HoldsErased, Published, Stats, Verdict};
 use crate::names::{DatasetName, Version};
+use crate::poison::EvenPoisoned as _;
 use crate::snapshot::Snapshot;
 use crate::step::step;
 use crate::verify::VerifiedSnapshot;
@@ -55,7 +56,7 @@ impl Store {
     ) -> Result<State> {
         // Of two attempts at one version the second must not clear away the place that the
         // first has just filled: from this check to the record nobody else publishes.
-        let _alone = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.publishing.lock().even_poisoned();
         self.catalog().check_publish(dataset, version)?;
         // After an append of unknown outcome the journal may own what stands in the place.
         self.writer().journal.check()?;

@@ -1,6 +1,5 @@
 //! The push path's half of the store: a push is given its number, sealed, or ended without a version.
 
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use crate::catalog::{Admission, Catalog, Outcome, State};
@@ -8,6 +7,7 @@ use crate::durable;
 use crate::error::{Error, Result};
 use crate::event::{Cause, Failed};
 use crate::names::{DatasetName, Version};
+use crate::poison::EvenPoisoned as _;
 use crate::step::step;
 
 use super::Store;
@@ -57,7 +57,7 @@ impl Store {
     ) -> Result<bool> {
         // As long as that is held no part arrives and nothing is sealed: what is listed stays as it
         // is, and no other change waits for the reading of as many documents as there are parts.
-        let _arriving = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
+        let _arriving = self.arriving.lock().even_poisoned();
         if let Some(changed) = self.sealed_already(dataset, version, activate, chosen, &cause)? {
             return Ok(changed);
         }

@@ -8,7 +8,7 @@
 //! So a crash at any point leaves the version with the old files or with the new ones.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread;
 
 use crate::background::give_way;
@@ -20,6 +20,7 @@ use crate::event::{Cause, Event, Stats, VersionRewritten};
 use crate::live::Slot;
 use crate::memory;
 use crate::names::{DatasetName, Version};
+use crate::poison::EvenPoisoned as _;
 use crate::snapshot::Snapshot;
 use crate::space::require_space;
 use crate::verify::VerifiedSnapshot;
@@ -102,7 +103,7 @@ impl Store {
         cause: Cause,
         goes_on: &mut GoesOn<'_>,
     ) -> Result<Option<Rewritten>> {
-        let mut abandoned = self.rewriting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut abandoned = self.rewriting.lock().even_poisoned();
         let Some(task) = self.task(dataset, version, &abandoned)? else { return Ok(None) };
         // Whoever serves the version may wait for this: it gives way to nobody.
         let opened = open(&task);
@@ -251,7 +252,7 @@ impl Store {
         let (as_of, digest) = (task.as_of.as_deref(), *snapshot.digest());
         let slot = Slot::new(version, as_of, place, digest, &self.opener);
         let done = self.record(task, removed, Some((&*snapshot, &slot)), cause);
-        *self.standing_by.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.standing_by.lock().even_poisoned() = None;
         match &done {
             Ok(Some(_)) => {}
             // A restart settles whose files they are.
@@ -281,7 +282,7 @@ impl Store {
                 slot.open_or_wait()?.warm_like(before);
             }
             let standing_by = Some((task.dataset.clone(), Arc::clone(slot)));
-            *self.standing_by.lock().unwrap_or_else(PoisonError::into_inner) = standing_by;
+            *self.standing_by.lock().even_poisoned() = standing_by;
             generation = task.generation;
             digest = *snapshot.digest();
             stats = snapshot.manifest().stats(stats.duplicates_dropped);

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,7 @@ use crate::event::{Millis, age};
 use crate::kept_file;
 use crate::layout::Layout;
 use crate::names::{DatasetName, Version};
+use crate::poison::EvenPoisoned as _;
 use crate::scrub::{Damage, ReadBack, StoredVersion, refused};
 
 use super::{Store, now};
@@ -85,7 +86,7 @@ impl Findings {
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<(DatasetName, Version), Finding>> {
-        self.of.lock().unwrap_or_else(PoisonError::into_inner)
+        self.of.lock().even_poisoned()
     }
 }
 
@@ -232,7 +233,7 @@ impl Store {
     /// # Errors
     /// [`Code::IoFailed`] and the like: then what was kept before still is.
     pub fn keep_findings(&self) -> Result<()> {
-        let _alone = self.findings.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.findings.keeping.lock().even_poisoned();
         if !self.findings.is_new.swap(false, Ordering::AcqRel) {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 //! waits for nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::Store;
 use crate::assignment::Assignment;
@@ -11,6 +11,7 @@ use crate::catalog::{Catalog, Dataset, State};
 use crate::digest::Digest;
 use crate::live::{Datasets, Served, ServedCanary, Slot};
 use crate::names::{DatasetName, Version};
+use crate::poison::EvenPoisoned as _;
 
 type Kept = BTreeMap<Version, Arc<Slot>>;
 
@@ -89,7 +90,7 @@ impl Store {
 
     /// The slot of a version that was rewritten, if it is open already.
     fn standing_by(&self, name: &DatasetName, digest: &Digest) -> Option<Arc<Slot>> {
-        let standing_by = self.standing_by.lock().unwrap_or_else(PoisonError::into_inner);
+        let standing_by = self.standing_by.lock().even_poisoned();
         let (dataset, slot) = standing_by.as_ref()?;
         (dataset == name && slot.digest == *digest).then(|| Arc::clone(slot))
     }
