@@ -183,19 +183,19 @@ impl Catalog {
         }))
     }
 
-    /// Whether a version that has just become ready is to be activated by itself; if not,
-    /// why.
-    pub(crate) fn activates_by_itself(
+    /// Why a version that has just become ready is not to be activated by itself; `None` if it is
+    /// to be.
+    pub(crate) fn why_parked(
         &self,
         name: &DatasetName,
         version: Version,
-    ) -> Result<std::result::Result<(), Parked>> {
+    ) -> Result<Option<Parked>> {
         let dataset = self.dataset(name)?;
         let entry = self.entry(name, version)?;
         Ok(match entry.state {
-            State::Rejected => Err(Parked::Rejected),
-            State::Ready => dataset.parked(version, entry).map_or(Ok(()), Err),
-            State::Active | State::Retired | State::Bad => Err(Parked::Served),
+            State::Rejected => Some(Parked::Rejected),
+            State::Ready => dataset.parked(version, entry),
+            State::Active | State::Retired | State::Bad => Some(Parked::Served),
             _ => return Err(wrong_state(name, version, entry, "be activated")),
         })
     }
@@ -209,7 +209,7 @@ impl Catalog {
         activation: &Activation,
         reason: Option<&str>,
     ) -> Result<Event> {
-        if let Err(parked) = self.activates_by_itself(name, activation.version)? {
+        if let Some(parked) = self.why_parked(name, activation.version)? {
             let text = format!("it is not to be activated by itself any more ({parked:?})");
             return Err(Error::new(Code::WrongState, text));
         }

@@ -134,7 +134,7 @@ impl Store {
         loop {
             let current = {
                 let catalog = self.catalog();
-                if let Err(parked) = catalog.activates_by_itself(dataset, version)? {
+                if let Some(parked) = catalog.why_parked(dataset, version)? {
                     return Ok(SelfActivation::Parked(parked));
                 }
                 catalog.dataset(dataset)?.current

@@ -26,12 +26,12 @@ fn a_version_that_becomes_ready_is_activated_by_itself_or_says_why_not() {
     ];
     for (script, version, expected) in table {
         let world = World::after(script);
-        let found = world.catalog.activates_by_itself(&world.dataset, Version(*version)).unwrap();
-        assert_eq!(found, *expected, "version {version} after {script:?}");
+        let found = world.catalog.why_parked(&world.dataset, Version(*version)).unwrap();
+        assert_eq!(found, expected.err(), "version {version} after {script:?}");
     }
     for script in ["O", "O S1", "X", "P D1"] {
         let world = World::after(script);
-        let error = world.catalog.activates_by_itself(&world.dataset, Version(1)).unwrap_err();
+        let error = world.catalog.why_parked(&world.dataset, Version(1)).unwrap_err();
         assert_eq!(error.code(), Code::WrongState, "{script:?}");
     }
 }
