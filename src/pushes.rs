@@ -363,7 +363,7 @@ mod tests {
         let dataset = DatasetName::parse("a").unwrap();
         store.ensure_dataset(&dataset, cause()).unwrap();
         let push = Admission { activate: true, whole: true, ..Admission::default() };
-        let version = store.admit(&dataset, &push, cause()).unwrap().unwrap();
+        let version = store.admit(&dataset, &push, cause()).unwrap().number().unwrap();
         let part = store.begin_part(&dataset, version, "body").unwrap();
         store.receive_part(&dataset, version, part.close(PartSums::default())).unwrap();
         store.seal(&dataset, version, true, None, cause()).unwrap();

@@ -289,7 +289,7 @@ mod tests {
         store.ensure_dataset(&a, Cause::default()).unwrap();
         for n in 1..=versions {
             let push = Admission::default();
-            let version = store.admit(&a, &push, Cause::default()).unwrap().unwrap();
+            let version = store.admit(&a, &push, Cause::default()).unwrap().number().unwrap();
             let part = store.begin_part(&a, version, "1").unwrap();
             store.receive_part(&a, version, part.close(PartSums::default())).unwrap();
             store.seal(&a, version, true, None, Cause::default()).unwrap();

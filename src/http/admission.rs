@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tidetable_storage::{Admission, Cause, Code, DatasetName, Error, Outcome, Version};
+use tidetable_storage::{Admission, Cause, Code, DatasetName, Error, NewPush};
 
 use super::blocking::blocking;
 use super::datasets;
@@ -56,14 +56,13 @@ fn instant(text: &str) -> Option<String> {
     Some(text.to_ascii_uppercase().replace(' ', "T").replace('\u{2212}', "-"))
 }
 
-/// Makes the dataset if need be, and gives the push its number; `Err` if it was given one
-/// before.
+/// Makes the dataset if need be, and gives the push its number, unless it was given one before.
 pub(crate) async fn admit(
     app: &AppState,
     dataset: &DatasetName,
     push: Admission,
     cause: Cause,
-) -> Answer<Result<Version, Outcome>> {
+) -> Answer<NewPush> {
     let (app, dataset) = (Arc::clone(app), dataset.clone());
     blocking(move || {
         datasets::room_for_one_more(&app, &dataset)?;

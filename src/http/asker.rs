@@ -112,7 +112,7 @@ fn fingerprint(asked: &impl Serialize) -> String {
 mod tests {
     use axum::http::HeaderValue;
     use serde_json::{Value, json};
-    use tidetable_storage::{Admission, Code, Outcome};
+    use tidetable_storage::{Admission, Code, NewPush, Outcome};
 
     use super::*;
     use crate::http::plain::tests::Stored;
@@ -130,9 +130,9 @@ mod tests {
         let told = |cause: &Cause| cause.idempotency.clone().unwrap().fingerprint;
         assert_eq!(told(&cause(&written)), fingerprint(&asked));
         // As it was done before.
-        let version = admit(asker.cause(None, &written).unwrap()).unwrap().unwrap();
+        let version = admit(asker.cause(None, &written).unwrap()).unwrap().number().unwrap();
         assert_eq!(told(&cause(&written)), fingerprint(&written));
-        assert_eq!(admit(cause(&written)).unwrap(), Err(Outcome::Pushed(version)));
+        assert_eq!(admit(cause(&written)).unwrap(), NewPush::Repeated(Outcome::Pushed(version)));
         let other = admit(cause(&("create", json!({ "key": "other" })))).unwrap_err();
         assert_eq!(other.code(), Code::IdempotencyKeyReused);
     }

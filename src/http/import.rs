@@ -6,7 +6,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
-use tidetable_storage::{Admission, Cause, Code, DatasetName, Error, Outcome, Version, quoted};
+use tidetable_storage::{
+    Admission, Cause, Code, DatasetName, Error, NewPush, Outcome, Version, quoted,
+};
 
 use super::admission::{admission, admit, no_key};
 use super::asker::Asker;
@@ -84,9 +86,9 @@ async fn begin(
     import: impl FnOnce(PushOf, Cause) -> Import + Send,
 ) -> Answer<Version> {
     let version = match admit(&app, &dataset, push, cause.clone()).await? {
-        Ok(version) => version,
-        Err(Outcome::Pushed(version)) => return Ok(version),
-        Err(_) => return Err(Error::idempotency_key_reused().into()),
+        NewPush::Numbered(version) => version,
+        NewPush::Repeated(Outcome::Pushed(version)) => return Ok(version),
+        NewPush::Repeated(_) => return Err(Error::idempotency_key_reused().into()),
     };
     let (push, cause) = ((dataset, version), no_key(&cause));
     app.pushes.fetches(&push, 0, 0);

@@ -12,8 +12,8 @@ use http_body_util::BodyExt as _;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tidetable_storage::{
-    Admission, Cause, Code, DatasetName, Entry, Error, Failed, Outcome, State as VersionState,
-    Version, hex,
+    Admission, Cause, Code, DatasetName, Entry, Error, Failed, NewPush, Outcome,
+    State as VersionState, Version, hex,
 };
 
 use super::admission::{admission, admit, no_key};
@@ -98,8 +98,10 @@ async fn receive(
 ) -> Answer<Version> {
     let activate = push.activate;
     let version = match admit(app, dataset, push, cause.clone()).await? {
-        Ok(version) => version,
-        Err(outcome) => return repeated(app, dataset, outcome, (body, length), cause).await,
+        NewPush::Numbered(version) => version,
+        NewPush::Repeated(outcome) => {
+            return repeated(app, dataset, outcome, (body, length), cause).await;
+        }
     };
     let push_of = (dataset.clone(), version);
     let expected = (expected, synced);

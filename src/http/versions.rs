@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tidetable_storage::{
-    Catalog, Code, Dataset as StoredDataset, DatasetName, Entry, Error, Happened, Outcome,
+    Catalog, Code, Dataset as StoredDataset, DatasetName, Entry, Error, Happened, NewPush, Outcome,
     State as VersionState, Version, is_snapshot_file, quoted,
 };
 
@@ -51,8 +51,8 @@ pub(crate) async fn create(
     let asked = ("create", &push.label, &push.as_of, &push.options, push.activate);
     let cause = asker.cause_of_push(&app, &dataset, &asked, &("create", written))?;
     let version = match admit(&app, &dataset, push, cause).await? {
-        Ok(version) | Err(Outcome::Pushed(version)) => version,
-        Err(_) => return Err(Error::idempotency_key_reused().into()),
+        NewPush::Numbered(version) | NewPush::Repeated(Outcome::Pushed(version)) => version,
+        NewPush::Repeated(_) => return Err(Error::idempotency_key_reused().into()),
     };
     let catalog = app.store.catalog();
     let shown = resource(&app, &catalog, &asker.caller, &dataset, version)?;

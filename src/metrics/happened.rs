@@ -86,7 +86,8 @@ mod tests {
 
     fn push(store: &Store, name: &DatasetName) -> Version {
         store.ensure_dataset(name, Cause::default()).unwrap();
-        let version = store.admit(name, &Admission::default(), Cause::default()).unwrap().unwrap();
+        let version =
+            store.admit(name, &Admission::default(), Cause::default()).unwrap().number().unwrap();
         let part = store.begin_part(name, version, "1").unwrap();
         store.receive_part(name, version, part.close(PartSums::default())).unwrap();
         store.seal(name, version, true, None, Cause::default()).unwrap();

@@ -167,9 +167,9 @@ pub use space::{RESERVE_BYTES, free_bytes, require_room_for_pushes, require_spac
 pub use step::VARIABLES as FAULT_VARIABLES;
 pub use step::{inherited as inherited_by_builders, step};
 pub use store::{
-    CanaryChange, Erasing, Finding, Lifting, Listener, MAX_PARTS, NotTogether, Recovered, Recovery,
-    Release, Repair, RewriteStep, Rewritten, SelfActivation, Standing, Store, StoreOptions, Swept,
-    ahead_of_journal, now, read_catalog, repair, repair_plan,
+    CanaryChange, Erasing, Finding, Lifting, Listener, MAX_PARTS, NewPush, NotTogether, Recovered,
+    Recovery, Release, Repair, RewriteStep, Rewritten, SelfActivation, Standing, Store,
+    StoreOptions, Swept, ahead_of_journal, now, read_catalog, repair, repair_plan,
 };
 pub use token::{NewToken, Token, TokenId};
 pub use verify::{BuiltSnapshot, UnpublishedSnapshot, VerifiedSnapshot, verify_snapshot};

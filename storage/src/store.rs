@@ -55,6 +55,7 @@ pub use hold::Release;
 pub use listener::Listener;
 pub use parts::MAX_PARTS;
 pub use publish::SelfActivation;
+pub use push::NewPush;
 pub use recovery::{Recovered, Recovery};
 pub use repair::{Repair, Standing, ahead_of_journal, read_catalog, repair, repair_plan};
 pub use rewrite::{RewriteStep, Rewritten};
@@ -338,7 +339,8 @@ mod tests {
         let (store, _) = Store::open(&dir.path().join("data"), StoreOptions::default()).unwrap();
         let a = DatasetName::parse("a").unwrap();
         store.ensure_dataset(&a, Cause::default()).unwrap();
-        let version = store.admit(&a, &Admission::default(), Cause::default()).unwrap().unwrap();
+        let version =
+            store.admit(&a, &Admission::default(), Cause::default()).unwrap().number().unwrap();
         let part = store.begin_part(&a, version, "1").unwrap();
         store.receive_part(&a, version, part.close(PartSums::default())).unwrap();
         store.seal(&a, version, true, None, Cause::default()).unwrap();

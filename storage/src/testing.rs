@@ -55,7 +55,7 @@ pub(crate) fn verified(dir: &Path, records: usize, file_bytes: u64) -> VerifiedS
 pub(crate) fn pushed(store: &Store, dataset: &DatasetName, records: usize) -> Version {
     let cause = Cause::default;
     store.ensure_dataset(dataset, cause()).unwrap();
-    let version = store.admit(dataset, &Admission::default(), cause()).unwrap().unwrap();
+    let version = store.admit(dataset, &Admission::default(), cause()).unwrap().number().unwrap();
     let part = store.begin_part(dataset, version, "1").unwrap();
     store.receive_part(dataset, version, part.close(PartSums::default())).unwrap();
     store.seal(dataset, version, false, None, cause()).unwrap();

@@ -86,7 +86,7 @@ impl Stored {
         store.ensure_dataset(&dataset, Cause::default()).unwrap();
         let push =
             Admission { activate: true, as_of: as_of.map(str::to_owned), ..Admission::default() };
-        let version = store.admit(&dataset, &push, Cause::default()).unwrap().unwrap();
+        let version = store.admit(&dataset, &push, Cause::default()).unwrap().number().unwrap();
         let part = store.begin_part(&dataset, version, "1").unwrap();
         store.receive_part(&dataset, version, part.close(PartSums::default())).unwrap();
         store.seal(&dataset, version, true, None, Cause::default()).unwrap();

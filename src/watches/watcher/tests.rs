@@ -102,7 +102,7 @@ impl World {
     fn push(&self, prefix: &str) {
         let (store, dataset) = (&self.app.store, recs());
         let push = Admission { activate: true, ..Admission::default() };
-        let version = store.admit(&dataset, &push, Cause::default()).unwrap().unwrap();
+        let version = store.admit(&dataset, &push, Cause::default()).unwrap().number().unwrap();
         let part = store.begin_part(&dataset, version, "1").unwrap();
         store.receive_part(&dataset, version, part.close(PartSums::default())).unwrap();
         store.seal(&dataset, version, true, None, Cause::default()).unwrap();

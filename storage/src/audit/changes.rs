@@ -234,7 +234,7 @@ mod tests {
         let name = DatasetName::parse(name).unwrap();
         let cause = || Cause { at, actor: actor.to_owned(), ..Cause::default() };
         store.ensure_dataset(&name, cause()).unwrap();
-        let version = store.admit(&name, &Admission::default(), cause()).unwrap().unwrap();
+        let version = store.admit(&name, &Admission::default(), cause()).unwrap().number().unwrap();
         store.delete(&name, version, cause()).unwrap();
     }
 

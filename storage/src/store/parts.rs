@@ -154,7 +154,8 @@ mod tests {
         let (store, _) = Store::open(dir, StoreOptions::default()).unwrap();
         let name = DatasetName::parse("a").unwrap();
         store.ensure_dataset(&name, Cause::default()).unwrap();
-        let version = store.admit(&name, &Admission::default(), Cause::default()).unwrap().unwrap();
+        let version =
+            store.admit(&name, &Admission::default(), Cause::default()).unwrap().number().unwrap();
         (store, name, version)
     }
 

@@ -15,21 +15,35 @@ use super::Store;
 /// How long a deletion waits for files that nobody reads any more to be removed.
 pub(super) const FILES_GO_WITHIN: Duration = Duration::from_secs(10);
 
+/// What came of beginning a push.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewPush {
+    /// It has this number.
+    Numbered(Version),
+    /// Its idempotency key was used before: what came of that request. Nothing was changed.
+    Repeated(Outcome),
+}
+
+impl NewPush {
+    /// Its number; `None` if it repeats another request.
+    pub fn number(&self) -> Option<Version> {
+        match self {
+            Self::Numbered(version) => Some(*version),
+            Self::Repeated(_) => None,
+        }
+    }
+}
+
 impl Store {
     /// Gives a push its number; the dataset must be there. With an idempotency key in
     /// `cause` that was used before, answers with that request's outcome instead, and
     /// nothing is changed.
-    pub fn admit(
-        &self,
-        dataset: &DatasetName,
-        push: &Admission,
-        cause: Cause,
-    ) -> Result<std::result::Result<Version, Outcome>> {
+    pub fn admit(&self, dataset: &DatasetName, push: &Admission, cause: Cause) -> Result<NewPush> {
         let mut writer = self.writer();
         if let Some(id) = &cause.idempotency
             && let Some(outcome) = self.catalog().replay(dataset, id)?
         {
-            return Ok(Err(outcome));
+            return Ok(NewPush::Repeated(outcome));
         }
         let event = self.catalog().plan_admit(dataset, push)?;
         let version = event.version().expect("an admission is about a version");
@@ -39,7 +53,7 @@ impl Store {
         step("admit.staged");
         self.commit(&mut writer, cause, event)?;
         step("admit.recorded");
-        Ok(Ok(version))
+        Ok(NewPush::Numbered(version))
     }
 
     /// Closes a push to further parts; from here on it is built, whatever is restarted.

@@ -155,7 +155,8 @@ mod tests {
         let (store, _) = Store::open(dir.path(), StoreOptions::default()).unwrap();
         let a = DatasetName::parse("a").unwrap();
         store.ensure_dataset(&a, Cause::default()).unwrap();
-        let admit = || store.admit(&a, &Admission::default(), Cause::default()).unwrap().unwrap();
+        let admit =
+            || store.admit(&a, &Admission::default(), Cause::default()).unwrap().number().unwrap();
         let (committed, waiting) = (admit(), admit());
         let later = now() + 2 * store.options.keep.receiving;
         assert_eq!(store.catalog().abandoned(&store.options.keep, later).len(), 2);

@@ -144,7 +144,7 @@ fn in_the_middle_of_a_deletion() {
 
 #[test]
 fn a_repeated_request_after_a_crash_gets_the_answer_of_the_first() {
-    use tidetable_storage::{Admission, Idempotency, Outcome};
+    use tidetable_storage::{Admission, Idempotency, NewPush, Outcome};
     let a = dataset("a");
     let mut directory = Directory::new();
     let store = directory.store();
@@ -154,13 +154,13 @@ fn a_repeated_request_after_a_crash_gets_the_answer_of_the_first() {
         ..Cause::default()
     };
     let push = Admission { activate: true, whole: true, ..Admission::default() };
-    let version = store.admit(&a, &push, id("push")).unwrap().unwrap();
+    let version = store.admit(&a, &push, id("push")).unwrap().number().unwrap();
     seal(store, &a, version, true);
     publish(store, &a, version, &records_of(1, 20));
     // Even if the key comes along to the activation, it stands for the push.
     store.activate_by_itself(&a, version, id("push")).unwrap();
     directory.reopen();
     let again = directory.store().admit(&a, &push, id("push")).unwrap();
-    assert_eq!(again, Err(Outcome::Pushed(version)));
+    assert_eq!(again, NewPush::Repeated(Outcome::Pushed(version)));
     assert_eq!(directory.store().catalog().dataset(&a).unwrap().versions.len(), 1);
 }

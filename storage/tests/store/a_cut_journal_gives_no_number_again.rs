@@ -146,7 +146,8 @@ fn repaired(dir: &Path, given: &[(&str, u64)], was: &BTreeMap<PathBuf, Vec<u8>>,
     for (name, last) in given {
         let name = dataset(name);
         store.ensure_dataset(&name, Cause::default()).unwrap();
-        let version = store.admit(&name, &Admission::default(), Cause::default()).unwrap().unwrap();
+        let version =
+            store.admit(&name, &Admission::default(), Cause::default()).unwrap().number().unwrap();
         assert!(version.0 > *last, "{what}: {name} gave {version} again, {done:?}");
         assert!(version.0 < last + 300, "{what}: {name} jumped to {version}, {done:?}");
     }

@@ -67,7 +67,7 @@ fn of_everything_once_and_in_order() {
     assert_eq!(taken(&heard), ["a admitted 3", "a failed 3"]);
     // What a start does by itself is told too.
     let whole = Admission { whole: true, ..Admission::default() };
-    store.admit(&b, &whole, Cause::default()).unwrap().unwrap();
+    store.admit(&b, &whole, Cause::default()).unwrap().number().unwrap();
     taken(&heard);
     directory.reopen();
     assert_eq!(taken(&heard), ["b failed 2"]);

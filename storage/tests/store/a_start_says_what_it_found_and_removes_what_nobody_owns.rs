@@ -3,7 +3,7 @@
 use std::fs;
 
 use tidetable_storage::{
-    Admission, Cause, Code, Failed, Layout, PartSums, Recovered, SelfActivation, State,
+    Admission, Cause, Code, Failed, Layout, NewPush, PartSums, Recovered, SelfActivation, State,
     StoreOptions, Version, repair_plan,
 };
 
@@ -167,7 +167,7 @@ fn an_interrupted_whole_push_has_failed_and_its_key_is_free() {
     let idempotency =
         tidetable_storage::Idempotency { key: "k".to_owned(), fingerprint: "f".to_owned() };
     let cause = Cause { idempotency: Some(idempotency), ..Cause::default() };
-    let version = store.admit(&a, &push, cause.clone()).unwrap().unwrap();
+    let version = store.admit(&a, &push, cause.clone()).unwrap().number().unwrap();
     assert_eq!(code(store.admit(&a, &push, cause.clone())), Code::InProgress);
     let recovery = directory.reopen();
     assert!(
@@ -176,7 +176,7 @@ fn an_interrupted_whole_push_has_failed_and_its_key_is_free() {
     let store = directory.store();
     assert_eq!(state(store, &a, 1), State::Failed);
     assert!(!store.layout().push(&a, version).exists());
-    assert_eq!(store.admit(&a, &push, cause).unwrap(), Ok(Version(2)));
+    assert_eq!(store.admit(&a, &push, cause).unwrap(), NewPush::Numbered(Version(2)));
     let entry = store.catalog().entry(&a, version).unwrap().clone();
     assert_eq!(entry.code.as_deref(), Some("interrupted"));
 }
@@ -189,7 +189,7 @@ fn a_sealed_push_is_unfinished_and_is_published_after_the_restart() {
     for whole in [true, false] {
         let store = directory.store();
         let push = Admission { activate: true, whole, ..Admission::default() };
-        let version = store.admit(&a, &push, Cause::default()).unwrap().unwrap();
+        let version = store.admit(&a, &push, Cause::default()).unwrap().number().unwrap();
         seal(store, &a, version, true);
         fs::write(store.layout().parts(&a, version).join("1"), b"rows").unwrap();
         let recovery = directory.reopen();

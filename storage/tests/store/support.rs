@@ -111,7 +111,7 @@ pub(crate) fn records_of(version: u64, count: usize) -> Records {
 pub(crate) fn begin(store: &Store, dataset: &DatasetName, activate: bool) -> Version {
     store.ensure_dataset(dataset, Cause::default()).unwrap();
     let push = Admission { activate, ..Admission::default() };
-    store.admit(dataset, &push, Cause::default()).unwrap().unwrap()
+    store.admit(dataset, &push, Cause::default()).unwrap().number().unwrap()
 }
 
 /// A part of these bytes arrives.
