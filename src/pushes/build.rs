@@ -8,10 +8,11 @@ use tidetable_storage::{
 };
 use tracing::{error, info, warn};
 
+use super::child::{self, Ended};
+use super::full;
 use super::room;
 use super::spec::{BuildSpec, Built, NotBuilt, PartSpec};
 use super::{Phase, PushOf, Pushes};
-use super::{child, full};
 use crate::ingest::RowOptions;
 use crate::metrics::{PushOutcome, PushPhase};
 use crate::problem::{Fault, Problem};
@@ -92,16 +93,19 @@ fn try_build(
         return Ok(None);
     }
     let spec = spec(pushes, push)?;
-    let built = child::build(&pushes.settings.program, &spec, |progress| {
+    let ended = child::run_builder(&pushes.settings.program, &spec, |progress| {
         pushes.came_to(push, progress);
         is_wanted(pushes, push)
     });
-    let Some(built) = built else {
-        // Its push was deleted, and the staging with it; the builder may have made more.
-        let _ = std::fs::remove_dir_all(pushes.store.layout().push(&push.0, push.1));
-        return Ok(Some(PushOutcome::Aborted));
+    let built = match ended {
+        Ended::Built(built) => built,
+        Ended::NotBuilt(not_built) => return Err(full::building(pushes, push, not_built)),
+        Ended::Unwanted => {
+            // Its push was deleted, and the staging with it; the builder may have made more.
+            let _ = std::fs::remove_dir_all(pushes.store.layout().push(&push.0, push.1));
+            return Ok(Some(PushOutcome::Aborted));
+        }
     };
-    let built = built.map_err(|not_built| full::building(pushes, push, not_built))?;
     count(pushes, push, &built);
     step("build.told");
     publish(pushes, push, cause, &spec, &built)

@@ -22,18 +22,29 @@ const SIGXFSZ: i32 = 25;
 /// How much of what a dying builder wrote to standard error is kept.
 const STDERR_KEPT: u64 = 4096;
 
+/// How a process that builds came to its end.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// It has built.
+    Built(Built),
+    /// It has not, or could not be started.
+    NotBuilt(NotBuilt),
+    /// It was ended, since nobody wanted any more what it built.
+    Unwanted,
+}
+
 /// Builds in a process of its own. `goes_on` hears of progress, and ends the build by
-/// answering `false`; then the result is `None`.
-pub(super) fn build(
+/// answering `false`.
+pub(super) fn run_builder(
     program: &Path,
     spec: &BuildSpec,
     mut goes_on: impl FnMut(Progress) -> bool,
-) -> Option<Result<Built, NotBuilt>> {
+) -> Ended {
     let mut child = match start(program, spec) {
         Ok(child) => child,
         Err(error) => {
             let detail = format!("the process that builds could not be started: {error}");
-            return Some(Err(NotBuilt::new(DIED, detail)));
+            return Ended::NotBuilt(NotBuilt::new(DIED, detail));
         }
     };
     let stderr = child.stderr.take().map(keep);
@@ -44,10 +55,10 @@ pub(super) fn build(
             Ok(Said::Progress(progress)) if goes_on(progress) => {}
             Ok(Said::Progress(_)) => {
                 end(child, spec);
-                return None;
+                return Ended::Unwanted;
             }
-            Ok(Said::Done(built)) => said = Some(Ok(built)),
-            Ok(Said::Failed(not_built)) => said = Some(Err(not_built)),
+            Ok(Said::Done(built)) => said = Some(Ended::Built(built)),
+            Ok(Said::Failed(not_built)) => said = Some(Ended::NotBuilt(not_built)),
             Err(_) => {}
         }
     }
@@ -57,7 +68,7 @@ pub(super) fn build(
         warn!(stderr, "what the process that builds wrote to standard error");
     }
     // Only of one that said nothing it matters how it ended.
-    Some(said.unwrap_or_else(|| Err(ended(reaping.and_then(status), &stderr))))
+    said.unwrap_or_else(|| Ended::NotBuilt(why_silent(reaping.and_then(status), &stderr)))
 }
 
 fn start(program: &Path, spec: &BuildSpec) -> std::io::Result<Child> {
@@ -125,7 +136,7 @@ fn keep(stderr: ChildStderr) -> JoinHandle<String> {
 }
 
 /// What is wrong with a build that said nothing before it ended.
-fn ended(status: Option<ExitStatus>, stderr: &str) -> NotBuilt {
+fn why_silent(status: Option<ExitStatus>, stderr: &str) -> NotBuilt {
     let Some(limit) = reached(status, stderr) else {
         return NotBuilt::new(DIED, how_it_ended(status));
     };
@@ -181,8 +192,8 @@ mod tests {
     use super::*;
     use crate::ingest::{GrowthLimits, RowOptions};
 
-    /// What comes of a build by a shell script.
-    fn built_by(script: &str) -> Result<Built, NotBuilt> {
+    /// Why a shell script has built nothing.
+    fn not_built_by(script: &str) -> NotBuilt {
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("builder");
         fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -200,7 +211,10 @@ mod tests {
             processor_seconds: 1,
             gives_way: false,
         };
-        build(&program, &spec, |_| true).expect("nobody ended it")
+        match run_builder(&program, &spec, |_| true) {
+            Ended::NotBuilt(not_built) => not_built,
+            other => panic!("{script}: {other:?}"),
+        }
     }
 
     #[test]
@@ -228,7 +242,7 @@ mod tests {
             ("read line; ulimit -S -t 1; while :; do :; done", "build_limit", "processor time"),
             ("read line; kill -25 $$", "build_limit", "disk space"),
         ] {
-            let not_built = built_by(script).unwrap_err();
+            let not_built = not_built_by(script);
             assert_eq!(not_built.code, code, "{script}: {}", not_built.detail);
             assert!(not_built.detail.contains(says), "{script}: {}", not_built.detail);
         }
