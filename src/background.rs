@@ -64,7 +64,7 @@ impl Background {
 fn open_what_is_served(app: &AppState) -> anyhow::Result<()> {
     let app = Arc::clone(app);
     let run = move || {
-        open(&app, |dataset, version, error| {
+        open_served(&app, |dataset, version, error| {
             error!(%dataset, version = version.0, %error, "a version cannot be served");
         });
     };
@@ -77,7 +77,7 @@ fn open_what_is_served(app: &AppState) -> anyhow::Result<()> {
 
 /// Opens what is served: from then on the server is ready, unless it is to stop. A version that cannot
 /// be opened is told to `failed`.
-pub(crate) fn open(app: &App, failed: impl Fn(&DatasetName, Version, &Error) + Sync) {
+pub(crate) fn open_served(app: &App, failed: impl Fn(&DatasetName, Version, &Error) + Sync) {
     let goes_on = || !app.stop.is_asked();
     app.store.open_current(app.config.threads.0, goes_on, failed);
     if !goes_on() {

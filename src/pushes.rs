@@ -35,11 +35,11 @@ use crate::problem::Problem;
 
 pub(crate) use build::{SNAPSHOT, is_snapshot};
 pub(crate) use check::Checks;
-pub(crate) use guard::run as run_guard;
-pub(crate) use making::{Job, Made, make};
+pub(crate) use guard::run_guard;
+pub(crate) use making::{Job, Made, make_snapshot};
 pub(crate) use receiving::{Receipt, Receiving, room_for_one_more};
 pub(crate) use spec::Sizes;
-pub(crate) use worker::run as run_worker;
+pub(crate) use worker::run_worker;
 
 /// The longest label, in bytes.
 pub(crate) const MAX_LABEL_BYTES: usize = 256;
@@ -281,7 +281,7 @@ impl Pushes {
 
     fn run(&self) {
         while let Some((push, cause)) = self.next() {
-            self.work_at(&push, || build::build(self, &push, &cause));
+            self.work_at(&push, || build::build_and_activate(self, &push, &cause));
         }
     }
 
@@ -438,7 +438,7 @@ mod tests {
         assert!(pushes.store.journal_state().1);
         for _ in 0..2 {
             // There is no program to build with, which it would fail for.
-            assert!(build::build(&pushes, &push, &Cause::default()).is_none());
+            assert!(build::build_and_activate(&pushes, &push, &Cause::default()).is_none());
             assert!(pushes.stuck(&push).is_some());
         }
         let state = pushes.store.catalog().entry(&push.0, push.1).unwrap().state;

@@ -23,7 +23,7 @@ use crate::tls::Tls;
 use crate::webhooks::Webhooks;
 
 /// Serves until a signal says to stop.
-pub(crate) fn run(mut config: ServeConfig) -> anyhow::Result<()> {
+pub(crate) fn serve_until_stopped(mut config: ServeConfig) -> anyhow::Result<()> {
     tidetable_storage::make_files_private();
     telemetry::start(config.log_format, &config.log_level)?;
     let stop = Stop::new();

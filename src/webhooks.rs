@@ -105,7 +105,7 @@ impl Webhooks {
         self.0.waiting().delivering = true;
         std::thread::Builder::new()
             .name("notify".to_owned())
-            .spawn(move || delivery::run(&shared))
+            .spawn(move || delivery::deliver_until_stopped(&shared))
             .map(drop)
     }
 

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 /// Refuses an address, and says what to do. `tokens`: whether the data directory ever had one.
-pub(crate) fn check(
+pub(crate) fn check_address(
     listen: SocketAddr,
     insecure: bool,
     tls: bool,
@@ -36,7 +36,7 @@ mod tests {
     #[test]
     fn other_machines_are_let_in_with_tokens_and_tls_or_when_it_is_spelled_out() {
         let may = |listen: &str, insecure, tls, tokens| {
-            check(listen.parse().unwrap(), insecure, tls, tokens)
+            check_address(listen.parse().unwrap(), insecure, tls, tokens)
         };
         for open in ["0.0.0.0:7070", "[::]:7070", "10.0.0.5:7070", "[2001:db8::1]:1"] {
             for (tls, tokens) in [(false, false), (true, false), (false, true)] {

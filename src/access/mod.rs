@@ -32,7 +32,7 @@ mod refusals;
 mod table;
 mod token;
 
-pub(crate) use address::check as check_address;
+pub(crate) use address::check_address;
 pub(crate) use caller::Caller;
 pub(crate) use grants::{Grants, Pattern, Right, Role};
 pub(crate) use issue::{TokenResource, TokenSpec};

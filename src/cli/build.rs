@@ -216,7 +216,7 @@ impl Build<'_> {
             growth: GrowthLimits::default(),
         };
         let mut shown: Option<(Phase, Progress)> = None;
-        let made = pushes::make(&job, &mut |phase, read| {
+        let made = pushes::make_snapshot(&job, &mut |phase, read| {
             let is_other = shown.as_ref().is_none_or(|(shown, _)| *shown != phase);
             if is_other {
                 shown.take().into_iter().for_each(|(_, before)| before.end());

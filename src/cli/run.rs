@@ -92,7 +92,7 @@ pub(crate) fn run(args: &RunArgs, context: &Context<'_>) -> Result<(), Failure> 
     let set: BTreeMap<String, String> = args.set.iter().cloned().collect();
     let job = Job::read(file, &set)?;
     if args.dry_run {
-        return dry::run(&job, args.show, context);
+        return dry::show_plans(&job, args.show, context);
     }
     let pushes = prepare_all(&job)?;
     let client = context.client()?.with_patience(Patience::job(args.retries));
@@ -232,7 +232,7 @@ impl<'a> Runner<'a> {
         let now = found(self.client, wanted.name.as_str())?;
         let changes = settings::changes(now.as_ref().map(|now| &now.config), &wanted.settings);
         if !changes.is_empty() {
-            settings::apply(self.client, &wanted.name, &wanted.settings)?;
+            settings::apply_settings(self.client, &wanted.name, &wanted.settings)?;
             notes::say(format_args!(
                 "{}: settings changed: {}",
                 wanted.name,

@@ -28,7 +28,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let config = config::ServeConfig::load(args.settings.clone()).map_err(usage)?;
     crate::telemetry::check(&config.log_level).map_err(Failure::usage)?;
     config.look().map_err(usage)?;
-    crate::serve::run(config).map_err(|error| failed(&error))
+    crate::serve::serve_until_stopped(config).map_err(|error| failed(&error))
 }
 
 /// What is wrong with a data directory ends this command as it ends all others.

@@ -70,7 +70,7 @@ impl VerifyArgs {
 
 pub(crate) fn run(args: &VerifyArgs, context: &Context<'_>) -> Result<(), Failure> {
     if let Some(dataset) = args.dataset()? {
-        let served = served::run(&dataset, args.version, context);
+        let served = served::verify_served(&dataset, args.version, context);
         return served.map_err(|failure| match args.version {
             Some(_) => failure,
             None => neither(&dataset, failure),

@@ -57,7 +57,7 @@ fn instant(text: &str) -> Option<String> {
 }
 
 /// Makes the dataset if need be, and gives the push its number, unless it was given one before.
-pub(crate) async fn admit(
+pub(crate) async fn admit_push(
     app: &AppState,
     dataset: &DatasetName,
     push: Admission,

@@ -164,7 +164,7 @@ mod tests {
         let manifest = app.store.layout().version(&recs, Version(2)).join(MANIFEST);
         std::fs::write(manifest, "{}").unwrap();
         let failed = AtomicUsize::new(0);
-        background::open(app, |dataset, version, error| {
+        background::open_served(app, |dataset, version, error| {
             assert_eq!((dataset, version), (&recs, Version(2)), "{error}");
             assert!(!app.is_open(), "others may still have to be opened");
             failed.fetch_add(1, Relaxed);
@@ -182,7 +182,7 @@ mod tests {
     async fn one_that_stops_while_it_opens_is_never_ready() {
         let stored = Stored::new().started_anew();
         stored.app.stop.drain();
-        background::open(&stored.app, |_, _, _| {});
+        background::open_served(&stored.app, |_, _, _| {});
         assert!(!stored.app.is_open());
     }
 }

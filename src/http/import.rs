@@ -10,7 +10,7 @@ use tidetable_storage::{
     Admission, Cause, Code, DatasetName, Error, NewPush, Outcome, Version, quoted,
 };
 
-use super::admission::{admission, admit, no_key};
+use super::admission::{admission, admit_push, no_key};
 use super::asker::Asker;
 use super::blocking::to_its_end;
 use super::extract::{Dataset, Json, Query};
@@ -85,7 +85,7 @@ async fn begin(
     cause: Cause,
     import: impl FnOnce(PushOf, Cause) -> Import + Send,
 ) -> Answer<Version> {
-    let version = match admit(&app, &dataset, push, cause.clone()).await? {
+    let version = match admit_push(&app, &dataset, push, cause.clone()).await? {
         NewPush::Numbered(version) => version,
         NewPush::Repeated(Outcome::Pushed(version)) => return Ok(version),
         NewPush::Repeated(_) => return Err(Error::idempotency_key_reused().into()),

@@ -16,7 +16,7 @@ use tidetable_storage::{
     State as VersionState, Version, hex,
 };
 
-use super::admission::{admission, admit, no_key};
+use super::admission::{admission, admit_push, no_key};
 use super::asker::Asker;
 use super::blocking::{blocking, to_its_end};
 use super::content_digest::Expected;
@@ -97,7 +97,7 @@ async fn receive(
     cause: Cause,
 ) -> Answer<Version> {
     let activate = push.activate;
-    let version = match admit(app, dataset, push, cause.clone()).await? {
+    let version = match admit_push(app, dataset, push, cause.clone()).await? {
         NewPush::Numbered(version) => version,
         NewPush::Repeated(outcome) => {
             return repeated(app, dataset, outcome, (body, length), cause).await;

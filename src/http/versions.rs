@@ -13,7 +13,7 @@ use tidetable_storage::{
     State as VersionState, Version, is_snapshot_file, quoted,
 };
 
-use super::admission::{admission, admission_as, admit, no_key};
+use super::admission::{admission, admission_as, admit_push, no_key};
 use super::asker::Asker;
 use super::blocking::blocking;
 use super::content_digest::{Expected, content_digest};
@@ -50,7 +50,7 @@ pub(crate) async fn create(
     };
     let asked = ("create", &push.label, &push.as_of, &push.options, push.activate);
     let cause = asker.cause_of_push(&app, &dataset, &asked, &("create", written))?;
-    let version = match admit(&app, &dataset, push, cause).await? {
+    let version = match admit_push(&app, &dataset, push, cause).await? {
         NewPush::Numbered(version) | NewPush::Repeated(Outcome::Pushed(version)) => version,
         NewPush::Repeated(_) => return Err(Error::idempotency_key_reused().into()),
     };

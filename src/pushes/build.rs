@@ -18,7 +18,11 @@ use crate::metrics::{PushOutcome, PushPhase};
 use crate::problem::{Fault, Problem};
 
 /// Builds, publishes and activates; `None` if that push is not to be built any more.
-pub(super) fn build(pushes: &Pushes, push: &PushOf, cause: &Cause) -> Option<PushOutcome> {
+pub(super) fn build_and_activate(
+    pushes: &Pushes,
+    push: &PushOf,
+    cause: &Cause,
+) -> Option<PushOutcome> {
     let (dataset, version) = push;
     let cause = Cause { idempotency: None, at: 0, ..cause.clone() };
     match try_build(pushes, push, &cause) {

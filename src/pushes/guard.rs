@@ -27,7 +27,7 @@ pub(super) fn put(program: &Path, check: Pid) -> Option<Child> {
 }
 
 /// Waits for the end of the server, and ends the group.
-pub(crate) fn run() -> u8 {
+pub(crate) fn run_guard() -> u8 {
     let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
     let _ = kill_current_process_group(Signal::KILL);
     1

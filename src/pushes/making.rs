@@ -74,7 +74,7 @@ pub(crate) struct Made {
 pub(crate) type Tell<'a> = dyn FnMut(Phase, ReadProgress) + 'a;
 
 /// Makes the snapshot of a job.
-pub(crate) fn make(job: &Job<'_>, tell: &mut Tell<'_>) -> Result<Made, IngestError> {
+pub(crate) fn make_snapshot(job: &Job<'_>, tell: &mut Tell<'_>) -> Result<Made, IngestError> {
     let looked = look_at_some(&(job.inputs)()?, job.options, &|key| is_left_out(job, key));
     if let Some(Looked { in_order: true, samples }) = &looked
         && let Some(made) = in_order(job, samples, tell)?

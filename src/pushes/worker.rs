@@ -30,7 +30,7 @@ const NICENESS: i32 = 10;
 
 /// Builds what the line on standard input says, and says what came of it. The exit code
 /// is 0 if a `done` or `failed` was said.
-pub(crate) fn run() -> u8 {
+pub(crate) fn run_worker() -> u8 {
     let mut line = String::new();
     let read = std::io::stdin().lock().read_line(&mut line);
     let spec = match read.map_err(|e| e.to_string()).and_then(|_| parse(&line)) {
@@ -43,7 +43,7 @@ pub(crate) fn run() -> u8 {
     end_with_the_server();
     limit_itself(&spec);
     step("worker.started");
-    let said = match build(&spec) {
+    let said = match build_and_verify(&spec) {
         Ok(built) => Said::Done(built),
         Err(error) => {
             // For the log of the server, which keeps it from clients.
@@ -99,7 +99,7 @@ fn limit_itself(spec: &BuildSpec) {
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
 }
 
-fn build(spec: &BuildSpec) -> Result<Built, IngestError> {
+fn build_and_verify(spec: &BuildSpec) -> Result<Built, IngestError> {
     if spec.is_snapshot {
         return take_in(spec);
     }
@@ -108,7 +108,7 @@ fn build(spec: &BuildSpec) -> Result<Built, IngestError> {
     let mut lap = Lap::begin();
     let mut rows = 0;
     let inputs = || Ok(inputs(spec));
-    let made = making::make(&job(spec, &inputs), &mut |phase, read| {
+    let made = making::make_snapshot(&job(spec, &inputs), &mut |phase, read| {
         rows = read.rows;
         match phase {
             Phase::Building => {

@@ -50,7 +50,7 @@ pub(super) struct Common {
 }
 
 /// Serves one connection to its end.
-pub(super) async fn run(
+pub(super) async fn serve_connection(
     stream: TcpStream,
     peer: SocketAddr,
     common: Arc<Common>,
@@ -62,7 +62,7 @@ pub(super) async fn run(
 
 /// The same for a client that is to speak TLS. Its handshake and the head of its first request
 /// together have the time of a head.
-pub(super) async fn run_secure(
+pub(super) async fn serve_secure_connection(
     tls: Arc<Tls>,
     stream: TcpStream,
     peer: SocketAddr,

@@ -165,7 +165,7 @@ impl Serving {
         let common = Arc::clone(&self.common);
         match &self.tls {
             None => {
-                let serve = connection::run(stream, peer, common, shared);
+                let serve = connection::serve_connection(stream, peer, common, shared);
                 self.tasks.spawn(async move {
                     serve.await;
                     drop(ticket);
@@ -173,7 +173,7 @@ impl Serving {
             }
             Some(tls) => {
                 let tls = Arc::clone(tls);
-                let serve = connection::run_secure(tls, stream, peer, common, shared);
+                let serve = connection::serve_secure_connection(tls, stream, peer, common, shared);
                 self.tasks.spawn(async move {
                     serve.await;
                     drop(ticket);

@@ -18,7 +18,7 @@ use crate::outbound::{OutboundError, Reply, post_json};
 const ATTEMPT: Duration = Duration::from_secs(10);
 
 /// Delivers until it is to stop.
-pub(super) fn run(shared: &Shared) {
+pub(super) fn deliver_until_stopped(shared: &Shared) {
     while let Some(Due { target: number, letter, timeout }) = next(shared) {
         let target = &shared.targets[number];
         let sent = send(target, &letter.message, timeout);

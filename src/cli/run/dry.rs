@@ -38,7 +38,7 @@ enum Now {
     Unknown(String),
 }
 
-pub(super) fn run(job: &Job, show: u16, context: &Context<'_>) -> Result<(), Failure> {
+pub(super) fn show_plans(job: &Job, show: u16, context: &Context<'_>) -> Result<(), Failure> {
     // One try: whether there is a server is not what was asked.
     let client = context.client()?.with_patience(Patience { retries: 0, ..Patience::PERSON });
     let mut plans: Vec<Plan<'_>> = Vec::new();

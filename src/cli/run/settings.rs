@@ -92,7 +92,7 @@ fn same(a: &Value, b: &Value) -> bool {
 }
 
 /// Makes the dataset with these settings, or changes them.
-pub(super) fn apply(
+pub(super) fn apply_settings(
     client: &Client,
     name: &DatasetName,
     wanted: &Map<String, Value>,

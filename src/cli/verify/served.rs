@@ -32,7 +32,7 @@ struct Damage {
     detail: String,
 }
 
-pub(super) fn run(
+pub(super) fn verify_served(
     dataset: &DatasetName,
     version: Option<Version>,
     context: &Context<'_>,
