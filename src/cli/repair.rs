@@ -38,25 +38,21 @@ pub(crate) struct RepairArgs {
 pub(crate) fn run(args: &RepairArgs, context: &Context<'_>) -> Result<(), Failure> {
     let repair = offline::repair(&args.dir, args.cut)?;
     context.out.either(json(&repair, args).to_string(), || text(&repair, args))?;
-    if args.cut || !is_wrong(&repair) {
-        return Ok(());
+    if !args.cut && repair.stops_a_start() {
+        let text = match &repair.journal.fault {
+            Some(JournalFault::Damaged(_)) => "the journal is damaged; nothing was changed",
+            Some(JournalFault::Torn) => "the journal has lost its end; nothing was changed",
+            None => "the journal is older than the data; nothing was changed",
+        };
+        let mut failure = Failure::new(Exit::Failed, text);
+        failure.code = Some("journal_corrupt".to_owned());
+        return Err(failure.hint(format!(
+            "restore it from a backup; or, with the server stopped, `tidetable repair {} --cut` \
+             does what is listed here, and the server starts again",
+            args.dir.display()
+        )));
     }
-    let text = match &repair.journal.fault {
-        Some(_) => "the journal is damaged; nothing was changed",
-        None => "the journal is older than the data; nothing was changed",
-    };
-    let mut failure = Failure::new(Exit::Failed, text);
-    failure.code = Some("journal_corrupt".to_owned());
-    Err(failure.hint(format!(
-        "restore it from a backup; or, with the server stopped, `tidetable repair {} --cut` does \
-         what is listed here, and the server starts again",
-        args.dir.display()
-    )))
-}
-
-/// Whether a start refuses; a torn append alone it mends by itself.
-fn is_wrong(repair: &Repair) -> bool {
-    repair.is_needed() && repair.journal.fault != Some(JournalFault::Torn)
+    repair.erasure_key.map_or(Ok(()), |lost| Err(lost.into()))
 }
 
 fn json(repair: &Repair, args: &RepairArgs) -> Value {
@@ -90,12 +86,13 @@ fn json(repair: &Repair, args: &RepairArgs) -> Value {
         "held": repair.held,
         "set_aside": repair.set_aside.iter().map(moved).collect::<Vec<_>>(),
         "current": repair.standing.iter().map(standing).collect::<Vec<_>>(),
+        "erasure_key": repair.erasure_key.as_ref().map(ToString::to_string),
     })
 }
 
 fn text(repair: &Repair, args: &RepairArgs) -> String {
     let mut lines = vec![journal_text(repair, args.cut)];
-    if is_wrong(repair) {
+    if repair.stops_a_start() {
         lines.push(if args.cut { "It was cut:" } else { "A cut would do this:" }.to_owned());
         lines.extend(done(repair, &args.dir));
     }
@@ -108,9 +105,15 @@ fn journal_text(repair: &Repair, cut: bool) -> String {
     let behind = grouped(journal.file_bytes.saturating_sub(journal.sound_bytes));
     let sound = format!("the journal: {records} in {at} bytes");
     match &journal.fault {
-        None if is_wrong(repair) => format!("{sound}; but it is older than what is on the disk"),
+        None if repair.stops_a_start() => {
+            format!("{sound}; but it is older than what is on the disk")
+        }
         None if cut => format!("{sound}, and nothing wrong: nothing was cut"),
         None => format!("{sound}, and nothing wrong"),
+        Some(JournalFault::Torn) if repair.stops_a_start() => format!(
+            "{sound}, then {behind} bytes of a record that has no end; and it is older than what is \
+             on the disk: more was behind it, and is lost"
+        ),
         Some(JournalFault::Torn) => format!(
             "{sound}, then {behind} bytes of an append that a crash cut short: {}",
             if cut { "cut" } else { "nothing acknowledged is lost; the server cuts them at start" }
@@ -191,6 +194,7 @@ mod tests {
             held: Vec::new(),
             set_aside: Vec::new(),
             standing: Vec::new(),
+            erasure_key: None,
         };
         if matches!(repair.journal.fault, Some(JournalFault::Damaged(_))) {
             repair.lost_records = 2;
@@ -216,7 +220,13 @@ mod tests {
         assert!(sound.contains("120 sound records") && sound.contains("nothing was cut"));
         let torn = repair(Some(JournalFault::Torn));
         assert!(text(&torn, &args(false)).contains("nothing acknowledged is lost"));
-        assert!(!is_wrong(&torn) && !is_wrong(&repair(None)));
+        assert!(!torn.stops_a_start() && !repair(None).stops_a_start());
+        // What stands on the disk says that more than an append was lost.
+        let mut lost = torn;
+        lost.set_aside = vec![("d/datasets/a/7".into(), "d/cut-4100/a/7".into())];
+        let looked = text(&lost, &args(false));
+        assert!(!looked.contains("nothing acknowledged is lost"), "{looked}");
+        assert!(looked.contains("more was behind it") && looked.contains("A cut would do this"));
     }
 
     #[test]

@@ -13,12 +13,14 @@
 
 mod given;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::catalog::{Catalog, Entry, State};
 use crate::config::DatasetConfig;
 use crate::durable;
-use crate::error::Result;
+use crate::erased::Secret;
+use crate::error::{Error, Result};
 use crate::event::{Admitted, Cause, DatasetDeleted, Deleted, Event, Failed, OfDataset};
 use crate::journal::{self, JournalFault, JournalReport, Record, Salvaged};
 use crate::layout::{self, Layout};
@@ -55,6 +57,9 @@ pub struct Repair {
     pub set_aside: Vec<(PathBuf, PathBuf)>,
     /// What every dataset serves then.
     pub standing: Vec<Standing>,
+    /// Why a start refuses nevertheless, which no cut mends: the file by which erased keys are known
+    /// is not as it was.
+    pub erasure_key: Option<Error>,
 }
 
 /// What a dataset serves after a repair.
@@ -74,6 +79,18 @@ impl Repair {
     /// Whether there is anything to do.
     pub fn is_needed(&self) -> bool {
         self.journal.fault.is_some() || !self.used_up.is_empty() || !self.set_aside.is_empty()
+    }
+
+    /// Whether a start refuses. An append that a crash cut short it mends by itself; a journal that has lost
+    /// more than that is older than what is on the disk.
+    pub fn stops_a_start(&self) -> bool {
+        let is_damaged = matches!(self.journal.fault, Some(JournalFault::Damaged(_)));
+        is_damaged || self.is_behind()
+    }
+
+    /// Whether the disk is of a later time than the sound part of the journal.
+    fn is_behind(&self) -> bool {
+        !self.used_up.is_empty() || !self.set_aside.is_empty() || !self.failed.is_empty()
     }
 }
 
@@ -154,6 +171,7 @@ impl Plan {
             held: Vec::new(),
             set_aside: Vec::new(),
             standing: Vec::new(),
+            erasure_key: None,
             journal: report,
         };
         let mut plan = Self { layout, aside, catalog, records: Vec::new(), repair };
@@ -163,6 +181,9 @@ impl Plan {
             plan.repair.lost_records = salvaged.lost;
         }
         plan.keep_what_protects(&salvaged);
+        if let Some(name) = plan.catalog.erasures().secret() {
+            plan.repair.erasure_key = Secret::named(&plan.layout, name).err();
+        }
         let there = Directories::find(&plan.layout)?;
         let unknown = there.numbers().any(|(d, v)| !plan.catalog.was_admitted(d, v));
         let is_ahead = |(d, v, path): &(DatasetName, Version, PathBuf)| {
@@ -311,24 +332,30 @@ impl Plan {
     }
 
     fn stand(&mut self, salvaged: &Salvaged) {
+        // The last of each dataset, also of those that were made in the cut part.
+        let mut activated = BTreeMap::new();
+        for (_, record) in &salvaged.records {
+            let Record::Event(_, event) = record else { continue };
+            activated
+                .extend(event.activations().iter().map(|swap| (swap.dataset.clone(), swap.to)));
+        }
         for (name, dataset) in self.catalog.datasets() {
-            let activated = salvaged.records.iter().rev().find_map(|(_, record)| match record {
-                Record::Event(_, event) => event
-                    .activations()
-                    .iter()
-                    .find(|swap| swap.dataset == *name)
-                    .map(|swap| swap.to),
-                Record::Checkpoint { .. } => None,
-            });
             let place = |v| dataset.versions.get(&v).map(|e| e.place(&self.layout, name, v));
             let missing = |v| !place(v).is_some_and(|place| is_whole(&place));
             self.repair.standing.push(Standing {
                 dataset: name.clone(),
                 current: dataset.current,
                 files_missing: dataset.current.is_some_and(missing),
-                cut: activated,
+                cut: activated.remove(name),
             });
         }
+        let forgotten = activated.into_iter().map(|(dataset, cut)| Standing {
+            dataset,
+            current: None,
+            files_missing: false,
+            cut: Some(cut),
+        });
+        self.repair.standing.extend(forgotten);
     }
 
     fn add(&mut self, event: Event) {

@@ -8,8 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tidetable_storage::{
-    Activation, Admission, Cause, Code, DatasetConfig, DatasetName, Failed, JournalFault, Layout,
-    Manifest, NewToken, Repair, State, Store, StoreOptions, TokenId, Version, repair, repair_plan,
+    Activation, Admission, Cause, Code, DatasetConfig, DatasetName, Failed, JournalFault, Key,
+    Layout, Manifest, NewToken, Repair, Scope, State, Store, StoreOptions, TokenId, Version,
+    repair, repair_plan,
 };
 
 use crate::support::{
@@ -390,6 +391,54 @@ fn where_nothing_is_wrong_nothing_is_done() {
     assert!(torn.used_up.is_empty() && torn.kept.is_some() && leftover.exists());
     assert_eq!(fs::read(journal_of(directory.path())).unwrap(), journal);
     assert!(!repair(directory.path()).unwrap().is_needed());
+}
+
+/// As an interrupted copy leaves a journal: cut within any of its records.
+#[test]
+fn a_journal_that_lost_more_than_an_append_is_no_torn_one() {
+    let mut directory = Directory::new();
+    push_versions(directory.store(), &dataset("a"), 1);
+    let before = fs::read(journal_of(directory.path())).unwrap().len();
+    push(directory.store(), &dataset("a"), &records_of(2, 40));
+    push_versions(directory.store(), &dataset("b"), 1);
+    directory.close();
+    let journal = fs::read(journal_of(directory.path())).unwrap();
+    fs::write(journal_of(directory.path()), &journal[..before + 9]).unwrap();
+    let plan = repair_plan(directory.path()).unwrap();
+    assert_eq!(plan.journal.fault, Some(JournalFault::Torn));
+    assert!(plan.stops_a_start() && plan.set_aside.len() >= 2, "{plan:?}");
+    assert_eq!(code(directory.try_open()), Code::JournalCorrupt);
+}
+
+#[test]
+fn what_was_current_of_a_dataset_that_only_the_cut_part_knows_is_told() {
+    let mut directory = Directory::new();
+    push_versions(directory.store(), &dataset("a"), 1);
+    let before = fs::read(journal_of(directory.path())).unwrap().len();
+    push(directory.store(), &dataset("a"), &records_of(2, 40));
+    push_versions(directory.store(), &dataset("b"), 2);
+    directory.close();
+    let mut journal = fs::read(journal_of(directory.path())).unwrap();
+    journal[before + 20] ^= 1;
+    fs::write(journal_of(directory.path()), journal).unwrap();
+    let standing = repair_plan(directory.path()).unwrap().standing;
+    let told: Vec<_> = standing.iter().map(|s| (s.dataset.as_str(), s.current, s.cut)).collect();
+    let (one, two) = (Some(Version(1)), Some(Version(2)));
+    assert_eq!(told, [("a", one, two), ("b", None, two)]);
+}
+
+#[test]
+fn a_lost_erasure_key_is_told_which_no_cut_mends() {
+    let mut directory = Directory::new();
+    let a = dataset("a");
+    push_versions(directory.store(), &a, 1);
+    let scopes = [Scope::Dataset(a)];
+    directory.store().erase(&scopes, &[Key::new(b"7").unwrap()], because("a request")).unwrap();
+    directory.close();
+    assert!(repair_plan(directory.path()).unwrap().erasure_key.is_none());
+    fs::remove_file(directory.path().join("erasure-key")).unwrap();
+    let plan = repair_plan(directory.path()).unwrap();
+    assert_eq!(plan.erasure_key.unwrap().code(), Code::ErasureKeyLost);
 }
 
 #[test]
