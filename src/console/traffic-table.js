@@ -9,10 +9,12 @@ export const offset = () => new Date().getTimezoneOffset() * MINUTE;
 
 export function table(all, marks, range) {
   const group = range.hours === 1 ? 5 : range.hours === 6 ? 15 : 60;
+  const start = (at) => Math.floor((at - offset()) / (group * MINUTE)) * group * MINUTE + offset();
+  const nothing = () => ({ lookups: 0, hits: 0, errors: 0, minutes: 0, p99: null });
   const rows = new Map();
   for (const bucket of all) {
-    const at = Math.floor((bucket.at - offset()) / (group * MINUTE)) * group * MINUTE + offset();
-    const row = rows.get(at) ?? { lookups: 0, hits: 0, errors: 0, minutes: 0, p99: null };
+    const at = start(bucket.at);
+    const row = rows.get(at) ?? nothing();
     if (bucket.known) {
       row.lookups += bucket.lookups;
       row.hits += bucket.hitCount;
@@ -22,6 +24,9 @@ export function table(all, marks, range) {
     }
     rows.set(at, row);
   }
+  // The minute that is not over has no figures yet, and may be the first of its row.
+  const last = Math.max(...rows.keys());
+  for (const mark of marks) if (start(mark.at) > last) rows.set(start(mark.at), nothing());
   return h(
     "details",
     { class: "more", key: "table" },

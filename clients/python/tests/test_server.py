@@ -226,7 +226,7 @@ class Pushes(WithServer):
             self.publish([{"id": 1}, {"id": object()}])
         with self.assertRaises(ZeroDivisionError):
             self.publish({"id": 1 // (3 - n)} for n in range(9))
-        self.assertEqual({version.state for version in self.client.versions(self.name)}, {"failed", "deleted"})
+        self.assertEqual([version.state for version in self.client.versions(self.name)], ["failed"])
         with self.assertRaises(InvalidRequest):
             self.client.publish([{"id": 1}], self.name)
         with self.assertRaises(InvalidArgument):
