@@ -8,9 +8,13 @@
 use std::io::{self, BufRead, Cursor, Read};
 
 use arrow::array::RecordBatch;
+use arrow_avro::compression::CompressionCodec;
 use arrow_avro::reader::{Reader, ReaderBuilder, read_header_info};
+use serde_json::Value;
+use tidetable_storage::quoted;
 
-use super::batches::{self, Columns, Decoded, Origin, guarded};
+use super::avro_schema;
+use super::batches::{self, Columns, Decoded, Origin, guarded, unreadable};
 use super::error::Result;
 use super::reading::Reading;
 use super::stream::{Stream, Tracked};
@@ -27,13 +31,18 @@ pub(crate) fn read(stream: Stream, reading: &mut Reading<'_, '_>) -> Result<u64>
     let origin = Origin { name: &name, kind: "Avro" };
     let used = stream.counter();
     let (mut tracked, fault) = stream.tracked();
-    let (header, decoder) = match guarded(|| Header::read(&mut tracked)) {
+    let header = match guarded(|| Header::read(&mut tracked)) {
         Ok(read) => read,
         Err(what) => {
             let failed = origin.failed(&what, reading);
             return Err(fault.take().map_or(failed, |fault| reading.with_problems(fault)));
         }
     };
+    if let Some(what) = &header.not_read {
+        return Err(unreadable(format!("{name}: {what}"), reading));
+    }
+    let decoder = guarded(|| header.decoder(1, &[]));
+    let decoder = decoder.map_err(|what| origin.failed(&what, reading))?;
     let (shape, columns, roots) = Columns::of(&decoder.schema(), &origin, reading)?;
     let mut blocks = Blocks { reader: tracked, sync: header.sync, number: 0, ended: false };
     let decode = |block: Block| header.rows_of(&block, &roots);
@@ -46,8 +55,11 @@ pub(crate) fn read(stream: Stream, reading: &mut Reading<'_, '_>) -> Result<u64>
 
 /// What a file begins with.
 struct Header {
+    /// As the library can read it.
     bytes: Vec<u8>,
     sync: [u8; SYNC_BYTES],
+    /// What the file has that is not read, though it is sound.
+    not_read: Option<String>,
 }
 
 /// Some rows, as they are stored.
@@ -58,13 +70,37 @@ struct Block {
 }
 
 impl Header {
-    /// With a reader of a file that has only this header.
-    fn read(reader: &mut Tracked) -> Decoded<(Self, Reader<Cursor<Vec<u8>>>)> {
+    fn read(reader: &mut Tracked) -> Decoded<Self> {
         let mut recorded = Recorded { reader, bytes: Vec::new() };
         let info = read_header_info(&mut recorded).map_err(|error| error.to_string())?;
-        let header = Self { bytes: recorded.bytes, sync: info.sync() };
-        let decoder = header.decoder(1, &[])?;
-        Ok((header, decoder))
+        let text = info.writer_schema().map_err(|error| error.to_string())?.json_string;
+        let mut header = Self { bytes: recorded.bytes, sync: info.sync(), not_read: None };
+        // The library says what is wrong with a text that is no schema, and with other codecs.
+        let Ok(mut schema) = serde_json::from_str::<Value>(&text) else { return Ok(header) };
+        let codec = match info.compression() {
+            Ok(None) => "null",
+            Ok(Some(CompressionCodec::Deflate)) => "deflate",
+            Ok(Some(CompressionCodec::Snappy)) => "snappy",
+            Ok(Some(CompressionCodec::ZStandard)) => "zstandard",
+            Ok(Some(CompressionCodec::Bzip2)) => return Ok(header.without("bzip2")),
+            Ok(Some(CompressionCodec::Xz)) => return Ok(header.without("xz")),
+            Err(_) => return Ok(header),
+        };
+        if avro_schema::split_names(&mut schema) {
+            header.bytes = header_of(&schema.to_string(), codec, &header.sync);
+        }
+        header.not_read = avro_schema::refers_to_itself(&schema).map(|name| {
+            format!("its schema has {} within itself, which is not read", quoted(name))
+        });
+        Ok(header)
+    }
+
+    fn without(self, codec: &str) -> Self {
+        let what = format!(
+            "its blocks are compressed with {codec}, which is not read: write it with null, deflate, \
+             snappy or zstandard"
+        );
+        Self { not_read: Some(what), ..self }
     }
 
     /// A reader of this header and what follows it, in batches of `rows`.
@@ -175,6 +211,23 @@ fn push_long(out: &mut Vec<u8>, number: i64) {
         rest >>= 7;
     }
     out.push(rest as u8);
+}
+
+fn push_text(out: &mut Vec<u8>, text: &[u8]) {
+    push_long(out, i64::try_from(text.len()).unwrap_or(i64::MAX));
+    out.extend_from_slice(text);
+}
+
+/// The header of a file with this schema.
+fn header_of(schema: &str, codec: &str, sync: &[u8; SYNC_BYTES]) -> Vec<u8> {
+    let mut out = b"Obj\x01".to_vec();
+    push_long(&mut out, 2);
+    for text in ["avro.schema", schema, "avro.codec", codec] {
+        push_text(&mut out, text.as_bytes());
+    }
+    push_long(&mut out, 0);
+    out.extend_from_slice(sync);
+    out
 }
 
 /// Keeps what is consumed.

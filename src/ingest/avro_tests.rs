@@ -6,31 +6,22 @@ use crate::ingest::testing::{assert_fails, input, records};
 
 const SYNC: &[u8; SYNC_BYTES] = b"0123456789abcdef";
 
-fn text(out: &mut Vec<u8>, text: &[u8]) {
-    push_long(out, i64::try_from(text.len()).unwrap());
-    out.extend_from_slice(text);
+/// A file of this schema and blocks, each of so many rows.
+fn file(fields: &Value, codec: &str, blocks: &[(i64, Vec<u8>)]) -> Vec<u8> {
+    file_of(&json!({"type": "record", "name": "row", "fields": fields}), codec, blocks)
 }
 
-/// A file of this schema and blocks, each of so many rows.
-fn file(fields: &serde_json::Value, codec: &str, blocks: &[(i64, Vec<u8>)]) -> Vec<u8> {
-    let schema = json!({"type": "record", "name": "row", "fields": fields}).to_string();
-    let mut out = b"Obj\x01".to_vec();
-    push_long(&mut out, 2);
-    text(&mut out, b"avro.schema");
-    text(&mut out, schema.as_bytes());
-    text(&mut out, b"avro.codec");
-    text(&mut out, codec.as_bytes());
-    push_long(&mut out, 0);
-    out.extend_from_slice(SYNC);
+fn file_of(schema: &Value, codec: &str, blocks: &[(i64, Vec<u8>)]) -> Vec<u8> {
+    let mut out = header_of(&schema.to_string(), codec, SYNC);
     for (rows, data) in blocks {
         push_long(&mut out, *rows);
-        text(&mut out, data);
+        push_text(&mut out, data);
         out.extend_from_slice(SYNC);
     }
     out
 }
 
-fn two_fields() -> serde_json::Value {
+fn two_fields() -> Value {
     json!([{"name": "k", "type": "string"}, {"name": "n", "type": ["null", "long"]}])
 }
 
@@ -38,7 +29,7 @@ fn two_fields() -> serde_json::Value {
 fn rows(from: i64, count: i64) -> Vec<u8> {
     let mut out = Vec::new();
     for n in from..from + count {
-        text(&mut out, format!("k{n}").as_bytes());
+        push_text(&mut out, format!("k{n}").as_bytes());
         if n % 3 == 0 {
             push_long(&mut out, 0);
         } else {
@@ -80,15 +71,15 @@ fn types_become_json_as_those_of_parquet_do() {
     push_long(&mut row, 1);
     push_long(&mut row, 1_000);
     push_long(&mut row, 1);
-    text(&mut row, &[0x04, 0xd2]);
-    text(&mut row, b"0193b0c5-7e1f-7000-8000-0123456789ab");
+    push_text(&mut row, &[0x04, 0xd2]);
+    push_text(&mut row, b"0193b0c5-7e1f-7000-8000-0123456789ab");
     for item in ["a", "b"] {
         push_long(&mut row, 1);
-        text(&mut row, item.as_bytes());
+        push_text(&mut row, item.as_bytes());
     }
     push_long(&mut row, 0);
     push_long(&mut row, 1);
-    text(&mut row, b"t");
+    push_text(&mut row, b"t");
     row.push(1);
     push_long(&mut row, 0);
     push_long(&mut row, 2);
@@ -154,4 +145,41 @@ fn what_compresses_a_block_or_the_whole_file_is_undone() {
     let mut cut = zstd::encode_all(&plain[..], 1).unwrap();
     cut.truncate(cut.len() - 3);
     assert_fails(read_rows(&cut), "the zstd data is cut off");
+}
+
+/// As fastavro writes schemas: full names at the definitions, and full or short ones after.
+#[test]
+fn a_type_with_a_dot_in_its_name_is_found_again() {
+    let point = |name: &str| json!({"type": "record", "name": name, "fields": [{"name": "z", "type": "long"}]});
+    let mut data = Vec::new();
+    push_text(&mut data, b"one");
+    push_long(&mut data, 1);
+    push_long(&mut data, 2);
+    for (row, defined, again) in [
+        ("row", "com.x.P", "com.x.P"),
+        ("com.x.Row", "com.x.P", "P"),
+        ("com.x.Row", "P", "com.x.P"),
+        ("com.x.Row", "y.P", "y.P"),
+        ("row", "P", "P"),
+    ] {
+        let schema = json!({"type": "record", "name": row, "fields": [
+            {"name": "k", "type": "string"},
+            {"name": "a", "type": point(defined)},
+            {"name": "b", "type": again}]});
+        let all = read_rows(&file_of(&schema, "null", &[(1, data.clone())])).unwrap();
+        assert_eq!(all, [r#"one={"k":"one","a":{"z":1},"b":{"z":2}}"#], "{row} {defined} {again}");
+    }
+}
+
+#[test]
+fn what_is_sound_and_not_read_is_not_called_damaged() {
+    let list = json!({"type": "record", "name": "L", "fields": [
+        {"name": "k", "type": "string"}, {"name": "next", "type": ["null", "L"]}]});
+    let error = assert_fails(read_rows(&file_of(&list, "null", &[])), "has \"L\" within itself");
+    assert!(!error.detail.contains("damaged") && error.code == Code::BadRows, "{}", error.detail);
+    for codec in ["bzip2", "xz"] {
+        let refused = read_rows(&file(&two_fields(), codec, &[(1, rows(1, 1))]));
+        let error = assert_fails(refused, "which is not read: write it with null");
+        assert!(error.detail.contains(codec) && !error.detail.contains("damaged"));
+    }
 }

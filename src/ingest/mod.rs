@@ -34,6 +34,7 @@ mod stream;
 
 mod arrow_ipc;
 mod avro;
+mod avro_schema;
 mod csv;
 mod json_array;
 mod ndjson;
