@@ -399,9 +399,9 @@ fn hint_for(code: &str, dataset: &str, version: Option<u64>) -> Option<String> {
              then push again"
         ),
         "data_corrupt" | "version_unusable" => format!(
-            "if it is the current one: `tidetable rollback {dataset} --no-hold` serves the one before, and \
-             its data is pushed again. `tidetable versions {dataset}` shows which are damaged, \
-             `tidetable verify DIR` on the server names the file"
+            "if it is the current one: `tidetable rollback {dataset} --no-hold` serves the one before, or \
+             with `--to VERSION` another, and its data is pushed again. `tidetable versions {dataset}` shows \
+             which there are, `tidetable verify DIR` on the server names the file"
         ),
         "journal_corrupt" => "`tidetable repair DIR` shows what is damaged".to_owned(),
         _ => return None,

@@ -55,7 +55,7 @@ fn report(app: &App, word: &str) -> Value {
     let datasets = app.store.live().at_one_instant();
     let mut unusable: Vec<Value> = Vec::new();
     for (name, served) in datasets.iter() {
-        for (version, fault) in served.faults() {
+        for (version, fault) in served.faults().chain(served.faults_beside()) {
             unusable.push(json!({
                 "dataset": name,
                 "version": version,
@@ -124,7 +124,7 @@ mod tests {
     use axum::body::Body;
     use axum::http::Request;
     use http_body_util::BodyExt as _;
-    use tidetable_storage::{DatasetName, MANIFEST, Version};
+    use tidetable_storage::{Cause, DatasetName, Expect, MANIFEST, Rollback, Version};
     use tower::ServiceExt as _;
 
     use super::*;
@@ -176,6 +176,21 @@ mod tests {
         app.stop.drain();
         let (status, report) = ask(app).await;
         assert_eq!((status, &report["status"]), (503, &json!("draining")), "{report}");
+    }
+
+    #[tokio::test]
+    async fn what_a_rollback_would_go_to_and_cannot_is_named_too() {
+        let stored = Stored::new().started_anew();
+        let app = &stored.app;
+        let recs = DatasetName::parse("recs").unwrap();
+        std::fs::remove_file(app.store.layout().version(&recs, Version(1)).join(MANIFEST)).unwrap();
+        background::open_served(app, |_, _, _| {});
+        let (status, report) = ask(app).await;
+        assert_eq!((status, &report["status"]), (200, &json!("degraded")), "{report}");
+        assert_eq!(report["unusable"][0]["version"], 1, "{report}");
+        let back = Rollback { to: None, hold: true, expect: Expect::Anything };
+        let refused = app.store.roll_back(&recs, &back, Cause::default()).unwrap_err();
+        assert!(refused.detail().starts_with("version 1 of recs: "), "{refused}");
     }
 
     #[tokio::test]

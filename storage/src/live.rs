@@ -249,13 +249,18 @@ impl Served {
         slot.is_none_or(|slot| slot.if_open().is_some())
     }
 
-    /// Each version that is to be served and cannot be, with why; none while they are not open.
+    /// Each version that is to be served and could not be opened when that was tried last, with why.
     pub fn faults(&self) -> impl Iterator<Item = (Version, Error)> {
-        let canary = self.canary.as_ref().map(|canary| &canary.slot);
-        self.current.iter().chain(canary).filter_map(|slot| {
-            let unusable = slot.if_open()?.err()?;
-            Some((slot.version, unusable.to_error()))
-        })
+        self.serving().into_iter().filter_map(|slot| Some((slot.version, slot.fault()?)))
+    }
+
+    /// Of the other versions that are kept, each that was to be opened and whose files do not fit any more:
+    /// no rollback goes there.
+    pub fn faults_beside(&self) -> impl Iterator<Item = (Version, Error)> {
+        let serving = self.serving();
+        let is_serving = move |slot: &Arc<Slot>| serving.iter().any(|one| Arc::ptr_eq(one, slot));
+        let others = self.kept.values().filter(move |slot| !is_serving(slot));
+        others.filter_map(|slot| Some((slot.version, slot.if_open()?.err()?.to_error())))
     }
 }
 

@@ -63,6 +63,8 @@ pub(crate) struct Slot {
     /// What has the version's files since it was rewritten: for whoever still has this one.
     replaced_by: OnceLock<Arc<Self>>,
     opened: OnceLock<std::result::Result<Arc<Opened>, Unusable>>,
+    /// Why the last try to open it came to nothing, if it may go better the next time.
+    failed: Mutex<Option<Unusable>>,
 }
 
 /// What every slot opens snapshots with.
@@ -130,6 +132,7 @@ impl Slot {
             given_up: AtomicBool::new(false),
             replaced_by: OnceLock::new(),
             opened: OnceLock::new(),
+            failed: Mutex::new(None),
         })
     }
 
@@ -146,6 +149,14 @@ impl Slot {
     /// What came of opening it, if that was tried.
     pub(crate) fn if_open(&self) -> Option<std::result::Result<&Arc<Opened>, &Unusable>> {
         self.opened.get().map(|opened| opened.as_ref())
+    }
+
+    /// Why it cannot be served, as far as that was tried.
+    pub(super) fn fault(&self) -> Option<Error> {
+        match self.opened.get() {
+            Some(opened) => opened.as_ref().err().map(Unusable::to_error),
+            None => self.failed.lock().even_poisoned().as_ref().map(Unusable::to_error),
+        }
     }
 
     /// What the version says of itself, without opening its data.
@@ -225,10 +236,12 @@ impl Slot {
                 Ok(opened)
             }
             Err(error) => {
+                let unusable = Unusable { code: error.code(), text: error.detail().to_owned() };
                 // Too many open files, or too little memory, passes; damage does not.
                 if error.kind() == Kind::Corrupt {
-                    let text = error.detail().to_owned();
-                    let _ = self.opened.set(Err(Unusable { code: error.code(), text }));
+                    let _ = self.opened.set(Err(unusable));
+                } else {
+                    *self.failed.lock().even_poisoned() = Some(unusable);
                 }
                 Err(error)
             }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Kind, Result};
 use crate::event::{Cause, Event, Rejected};
 use crate::gates;
 use crate::live::Opened;
@@ -71,7 +71,13 @@ impl Store {
             let text = format!("version {version} of {dataset} has no files to serve");
             Error::new(Code::WrongState, text)
         })?;
-        slot.open_or_wait()
+        slot.open_or_wait().map_err(|error| match error.kind() {
+            Kind::Corrupt => {
+                let text = format!("version {version} of {dataset}: {}", error.detail());
+                Error::new(error.code(), text).because(error)
+            }
+            _ => error,
+        })
     }
 
     /// What serves now, if that takes no opening: nobody waits here for what is being left.

@@ -27,11 +27,23 @@ fn a_version_too_many_is_refused_not_remembered() {
     let refused = store.live().get(&b).unwrap().current().unwrap_err();
     assert_eq!(refused.code(), Code::TooManyFiles);
     assert!(refused.detail().contains("6 files") && refused.detail().contains("LimitNOFILE"));
+    // Who watches the server learns of it, and not that of what is not served.
+    let faults = |name| {
+        let served = store.live().get(name).unwrap();
+        served
+            .faults()
+            .chain(served.faults_beside())
+            .map(|(v, e)| (v.0, e.code()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(faults(&b), [(1, Code::TooManyFiles)]);
     assert_eq!(code(activate(store, &a, 2)), Code::TooManyFiles);
+    assert_eq!(faults(&a), []);
     assert_eq!(current(store, &a), Some(1), "the one before serves on");
     assert_version(store, &a, 1, &records_of(1, 20));
     store.delete_dataset(&a, Cause::default()).unwrap();
     assert_version(store, &b, 1, &records_of(1, 20));
+    assert_eq!(faults(&b), []);
 }
 
 #[test]
