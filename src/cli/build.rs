@@ -36,10 +36,10 @@ use pieces::PieceOf;
 /// Several processes, on several machines, can build it together without talking to each other. Tell
 /// each which piece of how many it makes (--part 2/8), and at which keys pieces are cut (--split-at):
 /// all may read the same sources, and each keeps the rows of its keys. Without --split-at, give each
-/// sources that have no key in common with those of the others. --merge makes one snapshot of all
-/// pieces. It refuses them if one is missing, if they overlap, or if they were built differently. It
-/// links files instead of copying them if the pieces were compressed alike, which they are if they
-/// have the same sources or the same --like.
+/// sources whose keys all come before, or all behind, those of the others, compared byte by byte (`9`
+/// comes behind `10`). --merge makes one snapshot of all pieces. It refuses them if one is missing, if
+/// they overlap, or if they were built differently. It links files instead of copying them if the
+/// pieces were compressed alike, which they are if they have the same sources or the same --like.
 #[derive(Args, Debug)]
 #[command(
     override_usage = "tidetable build [OPTIONS] <DATASET> <SOURCE>... --key <FIELD,…> --out <DIR>\n       \

@@ -187,12 +187,37 @@ pub(crate) fn contents(dir: &Path) -> Result<Contents, Failure> {
         }
     };
     let mut snapshots: Vec<Stored> = found.into_iter().map(stored).collect();
+    if let Some(inside) = snapshots.is_empty().then(|| directory_inside(dir)).transpose()?.flatten()
+    {
+        return Err(inside);
+    }
     let is_whole = |report: &JournalReport| !matches!(report.fault, Some(JournalFault::Damaged(_)));
     // What stands behind damage may know them.
     if journal.as_ref().is_ok_and(is_whole) {
         find_ahead(dir, catalog, &mut snapshots)?;
     }
     Ok(Contents { journal: Some(journal), snapshots })
+}
+
+/// That another data directory stands in this one, as a copy comes to stand in a directory that is there
+/// already.
+fn directory_inside(dir: &Path) -> Result<Option<Failure>, Failure> {
+    let unread = |error: &io::Error| failed("read the directory", dir, error);
+    for entry in dir.read_dir().map_err(|error| unread(&error))? {
+        let path = entry.map_err(|error| unread(&error))?.path();
+        // What may not be looked into, as lost+found, is none.
+        if path.is_dir() && is_data_directory(&path).unwrap_or(false) {
+            let text = format!(
+                "{} holds no version, and another data directory: {}",
+                dir.display(),
+                path.display()
+            );
+            let hint = "a copy into a directory that is there stands within it: with the server stopped, put \
+                        what is inside in its place";
+            return Ok(Some(Failure::new(Exit::Failed, text).hint(hint)));
+        }
+    }
+    Ok(None)
 }
 
 /// Finds the directories that are of a later time than the journal. A server that runs may have put
@@ -274,6 +299,23 @@ mod tests {
         let names: Vec<&str> = found.snapshots.iter().map(|s| s.name.as_str()).collect();
         assert_eq!(names, ["a 9", "a 10", "b 2"]);
         assert!(found.journal.unwrap().is_err(), "an empty file is no journal");
+    }
+
+    #[test]
+    fn a_copy_that_stands_within_is_no_sound_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("journal"), "").unwrap();
+        std::fs::create_dir_all(dir.path().join("staging")).unwrap();
+        assert!(contents(dir.path()).is_ok());
+        let inside = dir.path().join("tidetable");
+        std::fs::create_dir_all(&inside).unwrap();
+        std::fs::write(inside.join("journal"), "").unwrap();
+        let failure = contents(dir.path()).unwrap_err();
+        assert_eq!(failure.exit, Exit::Failed);
+        assert!(failure.message.ends_with("/tidetable"), "{failure:?}");
+        // With versions of its own it is what it says.
+        std::fs::create_dir_all(dir.path().join("datasets/a/1")).unwrap();
+        assert!(contents(dir.path()).is_ok());
     }
 
     #[test]
