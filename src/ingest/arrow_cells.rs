@@ -18,6 +18,8 @@
 //! embedded in the file is not looked at. Those of Arrow are its own, with the extensions
 //! `arrow.uuid` and `arrow.json`. Intervals, durations and views of lists are refused.
 
+use std::collections::HashMap;
+
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
@@ -264,15 +266,21 @@ impl<'a> Column<'a> {
                 out.push(']');
             }
             Cells::Map(range, keys, values) => {
-                let range = range(row);
+                let entries: Vec<_> = range(row)
+                    .map(|entry| Ok((keys.map_key(entry, nan)?, entry)))
+                    .collect::<Result<_, String>>()?;
+                // Of a key that is there twice the last value counts (Parquet, "Maps").
+                let last: HashMap<_, _> =
+                    entries.iter().map(|(key, entry)| (key, *entry)).collect();
                 out.push('{');
-                for entry in range.clone() {
-                    if entry > range.start {
+                let mut is_first = true;
+                for (key, entry) in entries.iter().filter(|(key, entry)| last[key] == *entry) {
+                    if !std::mem::take(&mut is_first) {
                         out.push(',');
                     }
-                    push_string(out, &keys.map_key(entry, nan)?);
+                    push_string(out, key);
                     out.push(':');
-                    values.write(entry, nan, out)?;
+                    values.write(*entry, nan, out)?;
                 }
                 out.push('}');
             }

@@ -10,7 +10,7 @@ use arrow::array::{
     StringArray, StringBuilder, StructArray, Time32MillisecondArray, Time64NanosecondArray,
     TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray, UInt64Array,
 };
-use arrow::datatypes::{Field, Int32Type, Int64Type, i256};
+use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, i256};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{BrotliLevel, Compression, Encoding, GzipLevel, ZstdLevel};
 use parquet::data_type::{
@@ -181,6 +181,22 @@ fn nested_values_survive_as_json() {
     map.append(false).unwrap();
     map.append(true).unwrap();
     assert_eq!(values(Arc::new(map.finish())), [r#"{"a":1,"b":null}"#, "null", "{}"]);
+}
+
+/// A JSON object with a name twice is read in one way by some and in another by others.
+#[test]
+fn no_object_has_a_name_twice() {
+    let mut map = MapBuilder::new(None, StringBuilder::new(), Int64Builder::new());
+    for (key, value) in [("a", 1), ("b", 2), ("a", 3)] {
+        map.keys().append_value(key);
+        map.values().append_value(value);
+    }
+    map.append(true).unwrap();
+    assert_eq!(values(Arc::new(map.finish())), [r#"{"b":2,"a":3}"#]);
+    let number = || Arc::new(Int64Array::from(vec![1])) as ArrayRef;
+    let field = |name| (Arc::new(Field::new(name, DataType::Int64, false)), number());
+    let twice = StructArray::from(vec![field("a"), field("b"), field("a")]);
+    assert_fails(try_values(Arc::new(twice), &json!({})), "two fields named \"a\"");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a user names as sources, as a list of things to open.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::Metadata;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -223,7 +223,7 @@ fn files(source: &str, how: &SourceOptions) -> Result<Vec<PathBuf>> {
     let matches = glob::glob(source).map_err(|error| {
         IngestError::setting(format!("{} is not a pattern: {error}", quoted(source)))
     })?;
-    let mut paths = Vec::new();
+    let (mut paths, mut looked_at) = (Vec::new(), BTreeSet::new());
     for path in matches {
         let path = path.map_err(|e| {
             let path = e.path().to_owned();
@@ -232,7 +232,15 @@ fn files(source: &str, how: &SourceOptions) -> Result<Vec<PathBuf>> {
         if is_aside(source, &path) {
             continue;
         }
-        if path.is_dir() { paths.extend(files_of(&path, how)?) } else { paths.push(path) }
+        if path.is_dir() {
+            paths.extend(files_of(&path, how)?);
+            continue;
+        }
+        path.ancestors()
+            .skip(1)
+            .filter(|above| looked_at.insert(above.to_path_buf()))
+            .try_for_each(refuse_delta)?;
+        paths.push(path);
     }
     if paths.is_empty() {
         let text = format!(
@@ -265,12 +273,17 @@ pub(super) fn is_aside(pattern: &str, path: &Path) -> bool {
     both.any(|(segment, name)| aside(name) && segment.get(..1) != name.get(..1))
 }
 
+fn refuse_delta(directory: &Path) -> Result<()> {
+    if !directory.join(DELTA_LOG).is_dir() {
+        return Ok(());
+    }
+    let text = format!("the directory {} {IS_DELTA}", quoted(&directory.to_string_lossy()));
+    Err(IngestError::setting(text))
+}
+
 fn files_of(directory: &Path, how: &SourceOptions) -> Result<Vec<PathBuf>> {
     how.refuse_directory(&directory.to_string_lossy())?;
-    if directory.join(DELTA_LOG).is_dir() {
-        let text = format!("the directory {} {IS_DELTA}", quoted(&directory.to_string_lossy()));
-        return Err(IngestError::setting(text));
-    }
+    refuse_delta(directory)?;
     let failed = |error| IngestError::from(Error::io("list the directory", directory, error));
     let (mut files, mut is_marked) = (Vec::new(), false);
     for entry in directory.read_dir().map_err(failed)? {
@@ -435,6 +448,10 @@ mod tests {
         let it = directory(&["t/_delta_log/00000000000000000000.json", "t/part-00000-7f.parquet"]);
         let all_the_same = SourceOptions { accept_unfinished: true, ..SourceOptions::default() };
         for how in [SourceOptions::default(), all_the_same] {
+            for source in ["t/*.parquet", "t/*", "*/*.parquet"] {
+                let error = names_how(it.path(), &[source], &how).unwrap_err();
+                assert!(error.detail.contains("is a Delta table"), "{source}: {error}");
+            }
             let error = names_how(it.path(), &["t"], &how).unwrap_err();
             assert!(error.detail.contains("is a Delta table"), "{error}");
             assert!(!error.detail.contains("--accept-unfinished"), "{error}");

@@ -1,7 +1,10 @@
 //! Columns that have columns within.
 
+use std::collections::BTreeSet;
+
 use arrow::array::{GenericListArray, MapArray, OffsetSizeTrait, StructArray, UnionArray};
 use arrow::datatypes::UnionFields;
+use tidetable_storage::quoted;
 
 use super::super::value::push_string;
 use super::{Cells, Column, Leaf};
@@ -10,8 +13,11 @@ pub(super) fn struct_cells<'a>(
     array: &'a StructArray,
     leaves: &mut dyn Iterator<Item = Leaf>,
 ) -> Result<Cells<'a>, String> {
-    let mut fields = Vec::new();
+    let (mut fields, mut names) = (Vec::new(), BTreeSet::new());
     for (name, column) in array.column_names().into_iter().zip(array.columns()) {
+        if !names.insert(name) {
+            return Err(format!("Struct with two fields named {}", quoted(name)));
+        }
         let mut opening = if fields.is_empty() { "{" } else { "," }.to_owned();
         push_string(&mut opening, name);
         opening.push(':');
