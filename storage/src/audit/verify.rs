@@ -6,8 +6,8 @@
 //! off the changes, if the log has noted more. What they cannot show: a forgery that writes all
 //! of that anew, lines that were cut off the end of the log, and old files of the log that are
 //! gone (they are given up for their size as well), or all of them: a directory that no server has
-//! opened has none either. Files that are there and empty do show. A noted head shows each of these for what was
-//! written before it was noted.
+//! opened has none either. Files that are there and empty do show, until a server
+//! opens the log. A noted head shows each of these for what was written before it was noted.
 
 use std::collections::BTreeMap;
 use std::fs;
