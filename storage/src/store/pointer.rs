@@ -119,16 +119,17 @@ impl Store {
             let planned = plan(&self.catalog(), None)?;
             let version = planned.version().expect("an activation is of a version");
             let (prepared, warming) = match way {
-                Way::Forward => (self.prepare(dataset, version)?, None),
+                Way::Forward => {
+                    let prepared = self.prepare(dataset, version)?;
+                    step("activate.prepared");
+                    (prepared, None)
+                }
                 Way::Back => {
                     let (prepared, warming) = self.prepare_unwarmed(dataset, version)?;
+                    step("rollback.opened");
                     (prepared, Some(warming))
                 }
             };
-            step(match way {
-                Way::Forward => "activate.prepared",
-                Way::Back => "rollback.opened",
-            });
             let mut writer = self.writer();
             if let Some(moved) = self.moved_before(dataset, &cause)? {
                 return Ok(moved);
