@@ -7,6 +7,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use tidetable_storage::Dataset;
 
 use super::blocking::blocking;
 use super::extract::Query;
@@ -55,7 +56,9 @@ fn report(app: &App, word: &str) -> Value {
     let datasets = app.store.live().at_one_instant();
     let mut unusable: Vec<Value> = Vec::new();
     for (name, served) in datasets.iter() {
-        for (version, fault) in served.faults().chain(served.faults_beside()) {
+        let target = app.store.catalog().dataset(name).ok().and_then(Dataset::rollback_target);
+        let back = target.and_then(|version| Some((version, served.fault_of(version)?)));
+        for (version, fault) in served.faults().chain(back) {
             unusable.push(json!({
                 "dataset": name,
                 "version": version,

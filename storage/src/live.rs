@@ -254,13 +254,9 @@ impl Served {
         self.serving().into_iter().filter_map(|slot| Some((slot.version, slot.fault()?)))
     }
 
-    /// Of the other versions that are kept, each that was to be opened and whose files do not fit any more:
-    /// no rollback goes there.
-    pub fn faults_beside(&self) -> impl Iterator<Item = (Version, Error)> {
-        let serving = self.serving();
-        let is_serving = move |slot: &Arc<Slot>| serving.iter().any(|one| Arc::ptr_eq(one, slot));
-        let others = self.kept.values().filter(move |slot| !is_serving(slot));
-        others.filter_map(|slot| Some((slot.version, slot.if_open()?.err()?.to_error())))
+    /// Why a kept version cannot be served, if that was found when it was opened last.
+    pub fn fault_of(&self, version: Version) -> Option<Error> {
+        Some(self.kept.get(&version)?.if_open()?.err()?.to_error())
     }
 }
 

@@ -57,15 +57,6 @@ test("a server without data says how to make a first push", async () => {
   await empty.stop();
 });
 
-test("a push that came to nothing is told on its dataset's page", async () => {
-  await someVersions("refused");
-  const page = await open(browser, server.address);
-  await page.at("#/datasets/refused", ".banner:has-text('The newest push')");
-  const told = await page.locator(".banner:has-text('The newest push')").innerText();
-  assert.match(told, /version 4, begun .*, was rejected: .*max_shrink_percent.*Version 3 is still served\./);
-  await page.leave();
-});
-
 test("the overview shows every dataset, its state in words, and finds them", async () => {
   await Promise.all(
     Array.from({ length: 40 }, (_, at) => server.must("PUT", `v1/datasets/team-${at}`, { owner: "many" })),
@@ -281,6 +272,15 @@ test("a key is looked up now and in every version", async () => {
   await page.locator(".key-now:has-text('The key is not in it.')").waitFor();
   await page.at("#/datasets/odd-keys/keys/a%2Fb%20%C3%BC", ".key-now .json:has-text('\"x\"')");
   await page.at("#/datasets/odd-keys/keys/%2E", ".key-now .json:has-text('\"y\"')");
+  await page.leave();
+});
+
+test("a push that came to nothing is told on its dataset's page", async () => {
+  await someVersions("refused");
+  const page = await open(browser, server.address);
+  await page.at("#/datasets/refused", ".banner:has-text('The newest push')");
+  const told = await page.locator(".banner:has-text('The newest push')").innerText();
+  assert.match(told, /version 4, begun .*, was rejected: .*max_shrink_percent.*Version 3 is still served\./);
   await page.leave();
 });
 

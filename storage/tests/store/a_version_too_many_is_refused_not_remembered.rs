@@ -30,11 +30,7 @@ fn a_version_too_many_is_refused_not_remembered() {
     // Who watches the server learns of it, and not that of what is not served.
     let faults = |name| {
         let served = store.live().get(name).unwrap();
-        served
-            .faults()
-            .chain(served.faults_beside())
-            .map(|(v, e)| (v.0, e.code()))
-            .collect::<Vec<_>>()
+        served.faults().map(|(v, e)| (v.0, e.code())).collect::<Vec<_>>()
     };
     assert_eq!(faults(&b), [(1, Code::TooManyFiles)]);
     assert_eq!(code(activate(store, &a, 2)), Code::TooManyFiles);
