@@ -78,8 +78,9 @@ pub(crate) fn open(dir: &Path, manifest: &Manifest, cache: Option<&BlockCache>) 
     if !is_dir {
         return Err(unfit("expected a directory").at(db));
     }
-    Seal::read(&db)?.check(&db)?;
-    let reader = Reader::open(&db, cache)?;
+    let seal = Seal::read(&db)?;
+    seal.check(&db)?;
+    let reader = Reader::open(&db, &seal.tables, cache)?;
     let live = reader.live_files()?;
     if live.len() != manifest.files.len() {
         let (found, listed) = (live.len(), manifest.files.len());
@@ -156,7 +157,9 @@ fn fill(
     rocks::ingest(tmp, &links)?;
     step("assembly.ingested");
     remove_what_no_reader_needs(tmp)?;
-    let reader = Reader::open(tmp, None)?;
+    let names: Vec<_> =
+        paths(tmp)?.iter().map(|path| name(path)).filter(|name| is_table(name)).collect();
+    let reader = Reader::open(tmp, &names, None)?;
     index(dir, manifest, &reader, memory, each)?.write(&layout::points(tmp))?;
     step("assembly.indexed");
     Seal::of(tmp)?.write(tmp)?;

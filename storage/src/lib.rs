@@ -82,6 +82,7 @@ mod hot;
 mod points;
 mod recent;
 
+mod table_end;
 mod tables;
 
 mod block_entry;

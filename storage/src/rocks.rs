@@ -7,7 +7,8 @@
 //!
 //! Invariant 7 rests on what is set here. All tables of a snapshot are opened with it
 //! (`max_open_files` −1), and opening one reads and checks its footer, properties and
-//! index: damage there is an error at once. Blocks of records are checked whenever they
+//! index: damage there is an error at once. (The properties are looked at by
+//! `table_end.rs` before: RocksDB would follow them unchecked.) Blocks of records are checked whenever they
 //! come from the disk. So damage ends in an error, never in a record that is left out; the
 //! test `damage_is_never_not_found` tries it on every region of a file.
 //!
@@ -25,6 +26,7 @@ use rocksdb::{
 
 use crate::error::{Code, Error, Result};
 use crate::planted::{self, Bug};
+use crate::table_end;
 
 /// What a scan reads and checks at least.
 const BLOCK_BYTES: usize = 16 * 1024;
@@ -99,6 +101,7 @@ impl TableWriter {
 /// content is not touched. Leaves log and option files of RocksDB's in `db`; the caller
 /// removes those and syncs the rest.
 pub(crate) fn ingest(db: &Path, tables: &[PathBuf]) -> Result<()> {
+    tables.iter().try_for_each(|table| table_end::check(table))?;
     let mut options = Options::default();
     options.create_if_missing(true);
     options.set_error_if_exists(true);
@@ -142,9 +145,10 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Opens the database in `path`. The caller has made sure that it is there: RocksDB
-    /// would make an empty directory.
-    pub(crate) fn open(path: &Path, cache: Option<&BlockCache>) -> Result<Self> {
+    /// Opens the database in `path`, which holds `tables`. The caller has made sure that it is
+    /// there, and holds no others: RocksDB would make an empty directory.
+    pub(crate) fn open(path: &Path, tables: &[String], cache: Option<&BlockCache>) -> Result<Self> {
+        tables.iter().try_for_each(|table| table_end::check(&path.join(table)))?;
         let mut table = table_format();
         match cache {
             Some(BlockCache(cache)) => table.set_block_cache(cache),
@@ -369,7 +373,10 @@ mod tests {
             names
         };
         let before = listing();
-        let reader = Reader::open(&db, None).unwrap();
+        let names = before.iter().filter_map(|name| name.to_str());
+        let tables: Vec<_> =
+            names.filter(|name| name.ends_with(".sst")).map(str::to_owned).collect();
+        let reader = Reader::open(&db, &tables, None).unwrap();
         let mut scan = reader.scan(b"", Some(b"a"));
         assert_eq!(scan.next().unwrap(), Some((&b"b"[..], &b"2"[..])));
         assert_eq!(scan.next().unwrap(), None);
@@ -380,7 +387,7 @@ mod tests {
 
         let current = db.join("CURRENT");
         std::fs::write(&current, "nonsense\n").unwrap();
-        let refused = Reader::open(&db, None).map(drop).unwrap_err();
+        let refused = Reader::open(&db, &tables, None).map(drop).unwrap_err();
         assert_eq!(refused.code(), Code::VersionUnusable);
     }
 
@@ -389,7 +396,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
-        let refused = Reader::open(&file.join("db"), None).map(drop).unwrap_err();
+        let refused = Reader::open(&file.join("db"), &[], None).map(drop).unwrap_err();
         assert_eq!(refused.code(), Code::IoFailed, "{refused}");
     }
 }
