@@ -3,8 +3,8 @@
 //!
 //! - No request waits for it: a line goes into a queue, and where that is full it is counted.
 //! - The log has a bounded size, so a flood must not push out what came before: each kind of
-//!   line has its allowance (`allowance.rs`), and so have denials of tokens and of whoever has none. What is beyond that is counted, and the count is
-//!   written.
+//!   line has its allowance (`allowance.rs`), and so have denials of tokens and of whoever has none.
+//!   What is beyond that is counted, and the count is written.
 //! - If the disk fails, requests go on and the lines are counted as lost; changes are the
 //!   journal's, and that refuses what it cannot write.
 //!

@@ -209,9 +209,10 @@ function damage({ dataset, versions, name }) {
   const file = versions.find((version) => version.version === current)?.damaged?.file;
   return [
     h("a", { href: `#/datasets/${name}/versions/${current}` }, `Version ${current}`),
-    file ? ", which is served, is damaged on the disk, in " : ", which is served, cannot be opened: its files are damaged",
-    file ? h("code", {}, file) : null,
-    ". A lookup that meets the damage is answered with an error. Roll back, or push the data again.",
+    file
+      ? [", which is served, is damaged on the disk, in ", h("code", {}, file), ". A lookup that meets the damage"]
+      : ", which is served, could not be opened; the server's log and its readyz say why. Each lookup",
+    " is answered with an error. Roll back, or push the data again.",
   ];
 }
 

@@ -211,6 +211,13 @@ impl Error {
         self
     }
 
+    /// The same error, saying first what it is about.
+    #[must_use]
+    pub(crate) fn of(mut self, what: &str) -> Self {
+        self.0.detail = format!("{what}: {}", self.0.detail);
+        self
+    }
+
     /// The same error, with what caused it.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {

@@ -72,10 +72,7 @@ impl Store {
             Error::new(Code::WrongState, text)
         })?;
         slot.open_or_wait().map_err(|error| match error.kind() {
-            Kind::Corrupt => {
-                let text = format!("version {version} of {dataset}: {}", error.detail());
-                Error::new(error.code(), text).because(error)
-            }
+            Kind::Corrupt => error.of(&format!("version {version} of {dataset}")),
             _ => error,
         })
     }

@@ -394,16 +394,24 @@ fn where_nothing_is_wrong_nothing_is_done() {
 }
 
 /// As an interrupted copy leaves a journal: cut within any of its records.
-#[test]
-fn a_journal_that_lost_more_than_an_append_is_no_torn_one() {
+/// A directory that is closed, its journal, and the length that had when it knew version 1 of `a`;
+/// the rest of it says of version 2 of `a`, and of two versions of `b`.
+fn one_version_of_a_and_then_more() -> (Directory, Vec<u8>, usize) {
     let mut directory = Directory::new();
     push_versions(directory.store(), &dataset("a"), 1);
     let before = fs::read(journal_of(directory.path())).unwrap().len();
     push(directory.store(), &dataset("a"), &records_of(2, 40));
-    push_versions(directory.store(), &dataset("b"), 1);
+    push_versions(directory.store(), &dataset("b"), 2);
     directory.close();
     let journal = fs::read(journal_of(directory.path())).unwrap();
-    fs::write(journal_of(directory.path()), &journal[..before + 9]).unwrap();
+    (directory, journal, before)
+}
+
+#[test]
+fn a_journal_that_lost_more_than_an_append_is_no_torn_one() {
+    let (mut directory, mut journal, before) = one_version_of_a_and_then_more();
+    journal.truncate(before + 9);
+    fs::write(journal_of(directory.path()), journal).unwrap();
     let plan = repair_plan(directory.path()).unwrap();
     assert_eq!(plan.journal.fault, Some(JournalFault::Torn));
     assert!(plan.stops_a_start() && plan.set_aside.len() >= 2, "{plan:?}");
@@ -412,13 +420,7 @@ fn a_journal_that_lost_more_than_an_append_is_no_torn_one() {
 
 #[test]
 fn what_was_current_of_a_dataset_that_only_the_cut_part_knows_is_told() {
-    let mut directory = Directory::new();
-    push_versions(directory.store(), &dataset("a"), 1);
-    let before = fs::read(journal_of(directory.path())).unwrap().len();
-    push(directory.store(), &dataset("a"), &records_of(2, 40));
-    push_versions(directory.store(), &dataset("b"), 2);
-    directory.close();
-    let mut journal = fs::read(journal_of(directory.path())).unwrap();
+    let (directory, mut journal, before) = one_version_of_a_and_then_more();
     journal[before + 20] ^= 1;
     fs::write(journal_of(directory.path()), journal).unwrap();
     let standing = repair_plan(directory.path()).unwrap().standing;
