@@ -54,9 +54,20 @@ pub(crate) fn run(args: &RollbackArgs, context: &Context<'_>) -> Result<(), Fail
     }
     let answer = client
         .post(&format!("{}/rollback", dataset_path(name)), &body, &new_key())
-        .map_err(|failure| failure.about(name, args.to.map(|to| to.0)))?;
+        .map_err(|failure| with_hint(failure, name).about(name, args.to.map(|to| to.0)))?;
     let moved: Moved = answer.json()?;
     context.out.either(answer.text(), || text(name, &moved))
+}
+
+/// What helps if the version to go back to is the one that cannot be served: another one.
+fn with_hint(failure: Failure, name: &str) -> Failure {
+    if !matches!(failure.code.as_deref(), Some("version_unusable" | "data_corrupt" | "io_failed")) {
+        return failure;
+    }
+    failure.hint(format!(
+        "nothing was changed. `tidetable versions {name}` lists the others, `tidetable rollback {name} \
+         --to VERSION` goes to one of them; if there is none, push the data again"
+    ))
 }
 
 fn text(name: &str, moved: &Moved) -> String {
@@ -83,6 +94,14 @@ fn text(name: &str, moved: &Moved) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rollback_that_is_refused_does_not_advise_itself() {
+        let mut failure = Failure::new(Exit::Failed, "version 1 of a cannot be opened");
+        failure.code = Some("version_unusable".to_owned());
+        let told = with_hint(failure, "a").about("a", None).text();
+        assert!(told.contains("rollback a --to VERSION") && !told.contains("--no-hold"), "{told}");
+    }
 
     #[test]
     fn the_answer_says_what_was_left_behind_and_how_to_release() {

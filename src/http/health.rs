@@ -63,7 +63,7 @@ fn report(app: &App, word: &str) -> Value {
                 "dataset": name,
                 "version": version,
                 "code": fault.code().as_str(),
-                "detail": fault.detail(),
+                "detail": fault.told(),
             }));
         }
     }

@@ -358,14 +358,16 @@ impl MovedResource {
     }
 
     /// The same, saying so if the step has changed nothing for readers: not if the files of what was
-    /// left were damaged.
+    /// left were damaged, or could not be opened.
     pub(crate) fn compared(self, store: &Store) -> Self {
         let catalog = store.catalog();
         let entry = |version: Version| catalog.entry(&self.dataset, version).ok();
         let content = |version| Some(&entry(version)?.stats.as_ref()?.content_digest);
+        let served = store.live().get(&self.dataset).ok();
         let is_damaged = |version| {
             let found = entry(version).and_then(|of| store.finding(&self.dataset, version, of));
             found.is_some_and(|found| found.damage.is_some())
+                || served.as_ref().is_some_and(|served| served.fault_of(version).is_some())
         };
         let same_content = self.from.is_some_and(|from| {
             let left = content(from);

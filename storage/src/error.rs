@@ -9,7 +9,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::names::DatasetName;
+use crate::names::{DatasetName, Version};
 
 /// The result of everything in this crate that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -211,13 +211,6 @@ impl Error {
         self
     }
 
-    /// The same error, saying first what it is about.
-    #[must_use]
-    pub(crate) fn of(mut self, what: &str) -> Self {
-        self.0.detail = format!("{what}: {}", self.0.detail);
-        self
-    }
-
     /// The same error, with what caused it.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
@@ -240,6 +233,21 @@ impl Error {
             Code::DataCorrupt | Code::VersionUnusable | Code::SnapshotRefused => self.recoded(code),
             _ => self,
         }
+    }
+
+    /// The same failure to open a version, saying which version and which file it is also to whoever
+    /// reads the sentence alone. Not of one that is gone: nothing was opened.
+    #[must_use]
+    pub(crate) fn of_opening(mut self, dataset: &DatasetName, version: Version) -> Self {
+        if self.kind() == Kind::Gone {
+            return self;
+        }
+        self.0.detail = format!("version {version} of {dataset} cannot be opened: {}", self.told());
+        // What the system said stands in the sentence now.
+        if self.os_error().is_some() {
+            self.0.source = None;
+        }
+        self
     }
 
     /// The stable name of this error.
@@ -268,8 +276,11 @@ impl Error {
     /// what is displayed.
     pub fn told(&self) -> String {
         let mut text = self.0.detail.clone();
-        if let Some(name) = self.path().and_then(Path::file_name) {
-            text.push_str(&format!(" ({})", name.display()));
+        let name = self.path().and_then(Path::file_name);
+        let name = name.map(|name| format!(" ({})", name.display()));
+        // The sentence of a version that cannot be opened has it already.
+        if let Some(name) = name.filter(|name| !text.contains(name)) {
+            text.push_str(&name);
         }
         let source = self.0.source.as_ref().and_then(|source| source.downcast_ref::<io::Error>());
         if let Some(source) = source.filter(|source| source.raw_os_error().is_some()) {
@@ -337,6 +348,20 @@ mod tests {
             Error::new(Code::DataCorrupt, "it is damaged").at("/secret/x").because(because);
         assert_eq!(damaged.told(), "it is damaged (x)");
         assert_eq!(Error::new(Code::NoRows, "no rows").told(), "no rows");
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_named_once() {
+        let a = DatasetName::parse("a").unwrap();
+        let denied = Error::io("open the file", "/dir/x.sst", io::Error::from_raw_os_error(13));
+        let denied = denied.of_opening(&a, Version(7));
+        let text = denied.detail().to_owned();
+        let named = "version 7 of a cannot be opened: cannot open the file (x.sst): Permission";
+        assert!(text.starts_with(named), "{text}");
+        assert_eq!(denied.told(), text);
+        assert_eq!(denied.to_string(), format!("{text} (/dir/x.sst)"));
+        let gone = Error::new(Code::VersionDeleted, "it was deleted").of_opening(&a, Version(7));
+        assert_eq!(gone.detail(), "it was deleted");
     }
 
     #[test]

@@ -209,7 +209,9 @@ impl Served {
     }
 
     fn leased(&self, slot: &Slot) -> Result<Lease> {
-        Ok(Lease { opened: slot.open_or_wait()?, erased: self.erased.clone() })
+        let opened = slot.open_or_wait();
+        let opened = opened.map_err(|error| error.of_opening(&self.name, slot.version))?;
+        Ok(Lease { opened, erased: self.erased.clone() })
     }
 
     fn view_if_open<'a>(&'a self, slot: &'a Slot) -> Option<View<'a>> {
@@ -254,9 +256,9 @@ impl Served {
         self.serving().into_iter().filter_map(|slot| Some((slot.version, slot.fault()?)))
     }
 
-    /// Why a kept version cannot be served, if that was found when it was opened last.
+    /// Why a kept version could not be opened when that was tried last; `None` before it was tried.
     pub fn fault_of(&self, version: Version) -> Option<Error> {
-        Some(self.kept.get(&version)?.if_open()?.err()?.to_error())
+        self.kept.get(&version)?.fault()
     }
 }
 

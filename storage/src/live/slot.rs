@@ -1,8 +1,9 @@
 //! The place of one published version among what is served: opened at its first use, or before its
 //! activation, by one thread; closed by the reaper when its last reader is done (invariant 5).
 
+use std::io;
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, OnceLock, TryLockError};
@@ -63,7 +64,8 @@ pub(crate) struct Slot {
     /// What has the version's files since it was rewritten: for whoever still has this one.
     replaced_by: OnceLock<Arc<Self>>,
     opened: OnceLock<std::result::Result<Arc<Opened>, Unusable>>,
-    /// Why the last try to open it came to nothing, if it may go better the next time.
+    /// Why it could not be opened when that was tried last, if that may pass: the next who needs it
+    /// tries again, and until then this says how it is.
     failed: Mutex<Option<Unusable>>,
 }
 
@@ -101,16 +103,34 @@ impl std::fmt::Debug for Opener {
     }
 }
 
-/// Why a version is not served: kept, because its files do not mend themselves.
+/// Why a version is not served: kept, since it is asked for as long as nothing mends it.
 #[derive(Debug)]
 pub(crate) struct Unusable {
     code: Code,
     text: String,
+    path: Option<PathBuf>,
+    os: Option<i32>,
 }
 
 impl Unusable {
-    pub(super) fn to_error(&self) -> Error {
-        Error::new(self.code, self.text.clone())
+    fn of(error: &Error) -> Self {
+        Self {
+            code: error.code(),
+            text: error.detail().to_owned(),
+            path: error.path().map(Path::to_owned),
+            os: error.os_error(),
+        }
+    }
+
+    fn to_error(&self) -> Error {
+        let mut error = Error::new(self.code, self.text.clone());
+        if let Some(path) = &self.path {
+            error = error.at(path);
+        }
+        match self.os {
+            None => error,
+            Some(os) => error.because(io::Error::from_raw_os_error(os)),
+        }
     }
 }
 
@@ -236,12 +256,12 @@ impl Slot {
                 Ok(opened)
             }
             Err(error) => {
-                let unusable = Unusable { code: error.code(), text: error.detail().to_owned() };
+                let why = Unusable::of(&error);
                 // Too many open files, or too little memory, passes; damage does not.
                 if error.kind() == Kind::Corrupt {
-                    let _ = self.opened.set(Err(unusable));
+                    let _ = self.opened.set(Err(why));
                 } else {
-                    *self.failed.lock().even_poisoned() = Some(unusable);
+                    *self.failed.lock().even_poisoned() = Some(why);
                 }
                 Err(error)
             }

@@ -71,10 +71,7 @@ impl Store {
             let text = format!("version {version} of {dataset} has no files to serve");
             Error::new(Code::WrongState, text)
         })?;
-        slot.open_or_wait().map_err(|error| match error.kind() {
-            Kind::Corrupt => error.of(&format!("version {version} of {dataset}")),
-            _ => error,
-        })
+        slot.open_or_wait().map_err(|error| error.of_opening(dataset, version))
     }
 
     /// What serves now, if that takes no opening: nobody waits here for what is being left.

@@ -106,6 +106,36 @@ fn a_damaged_manifest_makes_its_version_unusable_and_no_other() {
     assert_version(directory.store(), &a, 1, &records_of(1, 40));
 }
 
+/// What the system refuses may pass: it is told as long as it lasts, and tried again.
+#[test]
+fn a_version_that_the_system_does_not_open_is_told_until_it_does() {
+    let a = dataset("a");
+    let mut directory = Directory::new();
+    push_versions(directory.store(), &a, 2);
+    directory.reopen();
+    let store = directory.store();
+    let (path, aside) = (place(&directory, 2), directory.path().join("aside"));
+    move_by_hand(&path, &aside);
+    // No directory: nothing beneath it can be opened, whoever runs this.
+    std::fs::write(&path, "").unwrap();
+    let served = store.live().get(&a).unwrap();
+    assert!(served.faults().next().is_none(), "nobody has tried yet");
+    for _ in 0..2 {
+        let error = served.current().unwrap_err();
+        assert_eq!(error.code(), Code::IoFailed, "{error}");
+        let named = "version 2 of a cannot be opened: cannot open the file (manifest.json): ";
+        assert!(error.detail().starts_with(named), "{error}");
+        let faults: Vec<_> = served.faults().collect();
+        let [(version, fault)] = &faults[..] else { panic!("{faults:?}") };
+        assert_eq!((*version, fault.code()), (Version(2), Code::IoFailed));
+        assert_eq!(fault.path(), Some(&*path.join("manifest.json")));
+    }
+    std::fs::remove_file(&path).unwrap();
+    move_by_hand(&aside, &path);
+    assert_version(store, &a, 2, &records_of(2, 40));
+    assert!(served.faults().next().is_none());
+}
+
 #[test]
 fn a_version_that_cannot_be_opened_is_not_activated() {
     let a = dataset("a");
