@@ -1,5 +1,7 @@
 //! What stands at a location: one object, or all beneath a prefix.
 
+use std::collections::BTreeSet;
+use std::iter::successors;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +54,8 @@ pub(crate) struct Found {
     pub(crate) objects: Vec<(String, Object)>,
     /// Whether `_SUCCESS` is among those left out.
     pub(crate) is_marked: bool,
+    /// The directories whose log of a Delta table is among those left out, without a `/` at their ends.
+    tables: BTreeSet<String>,
 }
 
 impl Stores {
@@ -144,7 +148,10 @@ async fn list(
         let within = ends.min(Instant::now() + NEXT_NAMES);
         let meta = match timeout_at(within, listed.next()).await {
             Err(_) => return fails("the store does not come to the end of its list"),
-            Ok(None) => return without_directories(store, found).await,
+            Ok(None) => {
+                refuse_tables(&found, location)?;
+                return without_directories(store, found).await;
+            }
             Ok(Some(Err(error))) => return Err(RemoteError::of(&error, location)),
             Ok(Some(Ok(meta))) => meta,
         };
@@ -202,10 +209,11 @@ fn take(
         Wanted::Those(wanted) => wanted(name),
     };
     if !is_taken {
-        let is_log = name.strip_prefix(DELTA_LOG).is_some_and(|rest| rest.starts_with('/'));
-        if is_log && matches!(wanted, Wanted::Directory) {
-            return Err(RemoteError::new(Why::Usage, location, format!("it {IS_DELTA}")));
+        let table = table_of_log(name);
+        if table == Some("") && matches!(wanted, Wanted::Directory) {
+            return Err(is_table("", location));
         }
+        found.tables.extend(table.map(str::to_owned));
         found.is_marked |= name == "_SUCCESS";
         return Ok(());
     }
@@ -219,6 +227,43 @@ fn take(
     let object = Object::new(store, meta.location.clone(), &place, meta);
     found.objects.push((name.to_owned(), object));
     Ok(())
+}
+
+/// Refuses files of a Delta table that a pattern matches: those of its partitions, too.
+fn refuse_tables(found: &Found, location: &Location) -> Result<(), RemoteError> {
+    if found.tables.is_empty() {
+        return Ok(());
+    }
+    let mut tables = found.objects.iter().flat_map(|(name, _)| may_be_tables(name));
+    let table = tables.find(|&directory| found.tables.contains(directory));
+    table.map_or(Ok(()), |table| Err(is_table(table, location)))
+}
+
+/// The directory of the object of this name, and those above it for as long as they are partitions.
+fn may_be_tables(name: &str) -> impl Iterator<Item = &str> {
+    successors(Some(parent(name)), |&directory| {
+        let last = directory.rsplit('/').next().unwrap_or_default();
+        last.contains('=').then(|| parent(directory))
+    })
+}
+
+fn is_table(table: &str, location: &Location) -> RemoteError {
+    let end = if table.is_empty() { "" } else { "/" };
+    let place = location.with_path(format!("{}{table}{end}", location.path));
+    RemoteError::new(Why::Usage, &place, format!("it {IS_DELTA}"))
+}
+
+/// The directory of the Delta table of whose log the object of this name is.
+fn table_of_log(name: &str) -> Option<&str> {
+    let mut found = name.match_indices(DELTA_LOG).map(|(at, log)| name.split_at(at + log.len()));
+    let is_log = |before: &str| before.rsplit('/').next() == Some(DELTA_LOG);
+    let log = found.find(|(before, after)| is_log(before) && after.starts_with('/'));
+    log.map(|(log, _)| parent(log))
+}
+
+/// The directory that holds what has this name.
+fn parent(name: &str) -> &str {
+    name.rsplit_once('/').map_or("", |(directory, _)| directory)
 }
 
 #[cfg(test)]
@@ -242,6 +287,7 @@ mod tests {
             };
             take(&mut found, &store, &location, &meta, wanted)?;
         }
+        refuse_tables(&found, &location)?;
         Ok(found.objects.into_iter().map(|(name, _)| name).collect())
     }
 
@@ -272,9 +318,32 @@ mod tests {
             "{error}"
         );
         assert_eq!(taken(&["_delta_logs", names[1]], Wanted::Directory).unwrap(), [names[1]]);
-        assert_eq!(
-            taken(&names, Wanted::Those(&|name: &str| name == names[1])).unwrap(),
-            [names[1]]
-        );
+    }
+
+    /// Whatever the order in which they are listed.
+    #[test]
+    fn no_pattern_gets_round_the_log_of_a_delta_table() {
+        let of =
+            |names: &[&str]| taken(names, Wanted::Those(&|name: &str| name.ends_with(".parquet")));
+        for (table, names) in [
+            ("out/: it", ["_delta_log/0.json", "a.parquet"]),
+            ("out/: it", ["a.parquet", "_delta_log/0.json"]),
+            ("out/: it", ["_delta_log/0.json", "y=1/m=2/a.parquet"]),
+            ("out/t/: it", ["t/_delta_log/0.json", "t/a.parquet"]),
+            ("out/t/: it", ["t/_delta_log/0.json", "t/y=1/a.parquet"]),
+        ] {
+            let error = of(&names).unwrap_err();
+            assert!(error.kind == Why::Usage && error.why.contains("Delta table"), "{error}");
+            assert!(error.to_string().contains(table), "{names:?}: {error}");
+        }
+        for names in [
+            ["t/_delta_log/0.json", "a.parquet"],
+            ["t/_delta_log/0.json", "u/a.parquet"],
+            ["_delta_logs/0.json", "a.parquet"],
+            ["x_delta_log/0.json", "a.parquet"],
+            ["_delta_log", "a.parquet"],
+        ] {
+            assert_eq!(of(&names).unwrap(), [names[1]]);
+        }
     }
 }
