@@ -27,7 +27,8 @@ use super::progress::Progress;
 /// published. `tidetable push DATASET DIR` pushes it, to this server or another one, which then gives the
 /// same answers; `tidetable verify DIR` reads it again. Labels, settings and the history stay behind.
 ///
-/// It is made in DIR.tmp and renamed when it is whole: run it again to go on where it was cut off. Needs
+/// It is made in DIR.tmp and renamed when it is whole: run it again to go on where it was cut off. If
+/// another version serves by then, it begins anew, unless --version names the one that was begun. Needs
 /// the right to read values. A version that may hold bytes of erased keys is not given (exit code 5).
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -86,12 +87,16 @@ pub(crate) fn run(args: &PullArgs, context: &Context<'_>) -> Result<(), Failure>
     // What another version, or another content of this one, has left is of no use.
     let state =
         json!({ "dataset": name, "version": version, "digest": listing.digest }).to_string();
-    if place.state().as_deref() != Some(&state) {
+    let left = place.state();
+    if left.as_deref() != Some(&state) {
+        if let Some(left) = left.filter(|_| place.dir().exists()) {
+            notes::say(begins_anew(&left, name, version));
+        }
         place.anew(&state)?;
     }
     let dir = place.dir();
     std::fs::create_dir_all(&dir).map_err(|e| Failure::io("make", dir.display(), &e))?;
-    let pull = Pull { client: &client, path: &path, dir: &dir };
+    let pull = Pull { client: &client, path: &path, dir: &dir, version };
     let fetched = pull.all(&listing, &format!("{name} {version}"));
     fetched.map_err(|f| f.about(name, Some(version)))?;
     let manifest = pull.verify(&listing)?;
@@ -131,10 +136,31 @@ fn refuse_strange(listing: &Listing) -> Result<(), Failure> {
     })
 }
 
+/// What is said before what an earlier attempt has `left` is removed.
+fn begins_anew(left: &str, dataset: &str, version: u64) -> String {
+    /// What such an attempt has noted.
+    #[derive(Deserialize)]
+    struct Left {
+        dataset: String,
+        version: u64,
+    }
+    match serde_json::from_str::<Left>(left) {
+        Ok(left) if (left.dataset.as_str(), left.version) == (dataset, version) => {
+            format!("{dataset} {version} was rewritten since it was begun: it begins anew")
+        }
+        Ok(left) => format!(
+            "what had arrived is of {} {}, and {dataset} {version} is fetched: it begins anew",
+            left.dataset, left.version
+        ),
+        Err(_) => "what was begun there is no pull: it begins anew".to_owned(),
+    }
+}
+
 struct Pull<'a> {
     client: &'a Client,
     path: &'a str,
     dir: &'a Path,
+    version: u64,
 }
 
 impl Pull<'_> {
@@ -150,9 +176,10 @@ impl Pull<'_> {
             let mut at = |length| progress.at(done + length);
             let fetched = self.client.persist(|| self.fetch(file, &mut at));
             fetched.map_err(|failure| match failure.exit {
-                Exit::Unreachable => {
-                    failure.hint("what has arrived is kept: run it again to go on")
-                }
+                Exit::Unreachable => failure.hint(format!(
+                    "what has arrived is kept: run it again with --version {} to go on",
+                    self.version
+                )),
                 _ => failure,
             })?;
             done += file.bytes;

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use crate::durable;
 use crate::error::{Code, Error, Result};
 use crate::layout;
+use crate::piece::PIECE;
 use crate::regular;
 use crate::versions::entries;
 
@@ -49,12 +50,8 @@ impl Beside {
         beside.push(".tmp");
         let tmp = out.with_file_name(beside);
         durable::create_dir_all(&tmp)?;
-        if let Some((name, _)) = entries(&tmp)?.into_iter().find(|(name, _)| !is_ours(name)) {
-            let text = format!(
-                "here it would be made, but there is {name:?}, which no such work has left: move it away"
-            );
-            return Err(Error::new(Code::InvalidSetting, text).at(&tmp));
-        }
+        refuse_others(&tmp, is_ours)?;
+        refuse_others(&tmp.join(SNAPSHOT), is_of_snapshot)?;
         let path = tmp.join(LOCK);
         let lock = File::options().create(true).truncate(false).write(true).open(&path);
         let lock = lock.map_err(|e| Error::io("open the lock", &path, e))?;
@@ -127,6 +124,22 @@ fn refuse_if_filled(out: &Path) -> Result<()> {
     }
 }
 
+/// Whatever else is in `dir` would be removed.
+fn refuse_others(dir: &Path, is_ours: fn(&str) -> bool) -> Result<()> {
+    let Some((name, _)) = entries(dir)?.into_iter().find(|(name, _)| !is_ours(name)) else {
+        return Ok(());
+    };
+    let text = format!(
+        "here it would be made, but there is {name:?}, which no such work has left: move it away"
+    );
+    Err(Error::new(Code::InvalidSetting, text).at(dir))
+}
+
+fn is_of_snapshot(name: &str) -> bool {
+    let stem = name.strip_suffix(durable::UNFINISHED).unwrap_or(name);
+    layout::is_snapshot_file(stem) || [layout::DB, PIECE].contains(&stem)
+}
+
 fn is_ours(name: &str) -> bool {
     let stem = name.strip_suffix(durable::UNFINISHED).unwrap_or(name);
     [LOCK, STATE, SNAPSHOT, "snapshot.runs"].contains(&stem) || stem.starts_with("piece-")
@@ -180,6 +193,16 @@ mod tests {
         }
         assert!(dir.path().join("filled/mine").exists());
         assert_eq!(names(&dir.path().join("beside.tmp")), ["mine"]);
+        // Nor what lies among the files that an attempt has left.
+        let inside = dir.path().join("within.tmp/snapshot");
+        fs::create_dir_all(inside.join("db")).unwrap();
+        for name in ["000001.sst", "manifest.json.tmp", "piece.json", "mine.txt"] {
+            fs::write(inside.join(name), b"x").unwrap();
+        }
+        assert_eq!(refused("within"), Code::InvalidSetting);
+        assert!(inside.join("mine.txt").exists());
+        fs::remove_file(inside.join("mine.txt")).unwrap();
+        Beside::begin(&dir.path().join("within")).unwrap().give_up();
         fs::create_dir(dir.path().join("empty")).unwrap();
         let empty = Beside::begin(&dir.path().join("empty")).unwrap();
         empty.anew("").unwrap();

@@ -44,7 +44,7 @@ const JOURNAL: &str = "journal";
 const WATCHES: &str = "watches";
 const SCRUBS: &str = "scrubs";
 const ERASURE_KEY: &str = "erasure-key";
-const DB: &str = "db";
+pub(crate) const DB: &str = "db";
 const DB_TMP: &str = "db.tmp";
 /// Where the received parts of a push lie, in its directory.
 pub(crate) const PARTS: &str = "parts";

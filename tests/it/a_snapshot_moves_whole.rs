@@ -183,7 +183,14 @@ fn a_version_is_taken_away_and_pushed_elsewhere() {
     fs::create_dir_all(&other).unwrap();
     fs::write(other.with_file_name("state.json"), written.to_string()).unwrap();
     fs::write(other.join("000001.sst"), &table).unwrap();
-    done(Some(&here), &["pull", D, "--version", "1", "--out", text(&home.path().join("older"))]);
+    let older = home.path().join("older");
+    let older = ["pull", D, "--version", "1", "--out", text(&older)];
+    // A file of somebody else is not removed with it.
+    fs::write(other.join("mine.txt"), "x").unwrap();
+    ends(Some(&here), &older, 2, "mine.txt");
+    fs::remove_file(other.join("mine.txt")).unwrap();
+    let said = done(Some(&here), &older);
+    assert!(said.contains("what had arrived is of recs 2, and recs 1 is fetched"), "{said}");
     let read = |name: &str| fs::read(home.path().join(name).join("manifest.json")).unwrap();
     assert_eq!(read("older"), read("old"));
 }
