@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use tidetable_storage::{
-    Beside, Builder, Code, Compression, DatasetName, Share, VerifiedSnapshot, make_empty_piece,
-    make_piece, piece_in,
+    Beside, Builder, Code, Compression, DatasetName, MANIFEST, PIECE, Share, VerifiedSnapshot,
+    make_empty_piece, make_piece, piece_in,
 };
 
 use super::Context;
@@ -267,6 +267,12 @@ fn are_read_twice(inputs: &[Input]) -> Result<(), IngestError> {
 
 /// The dictionary of the snapshot or piece in that directory, which must be of that compression.
 fn dictionary_in(dir: &Path, compression: Compression) -> Result<Vec<u8>, IngestError> {
+    // What cannot be looked at is told by the reading.
+    let is_absent = |name: &str| matches!(dir.join(name).try_exists(), Ok(false));
+    if is_absent(MANIFEST) && is_absent(PIECE) {
+        let text = format!("--like names {}: no snapshot or piece is there", dir.display());
+        return Err(IngestError { absent: true, ..IngestError::setting(text) });
+    }
     let (found, dictionary) = tidetable_storage::dictionary_in(dir)?;
     if found == compression {
         return Ok(dictionary);

@@ -573,7 +573,7 @@ fn a_build_refuses_what_a_push_refuses_and_leaves_nothing() {
         ("nowhere.ndjson", &[], 4, "nowhere"),
         ("bad.ndjson", &["--order-by", "v"], 2, "--collect"),
         ("twice.ndjson", &["--part", "1/2", "--split-at", "b,c"], 2, "cut at 1 keys"),
-        ("twice.ndjson", &["--like", "nowhere"], 3, ""),
+        ("twice.ndjson", &["--like", "nowhere"], 4, "nowhere: no snapshot or piece is there"),
         // A machine on which the sources are not: no piece without records.
         ("empty", &["--part", "1/2", "--split-at", "b"], 3, "no files"),
     ] {
