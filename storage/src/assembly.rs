@@ -31,7 +31,7 @@ use crate::points::{KeyHash, Place, Points};
 use crate::regular;
 use crate::rocks::{self, BlockCache, LiveFile, Reader};
 use crate::step::step;
-use crate::verify::InMemory;
+use crate::verify::{InMemory, damaged};
 use crate::walk::Walk;
 
 /// Records that are entered into the index at a time.
@@ -182,7 +182,7 @@ fn index(
         let mut walk = Walk::open(&dir.join(&file.name))?;
         for _ in 0..file.records {
             let Some((key, stored)) = scan.next()? else {
-                return Err(unfit("it has fewer records than the manifest says").at(dir));
+                return Err(damaged("its files have fewer records").at(layout::manifest(dir)));
             };
             let place = Place { file: number, offset: walk.find(key, stored)? };
             found.push((KeyHash::of(key), place));
@@ -200,7 +200,7 @@ fn index(
     }
     match scan.next()? {
         None => Ok(points),
-        Some(_) => Err(unfit("it has more records than the manifest says").at(dir)),
+        Some(_) => Err(damaged("its files have more records").at(layout::manifest(dir))),
     }
 }
 

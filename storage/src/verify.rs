@@ -27,6 +27,7 @@ use crate::records::Records;
 use crate::regular;
 use crate::rocks::Reader;
 use crate::step::step;
+use crate::walk::Walk;
 
 use content::{Expected, Visit, check_content};
 pub(crate) use content::{Given, read_content};
@@ -244,9 +245,9 @@ impl VerifiedSnapshot {
 }
 
 /// Reads every byte of the snapshot in `dir` from the disk and compares it with its
-/// manifest, and that with `digest` if one is expected. Where `db/` is there, every record
-/// is read through it as well and the content digest compared. Changes nothing, so it may
-/// run beside a server. `progress` is told the bytes read so far, up to
+/// manifest, and that with `digest` if one is expected. Every record is read as well, through
+/// `db/` where it is there, and their number and content digest compared. Changes nothing, so it
+/// may run beside a server. `progress` is told the bytes read so far, up to
 /// [`Manifest::verify_bytes`].
 ///
 /// # Errors
@@ -269,6 +270,8 @@ pub fn verify_snapshot(
         if db.exists() {
             let reader = assembly::open(dir, &manifest, None)?;
             check_records(dir, &manifest, &reader, &mut progress)?;
+        } else {
+            check_files(dir, &manifest, &mut progress)?;
         }
         Ok(manifest)
     };
@@ -374,6 +377,31 @@ fn check_records(
             }
             progress.add((key.len() + stored.len()) as u64);
             record(key, stored)?;
+        }
+        Ok(())
+    })?;
+    progress.complete();
+    Ok(())
+}
+
+/// The files hold exactly the records that were put in. There is no database to find them with, and
+/// none is made.
+fn check_files(dir: &Path, manifest: &Manifest, progress: &mut Progress<'_>) -> Result<()> {
+    check_content(dir, manifest, &mut |_, _| Ok(()), Expected::Listed, |record| {
+        for file in &manifest.files {
+            let path = dir.join(&file.name);
+            let mut walk = Walk::open(&path)?;
+            for number in 1..=file.records {
+                let (key, stored) = walk.read()?;
+                let is_first = number > 1 || key == file.first_key;
+                let is_last = number < file.records || key == file.last_key;
+                if !is_first || !is_last {
+                    let why = "its first or its last key is another, or it has more records";
+                    return Err(damaged(why).at(&path));
+                }
+                progress.add((key.len() + stored.len()) as u64);
+                record(key, stored)?;
+            }
         }
         Ok(())
     })?;

@@ -1,5 +1,5 @@
 //! Where in an SST each of its records stands: a walk through its blocks, in step with what
-//! RocksDB reads from it.
+//! RocksDB reads from it, or without RocksDB where there is no database to read through.
 //!
 //! ```text
 //! block: records, [offset of every 16th record, u32 each][their number, u32]
@@ -51,28 +51,47 @@ impl Walk {
 
     /// The offset of the next record, which has this key and stored value.
     pub(crate) fn find(&mut self, key: &[u8], stored: &[u8]) -> Result<u64> {
-        let is_it = |at: usize| match self.bytes.get(at..).map(BlockEntry::parse) {
-            Some(Parsed::Whole(entry)) if entry.key == key && entry.stored == stored => {
-                Some(entry.length)
-            }
+        let found = self.advance(|entry| entry.key == key && entry.stored == stored)?;
+        Ok(found as u64)
+    }
+
+    /// The next record, its key and stored value. Not beyond the last one: what stands there may look
+    /// like a record.
+    pub(crate) fn read(&mut self) -> Result<(&[u8], &[u8])> {
+        // The list behind the records of a block begins with four zeros, and no record does.
+        let found = self.advance(|_| true)?;
+        match BlockEntry::parse(&self.bytes[found..]) {
+            Parsed::Whole(BlockEntry { key, stored, .. }) => Ok((key, stored)),
+            Parsed::Cut(_) | Parsed::Malformed => Err(self.alien()),
+        }
+    }
+
+    /// Goes behind the next record, which must be such; gives where it begins.
+    fn advance(&mut self, is_such: impl Fn(&BlockEntry<'_>) -> bool) -> Result<usize> {
+        let length = |at: usize| match self.bytes.get(at..).map(BlockEntry::parse) {
+            Some(Parsed::Whole(entry)) if is_such(&entry) => Some(entry.length),
             _ => None,
         };
-        if let Some(length) = is_it(self.at) {
+        if let Some(length) = length(self.at) {
             self.records_of_block += 1;
             return Ok(self.step(length));
         }
         let next = end_of_block(self.records_of_block).map(|(_, length)| self.at + length);
-        let Some((next, length)) = next.and_then(|next| Some((next, is_it(next)?))) else {
-            let text = "a table has a form that no index of its keys can be made of: it was not built by Tidetable, or this is a fault in the program; then please report it";
-            return Err(Error::new(Code::VersionUnusable, text).at(&self.path));
+        let Some((next, length)) = next.and_then(|next| Some((next, length(next)?))) else {
+            return Err(self.alien());
         };
         (self.at, self.records_of_block) = (next, 1);
         Ok(self.step(length))
     }
 
-    fn step(&mut self, length: usize) -> u64 {
+    fn step(&mut self, length: usize) -> usize {
         let found = self.at;
         self.at += length;
-        found as u64
+        found
+    }
+
+    fn alien(&self) -> Error {
+        let text = "a table has a form that no index of its keys can be made of: it was not built by Tidetable, or this is a fault in the program; then please report it";
+        Error::new(Code::VersionUnusable, text).at(&self.path)
     }
 }

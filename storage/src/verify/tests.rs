@@ -194,8 +194,39 @@ fn a_published_version_is_verified_again_and_not_touched() {
     fs::remove_file(dir.path().join("db/000123.log")).unwrap();
     let other = verify_snapshot(dir.path(), Some(&Digest::of(b"other")), &mut |_| {});
     assert_eq!(other.unwrap_err().code(), Code::DataCorrupt);
-    // Without db/ the files alone are compared, and none is made.
+    // Without db/ all the same, and none is made.
     fs::remove_dir_all(layout::db(dir.path())).unwrap();
     again().unwrap();
     assert!(!layout::db(dir.path()).exists());
+}
+
+#[test]
+fn counts_and_digest_of_a_snapshot_without_a_database_are_compared_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let sound = sent(dir.path(), 2000, 30_000);
+    let again = || verify_snapshot(dir.path(), None, &mut |_| {});
+    again().unwrap();
+    let lie = |how: fn(&mut Manifest)| {
+        let mut manifest = sound.clone();
+        how(&mut manifest);
+        fs::remove_file(layout::manifest(dir.path())).unwrap();
+        manifest.write(dir.path()).unwrap();
+        let found = again().unwrap_err();
+        assert!(!layout::db(dir.path()).exists());
+        let pushed = taken_in(dir.path()).unwrap_err();
+        durable::remove_dir_all(&layout::db(dir.path())).unwrap();
+        assert_eq!((found.code(), pushed.code()), (Code::DataCorrupt, Code::SnapshotRefused));
+        // Whoever pushes it is not told to move away what it has not.
+        assert!(!pushed.to_string().contains("db directory"), "{pushed}");
+    };
+    lie(|manifest| manifest.content_digest = Digest::of(b"other"));
+    lie(|manifest| manifest.value_bytes += 1);
+    lie(|manifest| {
+        manifest.records -= 1;
+        manifest.files[1].records -= 1;
+    });
+    lie(|manifest| {
+        manifest.records += 1;
+        manifest.files[0].records += 1;
+    });
 }
