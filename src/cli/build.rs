@@ -364,14 +364,14 @@ impl Built {
     }
 }
 
-/// Why a directory is no snapshot that could be pushed, if it is a piece of one.
+/// Why a directory is no snapshot that could be pushed or read back, if it is a piece of one.
 pub(super) fn refuse_piece(dir: &Path) -> Result<(), Failure> {
     let Some(Share { number, of, .. }) = piece_in(dir) else { return Ok(()) };
     let text = format!(
         "{} is piece {number} of {of} of a snapshot, and not the whole of it",
         dir.display()
     );
-    let hint = "`tidetable build --merge` makes one of all pieces";
+    let hint = "`tidetable build --merge` makes one of all pieces, and reads every byte of them";
     Err(Failure::new(Exit::Refused, text).hint(hint))
 }
 

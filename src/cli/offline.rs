@@ -12,6 +12,7 @@ use tidetable_storage::{
     ahead_of_journal, read_catalog, verify_snapshot, version_of,
 };
 
+use super::build::refuse_piece;
 use super::exit::{Exit, Failure};
 use super::output::counted;
 
@@ -161,6 +162,7 @@ pub(crate) fn contents(dir: &Path) -> Result<Contents, Failure> {
         if let Some(lost) = lost_journal(dir)? {
             return Err(lost);
         }
+        refuse_piece(dir)?;
         let text = format!("{} holds neither a snapshot nor a journal", dir.display());
         return Err(Failure::new(Exit::NotFound, text)
             .hint("name the data directory of a server (its --data), or a version's directory"));
@@ -363,6 +365,17 @@ mod tests {
         }
         let denied = failed("open the journal", dir.path(), &ErrorKind::PermissionDenied.into());
         assert!(denied.hint.as_deref().unwrap().contains("the user that the server runs as"));
+    }
+
+    #[test]
+    fn a_piece_of_a_snapshot_is_told_as_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let share = storage::Share { number: 2, of: 3, cuts: None };
+        storage::make_empty_piece(dir.path(), &share, "{}").unwrap();
+        let failure = contents(dir.path()).unwrap_err();
+        assert_eq!(failure.exit, Exit::Refused);
+        assert!(failure.message.contains("is piece 2 of 3"), "{failure:?}");
+        assert!(failure.hint.as_deref().unwrap().contains("build --merge"), "{failure:?}");
     }
 
     #[test]

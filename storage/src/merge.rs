@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::assembly;
 use crate::builder::{BuildOptions, Builder};
 use crate::durable;
-use crate::error::{Code, Error, Result, quoted_bytes};
+use crate::error::{Code, Error, Kind, Result, quoted_bytes};
 use crate::layout::{self, DICTIONARY};
 use crate::manifest::Manifest;
 use crate::piece::{PIECE, Piece};
@@ -83,7 +83,46 @@ impl Pieces {
     pub fn merge(&self, out: &Path, progress: &mut dyn FnMut(u64)) -> Result<Merged> {
         let made =
             if self.is_linkable { self.link(out, progress) } else { self.rewrite(out, progress) };
-        made.map_err(|e| e.damage_as(Code::SnapshotRefused))
+        made.map_err(|e| self.of_piece(e, out).damage_as(Code::SnapshotRefused))
+    }
+
+    /// Damage that was found in a file of what is made is damage of the piece that the file came from.
+    fn of_piece(&self, error: Error, out: &Path) -> Error {
+        let is_damage = error.kind() == Kind::Corrupt || error.code() == Code::SnapshotRefused;
+        let path = error.path().filter(|_| is_damage);
+        let origin = path.and_then(|path| self.origin(path, out));
+        match origin {
+            Some(origin) => {
+                let text = "a file of this piece is damaged or missing: build that piece again";
+                Error::new(Code::SnapshotRefused, text).at(origin)
+            }
+            None => error,
+        }
+    }
+
+    /// Where in a piece that lies which a merge reads at `path`.
+    fn origin(&self, path: &Path, out: &Path) -> Option<PathBuf> {
+        let is_of = |dir: &Path| path == dir || path.parent() == Some(dir);
+        if self.list.iter().any(|(dir, _)| is_of(dir)) {
+            return Some(path.to_owned());
+        }
+        let name = path.file_name()?.to_str()?;
+        if !self.is_linkable {
+            let mut pieces = self.list.iter().enumerate();
+            let (_, (dir, _)) =
+                pieces.find(|(number, _)| path.parent() == Some(aside(out, *number).as_path()))?;
+            return Some(dir.join(name));
+        }
+        if path.parent() != Some(out) {
+            return None;
+        }
+        if name == DICTIONARY {
+            return Some(self.list[0].0.join(DICTIONARY));
+        }
+        let all = self.list.iter().flat_map(|(dir, manifest)| {
+            manifest.files.iter().map(move |file| dir.join(&file.name))
+        });
+        (1..).zip(all).find(|(number, _)| layout::sst_name(*number) == name).map(|(_, from)| from)
     }
 
     fn link(&self, out: &Path, progress: &mut dyn FnMut(u64)) -> Result<Merged> {
@@ -122,7 +161,7 @@ impl Pieces {
         let mut builder = Builder::create_like(out, options, dictionary.as_bytes())?;
         let mut before = 0;
         for (number, (dir, manifest)) in self.list.iter().enumerate() {
-            let aside = out.with_file_name(format!("piece-{}", number + 1));
+            let aside = aside(out, number);
             let mut told = |bytes| progress(before + bytes);
             each_record(dir, manifest, &aside, &mut told, &mut |key, value| {
                 builder.add(key, value)
@@ -170,6 +209,11 @@ fn describe(
     // Its bytes were compared above with what their builders had said of them.
     let unpublished = UnpublishedSnapshot::find(dir)?;
     VerifiedSnapshot::vouched(dir, unpublished.digest())
+}
+
+/// Where the piece at that place of the list is laid out to be read.
+fn aside(out: &Path, number: usize) -> PathBuf {
+    out.with_file_name(format!("piece-{}", number + 1))
 }
 
 /// Takes one record.

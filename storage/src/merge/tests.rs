@@ -113,10 +113,19 @@ fn what_is_missing_twice_alien_or_damaged_is_refused() {
 
     let damaged = work();
     flip(&damaged.pieces[1].join("000001.sst"), 99, 1);
-    damaged.refused("000002.sst");
+    let says = |work: &Work, number: usize| {
+        let file = work.pieces[number - 1].join("000001.sst");
+        work.refused(&format!("build that piece again ({})", file.display()));
+    };
+    says(&damaged, 2);
+    let apart = pieces(900, &[300, 600], |n| [Compression::Lz4, Compression::Zstd][n % 2]);
+    flip(&apart.pieces[2].join("000001.sst"), 99, 1);
+    says(&apart, 3);
     let short = work();
     std::fs::write(short.pieces[0].join("000001.sst"), b"short").unwrap();
-    assert!(short.merge().is_err());
+    says(&short, 1);
+    std::fs::remove_file(short.pieces[0].join("000001.sst")).unwrap();
+    says(&short, 1);
     let said = work();
     let path = said.pieces[0].join(PIECE);
     let text = std::fs::read_to_string(&path).unwrap();
