@@ -11,7 +11,9 @@ use std::time::Instant;
 use clap::Args;
 use serde::Deserialize;
 use serde_json::json;
-use tidetable_storage::{Beside, DatasetName, Digest, Version, is_snapshot_file, verify_snapshot};
+use tidetable_storage::{
+    Beside, Code, DatasetName, Digest, Version, is_snapshot_file, verify_snapshot,
+};
 
 use super::Context;
 use super::api::{self, version_path};
@@ -253,19 +255,48 @@ impl Pull<'_> {
         let verified =
             verify_snapshot(self.dir, Some(&listing.digest), &mut |bytes| progress.at(bytes));
         progress.end();
-        verified.map_err(|error| {
-            if let Some(path) = error.path().filter(|path| path.parent() == Some(self.dir)) {
-                // If it stays, the next attempt says so.
-                let _ = std::fs::remove_file(path);
-            }
-            Failure::from(error).hint("run it again: that file is fetched once more")
-        })
+        verified.map_err(|error| not_as_said(self.dir, error))
     }
+}
+
+/// What there is to do about what has arrived in `dir`. A file at fault is removed.
+fn not_as_said(dir: &Path, error: tidetable_storage::Error) -> Failure {
+    let Some(path) = error.path().filter(|path| path.parent() == Some(dir)) else {
+        let begun = dir.parent().unwrap_or(dir).display();
+        return Failure::from(error).hint(format!("remove {begun}, and run it again"));
+    };
+    // If it stays, the next attempt says so.
+    let _ = std::fs::remove_file(path);
+    let failure = if error.code() == Code::DataCorrupt {
+        // What there is to do about a damaged version is not to be done about this one.
+        let text =
+            format!("what has arrived is not what the server has said of it: {}", path.display());
+        Failure::of_code(Code::DataCorrupt, text)
+    } else {
+        Failure::from(error)
+    };
+    failure.hint("run it again: that file is fetched once more")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_arrived_damaged_is_fetched_once_more_and_not_pushed_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let manifest = dir.path().join("manifest.json");
+        std::fs::write(&manifest, "{}").unwrap();
+        let error =
+            verify_snapshot(dir.path(), Some(&Digest::of(b"other")), &mut |_| {}).unwrap_err();
+        assert!(error.to_string().contains("push the data again"), "{error}");
+        let failure = not_as_said(dir.path(), error);
+        assert!(!failure.text().contains("push the data again"), "{}", failure.text());
+        assert!(failure.message.contains(manifest.to_str().unwrap()), "{}", failure.message);
+        assert!(failure.hint.as_deref().unwrap().contains("run it again"), "{}", failure.text());
+        assert_eq!(failure.code.as_deref(), Some("data_corrupt"));
+        assert!(!manifest.exists(), "it is fetched once more");
+    }
 
     #[test]
     fn no_name_of_a_server_leads_out_of_the_directory() {
