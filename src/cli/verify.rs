@@ -80,6 +80,7 @@ pub(crate) fn run(args: &VerifyArgs, context: &Context<'_>) -> Result<(), Failur
     let mut check = Check::of(&args.dir, &context.out);
     // With a damaged journal it is not known what is owned: every directory is read.
     let mut all = true;
+    check.is_alone = journal.is_none();
     if let Some(journal) = journal {
         all = !check.journal(&journal)?;
     }
@@ -119,14 +120,29 @@ struct Check<'a> {
     damaged: Vec<(String, String)>,
     /// Versions that are of a later time than the journal.
     ahead: Vec<(String, String)>,
+    /// Versions of which it is not known, since they could not be read, and the code of the first.
+    unread: Vec<(String, String)>,
+    unread_code: Option<String>,
+    /// Whether it is one snapshot, of no data directory.
+    is_alone: bool,
     sound: u64,
     read: u64,
 }
 
 impl<'a> Check<'a> {
     fn of(dir: &'a Path, out: &'a Output) -> Self {
-        let (damaged, ahead) = (Vec::new(), Vec::new());
-        Self { dir, out, journal: None, damaged, ahead, sound: 0, read: 0 }
+        Self {
+            dir,
+            out,
+            journal: None,
+            damaged: Vec::new(),
+            ahead: Vec::new(),
+            unread: Vec::new(),
+            unread_code: None,
+            is_alone: false,
+            sound: 0,
+            read: 0,
+        }
     }
 }
 
@@ -187,12 +203,21 @@ impl Check<'_> {
                 format!("{name}: deleted meanwhile")
             });
         }
-        self.damaged.push((name.clone(), failure.message.clone()));
+        let found = (name.clone(), failure.message.clone());
+        // Of what this release cannot read, or this user may not, nothing is known.
+        let what = if matches!(failure.code.as_deref(), Some("unknown_format" | "io_failed")) {
+            self.unread.push(found);
+            self.unread_code = self.unread_code.take().or_else(|| failure.code.clone());
+            "NOT READ"
+        } else {
+            self.damaged.push(found);
+            "DAMAGED"
+        };
         self.out.either(
             json!({"snapshot": name, "sound": false, "code": failure.code,
                    "detail": failure.message})
             .to_string(),
-            || format!("{name}: DAMAGED: {}", failure.message),
+            || format!("{name}: {what}: {}", failure.message),
         )
     }
 
@@ -230,7 +255,12 @@ impl Check<'_> {
             wrong.push(so_many_damaged(damaged));
         }
         if !self.damaged.is_empty() {
-            hints.push(IF_DAMAGED.to_owned());
+            hints.push(if self.is_alone { IF_ALONE } else { IF_DAMAGED }.to_owned());
+        }
+        if !self.unread.is_empty() {
+            let n = counted(self.unread.len() as u64, "version");
+            wrong.push(format!("{n} could not be read"));
+            hints.push(IF_UNREAD.to_owned());
         }
         if !self.ahead.is_empty() {
             let n = counted(self.ahead.len() as u64, "version");
@@ -251,9 +281,13 @@ impl Check<'_> {
             return if self.out.json { Ok(()) } else { said() };
         }
         let mut failure = Failure::new(Exit::Failed, wrong.join("; "));
-        let code = if damaged > 0 { "data_corrupt" } else { "journal_corrupt" };
-        failure.code = Some(code.to_owned());
-        let problems = journal.into_iter().chain(self.damaged).chain(self.ahead);
+        failure.code = match (damaged, self.ahead.is_empty()) {
+            (1.., _) => Some("data_corrupt".to_owned()),
+            (0, false) => Some("journal_corrupt".to_owned()),
+            (0, true) => self.unread_code,
+        };
+        let of_versions = self.damaged.into_iter().chain(self.unread).chain(self.ahead);
+        let problems = journal.into_iter().chain(of_versions);
         failure.problems = problems.map(|(name, what)| format!("{name}: {what}")).collect();
         Err(failure.hint(hints.join(". ")))
     }
@@ -262,6 +296,13 @@ impl Check<'_> {
 /// What to do now.
 const IF_DAMAGED: &str = "damaged data is never served as a value. `tidetable rollback` serves an \
                           earlier version, or push the data again";
+
+/// The same of a snapshot that no server has.
+const IF_ALONE: &str = "pull or build it again, or restore it from a backup";
+
+/// The same of what could not be read.
+const IF_UNREAD: &str = "what could not be read may be sound or not: run this as the user that the \
+                         server runs as, and with the release that wrote it";
 
 fn so_many_damaged(count: u64) -> String {
     format!("{} of what was read is damaged", grouped(count))
@@ -377,6 +418,32 @@ mod tests {
         result.unwrap();
         assert!(text.contains("a 1.1: no event of the journal owns it"), "{text}");
         assert!(text.contains("all sound: 1 version,"), "{text}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_called_damaged() {
+        let dir = directory(1);
+        let alone = tempfile::tempdir().unwrap();
+        let manifest = std::fs::read_to_string(place(&dir, 1).join("manifest.json")).unwrap();
+        let other = manifest.replacen("\"format\": 2", "\"format\": 1", 1);
+        assert_ne!(manifest, other);
+        std::fs::write(alone.path().join("manifest.json"), other).unwrap();
+        let (result, text) = verified(alone.path(), false);
+        let failure = result.unwrap_err();
+        assert_eq!((failure.exit, failure.code.as_deref()), (Exit::Failed, Some("unknown_format")));
+        assert!(text.contains("NOT READ") && !text.contains("DAMAGED"), "{text}");
+        assert!(text.contains("build it again") && !text.contains("a later one"), "{text}");
+        assert_eq!(failure.hint.as_deref(), Some(IF_UNREAD));
+    }
+
+    #[test]
+    fn a_snapshot_that_no_server_has_is_not_to_be_rolled_back() {
+        let dir = directory(1);
+        let path = place(&dir, 1).join("notes");
+        std::fs::write(&path, "").unwrap();
+        let (result, text) = verified(&place(&dir, 1), false);
+        assert_eq!(result.unwrap_err().hint.as_deref(), Some(IF_ALONE));
+        assert!(text.contains("move it away") && !text.contains("push the data again"), "{text}");
     }
 
     #[test]

@@ -216,8 +216,9 @@ impl Manifest {
             return Err(Error::new(
                 Code::UnknownFormat,
                 format!(
-                    "the manifest has format {}; this release reads format {FORMAT}: use the release that wrote it, or a later one",
-                    head.format
+                    "the manifest has format {}; this release reads format {FORMAT}: use the release that wrote it, or {}",
+                    head.format,
+                    if head.format > FORMAT { "a later one" } else { "build it again" }
                 ),
             ));
         }

@@ -330,7 +330,8 @@ pub(crate) fn check_nothing_else(dir: &Path, manifest: &Manifest, also: &[&Path]
             manifest.files.binary_search_by(|f| f.name.as_str().cmp(&name.to_string_lossy()));
         let dictionary = manifest.dictionary.is_some() && name == DICTIONARY;
         if !dictionary && listed.is_err() && !also.contains(&&*path) {
-            return Err(damaged("the manifest does not list it").at(path));
+            let text = "the manifest of this version does not list this file: move it away";
+            return Err(Error::new(Code::VersionUnusable, text).at(path));
         }
     }
     check_sizes(dir, manifest)
