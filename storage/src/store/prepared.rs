@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::error::{Code, Error, Kind, Result};
+use crate::error::{Code, Error, Result};
 use crate::event::{Cause, Event, Rejected};
 use crate::gates;
 use crate::live::Opened;
