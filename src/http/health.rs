@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(report["unusable"][0]["version"], 1, "{report}");
         let back = Rollback { to: None, hold: true, expect: Expect::Anything };
         let refused = app.store.roll_back(&recs, &back, Cause::default()).unwrap_err();
-        assert!(refused.detail().starts_with("version 1 of recs: "), "{refused}");
+        assert!(refused.detail().starts_with("version 1 of recs cannot be opened: "), "{refused}");
     }
 
     #[tokio::test]
