@@ -1,8 +1,8 @@
 //! `tidetable erase`: keys that no version gives any more.
 
+mod rewriting;
+
 use std::path::PathBuf;
-use std::thread;
-use std::time::Duration;
 
 use clap::Args;
 use serde::Deserialize;
@@ -11,18 +11,18 @@ use tidetable_storage::DatasetName;
 
 use super::Context;
 use super::api::new_key;
-use super::client::Client;
+use super::client::Patience;
 use super::confirm::confirmed;
 use super::exit::{Exit, Failure};
 use super::keys_file;
-use super::notes;
 use super::output::{counted, grouped};
 use crate::keys::KeyEncoding;
+use rewriting::Rewriting;
 
 /// Keys of one request.
 const AT_ONCE: usize = 1000;
-/// How often the server is asked how far it is.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How often a server that does not answer is asked again how far the rewriting is.
+const RETRIES: u32 = 6;
 
 /// Erase keys: no version of any age gives them any more
 ///
@@ -166,72 +166,17 @@ pub(crate) fn run(args: &EraseArgs, context: &Context<'_>) -> Result<(), Failure
         };
         answers.push(answer.json::<Value>()?);
     }
-    let left = match args.now {
-        true => rewritten(args, &client, dataset.as_ref(), sum.rewriting.clone())?,
-        false => Left::default(),
-    };
     let answer = if answers.len() == 1 { answers.swap_remove(0) } else { Value::Array(answers) };
-    let is_gone = left.failed.is_empty() && left.held_by.is_empty();
-    context.out.either(answer.to_string(), || told(args, place, &sum, is_gone))?;
-    if is_gone { Ok(()) } else { Err(left.failure()) }
-}
-
-/// What `--now` has not come to the end of.
-#[derive(Debug, Default)]
-struct Left {
-    /// What could not be rewritten.
-    failed: Vec<Of>,
-    /// What may still have the bytes, by what the server says at the end.
-    held_by: Vec<Of>,
-}
-
-impl Left {
-    fn failure(&self) -> Failure {
-        let mut failure = Failure::new(
-            Exit::Failed,
-            match self.failed.is_empty() {
-                true => "the keys are erased, but their bytes are not gone from the disk yet",
-                false => {
-                    "the keys are erased, but versions that may hold them could not be rewritten"
-                }
-            },
-        );
-        failure.code = self.failed.first().map(|of| of.code.clone());
-        let said = |of: &Of| self.failed.iter().any(|failed| failed.is(of));
-        let failed =
-            self.failed.iter().map(|of| format!("{} {}: {}", of.dataset, of.version, of.detail));
-        let held = self.held_by.iter().filter(|of| !said(of));
-        let held = held.map(|of| format!("{} {}: {}", of.dataset, of.version, of.why()));
-        failure.problems = failed.chain(held).collect();
-        failure.hint(match (self.failed.is_empty(), self.held_by.iter().any(Of::is_pushing)) {
-            (false, _) => {
-                "nothing gives the keys; mend the cause, and say the same again with --now"
-            }
-            (true, true) => {
-                "nothing gives the keys; when these pushes have ended, say the same again with --now"
-            }
-            (true, false) => "nothing gives the keys; say the same again with --now",
-        })
+    if !args.now {
+        return context.out.either(answer.to_string(), || told(args, place, &sum, None));
     }
-}
-
-impl Of {
-    fn is(&self, other: &Self) -> bool {
-        (&self.dataset, self.version) == (&other.dataset, other.version)
-    }
-
-    fn is_pushing(&self) -> bool {
-        self.in_parts || matches!(self.state.as_deref(), Some("receiving" | "building"))
-    }
-
-    /// Why it may still have the bytes.
-    fn why(&self) -> &'static str {
-        match self.is_pushing() {
-            true if self.in_parts => "what was received of this push may hold them, until it ends",
-            true => "it was being built when they were erased, and is not published yet",
-            false => "it may hold them, and was not rewritten",
-        }
-    }
+    let client = client.with_patience(Patience::job(RETRIES));
+    let rewriting = Rewriting { client: &client, args, dataset: dataset.as_ref() };
+    let ended = rewriting.to_its_end(std::mem::take(&mut sum.rewriting));
+    let gone_from = ended.as_ref().ok().filter(|ended| ended.is_gone());
+    let gone_from = gone_from.map(|ended| ended.rewritten.len());
+    context.out.either(answer.to_string(), || told(args, place, &sum, gone_from))?;
+    ended?.conclude()
 }
 
 impl EraseArgs {
@@ -265,77 +210,8 @@ fn question(args: &EraseArgs, keys: usize, place: &str) -> String {
     }
 }
 
-/// Waits until no version holds erased keys, or no more can be done about it. It asks again for what
-/// was published meanwhile, and for what a restart of the server has made it forget.
-fn rewritten(
-    args: &EraseArgs,
-    client: &Client,
-    dataset: Option<&DatasetName>,
-    mut rewriting: Vec<Of>,
-) -> Result<Left, Failure> {
-    let mut before: Option<Vec<Of>> = None;
-    loop {
-        let failed = wait(client, &rewriting)?;
-        let held_by = still_held(client, dataset)?;
-        let to_rewrite: Vec<Of> = held_by.iter().filter(|of| !of.is_pushing()).cloned().collect();
-        let is_as_before = before.as_ref().is_some_and(|before| {
-            before.len() == to_rewrite.len() && before.iter().zip(&to_rewrite).all(|(a, b)| a.is(b))
-        });
-        if !failed.is_empty() || to_rewrite.is_empty() || is_as_before {
-            return Ok(Left { failed, held_by });
-        }
-        before = Some(to_rewrite);
-        let body = json!({
-            "keys": [], "reason": args.reason, "datasets": dataset.map(|name| [name]), "now": true,
-        });
-        rewriting = client.post("/v1/erase", &body, &new_key())?.json::<Done>()?.rewriting;
-    }
-}
-
-/// What may hold erased keys in that dataset, or in any, by the list of erasures; each once.
-fn still_held(client: &Client, dataset: Option<&DatasetName>) -> Result<Vec<Of>, Failure> {
-    let (mut held, mut next) = (Vec::<Of>::new(), None::<String>);
-    loop {
-        let cursor = next.map_or_else(String::new, |next| format!("&cursor={next}"));
-        let page: Standing = client.get(&format!("/v1/erase?limit=1000{cursor}"))?.json()?;
-        for of in page.erasures.into_iter().flat_map(|erasure| erasure.held_by) {
-            let is_meant = dataset.is_none_or(|name| name.as_str() == of.dataset);
-            if is_meant && !held.iter().any(|known| known.is(&of) && known.in_parts == of.in_parts)
-            {
-                held.push(of);
-            }
-        }
-        next = page.next;
-        if next.is_none() {
-            return Ok(held);
-        }
-    }
-}
-
-/// Waits until these are rewritten; what could not be.
-fn wait(client: &Client, rewriting: &[Of]) -> Result<Vec<Of>, Failure> {
-    let is_ours = |of: &Of| rewriting.iter().any(|r| r.is(of));
-    let mut said = (String::new(), 0, String::new());
-    loop {
-        let standing: Standing = client.get("/v1/erase?limit=1")?.json()?;
-        let Some(first) = standing.rewriting.iter().find(|of| is_ours(of)) else {
-            return Ok(standing.failed.into_iter().filter(is_ours).collect());
-        };
-        let now = (first.dataset.clone(), first.version, first.phase.clone());
-        if now != said {
-            let size = if first.total > 0 {
-                format!(" ({})", grouped(first.total))
-            } else {
-                String::new()
-            };
-            notes::say(format_args!("{} {}: {}{size}", first.dataset, first.version, first.phase));
-            said = now;
-        }
-        thread::sleep(LOOK_EVERY);
-    }
-}
-
-fn told(args: &EraseArgs, place: &str, done: &Done, is_gone: bool) -> String {
+/// `gone_from`: how many versions were rewritten, if none holds the bytes any more.
+fn told(args: &EraseArgs, place: &str, done: &Done, gone_from: Option<usize>) -> String {
     let keys = |n: u64| counted(n, "key");
     if args.lift {
         let mut text = format!("{place}: {} may be given again", keys(done.lifted));
@@ -348,14 +224,14 @@ fn told(args: &EraseArgs, place: &str, done: &Done, is_gone: bool) -> String {
     if done.already > 0 {
         text.push_str(&format!("; {} had been already", keys(done.already)));
     }
-    match (args.now, done.held_by.len()) {
-        (true, _) if !is_gone => {}
-        (_, 0) => text.push_str("\nno version holds them"),
-        (true, n) => text.push_str(&format!(
+    match (args.now, gone_from, done.held_by.len()) {
+        (true, None, _) => {}
+        (true, Some(0), _) | (false, _, 0) => text.push_str("\nno version holds them"),
+        (true, Some(n), _) => text.push_str(&format!(
             "\n{} rewritten: their bytes are gone from its files",
             if n == 1 { "1 version was".to_owned() } else { format!("{n} versions were") }
         )),
-        (false, _) => {
+        (false, ..) => {
             let versions = done.held_by.iter().map(|of| format!("{} {}", of.dataset, of.version));
             let versions = versions.collect::<Vec<_>>().join(", ");
             text.push_str(&format!(
@@ -411,9 +287,6 @@ fn listed(standing: &Standing) -> String {
 mod tests {
     use clap::Parser;
 
-    use super::super::Global;
-    use super::super::output::Output;
-    use super::super::stub::{Reply, Stub};
     use super::*;
 
     #[derive(Debug, Parser)]
@@ -422,7 +295,7 @@ mod tests {
         erase: EraseArgs,
     }
 
-    fn args(line: &str) -> EraseArgs {
+    pub(super) fn args(line: &str) -> EraseArgs {
         let words = ["erase"].into_iter().chain(line.split_whitespace());
         Line::try_parse_from(words).unwrap().erase
     }
@@ -444,66 +317,20 @@ mod tests {
         }
     }
 
-    /// What `erase recs 42 --now` comes to with these answers, and how often the server was asked.
-    fn ran(replies: Vec<Reply>) -> (Result<(), Failure>, String, usize) {
-        let stub = Stub::answering(replies);
-        let global =
-            Global { server: stub.address(), token: None, tls: Default::default(), json: false };
-        let context = Context { global: &global, out: Output::captured(false) };
-        let result = run(&args("recs 42 --now --yes --reason x"), &context);
-        let asked = stub.finish().len();
-        (result, context.out.text(), asked)
-    }
-
-    fn held(state: &str) -> Reply {
-        let held_by = json!([{"dataset": "recs", "version": 3, "state": state, "in_parts": false}]);
-        Reply::json(200, json!({"erasures": [{"seq": 1, "held_by": held_by}], "next": null}))
-    }
-
-    fn asked() -> Reply {
-        let of = json!([{"dataset": "recs", "version": 3, "state": "ready"}]);
-        Reply::json(200, json!({"erased": 1, "held_by": of, "rewriting": of}))
-    }
-
-    fn none() -> Reply {
-        Reply::json(200, json!({"erasures": [], "rewriting": [], "failed": [], "next": null}))
-    }
-
-    #[test]
-    fn what_was_published_meanwhile_or_forgotten_is_asked_for_again() {
-        let (result, text, _) = ran(vec![asked(), none(), held("ready"), asked(), none(), none()]);
-        result.unwrap();
-        assert!(text.contains("gone from its files"), "{text}");
-    }
-
-    #[test]
-    fn bytes_are_not_gone_while_a_version_holds_them() {
-        let (result, text, _) =
-            ran(vec![asked(), none(), held("ready"), asked(), none(), held("ready")]);
-        let failure = result.unwrap_err();
-        assert!(!text.contains("gone"), "{text}");
-        assert_eq!(failure.exit, Exit::Failed);
-        assert!(failure.problems[0].starts_with("recs 3: "), "{:?}", failure.problems);
-        // A push under way is nothing that asking again would help.
-        let (result, text, asked) = ran(vec![asked(), none(), held("building")]);
-        assert!(!text.contains("gone") && asked == 3, "{text}");
-        assert!(result.unwrap_err().problems[0].contains("being built"));
-    }
-
     #[test]
     fn the_answer_says_what_still_holds_the_keys() {
         let of = |version| Of { dataset: "recs".to_owned(), version, ..Of::default() };
         let done = Done { erased: 2, already: 1, held_by: vec![of(3), of(4)], ..Done::default() };
-        let text = told(&args("recs 1 2 3 --reason x"), "recs", &done, true);
+        let text = told(&args("recs 1 2 3 --reason x"), "recs", &done, None);
         assert!(text.starts_with("recs: 2 keys erased; 1 key had been already\n"), "{text}");
         assert!(text.ends_with("recs 3, recs 4"), "{text}");
-        let text = told(&args("recs 1 2 3 --now --reason x"), "recs", &done, true);
+        let text = told(&args("recs 1 2 3 --now --reason x"), "recs", &done, Some(2));
         assert!(
             text.ends_with("2 versions were rewritten: their bytes are gone from its files"),
             "{text}"
         );
         let lifted = Done { lifted: 1, still_erased: 1, ..Done::default() };
-        let text = told(&args("recs 1 --lift --reason x"), "recs", &lifted, true);
+        let text = told(&args("recs 1 --lift --reason x"), "recs", &lifted, None);
         assert_eq!(text, "recs: 1 key may be given again; 1 key still erased in all datasets");
     }
 }
