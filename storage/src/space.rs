@@ -49,9 +49,12 @@ impl Disk {
             return Err(read_only());
         }
         if needed.saturating_add(RESERVE_BYTES) > free {
+            let needs = match needed {
+                0 => String::new(),
+                _ => format!("this needs {needed}, and "),
+            };
             return Err(full(&format!(
-                "the disk has {free} bytes free; this needs {needed}, and {RESERVE_BYTES} are \
-                 kept in reserve"
+                "the disk has {free} bytes free; {needs}{RESERVE_BYTES} are kept in reserve"
             )));
         }
         match files {
@@ -158,6 +161,8 @@ mod tests {
         assert_eq!(error.code(), Code::DiskFull);
         assert!(error.detail().contains("needs 1001"), "{error}");
         assert_eq!(DISK.require(u64::MAX).unwrap_err().code(), Code::DiskFull);
+        let error = Disk { free: 7, ..DISK }.require(0).unwrap_err();
+        assert!(error.detail().starts_with("the disk has 7 bytes free; 67108864 are"), "{error}");
     }
 
     #[test]
