@@ -203,6 +203,11 @@ impl Problem {
         }
     }
 
+    /// The dataset that it names in a member.
+    pub(crate) fn dataset(&self) -> Option<DatasetName> {
+        DatasetName::parse(self.0.extras.get("dataset")?.as_str()?).ok()
+    }
+
     /// The same, with whose it is.
     pub(crate) fn problem_code(&self) -> ProblemCode {
         self.0.code

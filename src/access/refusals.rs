@@ -74,7 +74,11 @@ impl Refused {
                     caller.name(),
                     caller.grants()
                 );
-                return Problem::new(Fault::Forbidden, text).with("role", role);
+                let problem = Problem::new(Fault::Forbidden, text).with("role", role);
+                return match scope {
+                    RightScope::On(dataset) => problem.with("dataset", dataset.as_str()),
+                    RightScope::OnEach | RightScope::Everywhere => problem,
+                };
             }
         };
         let challenge = HeaderValue::from_static("Bearer realm=\"tidetable\"");

@@ -265,8 +265,11 @@ impl Seen {
     }
 
     fn tell(&mut self, audit: &Audit, kind: Kind, response: &Response) {
-        let code = response.extensions().get::<Problem>().map_or("none", Problem::code);
-        self.tell_of(audit, kind, None, code, response.status());
+        let problem = response.extensions().get::<Problem>();
+        let code = problem.map_or("none", Problem::code);
+        // Of several that stand in the body, the problem names the one.
+        let dataset = problem.and_then(Problem::dataset);
+        self.tell_of(audit, kind, dataset.as_ref(), code, response.status());
     }
 
     /// One of several datasets, as if it had been asked for alone.

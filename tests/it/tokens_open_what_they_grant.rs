@@ -104,6 +104,19 @@ fn a_list_holds_what_the_token_may_see() {
     }
 }
 
+/// What the audit says of denials of the tokens named `x`.
+fn denials_of_x(server: &Server, admin: &Token) -> Vec<Value> {
+    let denied = admin.get(server, "/v1/audit?kind=denial&actor=x").expect(200);
+    denied.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The datasets that these lines name, in order.
+fn datasets_of(lines: &[Value]) -> Vec<&str> {
+    let mut datasets: Vec<_> = lines.iter().map(|line| line["dataset"].as_str().unwrap()).collect();
+    datasets.sort_unstable();
+    datasets
+}
+
 #[test]
 fn of_several_datasets_each_is_asked_for() {
     let (server, admin) = two_datasets();
@@ -118,13 +131,8 @@ fn of_several_datasets_each_is_asked_for() {
         assert!(answer["results"].is_null() && answer["version"].is_null(), "{answer}");
     }
     // Each is told as if it had been asked for alone.
-    let denied = admin.get(&server, "/v1/audit?kind=denial&actor=x").expect(200);
-    let denied: Vec<Value> =
-        denied.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let mut datasets: Vec<&str> =
-        denied.iter().map(|line| line["dataset"].as_str().unwrap()).collect();
-    datasets.sort_unstable();
-    assert_eq!(datasets, ["beta", "nothing"], "{denied:?}");
+    let denied = denials_of_x(&server, &admin);
+    assert_eq!(datasets_of(&denied), ["beta", "nothing"], "{denied:?}");
     for line in &denied {
         assert_eq!((&line["outcome"], &line["status"]), (&json!("forbidden"), &json!(403)));
         assert_eq!(line["token"], json!(reader.id), "{line}");
@@ -142,6 +150,12 @@ fn of_several_datasets_each_is_asked_for() {
         admin.get(&server, &format!("/v1/datasets/{dataset}")).json()["current"].as_u64()
     };
     assert_eq!((current("alpha"), current("beta")), (Some(2), Some(2)), "nothing was changed");
+    let erasing = json!({ "datasets": ["alpha"], "keys": ["k"], "reason": "why" });
+    let problem = operator.post(&server, "/v1/erase", &erasing).problem(403, "forbidden");
+    assert_eq!((&problem["dataset"], &problem["role"]), (&json!("alpha"), &json!("admin")));
+    // Of what stands in the body the audit names the first that was lacking.
+    let denied = denials_of_x(&server, &admin);
+    assert_eq!(datasets_of(&denied), ["alpha", "beta", "beta", "nothing"], "{denied:?}");
     let both = admin.make(&server, "x", "operator", &["alpha", "beta"]);
     both.post(&server, "/v1/activate", &asked).expect(200);
     assert_eq!((current("alpha"), current("beta")), (Some(1), Some(1)));
