@@ -189,6 +189,7 @@ impl Of {
 mod tests {
     use serde_json::json;
 
+    use super::super::run;
     use super::super::tests::args;
     use super::*;
     use crate::cli::client::Patience;
