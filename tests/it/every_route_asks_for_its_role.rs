@@ -247,7 +247,11 @@ fn whether_a_dataset_exists_is_not_told_to_those_who_may_not_ask() {
         problem["request_id"].take();
         // It names what was asked for, or all of them for what is no name.
         let detail = problem["detail"].take();
-        let place = if dataset == "ALPHA" { "all datasets" } else { dataset };
+        let (place, is_named) = match dataset {
+            "ALPHA" => ("all datasets", None),
+            name => (name, Some(name)),
+        };
+        assert_eq!(problem["dataset"].take().as_str(), is_named, "{}", caller.what);
         (problem, detail.as_str().unwrap().replace(&format!("on {place},"), "on it,"))
     };
     let without = callers.iter().filter(|caller| {
