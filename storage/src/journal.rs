@@ -34,7 +34,7 @@ pub(crate) use folded::folded_files;
 pub(crate) use record::Record;
 pub(crate) use salvage::Salvaged;
 pub use scan::{JournalFault, JournalReport};
-pub(crate) use scan::{read, read_chained, salvage};
+pub(crate) use scan::{read, read_chained, refuse_other, salvage};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use scan::{salvage_bytes, scan_bytes};
 

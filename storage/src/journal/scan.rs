@@ -1,7 +1,7 @@
 //! Reading a journal: how far it is sound, what it says, and what is wrong behind that.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use super::record::{self, HEAD, Record, TAIL, read_head};
@@ -216,6 +216,17 @@ fn lacks_sectors(rest: &[u8], at: u64, last_seq: u64) -> bool {
         lacking(first) || next.is_some_and(lacking) || start_of_head
     };
     is_torn && salvage::salvage(rest, last_seq).records.is_empty()
+}
+
+/// Refuses a file at `path` that does not begin as a journal does; one that is not there is none.
+pub(crate) fn refuse_other(path: &Path) -> Result<()> {
+    let mut head = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(START).read_to_end(&mut head));
+    match read {
+        Ok(_) => check_magic(path, &head),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(Error::io("read the journal", path, e)),
+    }
 }
 
 pub(super) fn read_whole(path: &Path) -> Result<Vec<u8>> {

@@ -64,6 +64,7 @@ pub(super) fn open(root: &Path, mut options: StoreOptions) -> Result<(Store, Rec
     if !layout.lock().exists() {
         // A directory that is refused is left as it was, without a lock.
         refuse_data_without_journal(&layout, &versions)?;
+        journal::refuse_other(&layout.journal())?;
     }
     let lock = lock::take(&layout)?;
     refuse_data_without_journal(&layout, &versions)?;

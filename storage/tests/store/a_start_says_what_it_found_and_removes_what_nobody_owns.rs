@@ -124,6 +124,14 @@ fn a_directory_of_somebody_else_is_refused_as_it_is() {
         assert!(!directory.path().join(name).exists(), "nothing is made in it: {name}");
     }
     fs::remove_dir_all(directory.path().join("staging")).unwrap();
+    // Their journal is none of ours.
+    for theirs in ["", "what happened in May"] {
+        fs::write(directory.path().join("journal"), theirs).unwrap();
+        assert_eq!(directory.try_open().unwrap_err().code(), Code::JournalCorrupt);
+        let names: Vec<_> = fs::read_dir(directory.path()).unwrap().collect();
+        assert_eq!(names.len(), 1, "nothing is made in it: {names:?}");
+    }
+    fs::remove_file(directory.path().join("journal")).unwrap();
     directory.open();
 }
 
