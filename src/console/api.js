@@ -76,7 +76,7 @@ export async function getIfThere(path, signal) {
   }
 }
 
-/** All pages of a list, up to so many items. */
+/** All pages of a list, up to so many items; `isCut` if there are more. */
 export async function getAll(path, name, signal, most = 5000) {
   const items = [];
   let next = null;
@@ -86,7 +86,7 @@ export async function getAll(path, name, signal, most = 5000) {
     items.push(...page[name]);
     next = page.next;
   } while (next && items.length < most);
-  return items;
+  return Object.assign(items, { isCut: Boolean(next) });
 }
 
 /** Changes something. The same key and request again does nothing twice. */

@@ -19,7 +19,8 @@ export const overview = {
       api.getAll("v1/pushes", "pushes", signal).catch(absent),
     ]);
     const traffic = new Map((series ?? []).map((one) => [one.dataset, one]));
-    return { datasets: datasets.map((dataset) => ({ ...dataset, traffic: traffic.get(dataset.dataset) })), pushes };
+    const seen = datasets.map((dataset) => ({ ...dataset, traffic: traffic.get(dataset.dataset) }));
+    return { datasets: seen, isCut: datasets.isCut, pushes };
   },
   view,
 };
@@ -40,6 +41,15 @@ function view(page) {
     { class: "overview" },
     h("div", { class: "page-head" }, h("h1", { tabindex: -1 }, "Datasets"), filters(page, data.datasets)),
     data.pushes?.length ? runningPushes(data.pushes, { named: true }) : null,
+    data.isCut
+      ? h(
+          "p",
+          { class: "note" },
+          `These are the first ${f.exact(data.datasets.length)} datasets by name; `,
+          h("code", {}, "tidetable datasets"),
+          " lists all.",
+        )
+      : null,
     sorted.length === 0
       ? h(
           "p",
