@@ -1,4 +1,5 @@
-//! A file's bytes in place: the only `unsafe` code of this workspace.
+//! A file's bytes in place, and what the kernel is told about memory: the only `unsafe` code of this
+//! workspace.
 //!
 //! A lookup from memory takes less time than one system call does, so what the kernel has
 //! in memory anyway is read there. Which pages those are is asked with `mincore(2)`:
@@ -19,10 +20,13 @@
 //!   valid. A page that has vanished (the file was cut, or the disk fails and the page was
 //!   given up since it was last asked for) ends the process with `SIGBUS`; the next start
 //!   finds the damage by an ordinary read.
+//! - [`in_large_pages`] says of memory that others own how it is to be laid out. That changes
+//!   neither what it holds nor who may use it, and no neighbour of it: the range is rounded inwards.
 
 #![expect(unsafe_code, reason = "the one file that maps memory; its head is the proof")]
 
 use std::fs::File;
+use std::mem::MaybeUninit;
 use std::ops::Deref;
 use std::ptr::NonNull;
 
@@ -30,6 +34,9 @@ use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 /// The size of a page of memory, in bytes.
 pub(crate) const PAGE: usize = 4096;
+/// From how many bytes on large pages are wished for. Processors remember the addresses of more pages than
+/// less has; and what the allocator gives others later stays so marked.
+const LARGE: usize = 8 << 20;
 
 /// The bytes of a file, read where the kernel has them.
 pub(crate) struct Mapping {
@@ -98,6 +105,24 @@ impl Mapping {
     }
 }
 
+/// Asks the kernel to back this memory, which nothing was written to yet, by pages of 2 MiB: a lookup
+/// that reaches into it anywhere then seldom waits for the address of a page. Only ever advice, and none
+/// for less than 8 MiB.
+pub(crate) fn in_large_pages<T>(memory: &mut [MaybeUninit<T>]) {
+    let start = memory.as_mut_ptr().cast::<u8>();
+    let before = start.align_offset(PAGE);
+    let whole = size_of_val(memory).saturating_sub(before) / PAGE * PAGE;
+    if whole < LARGE {
+        return;
+    }
+    // SAFETY: the range lies within `memory`, which is borrowed; this advice changes nothing of what
+    // is there.
+    let _ = unsafe {
+        let start = start.add(before);
+        rustix::mm::madvise(start.cast(), whole, Advice::LinuxHugepage)
+    };
+}
+
 impl Deref for Mapping {
     type Target = [u8];
 
@@ -140,5 +165,33 @@ mod tests {
         let path = dir.path().join("file");
         std::fs::write(&path, b"").unwrap();
         assert!(Mapping::of(&File::open(&path).unwrap(), 0).is_err());
+    }
+
+    #[test]
+    fn memory_that_is_large_is_marked_and_holds_what_is_put_there() {
+        let flags_at = |address: usize| {
+            let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+            let (mut is_it, mut flags) = (false, None);
+            for line in maps.lines() {
+                let range = line.split_once(' ').and_then(|(range, _)| range.split_once('-'));
+                if let Some((start, end)) = range {
+                    let number = |text| usize::from_str_radix(text, 16).unwrap();
+                    is_it = (number(start)..number(end)).contains(&address);
+                } else if let Some(found) = line.strip_prefix("VmFlags:").filter(|_| is_it) {
+                    flags = Some(found.to_owned());
+                }
+            }
+            flags.unwrap()
+        };
+        let is_there = std::path::Path::new("/sys/kernel/mm/transparent_hugepage").exists();
+        for (size, is_large) in [(LARGE + 2 * PAGE, is_there), (LARGE / 2, false)] {
+            let mut memory: Vec<u64> = Vec::with_capacity(size / 8);
+            in_large_pages(memory.spare_capacity_mut());
+            memory.resize(size / 8, 7);
+            assert!(memory.iter().all(|n| *n == 7));
+            let middle = memory[memory.len() / 2..].as_ptr().addr();
+            let is_marked = flags_at(middle).split_whitespace().any(|flag| flag == "hg");
+            assert_eq!(is_marked, is_large, "{size}");
+        }
     }
 }

@@ -30,6 +30,7 @@ use twox_hash::XxHash3_64;
 
 use crate::durable;
 use crate::error::{Code, Error, Result};
+use crate::mapping::in_large_pages;
 use crate::regular;
 use crate::space::require_space;
 
@@ -108,6 +109,7 @@ impl Points {
             );
             Error::new(Code::IoFailed, text).because(e)
         })?;
+        in_large_pages(buckets.spare_capacity_mut());
         buckets.resize(count, Bucket::default());
         Ok(Self { buckets, records: 0 })
     }
@@ -232,6 +234,7 @@ impl Points {
             let text = format!("the index of this version takes {size} bytes of memory");
             Error::new(Code::TooLittleMemory, text).at(path).because(e)
         })?;
+        in_large_pages(points.buckets.spare_capacity_mut());
         points.records = records;
         let mut found = XxHash3_64::new();
         let mut bytes = vec![0; STRETCH * BUCKET_BYTES];
