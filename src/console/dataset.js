@@ -311,7 +311,7 @@ function tiles({ dataset, versions, now }) {
       f.rate(now?.lookups_per_second),
       now?.errors ? `${f.count(now.errors)} errors in a minute` : "last minute",
     ),
-    tile("Hit rate", f.percent(now?.hit_percent), now && now.hit_percent === null ? "nobody asked" : null),
+    tile("Hit rate", f.percent(now?.hit_percent), now && now.hit_percent === null ? (now.errors ? "none answered" : "nobody asked") : null),
     tile("p99", f.micros(now?.p99_us), now?.p50_us ? `p50 ${f.micros(now.p50_us)}` : null),
   );
 }

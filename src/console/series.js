@@ -44,7 +44,9 @@ function bucket(series, start, from, to) {
     if (p99 !== null) made.p99 = Math.max(made.p99 ?? 0, p99);
   }
   if (made.known) made.rate = made.lookups / (made.known * 60);
-  if (made.lookups) made.hits = (made.hitCount / made.lookups) * 100;
+  // As the server has it: what failed is neither found nor absent.
+  const answered = made.lookups - made.errors;
+  if (answered > 0) made.hits = (made.hitCount / answered) * 100;
   return made;
 }
 

@@ -57,7 +57,7 @@ export function table(all, marks, range) {
               { key: at },
               h("th", { scope: "row" }, f.moment(at)),
               h("td", { class: "number" }, row.minutes ? f.rate(row.lookups / (row.minutes * 60)) : "–"),
-              h("td", { class: "number" }, row.lookups ? f.percent((row.hits / row.lookups) * 100) : "–"),
+              h("td", { class: "number" }, row.lookups > row.errors ? f.percent((row.hits / (row.lookups - row.errors)) * 100) : "–"),
               h("td", { class: "number" }, row.minutes ? f.exact(row.errors) : "–"),
               h("td", { class: "number" }, f.micros(row.p99)),
               h(
