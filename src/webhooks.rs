@@ -151,7 +151,7 @@ impl Webhooks {
     pub(crate) fn take_waiting(&self, number: usize) -> Vec<serde_json::Value> {
         let mut waiting = self.0.waiting();
         let queue = &mut waiting.queues[number];
-        let letters = std::iter::from_fn(|| queue.take());
+        let letters = std::iter::from_fn(|| queue.take(Instant::now()));
         let body = |letter: queue::Letter| serde_json::from_slice(&letter.message.body);
         letters.map(|letter| body(letter).expect("a body is JSON")).collect()
     }

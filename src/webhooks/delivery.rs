@@ -7,7 +7,7 @@ use tidetable_storage::EvenPoisoned as _;
 use tracing::{debug, info, warn};
 
 use super::notice::Notice;
-use super::queue::{Letter, Message};
+use super::queue::{Letter, Message, whose_turn};
 use super::signature::sign;
 use super::{Shared, Waiting};
 use crate::chance::chance;
@@ -49,16 +49,14 @@ fn next(shared: &Shared) -> Option<Due> {
             continue;
         }
         if let Some(stop_by) = waiting.stop_by {
-            return last(&mut waiting, stop_by.saturating_duration_since(now));
+            return last(&mut waiting, now, stop_by.saturating_duration_since(now));
         }
-        let queues = waiting.queues.iter().enumerate();
-        let first = queues.filter_map(|(number, queue)| Some((queue.due()?, number))).min();
-        waiting = match first {
-            Some((due, target)) if due <= now => {
-                let letter = waiting.queues[target].take().expect("one is due");
-                return Some(Due { target, letter, timeout: ATTEMPT });
-            }
-            Some((due, _)) => {
+        if let Some(target) = whose_turn(&waiting.queues, now) {
+            let letter = waiting.queues[target].take(now).expect("one is due");
+            return Some(Due { target, letter, timeout: ATTEMPT });
+        }
+        waiting = match waiting.queues.iter().filter_map(super::Queue::due).min() {
+            Some(due) => {
                 let woken = shared.changed.wait_timeout(waiting, due - now);
                 woken.even_poisoned().0
             }
@@ -68,13 +66,13 @@ fn next(shared: &Shared) -> Option<Due> {
 }
 
 /// At a stop: one more for a receiver that answers, as long as there is time.
-fn last(waiting: &mut Waiting, left: Duration) -> Option<Due> {
+fn last(waiting: &mut Waiting, now: Instant, left: Duration) -> Option<Due> {
     if left.is_zero() {
         return None;
     }
     let answering = |queue: &super::Queue| !queue.is_failing() && queue.len() > 0;
     let target = waiting.queues.iter().position(answering)?;
-    let letter = waiting.queues[target].take()?;
+    let letter = waiting.queues[target].take(now)?;
     Some(Due { target, letter, timeout: left.min(ATTEMPT) })
 }
 

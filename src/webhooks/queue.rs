@@ -49,6 +49,15 @@ pub(super) struct Queue {
     failures: u32,
     /// Until when the receiver is left alone.
     rests: Option<Instant>,
+    /// When the last attempt began, if there was one.
+    turn: Option<Instant>,
+}
+
+/// Whose turn it is: of those that are due, the one whose last was longest ago. So one that takes all,
+/// and takes its time over each, holds up every other by one attempt.
+pub(super) fn whose_turn(queues: &[Queue], now: Instant) -> Option<usize> {
+    let due = queues.iter().enumerate().filter(|(_, q)| q.due().is_some_and(|due| due <= now));
+    due.min_by_key(|(_, queue)| queue.turn).map(|(number, _)| number)
 }
 
 impl Queue {
@@ -80,8 +89,9 @@ impl Queue {
         Some(self.rests.map_or(first.since, |rests| rests.max(first.since)))
     }
 
-    /// The next to be tried. Whoever takes it says what came of it.
-    pub(super) fn take(&mut self) -> Option<Letter> {
+    /// The next to be tried, now. Whoever takes it says what came of it.
+    pub(super) fn take(&mut self, now: Instant) -> Option<Letter> {
+        self.turn = Some(now);
         self.letters.pop_front()
     }
 
@@ -131,7 +141,7 @@ mod tests {
         assert_eq!(queue.due(), Some(now), "at once");
         let mut pauses = Vec::new();
         for _ in 0..9 {
-            let letter = queue.take().unwrap();
+            let letter = queue.take(now).unwrap();
             assert!(!queue.failed(letter, now, 0.5));
             let due = queue.due().unwrap();
             pauses.push((due - now).as_secs());
@@ -139,13 +149,13 @@ mod tests {
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
         assert!(queue.is_failing());
-        queue.take().unwrap();
+        queue.take(now).unwrap();
         queue.succeeded();
         queue.push(message(2), now);
         assert_eq!((queue.due(), queue.is_failing()), (Some(now), false));
         // Chance moves a pause by half of it, up and down.
         for (chance, millis) in [(0.0, 500), (1.0, 1500)] {
-            let letter = queue.take().unwrap();
+            let letter = queue.take(now).unwrap();
             queue.failed(letter, now, chance);
             assert_eq!(queue.due().unwrap() - now, Duration::from_millis(millis));
             queue.succeeded();
@@ -158,11 +168,31 @@ mod tests {
         for id in 1..=3 {
             assert!(!queue.push(message(id), now));
         }
-        let first = queue.take().unwrap();
+        let first = queue.take(now).unwrap();
         queue.failed(first, now, 0.0);
-        let order: Vec<String> =
-            std::iter::from_fn(|| queue.take()).map(|letter| letter.message.id.clone()).collect();
+        let order: Vec<String> = std::iter::from_fn(|| queue.take(now))
+            .map(|letter| letter.message.id.clone())
+            .collect();
         assert_eq!(order, ["2", "3", "1"]);
+    }
+
+    #[test]
+    fn a_slow_receiver_holds_up_no_other_by_more_than_one_attempt() {
+        let start = Instant::now();
+        let mut queues: Vec<_> = (0..3).map(|_| Queue::default()).collect();
+        for id in 0..4 {
+            queues[0].push(message(id), start);
+        }
+        queues[1].push(message(9), start + seconds(5));
+        assert_eq!(whose_turn(&queues, start), Some(0));
+        let mut turns = Vec::new();
+        for attempt in 0..6 {
+            let now = start + seconds(10 * attempt);
+            let Some(number) = whose_turn(&queues, now) else { break };
+            queues[number].take(now).unwrap();
+            turns.push(number);
+        }
+        assert_eq!(turns, [0, 1, 0, 0, 0]);
     }
 
     #[test]
@@ -170,11 +200,11 @@ mod tests {
         let (mut queue, start) = (Queue::default(), Instant::now());
         queue.push(message(1), start);
         queue.push(message(2), start + seconds(10));
-        let letter = queue.take().unwrap();
+        let letter = queue.take(start).unwrap();
         queue.failed(letter, start + seconds(30), 0.5);
         assert_eq!(queue.expire(start + TRIED_FOR - seconds(1)), 0);
         assert_eq!(queue.expire(start + TRIED_FOR), 1, "its age is that of the notice");
-        assert_eq!(queue.take().unwrap().message.id, "2");
+        assert_eq!(queue.take(start).unwrap().message.id, "2");
     }
 
     #[test]
@@ -184,12 +214,13 @@ mod tests {
             assert!(!queue.push(message(id), start + seconds(id as u64)));
         }
         // The first has failed, so it stands last; it is the oldest all the same.
-        let first = queue.take().unwrap();
+        let first = queue.take(start).unwrap();
         assert!(!queue.failed(first, start, 0.5));
         assert!(queue.push(message(MOST), start + seconds(MOST as u64)));
         assert_eq!(queue.len(), MOST);
-        let left: Vec<String> =
-            std::iter::from_fn(|| queue.take()).map(|letter| letter.message.id.clone()).collect();
+        let left: Vec<String> = std::iter::from_fn(|| queue.take(start))
+            .map(|letter| letter.message.id.clone())
+            .collect();
         assert_eq!((left[0].as_str(), left[MOST - 1].clone()), ("1", MOST.to_string()));
     }
 }
