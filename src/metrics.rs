@@ -438,7 +438,7 @@ mod tests {
                     }
                     let canary = dataset.arm(Arm::Canary);
                     canary.looked_up_many(5, 7, Duration::from_micros(12));
-                    canary.failed();
+                    canary.failed(1);
                     dataset.batch(12);
                 });
             }

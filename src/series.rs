@@ -319,7 +319,7 @@ mod tests {
         let clock = Clock::new();
         clock.read("recs", 6, 2);
         clock.at(10);
-        clock.metrics.dataset(&name("recs")).arm(Arm::Canary).failed();
+        clock.metrics.dataset(&name("recs")).arm(Arm::Canary).failed(1);
         clock.metrics.dataset(&name("recs")).arm(Arm::Pinned).looked_up(true, US);
         clock.at(60);
         clock.at(120);

@@ -124,7 +124,6 @@ impl App {
 
 /// Shows in the metrics what a dataset serves and keeps now. Waits for no disk.
 pub(crate) fn count_dataset(store: &Store, metrics: &Metrics, name: &DatasetName) {
-    metrics.journal_is(store.journal_state().0);
     let catalog = store.catalog();
     let Ok(dataset) = catalog.dataset(name) else {
         metrics.forget(name);

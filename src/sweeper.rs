@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tidetable_storage::Store;
 use tracing::{info, warn};
 
+use crate::metrics::Metrics;
 use crate::state::{AppState, count_dataset};
 use crate::threads::{Ticker, Ticks};
 
@@ -37,16 +39,29 @@ fn run(ticks: &Ticks, every: Duration, mut sweep: impl FnMut()) {
 }
 
 fn sweep(app: &AppState) {
-    match app.store.sweep() {
-        Ok(swept) => {
-            app.pushes.look_again();
-            for (dataset, version) in swept.deleted.iter().chain(&swept.abandoned) {
-                info!(%dataset, version = version.0, "given up");
-                count_dataset(&app.store, &app.metrics, dataset);
-            }
-        }
-        Err(error) => warn!(%error, "old versions could not be given up"),
+    if sweep_now(&app.store, &app.metrics) {
+        app.pushes.look_again();
     }
+}
+
+/// Gives up what is due, and counts and tells it, of whatever dataset it is; whether that could be
+/// done.
+pub(crate) fn sweep_now(store: &Store, metrics: &Metrics) -> bool {
+    let swept = match store.sweep() {
+        Ok(swept) => swept,
+        Err(error) => {
+            warn!(%error, "old versions could not be given up");
+            return false;
+        }
+    };
+    for (dataset, _) in &swept.abandoned {
+        metrics.dataset(dataset).got_no_data();
+    }
+    for (dataset, version) in swept.deleted.iter().chain(&swept.abandoned) {
+        info!(%dataset, version = version.0, "given up");
+        count_dataset(store, metrics, dataset);
+    }
+    true
 }
 
 #[cfg(test)]

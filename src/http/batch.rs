@@ -23,7 +23,7 @@ use super::blocking::cold;
 use super::edge::Forbidden;
 use super::extract::{BatchJson, Dataset, Query, objects, optional_version, or_default};
 use super::fields::Fields;
-use super::read::{lease, stamp};
+use super::read::{lease_for, stamp};
 use super::versions::NoParameters;
 use crate::access::{Caller, Right};
 use crate::keys::KeyEncoding;
@@ -183,14 +183,14 @@ async fn look_up(
     {
         return Box::pin(mixed(app, served, request, choice, before)).await;
     }
-    let snapshot = lease(served, choice.version).await?;
-    let version = snapshot.version();
     let fields = request.fields.map(Fields::new).transpose()?;
     let most = app.config.max_answer_bytes.as_usize();
     let (keys, encoding) = (request.keys, request.key_encoding);
     let dataset = app.metrics.dataset(&served.name);
     dataset.batch(keys.len());
     let counted = Arc::clone(dataset.arm(choice.arm));
+    let snapshot = lease_for(served, choice.version, &counted, keys.len()).await?;
+    let version = snapshot.version();
     let batch = Batch {
         snapshot,
         keys,
@@ -334,7 +334,7 @@ impl Batch {
         self.note(keys, located);
         ended.map_err(|problem| {
             if problem.status().is_server_error() {
-                self.counted.failed();
+                self.counted.failed(self.keys.len() as u64);
             }
             problem.in_version(version)
         })?;

@@ -113,6 +113,7 @@ pub(crate) async fn metrics(
     let page = blocking(move || {
         let now = Now::look(&app.store, is_ready).taking_pushes(room::require(&app).is_ok());
         app.metrics.is_now(now.scrubbed(&app.scrubs, app.config.scrub_interval.0));
+        app.metrics.journal_is(app.store.journal_state().0);
         Ok(app.metrics.render())
     });
     let mut response = page.await?.into_response();

@@ -20,6 +20,7 @@ use super::extract::{dataset_and_key, parse_query};
 use super::fields::Fields;
 use crate::access::Caller;
 use crate::keys::KeyEncoding;
+use crate::metrics::ArmMetrics;
 use crate::problem::{Answer, Fault, Problem};
 use crate::state::AppState;
 
@@ -47,7 +48,8 @@ pub(crate) async fn get_key(
     let reader = Reader::of(&headers)?;
     let choice = reader.chooses(&served, version, Some(&key));
     let counted = app.metrics.dataset(&dataset);
-    let snapshot = lease(&served, choice.version).await.map_err(|problem| choice.on(problem))?;
+    let snapshot = lease_for(&served, choice.version, counted.arm(choice.arm), 1).await;
+    let snapshot = snapshot.map_err(|problem| choice.on(problem))?;
     let version = snapshot.version();
     let began = Instant::now();
     let found = look_up(&app, snapshot, &key).await?;
@@ -63,7 +65,7 @@ pub(crate) async fn get_key(
             return Err(key_not_found(&served, version, &choice));
         }
         Err(error) => {
-            counted.failed();
+            counted.failed(1);
             return Err(found_in(&served, version, &choice, error.into()));
         }
     };
@@ -116,6 +118,21 @@ pub(crate) async fn lease(
     }
     let served = std::sync::Arc::clone(served);
     blocking(move || take(&served, version)).await
+}
+
+/// [`lease`], for looking up so many keys: they have failed if there is a version and it cannot be
+/// served.
+pub(crate) async fn lease_for(
+    served: &std::sync::Arc<Served>,
+    version: Option<Version>,
+    counted: &ArmMetrics,
+    keys: usize,
+) -> Answer<Lease> {
+    lease(served, version).await.inspect_err(|problem| {
+        if problem.status().is_server_error() && problem.code() != Fault::Draining.code() {
+            counted.failed(keys as u64);
+        }
+    })
 }
 
 fn take(served: &Served, version: Option<Version>) -> Answer<Lease> {

@@ -18,7 +18,7 @@ use super::blocking::blocking;
 use super::extract::{Dataset, Query};
 use super::fields::Fields;
 use super::page;
-use super::read::{lease, stamp};
+use super::read::{lease_for, stamp};
 use crate::keys::{BASE64URL, KeyEncoding};
 use crate::problem::{Answer, Fault, Problem};
 use crate::state::AppState;
@@ -88,12 +88,17 @@ pub(crate) async fn scan(
     // and others scan meanwhile.
     let served = app.store.live().get(&dataset)?;
     let choice = choose(&served);
-    drop(lease(&served, choice.version).await.map_err(|problem| choice.on(problem))?);
+    let counted = app.metrics.dataset(&dataset);
+    let opened = lease_for(&served, choice.version, counted.arm(choice.arm), 1).await;
+    drop(opened.map_err(|problem| choice.on(problem))?);
     let turn = Arc::clone(&app.scanning).acquire_owned().await.expect("nobody closes it");
     // Looked at again after the wait: what was erased meanwhile is not given.
     let served = app.store.live().get(&dataset)?;
     let choice = choose(&served);
-    let snapshot = lease(&served, choice.version).await.map_err(|problem| choice.on(problem))?;
+    // Kept to the end: a dataset that is deleted meanwhile is not to be counted anew.
+    let counted = Arc::clone(counted.arm(choice.arm));
+    let snapshot = lease_for(&served, choice.version, &counted, 1).await;
+    let snapshot = snapshot.map_err(|problem| choice.on(problem))?;
     let version = snapshot.version();
     let page = Page {
         is_json: served.is_json,
@@ -108,8 +113,13 @@ pub(crate) async fn scan(
         dataset: dataset.clone(),
     };
     let read = aside(turn, move || page.read()).await;
-    let (out, count) = read.map_err(|problem| choice.on(problem))?;
-    app.metrics.dataset(&dataset).arm(choice.arm).scanned(count);
+    let (out, count) = read.map_err(|problem| {
+        if problem.status().is_server_error() {
+            counted.failed(1);
+        }
+        choice.on(problem)
+    })?;
+    counted.scanned(count);
     let mut response = json_answer(out);
     stamp(response.headers_mut(), &served, version);
     choice.stamp(response.headers_mut());

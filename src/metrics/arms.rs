@@ -114,9 +114,10 @@ impl ArmMetrics {
         self.counts[shard()].hits.fetch_add(records, Relaxed);
     }
 
-    /// A lookup failed: damaged data, say.
-    pub(crate) fn failed(&self) {
-        self.counts[shard()].errors.fetch_add(1, Relaxed);
+    /// So many keys were looked up and not answered: damaged data, say, or a version that cannot be
+    /// opened.
+    pub(crate) fn failed(&self, keys: u64) {
+        self.counts[shard()].errors.fetch_add(keys, Relaxed);
     }
 
     /// What was counted so far.
@@ -241,7 +242,7 @@ mod tests {
         let before = arms.totals(Arm::Current);
         arm.looked_up(false, 7 * US);
         arm.looked_up_many(5, 3, 80 * US);
-        arm.failed();
+        arm.failed(1);
         arm.scanned(10);
         let since = arms.totals(Arm::Current) - before;
         assert_eq!((since.hits, since.misses, since.errors, since.lookups()), (15, 4, 1, 20));

@@ -144,7 +144,7 @@ fn write_pushes(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
         "Rows that pushes left out, since their keys are erased",
         left_out,
     )?;
-    let help = "Time from the last byte of a push to its end";
+    let help = "Time from the beginning of the build of a push to its end";
     let times = {
         let times = metrics.push_times.lock().even_poisoned();
         [(Labels::new(), times.buckets.to_vec(), times.sum)]

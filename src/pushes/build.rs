@@ -16,6 +16,7 @@ use super::{Phase, PushOf, Pushes};
 use crate::ingest::RowOptions;
 use crate::metrics::{PushOutcome, PushPhase};
 use crate::problem::{Fault, Problem};
+use crate::sweeper::sweep_now;
 
 /// Builds, publishes and activates; `None` if that push is not to be built any more.
 pub(super) fn build_and_activate(
@@ -63,7 +64,9 @@ pub(super) fn panicked(pushes: &Pushes, push: &PushOf) {
                 detail: text.to_owned(),
                 problems: Vec::new(),
             };
-            fail(pushes, push, failed, Cause::by_the_server());
+            if let Err(error) = pushes.give_up(failed, Cause::by_the_server()) {
+                not_recorded(pushes, push, error);
+            }
         }
         Some(State::Ready) => pushes.gets_stuck(push, Problem::new(Fault::Internal, text)),
         _ => {}
@@ -71,11 +74,15 @@ pub(super) fn panicked(pushes: &Pushes, push: &PushOf) {
 }
 
 fn fail(pushes: &Pushes, push: &PushOf, failed: Failed, cause: Cause) {
-    let (dataset, version) = push;
     if let Err(error) = pushes.fail(failed, cause) {
-        error!(%dataset, version = version.0, %error, "a failed push was not recorded");
-        pushes.gets_stuck(push, error.into());
+        not_recorded(pushes, push, error);
     }
+}
+
+fn not_recorded(pushes: &Pushes, push: &PushOf, error: Error) {
+    let (dataset, version) = push;
+    error!(%dataset, version = version.0, %error, "a failed push was not recorded");
+    pushes.gets_stuck(push, error.into());
 }
 
 fn try_build(
@@ -86,7 +93,7 @@ fn try_build(
     match state(pushes, push) {
         Some(State::Building) => {}
         // Published by a process that was killed before it could activate.
-        Some(State::Ready) => return Ok(Some(activate(pushes, push, cause))),
+        Some(State::Ready) => return Ok(activate(pushes, push, cause)),
         _ => return Ok(None),
     }
     if pushes.store.journal_state().1 {
@@ -160,7 +167,7 @@ fn publish(
     match store.publish(dataset, *version, &snapshot, dropped, outside, cause.clone()) {
         Ok(state) => {
             log_published(push, snapshot.manifest().records, built, state);
-            Ok(Some(activate(pushes, push, cause)))
+            Ok(activate(pushes, push, cause))
         }
         Err(error) => unsettled(pushes, push, error),
     }
@@ -195,8 +202,9 @@ fn unsettled(
     Err(full::building(pushes, push, error.into()))
 }
 
-/// What follows is a version in its place: nothing makes its push fail any more.
-fn activate(pushes: &Pushes, push: &PushOf, cause: &Cause) -> PushOutcome {
+/// What follows is a version in its place: nothing makes its push fail any more. `None` if it has not
+/// ended: it is asked to go on later.
+fn activate(pushes: &Pushes, push: &PushOf, cause: &Cause) -> Option<PushOutcome> {
     let (dataset, version) = push;
     pushes.begins(push, Phase::Activating);
     let began = Instant::now();
@@ -205,25 +213,19 @@ fn activate(pushes: &Pushes, push: &PushOf, cause: &Cause) -> PushOutcome {
             pushes.metrics.phases.took(PushPhase::Activating, began.elapsed());
             let from = moved.from.map(|v| v.0);
             info!(%dataset, version = version.0, from, "activated");
-            sweep(pushes);
-            PushOutcome::Activated
+            sweep_now(&pushes.store, &pushes.metrics);
+            Some(PushOutcome::Activated)
         }
-        Ok(SelfActivation::Parked(Parked::Rejected)) => PushOutcome::Rejected,
+        Ok(SelfActivation::Parked(Parked::Rejected)) => Some(PushOutcome::Rejected),
         Ok(SelfActivation::Parked(why)) => {
             info!(%dataset, version = version.0, ?why, "ready, not activated by itself");
-            PushOutcome::Parked
+            Some(PushOutcome::Parked)
         }
         Err(error) => {
             error!(%dataset, version = version.0, %error, "ready, but could not be activated");
             pushes.gets_stuck(push, error.into());
-            PushOutcome::Parked
+            None
         }
-    }
-}
-
-fn sweep(pushes: &Pushes) {
-    if let Err(error) = pushes.store.sweep() {
-        warn!(%error, "old versions could not be given up");
     }
 }
 

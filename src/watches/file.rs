@@ -20,6 +20,9 @@ pub(super) struct Kept {
     pub(super) seen: ArmTotals,
     /// The watch of it; after a rollback that of the version it went back from.
     pub(super) watch: Option<Watch>,
+    /// It is to be rolled back, and could not be so far.
+    #[serde(default)]
+    pub(super) is_owed: bool,
 }
 
 /// Keeps these in place of those before.

@@ -297,6 +297,9 @@ impl Watch {
             version = self.version(),
             against = self.against,
         ));
+        if limits.max_hit_rate_drop.is_some() && !self.knows_enough(limits) {
+            text.push_str(": too few to judge the hit rate");
+        }
         text
     }
 }

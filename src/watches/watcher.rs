@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tidetable_storage::{
-    Cause, Code, Dataset, DatasetName, Millis, Swap, Version, WatchLimits, WatchMode, now,
+    Cause, Code, Dataset, DatasetName, Error, Kind, Millis, Swap, Version, WatchLimits, WatchMode,
+    now,
 };
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::alarms::{Alarms, Fall};
 use super::compare::{Job, compare};
@@ -58,6 +59,8 @@ struct Tour {
     base: ArmTotals,
     /// The watch of it; after a rollback that of the version it went back from.
     watch: Option<Watch>,
+    /// It is to be rolled back, and what kept it from that may pass: each look tries again.
+    is_owed: bool,
 }
 
 /// A dataset as it stands in the catalogue.
@@ -92,7 +95,7 @@ impl Standing {
 impl Tour {
     fn of(swap: Swap) -> Self {
         let none = ArmTotals::default();
-        Self { swap, before: none, carried: none, base: none, watch: None }
+        Self { swap, before: none, carried: none, base: none, watch: None, is_owed: false }
     }
 
     fn seen(&self, totals: ArmTotals) -> ArmTotals {
@@ -106,8 +109,8 @@ impl Tour {
 
 impl From<Kept> for Tour {
     fn from(kept: Kept) -> Self {
-        let Kept { swap, before, seen, watch, .. } = kept;
-        Self { before, carried: seen, watch, ..Self::of(swap) }
+        let Kept { swap, before, seen, watch, is_owed, .. } = kept;
+        Self { before, carried: seen, watch, is_owed, ..Self::of(swap) }
     }
 }
 
@@ -151,6 +154,7 @@ impl Watcher {
             self.tours.keys().for_each(|name| self.show(name));
         }
         let compared = self.compare();
+        self.roll_back_what_is_owed();
         for (name, compared) in compared {
             self.judge(&name, compared, now);
         }
@@ -303,7 +307,7 @@ impl Watcher {
     /// Does what is to be done about a version that did worse.
     fn fell(&mut self, name: &DatasetName, mode: WatchMode, mut watch: Watch) {
         let (version, against) = (watch.version(), watch.against);
-        let mut rolled_back = false;
+        let (mut rolled_back, mut is_owed) = (false, false);
         match (mode, watch.is_a_persons()) {
             (WatchMode::RollBack, None) => match self.roll_back(name, &watch) {
                 Ok(()) => {
@@ -317,6 +321,7 @@ impl Watcher {
                 }
                 Err(error) => {
                     error!(dataset = %name, version = version.0, %error, "a bad version could not be rolled back");
+                    is_owed = may_pass(&error);
                     watch.and(&format!("it could not be rolled back: {}", error.told()));
                 }
             },
@@ -333,6 +338,34 @@ impl Watcher {
         self.alarms.fell(&fall);
         if let Some(tour) = self.tours.get_mut(name) {
             tour.watch = Some(watch);
+            tour.is_owed = is_owed;
+        }
+    }
+
+    /// Tries again what could not be rolled back when it fell. Of that the alarm has told.
+    fn roll_back_what_is_owed(&mut self) {
+        let owed = self.tours.iter().filter(|(_, tour)| tour.is_owed);
+        let owed = owed.filter_map(|(name, tour)| Some((name.clone(), tour.watch.clone()?)));
+        for (name, mut watch) in owed.collect::<Vec<_>>() {
+            let version = watch.version().0;
+            match self.roll_back(&name, &watch) {
+                Ok(()) => {
+                    watch.and(&format!("rolled back to version {} later", watch.against));
+                    warn!(dataset = %name, version, "a bad version is rolled back at last");
+                }
+                Err(error) if may_pass(&error) => {
+                    debug!(dataset = %name, version, %error, "a bad version still cannot be rolled back");
+                    continue;
+                }
+                Err(error) => {
+                    info!(dataset = %name, version, %error, "a bad version is not rolled back any more");
+                }
+            }
+            if let Some(tour) = self.tours.get_mut(&name) {
+                (tour.watch, tour.is_owed) = (Some(watch), false);
+            }
+            self.is_new = true;
+            self.show(&name);
         }
     }
 
@@ -392,6 +425,7 @@ impl Watcher {
             before: tour.before,
             seen: tour.seen(self.app.metrics.dataset(name).totals(Arm::Current)),
             watch: tour.watch.clone(),
+            is_owed: tour.is_owed,
         });
         let of_use = |kept: &Kept| kept.watch.is_some() || kept.seen.keys() > 0;
         let kept: Vec<Kept> = kept.filter(of_use).collect();
@@ -402,6 +436,12 @@ impl Watcher {
             warn!(%error, "what watches see is not kept; after a restart they would begin anew");
         }
     }
+}
+
+/// Whether a rollback that failed so may succeed later: damage does not mend itself, and what somebody has
+/// changed meanwhile is theirs.
+fn may_pass(error: &Error) -> bool {
+    !matches!(error.kind(), Kind::Corrupt | Kind::Conflict | Kind::NotFound | Kind::Gone)
 }
 
 #[cfg(test)]

@@ -356,7 +356,8 @@ impl Dataset {
             self.served.pop_front();
         }
         match e.hold {
-            Some(true) => self.hold = Some(Hold::by(cause)),
+            // One that is held already stays so by whom and why it was.
+            Some(true) => _ = self.hold.get_or_insert_with(|| Hold::by(cause)),
             Some(false) => self.hold = None,
             None => {}
         }

@@ -100,7 +100,27 @@ fn a_damaged_block_is_an_error_for_its_keys_alone() {
     let (right, damaged) = read_all(&server);
     assert!(damaged > 0, "the flipped byte was read as if nothing were wrong");
     assert!(right > RECORDS / 2, "only {right} of {RECORDS} are served: more than a block is lost");
+    // Of a batch that fails no key is answered.
+    let failed = (0..RECORDS / 100).filter(|n| !batch(&server, n * 100..(n + 1) * 100)).count();
+    assert!((1..=damaged).contains(&failed), "{failed} batches");
+    assert_eq!(errors(&server), damaged + failed * 100);
     roll_back(&server);
+}
+
+/// Whether the server answers a batch of these keys.
+fn batch(server: &Server, keys: std::ops::Range<usize>) -> bool {
+    let body = json!({ "keys": keys.map(key).collect::<Vec<_>>() }).to_string();
+    let json = ("content-type", "application/json");
+    let path = format!("/v1/datasets/{D}/batch-get");
+    server.send("POST", &path, &[json], body.as_bytes()).status == 200
+}
+
+/// How many lookups have failed, by the metrics.
+fn errors(server: &Server) -> usize {
+    let page = server.get_path("/metrics").expect(200).text();
+    let of =
+        format!("tidetable_lookups_total{{dataset=\"{D}\",arm=\"current\",result=\"error\"}} ");
+    page.lines().find_map(|line| line.strip_prefix(&of)).map_or(0, |count| count.parse().unwrap())
 }
 
 /// The first block is looked at when a version is opened: that must not cost the others.
@@ -127,6 +147,10 @@ fn a_manifest_that_does_not_fit_makes_its_version_unusable() {
     assert!(reply.status >= 500, "{reply}");
     assert_eq!(reply.json()["code"], "version_unusable", "{reply}");
     assert_eq!(server.dataset(D)["state"], "damaged");
+    // Each of them has failed, however many were asked for.
+    assert!(!batch(&server, 0..3));
+    assert!(server.get_path(&format!("/v1/datasets/{D}/scan")).status >= 500);
+    assert_eq!(errors(&server), 1 + 3 + 1);
     roll_back(&server);
 }
 

@@ -24,7 +24,7 @@ fn watch(before: ArmTotals) -> Watch {
 fn counted(lookups: u64, each: Duration, errors: u64) -> ArmTotals {
     let arm = ArmMetrics::default();
     (0..lookups).for_each(|_| arm.looked_up(true, each));
-    (0..errors).for_each(|_| arm.failed());
+    arm.failed(errors);
     arm.totals()
 }
 
@@ -164,6 +164,12 @@ fn a_window_ends_well_also_without_lookups_and_a_verdict_stays() {
     assert_eq!(quiet.judge(&limits(), BEGAN + 59_999), None);
     assert_eq!(quiet.judge(&limits(), BEGAN + 60_000), Some(Verdict::Well));
     assert!(quiet.detail().contains("too few"), "{}", quiet.detail());
+    // Many lookups, and hardly any of keys that either version has.
+    let mut strange = watch(ArmTotals::default());
+    strange.saw(quick(5000), compared(3, 3, 0));
+    assert_eq!(strange.judge(&limits(), BEGAN + 60_000), Some(Verdict::Well));
+    let told = "too few to judge the hit rate";
+    assert!(strange.detail().ends_with(told), "{}", strange.detail());
     quiet.saw(quick(1000), compared(1000, 1000, 0));
     assert_eq!(quiet.judge(&limits(), BEGAN + 60_001), None);
     assert_eq!(quiet.verdict(), Verdict::Well);

@@ -236,6 +236,41 @@ fn what_is_not_to_be_rolled_back_any_more_is_not_though_it_was_when_the_look_beg
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "nothing that a process does: somebody moves it")]
+fn move_by_hand(from: &Path, to: &Path) {
+    std::fs::rename(from, to).unwrap();
+}
+
+/// What the system refuses at that moment may pass, and a restart may be what it takes.
+#[test]
+fn a_rollback_that_could_not_be_made_is_tried_again() {
+    for restarts in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        drop(World::with(&dir, WatchMode::RollBack, &["a", "b"]));
+        let mut world = World::open(dir.path());
+        let back = world.app.store.layout().version(&recs(), Version(1));
+        let aside = dir.path().join("aside");
+        move_by_hand(&back, &aside);
+        // No directory: nothing in it can be opened.
+        std::fs::write(&back, "").unwrap();
+        world.app.metrics.dataset(&recs()).arm(Arm::Current).failed(200);
+        world.watcher.look(now());
+        world.watcher.look(now());
+        assert_eq!((world.current(), world.told()), (2, vec![format!("{FELL}: false")]));
+        std::fs::remove_file(&back).unwrap();
+        move_by_hand(&aside, &back);
+        if restarts {
+            drop(world);
+            world = World::open(dir.path());
+        } else {
+            world.watcher.look(now());
+            assert_eq!(world.told().len(), 1, "the alarm is told once");
+        }
+        world.watcher.look(now());
+        assert_eq!((world.current(), world.shown()), (1, Some((2, 200, Verdict::Fell))));
+    }
+}
+
 #[test]
 fn all_lookups_may_come_before_the_first_look() {
     let dir = tempfile::tempdir().unwrap();

@@ -51,6 +51,11 @@ impl Store {
     /// held for good.
     pub fn release(&self, dataset: &DatasetName, cause: Cause) -> Result<Release> {
         let mut release = Release::default();
+        // Before a version is read and warmed for it: it may have been done, or have nothing to do.
+        if let Some(done) = self.released_before(dataset, &cause)? {
+            return Ok(done);
+        }
+        self.catalog().plan_release(dataset, None)?;
         loop {
             let target = self.next_release_target(dataset, &release)?;
             let prepared = match target.map(|version| (version, self.prepare(dataset, version))) {
@@ -64,11 +69,8 @@ impl Store {
                 Some((_, Err(e))) => return Err(e),
             };
             let mut writer = self.writer();
-            match self.outcome_before(dataset, &cause)? {
-                None => {}
-                Some(Outcome::Moved(moved)) => return Ok(Release::of(Some(moved))),
-                Some(Outcome::Released) => return Ok(Release::of(None)),
-                Some(_) => return Err(Error::idempotency_key_reused()),
+            if let Some(done) = self.released_before(dataset, &cause)? {
+                return Ok(done);
             }
             if self.next_release_target(dataset, &release)? != target {
                 continue;
@@ -91,6 +93,16 @@ impl Store {
                 }
                 Err(e) => return Err(e),
             }
+        }
+    }
+
+    /// What came of the same request, if it was made before.
+    fn released_before(&self, dataset: &DatasetName, cause: &Cause) -> Result<Option<Release>> {
+        match self.outcome_before(dataset, cause)? {
+            None => Ok(None),
+            Some(Outcome::Moved(moved)) => Ok(Some(Release::of(Some(moved)))),
+            Some(Outcome::Released) => Ok(Some(Release::of(None))),
+            Some(_) => Err(Error::idempotency_key_reused()),
         }
     }
 

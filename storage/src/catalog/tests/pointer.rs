@@ -202,6 +202,16 @@ fn a_release_is_one_event_with_or_without_an_activation() {
 }
 
 #[test]
+fn a_rollback_of_what_is_held_leaves_it_held_by_whom_and_why_it_was() {
+    let mut world = World::after("P A1 P A2 H");
+    let held = world.dataset().hold.clone();
+    world.step("+5").unwrap();
+    world.step("RH").unwrap();
+    assert!(held.is_some() && world.dataset().current == Some(Version(1)));
+    assert_eq!(world.dataset().hold, held);
+}
+
+#[test]
 fn a_rollback_finds_its_target_among_the_last_thousand_activations() {
     let mut world = World::after("P A1 P P");
     world.configure(&DatasetConfig { retain: 1, ..DatasetConfig::default() });
