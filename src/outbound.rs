@@ -3,7 +3,7 @@
 //!
 //! - Nothing takes longer than the caller allows, from the name lookup to the last byte.
 //! - Redirects are not followed: what was named is where it goes, or it fails.
-//! - An answer is read up to [`MAX_REPLY_BYTES`], so that nobody fills our memory.
+//! - An answer is read up to [`MAX_REPLY_BYTES`], so that nobody fills our memory; of one to a webhook its status alone.
 //! - An address may carry a token in its path, so only its scheme and host are ever shown.
 //! - Certificates are checked against those that the system trusts (or `SSL_CERT_FILE`).
 //!   The proxies of the environment are used, except for this machine itself.
@@ -12,9 +12,9 @@ use std::fmt;
 use std::io::Read as _;
 use std::time::Duration;
 
-use http::Uri;
+use http::{Response, Uri};
 use ureq::tls::RootCerts;
-use ureq::{Agent, Error};
+use ureq::{Agent, Body, Error};
 
 use crate::trust;
 
@@ -95,7 +95,17 @@ pub(crate) fn post_json(
     post_trusting(None, url, body, headers, timeout)
 }
 
-/// The same, with these certificates instead of the system's.
+/// The same, for whom the status is all: what follows it is not waited for.
+pub(crate) fn post_for_status(
+    url: &Url,
+    body: &[u8],
+    headers: &[(&str, &str)],
+    timeout: Duration,
+) -> Result<u16, OutboundError> {
+    Ok(send(None, url, body, headers, timeout)?.status().as_u16())
+}
+
+/// [`post_json`], with these certificates instead of the system's.
 fn post_trusting(
     roots: Option<RootCerts>,
     url: &Url,
@@ -103,6 +113,21 @@ fn post_trusting(
     headers: &[(&str, &str)],
     timeout: Duration,
 ) -> Result<Reply, OutboundError> {
+    let (parts, body) = send(roots, url, body, headers, timeout)?.into_parts();
+    let mut reply = Reply { status: parts.status.as_u16(), body: Vec::new() };
+    let read = body.into_reader().take(MAX_REPLY_BYTES).read_to_end(&mut reply.body);
+    read.map_err(|error| explained(url, Error::from(error)))?;
+    Ok(reply)
+}
+
+/// Sends it, and waits for the head of the answer.
+fn send(
+    roots: Option<RootCerts>,
+    url: &Url,
+    body: &[u8],
+    headers: &[(&str, &str)],
+    timeout: Duration,
+) -> Result<Response<Body>, OutboundError> {
     let mut config = Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -124,12 +149,7 @@ fn post_trusting(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let told = |error| explained(url, error);
-    let (parts, body) = request.send(body).map_err(told)?.into_parts();
-    let mut reply = Reply { status: parts.status.as_u16(), body: Vec::new() };
-    let read = body.into_reader().take(MAX_REPLY_BYTES).read_to_end(&mut reply.body);
-    read.map_err(|error| told(Error::from(error)))?;
-    Ok(reply)
+    request.send(body).map_err(|error| explained(url, error))
 }
 
 fn explained(url: &Url, error: Error) -> OutboundError {
@@ -215,6 +235,17 @@ mod tests {
             server(move |mut s| exchange(&mut s, &[head.as_bytes(), &body].concat()));
         let reply = post(&format!("http://{address}/"), PATIENCE).unwrap();
         assert_eq!(reply.body.len() as u64, MAX_REPLY_BYTES);
+    }
+
+    #[test]
+    fn whoever_wants_the_status_alone_waits_for_nothing_behind_it() {
+        let head = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n";
+        let (address, _kept) = server(move |mut s| {
+            exchange(&mut s, head);
+            s
+        });
+        let url = Url::parse(&format!("http://{address}/")).unwrap();
+        assert_eq!(post_for_status(&url, b"{}", &[], PATIENCE).unwrap(), 200);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::signature::sign;
 use super::{Shared, Waiting};
 use crate::chance::chance;
 use crate::config::Target;
-use crate::outbound::{OutboundError, Reply, post_json};
+use crate::outbound::{OutboundError, post_for_status};
 
 /// How long one attempt may take.
 const ATTEMPT: Duration = Duration::from_secs(10);
@@ -111,13 +111,13 @@ fn settle(shared: &Shared, number: usize, letter: Letter, sent: Result<(), Strin
 /// One attempt. Whatever is not a success (2xx) counts as not taken, redirects too.
 fn send(target: &Target, message: &Message, timeout: Duration) -> Result<(), String> {
     match attempt(target, message, timeout) {
-        Ok(reply) if (200..300).contains(&reply.status) => Ok(()),
-        Ok(reply) => Err(format!("it was answered {}", reply.status)),
+        Ok(status) if (200..300).contains(&status) => Ok(()),
+        Ok(status) => Err(format!("it was answered {status}")),
         Err(error) => Err(error.to_string()),
     }
 }
 
-fn attempt(target: &Target, message: &Message, timeout: Duration) -> Result<Reply, OutboundError> {
+fn attempt(target: &Target, message: &Message, timeout: Duration) -> Result<u16, OutboundError> {
     // The time of the attempt, not of the event: receivers refuse what is old.
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let timestamp = since.as_secs();
@@ -128,7 +128,7 @@ fn attempt(target: &Target, message: &Message, timeout: Duration) -> Result<Repl
         ("webhook-timestamp", timestamp.as_str()),
         ("webhook-signature", signature.as_str()),
     ];
-    post_json(&target.url, &message.body, &headers, timeout)
+    post_for_status(&target.url, &message.body, &headers, timeout)
 }
 
 /// What came of a test notice.
@@ -149,7 +149,7 @@ pub(super) fn test(targets: &[Target]) -> Vec<Tested> {
     let one = |target: &Target| {
         let receiver = target.url.to_string();
         match attempt(target, &message, ATTEMPT) {
-            Ok(Reply { status, .. }) => {
+            Ok(status) => {
                 let delivered = (200..300).contains(&status);
                 let detail = (!delivered).then(|| format!("it was answered {status}"));
                 Tested { receiver, delivered, status: Some(status), detail }
