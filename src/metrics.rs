@@ -316,6 +316,11 @@ impl DatasetMetrics {
         self.pushes[PushOutcome::Failed as usize].fetch_add(1, Relaxed);
     }
 
+    /// A push was deleted before it had ended.
+    pub(crate) fn aborted(&self) {
+        self.pushes[PushOutcome::Aborted as usize].fetch_add(1, Relaxed);
+    }
+
     /// This is served from now on.
     pub(crate) fn serves(&self, served: ServedGauges) {
         let mut before = self.served.lock().even_poisoned();

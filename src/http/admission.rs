@@ -10,7 +10,7 @@ use super::datasets;
 use crate::ingest::RowOptions;
 use crate::problem::{Answer, Problem};
 use crate::pushes::{MAX_LABEL_BYTES, room, room_for_one_more};
-use crate::state::AppState;
+use crate::state::{AppState, count_dataset};
 
 /// What a push says at its beginning, checked.
 pub(crate) fn admission(
@@ -74,7 +74,10 @@ pub(crate) async fn admit_push(
             room::require(&app)?;
         }
         app.store.ensure_dataset(&dataset, no_key(&cause))?;
-        Ok(app.store.admit(&dataset, &push, cause)?)
+        let push = app.store.admit(&dataset, &push, cause)?;
+        // Of a new dataset, before its push has ended: what first shows at 1 has not risen.
+        count_dataset(&app.store, &app.metrics, &dataset);
+        Ok(push)
     })
     .await
 }

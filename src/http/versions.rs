@@ -318,7 +318,12 @@ pub(crate) async fn delete(
     {
         let (app, dataset) = (Arc::clone(&app), dataset.clone());
         blocking(move || {
+            let entry = |catalog: &Catalog| catalog.entry(&dataset, version).map(|e| e.state);
+            let is_pushing = entry(&app.store.catalog()).is_ok_and(VersionState::is_pushing);
             app.store.delete(&dataset, version, cause)?;
+            if is_pushing {
+                app.metrics.dataset(&dataset).aborted();
+            }
             app.pushes.look_again();
             Ok(())
         })

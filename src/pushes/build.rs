@@ -114,7 +114,7 @@ fn try_build(
         Ended::Unwanted => {
             // Its push was deleted, and the staging with it; the builder may have made more.
             let _ = std::fs::remove_dir_all(pushes.store.layout().push(&push.0, push.1));
-            return Ok(Some(PushOutcome::Aborted));
+            return Ok(None);
         }
     };
     count(pushes, push, &built);
@@ -197,7 +197,7 @@ fn unsettled(
         return Ok(None);
     }
     if !is_wanted(pushes, push) {
-        return Ok(Some(PushOutcome::Aborted));
+        return Ok(None);
     }
     Err(full::building(pushes, push, error.into()))
 }

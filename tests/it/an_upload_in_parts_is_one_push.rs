@@ -119,6 +119,12 @@ fn an_upload_is_given_up() {
     let path = format!("/v1/datasets/{D}/versions/{version}");
     let gone = server.send("DELETE", &path, &[], b"");
     assert!(matches!(gone.status, 200 | 202 | 204), "{gone}");
+    let page = server.get_path("/metrics").expect(200).text();
+    for (outcome, count) in [("aborted", 1), ("activated", 1), ("failed", 0)] {
+        let line =
+            format!("tidetable_pushes_total{{dataset=\"{D}\",outcome=\"{outcome}\"}} {count}");
+        assert!(page.lines().any(|found| found == line), "{line}\nis not in\n{page}");
+    }
     put(&server, version, "1", "{}").problem(410, "version_deleted");
     commit(&server, version, &json!({})).problem(410, "version_deleted");
     assert_eq!(server.get(D, &key(3)).expect(200).version(), 1);
