@@ -3,7 +3,8 @@
 //!
 //! - Nothing takes longer than the caller allows, from the name lookup to the last byte.
 //! - Redirects are not followed: what was named is where it goes, or it fails.
-//! - An answer is read up to [`MAX_REPLY_BYTES`], so that nobody fills our memory; of one to a webhook its status alone.
+//! - An answer is read up to [`MAX_REPLY_BYTES`], so that nobody fills our memory; of one to a
+//!   webhook its status alone.
 //! - An address may carry a token in its path, so only its scheme and host are ever shown.
 //! - Certificates are checked against those that the system trusts (or `SSL_CERT_FILE`).
 //!   The proxies of the environment are used, except for this machine itself.

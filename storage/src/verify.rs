@@ -14,7 +14,7 @@ mod content;
 
 use std::path::{Path, PathBuf};
 
-use crate::assembly;
+use crate::assembly::{self, EachRecord};
 use crate::digest::{Digest, FileSums};
 use crate::direct;
 use crate::error::{Code, Error, Result};
@@ -371,24 +371,21 @@ fn check_records(
     let records = Records::open(dir, manifest)?;
     let mut scan = reader.read_through();
     let mut value = Vec::new();
-    check_content(dir, manifest, &mut |_, _| Ok(()), Expected::Listed, |record| {
+    check_listed(dir, manifest, progress, |record| {
         while let Some((key, stored)) = scan.next()? {
             if !records.get(Key::new(key)?, &mut value)? {
                 return Err(damaged("a key of the version is not found in it").at(layout::db(dir)));
             }
-            progress.add((key.len() + stored.len()) as u64);
             record(key, stored)?;
         }
         Ok(())
-    })?;
-    progress.complete();
-    Ok(())
+    })
 }
 
 /// The files hold exactly the records that were put in. There is no database to find them with, and
 /// none is made.
 fn check_files(dir: &Path, manifest: &Manifest, progress: &mut Progress<'_>) -> Result<()> {
-    check_content(dir, manifest, &mut |_, _| Ok(()), Expected::Listed, |record| {
+    check_listed(dir, manifest, progress, |record| {
         for file in &manifest.files {
             let path = dir.join(&file.name);
             let mut walk = Walk::open(&path)?;
@@ -400,11 +397,25 @@ fn check_files(dir: &Path, manifest: &Manifest, progress: &mut Progress<'_>) -> 
                     let why = "its first or its last key is another, or it has more records";
                     return Err(damaged(why).at(&path));
                 }
-                progress.add((key.len() + stored.len()) as u64);
                 record(key, stored)?;
             }
         }
         Ok(())
+    })
+}
+
+/// What `read` gives is what the manifest lists; each record is progress.
+fn check_listed(
+    dir: &Path,
+    manifest: &Manifest,
+    progress: &mut Progress<'_>,
+    read: impl FnOnce(EachRecord<'_>) -> Result<()>,
+) -> Result<()> {
+    check_content(dir, manifest, &mut |_, _| Ok(()), Expected::Listed, |record| {
+        read(&mut |key, stored| {
+            progress.add((key.len() + stored.len()) as u64);
+            record(key, stored)
+        })
     })?;
     progress.complete();
     Ok(())
