@@ -287,6 +287,8 @@ function canarySentence({ current, canary }) {
   ];
 }
 
+const whyNone = (now) => (now.errors ? "none answered" : "nobody asked");
+
 function tiles({ dataset, versions, now }) {
   const version = versions.find((v) => v.current);
   const tile = (word, value, note) =>
@@ -311,7 +313,7 @@ function tiles({ dataset, versions, now }) {
       f.rate(now?.lookups_per_second),
       now?.errors ? `${f.count(now.errors)} errors in a minute` : "last minute",
     ),
-    tile("Hit rate", f.percent(now?.hit_percent), now && now.hit_percent === null ? (now.errors ? "none answered" : "nobody asked") : null),
+    tile("Hit rate", f.percent(now?.hit_percent), now && now.hit_percent === null ? whyNone(now) : null),
     tile("p99", f.micros(now?.p99_us), now?.p50_us ? `p50 ${f.micros(now.p50_us)}` : null),
   );
 }

@@ -44,10 +44,13 @@ function bucket(series, start, from, to) {
     if (p99 !== null) made.p99 = Math.max(made.p99 ?? 0, p99);
   }
   if (made.known) made.rate = made.lookups / (made.known * 60);
-  // As the server has it: what failed is neither found nor absent.
-  const answered = made.lookups - made.errors;
-  if (answered > 0) made.hits = (made.hitCount / answered) * 100;
+  made.hits = hitRate(made);
   return made;
+}
+
+/** In percent, of what was answered: what failed is neither found nor absent. Null if nothing was. */
+export function hitRate({ lookups, errors, hitCount }) {
+  return lookups > errors ? (hitCount / (lookups - errors)) * 100 : null;
 }
 
 /** What happened since then that belongs on a chart, oldest first: of the history as it is now, and

@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import * as f from "./format.js";
-import { MINUTE, markText } from "./series.js";
+import { MINUTE, hitRate, markText } from "./series.js";
 
 /** How far the reader's clock is from UTC: hours begin where theirs do. */
 export const offset = () => new Date().getTimezoneOffset() * MINUTE;
@@ -10,14 +10,14 @@ export const offset = () => new Date().getTimezoneOffset() * MINUTE;
 export function table(all, marks, range) {
   const group = range.hours === 1 ? 5 : range.hours === 6 ? 15 : 60;
   const start = (at) => Math.floor((at - offset()) / (group * MINUTE)) * group * MINUTE + offset();
-  const nothing = () => ({ lookups: 0, hits: 0, errors: 0, minutes: 0, p99: null });
+  const nothing = () => ({ lookups: 0, hitCount: 0, errors: 0, minutes: 0, p99: null });
   const rows = new Map();
   for (const bucket of all) {
     const at = start(bucket.at);
     const row = rows.get(at) ?? nothing();
     if (bucket.known) {
       row.lookups += bucket.lookups;
-      row.hits += bucket.hitCount;
+      row.hitCount += bucket.hitCount;
       row.errors += bucket.errors;
       row.minutes += bucket.known;
       row.p99 = bucket.p99 === null ? row.p99 : Math.max(row.p99 ?? 0, bucket.p99);
@@ -57,7 +57,7 @@ export function table(all, marks, range) {
               { key: at },
               h("th", { scope: "row" }, f.moment(at)),
               h("td", { class: "number" }, row.minutes ? f.rate(row.lookups / (row.minutes * 60)) : "–"),
-              h("td", { class: "number" }, row.lookups > row.errors ? f.percent((row.hits / (row.lookups - row.errors)) * 100) : "–"),
+              h("td", { class: "number" }, f.percent(hitRate(row))),
               h("td", { class: "number" }, row.minutes ? f.exact(row.errors) : "–"),
               h("td", { class: "number" }, f.micros(row.p99)),
               h(
