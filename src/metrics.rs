@@ -84,6 +84,7 @@ pub(crate) struct Metrics {
     /// Datasets forgotten so far.
     forgotten: AtomicU64,
     panics: AtomicU64,
+    read_along: AtomicU64,
     journal_bytes: AtomicU64,
     /// How long the phases of pushes took.
     pub(crate) phases: PhaseTimes,
@@ -130,6 +131,7 @@ impl Metrics {
             requests: RwLock::default(),
             forgotten: AtomicU64::new(0),
             panics: AtomicU64::new(0),
+            read_along: AtomicU64::new(0),
             journal_bytes: AtomicU64::new(0),
             phases: PhaseTimes::default(),
             push_times: Mutex::default(),
@@ -199,6 +201,11 @@ impl Metrics {
     /// A handler panicked and was caught.
     pub(crate) fn panicked(&self) {
         self.panics.fetch_add(1, Relaxed);
+    }
+
+    /// The rows of a push were read while they arrived.
+    pub(crate) fn read_along(&self) {
+        self.read_along.fetch_add(1, Relaxed);
     }
 
     /// The journal has this length now.

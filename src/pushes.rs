@@ -4,11 +4,13 @@
 //! A push that is sealed ends by itself: whoever waits for it may go away, the server may
 //! be killed and started again, and its version still becomes ready, rejected or failed.
 
+mod along;
 mod build;
 mod check;
 mod child;
 pub(crate) mod full;
 mod guard;
+mod inputs;
 mod making;
 mod receiving;
 pub(crate) mod room;
@@ -33,9 +35,10 @@ use crate::ingest::GrowthLimits;
 use crate::metrics::{Metrics, PushOutcome};
 use crate::problem::Problem;
 
-pub(crate) use build::{SNAPSHOT, is_snapshot};
+pub(crate) use along::Arriving;
 pub(crate) use check::Checks;
 pub(crate) use guard::run_guard;
+pub(crate) use inputs::{SNAPSHOT, is_snapshot};
 pub(crate) use making::{Job, Made, make_snapshot};
 pub(crate) use receiving::{Receipt, Receiving, room_for_one_more};
 pub(crate) use spec::Sizes;
@@ -119,7 +122,29 @@ struct Queue {
     stuck: HashMap<PushOf, Problem>,
     /// Idempotency keys of push requests that are being answered.
     answering: HashSet<(DatasetName, String)>,
+    /// A body that nobody reads along yet, and the one that somebody does.
+    body: Option<along::Body>,
+    followed: Option<along::Followed>,
+    /// Threads that build and have nothing to do.
+    idle: usize,
     stopping: bool,
+}
+
+/// What a thread that builds does next.
+#[derive(Debug)]
+enum Work {
+    Build(PushOf, Cause),
+    ReadAlong(along::Body),
+}
+
+impl Queue {
+    /// The push that has waited longest; not the one whose body somebody reads along.
+    fn next_waiting(&mut self) -> Option<(PushOf, Cause)> {
+        let followed = &self.followed;
+        let is_free = |push| !followed.as_ref().is_some_and(|followed| followed.is_of(push));
+        let at = self.waiting.iter().position(|(push, _)| is_free(push))?;
+        self.waiting.remove(at)
+    }
 }
 
 impl Pushes {
@@ -165,7 +190,8 @@ impl Pushes {
         queue.stuck.remove(&push);
         queue.running.insert(push.clone(), Progress::default());
         queue.waiting.push_back((push, cause));
-        self.work.notify_one();
+        // One that waits for something else cannot pass it on.
+        self.work.notify_all();
     }
 
     /// Puts a push in the queue if it is sealed and not built yet, or is stuck on its way from
@@ -280,8 +306,31 @@ impl Pushes {
     }
 
     fn run(&self) {
-        while let Some((push, cause)) = self.next() {
-            self.work_at(&push, || build::build_and_activate(self, &push, &cause));
+        while let Some(work) = self.next() {
+            match work {
+                Work::Build(push, cause) => {
+                    self.work_at(&push, || build::build_and_activate(self, &push, &cause, None));
+                }
+                Work::ReadAlong(body) => self.read_along(body),
+            }
+        }
+    }
+
+    fn read_along(&self, body: along::Body) {
+        let followed = catch_unwind(AssertUnwindSafe(|| along::follow(self, body)));
+        {
+            let mut queue = self.queue();
+            queue.followed = None;
+            // It may wait for its turn, and everybody has left it to this thread.
+            self.work.notify_all();
+        }
+        match followed {
+            Ok(None) => {}
+            Ok(Some((push, cause, along))) => {
+                let along = Some(along);
+                self.work_at(&push, || build::build_and_activate(self, &push, &cause, along));
+            }
+            Err(_) => self.metrics.panicked(),
         }
     }
 
@@ -306,16 +355,21 @@ impl Pushes {
         self.look_again();
     }
 
-    fn next(&self) -> Option<(PushOf, Cause)> {
+    fn next(&self) -> Option<Work> {
         let mut queue = self.queue();
         loop {
             if queue.stopping {
                 return None;
             }
-            if let Some(next) = queue.waiting.pop_front() {
-                return Some(next);
+            if let Some((push, cause)) = queue.next_waiting() {
+                return Some(Work::Build(push, cause));
             }
+            if let Some(body) = queue.next_body() {
+                return Some(Work::ReadAlong(body));
+            }
+            queue.idle += 1;
             queue = self.work.wait(queue).even_poisoned();
+            queue.idle -= 1;
         }
     }
 
@@ -386,7 +440,7 @@ mod tests {
     async fn a_panic_while_building_fails_that_push_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let (pushes, push) = queued(dir.path(), StoreOptions::default());
-        assert_eq!(pushes.next().unwrap().0, push);
+        assert!(matches!(pushes.next().unwrap(), Work::Build(next, _) if next == push));
         assert_eq!(pushes.progress(&push), Some(Progress::default()));
         pushes.work_at(&push, || panic!("on purpose"));
         // Whoever waits is not left waiting.
@@ -438,7 +492,8 @@ mod tests {
         assert!(pushes.store.journal_state().1);
         for _ in 0..2 {
             // There is no program to build with, which it would fail for.
-            assert!(build::build_and_activate(&pushes, &push, &Cause::default()).is_none());
+            let built = build::build_and_activate(&pushes, &push, &Cause::default(), None);
+            assert!(built.is_none());
             assert!(pushes.stuck(&push).is_some());
         }
         let state = pushes.store.catalog().entry(&push.0, push.1).unwrap().state;

@@ -204,6 +204,7 @@ impl Build<'_> {
         let dictionary = self.dictionary(&inputs)?;
         let out = self.place.dir();
         let job = Job {
+            arrival: None,
             inputs: &inputs,
             options: &args.rows,
             erased: None,

@@ -22,7 +22,7 @@ use super::blocking::{blocking, to_its_end};
 use super::content_digest::Expected;
 use super::content_encoding::Declared;
 use super::extract::{Dataset, Params, broken_body, content_length, refuse_piece};
-use super::receive::{Synced, receive_part, too_large};
+use super::receive::{Synced, receive_only_part, too_large};
 use super::versions::{resource, waits_in_vain};
 use crate::access::Caller;
 use crate::ingest::{Format, RowOptions};
@@ -104,17 +104,22 @@ async fn receive(
         }
     };
     let push_of = (dataset.clone(), version);
-    let expected = (expected, synced);
-    let received = receive_part(app, push_of.clone(), PART, body, length, expected, receipt).await;
-    if let Err(problem) = received {
-        give_up(app, &push_of, &problem, cause).await?;
-        return Err(problem.with("version", version.0));
-    }
+    let how = (expected, synced);
+    let received = receive_only_part(app, push_of.clone(), PART, body, length, how, receipt).await;
+    let along = match received {
+        Ok(along) => along,
+        Err(problem) => {
+            give_up(app, &push_of, &problem, cause).await?;
+            return Err(problem.with("version", version.0));
+        }
+    };
     let sealed = {
         let (app, (dataset, version), cause) = (Arc::clone(app), push_of.clone(), no_key(&cause));
         blocking(move || {
             app.store.seal(&dataset, version, activate, None, cause.clone())?;
             app.pushes.go_on((dataset, version), cause);
+            // Only now: who reads along is to see it sealed.
+            drop(along);
             Ok(())
         })
         .await

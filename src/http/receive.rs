@@ -5,7 +5,7 @@
 //! of the first, and digesting takes no longer than writing. Both give way to
 //! lookups.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -18,7 +18,7 @@ use super::blocking::{aside, blocking, ended};
 use super::content_digest::{Digesting, Expected};
 use super::extract::broken_body;
 use crate::problem::{Answer, Fault, Problem};
-use crate::pushes::{Receipt, full, room};
+use crate::pushes::{Arriving, Receipt, full, room};
 use crate::state::AppState;
 
 /// Chunks on their way to the disk: enough to keep both sides busy, and a bound on memory.
@@ -40,13 +40,46 @@ pub(crate) enum Synced {
 /// announced, fsynced if `synced` says so, and only then there. `_receipt` is its place until then.
 pub(crate) async fn receive_part(
     app: &AppState,
-    (dataset, version): (DatasetName, Version),
+    push: (DatasetName, Version),
     name: &str,
+    body: Body,
+    length: Option<u64>,
+    how: (Expected, Synced),
+    receipt: Receipt,
+) -> Answer<Part> {
+    Ok(receive(app, push, (name, Others::MayCome), body, length, how, receipt).await?.0)
+}
+
+/// The same, of the only part of a push. Its rows may be read while it arrives, and so on until the
+/// [`Arriving`] is dropped: that is to be when the push is sealed, or when it has failed.
+pub(crate) async fn receive_only_part(
+    app: &AppState,
+    push: (DatasetName, Version),
+    name: &str,
+    body: Body,
+    length: Option<u64>,
+    how: (Expected, Synced),
+    receipt: Receipt,
+) -> Answer<Option<Arriving>> {
+    Ok(receive(app, push, (name, Others::None), body, length, how, receipt).await?.1)
+}
+
+/// Whether a push has other parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Others {
+    MayCome,
+    None,
+}
+
+async fn receive(
+    app: &AppState,
+    (dataset, version): (DatasetName, Version),
+    (name, others): (&str, Others),
     body: Body,
     length: Option<u64>,
     (expected, synced): (Expected, Synced),
     _receipt: Receipt,
-) -> Answer<Part> {
+) -> Answer<(Part, Option<Arriving>)> {
     let most = app.config.max_push_bytes.0;
     let root = app.store.layout().root().to_owned();
     if length.is_some_and(|length| length > most) {
@@ -64,22 +97,31 @@ pub(crate) async fn receive_part(
         .await?
     };
     let (to_digests, arriving) = mpsc::channel(CHUNKS);
-    let digesting = aside(app, "digest", move || digest(arriving, expected.begin()))?;
+    // Who is told that a part is there is told its SHA-256, and who repeats a push is known by it.
+    let sums = match synced == Synced::Yes || expected.has_sha256() {
+        true => PartSums::default(),
+        false => PartSums::without_sha256(),
+    };
+    let digesting = aside(app, "digest", move || digest(arriving, sums, expected.begin()))?;
+    let along = length.filter(|_| others == Others::None).and_then(|length| {
+        app.pushes.arrives(&(dataset.clone(), version), name, writer.path(), length)
+    });
     let (to_writer, arriving) = mpsc::channel(CHUNKS);
-    let writing = aside(app, "write", move || write(writer, arriving, most, &root, synced))?;
+    let disk = Disk { writer, along, most, root, synced };
+    let writing = aside(app, "write", move || disk.write(arriving))?;
     let fed = feed(body, to_writer, to_digests).await;
     let (written, digested) = (ended(writing).await, ended(digesting).await);
     // A writer that failed ends the feeding; its reason is the one to tell.
-    let (writer, (sums, digesting)) = match (written, fed, digested) {
+    let ((writer, along), (sums, digesting)) = match (written, fed, digested) {
         (Err(problem), _, _) | (Ok(_), Err(problem), _) => return Err(problem),
-        (Ok(Some(writer)), Ok(()), Some(digested)) => (writer, digested),
+        (Ok(Some(written)), Ok(()), Some(digested)) => (written, digested),
         _ => return Err(Problem::new(Fault::Internal, "a part was mislaid")),
     };
     let part = writer.close(sums);
     digesting.finish(part.sha256())?;
     let store = Arc::clone(&app.store);
     let arrive = move || store.receive_part(&dataset, version, part);
-    blocking(move || Ok(arrive()?)).await
+    Ok((blocking(move || Ok(arrive()?)).await?, along))
 }
 
 /// What is sent to both threads; the end of a body is said, so that a connection that
@@ -107,44 +149,57 @@ async fn feed(
     Ok(())
 }
 
-/// `None` if the body broke off: the part is dropped, and leaves nothing.
-fn write(
-    mut writer: PartWriter,
-    mut arriving: mpsc::Receiver<Chunk>,
+/// Where a body is written to.
+struct Disk {
+    writer: PartWriter,
+    /// Whoever is told how far.
+    along: Option<Arriving>,
     most: u64,
-    root: &Path,
+    root: PathBuf,
     synced: Synced,
-) -> Answer<Option<PartWriter>> {
-    let mut looked_at = 0;
-    loop {
-        match arriving.blocking_recv() {
-            None => return Ok(None),
-            Some(Chunk::End) => break,
-            Some(Chunk::Bytes(bytes)) => {
-                writer.write(&bytes).map_err(|e| full::receiving(e, writer.bytes(), root))?;
+}
+
+impl Disk {
+    /// `None` if the body broke off: the part is dropped, and leaves nothing.
+    fn write(
+        mut self,
+        mut arriving: mpsc::Receiver<Chunk>,
+    ) -> Answer<Option<(PartWriter, Option<Arriving>)>> {
+        let Self { writer, along, most, root, synced } = &mut self;
+        let mut looked_at = 0;
+        loop {
+            match arriving.blocking_recv() {
+                None => return Ok(None),
+                Some(Chunk::End) => break,
+                Some(Chunk::Bytes(bytes)) => {
+                    writer.write(&bytes).map_err(|e| full::receiving(e, writer.bytes(), root))?;
+                }
+            }
+            if writer.bytes() > *most {
+                return Err(too_large(*most));
+            }
+            if let Some(along) = along {
+                along.grew(writer.bytes());
+            }
+            if writer.bytes() - looked_at >= LOOK_EVERY {
+                looked_at = writer.bytes();
+                require_space(root, 0)?;
             }
         }
-        if writer.bytes() > most {
-            return Err(too_large(most));
+        if *synced == Synced::Yes {
+            writer.sync().map_err(|e| full::receiving(e, writer.bytes(), root))?;
         }
-        if writer.bytes() - looked_at >= LOOK_EVERY {
-            looked_at = writer.bytes();
-            require_space(root, 0)?;
-        }
+        Ok(Some((self.writer, self.along)))
     }
-    if synced == Synced::Yes {
-        writer.sync().map_err(|e| full::receiving(e, writer.bytes(), root))?;
-    }
-    Ok(Some(writer))
 }
 
 /// The checksums of the body, and how it compares with what was announced; `None` if it
 /// broke off.
 fn digest(
     mut arriving: mpsc::Receiver<Chunk>,
+    mut sums: PartSums,
     mut digesting: Digesting,
 ) -> Option<(PartSums, Digesting)> {
-    let mut sums = PartSums::default();
     while let Chunk::Bytes(bytes) = arriving.blocking_recv()? {
         sums.update(&bytes);
         digesting.update(&bytes);

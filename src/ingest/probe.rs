@@ -40,7 +40,7 @@ pub(crate) struct Looked {
     pub(crate) samples: Vec<Vec<u8>>,
 }
 
-/// Looks at some rows of the sources. `None` where that is not cheap: in compressed sources, other
+/// Looks at some rows of the sources, of what is there of them. `None` where that is not cheap: in compressed sources, other
 /// formats, standard input.
 pub(crate) fn look_at_some(
     inputs: &[Input],
@@ -57,7 +57,7 @@ pub(crate) fn look_at_some(
 /// Some rows of the sources, from all over them.
 fn look(inputs: &[Input], options: &RowOptions) -> Option<RecordList> {
     options.check().ok()?;
-    let total = inputs.iter().map(Input::bytes).sum::<Option<u64>>()?;
+    let total = inputs.iter().map(Input::bytes_there).sum::<Option<u64>>()?;
     let mut found = RecordList::default();
     for input in inputs {
         look_at(input, options, total, &mut found)?;
@@ -103,7 +103,7 @@ pub(crate) fn common_samples(
 /// Adds the rows that are looked at in one of the sources, which have `total` bytes.
 fn look_at(input: &Input, options: &RowOptions, total: u64, found: &mut RecordList) -> Option<()> {
     let Origin::File(path) = &input.origin else { return None };
-    let (file, bytes) = (File::open(path).ok()?, input.bytes()?);
+    let (file, bytes) = (File::open(path).ok()?, input.bytes_there()?);
     let mut window = vec![0; WINDOW_BYTES];
     let head = read_at(&file, 0, &mut window)?;
     let told = options.format.or_else(|| Format::of_name(&input.name));

@@ -5,7 +5,7 @@ use std::fs::Metadata;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use tidetable_storage::{Error, quoted};
+use tidetable_storage::{Error, ExpectedPart, quoted};
 
 use super::directory::{self, MARKER};
 use super::error::{IngestError, Result};
@@ -19,8 +19,8 @@ pub(crate) struct Input {
     /// What messages call it.
     pub(crate) name: String,
     pub(crate) origin: Origin,
-    /// The XXH3 of a file, if it is known: reading fails at its end if it has another.
-    pub(crate) xxh3: Option<u64>,
+    /// What a file should be, if it is a part: reading fails at its end if it is another.
+    pub(crate) expected: Option<ExpectedPart>,
 }
 
 /// Where the bytes come from.
@@ -80,22 +80,22 @@ pub(super) fn is_named_manifest(name: &str) -> bool {
 impl Input {
     /// A file that messages call `name`.
     pub(crate) fn file(name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
-        Self { name: name.into(), origin: Origin::File(path.into()), xxh3: None }
+        Self { name: name.into(), origin: Origin::File(path.into()), expected: None }
     }
 
     /// A part: messages name it, not the file in the server's staging.
-    pub(crate) fn part(name: &str, path: &Path, xxh3: u64) -> Self {
-        Self { xxh3: Some(xxh3), ..Self::file(name, path) }
+    pub(crate) fn part(name: &str, path: &Path, expected: ExpectedPart) -> Self {
+        Self { expected: Some(expected), ..Self::file(name, path) }
     }
 
     /// Anything that can be read.
     pub(crate) fn reader(name: impl Into<String>, reader: impl Read + Send + 'static) -> Self {
-        Self { name: name.into(), origin: Origin::Reader(Box::new(reader)), xxh3: None }
+        Self { name: name.into(), origin: Origin::Reader(Box::new(reader)), expected: None }
     }
 
     /// An object in a store.
     pub(crate) fn object(object: Object) -> Self {
-        Self { name: object.location().to_string(), origin: Origin::Object(object), xxh3: None }
+        Self { name: object.location().to_string(), origin: Origin::Object(object), expected: None }
     }
 
     /// Whether it can be opened a second time: what went through a pipe is gone.
@@ -109,6 +109,17 @@ impl Input {
 
     /// How many bytes it has as it is stored, if that is known.
     pub(crate) fn bytes(&self) -> Option<u64> {
+        if self.arrives() { None } else { self.bytes_there() }
+    }
+
+    /// Whether more of it may come.
+    pub(crate) fn arrives(&self) -> bool {
+        let Some(ExpectedPart::Arriving(arrival)) = &self.expected else { return false };
+        arrival.arrived().is_none()
+    }
+
+    /// How many bytes of it can be read by now, if that is known.
+    pub(crate) fn bytes_there(&self) -> Option<u64> {
         let path = match &self.origin {
             Origin::File(path) => path,
             Origin::Object(object) => return Some(object.bytes()),

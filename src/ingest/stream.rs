@@ -51,19 +51,21 @@ impl Stream {
     /// `io_failed`, or with `bad_rows` if it begins as something that is not read here (another
     /// compression, UTF-16).
     pub(crate) fn open(input: Input, growth: &Growth) -> Result<Self> {
+        let (is_part, arrives) = (input.expected.is_some(), input.arrives());
         let name = input.name;
         let (raw, file): (Box<dyn Read + Send>, _) = match input.origin {
             Origin::Reader(reader) => (reader, None),
             Origin::Object(object) => (Box::new(object.open()), None),
             Origin::File(path) => {
                 let (file, again) = open(&path)?;
-                match input.xxh3 {
+                // Who seeks would take the end of what is there for the end.
+                let again = again.filter(|_| !arrives);
+                match input.expected {
                     None => (Box::new(file), again),
-                    Some(xxh3) => (Box::new(PartReader::new(file, xxh3)), again),
+                    Some(expected) => (Box::new(PartReader::new(file, expected)), again),
                 }
             }
         };
-        let is_part = input.xxh3.is_some();
         let consumed = Arc::new(AtomicU64::new(0));
         let failed = |error, compression| {
             read_failed(&name, compression, consumed.load(Ordering::Relaxed), error)

@@ -65,6 +65,11 @@ fn write_server(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
         ("connections_timed_out", "Connections closed for silence", &connections.timed_out),
         ("accept_errors", "Times the system gave no connection", &connections.accept_errors),
         ("panics", "Requests that ended in a panic", &metrics.panics),
+        (
+            "pushes_read_along",
+            "Pushes whose rows were read while they arrived",
+            &metrics.read_along,
+        ),
     ] {
         page.counters(name, help, [(Labels::new(), counter.load(Relaxed))])?;
     }

@@ -1,32 +1,32 @@
 //! One sealed push, from its parts to the swap: build, publish, activate.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tidetable_storage::{
-    Cause, Code, Compression, ErasedKeys, Error, Failed, Kind, Parked, SealedPart, SelfActivation,
-    State, Store, VerifiedSnapshot, require_space, step,
+    Cause, Code, ErasedKeys, Error, Failed, Kind, Parked, SelfActivation, State, VerifiedSnapshot,
+    step,
 };
 use tracing::{error, info, warn};
 
+use super::along::Along;
 use super::child::{self, Ended};
-use super::full;
-use super::room;
-use super::spec::{BuildSpec, Built, NotBuilt, PartSpec};
-use super::{Phase, PushOf, Pushes};
-use crate::ingest::RowOptions;
+use super::spec::{BuildSpec, Built, NotBuilt};
+use super::{Phase, PushOf, Pushes, full, inputs};
 use crate::metrics::{PushOutcome, PushPhase};
 use crate::problem::{Fault, Problem};
 use crate::sweeper::sweep_now;
 
-/// Builds, publishes and activates; `None` if that push is not to be built any more.
+/// Builds, unless that was begun `along` with receiving it, publishes and activates; `None` if that
+/// push is not to be built any more.
 pub(super) fn build_and_activate(
     pushes: &Pushes,
     push: &PushOf,
     cause: &Cause,
+    along: Option<Along<'_>>,
 ) -> Option<PushOutcome> {
     let (dataset, version) = push;
     let cause = Cause { idempotency: None, at: 0, ..cause.clone() };
-    match try_build(pushes, push, &cause) {
+    match try_build(pushes, push, &cause, along) {
         Ok(outcome) => outcome,
         Err(NotBuilt { code, detail, problems, peak_memory_bytes }) => {
             let detail_for_log = (!is_about_rows(&code)).then_some(detail.as_str());
@@ -89,6 +89,7 @@ fn try_build(
     pushes: &Pushes,
     push: &PushOf,
     cause: &Cause,
+    along: Option<Along<'_>>,
 ) -> Result<Option<PushOutcome>, NotBuilt> {
     match state(pushes, push) {
         Some(State::Building) => {}
@@ -103,11 +104,15 @@ fn try_build(
         pushes.gets_stuck(push, Error::new(Code::OutcomeUnknown, text).into());
         return Ok(None);
     }
-    let spec = spec(pushes, push)?;
-    let ended = child::run_builder(&pushes.settings.program, &spec, |progress| {
+    let mut spec = inputs::spec(pushes, push)?;
+    let goes_on = |progress| {
         pushes.came_to(push, progress);
         is_wanted(pushes, push)
-    });
+    };
+    let ended = match along.and_then(|along| along.go_on(&mut spec)) {
+        Some(builder) => builder.listen(goes_on),
+        None => child::run_builder(&pushes.settings.program, &spec, goes_on),
+    };
     let built = match ended {
         Ended::Built(built) => built,
         Ended::NotBuilt(not_built) => return Err(full::building(pushes, push, not_built)),
@@ -227,89 +232,6 @@ fn activate(pushes: &Pushes, push: &PushOf, cause: &Cause) -> Option<PushOutcome
             None
         }
     }
-}
-
-/// What a push is built from, as the catalogue says.
-struct Inputs {
-    parts: Vec<SealedPart>,
-    options: String,
-    compression: Compression,
-    /// Bytes that were sent, and that the disk needs for the version.
-    sent: u64,
-    needed: u64,
-}
-
-impl Inputs {
-    fn of(store: &Store, (dataset, version): &PushOf) -> Result<Self, Error> {
-        let catalog = store.catalog();
-        let (of, entry) = (catalog.dataset(dataset)?, catalog.entry(dataset, *version)?);
-        let sent = entry.parts.iter().map(|part| part.bytes).sum();
-        let needed = match is_snapshot(&entry.options) {
-            true => room::beside_snapshot(sent),
-            false => room::of_version(of, sent),
-        };
-        let (parts, options) = (entry.parts.clone(), entry.options.clone());
-        Ok(Self { parts, options, compression: of.config.compression, sent, needed })
-    }
-}
-
-fn spec(pushes: &Pushes, push: &PushOf) -> Result<BuildSpec, NotBuilt> {
-    let (dataset, version) = push;
-    let store = &pushes.store;
-    let arrived = store.parts(dataset, *version)?;
-    // The catalogue is let go of before the disk or the log may keep this thread.
-    let inputs = Inputs::of(store, push)?;
-    let mut parts = Vec::with_capacity(inputs.parts.len());
-    for sealed in &inputs.parts {
-        let part = arrived.iter().find(|part| part.sealed == *sealed).ok_or_else(|| {
-            let text = format!("part {} is not on the disk any more: push again", sealed.name);
-            Error::new(Code::DataCorrupt, text)
-        })?;
-        let (name, sha256) = (sealed.name.clone(), sealed.sha256.clone());
-        parts.push(PartSpec { name, path: part.path.clone(), sha256, xxh3: part.xxh3 });
-    }
-    require_space(store.layout().root(), inputs.needed)?;
-    let is_snapshot = is_snapshot(&inputs.options);
-    let options = if is_snapshot { RowOptions::default() } else { options(&inputs.options)? };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let attempt = u64::try_from(now.as_nanos()).unwrap_or_default();
-    let served = store.live().get(dataset)?;
-    Ok(BuildSpec {
-        parts,
-        is_snapshot,
-        options,
-        erased: served.erased().map(|erased| (**erased).clone()),
-        compression: inputs.compression,
-        out: store.layout().build(dataset, *version, attempt),
-        sort_memory: pushes.settings.sort_memory,
-        sizes: pushes.settings.sizes,
-        growth: pushes.settings.growth,
-        processor_seconds: processor_seconds(inputs.sent),
-        gives_way: pushes.settings.give_way,
-    })
-}
-
-/// What the options of a push say whose parts are the files of a snapshot.
-pub(crate) const SNAPSHOT: &str = r#"{"format":"snapshot"}"#;
-
-/// Whether a push with these options sends the files of a snapshot.
-pub(crate) fn is_snapshot(options: &str) -> bool {
-    options == SNAPSHOT
-}
-
-/// Far more than any build of so many bytes takes, compressed as well as they may be: this ends
-/// those that would never end by themselves.
-fn processor_seconds(bytes: u64) -> u64 {
-    const LEAST: u64 = 600;
-    const A_MEBIBYTE: u64 = 30;
-    LEAST.saturating_add((bytes >> 20).saturating_mul(A_MEBIBYTE))
-}
-
-fn options(json: &str) -> Result<RowOptions, NotBuilt> {
-    let json = serde_json::from_str(json).map_err(|e| {
-        Error::new(Code::UnknownFormat, "the row options of this push cannot be read").because(e)
-    })?;
-    RowOptions::from_json(json).map_err(|e| NotBuilt::from(Error::from(e)))
 }
 
 impl From<Error> for NotBuilt {

@@ -6,11 +6,12 @@ use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 
+use serde::Serialize;
 use tidetable_storage::{Code, give_way, inherited_by_builders};
 use tracing::warn;
 
 use super::Progress;
-use super::spec::{BuildSpec, Built, NotBuilt, Said};
+use super::spec::{BuildSpec, Built, NotBuilt, Said, Told};
 
 /// Ended before it was done, and why is not known, or no fault of the data.
 const DIED: &str = "build_died";
@@ -33,46 +34,112 @@ pub(super) enum Ended {
     Unwanted,
 }
 
+/// A process that builds. Whoever starts it ends it, by [`Builder::listen`] or [`Builder::end`]; and
+/// stays as long as it: the kernel ends it with the thread that started it.
+#[derive(Debug)]
+pub(super) struct Builder {
+    child: Child,
+    gives_way: bool,
+    stderr: Option<JoinHandle<String>>,
+}
+
+impl Builder {
+    /// Starts one.
+    pub(super) fn start(program: &Path, spec: &BuildSpec) -> std::io::Result<Self> {
+        let mut child = start(program, spec)?;
+        let stderr = child.stderr.take().map(keep);
+        let mut builder = Self { child, gives_way: spec.gives_way, stderr };
+        match builder.say(spec) {
+            Ok(()) => Ok(builder),
+            Err(error) => {
+                builder.end();
+                Err(error)
+            }
+        }
+    }
+
+    /// Tells it of its part, which still arrives.
+    pub(super) fn tell(&mut self, told: &Told) -> std::io::Result<()> {
+        self.say(told)
+    }
+
+    /// Its standard input stays open in `child`: its end tells the builder that the server is gone.
+    fn say(&mut self, what: &impl Serialize) -> std::io::Result<()> {
+        let mut line = serde_json::to_vec(what)?;
+        line.push(b'\n');
+        let stdin = self.child.stdin.as_mut().expect("standard input is piped, as start() asks");
+        stdin.write_all(&line).and_then(|()| stdin.flush())
+    }
+
+    /// Hears it to its end. `goes_on` hears of progress, and ends the build by answering `false`.
+    pub(super) fn listen(mut self, mut goes_on: impl FnMut(Progress) -> bool) -> Ended {
+        let stdout = self.child.stdout.take().expect("standard output is piped, as start() asks");
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            let said = match serde_json::from_str(&line) {
+                Ok(Said::Progress(progress)) if goes_on(progress) => continue,
+                Ok(Said::Progress(_)) => {
+                    self.end();
+                    return Ended::Unwanted;
+                }
+                Ok(Said::Done(built)) => Ended::Built(built),
+                Ok(Said::Failed(not_built)) => Ended::NotBuilt(not_built),
+                Err(_) => continue,
+            };
+            // All that it does yet is to give its memory back, which takes a tenth of a second.
+            drop(self.reap());
+            return said;
+        }
+        // Only of one that said nothing it matters how it ended.
+        let (status, stderr) = self.reap().and_then(|it| it.join().ok()).unwrap_or_default();
+        Ended::NotBuilt(why_silent(status, &stderr))
+    }
+
+    /// It is not wanted any more. What it left in staging goes with its push.
+    pub(super) fn end(mut self) {
+        let _ = self.child.kill();
+        // It is to write nothing any more when this returns.
+        self.reap().and_then(|it| it.join().ok());
+    }
+
+    /// Waits for its end, on a thread that gives way if the builder does; gives how it came to it, and its last
+    /// words. Where others look into `/proc`, Linux was seen to spin for seconds while it let go of
+    /// what was there of a process: a thread that does not give way took half of a processor from
+    /// lookups meanwhile. `None`: the system gave no thread, and the process stays in its tables until
+    /// this one ends.
+    fn reap(mut self) -> Option<JoinHandle<(Option<ExitStatus>, String)>> {
+        let reap = move || {
+            if self.gives_way {
+                give_way();
+            }
+            let status = self.child.wait().ok();
+            let stderr = self.stderr.and_then(|thread| thread.join().ok()).unwrap_or_default();
+            if !stderr.is_empty() {
+                warn!(stderr, "what the process that builds wrote to standard error");
+            }
+            (status, stderr)
+        };
+        thread::Builder::new().name("reap".to_owned()).spawn(reap).ok()
+    }
+}
+
 /// Builds in a process of its own. `goes_on` hears of progress, and ends the build by
 /// answering `false`.
 pub(super) fn run_builder(
     program: &Path,
     spec: &BuildSpec,
-    mut goes_on: impl FnMut(Progress) -> bool,
+    goes_on: impl FnMut(Progress) -> bool,
 ) -> Ended {
-    let mut child = match start(program, spec) {
-        Ok(child) => child,
+    match Builder::start(program, spec) {
+        Ok(builder) => builder.listen(goes_on),
         Err(error) => {
             let detail = format!("the process that builds could not be started: {error}");
-            return Ended::NotBuilt(NotBuilt::new(DIED, detail));
-        }
-    };
-    let stderr = child.stderr.take().map(keep);
-    let stdout = child.stdout.take().expect("standard output is piped, as start() asks");
-    let mut said = None;
-    for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-        match serde_json::from_str(&line) {
-            Ok(Said::Progress(progress)) if goes_on(progress) => {}
-            Ok(Said::Progress(_)) => {
-                end(child, spec);
-                return Ended::Unwanted;
-            }
-            Ok(Said::Done(built)) => said = Some(Ended::Built(built)),
-            Ok(Said::Failed(not_built)) => said = Some(Ended::NotBuilt(not_built)),
-            Err(_) => {}
+            Ended::NotBuilt(NotBuilt::new(DIED, detail))
         }
     }
-    let reaping = reap(child, spec);
-    let stderr = stderr.and_then(|thread| thread.join().ok()).unwrap_or_default();
-    if !stderr.is_empty() {
-        warn!(stderr, "what the process that builds wrote to standard error");
-    }
-    // Only of one that said nothing it matters how it ended.
-    said.unwrap_or_else(|| Ended::NotBuilt(why_silent(reaping.and_then(status), &stderr)))
 }
 
 fn start(program: &Path, spec: &BuildSpec) -> std::io::Result<Child> {
-    let mut child = Command::new(program)
+    Command::new(program)
         .arg("build-worker")
         .env_clear()
         .envs(inherited_by_builders())
@@ -81,43 +148,7 @@ fn start(program: &Path, spec: &BuildSpec) -> std::io::Result<Child> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()?;
-    let mut line = serde_json::to_vec(spec)?;
-    line.push(b'\n');
-    // Its standard input stays open in `child`: its end tells the builder that the server
-    // is gone.
-    let stdin = child.stdin.as_mut().expect("standard input is piped, as asked above");
-    if let Err(error) = stdin.write_all(&line).and_then(|()| stdin.flush()) {
-        end(child, spec);
-        return Err(error);
-    }
-    Ok(child)
-}
-
-/// A builder that is not wanted any more. What it left in staging goes with its push.
-fn end(mut child: Child, spec: &BuildSpec) {
-    let _ = child.kill();
-    // It is to write nothing any more when this returns.
-    reap(child, spec).and_then(status);
-}
-
-/// Waits for the end of a builder, on a thread that gives way if the builder does. Where others
-/// look into `/proc`, Linux was seen to spin for seconds while it let go of what was there of a
-/// process: a thread that does not give way took half of a processor from lookups meanwhile.
-/// `None`: the system gave no thread, and the process stays in its tables until this one ends.
-fn reap(mut child: Child, spec: &BuildSpec) -> Option<JoinHandle<Option<ExitStatus>>> {
-    let gives_way = spec.gives_way;
-    let reap = move || {
-        if gives_way {
-            give_way();
-        }
-        child.wait().ok()
-    };
-    thread::Builder::new().name("reap".to_owned()).spawn(reap).ok()
-}
-
-fn status(reaping: JoinHandle<Option<ExitStatus>>) -> Option<ExitStatus> {
-    reaping.join().ok().flatten()
+        .spawn()
 }
 
 /// Reads all of standard error, so that the builder never waits for it, and keeps its end.

@@ -12,29 +12,38 @@
 //! and begun anew with sorting if it was wrong.
 //!
 //! Values are compressed before they are sorted, unless they are parts of what will be a value.
+//!
+//! Of a source that still arrives only the beginning can be looked at. Rows that are in order there are
+//! read when all have arrived, since a later one may be out of order; others are sorted while the rest
+//! of them arrives.
 
 use std::cell::Cell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tidetable_storage::{
-    BuildOptions, Builder, BuiltSnapshot, Code, Compression, ErasedKeys, Error, PackedSorter,
-    Packing, RecordList, Share, Sorted, Sorter, quoted_bytes,
+    Arrival, BuildOptions, Builder, BuiltSnapshot, Code, Compression, ErasedKeys, Error,
+    PackedSorter, Packing, RecordList, Share, Sorted, Sorter, quoted_bytes,
 };
 
 use super::Phase;
 use super::spec::Sizes;
 use crate::ingest::{
-    Emit, Gather, Gathered, GrowthLimits, IngestError, Input, Looked, ReadProgress, RowOptions,
-    Sink, look_at_some, read_rows,
+    Emit, Format, Gather, Gathered, GrowthLimits, IngestError, Input, Looked, ReadProgress,
+    RowOptions, Sink, look_at_some, read_rows,
 };
 
 /// Bytes of values from all over the sources that are enough to learn from: more than a dictionary has.
 const ENOUGH_SAMPLES: usize = 64 << 10;
+/// So many bytes of a source that still arrives are waited for before it is looked at.
+const BEGINNING: u64 = 8 << 20;
 
 /// What is to be made.
 pub(crate) struct Job<'a> {
     /// Opens the sources, in the order of their rows. Asked more than once.
     pub(crate) inputs: &'a dyn Fn() -> Result<Vec<Input>, IngestError>,
+    /// Of the only source, if that still arrives.
+    pub(crate) arrival: Option<&'a Arc<Arrival>>,
     /// How rows become records.
     pub(crate) options: &'a RowOptions,
     /// The keys whose rows are left out, if any are.
@@ -75,7 +84,7 @@ pub(crate) type Tell<'a> = dyn FnMut(Phase, ReadProgress) + 'a;
 
 /// Makes the snapshot of a job.
 pub(crate) fn make_snapshot(job: &Job<'_>, tell: &mut Tell<'_>) -> Result<Made, IngestError> {
-    let looked = look_at_some(&(job.inputs)()?, job.options, &|key| is_left_out(job, key));
+    let looked = look(job)?;
     if let Some(Looked { in_order: true, samples }) = &looked
         && let Some(made) = in_order(job, samples, tell)?
     {
@@ -83,6 +92,24 @@ pub(crate) fn make_snapshot(job: &Job<'_>, tell: &mut Tell<'_>) -> Result<Made, 
     }
     let samples = looked.map(|looked| looked.samples).unwrap_or_default();
     by_sorting(job, &samples, tell)
+}
+
+/// What a look at the sources gave; of one that still arrives, at its beginning.
+fn look(job: &Job<'_>) -> Result<Option<Looked>, IngestError> {
+    let look = || Ok(look_at_some(&(job.inputs)()?, job.options, &|key| is_left_out(job, key)));
+    let Some(arrival) = job.arrival else { return look() };
+    arrival.wait_for(BEGINNING);
+    let looked = look()?;
+    let can_be_begun = match &looked {
+        Some(looked) => !looked.in_order,
+        // They are sorted whatever order they have. Other formats have at their end what is read first.
+        None => job.options.format.is_some_and(Format::is_text),
+    };
+    if can_be_begun {
+        return Ok(looked);
+    }
+    arrival.wait_until_arrived();
+    look()
 }
 
 /// Writes rows as they are read; `None` if they are not in order after all.
@@ -118,7 +145,7 @@ fn by_sorting(
     samples: &[Vec<u8>],
     tell: &mut Tell<'_>,
 ) -> Result<Made, IngestError> {
-    let runs = job.out.with_extension("runs");
+    let runs = runs_beside(job.out);
     std::fs::create_dir_all(&runs)
         .map_err(|e| Error::io("make a directory for sorting", &runs, e))?;
     let erased_dropped = Cell::new(0);
@@ -140,6 +167,11 @@ fn by_sorting(
         }
         _ => Ok(made),
     }
+}
+
+/// Where records are sorted of which a snapshot is made in `out`.
+pub(super) fn runs_beside(out: &Path) -> PathBuf {
+    out.with_extension("runs")
 }
 
 /// Sorts all records, and makes what writes them.

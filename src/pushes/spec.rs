@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use tidetable_storage::{Compression, Digest, ErasedKeys};
+use tidetable_storage::{Arrived, Compression, Digest, ErasedKeys};
 
 use super::Progress;
 use crate::ingest::{GrowthLimits, RowOptions};
 
-/// What is to be built: the one line that the builder reads. Its standard input stays open
-/// as long as the server lives.
+/// What is to be built: the first line that the builder reads, and the only one unless its part still
+/// arrives. Its standard input stays open as long as the server lives.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BuildSpec {
@@ -60,10 +60,27 @@ pub(super) struct PartSpec {
     pub(super) name: String,
     /// Its bytes.
     pub(super) path: PathBuf,
-    /// What their SHA-256 was when they arrived, in hex.
-    pub(super) sha256: String,
-    /// What their XXH3 was.
-    pub(super) xxh3: u64,
+    /// What they were when they arrived. Without it they still arrive: then it is the only part, and
+    /// [`Told`] says what there is of it.
+    pub(super) arrived: Option<Arrived>,
+}
+
+/// What the builder is told of a part that still arrives.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Told {
+    /// So many bytes are there.
+    Grew(u64),
+    /// It has arrived.
+    Arrived(Arrived),
+}
+
+impl BuildSpec {
+    /// Whether the same rows become the same snapshot.
+    pub(super) fn is_alike(&self, other: &Self) -> bool {
+        let what = |spec: &Self| (spec.is_snapshot, spec.compression);
+        what(self) == what(other) && self.options == other.options && self.erased == other.erased
+    }
 }
 
 /// What the builder says: any number of `progress`, then one of the others.

@@ -58,7 +58,7 @@ fn no_json(key: &[u8]) -> Error {
 mod tests {
     use std::path::Path;
 
-    use tidetable_storage::{BuildOptions, Builder, Compression};
+    use tidetable_storage::{Arrived, BuildOptions, Builder, Compression};
 
     use super::*;
     use crate::ingest::{GrowthLimits, RowOptions};
@@ -77,8 +77,7 @@ mod tests {
         let part = |name: &str| PartSpec {
             name: name.to_owned(),
             path: built.join(name),
-            sha256: String::new(),
-            xxh3: 0,
+            arrived: Some(Arrived { bytes: 0, xxh3: 0 }),
         };
         take_in(
             &spec(vec![part("manifest.json"), part("000001.sst")], dir.path(), sizes),

@@ -5,14 +5,18 @@
 //! `making.rs` is the push path's first half; here is the process around it.
 
 use std::fmt::Display;
-use std::io::{BufRead, Write};
+use std::fs::File;
+use std::io::{BufRead, ErrorKind, Write};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, Signal};
-use tidetable_storage::{Code, give_way, process_memory, sha256_of, step};
+use tidetable_storage::{
+    Arrival, Code, Error, ExpectedPart, PartReader, give_way, process_memory, step,
+};
 
 use super::making::{self, Job};
-use super::spec::{BuildSpec, Built, NotBuilt, Said, Took};
+use super::spec::{BuildSpec, Built, NotBuilt, PartSpec, Said, Told, Took};
 use super::{Phase, Progress, taking};
 use crate::ending::end;
 use crate::ingest::{IngestError, Input};
@@ -40,10 +44,11 @@ pub(crate) fn run_worker() -> u8 {
             return 2;
         }
     };
-    end_with_the_server();
+    let arrival = Arc::new(Arrival::default());
+    hear_the_server(Arc::clone(&arrival));
     limit_itself(&spec);
     step("worker.started");
-    let said = match build_and_verify(&spec) {
+    let said = match build_and_verify(&spec, &arrival) {
         Ok(built) => Said::Done(built),
         Err(error) => {
             // For the log of the server, which keeps it from clients.
@@ -62,13 +67,19 @@ fn parse(line: &str) -> Result<BuildSpec, String> {
     serde_json::from_str(line).map_err(|e| e.to_string())
 }
 
-/// Nothing comes on standard input any more; its end is the server's. The kernel ends this
-/// process as well: where all processors are busy it could write for long into what the next
-/// start tidies up, before it came to see that end.
-fn end_with_the_server() {
+/// What comes on standard input says how much of a part has arrived; its end is the server's. The
+/// kernel ends this process as well: where all processors are busy it could write for long into what
+/// the next start tidies up, before it came to see that end.
+fn hear_the_server(arrival: Arc<Arrival>) {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-    std::thread::spawn(|| {
-        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            match serde_json::from_str(&line) {
+                Ok(Told::Grew(bytes)) => arrival.grew(bytes),
+                Ok(Told::Arrived(arrived)) => arrival.ended(arrived),
+                Err(error) => log(format_args!("the server said what is not understood: {error}")),
+            }
+        }
         end(3);
     });
 }
@@ -99,29 +110,40 @@ fn limit_itself(spec: &BuildSpec) {
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
 }
 
-fn build_and_verify(spec: &BuildSpec) -> Result<Built, IngestError> {
+fn build_and_verify(spec: &BuildSpec, arrival: &Arc<Arrival>) -> Result<Built, IngestError> {
     if spec.is_snapshot {
-        return take_in(spec);
+        return take_in(spec, arrival);
     }
     let mut teller = Teller::new();
     let mut took = Took::default();
     let mut lap = Lap::begin();
     let mut rows = 0;
-    let inputs = || Ok(inputs(spec));
-    let made = making::make_snapshot(&job(spec, &inputs), &mut |phase, read| {
+    let inputs = || Ok(inputs(spec, arrival));
+    // What arrives is received, as everybody is told, however much of it was read.
+    let mut arrives = spec.parts.iter().any(|part| part.arrived.is_none());
+    let job = Job { arrival: arrives.then_some(arrival), ..job(spec, &inputs) };
+    let made = making::make_snapshot(&job, &mut |phase, read| {
         rows = read.rows;
+        if arrives {
+            if arrival.arrived().is_none() {
+                return;
+            }
+            arrives = false;
+            lap.end();
+        }
         match phase {
             Phase::Building => {
                 took.reading = lap.end();
                 teller.phase(phase, rows);
             }
             _ => {
-                let (bytes, total_bytes) = (read.bytes, read.total_bytes.unwrap_or(0));
+                let arrived = arrival.arrived().map(|arrived| arrived.bytes);
+                let (bytes, total_bytes) = (read.bytes, read.total_bytes.or(arrived).unwrap_or(0));
                 teller.tell(Progress { phase, rows, bytes, total_bytes });
             }
         }
     });
-    let made = made.map_err(|e| check_parts(spec).err().unwrap_or(e))?;
+    let made = made.map_err(|e| check_parts(spec, arrival).err().unwrap_or(e))?;
     step("worker.made");
     let (built, gathered) = (made.snapshot, made.gathered);
     took.building = lap.end();
@@ -143,8 +165,16 @@ fn build_and_verify(spec: &BuildSpec) -> Result<Built, IngestError> {
     })
 }
 
-fn inputs(spec: &BuildSpec) -> Vec<Input> {
-    spec.parts.iter().map(|part| Input::part(&part.name, &part.path, part.xxh3)).collect()
+fn inputs(spec: &BuildSpec, arrival: &Arc<Arrival>) -> Vec<Input> {
+    let input = |part: &PartSpec| Input::part(&part.name, &part.path, expected(part, arrival));
+    spec.parts.iter().map(input).collect()
+}
+
+fn expected(part: &PartSpec, arrival: &Arc<Arrival>) -> ExpectedPart {
+    match part.arrived {
+        Some(arrived) => ExpectedPart::Xxh3(arrived.xxh3),
+        None => ExpectedPart::Arriving(Arc::clone(arrival)),
+    }
 }
 
 fn job<'a>(
@@ -153,6 +183,7 @@ fn job<'a>(
 ) -> Job<'a> {
     Job {
         inputs,
+        arrival: None,
         options: &spec.options,
         erased: spec.erased.as_ref(),
         share: None,
@@ -166,13 +197,13 @@ fn job<'a>(
 }
 
 /// A snapshot that was built elsewhere: every byte of it is compared, and nothing parsed.
-fn take_in(spec: &BuildSpec) -> Result<Built, IngestError> {
+fn take_in(spec: &BuildSpec, arrival: &Arc<Arrival>) -> Result<Built, IngestError> {
     let mut teller = Teller::new();
     let mut lap = Lap::begin();
     let taken = taking::take_in(spec, &mut |bytes, total_bytes| {
         teller.tell(Progress { phase: Phase::Verifying, rows: 0, bytes, total_bytes });
     });
-    let taken = taken.map_err(|e| check_parts(spec).err().unwrap_or(e))?;
+    let taken = taken.map_err(|e| check_parts(spec, arrival).err().unwrap_or(e))?;
     step("worker.verified");
     Ok(Built {
         digest: *taken.snapshot.digest(),
@@ -191,17 +222,23 @@ fn peak_memory() -> Option<u64> {
 }
 
 /// A part is built from only if it still is what arrived: readers compare its XXH3 when they
-/// come to its end. If reading failed, this finds whether damage was the reason.
-fn check_parts(spec: &BuildSpec) -> Result<(), IngestError> {
+/// come to its end. If reading failed, this finds whether damage was the reason. It waits for one that
+/// still arrives: before that, nobody hears what has failed.
+fn check_parts(spec: &BuildSpec, arrival: &Arc<Arrival>) -> Result<(), IngestError> {
     for part in &spec.parts {
-        let found = sha256_of(&part.path)?;
-        if found != part.sha256 {
-            let text = format!(
-                "part {} is not on the server's disk any more as it had arrived (SHA-256 {found} \
-                 instead of {}): push again; unless the power failed meanwhile, have the disk checked",
-                part.name, part.sha256
-            );
-            return Err(IngestError::new(Code::DataCorrupt, text));
+        let read = |e| Error::io("read a part", &part.path, e);
+        let file = File::open(&part.path).map_err(read)?;
+        let mut reader = PartReader::new(file, expected(part, arrival));
+        match std::io::copy(&mut reader, &mut std::io::sink()) {
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                let text = format!(
+                    "part {} is not on the server's disk any more as it had arrived: push again; unless \
+                     the power failed meanwhile, have the disk checked",
+                    part.name
+                );
+                return Err(IngestError::new(Code::DataCorrupt, text));
+            }
+            read_it => drop(read_it.map_err(read)?),
         }
     }
     Ok(())

@@ -163,7 +163,7 @@ pub struct SealedPart {
     pub name: String,
     /// Its size as received.
     pub bytes: u64,
-    /// SHA-256 of its bytes as received, in hex.
+    /// SHA-256 of its bytes as received, in hex; empty if nobody asked for it.
     pub sha256: String,
 }
 

@@ -151,7 +151,9 @@ pub use merge::{Merged, Pieces};
 pub use names::{DatasetName, Key, MAX_KEY_BYTES, MAX_VALUE_BYTES, Version};
 pub use outgoing::{Outgoing, SnapshotFile};
 pub use packed::Packing;
-pub use parts::{Part, PartReader, PartSums, PartWriter, WrittenPart, sha256_of};
+pub use parts::{
+    Arrival, Arrived, ExpectedPart, Part, PartReader, PartSums, PartWriter, WrittenPart,
+};
 pub use piece::{CutKey, PIECE, Share, dictionary_in, make_empty_piece, make_piece, piece_in};
 pub use poison::EvenPoisoned;
 pub use private::{is_readable_by_others, make_files_private};

@@ -6,10 +6,13 @@
 //! is killed in between (invariant 6). A repeated part puts a new document in the place of
 //! the old one, so that a task tried twice never mixes its two tries.
 
+mod arrival;
+
 use std::fs::{self, File};
 use std::hash::Hasher as _;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +25,8 @@ use crate::error::{Code, Error, Result};
 use crate::event::SealedPart;
 use crate::step::step;
 use crate::versions::entries;
+
+pub use arrival::{Arrival, Arrived};
 
 const SUFFIX: &str = ".part";
 /// What the names of files with bytes begin with.
@@ -44,6 +49,7 @@ pub struct Part {
 struct Document {
     file: String,
     bytes: u64,
+    /// In hex; empty if nobody asked for it.
     sha256: String,
     xxh3: u64,
 }
@@ -62,21 +68,29 @@ pub struct PartWriter {
 
 /// The checksums of a part: taken beside the writing, since that takes as long again.
 pub struct PartSums {
-    sha256: Sha256,
+    sha256: Option<Sha256>,
     xxh3: XxHash3_64,
 }
 
 impl Default for PartSums {
     /// Those of an empty part.
     fn default() -> Self {
-        Self { sha256: Sha256::new(), xxh3: XxHash3_64::new() }
+        Self { sha256: Some(Sha256::new()), xxh3: XxHash3_64::new() }
     }
 }
 
 impl PartSums {
+    /// Those of an empty part, without SHA-256: that takes twenty times as long as all else, and is
+    /// for clients only.
+    pub fn without_sha256() -> Self {
+        Self { sha256: None, ..Self::default() }
+    }
+
     /// The next bytes of the part.
     pub fn update(&mut self, bytes: &[u8]) {
-        self.sha256.update(bytes);
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(bytes);
+        }
         self.xxh3.write(bytes);
     }
 }
@@ -131,6 +145,11 @@ impl PartWriter {
         self.bytes
     }
 
+    /// The file they are written to. It may be read meanwhile.
+    pub fn path(&self) -> PathBuf {
+        self.dir.join(&self.file_name)
+    }
+
     /// Makes what was written so far durable. Costs one fsync.
     pub fn sync(&self) -> Result<()> {
         durable::sync_file(&self.file, &self.dir.join(&self.file_name))?;
@@ -142,7 +161,7 @@ impl PartWriter {
     /// there after the power failed, which [`PartReader`] finds: that is for a part of which
     /// nothing is acknowledged before its version is.
     pub fn close(self, sums: PartSums) -> WrittenPart {
-        let sha256 = hex::text(&sums.sha256.finalize());
+        let sha256 = sums.sha256.map(|sha256| hex::text(&sha256.finalize())).unwrap_or_default();
         WrittenPart { writer: self, sha256, xxh3: sums.xxh3.finish() }
     }
 }
@@ -162,7 +181,7 @@ impl WrittenPart {
         &self.writer.name
     }
 
-    /// SHA-256 of the bytes, in hex.
+    /// SHA-256 of the bytes, in hex; empty if it was not taken.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
@@ -238,43 +257,63 @@ pub(crate) fn unowned(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(unowned.map(|(_, path)| path).collect())
 }
 
-/// Reads a part from its beginning, and fails at its end if it is not what arrived.
+/// What a part should be that is read.
+#[derive(Clone, Debug)]
+pub enum ExpectedPart {
+    /// What it was when it arrived: a part of this XXH3.
+    Xxh3(u64),
+    /// What it will be when it has arrived.
+    Arriving(Arc<Arrival>),
+}
+
+/// Reads a part from its beginning, and fails at its end if it is not what arrived. If it still
+/// arrives, waits where there is no more of it yet.
 pub struct PartReader {
     file: File,
+    at: u64,
     xxh3: XxHash3_64,
-    expected: u64,
+    expected: ExpectedPart,
 }
 
 impl PartReader {
-    /// Reads `file`, of which the XXH3 was `expected` when it arrived.
-    pub fn new(file: File, expected: u64) -> Self {
-        Self { file, xxh3: XxHash3_64::new(), expected }
+    /// Reads `file`, which is to be what is `expected`.
+    pub fn new(file: File, expected: ExpectedPart) -> Self {
+        Self { file, at: 0, xxh3: XxHash3_64::new(), expected }
+    }
+
+    /// How many of `most` bytes may be read now; 0 if all were.
+    fn there(&self, most: usize) -> usize {
+        match &self.expected {
+            ExpectedPart::Xxh3(_) => most,
+            ExpectedPart::Arriving(arrival) => {
+                let more = arrival.wait_for(self.at + 1).saturating_sub(self.at);
+                usize::try_from(more).unwrap_or(usize::MAX).min(most)
+            }
+        }
+    }
+
+    fn is_as_expected(&self) -> bool {
+        let xxh3 = self.xxh3.finish();
+        match &self.expected {
+            ExpectedPart::Xxh3(expected) => xxh3 == *expected,
+            ExpectedPart::Arriving(arrival) => {
+                arrival.arrived() == Some(Arrived { bytes: self.at, xxh3 })
+            }
+        }
     }
 }
 
 impl Read for PartReader {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read(out)?;
+        let there = self.there(out.len());
+        let count = self.file.read(&mut out[..there])?;
         self.xxh3.write(&out[..count]);
-        if count == 0 && !out.is_empty() && self.xxh3.finish() != self.expected {
+        self.at += count as u64;
+        if count == 0 && !out.is_empty() && !self.is_as_expected() {
             let text = "it is not what arrived any more: push again, and have the disk checked";
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         Ok(count)
-    }
-}
-
-/// SHA-256 of a file, in hex.
-pub fn sha256_of(path: &Path) -> Result<String> {
-    let failed = |e| Error::io("read a part", path, e);
-    let mut file = File::open(path).map_err(failed)?;
-    let mut sha256 = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer).map_err(failed)? {
-            0 => return Ok(hex::text(&sha256.finalize())),
-            n => sha256.update(&buffer[..n]),
-        }
     }
 }
 
@@ -325,6 +364,21 @@ mod tests {
     }
 
     #[test]
+    fn a_part_without_sha256_arrives_as_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = PartWriter::create(dir.path(), "1").unwrap();
+        let mut sums = PartSums::without_sha256();
+        writer.write(b"nine").unwrap();
+        sums.update(b"nine");
+        let part = writer.close(sums).arrive().unwrap();
+        assert_eq!(list(dir.path()).unwrap(), std::slice::from_ref(&part));
+        assert_eq!((part.sealed.sha256.as_str(), part.sealed.bytes), ("", 4));
+        let named = receive(dir.path(), "1", b"nine");
+        assert_eq!(named.xxh3, part.xxh3);
+        assert!(!named.sealed.sha256.is_empty());
+    }
+
+    #[test]
     fn a_repeated_part_takes_the_place_of_the_first() {
         let dir = tempfile::tempdir().unwrap();
         receive(dir.path(), "10", b"ten");
@@ -335,7 +389,8 @@ mod tests {
             parts.iter().map(|p| (p.sealed.name.as_str(), fs::read(&p.path).unwrap())).collect();
         assert_eq!(seen, [("9", b"nine".to_vec()), ("10", b"ten".to_vec())]);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4, "the first try is gone");
-        assert_eq!(sha256_of(&parts[0].path).unwrap(), parts[0].sealed.sha256);
+        let nine = "edcd8e701a2df0cd66a39bae6aa156cf16fe2b9653ef65f7d31742e2352421e4";
+        assert_eq!(parts[0].sealed.sha256, nine);
     }
 
     #[test]
@@ -357,13 +412,69 @@ mod tests {
         let read = || {
             let mut bytes = Vec::new();
             let file = File::open(&part.path).unwrap();
-            PartReader::new(file, part.xxh3).read_to_end(&mut bytes).map(|_| bytes)
+            let expected = ExpectedPart::Xxh3(part.xxh3);
+            PartReader::new(file, expected).read_to_end(&mut bytes).map(|_| bytes)
         };
         assert_eq!(read().unwrap(), [7; 100_000]);
         fs::write(&part.path, [&[7; 99_999][..], &[6]].concat()).unwrap();
         assert!(read().is_err());
         fs::write(&part.path, [7; 99_999]).unwrap();
         assert!(read().is_err());
+    }
+
+    /// Each piece is written when the reader has had all before it, so that it has to wait.
+    #[test]
+    fn a_part_is_read_while_it_arrives() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = PartWriter::create(dir.path(), "1").unwrap();
+        let arrival = Arc::new(Arrival::default());
+        let file = File::open(writer.path()).unwrap();
+        let mut reader = PartReader::new(file, ExpectedPart::Arriving(Arc::clone(&arrival)));
+        let (had, pieces) = std::sync::mpsc::channel();
+        let reading = std::thread::spawn(move || {
+            let (mut all, mut buffer) = (Vec::new(), [0; 7]);
+            loop {
+                match reader.read(&mut buffer)? {
+                    0 => return Ok::<_, io::Error>((all, reader)),
+                    n => all.extend_from_slice(&buffer[..n]),
+                }
+                had.send(all.len()).unwrap();
+            }
+        });
+        let mut bytes = 0;
+        for piece in [&b"one"[..], b"and two", b"and some more"] {
+            writer.write(piece).unwrap();
+            // What is in the file before it is told of is not read.
+            bytes += piece.len();
+            arrival.grew(bytes as u64);
+            while pieces.recv().unwrap() < bytes {}
+        }
+        let all = b"oneand twoand some more";
+        let part = writer.close(sums(all)).arrive().unwrap();
+        arrival.ended(Arrived { bytes: part.sealed.bytes, xxh3: part.xxh3 });
+        let (read, mut reader) = reading.join().unwrap().unwrap();
+        assert_eq!(read, all);
+        assert_eq!(reader.read(&mut [0]).unwrap(), 0, "its end stays its end");
+        assert_eq!(arrival.wait_until_arrived().bytes, all.len() as u64);
+    }
+
+    #[test]
+    fn a_part_that_is_another_than_arrived_or_cut_is_found_at_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let part = receive(dir.path(), "1", b"what arrived");
+        let read = |arrived| {
+            let arrival = Arc::new(Arrival::default());
+            arrival.ended(arrived);
+            let file = File::open(&part.path).unwrap();
+            let mut bytes = Vec::new();
+            let mut reader = PartReader::new(file, ExpectedPart::Arriving(arrival));
+            reader.read_to_end(&mut bytes).map(|_| bytes).map_err(|error| error.kind())
+        };
+        let (bytes, xxh3) = (part.sealed.bytes, part.xxh3);
+        assert_eq!(read(Arrived { bytes, xxh3 }).unwrap(), b"what arrived");
+        for (bytes, xxh3) in [(bytes, xxh3 + 1), (bytes - 1, xxh3), (bytes + 1, xxh3)] {
+            assert_eq!(read(Arrived { bytes, xxh3 }), Err(io::ErrorKind::InvalidData));
+        }
     }
 
     #[test]

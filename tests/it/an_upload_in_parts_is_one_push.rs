@@ -180,3 +180,21 @@ fn the_order_of_parts_is_the_order_of_rows() {
         assert_eq!(json!(order), wanted, "{found}");
     }
 }
+
+/// To take it takes long, so it is not taken unasked.
+#[test]
+fn the_body_of_a_push_has_a_digest_if_somebody_asks_for_it() {
+    let server = Server::start();
+    let path = format!("/v1/datasets/{D}/push?key=k&format=ndjson");
+    let push =
+        |headers: &[(&str, &str)], body: &str| server.send("POST", &path, headers, body.as_bytes());
+    let digest = "sha-256=:aLFyVRaEUIYR9j5NbQsSjC/j9Gw8Z73fD2I4oXw1jZ8=:";
+    let (asked, rows) = ([("content-digest", digest)], "{\"k\":\"a\"}\n");
+    push(&asked, "{\"k\":\"b\"}\n").problem(400, "digest_mismatch");
+    let repeated = [("idempotency-key", "once")];
+    for (headers, expected) in [(&[][..], ""), (&asked, digest), (&repeated, digest)] {
+        let version = push(headers, rows).expect(201).json()["version"].as_u64().unwrap();
+        let parts = server.dataset(&format!("{D}/versions/{version}/parts"));
+        assert_eq!(parts["parts"][0]["digest"], expected, "{headers:?}: {parts}");
+    }
+}

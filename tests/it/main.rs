@@ -23,6 +23,7 @@ mod a_job_file_is_pushed_as_it_says;
 mod a_killed_server_loses_nothing;
 mod a_log_that_takes_nothing_stops_nothing;
 mod a_push_is_read_back_exactly;
+mod a_push_is_read_while_it_arrives;
 mod a_retried_push_makes_one_version;
 mod a_rollback_holds_until_released;
 mod a_scan_prints_one_version;

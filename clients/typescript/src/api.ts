@@ -313,6 +313,7 @@ export type Part = {
   /** The same as name */
   part?: string;
   bytes: number;
+  /** SHA-256 as Content-Digest writes it; empty for the body of a push in one request that nobody asked for it */
   digest: string;
 };
 

@@ -66,7 +66,7 @@ class Version(Resource):
 
 @dataclass(frozen=True)
 class Part(Resource):
-    """One part of a push, as it arrived. `digest` is `sha-256=:…:`."""
+    """One part of a push, as it arrived. `digest` is `sha-256=:…:`, or empty where nobody asked for it."""
 
     name: str = ""
     bytes: int = 0

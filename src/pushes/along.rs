@@ -1,0 +1,220 @@
+//! A build that begins while the body of its push still arrives.
+//!
+//! A large body takes as long to arrive as its rows take to be read, and neither needs all of the
+//! processors or of the disk. So a thread that builds and has nothing else to do starts the builder at
+//! once. That reads the part as it grows, and goes on as any other when the push is sealed.
+//!
+//! It is no more than a try. Whoever is sealed goes first: if another push waits for its turn meanwhile,
+//! the try is given up, and so it is if the body breaks off or if the push is to be built from
+//! something else by then (its dataset has other settings, or keys were erased). Then the push is
+//! built from its part when it is sealed and its turn comes, as if nothing had been tried.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tidetable_storage::{Cause, EvenPoisoned as _, State, step};
+use tracing::debug;
+
+use super::child::Builder;
+use super::inputs;
+use super::making::runs_beside;
+use super::spec::{BuildSpec, PartSpec, Told};
+use super::{PushOf, Pushes, Queue};
+
+/// Bodies of fewer bytes arrive in no time.
+const LEAST: u64 = 16 << 20;
+/// A builder is told of so many bytes at a time.
+const TELL_EVERY: u64 = 1 << 20;
+
+/// A body that is being received and that a build may read along.
+#[derive(Clone, Debug)]
+pub(super) struct Body {
+    push: PushOf,
+    part: String,
+    path: PathBuf,
+    /// All of it, in bytes.
+    length: u64,
+}
+
+/// A body that a build reads along.
+#[derive(Debug)]
+pub(super) struct Followed {
+    push: PushOf,
+    /// What is there of it, in bytes.
+    bytes: u64,
+    /// It has arrived or comes no more. If its push is not sealed by now it is not going to be.
+    has_ended: bool,
+}
+
+impl Followed {
+    pub(super) fn is_of(&self, push: &PushOf) -> bool {
+        self.push == *push
+    }
+}
+
+/// That a body may be read along, for whoever receives it; until its push is sealed, or given up.
+#[derive(Debug)]
+pub(crate) struct Arriving {
+    pushes: Arc<Pushes>,
+    push: PushOf,
+    told: u64,
+}
+
+impl Arriving {
+    /// So many bytes of it are in its file.
+    pub(crate) fn grew(&mut self, bytes: u64) {
+        if bytes - self.told < TELL_EVERY {
+            return;
+        }
+        self.told = bytes;
+        let mut queue = self.pushes.queue();
+        if let Some(followed) = queue.followed.as_mut().filter(|f| f.is_of(&self.push)) {
+            followed.bytes = bytes;
+            self.pushes.work.notify_all();
+        }
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        let mut queue = self.pushes.queue();
+        queue.body.take_if(|body| body.push == self.push);
+        if let Some(followed) = queue.followed.as_mut().filter(|f| f.is_of(&self.push)) {
+            followed.has_ended = true;
+            self.pushes.work.notify_all();
+        }
+    }
+}
+
+impl Pushes {
+    /// A body of `length` bytes begins to be written to `path`, as the only part of its push. Somebody
+    /// reads it along if it is long, and if there is a thread that builds nothing.
+    pub(crate) fn arrives(
+        self: &Arc<Self>,
+        push: &PushOf,
+        part: &str,
+        path: PathBuf,
+        length: u64,
+    ) -> Option<Arriving> {
+        let mut queue = self.queue();
+        let is_free = queue.idle > 0 && queue.waiting.is_empty() && queue.followed.is_none();
+        if length < LEAST || !is_free || queue.body.is_some() {
+            return None;
+        }
+        let (push, part) = (push.clone(), part.to_owned());
+        queue.body = Some(Body { push: push.clone(), part, path, length });
+        self.work.notify_all();
+        Some(Arriving { pushes: Arc::clone(self), push, told: 0 })
+    }
+}
+
+impl Queue {
+    /// The body that is to be read along: from now on its push is for who asked for it.
+    pub(super) fn next_body(&mut self) -> Option<Body> {
+        let body = self.body.take()?;
+        let push = body.push.clone();
+        self.followed = Some(Followed { push, bytes: 0, has_ended: false });
+        Some(body)
+    }
+}
+
+/// A build that was begun before its data had arrived. Dropped, it leaves nothing.
+pub(super) struct Along<'a> {
+    pushes: &'a Pushes,
+    push: PushOf,
+    spec: BuildSpec,
+    builder: Option<Builder>,
+}
+
+/// Reads a body along until its push is sealed; `None` if that was given up.
+pub(super) fn follow(pushes: &Pushes, body: Body) -> Option<(PushOf, Cause, Along<'_>)> {
+    let push = body.push.clone();
+    let mut along = Along::begin(pushes, body)?;
+    let mut told = 0;
+    loop {
+        match next(pushes, &push, told) {
+            Next::Grew(bytes) => {
+                told = bytes;
+                along.builder.as_mut()?.tell(&Told::Grew(bytes)).ok()?;
+            }
+            Next::Sealed(cause) => return Some((push, cause, along)),
+            Next::GivenUp => return None,
+        }
+    }
+}
+
+enum Next {
+    Grew(u64),
+    Sealed(Cause),
+    GivenUp,
+}
+
+/// Waits for what happens next to a body that is read along.
+fn next(pushes: &Pushes, push: &PushOf, told: u64) -> Next {
+    let mut queue = pushes.queue();
+    loop {
+        if queue.stopping {
+            return Next::GivenUp;
+        }
+        if let Some(at) = queue.waiting.iter().position(|(waiting, _)| waiting == push)
+            && let Some((_, cause)) = queue.waiting.remove(at)
+        {
+            return Next::Sealed(cause);
+        }
+        let others_wait = !queue.waiting.is_empty() && queue.idle == 0;
+        match queue.followed.as_ref().filter(|followed| followed.is_of(push)) {
+            Some(followed) if !followed.has_ended && !others_wait => {
+                if followed.bytes > told {
+                    return Next::Grew(followed.bytes);
+                }
+            }
+            _ => return Next::GivenUp,
+        }
+        queue = pushes.work.wait(queue).even_poisoned();
+    }
+}
+
+impl<'a> Along<'a> {
+    /// `None` if that is not possible: why, whoever builds it later is told.
+    fn begin(pushes: &'a Pushes, body: Body) -> Option<Self> {
+        let Body { push, part: name, path, length } = body;
+        let part = PartSpec { name, path, arrived: None };
+        let spec = inputs::spec_of(pushes, &push, vec![part], length).ok()?;
+        let builder = Builder::start(&pushes.settings.program, &spec).ok()?;
+        step("along.started");
+        debug!(dataset = %push.0, version = push.1.0, "its rows are read while they arrive");
+        Some(Self { pushes, push, spec, builder: Some(builder) })
+    }
+
+    /// Its push was sealed, and is built from what `spec` says: whoever builds that, if it is what was
+    /// begun. `spec` says where, then.
+    pub(super) fn go_on(mut self, spec: &mut BuildSpec) -> Option<Builder> {
+        let path = |spec: &BuildSpec| spec.parts.first().map(|part| part.path.clone());
+        if !self.spec.is_alike(spec) || path(&self.spec) != path(spec) || spec.parts.len() != 1 {
+            return None;
+        }
+        let arrived = spec.parts.first()?.arrived?;
+        self.builder.as_mut()?.tell(&Told::Arrived(arrived)).ok()?;
+        spec.out.clone_from(&self.spec.out);
+        self.pushes.metrics.read_along();
+        self.builder.take()
+    }
+}
+
+impl Drop for Along<'_> {
+    fn drop(&mut self) {
+        let Some(builder) = self.builder.take() else { return };
+        builder.end();
+        let (dataset, version) = &self.push;
+        debug!(%dataset, version = version.0, "its rows are not read while they arrive any more");
+        let _ = std::fs::remove_dir_all(&self.spec.out);
+        let _ = std::fs::remove_dir_all(runs_beside(&self.spec.out));
+        let catalog = self.pushes.store.catalog();
+        let state = catalog.entry(dataset, *version).map(|entry| entry.state);
+        drop(catalog);
+        if !matches!(state, Ok(State::Receiving | State::Building)) {
+            // Its staging went with it, and the builder may have made some more.
+            let _ = std::fs::remove_dir_all(self.pushes.store.layout().push(dataset, *version));
+        }
+    }
+}
