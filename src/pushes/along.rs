@@ -5,21 +5,21 @@
 //! once. That reads the part as it grows, and goes on as any other when the push is sealed.
 //!
 //! It is no more than a try. Whoever is sealed goes first: if another push waits for its turn meanwhile,
-//! the try is given up, and so it is if the body breaks off or if the push is to be built from
-//! something else by then (its dataset has other settings, or keys were erased). Then the push is
-//! built from its part when it is sealed and its turn comes, as if nothing had been tried.
+//! the try is given up, and so it is if the body breaks off, if the builder dies, or if the push is to be
+//! built from something else by then (its dataset has other settings, or keys were erased). Then the push
+//! is built from its part when it is sealed and its turn comes, as if nothing had been tried.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tidetable_storage::{Cause, EvenPoisoned as _, State, step};
+use tidetable_storage::{Cause, EvenPoisoned as _, State};
 use tracing::debug;
 
-use super::child::Builder;
+use super::child::{Builder, DIED, Ended};
 use super::inputs;
 use super::making::runs_beside;
 use super::spec::{BuildSpec, PartSpec, Told};
-use super::{PushOf, Pushes, Queue};
+use super::{Progress, PushOf, Pushes, Queue};
 
 /// Bodies of fewer bytes arrive in no time.
 const LEAST: u64 = 16 << 20;
@@ -124,6 +124,8 @@ pub(super) struct Along<'a> {
     push: PushOf,
     spec: BuildSpec,
     builder: Option<Builder>,
+    /// It has come to its end, and what it left is somebody's.
+    has_ended: bool,
 }
 
 /// Reads a body along until its push is sealed; `None` if that was given up.
@@ -181,30 +183,42 @@ impl<'a> Along<'a> {
         let part = PartSpec { name, path, arrived: None };
         let spec = inputs::spec_of(pushes, &push, vec![part], length).ok()?;
         let builder = Builder::start(&pushes.settings.program, &spec).ok()?;
-        step("along.started");
         debug!(dataset = %push.0, version = push.1.0, "its rows are read while they arrive");
-        Some(Self { pushes, push, spec, builder: Some(builder) })
+        Some(Self { pushes, push, spec, builder: Some(builder), has_ended: false })
     }
 
-    /// Its push was sealed, and is built from what `spec` says: whoever builds that, if it is what was
-    /// begun. `spec` says where, then.
-    pub(super) fn go_on(mut self, spec: &mut BuildSpec) -> Option<Builder> {
+    /// Its push was sealed, and is to be built from what `spec` says: what came of it, if that is what was
+    /// begun. `spec` says where, then. `None` also if the builder died, which it may have done long ago.
+    pub(super) fn finish(
+        mut self,
+        spec: &mut BuildSpec,
+        goes_on: &mut dyn FnMut(Progress) -> bool,
+    ) -> Option<Ended> {
         let path = |spec: &BuildSpec| spec.parts.first().map(|part| part.path.clone());
         if !self.spec.is_alike(spec) || path(&self.spec) != path(spec) || spec.parts.len() != 1 {
             return None;
         }
         let arrived = spec.parts.first()?.arrived?;
         self.builder.as_mut()?.tell(&Told::Arrived(arrived)).ok()?;
+        let ended = self.builder.take()?.listen(goes_on);
+        if matches!(&ended, Ended::NotBuilt(not_built) if not_built.code == DIED) {
+            return None;
+        }
+        self.has_ended = true;
         spec.out.clone_from(&self.spec.out);
         self.pushes.metrics.read_along();
-        self.builder.take()
+        Some(ended)
     }
 }
 
 impl Drop for Along<'_> {
     fn drop(&mut self) {
-        let Some(builder) = self.builder.take() else { return };
-        builder.end();
+        if self.has_ended {
+            return;
+        }
+        if let Some(builder) = self.builder.take() {
+            builder.end();
+        }
         let (dataset, version) = &self.push;
         debug!(%dataset, version = version.0, "its rows are not read while they arrive any more");
         let _ = std::fs::remove_dir_all(&self.spec.out);

@@ -105,12 +105,12 @@ fn try_build(
         return Ok(None);
     }
     let mut spec = inputs::spec(pushes, push)?;
-    let goes_on = |progress| {
+    let mut goes_on = |progress| {
         pushes.came_to(push, progress);
         is_wanted(pushes, push)
     };
-    let ended = match along.and_then(|along| along.go_on(&mut spec)) {
-        Some(builder) => builder.listen(goes_on),
+    let ended = match along.and_then(|along| along.finish(&mut spec, &mut goes_on)) {
+        Some(ended) => ended,
         None => child::run_builder(&pushes.settings.program, &spec, goes_on),
     };
     let built = match ended {

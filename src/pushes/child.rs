@@ -14,7 +14,7 @@ use super::Progress;
 use super::spec::{BuildSpec, Built, NotBuilt, Said, Told};
 
 /// Ended before it was done, and why is not known, or no fault of the data.
-const DIED: &str = "build_died";
+pub(super) const DIED: &str = "build_died";
 const SIGABRT: i32 = 6;
 const SIGKILL: i32 = 9;
 const SIGSEGV: i32 = 11;

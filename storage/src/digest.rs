@@ -163,10 +163,16 @@ impl ContentHasher {
 
     pub(crate) fn record(&mut self, key: &[u8], value: &[u8]) {
         for bytes in [key, value] {
-            // Keys and values are at most 16 MiB: the builder refuses longer ones.
-            self.update(&(bytes.len() as u32).to_le_bytes());
+            self.update(&length_of(bytes));
             self.update(bytes);
         }
+    }
+
+    /// The next records, none of which has to be copied.
+    pub(crate) fn records(&mut self, framed: &Framed) {
+        self.hasher.update(&self.pending);
+        self.pending.clear();
+        self.hasher.update(&framed.0);
     }
 
     pub(crate) fn finish(mut self) -> Digest {
@@ -186,6 +192,47 @@ impl ContentHasher {
             self.pending.extend_from_slice(bytes);
         }
     }
+}
+
+/// Some records, in the form that their content digest is taken of.
+pub(crate) struct Framed(Vec<u8>);
+
+impl Framed {
+    /// Enough for BLAKE3 to be fast.
+    const FULL: usize = 256 * 1024;
+
+    /// No record yet, and room for as many as should be in it.
+    pub(crate) fn to_fill() -> Self {
+        Self(Vec::with_capacity(Self::FULL + Self::FULL / 8))
+    }
+
+    /// Whether it should be handed on.
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.len() >= Self::FULL
+    }
+
+    /// Adds a record with the value that `write` appends to what it is given. That value. After an error
+    /// this is of no use.
+    pub(crate) fn push<E>(
+        &mut self,
+        key: &[u8],
+        write: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), E>,
+    ) -> std::result::Result<&[u8], E> {
+        self.0.extend_from_slice(&length_of(key));
+        self.0.extend_from_slice(key);
+        let at = self.0.len();
+        self.0.extend_from_slice(&length_of(b""));
+        let begin = self.0.len();
+        write(&mut self.0)?;
+        let length = length_of(&self.0[begin..]);
+        self.0[at..begin].copy_from_slice(&length);
+        Ok(&self.0[begin..])
+    }
+}
+
+/// What stands before a key or a value. Both have at most 16 MiB: the builder refuses longer ones.
+fn length_of(bytes: &[u8]) -> [u8; 4] {
+    (bytes.len() as u32).to_le_bytes()
 }
 
 /// Bytes as lower-case hexadecimal text.
@@ -253,6 +300,18 @@ mod tests {
                 plain.extend(bytes);
             }
         }
+        assert_eq!(hasher.finish(), Digest::of(&plain));
+
+        let (mut hasher, mut framed) = (ContentHasher::new(), Framed::to_fill());
+        hasher.record(records[0].0, records[0].1);
+        for (key, value) in &records[1..] {
+            let written = framed.push(key, |out| {
+                out.extend_from_slice(value);
+                Ok::<_, ()>(())
+            });
+            assert_eq!(written, Ok(*value));
+        }
+        hasher.records(&framed);
         assert_eq!(hasher.finish(), Digest::of(&plain));
     }
 

@@ -180,7 +180,7 @@ fn describe(
     progress: &mut dyn FnMut(u64),
 ) -> Result<VerifiedSnapshot> {
     let mut progress = Progress::new(&manifest, progress);
-    check_bytes(dir, &manifest, InMemory::MayStay, &mut progress)?;
+    check_bytes(dir, &manifest, InMemory::MayStay, &mut |bytes| progress.add(bytes))?;
     let mut sampler = Sampler::new();
     let mut sample = |key: &[u8], value: &[u8]| {
         sampler.offer(key, value);
@@ -235,7 +235,7 @@ fn each_record(
         link_or_copy(&dir.join(DICTIONARY), &aside.join(DICTIONARY))?;
     }
     let mut progress = Progress::new(manifest, progress);
-    check_bytes(aside, manifest, InMemory::MayStay, &mut progress)?;
+    check_bytes(aside, manifest, InMemory::MayStay, &mut |bytes| progress.add(bytes))?;
     let decoder = Decoder::new(manifest.compression, &read_dictionary(aside, manifest)?);
     let mut value = Vec::new();
     assembly::assemble(aside, manifest, &mut |key, stored| {

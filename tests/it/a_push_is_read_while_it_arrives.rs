@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufReader, Write};
 use std::net::TcpStream;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::data::{assert_batch, key, rows, rows_in_order};
@@ -170,6 +171,31 @@ fn nobody_waits_for_a_body() {
     push.end().expect(201);
     assert_whole(&server, 1);
     assert_eq!(read_along(&server), "0");
+}
+
+#[test]
+fn a_builder_that_dies_meanwhile_fails_nothing() {
+    let server = Server::start();
+    let push = Push::read_along(&server, QUERY, shuffled(1).as_bytes());
+    kill_process(builder_of(&server), Signal::KILL).unwrap();
+    push.end().expect(201);
+    assert_whole(&server, 1);
+    assert_eq!(read_along(&server), "0");
+    assert_nothing_in_staging(&server);
+}
+
+/// The only process that a server has started.
+fn builder_of(server: &Server) -> Pid {
+    let server = server.pid().as_raw_nonzero().to_string();
+    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let stat = fs::read_to_string(entry.unwrap().path().join("stat")).ok()?;
+        // What stands before the last bracket is its name, which may hold anything.
+        let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?;
+        (parent == server).then(|| stat.split_whitespace().next().unwrap().parse().unwrap())
+    });
+    let found: Vec<i32> = processes.collect();
+    assert_eq!(found.len(), 1);
+    Pid::from_raw(found[0]).unwrap()
 }
 
 /// What a push is built from is what holds when it is sealed.

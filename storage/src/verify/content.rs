@@ -1,6 +1,7 @@
 //! The records of a snapshot that is read back, against what they are expected to be: what its
 //! manifest lists, or what was noted of them when they were given to a builder.
 
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
@@ -8,7 +9,7 @@ use std::thread;
 use super::damaged;
 use crate::assembly::EachRecord;
 use crate::builder::check_value;
-use crate::digest::{ContentHasher, Digest, SumsHasher, ValueSum};
+use crate::digest::{ContentHasher, Digest, Framed, SumsHasher, ValueSum};
 use crate::error::{Code, Error, Result};
 use crate::lanes::WAITING;
 use crate::layout;
@@ -97,8 +98,8 @@ fn check_given(
     Err(Error::new(Code::VersionUnusable, text).at(dir))
 }
 
-/// What the records that `feed` gives, in the order of their keys, are; decompresses and digests
-/// them on a thread of its own, and hands them to `visit` there.
+/// What the records that `feed` gives, in the order of their keys, are. A thread decompresses them and hands
+/// them to `visit`, another one digests them.
 pub(crate) fn read_content(
     dir: &Path,
     manifest: &Manifest,
@@ -107,7 +108,17 @@ pub(crate) fn read_content(
 ) -> Result<Content> {
     thread::scope(|scope| {
         let (lists, received) = sync_channel::<RecordList>(WAITING);
-        let reading = scope.spawn(move || content_of(dir, manifest, visit, &received));
+        let (framed, decompressed) = sync_channel::<Framed>(WAITING);
+        let digesting = scope.spawn(move || {
+            let mut hasher = ContentHasher::new();
+            decompressed.iter().for_each(|framed| hasher.records(&framed));
+            hasher.finish()
+        });
+        let reading = scope.spawn(move || {
+            count(dir, manifest, visit, &received, |records| {
+                framed.send(records).expect("the thread that digests ends with this sender");
+            })
+        });
         let mut list = RecordList::to_fill();
         // It ends before its input does only with an error, which then counts.
         let mut stopped = false;
@@ -122,7 +133,14 @@ pub(crate) fn read_content(
         });
         let fed = fed.and_then(|()| hand_on(&mut list));
         drop(lists);
-        let read = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let counted = reading.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let digest = digesting.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let read = counted.map(|(records, key_bytes, value_bytes)| Content {
+            records,
+            key_bytes,
+            value_bytes,
+            digest,
+        });
         if stopped { read } else { fed.and(read) }
     })
 }
@@ -146,16 +164,18 @@ impl std::fmt::Display for Content {
     }
 }
 
-fn content_of(
+/// Checks and decompresses all records, and gives them to `visit` and to `digest`: how many there are, and
+/// the bytes of their keys and of their values.
+fn count(
     dir: &Path,
     manifest: &Manifest,
     visit: Visit<'_>,
     lists: &Receiver<RecordList>,
-) -> Result<Content> {
+    digest: impl Fn(Framed),
+) -> Result<(u64, u64, u64)> {
     let decoder = Decoder::new(manifest.compression, &read_dictionary(dir, manifest)?);
-    let mut hasher = ContentHasher::new();
     let (mut records, mut key_bytes, mut value_bytes) = (0, 0, 0);
-    let (mut last, mut value) = (Vec::new(), Vec::new());
+    let (mut last, mut framed) = (Vec::new(), Framed::to_fill());
     for list in lists {
         for Record { key, value: stored, .. } in list.iter() {
             records += 1;
@@ -167,16 +187,19 @@ fn content_of(
             }
             last.clear();
             last.extend_from_slice(key);
-            value.clear();
-            decoder.decode(KeyHash::of(key), stored, &mut value).map_err(|Damaged| {
+            let value = framed.push(key, |out| decoder.decode(KeyHash::of(key), stored, out));
+            let value = value.map_err(|Damaged| {
                 damaged(&format!("record {records} does not fit its checksum")).at(dir)
             })?;
             check_value(value.len())?;
             key_bytes += key.len() as u64;
             value_bytes += value.len() as u64;
-            hasher.record(key, &value);
-            visit(key, &value)?;
+            visit(key, value)?;
+            if framed.is_full() {
+                digest(std::mem::replace(&mut framed, Framed::to_fill()));
+            }
         }
     }
-    Ok(Content { records, key_bytes, value_bytes, digest: hasher.finish() })
+    digest(framed);
+    Ok((records, key_bytes, value_bytes))
 }
