@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::io::Read as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use tidetable_storage::{
     Cause, Error, EvenPoisoned as _, Failed, MAX_PARTS, PartSums, State, require_space,
@@ -24,8 +25,10 @@ use crate::state::{App, AppState, count_dataset};
 const AT_ONCE: usize = 2;
 /// How much is read at once.
 const BLOCK_BYTES: usize = 1 << 20;
-/// How often free space, and whether the push still runs, is looked at, in bytes.
+/// How often free space is looked at, in bytes.
 const LOOK_EVERY: u64 = 64 << 20;
+/// How often it is asked whether the push still runs.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// A push that was given its number, and where its data lies.
 #[derive(Debug)]
@@ -65,6 +68,11 @@ impl Imports {
     pub(crate) fn enqueue(&self, import: Import) {
         self.queue().waiting.push_back(import);
         self.work.notify_one();
+    }
+
+    /// That push was deleted: nothing is fetched for it, if that was not begun yet.
+    pub(crate) fn forget(&self, push: &PushOf) {
+        self.queue().waiting.retain(|import| import.push != *push);
     }
 
     /// No further import is begun. Those that run end with this process.
@@ -132,6 +140,7 @@ fn run(app: &App, import: &Import) {
 
 fn fetch(app: &App, import: &Import) -> Result<(), Ended> {
     let (dataset, version) = &import.push;
+    still_wanted(app, &import.push)?;
     app.pushes.fetches(&import.push, 0, 0);
     let objects = find(import)?;
     check_number(objects.len())?;
@@ -195,7 +204,7 @@ fn fetch_part(
     let mut sums = PartSums::default();
     let mut reader = object.open();
     let mut block = vec![0; BLOCK_BYTES];
-    let mut looked_at = *done;
+    let (mut looked_at, mut asked) = (*done, Instant::now());
     loop {
         let count = reader.read(&mut block).map_err(|error| Ended::of_read(&error))?;
         if count == 0 {
@@ -208,6 +217,9 @@ fn fetch_part(
         if *done - looked_at >= LOOK_EVERY {
             looked_at = *done;
             require_space(root, 0)?;
+        }
+        if asked.elapsed() >= ASK_EVERY {
+            asked = Instant::now();
             still_wanted(app, &import.push)?;
         }
     }

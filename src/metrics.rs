@@ -203,7 +203,7 @@ impl Metrics {
         self.panics.fetch_add(1, Relaxed);
     }
 
-    /// The rows of a push were read while they arrived.
+    /// A push was built by a builder that was started while its body arrived.
     pub(crate) fn read_along(&self) {
         self.read_along.fetch_add(1, Relaxed);
     }

@@ -188,6 +188,7 @@ impl Pushes {
             return;
         }
         queue.stuck.remove(&push);
+        queue.withdraw_body(&push);
         queue.running.insert(push.clone(), Progress::default());
         queue.waiting.push_back((push, cause));
         // One that waits for something else cannot pass it on.

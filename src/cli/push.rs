@@ -225,7 +225,8 @@ impl Push<'_> {
         let version = created.version;
         if created.state == "receiving" {
             let sent = self.send(version, parts).map_err(|f| self.left(version, f))?;
-            self.commit(version, parts).map_err(|f| self.left(version, f))?;
+            self.interrupt.say(self.dataset, Some(version), self.perhaps_committed(version));
+            self.commit(version, parts).map_err(|f| self.left_at_commit(version, f))?;
             return Ok((version, Some(sent)));
         }
         // An earlier run with this key has committed it: only the outcome is missing, if it is
@@ -278,17 +279,47 @@ impl Push<'_> {
     }
 
     /// A failure while the version was receiving: says how to go on with it.
-    fn left(&self, version: u64, mut failure: Failure) -> Failure {
+    fn left(&self, version: u64, failure: Failure) -> Failure {
+        if is_over(&failure) {
+            let hint = format!(
+                "somebody else has ended or committed it, or no part of it came for too long: `tidetable \
+                 versions {} {version}` tells, as long as it is kept. To push again: the same command",
+                self.dataset
+            );
+            return failure.about(self.dataset, Some(version)).hint(hint);
+        }
+        let leftover = self.leftover(version);
+        self.with(version, failure, leftover)
+    }
+
+    /// A failure of the commit: after some of them nobody knows whether it was done.
+    fn left_at_commit(&self, version: u64, failure: Failure) -> Failure {
+        // An answer without a code is that of a proxy.
+        let is_unknown = failure.code.as_deref().is_none_or(|code| code == "outcome_unknown");
+        if !is_unknown {
+            return self.left(version, failure);
+        }
+        let perhaps = self.perhaps_committed(version);
+        self.with(version, failure, perhaps)
+    }
+
+    fn with(&self, version: u64, mut failure: Failure, more: String) -> Failure {
         if failure.exit == Exit::Unreachable {
             failure.hint = None;
         }
         let failure = failure.about(self.dataset, Some(version));
-        let leftover = self.leftover(version);
         let hint = match &failure.hint {
-            Some(hint) => format!("{hint}. {leftover}"),
-            None => leftover,
+            Some(hint) => format!("{hint}. {more}"),
+            None => more,
         };
         failure.hint(hint)
+    }
+
+    fn perhaps_committed(&self, version: u64) -> String {
+        format!(
+            "all of it is sent; whether {0} {version} is committed is not known. If it is, the server builds              it, and activates it if that was asked for: `tidetable versions {0} {version}` tells. To go on: {1}",
+            self.dataset, self.again
+        )
     }
 
     fn leftover(&self, version: u64) -> String {
@@ -298,6 +329,12 @@ impl Push<'_> {
             self.dataset, self.again
         )
     }
+}
+
+/// Whether the version is there no more, or not as one that parts can be sent to.
+fn is_over(failure: &Failure) -> bool {
+    let code = failure.code.as_deref();
+    matches!(code, Some("version_deleted" | "version_not_found" | "wrong_state"))
 }
 
 impl PushArgs {

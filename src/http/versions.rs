@@ -18,7 +18,9 @@ use super::asker::Asker;
 use super::blocking::blocking;
 use super::content_digest::{Expected, content_digest};
 use super::content_encoding::{Declared, unsupported};
-use super::extract::{Dataset, DatasetVersion, DatasetVersionPart, Json, PartName, Query};
+use super::extract::{
+    BatchJson, Dataset, DatasetVersion, DatasetVersionPart, Json, PartName, Query,
+};
 use super::extract::{content_length, refuse_piece, wait_of};
 use super::page::{PageQuery, page};
 use super::receive::{Synced, receive_part};
@@ -225,7 +227,8 @@ pub(crate) async fn commit(
     DatasetVersion(dataset, version): DatasetVersion,
     Query(_): Query<NoParameters>,
     asker: Asker,
-    Json(request): Json<CommitRequest>,
+    // As many names as a push may have parts take more than other bodies may.
+    BatchJson(request): BatchJson<CommitRequest>,
 ) -> Answer<Response> {
     refuse_whole(&app, &dataset, version)?;
     let asked = ("commit", version, request.activate, &request.parts);
@@ -323,6 +326,9 @@ pub(crate) async fn delete(
             app.store.delete(&dataset, version, cause)?;
             if is_pushing {
                 app.metrics.dataset(&dataset).aborted();
+                let push = (dataset.clone(), version);
+                app.imports.forget(&push);
+                app.pushes.fetched(&push);
             }
             app.pushes.look_again();
             Ok(())

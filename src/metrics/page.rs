@@ -67,7 +67,7 @@ fn write_server(metrics: &Metrics, page: &mut Writer<'_>) -> Result {
         ("panics", "Requests that ended in a panic", &metrics.panics),
         (
             "pushes_read_along",
-            "Pushes whose rows were read while they arrived",
+            "Pushes whose builder was started while their body arrived",
             &metrics.read_along,
         ),
     ] {

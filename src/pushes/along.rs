@@ -12,7 +12,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tidetable_storage::{Cause, EvenPoisoned as _, State};
+use tidetable_storage::{Cause, Code, EvenPoisoned as _, State};
 use tracing::debug;
 
 use super::child::{Builder, DIED, Ended};
@@ -78,7 +78,7 @@ impl Arriving {
 impl Drop for Arriving {
     fn drop(&mut self) {
         let mut queue = self.pushes.queue();
-        queue.body.take_if(|body| body.push == self.push);
+        queue.withdraw_body(&self.push);
         if let Some(followed) = queue.followed.as_mut().filter(|f| f.is_of(&self.push)) {
             followed.has_ended = true;
             self.pushes.work.notify_all();
@@ -116,6 +116,11 @@ impl Queue {
         self.followed = Some(Followed { push, bytes: 0, has_ended: false });
         Some(body)
     }
+
+    /// Nobody is to begin with the body of that push any more.
+    pub(super) fn withdraw_body(&mut self, push: &PushOf) {
+        self.body.take_if(|body| body.push == *push);
+    }
 }
 
 /// A build that was begun before its data had arrived. Dropped, it leaves nothing.
@@ -136,6 +141,9 @@ pub(super) fn follow(pushes: &Pushes, body: Body) -> Option<(PushOf, Cause, Alon
     loop {
         match next(pushes, &push, told) {
             Next::Grew(bytes) => {
+                if !along.is_wanted() {
+                    return None;
+                }
                 told = bytes;
                 along.builder.as_mut()?.tell(&Told::Grew(bytes)).ok()?;
             }
@@ -163,7 +171,8 @@ fn next(pushes: &Pushes, push: &PushOf, told: u64) -> Next {
         {
             return Next::Sealed(cause);
         }
-        let others_wait = !queue.waiting.is_empty() && queue.idle == 0;
+        // A thread that takes one makes both less by one.
+        let others_wait = queue.waiting.len() > queue.idle;
         match queue.followed.as_ref().filter(|followed| followed.is_of(push)) {
             Some(followed) if !followed.has_ended && !others_wait => {
                 if followed.bytes > told {
@@ -181,14 +190,23 @@ impl<'a> Along<'a> {
     fn begin(pushes: &'a Pushes, body: Body) -> Option<Self> {
         let Body { push, part: name, path, length } = body;
         let part = PartSpec { name, path, arrived: None };
+        inputs::require_room(pushes, &push, length).ok()?;
         let spec = inputs::spec_of(pushes, &push, vec![part], length).ok()?;
         let builder = Builder::start(&pushes.settings.program, &spec).ok()?;
         debug!(dataset = %push.0, version = push.1.0, "its rows are read while they arrive");
         Some(Self { pushes, push, spec, builder: Some(builder), has_ended: false })
     }
 
+    /// Whether its push has not ended: it may have been deleted.
+    fn is_wanted(&self) -> bool {
+        let catalog = self.pushes.store.catalog();
+        let state = catalog.entry(&self.push.0, self.push.1).map(|entry| entry.state);
+        matches!(state, Ok(State::Receiving | State::Building))
+    }
+
     /// Its push was sealed, and is to be built from what `spec` says: what came of it, if that is what was
-    /// begun. `spec` says where, then. `None` also if the builder died, which it may have done long ago.
+    /// begun. `spec` says where, then. `None` also if the builder had no room or died, which may have been
+    /// long ago.
     pub(super) fn finish(
         mut self,
         spec: &mut BuildSpec,
@@ -201,7 +219,7 @@ impl<'a> Along<'a> {
         let arrived = spec.parts.first()?.arrived?;
         self.builder.as_mut()?.tell(&Told::Arrived(arrived)).ok()?;
         let ended = self.builder.take()?.listen(goes_on);
-        if matches!(&ended, Ended::NotBuilt(not_built) if not_built.code == DIED) {
+        if matches!(&ended, Ended::NotBuilt(not_built) if may_pass(&not_built.code)) {
             return None;
         }
         self.has_ended = true;
@@ -209,6 +227,11 @@ impl<'a> Along<'a> {
         self.pushes.metrics.read_along();
         Some(ended)
     }
+}
+
+/// Whether a build may succeed that has failed with this code: its data is not at fault.
+fn may_pass(code: &str) -> bool {
+    code == DIED || [Code::DiskFull, Code::IoFailed].iter().any(|known| known.as_str() == code)
 }
 
 impl Drop for Along<'_> {
@@ -223,10 +246,7 @@ impl Drop for Along<'_> {
         debug!(%dataset, version = version.0, "its rows are not read while they arrive any more");
         let _ = std::fs::remove_dir_all(&self.spec.out);
         let _ = std::fs::remove_dir_all(runs_beside(&self.spec.out));
-        let catalog = self.pushes.store.catalog();
-        let state = catalog.entry(dataset, *version).map(|entry| entry.state);
-        drop(catalog);
-        if !matches!(state, Ok(State::Receiving | State::Building)) {
+        if !self.is_wanted() {
             // Its staging went with it, and the builder may have made some more.
             let _ = std::fs::remove_dir_all(self.pushes.store.layout().push(dataset, *version));
         }

@@ -111,7 +111,10 @@ fn try_build(
     };
     let ended = match along.and_then(|along| along.finish(&mut spec, &mut goes_on)) {
         Some(ended) => ended,
-        None => child::run_builder(&pushes.settings.program, &spec, goes_on),
+        None => {
+            inputs::require_room(pushes, push, spec.bytes())?;
+            child::run_builder(&pushes.settings.program, &spec, goes_on)
+        }
     };
     let built = match ended {
         Ended::Built(built) => built,

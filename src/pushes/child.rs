@@ -1,5 +1,6 @@
 //! Running the process that builds.
 
+use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -34,6 +35,14 @@ pub(super) enum Ended {
     Unwanted,
 }
 
+/// The thread that waits for a builder's end: how it came to it, and its last words.
+type Reaping = JoinHandle<(Option<ExitStatus>, String)>;
+
+thread_local! {
+    /// That of the builder that this thread had before, which gives its memory back yet.
+    static BEFORE: RefCell<Option<Reaping>> = const { RefCell::new(None) };
+}
+
 /// A process that builds. Whoever starts it ends it, by [`Builder::listen`] or [`Builder::end`]; and
 /// stays as long as it: the kernel ends it with the thread that started it.
 #[derive(Debug)]
@@ -44,8 +53,9 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    /// Starts one.
+    /// Starts one, when the one before has given its memory back.
     pub(super) fn start(program: &Path, spec: &BuildSpec) -> std::io::Result<Self> {
+        BEFORE.take().and_then(|before| before.join().ok());
         let mut child = start(program, spec)?;
         let stderr = child.stderr.take().map(keep);
         let mut builder = Self { child, gives_way: spec.gives_way, stderr };
@@ -75,19 +85,24 @@ impl Builder {
     pub(super) fn listen(mut self, mut goes_on: impl FnMut(Progress) -> bool) -> Ended {
         let stdout = self.child.stdout.take().expect("standard output is piped, as start() asks");
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            let said = match serde_json::from_str(&line) {
-                Ok(Said::Progress(progress)) if goes_on(progress) => continue,
+            match serde_json::from_str(&line) {
+                Ok(Said::Progress(progress)) if goes_on(progress) => {}
                 Ok(Said::Progress(_)) => {
                     self.end();
                     return Ended::Unwanted;
                 }
-                Ok(Said::Done(built)) => Ended::Built(built),
-                Ok(Said::Failed(not_built)) => Ended::NotBuilt(not_built),
-                Err(_) => continue,
-            };
-            // All that it does yet is to give its memory back, which takes a tenth of a second.
-            drop(self.reap());
-            return said;
+                Ok(Said::Done(built)) => {
+                    // All that it does yet is to give its memory back: a tenth of a second, and more.
+                    BEFORE.set(self.reap());
+                    return Ended::Built(built);
+                }
+                Ok(Said::Failed(not_built)) => {
+                    // The log has its last words before anybody hears that it has failed.
+                    self.reap().and_then(|it| it.join().ok());
+                    return Ended::NotBuilt(not_built);
+                }
+                Err(_) => {}
+            }
         }
         // Only of one that said nothing it matters how it ended.
         let (status, stderr) = self.reap().and_then(|it| it.join().ok()).unwrap_or_default();
@@ -101,12 +116,11 @@ impl Builder {
         self.reap().and_then(|it| it.join().ok());
     }
 
-    /// Waits for its end, on a thread that gives way if the builder does; gives how it came to it, and its last
-    /// words. Where others look into `/proc`, Linux was seen to spin for seconds while it let go of
+    /// Waits for its end, on a thread that gives way if the builder does. Where others look into `/proc`, Linux was seen to spin for seconds while it let go of
     /// what was there of a process: a thread that does not give way took half of a processor from
     /// lookups meanwhile. `None`: the system gave no thread, and the process stays in its tables until
     /// this one ends.
-    fn reap(mut self) -> Option<JoinHandle<(Option<ExitStatus>, String)>> {
+    fn reap(mut self) -> Option<Reaping> {
         let reap = move || {
             if self.gives_way {
                 give_way();

@@ -38,8 +38,7 @@ pub(super) fn spec_of(
     let (dataset, version) = push;
     let store = &pushes.store;
     // The catalogue is let go of before the disk or the log may keep this thread.
-    let inputs = Inputs::of(store, push, sent)?;
-    require_space(store.layout().root(), inputs.needed)?;
+    let inputs = Inputs::of(store, push)?;
     let is_snapshot = is_snapshot(&inputs.options);
     let options = if is_snapshot { RowOptions::default() } else { options(&inputs.options)? };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -64,21 +63,31 @@ pub(super) fn spec_of(
 struct Inputs {
     options: String,
     compression: Compression,
-    /// Bytes that the disk needs for the version.
-    needed: u64,
 }
 
 impl Inputs {
-    fn of(store: &Store, (dataset, version): &PushOf, sent: u64) -> Result<Self, Error> {
+    fn of(store: &Store, (dataset, version): &PushOf) -> Result<Self, Error> {
         let catalog = store.catalog();
         let (of, entry) = (catalog.dataset(dataset)?, catalog.entry(dataset, *version)?);
-        let needed = match is_snapshot(&entry.options) {
-            true => room::beside_snapshot(sent),
-            false => room::of_version(of, sent),
-        };
-        let (options, compression) = (entry.options.clone(), of.config.compression);
-        Ok(Self { options, compression, needed })
+        Ok(Self { options: entry.options.clone(), compression: of.config.compression })
     }
+}
+
+/// Whether the disk has room for what a push of so many bytes becomes, before any of it is there.
+pub(super) fn require_room(
+    pushes: &Pushes,
+    (dataset, version): &PushOf,
+    sent: u64,
+) -> Result<(), Error> {
+    let store = &pushes.store;
+    let needed = {
+        let catalog = store.catalog();
+        match is_snapshot(&catalog.entry(dataset, *version)?.options) {
+            true => room::beside_snapshot(sent),
+            false => room::of_version(catalog.dataset(dataset)?, sent),
+        }
+    };
+    require_space(store.layout().root(), needed)
 }
 
 /// What the options of a push say whose parts are the files of a snapshot.

@@ -84,7 +84,7 @@ pub(crate) type Tell<'a> = dyn FnMut(Phase, ReadProgress) + 'a;
 
 /// Makes the snapshot of a job.
 pub(crate) fn make_snapshot(job: &Job<'_>, tell: &mut Tell<'_>) -> Result<Made, IngestError> {
-    let looked = look(job)?;
+    let looked = look(job, tell)?;
     if let Some(Looked { in_order: true, samples }) = &looked
         && let Some(made) = in_order(job, samples, tell)?
     {
@@ -95,7 +95,7 @@ pub(crate) fn make_snapshot(job: &Job<'_>, tell: &mut Tell<'_>) -> Result<Made, 
 }
 
 /// What a look at the sources gave; of one that still arrives, at its beginning.
-fn look(job: &Job<'_>) -> Result<Option<Looked>, IngestError> {
+fn look(job: &Job<'_>, tell: &mut Tell<'_>) -> Result<Option<Looked>, IngestError> {
     let look = || Ok(look_at_some(&(job.inputs)()?, job.options, &|key| is_left_out(job, key)));
     let Some(arrival) = job.arrival else { return look() };
     arrival.wait_for(BEGINNING);
@@ -109,6 +109,7 @@ fn look(job: &Job<'_>) -> Result<Option<Looked>, IngestError> {
         return Ok(looked);
     }
     arrival.wait_until_arrived();
+    tell(Phase::Reading, ReadProgress::default());
     look()
 }
 

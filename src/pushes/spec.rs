@@ -76,6 +76,11 @@ pub(super) enum Told {
 }
 
 impl BuildSpec {
+    /// The bytes of all parts that have arrived.
+    pub(super) fn bytes(&self) -> u64 {
+        self.parts.iter().filter_map(|part| part.arrived).map(|arrived| arrived.bytes).sum()
+    }
+
     /// Whether the same rows become the same snapshot.
     pub(super) fn is_alike(&self, other: &Self) -> bool {
         let what = |spec: &Self| (spec.is_snapshot, spec.compression);

@@ -14,6 +14,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -22,7 +23,7 @@ use twox_hash::XxHash3_64;
 use crate::digest::hex;
 use crate::durable;
 use crate::error::{Code, Error, Result};
-use crate::event::SealedPart;
+use crate::event::{Millis, SealedPart};
 use crate::step::step;
 use crate::versions::entries;
 
@@ -251,7 +252,8 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<Part>> {
 /// What is among the parts and belongs to none: what was arriving when the process ended.
 pub(crate) fn unowned(dir: &Path) -> Result<Vec<PathBuf>> {
     let owned: Vec<_> = list(dir)?.into_iter().map(|part| part.path).collect();
-    let of_a_part = |name: &str| name.starts_with(DATA) || name.ends_with(durable::UNFINISHED);
+    // A part may have a name that begins like that, and its document has one, too.
+    let of_a_part = |name: &str| is_data(name) || name.ends_with(durable::UNFINISHED);
     let files = entries(dir)?.into_iter();
     let unowned = files.filter(|(name, path)| of_a_part(name) && !owned.contains(path));
     Ok(unowned.map(|(_, path)| path).collect())
@@ -321,12 +323,30 @@ fn read(path: &Path) -> Result<Document> {
     let json = fs::read(path).map_err(|e| Error::io("read the document of a part", path, e))?;
     let damaged = || Error::new(Code::DataCorrupt, "the document of a part is damaged").at(path);
     let document: Document = serde_json::from_slice(&json).map_err(|e| damaged().because(e))?;
-    let plain = document.file.strip_prefix(DATA);
-    if plain.is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit())) {
-        Ok(document)
-    } else {
-        Err(damaged())
+    if is_data(&document.file) { Ok(document) } else { Err(damaged()) }
+}
+
+/// Whether a file of that name has the bytes of a part.
+fn is_data(name: &str) -> bool {
+    let number = name.strip_prefix(DATA);
+    number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// When a file there was last begun, written or put in its place, in milliseconds since 1970.
+pub(crate) fn last_change(dir: &Path) -> Result<Millis> {
+    let failed = |e| Error::io("read when a part was written", dir, e);
+    let changed = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified());
+    let mut last = changed(dir).map_err(failed)?;
+    for (_, path) in entries(dir)? {
+        match changed(&path) {
+            Ok(changed) => last = last.max(changed),
+            // Another one has taken its place.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(failed(e)),
+        }
     }
+    let since = last.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX))
 }
 
 /// A name as text and numbers in turn: `part-10` after `part-9`.
@@ -422,6 +442,32 @@ mod tests {
         assert!(read().is_err());
     }
 
+    /// What arrived stays, whatever its name; what was arriving goes.
+    #[test]
+    fn only_what_belongs_to_no_part_is_unowned() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["data-7", "data-00000.parquet", "data-", "1", "1.tmp"] {
+            receive(dir.path(), name, name.as_bytes());
+        }
+        assert_eq!(unowned(dir.path()).unwrap(), Vec::<PathBuf>::new());
+        let mut left = ["data-900", "data-7.part.tmp"].map(|name| dir.path().join(name));
+        left.iter().for_each(|path| fs::write(path, "").unwrap());
+        let mut found = unowned(dir.path()).unwrap();
+        found.sort();
+        left.sort();
+        assert_eq!(found, left);
+    }
+
+    #[test]
+    fn the_last_change_is_that_of_any_part() {
+        let dir = tempfile::tempdir().unwrap();
+        let before = last_change(dir.path()).unwrap();
+        let part = receive(dir.path(), "1", b"x");
+        let later = UNIX_EPOCH + std::time::Duration::from_millis(before + 1_000_000);
+        File::options().write(true).open(part.path).unwrap().set_modified(later).unwrap();
+        assert_eq!(last_change(dir.path()).unwrap(), before + 1_000_000);
+    }
+
     /// Each piece is written when the reader has had all before it, so that it has to wait.
     #[test]
     fn a_part_is_read_while_it_arrives() {
@@ -442,10 +488,10 @@ mod tests {
             }
         });
         let mut bytes = 0;
-        for piece in [&b"one"[..], b"and two", b"and some more"] {
-            writer.write(piece).unwrap();
-            // What is in the file before it is told of is not read.
-            bytes += piece.len();
+        for chunk in [&b"one"[..], b"and two", b"and some more"] {
+            writer.write(chunk).unwrap();
+            bytes += chunk.len();
+            assert!(pieces.try_recv().is_err(), "nobody was told of it yet");
             arrival.grew(bytes as u64);
             while pieces.recv().unwrap() < bytes {}
         }

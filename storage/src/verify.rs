@@ -14,6 +14,7 @@ mod content;
 
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use crate::assembly::{self, EachRecord};
@@ -180,10 +181,16 @@ fn read_back(
         Expected::Given(_) => {
             check_nothing_else(dir, manifest, &[])?;
             thread::scope(|scope| {
+                let (tell, bytes) = channel();
                 // As the disk has it, whatever of it is in memory, where the records are read.
-                let read = || check_bytes(dir, manifest, InMemory::Goes, &mut |_| {});
-                let reading = scope.spawn(read);
+                let reading = scope.spawn(move || {
+                    check_bytes(dir, manifest, InMemory::Goes, &mut |bytes| {
+                        let _ = tell.send(bytes);
+                    })
+                });
+                progress.beside = Some(bytes);
                 let found = check_assembled(dir, manifest, memory, visit, expected, progress);
+                progress.wait_for_what_is_beside();
                 let read = reading.join().unwrap_or_else(|panic| resume_unwind(panic));
                 // The file that is damaged says more than what came of it.
                 read.and(found)
@@ -463,6 +470,8 @@ pub(crate) struct Progress<'a> {
     so_far: u64,
     told: u64,
     all: u64,
+    /// What another thread reads.
+    beside: Option<Receiver<u64>>,
 }
 
 /// Bytes between one word about the progress and the next.
@@ -470,7 +479,7 @@ const TELL_EVERY: u64 = 256 * 1024;
 
 impl<'a> Progress<'a> {
     pub(crate) fn new(manifest: &Manifest, tell: &'a mut dyn FnMut(u64)) -> Self {
-        Self { tell, so_far: 0, told: 0, all: manifest.verify_bytes() }
+        Self { tell, so_far: 0, told: 0, all: manifest.verify_bytes(), beside: None }
     }
 
     pub(crate) fn add(&mut self, bytes: u64) {
@@ -486,8 +495,16 @@ impl<'a> Progress<'a> {
     }
 
     fn tell(&mut self) {
+        let beside = self.beside.iter().flat_map(Receiver::try_iter).sum::<u64>();
+        self.so_far = self.all.min(self.so_far + beside);
         self.told = self.so_far;
         (self.tell)(self.so_far);
+    }
+
+    /// Goes on telling until the other thread has read all.
+    fn wait_for_what_is_beside(&mut self) {
+        let beside = self.beside.take();
+        beside.iter().flatten().for_each(|bytes| self.add(bytes));
     }
 }
 

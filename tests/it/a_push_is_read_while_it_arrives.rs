@@ -109,6 +109,8 @@ fn rows_in_order_are_pushed_as_ever() {
     let server = Server::start();
     let in_order = rows(D, 1, RECORDS);
     let push = Push::begin(&server, QUERY, in_order.as_bytes());
+    eventually("a builder waits for them", || !builders_of(&server).is_empty());
+    assert!(!is_sorted(&server));
     push.end().expect(201);
     assert_whole(&server, 1);
     assert_eq!(read_along(&server), "1");
@@ -133,7 +135,7 @@ fn a_bad_row_is_told_with_its_line() {
     let at = body[..body.len() / 2].rfind('\n').unwrap() + 1;
     let line = body[..at].lines().count() + 1;
     body.insert_str(at, "no row\n");
-    let push = Push::begin(&server, QUERY, body.as_bytes());
+    let push = Push::read_along(&server, QUERY, body.as_bytes());
     let problem = push.end().problem(422, "bad_rows");
     assert!(problem.to_string().contains(&format!("line {line}")), "{problem}");
     assert_nothing_in_staging(&server);
@@ -161,41 +163,76 @@ fn a_push_that_is_deleted_meanwhile_leaves_nothing() {
     assert_nothing_in_staging(&server);
 }
 
-/// There is one thread that builds.
 #[test]
 fn nobody_waits_for_a_body() {
+    for at_once in ["1", "2"] {
+        let server = Server::start_with(&["--builds-at-once", at_once]);
+        let push = Push::read_along(&server, QUERY, shuffled(1).as_bytes());
+        std::thread::scope(|scope| {
+            for name in ["a", "b", "c", "d"] {
+                let server = &server;
+                scope.spawn(move || assert_eq!(server.pushed(name, &rows(name, 1, 1000)), 1));
+            }
+        });
+        if at_once == "1" {
+            assert!(!is_sorted(&server), "what was begun is given up");
+        }
+        push.end().expect(201);
+        assert_whole(&server, 1);
+        assert_nothing_in_staging(&server);
+    }
+}
+
+/// A row that is out of order comes when those before it were taken for being in order.
+#[test]
+fn rows_that_only_begin_in_order_are_sorted_all_the_same() {
     let server = Server::start();
-    let push = Push::read_along(&server, QUERY, shuffled(1).as_bytes());
-    assert_eq!(server.pushed("other", &rows("other", 1, 10)), 1);
-    assert!(!is_sorted(&server), "what was begun is given up");
+    let late = (0..RECORDS).map(|i| if i + 1 == RECORDS { 0 } else { i + 1 });
+    let body = rows_in_order(D, 1, late);
+    let push = Push::begin(&server, QUERY, body.as_bytes());
+    eventually("a builder waits for them", || !builders_of(&server).is_empty());
     push.end().expect(201);
     assert_whole(&server, 1);
-    assert_eq!(read_along(&server), "0");
+}
+
+#[test]
+fn rows_of_a_key_are_collected_in_their_order() {
+    let server = Server::start();
+    const KEYS: usize = 50_000;
+    let row = |i: usize| format!("{{\"k\":\"{}\",\"n\":{i}}}\n", i * 7919 % KEYS);
+    let body: String = (0..KEYS * 20).map(row).collect();
+    let push =
+        Push::read_along(&server, "key=k&value=n&collect=true&format=ndjson", body.as_bytes());
+    assert_eq!(push.end().expect(201).json()["records"], KEYS);
+    let expected: Vec<usize> = (0..20).map(|n| 1 + n * KEYS).collect();
+    assert_eq!(server.get(D, "7919").expect(200).json(), json!(expected));
+    assert_eq!(read_along(&server), "1");
 }
 
 #[test]
 fn a_builder_that_dies_meanwhile_fails_nothing() {
     let server = Server::start();
     let push = Push::read_along(&server, QUERY, shuffled(1).as_bytes());
-    kill_process(builder_of(&server), Signal::KILL).unwrap();
+    let builders = builders_of(&server);
+    assert_eq!(builders.len(), 1);
+    kill_process(builders[0], Signal::KILL).unwrap();
     push.end().expect(201);
     assert_whole(&server, 1);
     assert_eq!(read_along(&server), "0");
     assert_nothing_in_staging(&server);
 }
 
-/// The only process that a server has started.
-fn builder_of(server: &Server) -> Pid {
+/// The processes that a server has started.
+fn builders_of(server: &Server) -> Vec<Pid> {
     let server = server.pid().as_raw_nonzero().to_string();
     let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let stat = fs::read_to_string(entry.unwrap().path().join("stat")).ok()?;
         // What stands before the last bracket is its name, which may hold anything.
         let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?;
-        (parent == server).then(|| stat.split_whitespace().next().unwrap().parse().unwrap())
+        let id = stat.split_whitespace().next()?.parse().ok()?;
+        (parent == server).then(|| Pid::from_raw(id).unwrap())
     });
-    let found: Vec<i32> = processes.collect();
-    assert_eq!(found.len(), 1);
-    Pid::from_raw(found[0]).unwrap()
+    processes.collect()
 }
 
 /// What a push is built from is what holds when it is sealed.
@@ -229,7 +266,13 @@ fn a_server_that_is_killed_meanwhile_leaves_nothing() {
 fn a_server_that_stops_ends_what_it_began() {
     let mut server = Server::start();
     let push = Push::read_along(&server, QUERY, shuffled(1).as_bytes());
+    let builders = builders_of(&server);
     server.terminate();
     drop(push);
     assert!(server.wait().success());
+    assert_eq!(builders.len(), 1);
+    eventually("its builder has ended", || {
+        fs::read_to_string(format!("/proc/{}/stat", builders[0].as_raw_nonzero()))
+            .map_or(true, |stat| stat.contains(") Z "))
+    });
 }

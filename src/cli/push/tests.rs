@@ -15,6 +15,8 @@ struct Played {
     parts: BTreeMap<String, Vec<u8>>,
     /// What the settled version says besides `version`.
     settled: Value,
+    /// Somebody has deleted the version.
+    deleted: bool,
     /// The state a version has when it is found by its key.
     found: Option<&'static str>,
     /// Requests, by the beginning of their line, that are answered by 503 once.
@@ -52,6 +54,9 @@ impl Played {
             ("GET", path) if path.starts_with(&format!("{VERSION}/parts")) => {
                 let parts: Vec<Value> = self.parts.iter().map(|(n, b)| part(n, b)).collect();
                 Reply::json(200, json!({"parts": parts, "next": null}))
+            }
+            ("PUT", _) if self.deleted => {
+                Reply::json(410, json!({"detail": "it was deleted", "code": "version_deleted"}))
             }
             ("PUT", path) => {
                 let name = path.strip_prefix(&format!("{VERSION}/parts/")).unwrap();
@@ -134,6 +139,28 @@ fn lines(asked: &[Received]) -> Vec<&str> {
 
 fn active() -> Value {
     json!({"state": "active", "current": true, "activate": true})
+}
+
+/// The server may be building it, and activate it.
+#[test]
+fn a_commit_without_an_answer_is_not_told_as_none() {
+    const COMMIT: &str = "POST /v1/datasets/recs/versions/43/commit";
+    let played = Played { dropped_once: vec![COMMIT; 4], ..Played::default() };
+    let (result, asked, _) = push(played, 8, None);
+    assert_eq!(lines(&asked)[4..], [COMMIT; 4]);
+    let failure = result.unwrap_err();
+    let hint = failure.hint.clone().unwrap();
+    assert!(hint.contains("whether recs 43 is committed is not known"), "{hint}");
+    assert!(!hint.contains("is not served"), "{hint}");
+    assert_eq!(failure.exit, Exit::Unreachable);
+}
+
+#[test]
+fn what_somebody_else_has_deleted_is_not_told_as_left() {
+    let played = Played { deleted: true, ..Played::default() };
+    let (result, _, _) = push(played, 3, None);
+    let hint = result.unwrap_err().hint.clone().unwrap();
+    assert!(hint.contains("push again") && !hint.contains("left receiving"), "{hint}");
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl Catalog {
         self.dataset(name).is_ok_and(|d| d.due_for_deletion(keep, now).contains(&version))
     }
 
-    /// The pushes that nobody has sent a part to for too long, by when they began.
+    /// The pushes that began too long ago. Whether parts of them still come, their files say.
     pub(crate) fn abandoned(&self, keep: &Keep, now: Millis) -> Vec<(DatasetName, Version)> {
         let mut found = Vec::new();
         for (name, dataset) in self.datasets() {

@@ -6,6 +6,7 @@ use crate::error::{Code, Error, Result};
 use crate::event::{Cause, Failed};
 use crate::journal::MAX_CHECKPOINT_BYTES;
 use crate::names::{DatasetName, Version};
+use crate::parts;
 use crate::space::require_space;
 use crate::step::step;
 
@@ -53,6 +54,11 @@ impl Store {
     /// Ends a push that nobody goes on with, unless it was committed meanwhile; answers whether it
     /// was done.
     fn fail_abandoned(&self, dataset: &DatasetName, version: Version, now: u64) -> Result<bool> {
+        let last = parts::last_change(&self.layout.parts(dataset, version)).unwrap_or_default();
+        if now.saturating_sub(last) <= self.options.keep.receiving {
+            // It began long ago, and its parts still come.
+            return Ok(false);
+        }
         let failed = Failed {
             dataset: dataset.clone(),
             version,
@@ -165,6 +171,12 @@ mod tests {
         store.seal(&a, committed, true, None, Cause::default()).unwrap();
         assert!(!store.fail_abandoned(&a, committed, later).unwrap());
         assert!(!store.fail_abandoned(&a, waiting, now()).unwrap(), "it is not old enough");
+        // One that still sends, however long ago it began.
+        let parts = std::fs::File::open(store.layout().parts(&a, waiting)).unwrap();
+        let began = std::time::SystemTime::now();
+        parts.set_modified(began + std::time::Duration::from_millis(later - now())).unwrap();
+        assert!(!store.fail_abandoned(&a, waiting, later).unwrap());
+        parts.set_modified(began).unwrap();
         assert!(store.fail_abandoned(&a, waiting, later).unwrap());
         let state = |version| store.catalog().entry(&a, version).unwrap().state;
         assert_eq!((state(committed), state(waiting)), (State::Building, State::Failed));
