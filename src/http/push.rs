@@ -22,7 +22,7 @@ use super::blocking::{blocking, to_its_end};
 use super::content_digest::Expected;
 use super::content_encoding::Declared;
 use super::extract::{Dataset, Params, broken_body, content_length, refuse_piece};
-use super::receive::{Synced, receive_only_part, too_large};
+use super::receive::{Others, Synced, receive_part, too_large};
 use super::versions::{resource, waits_in_vain};
 use crate::access::Caller;
 use crate::ingest::{Format, RowOptions};
@@ -104,10 +104,10 @@ async fn receive(
         }
     };
     let push_of = (dataset.clone(), version);
-    let how = (expected, synced);
-    let received = receive_only_part(app, push_of.clone(), PART, body, length, how, receipt).await;
+    let (named, how) = ((PART, Others::None), (expected, synced));
+    let received = receive_part(app, push_of.clone(), named, body, length, how, receipt).await;
     let along = match received {
-        Ok(along) => along,
+        Ok((_, along)) => along,
         Err(problem) => {
             give_up(app, &push_of, &problem, cause).await?;
             return Err(problem.with("version", version.0));

@@ -7,6 +7,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -36,42 +37,20 @@ pub(crate) enum Synced {
     No,
 }
 
-/// Receives a body as the part `name`: written, digested, compared with what the request
-/// announced, fsynced if `synced` says so, and only then there. `_receipt` is its place until then.
-pub(crate) async fn receive_part(
-    app: &AppState,
-    push: (DatasetName, Version),
-    name: &str,
-    body: Body,
-    length: Option<u64>,
-    how: (Expected, Synced),
-    receipt: Receipt,
-) -> Answer<Part> {
-    Ok(receive(app, push, (name, Others::MayCome), body, length, how, receipt).await?.0)
-}
-
-/// The same, of the only part of a push. Its rows may be read while it arrives, and so on until the
-/// [`Arriving`] is dropped: that is to be when the push is sealed, or when it has failed.
-pub(crate) async fn receive_only_part(
-    app: &AppState,
-    push: (DatasetName, Version),
-    name: &str,
-    body: Body,
-    length: Option<u64>,
-    how: (Expected, Synced),
-    receipt: Receipt,
-) -> Answer<Option<Arriving>> {
-    Ok(receive(app, push, (name, Others::None), body, length, how, receipt).await?.1)
-}
-
-/// Whether a push has other parts.
+/// Whether a push has other parts than one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Others {
+pub(crate) enum Others {
     MayCome,
+    /// It has none, so that its rows may be read while they arrive.
     None,
 }
 
-async fn receive(
+/// Receives a body as the part `name`: written, digested, compared with what the request
+/// announced, fsynced if `synced` says so, and only then there. `_receipt` is its place until then.
+///
+/// If its rows are read meanwhile, that goes on until the [`Arriving`] is dropped: when the push is sealed,
+/// or has failed.
+pub(crate) async fn receive_part(
     app: &AppState,
     (dataset, version): (DatasetName, Version),
     (name, others): (&str, Others),
@@ -107,14 +86,15 @@ async fn receive(
         app.pushes.arrives(&(dataset.clone(), version), name, writer.path(), length)
     });
     let (to_writer, arriving) = mpsc::channel(CHUNKS);
-    let disk = Disk { writer, along, most, root, synced };
+    let written = along.as_ref().map(Arriving::written);
+    let disk = Disk { writer, written, most, root, synced };
     let writing = aside(app, "write", move || disk.write(arriving))?;
     let fed = feed(body, to_writer, to_digests).await;
     let (written, digested) = (ended(writing).await, ended(digesting).await);
     // A writer that failed ends the feeding; its reason is the one to tell.
-    let ((writer, along), (sums, digesting)) = match (written, fed, digested) {
+    let (writer, (sums, digesting)) = match (written, fed, digested) {
         (Err(problem), _, _) | (Ok(_), Err(problem), _) => return Err(problem),
-        (Ok(Some(written)), Ok(()), Some(digested)) => (written, digested),
+        (Ok(Some(writer)), Ok(()), Some(digested)) => (writer, digested),
         _ => return Err(Problem::new(Fault::Internal, "a part was mislaid")),
     };
     let part = writer.close(sums);
@@ -152,8 +132,8 @@ async fn feed(
 /// Where a body is written to.
 struct Disk {
     writer: PartWriter,
-    /// Whoever is told how far.
-    along: Option<Arriving>,
+    /// How many bytes of it are written, for whoever reads them meanwhile.
+    written: Option<Arc<AtomicU64>>,
     most: u64,
     root: PathBuf,
     synced: Synced,
@@ -161,11 +141,8 @@ struct Disk {
 
 impl Disk {
     /// `None` if the body broke off: the part is dropped, and leaves nothing.
-    fn write(
-        mut self,
-        mut arriving: mpsc::Receiver<Chunk>,
-    ) -> Answer<Option<(PartWriter, Option<Arriving>)>> {
-        let Self { writer, along, most, root, synced } = &mut self;
+    fn write(mut self, mut arriving: mpsc::Receiver<Chunk>) -> Answer<Option<PartWriter>> {
+        let Self { writer, written, most, root, synced } = &mut self;
         let mut looked_at = 0;
         loop {
             match arriving.blocking_recv() {
@@ -178,8 +155,8 @@ impl Disk {
             if writer.bytes() > *most {
                 return Err(too_large(*most));
             }
-            if let Some(along) = along {
-                along.grew(writer.bytes());
+            if let Some(written) = written {
+                written.store(writer.bytes(), Ordering::Release);
             }
             if writer.bytes() - looked_at >= LOOK_EVERY {
                 looked_at = writer.bytes();
@@ -189,7 +166,7 @@ impl Disk {
         if *synced == Synced::Yes {
             writer.sync().map_err(|e| full::receiving(e, writer.bytes(), root))?;
         }
-        Ok(Some((self.writer, self.along)))
+        Ok(Some(self.writer))
     }
 }
 

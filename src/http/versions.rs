@@ -23,7 +23,7 @@ use super::extract::{
 };
 use super::extract::{content_length, refuse_piece, wait_of};
 use super::page::{PageQuery, page};
-use super::receive::{Synced, receive_part};
+use super::receive::{Others, Synced, receive_part};
 use super::resources::VersionResource;
 use crate::access::{Caller, Right};
 use crate::ingest::RowOptions;
@@ -129,9 +129,9 @@ pub(crate) async fn put_part(
     let body = declared.check(body);
     let receipt = app.receiving.begin(&dataset, &app.metrics.shed)?;
     let push = (dataset, version);
-    let expected = (expected, Synced::Yes);
-    let received = receive_part(&app, push, part.as_str(), body, length, expected, receipt);
-    Ok(axum::Json(show_part(&received.await?.sealed)))
+    let (named, how) = ((part.as_str(), Others::MayCome), (expected, Synced::Yes));
+    let (part, _) = receive_part(&app, push, named, body, length, how, receipt).await?;
+    Ok(axum::Json(show_part(&part.sealed)))
 }
 
 /// Refuses to have a hand in a version that one request, or an import, makes by itself.

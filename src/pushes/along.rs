@@ -11,6 +11,8 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tidetable_storage::{Cause, Code, EvenPoisoned as _, State};
 use tracing::debug;
@@ -23,8 +25,9 @@ use super::{Progress, PushOf, Pushes, Queue};
 
 /// Bodies of fewer bytes arrive in no time.
 const LEAST: u64 = 16 << 20;
-/// A builder is told of so many bytes at a time.
-const TELL_EVERY: u64 = 1 << 20;
+/// How often it is looked how many bytes are there. Whoever writes them gives way to lookups, and so is to
+/// take no lock that a request may wait for: it counts them, and wakes nobody.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A body that is being received and that a build may read along.
 #[derive(Clone, Debug)]
@@ -34,14 +37,14 @@ pub(super) struct Body {
     path: PathBuf,
     /// All of it, in bytes.
     length: u64,
+    /// What is in its file by now, in bytes.
+    written: Arc<AtomicU64>,
 }
 
 /// A body that a build reads along.
 #[derive(Debug)]
 pub(super) struct Followed {
     push: PushOf,
-    /// What is there of it, in bytes.
-    bytes: u64,
     /// It has arrived or comes no more. If its push is not sealed by now it is not going to be.
     has_ended: bool,
 }
@@ -57,21 +60,13 @@ impl Followed {
 pub(crate) struct Arriving {
     pushes: Arc<Pushes>,
     push: PushOf,
-    told: u64,
+    written: Arc<AtomicU64>,
 }
 
 impl Arriving {
-    /// So many bytes of it are in its file.
-    pub(crate) fn grew(&mut self, bytes: u64) {
-        if bytes - self.told < TELL_EVERY {
-            return;
-        }
-        self.told = bytes;
-        let mut queue = self.pushes.queue();
-        if let Some(followed) = queue.followed.as_mut().filter(|f| f.is_of(&self.push)) {
-            followed.bytes = bytes;
-            self.pushes.work.notify_all();
-        }
+    /// Where it is to be noted how many bytes are in its file.
+    pub(crate) fn written(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.written)
     }
 }
 
@@ -101,10 +96,11 @@ impl Pushes {
         if length < LEAST || !is_free || queue.body.is_some() {
             return None;
         }
-        let (push, part) = (push.clone(), part.to_owned());
-        queue.body = Some(Body { push: push.clone(), part, path, length });
+        let (push, part, written) = (push.clone(), part.to_owned(), Arc::default());
+        let body = Body { push: push.clone(), part, path, length, written: Arc::clone(&written) };
+        queue.body = Some(body);
         self.work.notify_all();
-        Some(Arriving { pushes: Arc::clone(self), push, told: 0 })
+        Some(Arriving { pushes: Arc::clone(self), push, written })
     }
 }
 
@@ -113,7 +109,7 @@ impl Queue {
     pub(super) fn next_body(&mut self) -> Option<Body> {
         let body = self.body.take()?;
         let push = body.push.clone();
-        self.followed = Some(Followed { push, bytes: 0, has_ended: false });
+        self.followed = Some(Followed { push, has_ended: false });
         Some(body)
     }
 
@@ -135,17 +131,20 @@ pub(super) struct Along<'a> {
 
 /// Reads a body along until its push is sealed; `None` if that was given up.
 pub(super) fn follow(pushes: &Pushes, body: Body) -> Option<(PushOf, Cause, Along<'_>)> {
-    let push = body.push.clone();
+    let (push, written) = (body.push.clone(), Arc::clone(&body.written));
     let mut along = Along::begin(pushes, body)?;
     let mut told = 0;
     loop {
-        match next(pushes, &push, told) {
-            Next::Grew(bytes) => {
+        match next(pushes, &push) {
+            Next::Look => {
                 if !along.is_wanted() {
                     return None;
                 }
-                told = bytes;
-                along.builder.as_mut()?.tell(&Told::Grew(bytes)).ok()?;
+                let bytes = written.load(Ordering::Acquire);
+                if bytes > told {
+                    told = bytes;
+                    along.builder.as_mut()?.tell(&Told::Grew(bytes)).ok()?;
+                }
             }
             Next::Sealed(cause) => return Some((push, cause, along)),
             Next::GivenUp => return None,
@@ -154,13 +153,14 @@ pub(super) fn follow(pushes: &Pushes, body: Body) -> Option<(PushOf, Cause, Alon
 }
 
 enum Next {
-    Grew(u64),
+    /// There may be more of it.
+    Look,
     Sealed(Cause),
     GivenUp,
 }
 
 /// Waits for what happens next to a body that is read along.
-fn next(pushes: &Pushes, push: &PushOf, told: u64) -> Next {
+fn next(pushes: &Pushes, push: &PushOf) -> Next {
     let mut queue = pushes.queue();
     loop {
         if queue.stopping {
@@ -173,22 +173,22 @@ fn next(pushes: &Pushes, push: &PushOf, told: u64) -> Next {
         }
         // A thread that takes one makes both less by one.
         let others_wait = queue.waiting.len() > queue.idle;
-        match queue.followed.as_ref().filter(|followed| followed.is_of(push)) {
-            Some(followed) if !followed.has_ended && !others_wait => {
-                if followed.bytes > told {
-                    return Next::Grew(followed.bytes);
-                }
-            }
-            _ => return Next::GivenUp,
+        let followed = queue.followed.as_ref().filter(|followed| followed.is_of(push));
+        if others_wait || followed.is_none_or(|followed| followed.has_ended) {
+            return Next::GivenUp;
         }
-        queue = pushes.work.wait(queue).even_poisoned();
+        let (again, waited) = pushes.work.wait_timeout(queue, LOOK_EVERY).even_poisoned();
+        if waited.timed_out() {
+            return Next::Look;
+        }
+        queue = again;
     }
 }
 
 impl<'a> Along<'a> {
     /// `None` if that is not possible: why, whoever builds it later is told.
     fn begin(pushes: &'a Pushes, body: Body) -> Option<Self> {
-        let Body { push, part: name, path, length } = body;
+        let Body { push, part: name, path, length, .. } = body;
         let part = PartSpec { name, path, arrived: None };
         inputs::require_room(pushes, &push, length).ok()?;
         let spec = inputs::spec_of(pushes, &push, vec![part], length).ok()?;

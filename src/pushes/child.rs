@@ -116,10 +116,10 @@ impl Builder {
         self.reap().and_then(|it| it.join().ok());
     }
 
-    /// Waits for its end, on a thread that gives way if the builder does. Where others look into `/proc`, Linux was seen to spin for seconds while it let go of
-    /// what was there of a process: a thread that does not give way took half of a processor from
-    /// lookups meanwhile. `None`: the system gave no thread, and the process stays in its tables until
-    /// this one ends.
+    /// Waits for its end, on a thread that gives way if the builder does. Where others look into
+    /// `/proc`, Linux was seen to spin for seconds while it let go of what was there of a process: a
+    /// thread that does not give way took half of a processor from lookups meanwhile. `None`: the
+    /// system gave no thread, and the process stays in its tables until this one ends.
     fn reap(mut self) -> Option<Reaping> {
         let reap = move || {
             if self.gives_way {
