@@ -25,7 +25,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 const USAGE: &str = "\
 usage: tidetable-peers data DIR RECORDS EDITION FORMS      ndjson,parquet,resp
        tidetable-peers lookups DATA DATASET RECORDS
-       tidetable-peers open-loop ADDRESS PATH|PREFIX RATE CONNECTIONS KEYS SKEW SEED
+       tidetable-peers open-loop ADDRESS PATH|PREFIX RATE|any CONNECTIONS KEYS SKEW SEED
        tidetable-peers instructions build DIR
        tidetable-peers instructions hit|miss|hit_beside_erased DIR";
 
@@ -53,7 +53,7 @@ fn run(args: &[&str]) -> anyhow::Result<()> {
             open_loop::run(&open_loop::Load {
                 address: address.parse()?,
                 before_digits: (*before_digits).to_owned(),
-                rate: rate.parse()?,
+                rate: if *rate == "any" { None } else { Some(rate.parse()?) },
                 connections: connections.parse()?,
                 keys: keys.parse()?,
                 active: active.parse()?,

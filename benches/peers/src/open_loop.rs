@@ -1,9 +1,12 @@
-//! Gets at a set rate, whether the server keeps up or not.
+//! Gets at a set rate, whether the server keeps up or not, or as fast as it answers.
 //!
 //! Request number i is due at start + i / rate. It is sent then if a connection is free, else
 //! as soon as one is; its latency counts from when it was due. So a server that stops for a
 //! second answers not one request late, but all that were due in that second: what clients
 //! who do not wait for each other would see.
+//!
+//! Without a rate each connection asks again as soon as it is answered, and latency counts from when
+//! a request was sent.
 //!
 //! Standard input says what is being measured: `phase NAME` begins a phase and ends the one
 //! before, `end` or the end of input ends the last. For each phase there is one line with its
@@ -30,8 +33,8 @@ pub(crate) struct Load {
     pub(crate) address: SocketAddr,
     /// Up to the twelve digits: of the URL, beginning with a slash, or of a key in Redis.
     pub(crate) before_digits: String,
-    /// Requests in a second.
-    pub(crate) rate: f64,
+    /// Requests in a second; `None`: as many as are answered.
+    pub(crate) rate: Option<f64>,
     pub(crate) connections: usize,
     pub(crate) keys: u64,
     /// The share of keys that are active; 1: every key has the same chance.
@@ -107,6 +110,8 @@ struct Generator<'a> {
     start: Instant,
     /// Requests that have become due.
     due: u64,
+    /// Nothing more is asked.
+    ended: bool,
     phase: Phase,
     slice: Slice,
 }
@@ -148,6 +153,7 @@ impl<'a> Generator<'a> {
             waiting: VecDeque::new(),
             start,
             due: 0,
+            ended: false,
             phase: Phase::new(phase),
             slice: Slice { begun: start, latencies: Histogram::new() },
         })
@@ -164,7 +170,10 @@ impl<'a> Generator<'a> {
                 Ok(Command::End) | Err(TryRecvError::Disconnected) => break,
                 Err(TryRecvError::Empty) => {}
             }
-            let next = self.note_due();
+            let next = match self.load.rate {
+                Some(rate) => self.note_due(rate),
+                None => self.ask_on_all(),
+            };
             self.send_waiting();
             self.receive(next)?;
             self.end_slice();
@@ -172,15 +181,19 @@ impl<'a> Generator<'a> {
         self.drain()
     }
 
-    fn time_of(&self, request: u64) -> Instant {
-        self.start + Duration::from_secs_f64(request as f64 / self.load.rate)
+    /// Asks on each connection that is free, as all are at first; says when to look at the others again.
+    fn ask_on_all(&mut self) -> Instant {
+        while let Some(at) = self.idle.pop() {
+            self.ask(at, Instant::now());
+        }
+        Instant::now() + SLICE
     }
 
     /// Lets what is due by now wait for a connection; says when the next is.
-    fn note_due(&mut self) -> Instant {
+    fn note_due(&mut self, rate: f64) -> Instant {
         let now = Instant::now();
         loop {
-            let time = self.time_of(self.due);
+            let time = self.start + Duration::from_secs_f64(self.due as f64 / rate);
             if time > now {
                 return time;
             }
@@ -195,14 +208,18 @@ impl<'a> Generator<'a> {
             && let Some(at) = self.idle.pop()
         {
             self.waiting.pop_front();
-            let key = self.draw();
-            let request = self.load.request(key);
-            let connection = &mut self.connections[at];
-            connection.due = Some(due);
-            // A request is far shorter than a socket's buffer, which is empty here.
-            if let Err(error) = connection.stream.write_all(request.as_bytes()) {
-                self.fail(at, &format!("a request could not be sent: {error}"));
-            }
+            self.ask(at, due);
+        }
+    }
+
+    fn ask(&mut self, at: usize, due: Instant) {
+        let key = self.draw();
+        let request = self.load.request(key);
+        let connection = &mut self.connections[at];
+        connection.due = Some(due);
+        // A request is far shorter than a socket's buffer, which is empty here.
+        if let Err(error) = connection.stream.write_all(request.as_bytes()) {
+            self.fail(at, &format!("a request could not be sent: {error}"));
         }
     }
 
@@ -249,6 +266,9 @@ impl<'a> Generator<'a> {
         if answer != 200 {
             self.phase.fail(format!("status {answer}"));
         }
+        if self.load.rate.is_none() && !self.ended {
+            return self.ask(at, Instant::now());
+        }
         self.idle.push(at);
     }
 
@@ -279,6 +299,7 @@ impl<'a> Generator<'a> {
 
     /// Sends what waits, and takes what is still to come; the rest are errors.
     fn drain(mut self) -> anyhow::Result<()> {
+        self.ended = true;
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end && self.unanswered() > 0 {
             self.send_waiting();

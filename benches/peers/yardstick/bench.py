@@ -129,12 +129,12 @@ class Bench:
 
     # Rounds
 
-    def rounds(self, systems, seconds=None):
-        """Every system once in each round, in turn. `systems`: name → function that gives a
-        sample. A short round that does not count goes before, so that nothing is measured
+    def rounds(self, systems, seconds=None, times=1):
+        """Every system once in each round, in turn, in `times` as many rounds as asked for. `systems`: name →
+        function that gives a sample. A short round that does not count goes before, so that nothing is measured
         cold. Name → samples."""
         samples = {name: [] for name in systems}
-        for number in range(self.options.rounds + 1):
+        for number in range(self.options.rounds * times + 1):
             for name, run in systems.items():
                 length = seconds or self.options.seconds
                 found = run(number, length if number else min(1, length))

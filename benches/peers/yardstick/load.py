@@ -128,11 +128,12 @@ class Lookups:
 
 
 class OpenLoop:
-    """Gets at a set rate, in named phases; see src/open_loop.rs."""
+    """Gets at a set rate, or (`None`) as fast as they are answered, in named phases; see src/open_loop.rs."""
 
     def __init__(self, helper, server, path, rate, connections, keys, active, seed, cores):
         address = f"127.0.0.1:{server.port}"
-        words = [helper, "open-loop", address, path, f"{rate:.1f}", connections, keys, active, seed]
+        pace = "any" if rate is None else f"{rate:.1f}"
+        words = [helper, "open-loop", address, path, pace, connections, keys, active, seed]
         self.popen = subprocess.Popen(pinned(cores, list(map(str, words))), stdin=subprocess.PIPE,
                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.lines, self.phases, self.slices = queue.Queue(), {}, []

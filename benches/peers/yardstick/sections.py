@@ -13,23 +13,33 @@ def get(found):
              "|---|---|---|---|---|---|---|---|"]
     lines += [f"| {SHOWN[name]} | {cells(samples)} |" for name, samples in found.items()]
     lines.append("\n" + image("get.svg", "Processor time of a single get") + "\nThe darker part of a bar is user time, "
-                 "the lighter one is system time: the kernel's work on sockets, the same for everybody.\n")
+                 "the lighter one is system time: the kernel's work on sockets, the same for everybody. Latencies "
+                 "of wrk and of redis-benchmark do not compare: wrk adds those of requests that it would have sent during a "
+                 "stall, redis-benchmark does not. The next section has those of one generator.\n")
     rows = [cpu_bar(SHOWN[name], samples, name == "tidetable") for name, samples in found.items()]
     return "\n".join(lines), {"get.svg": charts.bars("Processor time of a single get", "µs, less is better", rows)}
 
 
 def latency(found):
-    lines = ["## Latency at the same rate\n",
-             f"{rate_of(found, ' of Redis')}. All three get them from the same generator over 32 connections, whether "
-             "they are answered or not; latency counts from when a request was due.\n",
-             "| | p50 | p90 | p99 | p99.9 | processor time of a request | busy |", "|---|---|---|---|---|---|---|"]
-    for name, samples in found["samples"].items():
-        times = " | ".join(f"{figure(samples, at):,.0f} µs" for at in ("p50_us", "p90_us", "p99_us", "p999_us"))
-        lines.append(f"| {SHOWN[name]} | {times} | {figure(samples, 'cpu_us'):.2f} µs | {figure(samples, 'busy'):.0%} |")
+    lines = ["## Latency, from one generator\n",
+             "As fast as each answers: 32 connections, each of which asks again as soon as it is answered.\n",
+             *latencies(found["any_rate"]),
+             f"\n{rate_of(found, ' of Redis')}, over 32 connections, whether they are answered or not; latency counts from "
+             f"when a request was due. Medians of {len(found['samples']['tidetable'])} rounds.\n",
+             *latencies(found["samples"])]
     lines.append("\n" + image("latency.svg", "p99 at the same rate"))
     rows = [bar(SHOWN[name], samples, "p99_us", name == "tidetable") for name, samples in found["samples"].items()]
     return "\n".join(lines), {"latency.svg": charts.bars("p99 of a single get at the same rate", "µs, less is better",
                                                         rows, ",.0f")}
+
+
+def latencies(systems):
+    yield "| | requests/s | p50 | p90 | p99 | p99.9 | processor time of a request | busy |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for name, samples in systems.items():
+        times = " | ".join(f"{figure(samples, at):,.0f} µs" for at in ("p50_us", "p90_us", "p99_us", "p999_us"))
+        yield (f"| {SHOWN[name]} | {figure(samples, 'rps'):,.0f} | {times} | {figure(samples, 'cpu_us'):.2f} µs | "
+               f"{figure(samples, 'busy'):.0%} |")
 
 
 def batch(found):
