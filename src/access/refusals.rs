@@ -136,7 +136,7 @@ impl Refusals {
     }
 }
 
-/// Requests that were refused before their handler saw them.
+/// Requests that were refused, mostly before their handler saw them.
 #[derive(Debug, Default)]
 pub(crate) struct RefusalCounts {
     pub(crate) absent: AtomicU64,

@@ -19,9 +19,11 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
 use axum::extract::Request;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 use tidetable_storage::DatasetName;
@@ -144,6 +146,9 @@ where
                 Ok(Ok(response)) => response,
                 Err(panic) => after_panic(&*panic, &edge.metrics),
             };
+            if is_forbidden(&response) {
+                edge.metrics.access.forbidden.fetch_add(1, Relaxed);
+            }
             let response = match permit {
                 Some(permit) => classes::answered(permit, response),
                 None => response,
@@ -151,6 +156,16 @@ where
             Ok(seen.after(response, &edge))
         })
     }
+}
+
+/// Whether a handler found that the token is not for this. What was refused before it is counted there.
+fn is_forbidden(response: &Response) -> bool {
+    // Nearly all answers are told by their status.
+    response.status() == StatusCode::FORBIDDEN
+        && response
+            .extensions()
+            .get::<Problem>()
+            .is_some_and(|problem| problem.code() == Fault::Forbidden.code())
 }
 
 /// Whether the log has a line for each read.
@@ -219,6 +234,7 @@ mod tests {
             .route("/v1/datasets/{dataset}/batch-get", post(|| async { "found" }))
             .route("/v1/batch-get", post(|| async { "found" }))
             .route("/missing", get(|| async { Problem::new(Fault::KeyNotFound, "no such key") }))
+            .route("/forbidden", get(|| async { Problem::new(Fault::Forbidden, "not for this") }))
             .fallback(error::no_such_route)
             .method_not_allowed_fallback(error::no_such_method)
             .layer(Edge::new(Arc::clone(metrics), Arc::new(Access::new(Arc::clone(metrics))), 64))
@@ -320,6 +336,17 @@ mod tests {
         assert_eq!(body.as_str().unwrap().len(), 36);
         let (response, _) = send(&metrics, Request::get("/ok/1")).await;
         assert!(!response.headers().contains_key(REQUEST_ID), "a plain read carries no id");
+    }
+
+    #[tokio::test]
+    async fn what_a_handler_forbids_is_counted_as_what_is_forbidden_before_it() {
+        let metrics = Arc::new(Metrics::new());
+        assert_eq!(send(&metrics, Request::get("/forbidden")).await.0.status(), 403);
+        // Refused too, and not for its token.
+        let cross_site = Request::post("/ok/1").header("sec-fetch-site", "cross-site");
+        assert_eq!(send(&metrics, cross_site).await.0.status(), 403);
+        let text = metrics.render();
+        assert!(text.contains(r#"tidetable_access_refusals_total{token="forbidden"} 1"#), "{text}");
     }
 
     #[tokio::test]

@@ -32,6 +32,7 @@ use super::plain::{Desk, Plain};
 use super::refusal::Refusing;
 use super::secure::{Secure, Stream};
 use super::shared::{Gone, Order, Phase, Shared, Working};
+use crate::metrics::Metrics;
 use crate::problem::{Fault, Problem};
 use crate::telemetry::{REQUEST_ID, RequestId};
 use crate::tls::Tls;
@@ -43,6 +44,7 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(super) struct Common {
     pub(super) router: Router,
     pub(super) limits: Arc<Limits>,
+    pub(super) metrics: Arc<Metrics>,
     /// `None`: hyper has all requests.
     pub(super) desk: Option<Desk>,
     /// How far this worker is behind.
@@ -119,7 +121,7 @@ async fn with_hyper<S: Stream>(mut io: Io<S>, peer: SocketAddr, common: &Arc<Com
         shared.speaks_http2();
         drive(http2(limits).serve_connection(TokioIo::new(io), service), &shared, None).await
     } else {
-        let io = TokioIo::new(Refusing::new(io, &shared));
+        let io = TokioIo::new(Refusing::new(io, &shared, &common.metrics));
         // Of `Last` the answers tell, see below.
         drive(http1(limits).serve_connection(io, service), &shared, Some(Order::Last)).await
     };
@@ -164,7 +166,10 @@ async fn respond(
         // What its client still sends must not keep it from reading this.
         shared.left_unread();
         drop(request);
-        malformed(why)
+        let response = malformed(why);
+        // The router, which counts all others, does not see it.
+        common.metrics.request(None, response.status());
+        response
     } else {
         request.extensions_mut().insert(ConnectInfo(peer));
         if common.load.is_late() {

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::heads::Heads;
 use super::shared::Shared;
+use crate::metrics::Metrics;
 use crate::problem::{Fault, Problem};
 use crate::telemetry::RequestId;
 
@@ -28,6 +29,7 @@ const LONGEST_REFUSAL: usize = 256;
 pub(super) struct Refusing<S> {
     stream: S,
     shared: Arc<Shared>,
+    metrics: Arc<Metrics>,
     /// What was read since the last answer and before a request, up to [`MOST`].
     head: Vec<u8>,
     /// What was read, hyper's requests one by one.
@@ -44,9 +46,10 @@ struct Instead {
 }
 
 impl<S> Refusing<S> {
-    pub(super) fn new(stream: S, shared: &Arc<Shared>) -> Self {
+    pub(super) fn new(stream: S, shared: &Arc<Shared>, metrics: &Arc<Metrics>) -> Self {
         let (head, heads) = (Vec::new(), Heads::default());
-        Self { stream, shared: Arc::clone(shared), head, heads, instead: None }
+        let (shared, metrics) = (Arc::clone(shared), Arc::clone(metrics));
+        Self { stream, shared, metrics, head, heads, instead: None }
     }
 
     /// Looks at what is about to be written.
@@ -55,7 +58,10 @@ impl<S> Refusing<S> {
             return;
         }
         if let Some(status) = status_of_refusal(bytes) {
-            let answer = answer(&self.head, status, &problem(&self.head, status));
+            let problem = problem(&self.head, status);
+            // The router, which counts all others, does not see it.
+            self.metrics.request(None, problem.status());
+            let answer = answer(&self.head, status, &problem);
             // The client may still be sending: it must be able to read this.
             self.shared.left_unread();
             self.instead = Some(Instead { answer, written: 0, stands_for: bytes.len() });

@@ -475,6 +475,24 @@ fn a_head_that_is_too_long_is_refused() {
     assert!(String::from_utf8(body).unwrap().contains("uri_too_long"));
 }
 
+#[test]
+fn what_is_refused_before_the_router_is_counted() {
+    let server = start(long_limits());
+    let long = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(40 * 1024));
+    let odd = "GET /#x HTTP/1.1\r\nHost: x\r\n\r\n";
+    for (status, request) in [(431, long.as_str()), (400, "no request at all\r\n\r\n"), (400, odd)]
+    {
+        let (head, _) = answer(&mut server.connect_and_send(request));
+        assert!(head.starts_with(&format!("http/1.1 {status}")), "{head}");
+    }
+    let page = server.metrics.render();
+    for (status, count) in [(431, 1), (400, 2)] {
+        let line =
+            format!("tidetable_requests_total{{route=\"none\",status=\"{status}\"}} {count}\n");
+        assert!(page.contains(&line), "{line}: {page}");
+    }
+}
+
 /// Whether a head has one `Date`, of a moment ago.
 fn says_when(head: &str) -> bool {
     let dates: Vec<_> = head.split("\r\n").filter_map(|line| line.strip_prefix("date: ")).collect();

@@ -68,6 +68,7 @@ impl Worker {
             common: Arc::new(Common {
                 router: service.router.clone(),
                 limits: Arc::clone(limits),
+                metrics: Arc::clone(metrics),
                 desk,
                 load: Load::new(limits.overload),
             }),

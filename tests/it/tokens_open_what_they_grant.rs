@@ -137,9 +137,12 @@ fn of_several_datasets_each_is_asked_for() {
         assert_eq!((&line["outcome"], &line["status"]), (&json!("forbidden"), &json!(403)));
         assert_eq!(line["token"], json!(reader.id), "{line}");
     }
-    let metrics = admin.get(&server, "/metrics").expect(200).text();
-    let counted = "tidetable_access_refusals_total{token=\"forbidden\"} 2";
-    assert!(metrics.contains(counted), "{metrics}");
+    let are_counted = |count: u64| {
+        let metrics = admin.get(&server, "/metrics").expect(200).text();
+        let counted = format!("tidetable_access_refusals_total{{token=\"forbidden\"}} {count}\n");
+        assert!(metrics.contains(&counted), "{counted}: {metrics}");
+    };
+    are_counted(2);
 
     let operator = admin.make(&server, "x", "operator", &["alpha"]);
     let to_1 = |dataset: &str| json!({ "dataset": dataset, "version": 1 });
@@ -154,6 +157,8 @@ fn of_several_datasets_each_is_asked_for() {
     let erasing = json!({ "datasets": ["alpha", "beta"], "keys": ["k"], "reason": "why" });
     let problem = one.post(&server, "/v1/erase", &erasing).problem(403, "forbidden");
     assert_eq!((&problem["dataset"], &problem["role"]), (&json!("beta"), &json!("admin")));
+    // Handlers have refused these two.
+    are_counted(4);
     // Of what stands in the body the audit names the first that was lacking.
     let denied = denials_of_x(&server, &admin);
     assert_eq!(datasets_of(&denied), ["beta", "beta", "beta", "nothing"], "{denied:?}");
