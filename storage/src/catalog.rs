@@ -200,7 +200,7 @@ impl Catalog {
         // A hold of what is held is recorded for its key alone: nothing happened.
         if !(was_held && matches!(event, Event::Held(_))) {
             let ended = canary.filter(|_| dataset.canary.is_none() && !dataset.deleted);
-            dataset.note(moment.seq, cause, event, ended);
+            dataset.note(moment.seq, cause, event, (ended, was_held));
         }
     }
 }

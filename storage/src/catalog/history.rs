@@ -37,8 +37,15 @@ pub struct Happened {
 }
 
 impl Dataset {
-    /// `ended`: the canary that this event has ended, if it has.
-    pub(super) fn note(&mut self, seq: u64, cause: &Cause, event: &Event, ended: Option<Version>) {
+    /// `ended`: the canary that this event has ended, if it has. `was_held`: before it, which a hold
+    /// then leaves as it was.
+    pub(super) fn note(
+        &mut self,
+        seq: u64,
+        cause: &Cause,
+        event: &Event,
+        (ended, was_held): (Option<Version>, bool),
+    ) {
         let (from, to) = match event {
             Event::Activated(e) => (e.from, Some(e.to)),
             _ => (None, None),
@@ -80,7 +87,7 @@ impl Dataset {
             self.history.push_back(ended);
         }
         match event {
-            Event::Activated(e) if e.hold == Some(true) => {
+            Event::Activated(e) if e.hold == Some(true) && !was_held => {
                 let held = also("held");
                 self.history.extend([line, held]);
             }

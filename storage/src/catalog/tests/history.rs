@@ -23,6 +23,19 @@ fn history_names_who_what_and_why() {
 }
 
 #[test]
+fn a_rollback_that_finds_the_dataset_held_is_one_line() {
+    let events = |world: &World| -> Vec<String> {
+        world.dataset().history.iter().map(|line| line.event.clone()).collect()
+    };
+    let world = World::after("P A1 P A2 RH");
+    assert!(events(&world).ends_with(&["rolled_back".to_owned(), "held".to_owned()]));
+    let world = World::after("P A1 P A2 H RH");
+    assert!(events(&world).ends_with(&["held".to_owned(), "rolled_back".to_owned()]));
+    assert_eq!(world.shown(), "1act 2bad held");
+    assert_eq!(world.folded(), world.catalog);
+}
+
+#[test]
 fn the_history_is_the_last_thousand_lines() {
     let mut world = World::after("P A1 P A2");
     for _ in 0..600 {
