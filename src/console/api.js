@@ -67,9 +67,17 @@ export const getValues = (path, signal) => ask(path, { signal: limited(signal), 
 export const getValuesSlowly = (path, signal) => ask(path, { signal, reviver: asSent });
 
 /** Reads JSON, but null where there is none, or where the server is older than that route. */
-export async function getIfThere(path, signal) {
+export const getIfThere = (path, signal) => ifThere(get(path, signal));
+
+/** The same of a profile: the values in its samples are as they are stored, its own figures are numbers. */
+export async function getProfileIfThere(path, signal) {
+  const found = await ifThere(getValues(path, signal));
+  return found && { ...JSON.parse(JSON.stringify({ ...found, samples: [] })), samples: found.samples };
+}
+
+async function ifThere(asked) {
   try {
-    return await get(path, signal);
+    return await asked;
   } catch (problem) {
     if (problem.status === 404 || problem.status === 410) return null;
     throw problem;

@@ -99,7 +99,7 @@ function readProfiles(page, ...versions) {
     if (!readable || ui.profiles.has(version.version)) continue;
     ui.profiles.set(version.version, "reading");
     api
-      .getIfThere(api.pathOf(data.name, "versions", String(version.version), "profile"))
+      .getProfileIfThere(api.pathOf(data.name, "versions", String(version.version), "profile"))
       .catch(() => null)
       .then((profile) => {
         ui.profiles.set(version.version, profile);

@@ -110,6 +110,42 @@ mod tests {
         }
     }
 
+    /// How light the colour of that name is, in the light theme and in the dark one, as WCAG 2 counts.
+    fn lightness(css: &str, name: &str) -> [f64; 2] {
+        let rest = css.split_once(&format!("--{name}: light-dark(")).unwrap().1;
+        let (light, dark) = rest.split_once(')').unwrap().0.split_once(", ").unwrap();
+        [light, dark].map(|colour| {
+            let part = |at: usize| {
+                let part = u8::from_str_radix(&colour[at..at + 2], 16).unwrap();
+                let part = f64::from(part) / 255.0;
+                if part <= 0.04045 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) }
+            };
+            0.2126 * part(1) + 0.7152 * part(3) + 0.0722 * part(5)
+        })
+    }
+
+    #[test]
+    fn what_stands_on_a_button_has_the_contrast_that_it_needs() {
+        let css = include_str!("../console/base.css");
+        for (text, ground) in [
+            ("text", "raised"),
+            ("text", "sunken"),
+            ("dim", "sunken"),
+            ("on-accent", "accent"),
+            ("accent", "accent-wash"),
+            ("bad", "raised"),
+            ("bad", "sunken"),
+            ("on-bad", "bad-solid"),
+        ] {
+            let (text_is, ground_is) = (lightness(css, text), lightness(css, ground));
+            for (theme, (a, b)) in ["light", "dark"].iter().zip(text_is.into_iter().zip(ground_is))
+            {
+                let contrast = (a.max(b) + 0.05) / (a.min(b) + 0.05);
+                assert!(contrast >= 4.5, "{text} on {ground}, {theme}: {contrast:.2}");
+            }
+        }
+    }
+
     #[test]
     fn nothing_in_them_needs_more_than_the_policy_allows() {
         for (name, bytes) in FILES {

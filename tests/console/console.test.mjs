@@ -301,6 +301,11 @@ test("values are shown and compared as they are stored, numbers too", async () =
   await page.at("#/datasets/large-numbers/compare/1..2", ".side-to mark");
   assert.match(await page.locator(".side-from").first().innerText(), /"id": 9007199254740992/);
   assert.match(await page.locator(".side-to").first().innerText(), /"id": 9007199254740993/);
+  await page.at("#/datasets/large-numbers/versions/2", ".profile .more > summary");
+  await page.locator(".profile .more > summary").click();
+  assert.match(await page.locator(".samples .json").innerText(), /"id": 9007199254740993[\s\S]*"part": 1\.0/);
+  // The figures of the profile itself are reckoned with.
+  assert.doesNotMatch(await page.locator(".profile").innerText(), /NaN|\[object/);
   await page.leave();
 });
 
