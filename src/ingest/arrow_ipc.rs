@@ -37,7 +37,7 @@ pub(crate) fn read(stream: Stream, reading: &mut Reading<'_, '_>) -> Result<u64>
 
 fn read_file(mut stream: Stream, reading: &mut Reading<'_, '_>) -> Result<u64> {
     let name = stream.name.clone();
-    let origin = Origin { name: &name, kind: "Arrow file" };
+    let origin = Origin::new(&name, "Arrow file");
     let file = seekable(&mut stream).map_err(|error| reading.with_problems(error))?;
     let bytes = file.metadata().map_err(|e| Error::io("read a source", &name, e))?.len();
     let open = || {
@@ -106,7 +106,7 @@ fn check_message(file: &File, at: u64, body_at: u64) -> Decoded<()> {
 
 fn read_stream(stream: Stream, reading: &mut Reading<'_, '_>) -> Result<u64> {
     let name = stream.name.clone();
-    let origin = Origin { name: &name, kind: "Arrow stream" };
+    let origin = Origin::new(&name, "Arrow stream");
     let used = stream.counter();
     let (tracked, fault) = stream.tracked();
     let tail = Checked::new(Tail { reader: tracked, ended: false });

@@ -28,7 +28,7 @@ const SYNC_BYTES: usize = 16;
 /// Reads all rows of a source; how many of its bytes were used.
 pub(crate) fn read(stream: Stream, reading: &mut Reading<'_, '_>) -> Result<u64> {
     let name = stream.name.clone();
-    let origin = Origin { name: &name, kind: "Avro" };
+    let origin = Origin::new(&name, "Avro");
     let used = stream.counter();
     let (mut tracked, fault) = stream.tracked();
     let header = match guarded(|| Header::read(&mut tracked)) {

@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch};
 use arrow::datatypes::DataType;
@@ -39,13 +40,26 @@ pub(super) struct Origin<'a> {
     pub(super) name: &'a str,
     /// What it is: `Parquet`.
     pub(super) kind: &'static str,
+    /// Whether it says of some of its columns that they are encrypted.
+    pub(super) has_encrypted: AtomicBool,
 }
 
-impl Origin<'_> {
+impl<'a> Origin<'a> {
+    pub(super) fn new(name: &'a str, kind: &'static str) -> Self {
+        Self { name, kind, has_encrypted: AtomicBool::new(false) }
+    }
+
     pub(super) fn damaged(&self, what: &str) -> String {
         // Libraries repeat what a source says, however long it is.
         let plain = |c: char| if c.is_control() { ' ' } else { c };
         let what: String = what.chars().take(MOST_TOLD).map(plain).collect();
+        if self.has_encrypted.load(Relaxed) {
+            return format!(
+                "{} has encrypted columns, which are not read: write it without encryption, or name \
+                 only columns that are not encrypted, in key and in fields or value ({what})",
+                self.name
+            );
+        }
         format!("{} is damaged, cut off, or no {}: {what}", self.name, self.kind)
     }
 

@@ -11,7 +11,9 @@
 //! temporary file without a name.
 
 use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arrow::array::{Array, AsArray as _, RecordBatch};
 use arrow::datatypes::{DataType, FieldRef, Fields, Schema, TimeUnit};
@@ -26,7 +28,7 @@ use tidetable_storage::Error;
 
 use self::bounded::{Bounded, Footer, Pages};
 use super::arrow_cells::Leaf;
-use super::batches::{self, Columns, Decoded, Origin, guarded, seekable, share};
+use super::batches::{self, Columns, Decoded, Origin, guarded, seekable, share, unreadable};
 use super::error::Result;
 use super::reading::Reading;
 use super::row::TableShape;
@@ -42,12 +44,15 @@ const BATCH_BYTES: u64 = 8 * 1024 * 1024;
 /// are decoded, each of them at most as long as its page.
 const BATCH_ROWS_OF_DELTAS: usize = 256;
 
+/// What a file begins and ends with whose footer is encrypted.
+const SEALED: &[u8; 4] = b"PARE";
+
 /// Reads all rows of a source; how many of its bytes were used.
 pub(crate) fn read(mut stream: Stream, reading: &mut Reading<'_, '_>) -> Result<u64> {
     let name = stream.name.clone();
     let file = seekable(&mut stream).map_err(|error| reading.with_problems(error))?;
     let bytes = file.metadata().map_err(|e| Error::io("read a source", &name, e))?.len();
-    let origin = Origin { name: &name, kind: "Parquet" };
+    let origin = Origin::new(&name, "Parquet");
     let (shape, columns, mut batches) = begin(file, &origin, reading)?;
     let claimed = batches.claimed;
     let used = |rows| (share(bytes, rows, claimed), bytes);
@@ -61,8 +66,13 @@ fn begin(
     origin: &Origin<'_>,
     reading: &Reading<'_, '_>,
 ) -> Result<(TableShape, Columns, Batches)> {
+    if is_sealed(&file) {
+        let what = "its footer is encrypted, and encrypted Parquet is not read: write it without \
+                    encryption";
+        return Err(unreadable(format!("{}: {what}", origin.name), reading));
+    }
     let failed = |what: String| origin.failed(&what, reading);
-    let table = guarded(|| Table::open(file)).map_err(failed)?;
+    let table = guarded(|| Table::open(file, &origin.has_encrypted)).map_err(failed)?;
     let find = |names: &[String]| {
         let shape = TableShape::find(&reading.shape, names, origin.name);
         shape.map_err(|error| reading.with_problems(error))
@@ -70,6 +80,17 @@ fn begin(
     let roots = find(&table.names)?.columns();
     let (columns, batches) = guarded(|| table.project(&roots)).map_err(failed)?;
     Ok((find(&columns.names)?, columns, batches))
+}
+
+/// Whether its footer is encrypted. Both ends say so: a table of text may begin with these letters.
+fn is_sealed(file: &File) -> bool {
+    let bytes = file.metadata().map_or(0, |metadata| metadata.len());
+    let holds = |at: u64| {
+        let mut found = [0; SEALED.len()];
+        file.read_exact_at(&mut found, at).is_ok() && found == *SEALED
+    };
+    // Between them the footer's length stands at least.
+    bytes >= 3 * SEALED.len() as u64 && holds(0) && holds(bytes - SEALED.len() as u64)
 }
 
 /// A batch whose texts are UTF-8. parquet-rs does not look at those of JSON columns, and of texts that
@@ -128,13 +149,15 @@ impl Batches {
 }
 
 impl Table {
-    fn open(file: File) -> Decoded<Self> {
+    /// `has_encrypted` is set if the footer says of a column that it is encrypted. Others can be read.
+    fn open(file: File, has_encrypted: &AtomicBool) -> Decoded<Self> {
         let file = Bounded(file);
         // What Arrow's writers embed is a hint for Arrow's readers, and one more thing that
         // a hostile file could lie about.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let text = |error: parquet::errors::ParquetError| error.to_string();
-        let plain = ArrowReaderMetadata::load(&Footer(&file), options).map_err(text)?;
+        let footer = Footer { file: &file, has_encrypted };
+        let plain = ArrowReaderMetadata::load(&footer, options).map_err(text)?;
         let schema = Arc::new(as_read(&plain));
         let options = ArrowReaderOptions::new().with_schema(schema);
         let metadata =

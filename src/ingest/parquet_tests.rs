@@ -678,6 +678,11 @@ fn behind_the_end_nothing_is_read() {
 /// The keys ada and bob, with these bytes behind the fields of the page's head, and behind those of the
 /// footer.
 fn with_fields(in_head: &[u8], in_footer: &[u8]) -> Vec<u8> {
+    with_fields_of_column(in_head, &[], in_footer)
+}
+
+/// The same, with bytes behind the fields of the column, too.
+fn with_fields_of_column(in_head: &[u8], in_column: &[u8], in_footer: &[u8]) -> Vec<u8> {
     let data = b"\x03\0\0\0ada\x03\0\0\0bob";
     let head = [0x15_u8, 0, 0x15, 28, 0x15, 28, 0x2c, 0x15, 4, 0x15, 0, 0x15, 6, 0x15, 6, 0];
     let page = [&head[..], in_head, &[0], data].concat();
@@ -687,7 +692,7 @@ fn with_fields(in_head: &[u8], in_footer: &[u8]) -> Vec<u8> {
     let column = b"\x15\x0c\x19\x25\0\x06\x19\x18\x01k\x15\0\x16\x04";
     let column = [&column[..], &[0x16, size, 0x16, size, 0x26, 8, 0]].concat();
     let group = [0x19_u8, 0x1c, 0x26, 8, 0x1c];
-    let group = [&group[..], &column[..], &[0, 0x16, size, 0x16, 4, 0]].concat();
+    let group = [&group[..], &column[..], in_column, &[0, 0x16, size, 0x16, 4, 0]].concat();
     let footer = [&b"\x15\x02\x19\x2c"[..], schema, b"\x16\x04\x19\x1c", &group[..]].concat();
     let footer = [&footer[..], in_footer, &[0]].concat();
     let length = u32::try_from(footer.len()).unwrap().to_le_bytes();
@@ -711,6 +716,26 @@ fn a_list_of_booleans_that_are_not_there_is_refused_in_heads_and_footer() {
         assert_eq!(error.code, Code::BadRows);
         assert!(error.detail.starts_with("rows.parquet is damaged"), "{}", error.detail);
     }
+}
+
+#[test]
+fn what_is_encrypted_is_told_as_such() {
+    let sealed = rows(b"PARE\x15\x02\0\0\x04\0\0\0PARE", json!({"key": "k"}));
+    let error = assert_fails(sealed, "rows.parquet: its footer is encrypted");
+    assert_eq!(error.code, Code::BadRows);
+    assert!(error.detail.contains("write it without encryption"), "{}", error.detail);
+    // Letters that a table of text may begin with.
+    assert_fails(rows(b"PARENT,NAME\n1,PART\n", json!({"key": "k"})), "rows.parquet is damaged");
+
+    // A column that says so (its field 8), and whose page begins as no page does.
+    let crypto: &[u8] = &[0x5c, 0x1c, 0, 0];
+    let no_head: &[u8] = &[0xa9, 0xf1, 0x80, 0x80, 0x80, 0x80, 4];
+    let refused = rows(&with_fields_of_column(no_head, crypto, &[]), json!({"key": "k"}));
+    let error = assert_fails(refused, "rows.parquet has encrypted columns, which are not read");
+    assert_eq!(error.code, Code::BadRows);
+    // What can be read is, whatever is said of it: other columns of a file may be encrypted.
+    let all = rows(&with_fields_of_column(&[], crypto, &[]), json!({"key": "k"})).unwrap();
+    assert_eq!(all, [r#"ada={"k":"ada"}"#, r#"bob={"k":"bob"}"#]);
 }
 
 /// parquet-rs makes room for all of them before it reads the first.

@@ -17,11 +17,15 @@ const MOST_OF_NUMBER: u32 = 10;
 
 /// What the fields of a struct are that parquet-rs knows.
 pub(super) struct Shape {
-    /// Their types by number from 1 on, as [`kind`] calls them; `-`: one that it does not know.
+    /// Their types by number from 1 on, as [`kind`] calls them; `-`: one that it does not know; and
+    /// [`CRYPTO`].
     kinds: &'static [u8],
     /// Those that are structs, or lists of structs, with fields that it knows.
     parts: &'static [(i16, Self)],
 }
+
+/// A field that parquet-rs does not know as it is built here. Where it is, the column is encrypted.
+const CRYPTO: u8 = b'e';
 
 const fn plain(kinds: &'static [u8]) -> Shape {
     Shape { kinds, parts: &[] }
@@ -53,7 +57,7 @@ const LOGICAL_TYPE: Shape = Shape {
 };
 const TIME: Shape = Shape { kinds: b"bs", parts: &[(2, plain(b"sss"))] };
 const GROUP: Shape = Shape { kinds: b"liili-i", parts: &[(1, CHUNK), (4, plain(b"ibb"))] };
-const CHUNK: Shape = Shape { kinds: b"tisiiii", parts: &[(3, COLUMN)] };
+const CHUNK: Shape = Shape { kinds: b"tisiiiie", parts: &[(3, COLUMN)] };
 const COLUMN: Shape = Shape {
     kinds: b"il-iiii-iiisliiss",
     parts: &[(12, plain(b"ttiittbbi")), (13, plain(b"iii")), (16, plain(b"ill")), (17, PLACES)],
@@ -87,6 +91,8 @@ pub(super) struct Walked {
     page_bytes: i32,
     /// How many values there are in it, if it is a dictionary.
     dictionary: i32,
+    /// Of a footer: whether a column is encrypted.
+    pub(super) has_encrypted: bool,
 }
 
 /// Walks over one struct.
@@ -130,7 +136,9 @@ impl<R: Read> Walk<R> {
             };
             number = next.ok_or_else(|| refused("a field's number has over 16 bits".to_owned()))?;
             let (expected, part) = shape.map_or((None, None), |shape| shape.field(number));
-            if expected.is_some_and(|expected| expected != kind(wire)) {
+            if expected == Some(CRYPTO) {
+                self.walked.has_encrypted = true;
+            } else if expected.is_some_and(|expected| expected != kind(wire)) {
                 return Err(refused(format!("its field {number} has type {wire}, not its own")));
             }
             if depth == 0 {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::Bytes;
 use parquet::errors::{ParquetError, Result};
@@ -46,11 +47,15 @@ impl Read for BoundedRead {
 
 /// The file while its footer is read, without indexes of pages: all that is asked for as bytes is the
 /// footer.
-pub(super) struct Footer<'a>(pub(super) &'a Bounded);
+pub(super) struct Footer<'a> {
+    pub(super) file: &'a Bounded,
+    /// Set if it says of a column that it is encrypted.
+    pub(super) has_encrypted: &'a AtomicBool,
+}
 
 impl Length for Footer<'_> {
     fn len(&self) -> u64 {
-        self.0.len()
+        self.file.len()
     }
 }
 
@@ -58,13 +63,14 @@ impl ChunkReader for Footer<'_> {
     type T = BoundedRead;
 
     fn get_read(&self, start: u64) -> Result<BoundedRead> {
-        self.0.get_read(start)
+        self.file.get_read(start)
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
-        let bytes = self.0.get_bytes(start, length)?;
+        let bytes = self.file.get_bytes(start, length)?;
         let walked = thrift::walk(&bytes[..], &FOOTER);
-        walked.map_err(|error| ParquetError::General(error.to_string()))?;
+        let walked = walked.map_err(|error| ParquetError::General(error.to_string()))?;
+        self.has_encrypted.fetch_or(walked.has_encrypted, Relaxed);
         Ok(bytes)
     }
 }
