@@ -13,6 +13,7 @@
 //! `db/` can be moved away at any time: it is made again.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::ops::ControlFlow;
@@ -34,6 +35,8 @@ use crate::step::step;
 use crate::verify::{InMemory, damaged};
 use crate::walk::Walk;
 
+/// What the second names of files begin with that RocksDB is given.
+const LINK: &str = "link-";
 /// Records that are entered into the index at a time.
 const AT_ONCE: usize = 32;
 
@@ -148,13 +151,13 @@ fn fill(
     // RocksDB renames what it takes in, so it is given second names of the files.
     let mut links = Vec::with_capacity(manifest.files.len());
     for file in &manifest.files {
-        let (from, link) = (dir.join(&file.name), tmp.join(format!("link-{}", file.name)));
+        let (from, link) = (dir.join(&file.name), tmp.join(format!("{LINK}{}", file.name)));
         regular::metadata(&from)?;
         fs::hard_link(&from, &link).map_err(|e| Error::io("link the file", &from, e))?;
         links.push(link);
     }
     step("assembly.linked");
-    rocks::ingest(tmp, &links)?;
+    rocks::ingest(tmp, &links).map_err(|error| of_file(dir, error))?;
     step("assembly.ingested");
     remove_what_no_reader_needs(tmp)?;
     let names: Vec<_> =
@@ -165,6 +168,15 @@ fn fill(
     Seal::of(tmp)?.write(tmp)?;
     step("assembly.sealed");
     Ok(())
+}
+
+/// The same error, at the file of the snapshot whose second name it is about.
+fn of_file(dir: &Path, error: Error) -> Error {
+    let name = error.path().and_then(Path::file_name).and_then(OsStr::to_str);
+    match name.and_then(|name| name.strip_prefix(LINK)).map(|name| dir.join(name)) {
+        Some(path) => error.at(path),
+        None => error,
+    }
 }
 
 /// Finds out where in the SSTs each record stands that RocksDB finds in them.

@@ -123,7 +123,14 @@ pub(crate) fn ingest(db: &Path, tables: &[PathBuf]) -> Result<()> {
     opened.ingest_external_file_opts(&how, tables.to_vec()).map_err(|e| {
         // It refuses tables that are damaged, overlap, or are of another kind.
         let code = code(&e, Code::VersionUnusable);
-        Error::new(code, "cannot take the tables into the database").at(db).because(e)
+        let doing = "cannot take the tables into the database";
+        let detail = match code {
+            Code::VersionUnusable => format!(
+                "{doing}: one is damaged, overlaps another, or is of another kind; roll back, or push the data again"
+            ),
+            _ => doing.to_owned(),
+        };
+        Error::new(code, detail).at(at_fault(db, &e)).because(e)
     })
 }
 
@@ -316,7 +323,16 @@ fn damaged(doing: &str, path: &Path, error: rocksdb::Error) -> Error {
         ),
         _ => format!("cannot {doing}"),
     };
-    Error::new(code, detail).at(path).because(error)
+    Error::new(code, detail).at(at_fault(path, &error)).because(error)
+}
+
+/// The table in `db` that an error of RocksDB's is about, if it names one: which one it is, nothing but
+/// its words say. Otherwise `db`.
+fn at_fault(db: &Path, error: &rocksdb::Error) -> PathBuf {
+    let words: &str = error.as_ref();
+    // From the end: directories before the name may be called anything.
+    let mut names = words.rsplit(|c: char| c == '/' || c == ':' || c == ',' || c.is_whitespace());
+    names.find(|name| name.ends_with(".sst")).map_or_else(|| db.to_owned(), |name| db.join(name))
 }
 
 /// What an error of RocksDB's means: what the operating system refused keeps its meaning,
@@ -389,6 +405,49 @@ mod tests {
         std::fs::write(&current, "nonsense\n").unwrap();
         let refused = Reader::open(&db, &tables, None).map(drop).unwrap_err();
         assert_eq!(refused.code(), Code::VersionUnusable);
+    }
+
+    /// Blocks that `table_end.rs` does not look at: the index, in a table this small.
+    #[test]
+    fn a_damaged_index_is_told_in_our_words_and_with_its_table() {
+        let dir = tempfile::tempdir().unwrap();
+        let (made, db) = (dir.path().join("t.sst"), dir.path().join("db"));
+        let mut writer = TableWriter::create(&made).unwrap();
+        (0..100u8).for_each(|n| writer.put(&[n], &[b'v'; 1_000]).unwrap());
+        writer.finish().unwrap();
+        std::fs::create_dir(&db).unwrap();
+        ingest(&db, &[made]).unwrap();
+        let names = std::fs::read_dir(&db).unwrap().map(|e| e.unwrap().file_name());
+        let name =
+            names.filter_map(|n| n.into_string().ok()).find(|n| n.ends_with(".sst")).unwrap();
+        let table = db.join(&name);
+        let good = std::fs::read(&table).unwrap();
+        let mut of_index = Vec::new();
+        for at in (100_000..good.len()).step_by(7) {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            std::fs::write(&table, bad).unwrap();
+            let Err(error) = Reader::open(&db, std::slice::from_ref(&name), None) else { continue };
+            assert_eq!(error.code(), Code::VersionUnusable, "byte {at}: {error}");
+            assert_eq!(error.path(), Some(&*table), "byte {at}: {error}");
+            let told = error.told();
+            assert!(told.contains("roll back, or push the data again"), "byte {at}: {told}");
+            assert!(told.contains(&name) && !told.contains("orruption"), "byte {at}: {told}");
+            if told.starts_with("cannot open the database") {
+                of_index.push(at);
+            }
+        }
+        // The same when the database is made anew.
+        let mut bad = good;
+        bad[*of_index.first().expect("a byte of the index was changed")] ^= 1;
+        let empty = dir.path().join("empty");
+        let table = empty.join("link-t.sst");
+        std::fs::create_dir(&empty).unwrap();
+        std::fs::write(&table, bad).unwrap();
+        let error = ingest(&empty, std::slice::from_ref(&table)).unwrap_err();
+        assert_eq!((error.code(), error.path()), (Code::VersionUnusable, Some(&*table)), "{error}");
+        assert!(error.told().contains("one is damaged"), "{error}");
+        assert!(error.told().contains("roll back, or push the data again"), "{error}");
     }
 
     #[test]
