@@ -399,6 +399,22 @@ fn chunks_that_are_malformed_are_told_as_such() {
 }
 
 #[test]
+fn trailers_that_are_malformed_are_no_lengths_of_chunks() {
+    let server = start(long_limits());
+    let head =
+        "POST /take HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n";
+    for trailers in ["no trailer\r\n\r\n", "x: 1\rand no end of a line"] {
+        let mut stream = server.connect_and_send(&format!("{head}{trailers}"));
+        let (head, body) = answer(&mut stream);
+        let body = String::from_utf8(body).unwrap();
+        assert!(head.starts_with("http/1.1 400"), "{trailers:?}: {head}");
+        assert!(body.contains("malformed_request") && body.contains("trailers"), "{body}");
+    }
+    let stream = &mut server.connect_and_send(&format!("{head}x: 1\r\n\r\n"));
+    assert_eq!(answer(stream).1, b"2 bytes");
+}
+
+#[test]
 fn a_client_that_does_not_read_is_closed() {
     let server = start(Limits { body: SHORT, ..long_limits() });
     let mut stream = server.connect_and_send("GET /big HTTP/1.1\r\nHost: x\r\n\r\n");

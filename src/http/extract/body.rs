@@ -44,9 +44,17 @@ pub(crate) fn broken_body(error: &(dyn std::error::Error + 'static)) -> Problem 
         if let Some(other) = error.downcast_ref::<NotAsDeclared>() {
             return Problem::new(Fault::EncodingMismatch, other.to_string());
         }
-        if is_malformed(error) {
-            let text = "the chunks of the body are malformed: before each stands its length, in \
-                        hexadecimal digits, on a line of its own";
+        if let Some(malformed) = malformed(error) {
+            let text = match malformed {
+                Malformed::Chunks => {
+                    "the chunks of the body are malformed: before each stands its length, in \
+                     hexadecimal digits, on a line of its own"
+                }
+                Malformed::Trailers => {
+                    "what follows the last chunk of the body is malformed: it is an empty line, or \
+                     trailers, which are written as headers are, and an empty line"
+                }
+            };
             return Problem::new(Fault::MalformedRequest, text).because(error);
         }
         cause = error.source();
@@ -54,13 +62,30 @@ pub(crate) fn broken_body(error: &(dyn std::error::Error + 'static)) -> Problem 
     Problem::new(Fault::BodyIncomplete, "the body ended before it was complete").because(error)
 }
 
-/// Whether the bytes do not say where a chunk ends: sent again they would be the same. What TLS cannot
-/// read is of that kind, too, and was damaged on its way.
-fn is_malformed(error: &(dyn std::error::Error + 'static)) -> bool {
-    let Some(error) = error.downcast_ref::<io::Error>() else { return false };
-    let is_of_tls =
-        error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>);
-    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) && !is_of_tls
+/// What of a body in chunks is not as it should be.
+enum Malformed {
+    Chunks,
+    Trailers,
+}
+
+/// Whether the bytes do not say where a chunk ends, or the body: sent again they would be the same. What
+/// TLS cannot read is of that kind, too, and was damaged on its way.
+fn malformed(error: &(dyn std::error::Error + 'static)) -> Option<Malformed> {
+    let error = error.downcast_ref::<io::Error>()?;
+    let within = error.get_ref();
+    let is_of_tls = within.is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>);
+    if !matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
+        || is_of_tls
+    {
+        return None;
+    }
+    // hyper tells the two apart in its words alone, or hands on what their parser says.
+    let text = error.to_string();
+    let is_of_parser =
+        within.is_some_and(<dyn std::error::Error + Send + Sync>::is::<httparse::Error>);
+    let is_of_trailers =
+        is_of_parser || ["trailer", "header"].iter().any(|word| text.contains(word));
+    Some(if is_of_trailers { Malformed::Trailers } else { Malformed::Chunks })
 }
 
 /// Refuses a body that is a piece of what is meant (RFC 9110, 14.5): it would take the place of the
@@ -106,6 +131,11 @@ mod tests {
         let code = |error: io::Error| broken_body(&axum::Error::new(error)).code();
         let malformed = io::Error::new(io::ErrorKind::InvalidInput, "Invalid Size");
         assert_eq!(code(malformed), "malformed_request");
+        let too_long =
+            io::Error::new(io::ErrorKind::InvalidData, "chunk trailers bytes over limit");
+        let told = broken_body(&axum::Error::new(too_long));
+        assert_eq!(told.code(), "malformed_request");
+        assert!(told.detail().contains("trailers"), "{}", told.detail());
         let ended = io::Error::new(io::ErrorKind::UnexpectedEof, "it ended");
         assert_eq!(code(ended), "body_incomplete");
         let damaged = io::Error::new(io::ErrorKind::InvalidData, rustls::Error::DecryptError);
