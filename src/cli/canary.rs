@@ -16,7 +16,8 @@ use super::output::{age_of, canary_table};
 /// With a version and a share, starts it. With a share alone, changes that of the canary that
 /// runs: a larger share keeps the units that see it already. With neither, shows the canary
 /// beside what is current: hit rate, latency and errors of both. `promote` makes it current;
-/// --abort ends it.
+/// --abort ends it. If somebody else makes another version the canary at the same moment, a new
+/// share and an end are not for that one: nothing is done (exit code 5).
 ///
 /// A unit is what clients send as the header Tidetable-Unit, a learner's id say, else the key
 /// itself. Which units are served the canary depends on the experiment's name, the share and the
@@ -76,11 +77,16 @@ fn start(
     percent: f64,
 ) -> Result<(), Failure> {
     let name = args.dataset.as_str();
+    let mut body = json!({ "percent": percent });
     let version = match args.version {
         Some(version) => version.0,
-        None => running(client, name)?.1.version,
+        None => {
+            let version = running(client, name)?.1.version;
+            body["expect_canary"] = json!(version);
+            version
+        }
     };
-    let mut body = json!({ "version": version, "percent": percent });
+    body["version"] = json!(version);
     if let Some(experiment) = &args.experiment {
         body["experiment"] = json!(experiment);
     }
@@ -100,8 +106,11 @@ fn start(
 
 fn abort(args: &CanaryArgs, context: &Context<'_>, client: &Client) -> Result<(), Failure> {
     let name = args.dataset.as_str();
-    let reason = args.reason.as_ref().map(|reason| format!("?reason={}", encoded(reason)));
-    let path = path(name) + &reason.unwrap_or_default();
+    let version = running(client, name)?.1.version;
+    let mut path = format!("{}?expect_canary={version}", path(name));
+    if let Some(reason) = &args.reason {
+        path.push_str(&format!("&reason={}", encoded(reason)));
+    }
     let answer = client.delete(&path).map_err(|failure| failure.about(name, None))?;
     let ended: Value = answer.json()?;
     context.out.either(answer.text(), || {
@@ -194,7 +203,20 @@ mod tests {
         assert!(text.starts_with("a: 43 is served to 50 % of the units of x"), "{text}");
         assert_eq!(bodies[1]["line"], "PUT /v1/datasets/a/canary HTTP/1.1");
         assert_eq!(bodies[1]["body"]["version"], 43);
+        assert_eq!(bodies[1]["body"]["expect_canary"], 43);
         assert!(bodies[1]["body"].get("experiment").is_none(), "that stays as it is");
+    }
+
+    #[test]
+    fn the_canary_that_is_ended_is_the_one_that_was_seen() {
+        let dataset = json!({"dataset": "a", "current": 42, "canary": {"version": 43}});
+        let ended = json!({"dataset": "a", "current": 42, "ended": {"version": 43}});
+        let replies = vec![Reply::json(200, dataset), Reply::json(200, ended)];
+        let (result, text, sent) = ran("a --abort --reason x", replies);
+        result.unwrap();
+        let line = "DELETE /v1/datasets/a/canary?expect_canary=43&reason=x HTTP/1.1";
+        assert_eq!(sent[1]["line"], line);
+        assert!(text.starts_with("a: the canary 43 is over"), "{text}");
     }
 
     #[test]

@@ -390,8 +390,8 @@ fn hint_for(code: &str, dataset: &str, version: Option<u64>) -> Option<String> {
             format!("`tidetable canary {dataset} VERSION --percent 10` starts one")
         }
         "canary_changed" => format!(
-            "another version is the canary by now: look (`tidetable canary {dataset}`) before \
-             it is promoted"
+            "another version is the canary by now, or none; nothing was changed. Look (`tidetable canary \
+             {dataset}`), then ask again if it is still needed"
         ),
         "not_held" => format!("`tidetable hold {dataset}` would hold it"),
         "disk_full" => format!(

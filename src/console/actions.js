@@ -285,7 +285,13 @@ function canary({ data }, version) {
       request: (reason) => ({
         method: "PUT",
         path: api.pathOf(dataset.dataset, "canary"),
-        body: { version: version.version, percent: share, experiment: experiment || undefined, reason },
+        body: {
+          version: version.version,
+          percent: share,
+          experiment: experiment || undefined,
+          reason,
+          expect_canary: null,
+        },
       }),
       done: () => `Version ${version.version} of ${dataset.dataset} is served to ${share} % as a canary.`,
     };
@@ -331,10 +337,11 @@ function abort({ data: { dataset } }) {
       `Every unit is answered from version ${dataset.current} again, also the ${running.percent} % that now get version ${running.version}.`,
       `Version ${running.version} stays as it is: it is not marked bad, and can be activated or tried again.`,
       "Pushes are activated by themselves again, if the dataset is not held.",
+      `If another version than ${running.version} is the canary by then, nothing is done.`,
     ],
     request: (reason) => ({
       method: "DELETE",
-      path: `${api.pathOf(dataset.dataset, "canary")}?reason=${encodeURIComponent(reason)}`,
+      path: `${api.pathOf(dataset.dataset, "canary")}?expect_canary=${running.version}&reason=${encodeURIComponent(reason)}`,
     }),
     done: () => `The canary of ${dataset.dataset} is ended: version ${dataset.current} serves everybody.`,
   });

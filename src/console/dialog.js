@@ -189,7 +189,7 @@ const side = (word, version) =>
   );
 
 function problemOf(problem, dialog) {
-  const stale = problem.code === "current_changed";
+  const stale = ["current_changed", "canary_changed"].includes(problem.code);
   return h(
     "div",
     { class: "problem", role: "alert" },

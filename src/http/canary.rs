@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tidetable_storage::{Canary, CanaryStart, DatasetName, Promotion, Version};
+use tidetable_storage::{Canary, CanaryStart, DatasetName, ExpectCanary, Promotion, Version};
 
 use super::asker::Asker;
 use super::extract::{Dataset, Json, Query, optional_version, version};
@@ -28,6 +28,8 @@ pub(crate) struct CanaryRequest {
     experiment: Option<String>,
     #[serde(default)]
     reason: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    expect_canary: Option<Option<Version>>,
 }
 
 /// `PUT …/canary`.
@@ -38,9 +40,11 @@ pub(crate) async fn put(
     asker: Asker,
     Json(request): Json<CanaryRequest>,
 ) -> Answer<axum::Json<CanaryAnswer>> {
-    let CanaryRequest { version, percent, experiment, reason } = request;
+    let CanaryRequest { version, percent, experiment, reason, expect_canary } = request;
     let cause = asker.cause_without_key(reason)?;
-    let start = CanaryStart { version, percent, experiment };
+    // Left out, anything may run; `null` says that nothing does.
+    let expect = expect_canary.map_or(ExpectCanary::Anything, ExpectCanary::Running);
+    let start = CanaryStart { version, percent, experiment, expect };
     let name = dataset.clone();
     let change = operate(&app, dataset, cause, move |store, dataset, cause| {
         let change = store.start_canary(dataset, &start, cause);
@@ -70,10 +74,12 @@ pub(crate) async fn delete(
     asker: Asker,
     Json(_): Json<NoFields>,
 ) -> Answer<axum::Json<Value>> {
+    let expected = query.expect_canary.as_deref().map(Version::parse).transpose()?;
+    let expect = expected.map_or(ExpectCanary::Anything, |v| ExpectCanary::Running(Some(v)));
     let cause = asker.cause_without_key(query.reason)?;
     let metrics = Arc::clone(&app.metrics);
     operate(&app, dataset, cause, move |store, dataset, cause| {
-        let ended = store.end_canary(dataset, cause)?;
+        let ended = store.end_canary(dataset, expect, cause)?;
         let current = store.catalog().dataset(dataset)?.current;
         // What was counted of it is told for the last time here. (Nothing is counted of a dataset
         // that is not there: its name would stay among the metrics.)
@@ -83,11 +89,12 @@ pub(crate) async fn delete(
     .await
 }
 
-/// Why a canary is ended: a parameter, since many clients send no body with a DELETE.
+/// Why a canary is ended, and which: parameters, since many clients send no body with a DELETE.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct EndQuery {
     reason: Option<String>,
+    expect_canary: Option<String>,
 }
 
 /// The body of a promotion; all of it is optional.

@@ -133,7 +133,7 @@ const OPERATIONS: &[Operation] = operations! {
     put "/v1/datasets/{dataset}/canary" "operations" "putCanary": "Serve a second version to a share of the units, or change the share",
         takes [], body Some("CanaryRequest"), gives [("200", "It runs; `changed` says whether it did not before")] "Canary";
     delete "/v1/datasets/{dataset}/canary" "operations" "endCanary": "End the canary: everybody is served the current version again",
-        takes ["end_reason"], body None, gives [("200", "It is over")] "CanaryEnded";
+        takes ["end_reason", "expect_canary"], body None, gives [("200", "It is over")] "CanaryEnded";
     post "/v1/datasets/{dataset}/canary/promote" "operations" "promoteCanary": "Make the canary the current version",
         takes ["Idempotency-Key"], body Some("PromoteRequest"), gives [("200", "The swap was made")] "Moved";
 

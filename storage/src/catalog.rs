@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-pub use canary::{Canary, CanaryStart, Promotion};
+pub use canary::{Canary, CanaryStart, ExpectCanary, Promotion};
 pub use entry::{Entry, State};
 pub use erasures::{Erasure, Erasures, Holder};
 pub use history::Happened;

@@ -130,8 +130,8 @@ pub use beside::Beside;
 pub use builder::{BuildOptions, Builder};
 pub use catalog::{
     Activation, Admission, Canary, CanaryStart, Catalog, Dataset, Entry, Erasure, Erasures, Expect,
-    Happened, Held, Hold, Holder, Keep, Moved, Outcome, Parked, Promotion, Rollback, State, Swap,
-    Tokens,
+    ExpectCanary, Happened, Held, Hold, Holder, Keep, Moved, Outcome, Parked, Promotion, Rollback,
+    State, Swap, Tokens,
 };
 pub use config::{DatasetConfig, WatchLimits, WatchMode};
 pub use diff::{Compared, Differences, differences};

@@ -372,6 +372,31 @@ fn a_promotion_is_an_activation_that_ends_it() {
 }
 
 #[test]
+fn nobody_takes_away_a_canary_that_somebody_else_has_started() {
+    let server = with_two();
+    let wish = |percent: f64, expected: Value| {
+        let body = json!({ "version": 2, "percent": percent, "expect_canary": expected });
+        canary(&server, D, &body)
+    };
+    let end = |expected: &str| {
+        let path = format!("/v1/datasets/{D}/canary?expect_canary={expected}");
+        server.send("DELETE", &path, &[], b"")
+    };
+    wish(10.0, json!(2)).problem(409, "canary_changed");
+    wish(10.0, json!(null)).expect(200);
+    let again = wish(10.0, json!(null)).expect(200).json();
+    assert_eq!(again["changed"], false, "a retry is not refused for what it did itself: {again}");
+    wish(50.0, json!(null)).problem(409, "canary_changed");
+    wish(50.0, json!(1)).problem(409, "canary_changed");
+    wish(50.0, json!(2)).expect(200);
+    end("1").problem(409, "canary_changed");
+    assert_eq!(server.dataset(D)["canary"]["percent"], 50.0, "nothing was changed");
+    assert_eq!(end("none").status, 400);
+    end("2").expect(200);
+    end("2").problem(404, "no_canary");
+}
+
+#[test]
 fn an_abort_serves_everybody_what_is_current() {
     let server = with_two();
     end(&server, D).problem(404, "no_canary");

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use tidetable_storage::{
     Admission, BuildOptions, Builder, CanaryStart, Cause, Compression, DatasetConfig, DatasetName,
-    NewToken, PartSums, Store, StoreOptions,
+    ExpectCanary, NewToken, PartSums, Store, StoreOptions,
 };
 
 use super::*;
@@ -65,7 +65,8 @@ impl Stored {
             &[("k0", "0"), ("k1", "1"), ("k2", "2")],
         );
         stored.push("tried", None, &[("k1", "one"), ("k2", "2"), ("k3", "3")]);
-        let start = CanaryStart { version: Version(1), percent: 50.0, experiment: None };
+        let expect = ExpectCanary::Anything;
+        let start = CanaryStart { version: Version(1), percent: 50.0, experiment: None, expect };
         stored.app.store.start_canary(&name("tried"), &start, Cause::default()).unwrap();
         stored.app.store.ensure_dataset(&name("empty"), Cause::default()).unwrap();
         stored

@@ -32,6 +32,16 @@ pub struct Canary {
     pub reason: Option<String>,
 }
 
+/// Which canary the caller believes to run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExpectCanary {
+    /// It does not matter.
+    #[default]
+    Anything,
+    /// This version, or none at all.
+    Running(Option<Version>),
+}
+
 /// A request to start a canary, or to change the one that runs.
 #[derive(Clone, Debug)]
 pub struct CanaryStart {
@@ -42,6 +52,9 @@ pub struct CanaryStart {
     /// What its units are drawn by; by default that of the canary of this version that runs,
     /// else the dataset's name.
     pub experiment: Option<String>,
+    /// Which must run for it to happen. What is as it is to be already is so whatever was expected: a
+    /// retry is not refused for what it did itself.
+    pub expect: ExpectCanary,
 }
 
 /// A request to make the canary current.
@@ -90,13 +103,18 @@ impl Catalog {
         if running.is_some_and(is_so) {
             return Ok(None);
         }
+        start.expect.check(name, dataset.canary.as_ref())?;
         let dataset = name.clone();
         Ok(Some(Event::CanaryStarted(CanaryStarted { dataset, version, percent, experiment })))
     }
 
     /// Ends a canary without making it current.
-    pub(crate) fn plan_end_canary(&self, name: &DatasetName) -> Result<Event> {
-        self.canary(name)?;
+    pub(crate) fn plan_end_canary(
+        &self,
+        name: &DatasetName,
+        expect: ExpectCanary,
+    ) -> Result<Event> {
+        expect.check(name, Some(self.canary(name)?))?;
         Ok(Event::CanaryEnded(OfDataset { dataset: name.clone() }))
     }
 
@@ -105,13 +123,8 @@ impl Catalog {
         let dataset = self.dataset(name)?;
         dataset.expect(name, promotion.expect)?;
         let canary = self.canary(name)?;
-        if let Some(expected) = promotion.version.filter(|expected| *expected != canary.version) {
-            let text = format!(
-                "version {expected} of {name} was expected to be the canary, but it is version {}: \
-                 nothing was changed",
-                canary.version
-            );
-            return Err(Error::new(Code::CanaryChanged, text));
+        if let Some(expected) = promotion.version {
+            ExpectCanary::Running(Some(expected)).check(name, Some(canary))?;
         }
         Ok(Event::Activated(Activated::plain(name, dataset.current, canary.version)))
     }
@@ -121,6 +134,24 @@ impl Catalog {
         self.dataset(name)?.canary.as_ref().ok_or_else(|| {
             Error::new(Code::NoCanary, format!("no canary of {name} runs: nothing was changed"))
         })
+    }
+}
+
+impl ExpectCanary {
+    fn check(self, name: &DatasetName, running: Option<&Canary>) -> Result<()> {
+        let Self::Running(expected) = self else { return Ok(()) };
+        let running = running.map(|canary| canary.version);
+        if expected == running {
+            return Ok(());
+        }
+        let shown =
+            |v: Option<Version>| v.map_or_else(|| "none".to_owned(), |v| format!("version {v}"));
+        let text = format!(
+            "{} of {name} was expected to be the canary, but it is {}: nothing was changed",
+            shown(expected),
+            shown(running)
+        );
+        Err(Error::new(Code::CanaryChanged, text))
     }
 }
 

@@ -106,7 +106,7 @@ impl World {
             }
             "C" => self.canary(version, 10.0, None)?,
             "c" => {
-                let event = self.catalog.plan_end_canary(&self.dataset)?;
+                let event = self.catalog.plan_end_canary(&self.dataset, ExpectCanary::Anything)?;
                 self.happen(event);
             }
             "M" => {
@@ -122,7 +122,8 @@ impl World {
 
     fn canary(&mut self, version: Version, percent: f64, experiment: Option<&str>) -> Result<()> {
         let experiment = experiment.map(str::to_owned);
-        let start = CanaryStart { version, percent, experiment };
+        let expect = ExpectCanary::Anything;
+        let start = CanaryStart { version, percent, experiment, expect };
         let event = self.catalog.plan_canary(&self.dataset, &start)?;
         event.into_iter().for_each(|event| self.happen(event));
         Ok(())

@@ -4,7 +4,7 @@
 //! plan again, its gates if another version is current than they compared with or they may be set
 //! otherwise, the record, and the map. A promotion is an activation in every respect.
 
-use crate::catalog::{Canary, CanaryStart, Moved, Promotion};
+use crate::catalog::{Canary, CanaryStart, ExpectCanary, Moved, Promotion};
 use crate::error::Result;
 use crate::event::Cause;
 use crate::names::{DatasetName, Version};
@@ -52,9 +52,14 @@ impl Store {
     }
 
     /// Ends a canary: everybody is served the current version again. What ended.
-    pub fn end_canary(&self, dataset: &DatasetName, cause: Cause) -> Result<Canary> {
+    pub fn end_canary(
+        &self,
+        dataset: &DatasetName,
+        expect: ExpectCanary,
+        cause: Cause,
+    ) -> Result<Canary> {
         let mut writer = self.writer();
-        let event = self.catalog().plan_end_canary(dataset)?;
+        let event = self.catalog().plan_end_canary(dataset, expect)?;
         let ended = self.catalog().canary(dataset)?.clone();
         self.commit(&mut writer, cause, event)?;
         Ok(ended)

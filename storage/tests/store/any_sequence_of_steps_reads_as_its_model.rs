@@ -9,8 +9,8 @@ use std::path::Path;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tidetable_storage::{
-    Activation, CanaryStart, Cause, Code, DatasetConfig, Expect, Gates, Key, Layout, Promotion,
-    Recovered, Recovery, Rollback, SelfActivation, Served, ServedCanary, State, Version,
+    Activation, CanaryStart, Cause, Code, DatasetConfig, Expect, ExpectCanary, Gates, Key, Layout,
+    Promotion, Recovered, Recovery, Rollback, SelfActivation, Served, ServedCanary, State, Version,
 };
 
 use crate::support::{
@@ -280,7 +280,8 @@ impl Run {
             Step::Release => self.release(),
             Step::Canary(pick, percent) => self.canary(picked(*pick), *percent),
             Step::EndCanary => {
-                let done = self.directory.store().end_canary(&a, Cause::default());
+                let expect = ExpectCanary::Anything;
+                let done = self.directory.store().end_canary(&a, expect, Cause::default());
                 let ended = self.model.canary.take().map(|(version, _)| Version(version));
                 assert_eq!(done.map(|canary| canary.version).ok(), ended);
             }
@@ -367,7 +368,8 @@ impl Run {
 
     fn canary(&mut self, version: u64, percent: u32) {
         let (of, share) = (Version(version), f64::from(percent));
-        let start = CanaryStart { version: of, percent: share, experiment: None };
+        let expect = ExpectCanary::Anything;
+        let start = CanaryStart { version: of, percent: share, experiment: None, expect };
         let done = self.directory.store().start_canary(&dataset("a"), &start, Cause::default());
         let may = self.model.is(version, State::Ready) || self.model.is(version, State::Retired);
         if !may || self.model.current.is_none() {

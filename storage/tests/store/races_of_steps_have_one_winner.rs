@@ -5,8 +5,8 @@ use std::sync::Barrier;
 use std::thread;
 
 use tidetable_storage::{
-    Activation, CanaryStart, Cause, Code, DatasetConfig, Error, Expect, Idempotency, Moved,
-    Rollback, SelfActivation, State, Store, Version, WatchMode,
+    Activation, CanaryStart, Cause, Code, DatasetConfig, Error, Expect, ExpectCanary, Idempotency,
+    Moved, Rollback, SelfActivation, State, Store, Version, WatchMode,
 };
 
 use crate::support::{
@@ -178,7 +178,8 @@ fn once_a_canary_runs_no_push_is_activated() {
     push_versions(store, &a, 2);
     for _ in 0..20 {
         let tried = current(store, &a).unwrap() - 1;
-        let start = CanaryStart { version: Version(tried), percent: 10.0, experiment: None };
+        let (version, expect) = (Version(tried), ExpectCanary::Anything);
+        let start = CanaryStart { version, percent: 10.0, experiment: None, expect };
         let version = push_ready(store, &a, &records_of(2, 20));
         let seen = together(2, |n| {
             if n == 0 {
@@ -189,7 +190,7 @@ fn once_a_canary_runs_no_push_is_activated() {
             current(store, &a)
         });
         assert_eq!(current(store, &a), seen[1], "as it was when the canary was answered");
-        store.end_canary(&a, Cause::default()).unwrap();
+        store.end_canary(&a, expect, Cause::default()).unwrap();
         if current(store, &a) != Some(version.0) {
             activate(store, &a, version.0).unwrap();
         }

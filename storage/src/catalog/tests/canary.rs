@@ -27,6 +27,34 @@ fn a_change_of_its_share_is_the_same_canary_and_another_experiment_is_not() {
 }
 
 #[test]
+fn what_was_expected_to_be_the_canary_must_be() {
+    let start = |world: &World, version, percent, expect| {
+        let start = CanaryStart { version: Version(version), percent, experiment: None, expect };
+        world.catalog.plan_canary(&world.dataset, &start)
+    };
+    let end = |world: &World, expect| world.catalog.plan_end_canary(&world.dataset, expect);
+    let running = |version| ExpectCanary::Running(Some(Version(version)));
+    let none = ExpectCanary::Running(None);
+
+    let world = World::after("P A1 P P C2");
+    for (version, percent, expect) in [(3, 10.0, none), (3, 10.0, running(3)), (2, 50.0, none)] {
+        let refused = start(&world, version, percent, expect).unwrap_err();
+        assert_eq!(refused.code(), Code::CanaryChanged, "{refused}");
+    }
+    assert!(start(&world, 3, 10.0, running(2)).unwrap().is_some());
+    assert!(start(&world, 2, 10.0, none).unwrap().is_none(), "it runs like that already");
+    assert_eq!(end(&world, running(3)).unwrap_err().code(), Code::CanaryChanged);
+    end(&world, running(2)).unwrap();
+    end(&world, ExpectCanary::Anything).unwrap();
+
+    let world = World::after("P A1 P P");
+    let refused = start(&world, 3, 10.0, running(2)).unwrap_err();
+    assert!(refused.to_string().contains("version 2 of a was expected"), "{refused}");
+    assert!(start(&world, 3, 10.0, none).unwrap().is_some());
+    assert_eq!(end(&world, running(2)).unwrap_err().code(), Code::NoCanary);
+}
+
+#[test]
 fn the_history_tells_of_a_canary_and_of_its_end() {
     let lines = |script: &str| {
         let world = World::after(script);
