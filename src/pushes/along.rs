@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tidetable_storage::{Cause, Code, EvenPoisoned as _, State};
+use tidetable_storage::{Cause, Code, EvenPoisoned as _, State, read_along_from, step};
 use tracing::debug;
 
 use super::child::{Builder, DIED, Ended};
@@ -93,7 +93,7 @@ impl Pushes {
     ) -> Option<Arriving> {
         let mut queue = self.queue();
         let is_free = queue.idle > 0 && queue.waiting.is_empty() && queue.followed.is_none();
-        if length < LEAST || !is_free || queue.body.is_some() {
+        if length < read_along_from().unwrap_or(LEAST) || !is_free || queue.body.is_some() {
             return None;
         }
         let (push, part, written) = (push.clone(), part.to_owned(), Arc::default());
@@ -144,9 +144,13 @@ pub(super) fn follow(pushes: &Pushes, body: Body) -> Option<(PushOf, Cause, Alon
                 if bytes > told {
                     told = bytes;
                     along.builder.as_mut()?.tell(&Told::Grew(bytes)).ok()?;
+                    step("along.grew");
                 }
             }
-            Next::Sealed(cause) => return Some((push, cause, along)),
+            Next::Sealed(cause) => {
+                step("along.sealed");
+                return Some((push, cause, along));
+            }
             Next::GivenUp => return None,
         }
     }
@@ -193,6 +197,7 @@ impl<'a> Along<'a> {
         inputs::require_room(pushes, &push, length).ok()?;
         let spec = inputs::spec_of(pushes, &push, vec![part], length).ok()?;
         let builder = Builder::start(&pushes.settings.program, &spec).ok()?;
+        step("along.begun");
         debug!(dataset = %push.0, version = push.1.0, "its rows are read while they arrive");
         Some(Self { pushes, push, spec, builder: Some(builder), has_ended: false })
     }
@@ -218,6 +223,7 @@ impl<'a> Along<'a> {
         }
         let arrived = spec.parts.first()?.arrived?;
         self.builder.as_mut()?.tell(&Told::Arrived(arrived)).ok()?;
+        step("along.arrived");
         let ended = self.builder.take()?.listen(goes_on);
         if matches!(&ended, Ended::NotBuilt(not_built) if may_pass(&not_built.code)) {
             return None;
@@ -242,10 +248,12 @@ impl Drop for Along<'_> {
         if let Some(builder) = self.builder.take() {
             builder.end();
         }
+        step("along.given_up");
         let (dataset, version) = &self.push;
         debug!(%dataset, version = version.0, "its rows are not read while they arrive any more");
         let _ = std::fs::remove_dir_all(&self.spec.out);
         let _ = std::fs::remove_dir_all(runs_beside(&self.spec.out));
+        step("along.removed");
         if !self.is_wanted() {
             // Its staging went with it, and the builder may have made some more.
             let _ = std::fs::remove_dir_all(self.pushes.store.layout().push(dataset, *version));

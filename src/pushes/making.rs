@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use tidetable_storage::{
     Arrival, BuildOptions, Builder, BuiltSnapshot, Code, Compression, ErasedKeys, Error,
-    PackedSorter, Packing, RecordList, Share, Sorted, Sorter, quoted_bytes,
+    PackedSorter, Packing, RecordList, Share, Sorted, Sorter, quoted_bytes, read_along_from, step,
 };
 
 use super::Phase;
@@ -98,8 +98,9 @@ pub(crate) fn make_snapshot(job: &Job<'_>, tell: &mut Tell<'_>) -> Result<Made, 
 fn look(job: &Job<'_>, tell: &mut Tell<'_>) -> Result<Option<Looked>, IngestError> {
     let look = || Ok(look_at_some(&(job.inputs)()?, job.options, &|key| is_left_out(job, key)));
     let Some(arrival) = job.arrival else { return look() };
-    arrival.wait_for(BEGINNING);
+    arrival.wait_for(read_along_from().map_or(BEGINNING, |bytes| bytes / 2));
     let looked = look()?;
+    step("along.looked");
     let can_be_begun = match &looked {
         Some(looked) => !looked.in_order,
         // They are sorted whatever order they have. Other formats have at their end what is read first.
@@ -109,6 +110,7 @@ fn look(job: &Job<'_>, tell: &mut Tell<'_>) -> Result<Option<Looked>, IngestErro
         return Ok(looked);
     }
     arrival.wait_until_arrived();
+    step("along.waited");
     tell(Phase::Reading, ReadProgress::default());
     look()
 }

@@ -168,7 +168,7 @@ pub use sorter::{MIN_SORT_BYTES, PackedSorter, Sorted, Sorter};
 pub use space::{RESERVE_BYTES, free_bytes, require_room_for_pushes, require_space};
 #[cfg(feature = "faults")]
 pub use step::VARIABLES as FAULT_VARIABLES;
-pub use step::{inherited as inherited_by_builders, step};
+pub use step::{inherited as inherited_by_builders, read_along_from, step};
 pub use store::{
     CanaryChange, Erasing, Finding, Lifting, Listener, MAX_PARTS, NewPush, NotTogether, Recovered,
     Recovery, Release, Repair, RewriteStep, Rewritten, SelfActivation, Standing, Store,

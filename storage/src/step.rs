@@ -8,6 +8,8 @@
 //!   power cut would; `name:3:alone` ends the builder only.
 //! - `TIDETABLE_STEPS_LOG=FILE`: each step that is passed adds its name as a line.
 //! - `TIDETABLE_CHECKPOINT_BYTES=N`: from which size on the journal is replaced by a checkpoint.
+//! - `TIDETABLE_READ_ALONG_FROM=N`: from which size on a body is read while it arrives; half of so many
+//!   bytes are waited for before it is looked at.
 
 /// Passes a step.
 #[cfg(not(feature = "faults"))]
@@ -28,10 +30,17 @@ pub(crate) fn checkpoint_bytes() -> Option<u64> {
     None
 }
 
+/// From which size on a body is read while it arrives, if a check says so: never.
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+pub fn read_along_from() -> Option<u64> {
+    None
+}
+
 #[cfg(feature = "faults")]
 pub(crate) use faults::checkpoint_bytes;
 #[cfg(feature = "faults")]
-pub use faults::{VARIABLES, inherited, step};
+pub use faults::{VARIABLES, inherited, read_along_from, step};
 
 #[cfg(feature = "faults")]
 mod faults {
@@ -46,12 +55,14 @@ mod faults {
     const CRASH_AT: &str = "TIDETABLE_CRASH_AT";
     const STEPS_LOG: &str = "TIDETABLE_STEPS_LOG";
     const CHECKPOINT_BYTES: &str = "TIDETABLE_CHECKPOINT_BYTES";
+    const READ_ALONG_FROM: &str = "TIDETABLE_READ_ALONG_FROM";
     const BUG: &str = "TIDETABLE_BUG";
     /// The server of a process that builds, which goes with it.
     const SERVER: &str = "TIDETABLE_CRASH_SERVER";
 
     /// Variables that a build with faults knows.
-    pub const VARIABLES: [&str; 5] = [CRASH_AT, STEPS_LOG, CHECKPOINT_BYTES, BUG, SERVER];
+    pub const VARIABLES: [&str; 6] =
+        [CRASH_AT, STEPS_LOG, CHECKPOINT_BYTES, READ_ALONG_FROM, BUG, SERVER];
 
     struct Plan {
         at: Option<At>,
@@ -104,7 +115,7 @@ mod faults {
 
     /// The variables that a process that builds is to have too.
     pub fn inherited() -> Vec<(&'static str, String)> {
-        let mut set: Vec<_> = [CRASH_AT, STEPS_LOG, BUG]
+        let mut set: Vec<_> = [CRASH_AT, STEPS_LOG, READ_ALONG_FROM, BUG]
             .into_iter()
             .filter_map(|name| Some((name, env::var(name).ok()?)))
             .collect();
@@ -115,5 +126,10 @@ mod faults {
     /// From which size on the journal is replaced by a checkpoint, if a check says so.
     pub(crate) fn checkpoint_bytes() -> Option<u64> {
         env::var(CHECKPOINT_BYTES).ok()?.parse().ok()
+    }
+
+    /// From which size on a body is read while it arrives, if a check says so.
+    pub fn read_along_from() -> Option<u64> {
+        env::var(READ_ALONG_FROM).ok()?.parse().ok()
     }
 }

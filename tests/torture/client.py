@@ -7,6 +7,7 @@ was sent and got no answer is Unanswered, which is not the same as Unsent: the o
 from __future__ import annotations
 
 import json
+import select
 import socket
 import time
 from collections.abc import Iterable
@@ -114,6 +115,10 @@ class Connection:
         except (OSError, ValueError) as error:
             self.close()
             raise Unanswered(repr(error)) from error
+
+    def is_answered(self) -> bool:
+        """Whether something came back: an answer, or the end of the connection."""
+        return self._socket is not None and bool(select.select([self._socket], [], [], 0)[0])
 
     def close(self) -> None:
         if self._socket is not None:

@@ -18,6 +18,8 @@ class Push:
     state: str = "sent"
     version: int | None = None
     key: str | None = None
+    # What is sent for it, if that is not the rows of the content as they are.
+    body: bytes | None = None
     # It comes in parts: until its commit it waits for them.
     in_parts: bool = False
     # Parts that were acknowledged, by name.

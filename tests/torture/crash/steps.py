@@ -16,12 +16,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from crash.along import logged, steps_passed
 from crash.judge import judge
 from crash.ledger import ROOT, Ledger
-from crash.story import SCENARIOS, Base, play
+from crash.story import READ_ALONG, SCENARIOS, Base, play
 
 # Steps of a server's start, and of what it has to do at once: where a second death may come.
 RECOVERY = re.compile(r"^(start|journal|directory|checkpoint|file|rename|fail)\.")
+
+# Where a builder dies whose rows still arrive: before it has looked at any, when it has, and when they are all there.
+WHILE_READING_ALONG = ("worker.started", "along.looked", "along.waited", "worker.made")
 
 
 def named_steps() -> set[str]:
@@ -63,12 +67,9 @@ class Steps:
             base = Base(scenario, self.binary, self.home / f"base-{place}", self.ledger.seed)
             self.bases.append(base)
             server, book = base.copy(self.home / "ahead")
-            log = self.home / f"steps-{place}.log"
-            log.unlink(missing_ok=True)
-            if not play(server, book, scenario, {"TIDETABLE_STEPS_LOG": str(log)}):
+            if not play(server, book, scenario, {}):
                 raise RuntimeError(f"{scenario.name} does not come to its end: {server.last_words()}")
-            passed = Counter(log.read_text().split())
-            self.passed.append(passed)
+            self.passed.append(steps_passed(server))
             wrong = judge(server, book)
             self.ledger.enter("scenario undisturbed", scenario.name, wrong)
         unknown = set().union(*self.passed) - named_steps()
@@ -81,6 +82,8 @@ class Steps:
         """Each step of each scenario: at `most` of its passings, or all."""
         for place, passed in enumerate(self.passed):
             for step, count in sorted(passed.items()):
+                if most is not None and not re.match(SCENARIOS[place].own, step):
+                    continue
                 chosen = list(range(1, count + 1))
                 if most is not None and count > most:
                     # The first, and others by chance.
@@ -102,7 +105,11 @@ class Steps:
         """Deaths of the process that builds, alone."""
         own = re.compile(r"^(worker|build\.written|table|assembly|verify)")
         passed = self.passed[1]
-        return [Case(1, step, 1, alone=True) for step in sorted(passed) if own.match(step)]
+        along = SCENARIOS.index(READ_ALONG)
+        return [
+            *(Case(1, step, 1, alone=True) for step in sorted(passed) if own.match(step)),
+            *(Case(along, step, 1, alone=True) for step in WHILE_READING_ALONG),
+        ]
 
     def run(self, cases: list[Case], rounds: int = 1) -> None:
         with ThreadPoolExecutor(self.jobs) as pool:
@@ -139,16 +146,22 @@ class Steps:
         self.ledger.enter(kind, name, wrong, died=died)
 
     def builder_dies(self, server, book, case: Case, at: str) -> list[str]:
-        """The push fails, the server goes on and the next push works."""
+        """The push fails, the server goes on and the next push works. If only a builder that reads along can come to
+        that step, no push fails: another builder makes its version."""
         from crash.story import CutOff, Story
 
-        server.start(extra={"TIDETABLE_CRASH_AT": at})
+        scenario = SCENARIOS[case.scenario]
+        server.start(extra=dict(scenario.environment) | logged(server) | {"TIDETABLE_CRASH_AT": at})
         story = Story(server, book, tolerant=True)
         try:
-            SCENARIOS[case.scenario].act(story)
+            scenario.act(story)
         except CutOff as error:
             book.wrong.append(f"the server went with its builder: {error}")
-        if not book.failed:
+        if not steps_passed(server)[case.step]:
+            book.wrong.append("no builder died, since none came to that step")
+        elif case.step.startswith("along."):
+            book.wrong += [f"a push failed, though it can be built anew: {failed}" for failed in book.failed]
+        elif not book.failed:
             book.wrong.append("no push failed though its builder died")
         server.kill()
         return judge(server, book)

@@ -20,7 +20,8 @@ from client import Connection, Reply, Unanswered, Unsent
 from server import NotStarted, Server
 from values import Contents
 
-from crash.book import Book
+from crash.along import READS_ALONG, LongPush, logged, long_rows
+from crash.book import Book, Push
 
 # Keys of the universe of each dataset: enough for more than one block, few enough to read them all.
 UNIVERSE = 300
@@ -30,6 +31,10 @@ BAD = "bad"
 ARGUMENTS = ["--pushes-give-way=false"]
 # Codes with which a request may fail while the disk does: nothing was done, or a restart settles it.
 CLEAN = {"disk_full", "io_failed", "outcome_unknown", "build_died", "too_many_files"}
+# What a push that worked is answered with.
+PUSHED = (200, 201, 202)
+# How long a client that sends slowly waits for the builder; and if a fault may keep that from coming.
+PATIENCE, WITH_FAULTS = 30.0, 5.0
 
 
 class CutOff(Exception):
@@ -45,6 +50,8 @@ class Story:
         self.contents = Contents(book.seed, {name: UNIVERSE for name in ("a", "b")})
         # Whether a request may fail, with a clear code: there is a fault.
         self.tolerant = tolerant
+        # How many pushes the server must have read while they arrived.
+        self.along = 0
         self.connection = Connection(server.address, timeout=60.0)
 
     def ask(
@@ -56,6 +63,9 @@ class Story:
             reply = self.connection.ask(method, f"/v1/datasets{path}", body, more.pop("headers", ()))
         except (Unsent, Unanswered) as error:
             raise CutOff(f"{what}: {error}") from error
+        return self._answered(what, reply, good)
+
+    def _answered(self, what: str, reply: Reply, good: tuple[int, ...]) -> Reply | None:
         if reply.status in good:
             return reply
         code = reply.code() or "no problem document"
@@ -68,18 +78,67 @@ class Story:
 
     def push(self, name: str, number: int, key: str | None = None) -> bool:
         """A whole push in one request."""
+        known = self._sends(name, number, key)
+        path, headers = request(name, number, key)
+        body = known.body or self.contents.of(name, number).rows()
+        reply = self.ask(f"push {name} {number}", path, body, PUSHED, headers=headers)
+        return reply is not None and self._done(name, number, reply.json())
+
+    def _sends(self, name: str, number: int, key: str | None) -> Push:
         known = self.book.of(name).push(number)
         known.key = key
         if known.state != "done":
             known.state = "sent"
             self.book.of(name).current.add(number)
-        headers = [("Content-Type", "application/x-ndjson")]
-        if key:
-            headers.append(("Idempotency-Key", key))
-        content = self.contents.of(name, number)
-        path = f"/{name}/push?key=k&value=v&label={content.label()}"
-        reply = self.ask(f"push {name} {number}", path, content.rows(), (200, 201, 202), headers=headers)
-        return reply is not None and self._done(name, number, reply.json())
+        return known
+
+    def push_along(
+        self, name: str, number: int, key: str | None = None, in_order: bool = False,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> bool:
+        """A whole push that is read while it arrives; what is done `meanwhile` is to end that."""
+        known = self._sends(name, number, key)
+        known.body = long_rows(self.contents.of(name, number), in_order)
+        what = f"push {name} {number}"
+        try:
+            push = self._begin(what, name, number, key, known.body)
+            if meanwhile is not None:
+                meanwhile()
+            reply = push.end()
+        except (Unsent, Unanswered) as error:
+            raise CutOff(f"{what}: {error}") from error
+        shown = self._answered(what, reply, PUSHED)
+        is_active = shown is not None and self._done(name, number, shown.json())
+        self.along += meanwhile is None
+        if not self.tolerant and (count := self.read_along()) != self.along:
+            self.book.wrong.append(f"{what}: {count} were read while they arrived, not {self.along}")
+        return is_active
+
+    def break_off(self, name: str, number: int) -> None:
+        """A push that is read while it arrives, and whose client goes away. The book knows nothing of it: it is
+        to make no version."""
+        what = f"break off {name} {number}"
+        body = long_rows(self.contents.of(name, number), in_order=False)
+        try:
+            self._begin(what, name, number, None, body).break_off()
+        except (Unsent, Unanswered) as error:
+            raise CutOff(f"{what}: {error}") from error
+
+    def _begin(self, what: str, name: str, number: int, key: str | None, body: bytes) -> LongPush:
+        path, headers = request(name, number, key)
+        push = LongPush(self.server, f"/v1/datasets{path}", headers, body)
+        if not push.wait_until_read(WITH_FAULTS if self.tolerant else PATIENCE) and not self.tolerant:
+            self.book.wrong.append(f"{what}: nobody reads it while it arrives")
+        return push
+
+    def read_along(self) -> int:
+        """How many pushes this server has read while they arrived."""
+        try:
+            page = self.connection.ask("GET", "/metrics").body.decode()
+        except (Unsent, Unanswered) as error:
+            raise CutOff(f"metrics: {error}") from error
+        name = "tidetable_pushes_read_along_total "
+        return sum(int(line.removeprefix(name)) for line in page.splitlines() if line.startswith(name))
 
     def _done(self, name: str, number: int, shown: dict[str, Any]) -> bool:
         dataset = self.book.of(name)
@@ -194,6 +253,14 @@ class Story:
             self.ask("configure", f"/{name}", {"description": f"{n} " * 200}, (200, 201), method="PUT")
 
 
+def request(name: str, number: int, key: str | None) -> tuple[str, list[tuple[str, str]]]:
+    """Path and headers of a push in one request."""
+    headers = [("Content-Type", "application/x-ndjson")]
+    if key:
+        headers.append(("Idempotency-Key", key))
+    return f"/{name}/push?key=k&value=v&label=c{number}", headers
+
+
 @dataclass(frozen=True)
 class Scenario:
     """What there is before, and what is done then."""
@@ -206,6 +273,8 @@ class Scenario:
     # Bytes that a torn append leaves behind the journal.
     torn: bytes = b""
     environment: tuple[tuple[str, str], ...] = ()
+    # A pattern of the steps that are its own: unless a run is long, nobody dies in it at those of any push.
+    own: str = ""
 
     def after(self) -> Scenario:
         """The start after it, and what the server then does by itself."""
@@ -270,10 +339,30 @@ def give_up(story: Story) -> None:
     story.delete_dataset("b")
 
 
+def read_along(story: Story) -> None:
+    story.push_along("a", 2, key="along")
+    story.push_along("a", 3, in_order=True)
+
+
+def read_along_in_vain(story: Story) -> None:
+    # Who is sealed goes first.
+    story.push_along("a", 2, meanwhile=lambda: story.push("b", 1))
+    story.break_off("a", 3)
+    story.push("a", 4)
+
+
 # A record's head that was begun: physically short, as a torn append is.
 TORN = b"\x40\x00\x00\x00\x09"
 # A journal of this size is replaced by a checkpoint.
 SMALL = (("TIDETABLE_CHECKPOINT_BYTES", "4096"),)
+READ_ALONG = Scenario(
+    "read along", one_version, read_along, environment=READS_ALONG,
+    own=r"(admit|along|build|part|publish|seal|worker)\.",
+)
+IN_VAIN = Scenario(
+    "read along in vain", one_version, read_along_in_vain, environment=READS_ALONG,
+    own=r"(along|fail|part|seal)\.",
+)
 
 SCENARIOS = (
     Scenario("first push", nothing, first_push),
@@ -283,6 +372,8 @@ SCENARIOS = (
     Scenario("restart after a push", three_versions, settle, kills=("part.written",), torn=TORN),
     Scenario("restart while publishing", long_journal, settle, kills=("publish.placed",), environment=SMALL),
     Scenario("restart after a deletion", three_versions, settle, kills=("delete.recorded",), torn=bytes(9)),
+    READ_ALONG,
+    IN_VAIN,
 )
 
 
@@ -336,7 +427,7 @@ class Base:
 def play(server: Server, book: Book, scenario: Scenario, extra: dict[str, str], stop: bool = True) -> bool:
     """Starts the server and does what the scenario does; whether it came to its end alive."""
     try:
-        server.start(extra=dict(scenario.environment) | extra)
+        server.start(extra=dict(scenario.environment) | logged(server) | extra)
         scenario.act(Story(server, book))
     except (CutOff, NotStarted):
         return False
