@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT / "tests/torture"))
 
 from crash import along, calls, steps, story  # noqa: E402
 from crash.book import Book  # noqa: E402
+from crash.gate import LET, Call  # noqa: E402
 from values import Contents  # noqa: E402
 
 
@@ -188,12 +189,27 @@ class Calls(unittest.TestCase):
         return run
 
     def test_every_kind_of_call_is_made(self) -> None:
-        all_kinds = {kind: 3 for kind in calls.KINDS if kind != "pwrite"}
-        run = self.run_of([all_kinds, all_kinds | {"fsync": 0}])
-        run.look_ahead()
-        run.look_ahead()
+        all_kinds = {kind: 3 for kind in (*calls.KINDS, *calls.ALONG) if kind != "pwrite"}
+        part = "write of a part read along"
+        run = self.run_of([all_kinds, all_kinds | {"fsync": 0}, all_kinds | {part: 0}])
+        for _ in range(3):
+            run.look_ahead()
         self.assertEqual(run.ledger.entries[0][0], [])
         self.assertIn("no fsync", run.ledger.entries[1][0][0])
+        self.assertIn(f"no {part}", run.ledger.entries[2][0][0])
+
+    def test_those_of_a_push_read_along_are_counted_by_themselves(self) -> None:
+        part = "write of a part read along"
+        fail = calls.Fail(Path("/data"), calls.Case(part, "ENOSPC", 2, False))
+
+        def fate(path: str) -> int:
+            return fail(Call(1, "write", path, "", (0,) * 6))
+
+        fates = [fate("/data/staging/a.4/parts/data-0")]
+        fail.is_along = True
+        fates += [fate(f"/data/{path}") for path in ("journal", *["staging/a.6/parts/data-1"] * 3)]
+        self.assertEqual(fates, [LET, LET, LET, calls.ERRORS["ENOSPC"], LET])
+        self.assertEqual(fail.counts, Counter({"write": 5, part: 3}))
 
     def test_a_call_fails_in_every_case(self) -> None:
         case = calls.Case("fsync", "EIO", 5, False)

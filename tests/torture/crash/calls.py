@@ -23,6 +23,7 @@ from urllib.parse import quote
 from client import Connection, Unanswered, Unsent
 from server import NotStarted, Server
 
+from crash.along import READS_ALONG, logged
 from crash.book import Book
 from crash.gate import LET, Call, Fate, Gate
 from crash.judge import judge
@@ -43,6 +44,14 @@ KINDS = {
     "ftruncate": ("ftruncate",),
     "fallocate": ("fallocate",),
     "link": ("link", "linkat"),
+}
+# Some are counted a second time, by themselves, while a push is made whose rows are read while they arrive: their
+# kind, and what their path has in it.
+ALONG = {
+    "write of a part read along": ("write", "/parts/data-"),
+    "fsync of a part read along": ("fsync", "/parts/data-"),
+    "open for a push read along": ("open", "/staging/"),
+    "fsync of a build read along": ("fsync", "/build-"),
 }
 ERRORS = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC, "EMFILE": errno.EMFILE}
 # A RocksDB without direct I/O makes none. It is watched all the same: another version may.
@@ -74,27 +83,36 @@ class Fail:
         self.failed: list[str] = []
         self.wrong: list[str] = []
         self.is_over = False
+        # A push is made whose rows are read while they arrive.
+        self.is_along = False
         self._suspect: set[tuple[int, int]] = set()
 
     def __call__(self, call: Call) -> Fate:
         if not (call.path.startswith(self.inside) or call.path == self.data) or self.is_over:
             return LET
         kind = KIND_OF[call.name]
-        self.counts[kind] += 1
+        kinds = [kind, *self._along(kind, call.path)]
+        self.counts.update(kinds)
         if kind in ("fsync", "fdatasync"):
             self._look(call)
         elif kind == "unlink" and os.path.lexists(call.path):
             # Another file may get its number.
             self._suspect.discard(identity(call.path))
         case = self.case
-        if case is None or kind != case.kind:
+        if case is None or case.kind not in kinds:
             return LET
-        if self.counts[kind] != case.n and not (case.sticky and self.counts[kind] > case.n):
+        count = self.counts[case.kind]
+        if count != case.n and not (case.sticky and count > case.n):
             return LET
         self.failed.append(f"{call.name} {call.path}")
         if kind in ("fsync", "fdatasync"):
             self._suspect.add(identity(call.file))
         return ERRORS[case.error]
+
+    def _along(self, kind: str, path: str) -> list[str]:
+        if not self.is_along:
+            return []
+        return [name for name, (of_kind, place) in ALONG.items() if kind == of_kind and place in path]
 
     def _look(self, call: Call) -> None:
         told = os.stat(call.file)
@@ -124,11 +142,18 @@ def read(story: Story, name: str, may_fail: bool) -> None:
         story.book.wrong.append(f"{name} is not served as before: {reply}")
 
 
-def act(story: Story, was_ready: bool) -> None:
+def push_along(story: Story, fail: Fail) -> None:
+    fail.is_along = True
+    story.push_along("a", 7, key="along")
+    fail.is_along = False
+
+
+def act(story: Story, fail: Fail, was_ready: bool) -> None:
     """Every kind of change, with reads between."""
     steps = [
         lambda: story.push("a", 4, key="once"),
         lambda: story.push_in_parts("a", 5),
+        lambda: push_along(story, fail),
         lambda: story.move("rollback", "a", 3),
         lambda: story.push("b", 2),
     ]
@@ -154,7 +179,7 @@ class Calls:
         """Counts the calls of a run in which none fails."""
         fail, wrong = self.play(None, self.home / "calls-ahead")
         self.counts = fail.counts
-        wrong += [f"no {kind} was made: the cases of it would be none" for kind in KINDS if not (kind in NOT_MADE or fail.counts[kind])]
+        wrong += [f"no {kind} was made: the cases of it would be none" for kind in (*KINDS, *ALONG) if not (kind in NOT_MADE or fail.counts[kind])]
         self.ledger.enter("calls counted", "all", wrong, counts=dict(fail.counts))
 
     def cases(self, every: int, chance: random.Random) -> Iterator[Case]:
@@ -206,7 +231,7 @@ class Calls:
 
     def live(self, server: Server, book: Book, fail: Fail) -> None:
         try:
-            server.start(ready=False)
+            server.start(ready=False, extra=dict(READS_ALONG) | logged(server))
         except NotStarted as error:
             if not fail.failed or "panicked" in str(error) or "error: " not in str(error):
                 book.wrong.append(f"it does not start, and does not say why: {error}")
@@ -214,7 +239,9 @@ class Calls:
         story = Story(server, book, tolerant=True)
         try:
             was_ready = is_ready(server) and not fail.failed
-            act(story, was_ready)
+            act(story, fail, was_ready)
+            if fail.case is None and (count := story.read_along()) != 1:
+                book.wrong.append(f"{count} pushes were read while they arrived, not 1")
             fail.is_over = fail.case is not None and not fail.case.sticky
             codes = {code for _, _, code in book.failed}
             if fail.is_over and "outcome_unknown" not in codes:
