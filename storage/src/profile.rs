@@ -97,6 +97,10 @@ pub enum JsonType {
 }
 
 impl JsonType {
+    /// All, in their order.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Null, Self::Boolean, Self::Number, Self::String, Self::Array, Self::Object];
+
     /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -154,22 +154,22 @@ fn note(lists: &Receiver<Arc<RecordList>>, mut unpacker: Option<Unpacker>) -> Re
     let (mut records, mut key_bytes, mut value_bytes) = (0, 0, 0);
     for list in lists {
         for Record { key, value, .. } in list.iter() {
-            let (sum, length) = match unpacker {
-                None => (ValueSum::of(value), value.len()),
-                Some(_) => (packed::sum(value)?, packed::value_bytes(value)?),
+            let (sum, length) = if unpacker.is_some() {
+                (packed::sum(value)?, packed::value_bytes(value)?)
+            } else {
+                (ValueSum::of(value), value.len())
             };
             sums.record(key, sum);
             if let Some(drawn) = sampler.draw(key.len(), length) {
-                let value = match &mut unpacker {
-                    None => value,
-                    Some(unpacker) => unpacker.unpack(key, value)?,
-                };
-                sampler.keep(drawn, key, value);
+                sampler.keep(&drawn, key, value);
             }
             records += 1;
             key_bytes += key.len() as u64;
             value_bytes += length as u64;
         }
+    }
+    if let Some(unpacker) = &mut unpacker {
+        sampler.unpack(unpacker)?;
     }
     // While the last files are written.
     let profile = catch_unwind(AssertUnwindSafe(|| sampler.profile())).ok();

@@ -1,8 +1,9 @@
 //! A fair sample of the records of a version, drawn while they go by.
 
-use super::{Profile, SampleRecord, Sizes};
-
 use super::fields::FieldsOf;
+use super::{Profile, SampleRecord, Sizes};
+use crate::error::Result;
+use crate::packed::Unpacker;
 
 /// Records in the sample, at most: a share of them is right to within ±0.4 points.
 const MOST_RECORDS: usize = 65_536;
@@ -16,7 +17,7 @@ const VALUE_SHOWN: usize = 1_000;
 /// Draws the sample: Vitter's algorithm R ("Random sampling with a reservoir", 1985). The numbers
 /// drawn are the same each time, so that the same records have the same profile.
 pub(crate) struct Sampler {
-    records: Vec<(Vec<u8>, Vec<u8>)>,
+    records: Vec<Kept>,
     /// How many it may have.
     room: usize,
     most_bytes: usize,
@@ -27,8 +28,27 @@ pub(crate) struct Sampler {
     random: fastrand::Rng,
 }
 
+/// A record of the sample.
+#[derive(Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Kept {
+    key: Vec<u8>,
+    /// As it was given to [`Sampler::keep`].
+    value: Vec<u8>,
+    /// How long the value is, unpacked.
+    value_bytes: usize,
+}
+
+impl Kept {
+    fn bytes(&self) -> usize {
+        self.key.len() + self.value_bytes
+    }
+}
+
 /// Where a record that was drawn is kept.
-pub(crate) struct Drawn(usize);
+pub(crate) struct Drawn {
+    place: usize,
+    value_bytes: usize,
+}
 
 impl Sampler {
     pub(crate) fn new() -> Self {
@@ -50,8 +70,8 @@ impl Sampler {
 
     /// A record goes by. Costs some nanoseconds, and a copy of the few that are drawn.
     pub(crate) fn offer(&mut self, key: &[u8], value: &[u8]) {
-        if let Some(place) = self.draw(key.len(), value.len()) {
-            self.keep(place, key, value);
+        if let Some(drawn) = self.draw(key.len(), value.len()) {
+            self.keep(&drawn, key, value);
         }
     }
 
@@ -62,23 +82,26 @@ impl Sampler {
         self.key_ends.note(key_bytes);
         self.value_ends.note(value_bytes);
         if self.records.len() < self.room {
-            return Some(Drawn(self.records.len()));
+            return Some(Drawn { place: self.records.len(), value_bytes });
         }
-        let drawn = usize::try_from(self.random.u64(..self.seen)).unwrap_or(usize::MAX);
-        (drawn < self.records.len()).then_some(Drawn(drawn))
+        let place = usize::try_from(self.random.u64(..self.seen)).unwrap_or(usize::MAX);
+        (place < self.records.len()).then_some(Drawn { place, value_bytes })
     }
 
-    /// Keeps a record that was drawn.
-    pub(crate) fn keep(&mut self, Drawn(place): Drawn, key: &[u8], value: &[u8]) {
-        let record = (key.to_vec(), value.to_vec());
-        self.bytes += key.len() + value.len();
-        match self.records.get_mut(place) {
-            None => self.records.push(record),
-            Some(place) => {
-                self.bytes -= place.0.len() + place.1.len();
-                *place = record;
-            }
+    /// Keeps a record that was drawn. A packed value is kept packed, since most that are drawn make
+    /// way for others: see [`Sampler::unpack`].
+    pub(crate) fn keep(&mut self, drawn: &Drawn, key: &[u8], value: &[u8]) {
+        if drawn.place == self.records.len() {
+            self.records.push(Kept::default());
         }
+        let kept = &mut self.records[drawn.place];
+        self.bytes -= kept.bytes();
+        kept.key.clear();
+        kept.key.extend_from_slice(key);
+        kept.value.clear();
+        kept.value.extend_from_slice(value);
+        kept.value_bytes = drawn.value_bytes;
+        self.bytes += kept.bytes();
         // One record alone may be larger.
         while self.bytes > self.most_bytes && self.records.len() > 1 {
             self.halve();
@@ -90,37 +113,45 @@ impl Sampler {
         self.random.shuffle(&mut self.records);
         self.room = self.records.len() / 2;
         self.records.truncate(self.room);
-        self.bytes = self.records.iter().map(|(key, value)| key.len() + value.len()).sum();
+        self.bytes = self.records.iter().map(Kept::bytes).sum();
+    }
+
+    /// Unpacks what was kept packed, once no more records come. Fails with `snapshot_refused` if a value
+    /// is not what was packed.
+    pub(crate) fn unpack(&mut self, unpacker: &mut Unpacker) -> Result<()> {
+        self.records.iter_mut().try_for_each(|kept| {
+            kept.value = unpacker.unpack(&kept.key, &kept.value)?.to_vec();
+            Ok(())
+        })
     }
 
     /// Works the profile out. Takes about a tenth of a second for each ten million bytes.
     pub(crate) fn profile(mut self) -> Profile {
         let mut fields = FieldsOf::default();
-        self.records.iter().for_each(|(_, value)| fields.note(value));
-        let sizes = |ends: Ends, length: fn(&(Vec<u8>, Vec<u8>)) -> usize| {
+        self.records.iter().for_each(|kept| fields.note(&kept.value));
+        let sizes = |ends: Ends, length: fn(&Kept) -> usize| {
             let mut lengths: Vec<_> = self.records.iter().map(length).collect();
             lengths.sort_unstable();
             ends.with_quantiles_of(&lengths)
         };
-        let key_bytes = sizes(self.key_ends, |(key, _)| key.len());
-        let value_bytes = sizes(self.value_ends, |(_, value)| value.len());
+        let key_bytes = sizes(self.key_ends, |kept| kept.key.len());
+        let value_bytes = sizes(self.value_ends, |kept| kept.value_bytes);
         let sampled = self.records.len() as u64;
         self.random.shuffle(&mut self.records);
         self.records.truncate(SHOWN);
         self.records.sort_unstable();
-        let samples =
-            self.records.iter().map(|(key, value)| SampleRecord::of(key, value)).collect();
+        let samples = self.records.iter().map(SampleRecord::of).collect();
         let (objects, fields, fields_cut) = fields.end();
         Profile { sampled, key_bytes, value_bytes, objects, fields, fields_cut, samples }
     }
 }
 
 impl SampleRecord {
-    fn of(key: &[u8], value: &[u8]) -> Self {
+    fn of(Kept { key, value, value_bytes }: &Kept) -> Self {
         // A character has at most four bytes; what is cut in the middle is replaced, and cut off.
         let beginning = &value[..value.len().min(4 * VALUE_SHOWN)];
         let value_shown = String::from_utf8_lossy(beginning).chars().take(VALUE_SHOWN).collect();
-        Self { key: key.to_vec(), value: value_shown, value_bytes: value.len() as u64 }
+        Self { key: key.to_vec(), value: value_shown, value_bytes: *value_bytes as u64 }
     }
 }
 
@@ -160,6 +191,9 @@ pub(super) fn quantile<T: Copy>(sorted: &[T], share: f64) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::Compression;
+    use crate::packed::Packing;
+    use crate::record_list::RecordList;
 
     fn sample(sampler: &mut Sampler, records: usize, value: impl Fn(usize) -> String) {
         (0..records).for_each(|n| sampler.offer(format!("{n:06}").as_bytes(), value(n).as_bytes()));
@@ -186,7 +220,7 @@ mod tests {
             let tenths: Vec<usize> = (0..10)
                 .map(|tenth| {
                     let begins = format!("{tenth}");
-                    let of = |r: &&(Vec<u8>, Vec<u8>)| r.0[1..].starts_with(begins.as_bytes());
+                    let of = |kept: &&Kept| kept.key[1..].starts_with(begins.as_bytes());
                     sampler.records.iter().filter(of).count()
                 })
                 .collect();
@@ -209,7 +243,7 @@ mod tests {
             "{}",
             sampler.records.len()
         );
-        let mean = sampler.records.iter().map(|(_, value)| value.len()).sum::<usize>()
+        let mean = sampler.records.iter().map(|kept| kept.value_bytes).sum::<usize>()
             / sampler.records.len();
         assert!((600..1400).contains(&mean), "{mean}");
         let profile = sampler.profile();
@@ -219,10 +253,35 @@ mod tests {
     #[test]
     fn what_is_shown_of_a_value_is_cut_at_a_character() {
         let long = "é".repeat(3000);
-        let record = SampleRecord::of(b"\xff", long.as_bytes());
+        let shown = |key: &[u8], value: &[u8]| {
+            let (key, value_bytes) = (key.to_vec(), value.len());
+            SampleRecord::of(&Kept { key, value: value.to_vec(), value_bytes })
+        };
+        let record = shown(b"\xff", long.as_bytes());
         assert_eq!(record.value.chars().count(), VALUE_SHOWN);
         assert_eq!((record.value_bytes, record.key), (6000, vec![0xff]));
-        assert_eq!(SampleRecord::of(b"k", b"[1]").value, "[1]");
+        assert_eq!(shown(b"k", b"[1]").value, "[1]");
+    }
+
+    /// Packed values are another way to the same profile.
+    #[test]
+    fn packed_values_have_the_profile_of_what_was_packed() {
+        let value = |n: usize| format!("{{\"course\":\"{}\",\"score\":{n}}}", "x".repeat(n % 40));
+        let packing = Packing::of_samples(Compression::Lz4, &[value(39).into_bytes()]);
+        let (mut plain, mut packed) = (Sampler::of(500, 20_000), Sampler::of(500, 20_000));
+        let mut packer = packing.packer().unwrap();
+        for n in 0..5000 {
+            let (key, value) = (format!("{n:06}").into_bytes(), value(n).into_bytes());
+            plain.offer(&key, &value);
+            let mut list = RecordList::default();
+            list.push(&key, b"", &value);
+            if let Some(drawn) = packed.draw(key.len(), value.len()) {
+                packed.keep(&drawn, &key, packer.pack(&list).unwrap().last().unwrap().value);
+            }
+        }
+        packed.unpack(&mut packing.unpacker()).unwrap();
+        assert!(plain.room < 500, "the sample was halved");
+        assert_eq!(packed.profile(), plain.profile());
     }
 
     #[test]
