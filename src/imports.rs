@@ -243,10 +243,9 @@ fn still_wanted(app: &App, (dataset, version): &PushOf) -> Result<(), Error> {
 fn give_up(app: &App, import: &Import, ended: Ended) {
     let (dataset, version) = import.push.clone();
     let Ended { code, detail, problems } = ended;
-    let failed = Failed { dataset: dataset.clone(), version, code, detail, problems };
-    if let Err(error) = app.pushes.give_up(failed, import.cause.clone()) {
-        warn!(%dataset, version = version.0, %error, "a failed import is not recorded");
-    }
+    let failed = Failed { dataset, version, code, detail, problems };
+    // What is not recorded is told there.
+    let _ = app.pushes.give_up(failed, import.cause.clone());
 }
 
 impl Ended {

@@ -9,6 +9,7 @@ mod build;
 mod check;
 mod child;
 pub(crate) mod full;
+mod given_up;
 mod guard;
 mod inputs;
 mod making;
@@ -120,6 +121,8 @@ struct Queue {
     running: HashMap<PushOf, Progress>,
     /// Why pushes that nothing works at any more are not at their end.
     stuck: HashMap<PushOf, Problem>,
+    /// How those of them end that were given up: it is not recorded.
+    given_up: HashMap<PushOf, (Failed, Cause)>,
     /// Idempotency keys of push requests that are being answered.
     answering: HashSet<(DatasetName, String)>,
     /// A body that nobody reads along yet, and the one that somebody does.
@@ -258,18 +261,6 @@ impl Pushes {
         }
     }
 
-    /// Ends a push whose data did not arrive, counts it, and tells whoever waits for it.
-    pub(crate) fn give_up(&self, failed: Failed, cause: Cause) -> Result<(), Error> {
-        let dataset = failed.dataset.clone();
-        let ended = self.fail(failed, cause);
-        if matches!(ended, Ok(true)) {
-            self.metrics.dataset(&dataset).got_no_data();
-            crate::state::count_dataset(&self.store, &self.metrics, &dataset);
-        }
-        self.look_again();
-        ended.map(drop)
-    }
-
     /// Waits until a push has ended, or gets stuck, at most this long. It may have ended long
     /// ago.
     pub(crate) async fn wait(&self, push: &PushOf, most: Duration) {
@@ -292,8 +283,7 @@ impl Pushes {
         let state = self.store.catalog().entry(&push.0, push.1).map(|entry| entry.state);
         let queue = self.queue();
         match state {
-            Ok(State::Receiving) => true,
-            Ok(State::Building) if !queue.stuck.contains_key(push) => true,
+            Ok(State::Receiving | State::Building) if !queue.stuck.contains_key(push) => true,
             _ => queue.running.contains_key(push),
         }
     }
@@ -406,22 +396,20 @@ impl Drop for Answering {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use tidetable_storage::{Admission, DatasetConfig, PartSums, StoreOptions};
 
     use super::*;
 
-    /// Pushes of which none is built by itself, and the first one, sealed and queued.
-    fn queued(dir: &std::path::Path, options: StoreOptions) -> (Arc<Pushes>, PushOf) {
+    /// Pushes of which none is built by itself, and the dataset `a`.
+    pub(super) fn pushes_on(
+        dir: &std::path::Path,
+        options: StoreOptions,
+    ) -> (Arc<Pushes>, DatasetName) {
         let (store, _) = Store::open(dir, options).unwrap();
-        let (store, cause) = (Arc::new(store), Cause::default);
+        let store = Arc::new(store);
         let dataset = DatasetName::parse("a").unwrap();
-        store.ensure_dataset(&dataset, cause()).unwrap();
-        let push = Admission { activate: true, whole: true, ..Admission::default() };
-        let version = store.admit(&dataset, &push, cause()).unwrap().number().unwrap();
-        let part = store.begin_part(&dataset, version, "body").unwrap();
-        store.receive_part(&dataset, version, part.close(PartSums::default())).unwrap();
-        store.seal(&dataset, version, true, None, cause()).unwrap();
+        store.ensure_dataset(&dataset, Cause::default()).unwrap();
         let (sort_memory, program) = (1 << 20, "none".into());
         let settings = BuildSettings {
             sort_memory,
@@ -432,9 +420,37 @@ mod tests {
             program,
             checks: Checks::none(),
         };
-        let pushes = Pushes::new(store, Arc::new(Metrics::new()), settings);
+        (Pushes::new(store, Arc::new(Metrics::new()), settings), dataset)
+    }
+
+    /// The same, and the first push, sealed and queued.
+    fn queued(dir: &std::path::Path, options: StoreOptions) -> (Arc<Pushes>, PushOf) {
+        let (pushes, dataset) = pushes_on(dir, options);
+        let (store, cause) = (&pushes.store, Cause::default);
+        let push = Admission { activate: true, whole: true, ..Admission::default() };
+        let version = store.admit(&dataset, &push, cause()).unwrap().number().unwrap();
+        let part = store.begin_part(&dataset, version, "body").unwrap();
+        store.receive_part(&dataset, version, part.close(PartSums::default())).unwrap();
+        store.seal(&dataset, version, true, None, cause()).unwrap();
         pushes.go_on((dataset.clone(), version), cause());
         (pushes, (dataset, version))
+    }
+
+    /// From here on the journal takes no changes: a checkpoint fails, and the file that is appended to is
+    /// not the one that a restart reads. The store has to have been opened with `checkpoint_bytes` of 1.
+    pub(crate) fn break_journal(store: &Store, dataset: &DatasetName) {
+        for n in 0..20 {
+            let description = Some(format!("{n:4000}"));
+            let config = DatasetConfig { description, ..DatasetConfig::default() };
+            store.configure(dataset, &config, Cause::default()).unwrap();
+        }
+        let journal = store.layout().journal();
+        let bytes = std::fs::read(&journal).unwrap();
+        std::fs::remove_file(&journal).unwrap();
+        std::fs::write(&journal, bytes).unwrap();
+        std::fs::create_dir(journal.with_extension("tmp")).unwrap();
+        store.sweep().unwrap();
+        assert!(store.journal_state().1);
     }
 
     #[tokio::test]
@@ -478,19 +494,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let options = StoreOptions { checkpoint_bytes: 1, ..StoreOptions::default() };
         let (pushes, push) = queued(dir.path(), options);
-        for n in 0..20 {
-            let description = Some(format!("{n:4000}"));
-            let config = DatasetConfig { description, ..DatasetConfig::default() };
-            pushes.store.configure(&push.0, &config, Cause::default()).unwrap();
-        }
-        // A checkpoint fails, and the file that is appended to is not the one that a restart reads.
-        let journal = pushes.store.layout().journal();
-        let bytes = std::fs::read(&journal).unwrap();
-        std::fs::remove_file(&journal).unwrap();
-        std::fs::write(&journal, bytes).unwrap();
-        std::fs::create_dir(dir.path().join("journal.tmp")).unwrap();
-        pushes.store.sweep().unwrap();
-        assert!(pushes.store.journal_state().1);
+        break_journal(&pushes.store, &push.0);
         for _ in 0..2 {
             // There is no program to build with, which it would fail for.
             let built = build::build_and_activate(&pushes, &push, &Cause::default(), None);

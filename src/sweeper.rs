@@ -39,6 +39,7 @@ fn run(ticks: &Ticks, every: Duration, mut sweep: impl FnMut()) {
 }
 
 fn sweep(app: &AppState) {
+    app.pushes.record_all_given_up();
     if sweep_now(&app.store, &app.metrics) {
         app.pushes.look_again();
     }

@@ -65,6 +65,11 @@ pub(crate) async fn admit_push(
 ) -> Answer<NewPush> {
     let (app, dataset) = (Arc::clone(app), dataset.clone());
     blocking(move || {
+        // One that was given up has its key until that is recorded.
+        let running = app.store.catalog().running(&dataset, cause.idempotency.as_ref());
+        if let Some(version) = running {
+            app.pushes.record_given_up(&(dataset.clone(), version))?;
+        }
         datasets::room_for_one_more(&app, &dataset)?;
         room_for_one_more(&app.store.catalog(), &dataset, &cause, &app.config)?;
         // A repetition is told what came of the first, however full the disk is by now.

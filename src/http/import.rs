@@ -53,6 +53,8 @@ pub(crate) async fn import(
     let asked = ("import", from, &push.label, &push.as_of, &push.options, push.activate);
     let cause = asker.cause_of_push(&app, &dataset, &asked, &("import", written))?;
     let running = app.store.catalog().running(&dataset, cause.idempotency.as_ref());
+    // One that was given up is begun anew.
+    let running = running.filter(|version| !app.pushes.is_given_up(&(dataset.clone(), *version)));
     let version = match running {
         Some(version) => version,
         None => {

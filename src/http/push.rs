@@ -261,7 +261,7 @@ async fn give_up(
         problems: Vec::new(),
     };
     let app = Arc::clone(app);
-    blocking(move || Ok(app.pushes.give_up(failed, no_key(&cause))?)).await
+    blocking(move || app.pushes.give_up(failed, no_key(&cause))).await
 }
 
 /// Waits until the push has ended, and says how; or answers at once if nobody waits.
@@ -340,7 +340,39 @@ fn told(entry: &Entry) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tidetable_storage::{Idempotency, StoreOptions};
+
     use super::*;
+    use crate::http::plain::tests::app_with;
+    use crate::http::versions::unfinished;
+    use crate::problem::Fault;
+    use crate::pushes::tests::break_journal;
+
+    #[tokio::test]
+    async fn what_was_given_up_and_is_not_recorded_is_told_to_whoever_asks() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = StoreOptions { checkpoint_bytes: 1, ..StoreOptions::default() };
+        let (app, recs) = (app_with(dir.path(), options), DatasetName::parse("recs").unwrap());
+        app.store.ensure_dataset(&recs, Cause::default()).unwrap();
+        let id = Idempotency { key: "night-1".to_owned(), fingerprint: "1".to_owned() };
+        let cause = Cause { idempotency: Some(id), ..Cause::default() };
+        let push = Admission { whole: true, ..Admission::default() };
+        let version = app.store.admit(&recs, &push, cause.clone()).unwrap().number().unwrap();
+        let of = (recs.clone(), version);
+        assert!(unfinished(&app, &of).is_none());
+        let repeated = admit_push(&app, &recs, push.clone(), cause.clone()).await.unwrap_err();
+        assert_eq!(repeated.code(), "in_progress");
+
+        break_journal(&app.store, &recs);
+        let broken = Problem::new(Fault::BodyIncomplete, "it broke off");
+        let given_up = give_up(&app, &of, &broken, cause.clone()).await;
+        let waited = unfinished(&app, &of).map_or(Ok(()), Err);
+        let asked = outcome(&app, &Caller::everybody(), &recs, version).map(drop);
+        let repeated = admit_push(&app, &recs, push, cause).await.map(drop);
+        for told in [given_up, waited, asked, repeated] {
+            assert_eq!(told.unwrap_err().code(), "outcome_unknown");
+        }
+    }
 
     #[tokio::test]
     async fn the_digest_of_a_repetition_ends_at_the_bound() {

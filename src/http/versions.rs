@@ -387,18 +387,17 @@ pub(crate) fn waits_in_vain(
     push: &PushOf,
 ) -> Option<Problem> {
     let is_due = match entry.state {
-        VersionState::Building => true,
+        VersionState::Receiving | VersionState::Building => true,
         VersionState::Ready => dataset.parked(push.1, entry).is_none(),
         _ => false,
     };
     app.pushes.stuck(push).filter(|_| is_due).map(|why| why.with("version", push.1.0))
 }
 
-/// What to tell of a version that is being built with nobody building it: that will not end.
-fn unfinished(app: &AppState, push: &PushOf) -> Option<Problem> {
+/// What to tell of a version that is received or built with nobody working at it: that will not end.
+pub(super) fn unfinished(app: &AppState, push: &PushOf) -> Option<Problem> {
     let catalog = app.store.catalog();
     let dataset = catalog.dataset(&push.0).ok()?;
     let entry = catalog.entry(&push.0, push.1).ok()?;
-    let is_stuck = entry.state == VersionState::Building;
-    waits_in_vain(app, dataset, entry, push).filter(|_| is_stuck)
+    waits_in_vain(app, dataset, entry, push).filter(|_| entry.state.is_pushing())
 }

@@ -64,9 +64,8 @@ pub(super) fn panicked(pushes: &Pushes, push: &PushOf) {
                 detail: text.to_owned(),
                 problems: Vec::new(),
             };
-            if let Err(error) = pushes.give_up(failed, Cause::by_the_server()) {
-                not_recorded(pushes, push, error);
-            }
+            // What is not recorded is told there.
+            let _ = pushes.give_up(failed, Cause::by_the_server());
         }
         Some(State::Ready) => pushes.gets_stuck(push, Problem::new(Fault::Internal, text)),
         _ => {}

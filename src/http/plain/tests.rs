@@ -123,7 +123,11 @@ impl Stored {
 
 /// A server without its threads, over a directory.
 fn app_on(dir: &Path) -> AppState {
-    let options = StoreOptions { block_cache_bytes: 1 << 20, ..StoreOptions::default() };
+    app_with(dir, StoreOptions { block_cache_bytes: 1 << 20, ..StoreOptions::default() })
+}
+
+/// The same, of a store that is opened with these options.
+pub(in crate::http) fn app_with(dir: &Path, options: StoreOptions) -> AppState {
     let (store, _) = Store::open(dir, options).unwrap();
     let (store, metrics) = (Arc::new(store), Arc::new(Metrics::new()));
     let (sort_memory, program) = (1 << 20, "none".into());
