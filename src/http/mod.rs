@@ -11,6 +11,7 @@ mod health;
 mod import;
 mod key_history;
 mod operations;
+mod parts;
 mod profile;
 mod push;
 mod read;
@@ -105,7 +106,7 @@ fn router(app: &AppState) -> Router {
         .route("/v1/datasets/{dataset}/versions/{version}/profile", get(profile::profile))
         .route("/v1/datasets/{dataset}/versions/{version}/snapshot", get(snapshot::list))
         .route("/v1/datasets/{dataset}/versions/{version}/snapshot/{file}", get(snapshot::file))
-        .route("/v1/datasets/{dataset}/versions/{version}/parts", get(versions::list_parts))
+        .route("/v1/datasets/{dataset}/versions/{version}/parts", get(parts::list))
         .route("/v1/datasets/{dataset}/versions/{version}/parts/{part}", put(versions::put_part))
         .route("/v1/datasets/{dataset}/versions/{version}/commit", post(versions::commit))
         .route("/v1/datasets/{dataset}/versions/{version}/verify", post(verify::verify))

@@ -43,10 +43,20 @@ pub(crate) fn page<T>(
     items: impl Iterator<Item = (String, T)>,
     show: impl Fn(T) -> Value,
 ) -> Answer<Value> {
+    let (items, next) = slice(query, items)?;
+    let shown: Vec<Value> = items.into_iter().map(show).collect();
+    Ok(json!({ name: shown, "next": next }))
+}
+
+/// What stands on that page, and its `next`.
+pub(crate) fn slice<T>(
+    query: &PageQuery,
+    items: impl Iterator<Item = (String, T)>,
+) -> Answer<(Vec<T>, Value)> {
     let limit = limit(query.limit)?;
     let after = query.cursor.as_deref().map(decode).transpose()?;
     let mut found_cursor = after.is_none();
-    let mut shown = Vec::new();
+    let mut found = Vec::new();
     let mut last = String::new();
     let mut next = Value::Null;
     for (at, item) in items {
@@ -54,17 +64,17 @@ pub(crate) fn page<T>(
             found_cursor = after.as_deref() == Some(at.as_str());
             continue;
         }
-        if shown.len() == limit {
+        if found.len() == limit {
             next = json!(BASE64URL.encode(&last));
             break;
         }
-        shown.push(show(item));
+        found.push(item);
         last = at;
     }
     if !found_cursor {
         return Err(invalid());
     }
-    Ok(json!({ name: shown, "next": next }))
+    Ok((found, next))
 }
 
 fn decode(cursor: &str) -> Answer<String> {

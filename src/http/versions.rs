@@ -16,13 +16,14 @@ use tidetable_storage::{
 use super::admission::{admission, admission_as, admit_push, no_key};
 use super::asker::Asker;
 use super::blocking::blocking;
-use super::content_digest::{Expected, content_digest};
+use super::content_digest::Expected;
 use super::content_encoding::{Declared, unsupported};
 use super::extract::{
     BatchJson, Dataset, DatasetVersion, DatasetVersionPart, Json, PartName, Query,
 };
 use super::extract::{content_length, refuse_piece, wait_of};
 use super::page::{PageQuery, page};
+use super::parts::show;
 use super::receive::{Others, Synced, receive_part};
 use super::resources::VersionResource;
 use crate::access::{Caller, Right};
@@ -131,7 +132,7 @@ pub(crate) async fn put_part(
     let push = (dataset, version);
     let (named, how) = ((part.as_str(), Others::MayCome), (expected, Synced::Yes));
     let (part, _) = receive_part(&app, push, named, body, length, how, receipt).await?;
-    Ok(axum::Json(show_part(&part.sealed)))
+    Ok(axum::Json(show(&part.sealed)))
 }
 
 /// Refuses to have a hand in a version that one request, or an import, makes by itself.
@@ -188,29 +189,6 @@ pub(crate) struct NoParameters {}
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NoFields {}
-
-fn show_part(part: &tidetable_storage::SealedPart) -> Value {
-    let digest = content_digest(&part.sha256);
-    // `part` is the older word for its name.
-    json!({ "name": part.name, "part": part.name, "bytes": part.bytes, "digest": digest })
-}
-
-/// `GET …/parts`: what has arrived, and once it is committed the parts of the commit, however
-/// long ago; in the order of the rows. This is how an upload is
-/// taken up again.
-pub(crate) async fn list_parts(
-    State(app): State<AppState>,
-    DatasetVersion(dataset, version): DatasetVersion,
-    Query(query): Query<PageQuery>,
-) -> Answer<axum::Json<Value>> {
-    let mut parts = app.store.catalog().entry(&dataset, version)?.parts.clone();
-    if parts.is_empty() {
-        let arrived = blocking(move || Ok(app.store.parts(&dataset, version)?)).await?;
-        parts = arrived.into_iter().map(|part| part.sealed).collect();
-    }
-    let items = parts.iter().map(|part| (part.name.clone(), part));
-    page("parts", &query, items, show_part).map(axum::Json)
-}
 
 /// The body of a commit.
 #[derive(Debug, Default, Deserialize)]

@@ -1,8 +1,9 @@
 //! What a push is built from: its parts, and what the catalogue says of it.
 
+use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tidetable_storage::{Arrived, Code, Compression, Error, Store, require_space};
+use tidetable_storage::{Arrived, Code, Compression, Error, Part, Store, require_space};
 
 use super::room;
 use super::spec::{BuildSpec, NotBuilt, PartSpec};
@@ -14,10 +15,13 @@ pub(super) fn spec(pushes: &Pushes, push: &PushOf) -> Result<BuildSpec, NotBuilt
     let (dataset, version) = push;
     let store = &pushes.store;
     let there = store.parts(dataset, *version)?;
+    let there: HashMap<&str, &Part> =
+        there.iter().map(|part| (part.sealed.name.as_str(), part)).collect();
     let sealed = store.catalog().entry(dataset, *version)?.parts.clone();
     let mut parts = Vec::with_capacity(sealed.len());
     for sealed in &sealed {
-        let part = there.iter().find(|part| part.sealed == *sealed).ok_or_else(|| {
+        let part = there.get(sealed.name.as_str()).filter(|part| part.sealed == *sealed);
+        let part = part.ok_or_else(|| {
             let text = format!("part {} is not on the disk any more: push again", sealed.name);
             Error::new(Code::DataCorrupt, text)
         })?;

@@ -8,6 +8,7 @@
 
 mod arrival;
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::hash::Hasher as _;
 use std::io::{self, Read, Write};
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use twox_hash::XxHash3_64;
@@ -235,23 +237,38 @@ pub(crate) fn count(dir: &Path) -> Result<usize> {
     Ok(entries(dir)?.iter().filter(|(name, _)| name.ends_with(SUFFIX)).count())
 }
 
-/// The parts that have arrived, in the natural order of their names: `2` before `10`.
+/// The names of the parts that have arrived, in their natural order: `2` before `10`.
+pub(crate) fn names(dir: &Path) -> Result<Vec<String>> {
+    let files = entries(dir)?.into_iter();
+    let name = |(file_name, _): (String, _)| file_name.strip_suffix(SUFFIX).map(str::to_owned);
+    let mut names: Vec<String> = files.filter_map(name).collect();
+    names.sort_by_cached_key(|name| natural(name));
+    Ok(names)
+}
+
+/// The parts that have arrived, in the natural order of their names.
 pub(crate) fn list(dir: &Path) -> Result<Vec<Part>> {
-    let mut parts = Vec::new();
-    for (file_name, path) in entries(dir)? {
-        let Some(name) = file_name.strip_suffix(SUFFIX) else { continue };
-        let document = read(&path)?;
-        let sealed =
-            SealedPart { name: name.to_owned(), bytes: document.bytes, sha256: document.sha256 };
-        parts.push(Part { sealed, path: dir.join(document.file), xxh3: document.xxh3 });
+    names(dir)?.iter().map(|name| part_of(dir, name)).collect()
+}
+
+/// The part of that name; `None` if it has not arrived, or is there no more.
+pub(crate) fn find(dir: &Path, name: &str) -> Result<Option<Part>> {
+    match part_of(dir, name) {
+        Err(error) if error.os_error() == Some(Errno::NOENT.raw_os_error()) => Ok(None),
+        found => found.map(Some),
     }
-    parts.sort_by_cached_key(|part| natural(&part.sealed.name));
-    Ok(parts)
+}
+
+fn part_of(dir: &Path, name: &str) -> Result<Part> {
+    let document = read(&document_of(dir, name))?;
+    let sealed =
+        SealedPart { name: name.to_owned(), bytes: document.bytes, sha256: document.sha256 };
+    Ok(Part { sealed, path: dir.join(document.file), xxh3: document.xxh3 })
 }
 
 /// What is among the parts and belongs to none: what was arriving when the process ended.
 pub(crate) fn unowned(dir: &Path) -> Result<Vec<PathBuf>> {
-    let owned: Vec<_> = list(dir)?.into_iter().map(|part| part.path).collect();
+    let owned: HashSet<_> = list(dir)?.into_iter().map(|part| part.path).collect();
     // A part may have a name that begins like that, and its document has one, too.
     let of_a_part = |name: &str| is_data(name) || name.ends_with(durable::UNFINISHED);
     let files = entries(dir)?.into_iter();

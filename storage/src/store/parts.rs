@@ -91,6 +91,23 @@ impl Store {
         parts::list(&self.layout.parts(dataset, version))
     }
 
+    /// Their names alone, which takes the reading of a directory and of nothing in it.
+    pub fn part_names(&self, dataset: &DatasetName, version: Version) -> Result<Vec<String>> {
+        self.catalog().entry(dataset, version)?;
+        parts::names(&self.layout.parts(dataset, version))
+    }
+
+    /// One of them; `None` if it has not arrived, or is there no more. `name` is safe as a file
+    /// name.
+    pub fn part(
+        &self,
+        dataset: &DatasetName,
+        version: Version,
+        name: &str,
+    ) -> Result<Option<Part>> {
+        parts::find(&self.layout.parts(dataset, version), name)
+    }
+
     /// The parts that a commit names, or all that have arrived.
     pub(super) fn choose_parts(
         &self,
@@ -103,11 +120,13 @@ impl Store {
         let Some(chosen) = chosen else {
             return Ok(arrived.into_iter().map(|part| part.sealed).collect());
         };
+        let by_name: HashMap<&str, &SealedPart> =
+            arrived.iter().map(|part| (part.sealed.name.as_str(), &part.sealed)).collect();
         let mut parts = Vec::with_capacity(chosen.len());
         let mut missing = Vec::new();
         for name in chosen {
-            match arrived.iter().find(|part| part.sealed.name == *name) {
-                Some(part) => parts.push(part.sealed.clone()),
+            match by_name.get(name.as_str()) {
+                Some(part) => parts.push((*part).clone()),
                 None => missing.push(name.as_str()),
             }
         }
