@@ -13,11 +13,11 @@ mod failure;
 mod patience;
 
 use std::io::Read;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Method, Request, Uri, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use ureq::{Agent, Body, Error as Broken, SendBody};
+use ureq::{Agent, AsSendBody, Body, Error as Broken, SendBody};
 
 use super::exit::Failure;
 use super::tls::TlsArgs;
@@ -35,6 +35,8 @@ const ANSWER: Duration = Duration::from_secs(90);
 const STORED: Duration = Duration::from_secs(600);
 /// How long one read or write of a socket may make no progress.
 const STALLED: Duration = Duration::from_secs(120);
+/// What is left of a time that is over: no time at all would be none to end within.
+const NO_TIME: Duration = Duration::from_millis(1);
 /// From this size on, the server is asked before a body is sent.
 const EXPECT_FROM_BYTES: u64 = 1 << 20;
 
@@ -47,11 +49,14 @@ pub(crate) fn encoded(text: &str) -> String {
 }
 
 /// A server, and how to talk to it.
+#[derive(Clone)]
 pub(crate) struct Client {
     agent: Agent,
     base: String,
     token: Option<TokenText>,
     patience: Patience,
+    /// When there has to be an answer, or none.
+    until: Option<Instant>,
 }
 
 impl Client {
@@ -90,7 +95,7 @@ impl Client {
             return Err(Failure::usage("the token holds characters that no header can carry"));
         }
         let agent = config.build().new_agent();
-        Ok(Self { agent, base, token, patience: Patience::PERSON })
+        Ok(Self { agent, base, token, patience: Patience::PERSON, until: None })
     }
 
     /// The same client with other patience.
@@ -102,9 +107,17 @@ impl Client {
 
     /// Asks with a client that looks for a server no longer than `most`.
     pub(crate) fn asking_at_most<T>(&self, most: Duration, ask: impl FnOnce(&Self) -> T) -> T {
-        let Self { agent, base, token, patience } = self;
-        let patience = Patience { out_of_reach: Some(most), ..*patience };
-        ask(&Self { agent: agent.clone(), base: base.clone(), token: token.clone(), patience })
+        let patience = Patience { out_of_reach: Some(most), ..self.patience };
+        ask(&Self { patience, ..self.clone() })
+    }
+
+    /// Asks with a client whose every question has ended by then, with all its attempts.
+    pub(crate) fn asking_until<T>(
+        &self,
+        until: Option<Instant>,
+        ask: impl FnOnce(&Self) -> T,
+    ) -> T {
+        ask(&Self { until, ..self.clone() })
     }
 
     /// GET `path`, which begins with `/v1/`.
@@ -194,7 +207,7 @@ impl Client {
         &self,
         attempt: impl FnMut() -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        self.patience.persist(attempt)
+        self.patience.persist(self.until, attempt)
     }
 
     fn once(
@@ -211,11 +224,18 @@ impl Client {
         let answer = match body {
             Some(body) => {
                 let request = request.header(header::CONTENT_TYPE, "application/json");
-                self.agent.run(request.body(body).map_err(|e| self.odd(&e))?)
+                self.run(request.body(body).map_err(|e| self.odd(&e))?)
             }
-            None => self.agent.run(request.body(()).map_err(|e| self.odd(&e))?),
+            None => self.run(request.body(()).map_err(|e| self.odd(&e))?),
         };
         self.answer(answer)
+    }
+
+    fn run(&self, request: Request<impl AsSendBody>) -> Result<http::Response<Body>, Broken> {
+        let Some(until) = self.until else { return self.agent.run(request) };
+        let left = until.saturating_duration_since(Instant::now()).max(NO_TIME);
+        let configured = self.agent.configure_request(request);
+        self.agent.run(configured.timeout_global(Some(left)).build())
     }
 
     fn request(&self, method: Method, path: &str) -> http::request::Builder {

@@ -203,7 +203,7 @@ impl Push<'_> {
             self.dataset
         );
         self.interrupt.say(self.dataset, Some(version), goes_on);
-        let (settled, json) = self.settle(version)?;
+        let (settled, json) = self.settle(version, &request.data)?;
         let push = outcome::Pushed {
             dataset: self.dataset,
             was: was.filter(|&was| was != version),

@@ -31,9 +31,10 @@ impl Patience {
     }
 
     /// Repeats `attempt` while its failure is one that may pass, as often as there
-    /// is patience, and says on standard error that it does.
+    /// is patience and not after `until`, and says on standard error that it does.
     pub(super) fn persist<T>(
         &self,
+        until: Option<Instant>,
         mut attempt: impl FnMut() -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let mut tried = 0;
@@ -49,7 +50,8 @@ impl Patience {
             let pause = self.pause(tried, failure.retry);
             let would_be = began.elapsed() + pause;
             let most = self.out_of_reach.filter(|_| failure.exit == Exit::Unreachable);
-            if most.is_some_and(|most| would_be > most) {
+            let is_late = until.is_some_and(|until| Instant::now() + pause >= until);
+            if is_late || most.is_some_and(|most| would_be > most) {
                 return Err(failure);
             }
             tried += 1;

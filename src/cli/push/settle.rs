@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Push;
+use super::request::Data;
 use crate::cli::api::{self, version_path};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{counted, duration};
@@ -16,8 +17,13 @@ const LAST_WORDS: u32 = 5;
 
 impl Push<'_> {
     /// Waits until the server is through with the version; gives it, and its JSON.
-    pub(super) fn settle(&self, version: u64) -> Result<(api::Version, String), Failure> {
+    pub(super) fn settle(
+        &self,
+        version: u64,
+        data: &Data,
+    ) -> Result<(api::Version, String), Failure> {
         let started = Instant::now();
+        let until = self.timeout.map(|timeout| started + timeout);
         let mut shown = Shown::default();
         let mut ready = 0;
         loop {
@@ -26,13 +32,14 @@ impl Push<'_> {
             let longest = if self.watched { 1 } else { 30 };
             let wait = left.map_or(longest, |left| left.as_secs().clamp(1, longest));
             let path = format!("{}?wait={wait}", version_path(self.dataset, version));
-            let answer = self.client.get(&path).map_err(|failure| {
-                let hint = format!(
-                    "all of it is sent and committed, and the server goes on with it when it \
-                     can: `tidetable versions {} {version}` tells how it ended",
-                    self.dataset
-                );
-                failure.hint(hint)
+            let answer = self.client.asking_until(until, |client| client.get(&path));
+            let is_late = || until.is_some_and(|until| Instant::now() + PAUSE >= until);
+            let answer = answer.map_err(|failure| match self.timeout {
+                // What was left of the time has gone by without an answer.
+                Some(timeout) if failure.exit == Exit::Unreachable && is_late() => {
+                    self.late(version, timeout)
+                }
+                _ => failure.hint(self.left_alone(version, data)),
             })?;
             let found: api::Version = answer.json()?;
             if is_settled(&found) && (!may_go_on(&found) || ready >= LAST_WORDS) {
@@ -45,21 +52,34 @@ impl Push<'_> {
         }
     }
 
+    /// What becomes of a version that nobody waits for any more.
+    fn left_alone(&self, version: u64, data: &Data) -> String {
+        let goes_on = match data {
+            Data::Rows(_) | Data::Snapshot(_) => {
+                "all of it is sent and committed, and the server goes on with it when it can"
+            }
+            Data::Elsewhere => {
+                "the server fetches the data by itself, and goes on with it when it can; if it was stopped \
+                 before it had all of it, the import has failed, and is to be made again"
+            }
+        };
+        format!("{goes_on}: `tidetable versions {} {version}` tells how it ended", self.dataset)
+    }
+
     fn time_left(&self, version: u64, started: Instant) -> Result<Option<Duration>, Failure> {
         let Some(timeout) = self.timeout else { return Ok(None) };
         let left = timeout.saturating_sub(started.elapsed());
-        if left.is_zero() {
-            let text = format!(
-                "the server was not through with {} {version} in {}; it goes on without us",
-                self.dataset,
-                duration(timeout)
-            );
-            return Err(Failure::new(Exit::Failed, text).hint(format!(
-                "`tidetable versions {} {version}` tells how it ends",
-                self.dataset
-            )));
-        }
-        Ok(Some(left))
+        if left.is_zero() { Err(self.late(version, timeout)) } else { Ok(Some(left)) }
+    }
+
+    fn late(&self, version: u64, timeout: Duration) -> Failure {
+        let text = format!(
+            "the server was not through with {} {version} in {}; it goes on without us",
+            self.dataset,
+            duration(timeout)
+        );
+        Failure::new(Exit::Failed, text)
+            .hint(format!("`tidetable versions {} {version}` tells how it ends", self.dataset))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 
 use tidetable_storage::MAX_PARTS;
@@ -314,6 +315,61 @@ fn a_part_that_arrives_differently_fails_the_push_and_says_how_to_resume() {
     let failure = push_of_one(4, "x", |_| Reply::json(200, part("a", b"y")));
     let text = failure.text();
     assert!(text.contains("differently") && text.contains("--idempotency-key k-1"), "{text}");
+}
+
+/// What waiting for an import ends with, of which the server is asked once and gives `answer`, which
+/// knows when nobody asks any more.
+fn failed_import(
+    timeout: Option<Duration>,
+    mut answer: impl FnMut(&Receiver<()>) -> Reply + Send + 'static,
+) -> Failure {
+    let (asks, asked_no_more) = std::sync::mpsc::channel();
+    let script = move |number: usize, request: &Received| match number {
+        0 => Reply::json(404, json!({"code": "dataset_not_found"})),
+        1 => Reply::json(202, json!({"version": 1, "state": "receiving"})),
+        _ => {
+            assert!(request.line.contains("/versions/1?wait="), "{}", request.line);
+            answer(&asked_no_more)
+        }
+    };
+    let stub = Stub::scripted(3, Box::new(script));
+    let client = Client::new(&stub.address(), None).unwrap().with_patience(patience(0));
+    let push = Push {
+        client: &client,
+        dataset: "recs",
+        key: "k-1".to_owned(),
+        resume: false,
+        again: "--idempotency-key k-1".to_owned(),
+        activate: true,
+        timeout,
+        watched: false,
+        interrupt: Interrupt::default(),
+    };
+    let ended = push.carry_out(&Request { body: Map::new(), data: Data::Elsewhere });
+    drop(asks);
+    let Err(failure) = ended else { panic!("it was settled") };
+    stub.finish();
+    failure
+}
+
+#[test]
+fn an_import_that_is_waited_for_no_more_is_not_told_as_sent() {
+    let failure = failed_import(None, |_| Reply::drop());
+    let hint = failure.hint.clone().unwrap();
+    assert!(hint.contains("the server fetches the data by itself"), "{hint}");
+    assert!(!hint.contains("is sent"), "{hint}");
+    assert_eq!(failure.exit, Exit::Unreachable);
+}
+
+/// A server that says nothing is asked no longer than it was to take.
+#[test]
+fn a_question_ends_with_the_time_that_the_server_was_given() {
+    let failure = failed_import(Some(Duration::from_millis(200)), |asked_no_more| {
+        let _ = asked_no_more.recv();
+        Reply::drop()
+    });
+    assert_eq!(failure.exit, Exit::Failed);
+    assert!(failure.message.contains("was not through with recs 1 in "), "{}", failure.message);
 }
 
 /// The length was promised before: what was sent of it may end within a row.
