@@ -69,7 +69,7 @@ fn listed(
     may: &dyn Fn(&Location) -> bool,
 ) -> Result<Vec<Object>> {
     let (entries, locations) = parse(name, json, may)?;
-    let found = stores.objects(&locations)?;
+    let found = stores.objects(name, &locations)?;
     let mut objects = Vec::with_capacity(found.len());
     for (entry, found) in entries.iter().zip(found) {
         match found {

@@ -1,11 +1,12 @@
 //! What stands at a location: one object, or all beneath a prefix.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::iter::successors;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::StreamExt as _;
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectMeta, ObjectStore};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -24,6 +25,10 @@ const ALL_NAMES: Duration = Duration::from_secs(600);
 const MAX_LISTED: usize = 1_000_000;
 /// How long it may take until a store says what an object is.
 const ONE_OBJECT: Duration = Duration::from_secs(120);
+/// Objects that are looked at one by one, for one list: as many as a manifest may have.
+const MAX_LOOKED_AT: usize = 100_000;
+/// How long that may take for all lists of one command or import.
+const ALL_OBJECTS: Duration = Duration::from_secs(3600);
 /// Objects that are asked after at the same time.
 const AT_ONCE: usize = 16;
 
@@ -65,26 +70,30 @@ impl Stores {
         runtime().block_on(look_at(&store, location))
     }
 
-    /// The objects at `locations`, in their order, each with what is told of the place instead of
-    /// an object.
+    /// The objects at the `locations` that `list` names, in their order, each with what is told of the
+    /// place instead of an object.
     pub(crate) fn objects(
         &mut self,
+        list: &str,
         locations: &[Location],
     ) -> Result<Vec<Result<Object, RemoteError>>, RemoteError> {
         let mut asked = Vec::with_capacity(locations.len());
         for location in locations {
-            let store = self.of(location)?;
-            asked.push(async move { Ok::<_, RemoteError>(look_at(&store, location).await) });
+            asked.push((self.of(location)?, location));
         }
-        let asked = futures_util::stream::iter(asked).buffered(AT_ONCE);
-        runtime().block_on(asked.try_collect())
+        let until = self.until(ALL_OBJECTS);
+        let asked = asked.iter().map(|(store, location)| async move {
+            Ok::<_, RemoteError>(look_at(store, location).await)
+        });
+        runtime().block_on(look_at_each(list, asked, until))
     }
 
     /// The objects beneath the prefix `location`, as those of a directory: names that begin with
     /// `.` or `_` are left out, and a directory within it is an error.
     pub(crate) fn list(&mut self, location: &Location) -> Result<Found, RemoteError> {
         let store = self.of(location)?;
-        runtime().block_on(list(&store, location, Wanted::Directory))
+        let until = self.until(ALL_OBJECTS);
+        runtime().block_on(list(&store, location, Wanted::Directory, until))
     }
 
     /// The objects beneath the prefix `location`, however deep, whose names there are `wanted`.
@@ -94,7 +103,8 @@ impl Stores {
         wanted: &dyn Fn(&str) -> bool,
     ) -> Result<Found, RemoteError> {
         let store = self.of(location)?;
-        runtime().block_on(list(&store, location, Wanted::Those(wanted)))
+        let until = self.until(ALL_OBJECTS);
+        runtime().block_on(list(&store, location, Wanted::Those(wanted), until))
     }
 }
 
@@ -138,19 +148,25 @@ async fn list(
     store: &Arc<dyn ObjectStore>,
     location: &Location,
     wanted: Wanted<'_>,
+    until: Instant,
 ) -> Result<Found, RemoteError> {
     let prefix = (!location.path.is_empty()).then(|| key_of(location)).transpose()?;
     let mut listed = store.list(prefix.as_ref());
     let (mut found, mut count) = (Found::default(), 0);
     let ends = Instant::now() + ALL_NAMES;
-    let fails = |why: &str| Err(RemoteError::new(Why::Failed, location, why));
     loop {
         let within = ends.min(Instant::now() + NEXT_NAMES);
         let meta = match timeout_at(within, listed.next()).await {
-            Err(_) => return fails("the store does not come to the end of its list"),
+            Err(_) => {
+                let why = format!(
+                    "the store does not come to the end of its list: it has named {count} objects. Ask \
+                     again later, or name fewer"
+                );
+                return Err(RemoteError::new(Why::Failed, location, why));
+            }
             Ok(None) => {
                 refuse_tables(&found, location)?;
-                return without_directories(store, found).await;
+                return without_directories(store, location, found, until).await;
             }
             Ok(Some(Err(error))) => return Err(RemoteError::of(&error, location)),
             Ok(Some(Ok(meta))) => meta,
@@ -168,21 +184,56 @@ async fn list(
 /// that the list does not show.
 async fn without_directories(
     store: &Arc<dyn ObjectStore>,
+    location: &Location,
     mut found: Found,
+    until: Instant,
 ) -> Result<Found, RemoteError> {
-    let asked = found.objects.into_iter().map(|(name, object)| async move {
-        if object.bytes() > 0 {
-            return Ok(Some((name, object)));
-        }
+    let objects = found.objects.iter().map(|(_, object)| object);
+    let empty: Vec<&Object> = objects.filter(|object| object.bytes() == 0).collect();
+    let asked = empty.iter().map(|object| async move {
         match look_at(store, object.location()).await {
-            Ok(_) => Ok(Some((name, object))),
-            Err(error) if error.kind == Why::NotFound => Ok(None),
+            Ok(_) => Ok(true),
+            Err(error) if error.kind == Why::NotFound => Ok(false),
             Err(error) => Err(error),
         }
     });
-    let kept: Vec<_> = futures_util::stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
-    found.objects = kept.into_iter().flatten().collect();
+    let mut are_there = look_at_each(location, asked, until).await?.into_iter();
+    found.objects.retain(|(_, object)| object.bytes() > 0 || are_there.next() == Some(true));
     Ok(found)
+}
+
+/// What each of the questions after single objects of `list` has brought, in their order; an error if
+/// they are too many, or if they are not answered by then.
+async fn look_at_each<T, F: Future<Output = Result<T, RemoteError>>>(
+    list: impl fmt::Display,
+    asked: impl ExactSizeIterator<Item = F>,
+    until: Instant,
+) -> Result<Vec<T>, RemoteError> {
+    let all = asked.len();
+    if all > MAX_LOOKED_AT {
+        let why = format!(
+            "{all} of its objects are empty, or told by their names alone, and would have to be looked at \
+             one by one; {MAX_LOOKED_AT} may be. Remove what is empty, or name fewer"
+        );
+        return Err(RemoteError::new(Why::Usage, list, why));
+    }
+    let mut asked = futures_util::stream::iter(asked).buffered(AT_ONCE);
+    let mut found = Vec::with_capacity(all);
+    loop {
+        match timeout_at(until, asked.next()).await {
+            Ok(Some(one)) => found.push(one?),
+            Ok(None) => return Ok(found),
+            Err(_) => {
+                let (done, minutes) = (found.len(), ALL_OBJECTS.as_secs() / 60);
+                let why = format!(
+                    "its objects are looked at one by one, and the store answers too slowly: {done} of {all} \
+                     were after {minutes} minutes, with what was looked at before them. Ask again later, or \
+                     name fewer"
+                );
+                return Err(RemoteError::new(Why::Failed, list, why));
+            }
+        }
+    }
 }
 
 /// One object of a list.
@@ -289,6 +340,49 @@ mod tests {
         }
         refuse_tables(&found, &location)?;
         Ok(found.objects.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// So many empty objects beneath a prefix of a store that has none of them.
+    async fn without(empty: usize, until: Instant) -> Result<Found, RemoteError> {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let location = Location::parse("s3://bucket/out/").unwrap().unwrap();
+        let mut found = Found::default();
+        for number in 0..empty {
+            let meta = ObjectMeta {
+                location: Path::parse(format!("out/{number}")).unwrap(),
+                last_modified: chrono::DateTime::UNIX_EPOCH,
+                size: 0,
+                e_tag: None,
+                version: None,
+            };
+            take(&mut found, &store, &location, &meta, Wanted::Directory).unwrap();
+        }
+        without_directories(&store, &location, found, until).await
+    }
+
+    #[tokio::test]
+    async fn so_many_objects_are_looked_at_one_by_one_and_no_more() {
+        let until = Instant::now() + ALL_OBJECTS;
+        assert!(without(3, until).await.unwrap().objects.is_empty());
+        let error = without(MAX_LOOKED_AT + 1, until).await.unwrap_err();
+        assert_eq!((error.kind, error.place.as_str()), (Why::Usage, "s3://bucket/out/"));
+        assert!(error.why.contains("100001 of its objects") && error.why.contains("100000 may be"));
+    }
+
+    #[tokio::test]
+    async fn a_store_that_answers_too_slowly_is_told_with_how_far_it_came() {
+        let asked = (0..40).map(|number| async move {
+            if number >= 2 {
+                std::future::pending::<()>().await;
+            }
+            Ok(number)
+        });
+        let error = look_at_each("s3://bucket/manifest", asked, Instant::now()).await.unwrap_err();
+        assert_eq!((error.kind, error.place.as_str()), (Why::Failed, "s3://bucket/manifest"));
+        assert!(error.why.contains("2 of 40 were after 60 minutes"), "{error}");
+        // What is asked for later does not begin the time anew.
+        let mut stores = Stores::default();
+        assert_eq!(stores.until(ALL_OBJECTS), stores.until(Duration::ZERO));
     }
 
     #[test]

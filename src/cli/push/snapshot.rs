@@ -169,7 +169,9 @@ fn in_objects(
     files: &[(&str, Option<u64>)],
 ) -> Result<Vec<Option<(u64, Source)>>, Failure> {
     let places = files.iter().map(|(file, _)| beneath(prefix, file)).collect::<Result<Vec<_>, _>>();
-    let found = places.and_then(|places| stores.objects(&places)).map_err(IngestError::from)?;
+    let list = prefix.to_string();
+    let found =
+        places.and_then(|places| stores.objects(&list, &places)).map_err(IngestError::from)?;
     let of = |object: Object| {
         let name = object.location().to_string();
         (object.bytes(), Source { name, origin: Origin::Object(object) })
