@@ -16,6 +16,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -95,9 +96,11 @@ class Fail:
         self.counts.update(kinds)
         if kind in ("fsync", "fdatasync"):
             self._look(call)
-        elif kind == "unlink" and os.path.lexists(call.path):
-            # Another file may get its number.
-            self._suspect.discard(identity(call.path))
+        elif kind == "unlink":
+            # Another file may get its number. Two may be removing it at the same time: one who builds along, and one
+            # who ends the push.
+            with suppress(FileNotFoundError):
+                self._suspect.discard(identity(call.path))
         case = self.case
         if case is None or case.kind not in kinds:
             return LET
