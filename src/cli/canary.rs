@@ -13,11 +13,11 @@ use super::output::{age_of, canary_table};
 
 /// Serve a second version to a share of the units, and see how it does
 ///
-/// With a version and a share, starts it. With a share alone, changes that of the canary that
-/// runs: a larger share keeps the units that see it already. With neither, shows the canary
-/// beside what is current: hit rate, latency and errors of both. `promote` makes it current;
-/// --abort ends it. If somebody else makes another version the canary at the same moment, a new
-/// share and an end are not for that one: nothing is done (exit code 5).
+/// With a version and a share, starts it, and says so if another one made way for it. With a
+/// share alone, changes that of the canary that runs: a larger share keeps the units that see it
+/// already. With neither, shows the canary beside what is current: hit rate, latency and errors
+/// of both. `promote` makes it current; --abort ends it. If somebody else makes another version
+/// the canary at the same moment, nothing is done (exit code 5).
 ///
 /// A unit is what clients send as the header Tidetable-Unit, a learner's id say, else the key
 /// itself. Which units are served the canary depends on the experiment's name, the share and the
@@ -77,29 +77,30 @@ fn start(
     percent: f64,
 ) -> Result<(), Failure> {
     let name = args.dataset.as_str();
-    let mut body = json!({ "percent": percent });
-    let version = match args.version {
-        Some(version) => version.0,
-        None => {
-            let version = running(client, name)?.1.version;
-            body["expect_canary"] = json!(version);
-            version
-        }
+    // What its operator could have looked at, and nothing that has come in between.
+    let seen = match args.version {
+        Some(_) => api::dataset(client, name)?.canary.map(|canary| canary.version),
+        None => Some(running(client, name)?.1.version),
     };
-    body["version"] = json!(version);
+    let version = args.version.map(|version| version.0).or(seen);
+    let mut body = json!({ "version": version, "percent": percent, "expect_canary": seen });
     if let Some(experiment) = &args.experiment {
         body["experiment"] = json!(experiment);
     }
     body["reason"] = json!(args.reason);
-    let answer =
-        client.put(&path(name), &body).map_err(|failure| failure.about(name, Some(version)))?;
+    let answer = client.put(&path(name), &body).map_err(|failure| failure.about(name, version))?;
     let canary: Canary = answer.json()?;
     context.out.either(answer.text(), || {
         let not = if canary.changed { "" } else { " already" };
+        let replaced = seen.filter(|seen| *seen != canary.version);
+        let replaced = replaced.map(|seen| format!(", and the canary {seen} is over"));
         format!(
-            "{name}: {} is served{not} to {} % of the units of {}. `tidetable canary {name}` shows \
-             how it does",
-            canary.version, canary.percent, canary.experiment
+            "{name}: {} is served{not} to {} % of the units of {}{}. `tidetable canary {name}` \
+             shows how it does",
+            canary.version,
+            canary.percent,
+            canary.experiment,
+            replaced.unwrap_or_default()
         )
     })
 }
@@ -205,6 +206,24 @@ mod tests {
         assert_eq!(bodies[1]["body"]["version"], 43);
         assert_eq!(bodies[1]["body"]["expect_canary"], 43);
         assert!(bodies[1]["body"].get("experiment").is_none(), "that stays as it is");
+    }
+
+    #[test]
+    fn a_canary_takes_the_place_of_what_was_seen_alone() {
+        let started = json!({"version": 43, "percent": 10.0, "experiment": "x", "changed": true});
+        for (seen, told) in [(None, "of x. `"), (Some(44), "of x, and the canary 44 is over. `")] {
+            let canary = seen.map(|version| json!({ "version": version }));
+            let dataset = json!({"dataset": "a", "current": 42, "canary": canary});
+            let replies = vec![Reply::json(200, dataset), Reply::json(200, started.clone())];
+            let (result, text, sent) = ran("a 43 --percent 10 --experiment x", replies);
+            result.unwrap();
+            assert!(text.contains(told), "{text}");
+            let body = json!({
+                "version": 43, "percent": 10.0, "expect_canary": seen, "experiment": "x",
+                "reason": null,
+            });
+            assert_eq!(sent[1]["body"], body);
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::operations::{expect, given, operate, refused};
 use super::resources::MovedResource;
 use super::versions::{NoFields, NoParameters};
 use crate::metrics::{ArmTotals, DatasetMetrics};
-use crate::problem::Answer;
+use crate::problem::{Answer, Fault, Problem};
 use crate::state::AppState;
 use crate::time::rfc3339;
 
@@ -74,7 +74,7 @@ pub(crate) async fn delete(
     asker: Asker,
     Json(_): Json<NoFields>,
 ) -> Answer<axum::Json<Value>> {
-    let expected = query.expect_canary.as_deref().map(Version::parse).transpose()?;
+    let expected = query.expect_canary.as_deref().map(expected_version).transpose()?;
     let expect = expected.map_or(ExpectCanary::Anything, |v| ExpectCanary::Running(Some(v)));
     let cause = asker.cause_without_key(query.reason)?;
     let metrics = Arc::clone(&app.metrics);
@@ -95,6 +95,13 @@ pub(crate) async fn delete(
 pub(crate) struct EndQuery {
     reason: Option<String>,
     expect_canary: Option<String>,
+}
+
+fn expected_version(text: &str) -> Answer<Version> {
+    Version::parse(text).map_err(|error| {
+        let text = format!("the parameter expect_canary: {}", error.detail());
+        Problem::new(Fault::InvalidParameter, text)
+    })
 }
 
 /// The body of a promotion; all of it is optional.

@@ -391,7 +391,8 @@ fn nobody_takes_away_a_canary_that_somebody_else_has_started() {
     wish(50.0, json!(2)).expect(200);
     end("1").problem(409, "canary_changed");
     assert_eq!(server.dataset(D)["canary"]["percent"], 50.0, "nothing was changed");
-    assert_eq!(end("none").status, 400);
+    let refused = end("none").problem(400, "invalid_parameter");
+    assert!(refused["detail"].as_str().unwrap().contains("expect_canary"), "{refused}");
     end("2").expect(200);
     end("2").problem(404, "no_canary");
 }

@@ -50,7 +50,7 @@ pub struct CanaryStart {
     /// The share of the units it is to serve, in percent.
     pub percent: f64,
     /// What its units are drawn by; by default that of the canary of this version that runs,
-    /// else the dataset's name.
+    /// else, or if none is expected to run, the dataset's name.
     pub experiment: Option<String>,
     /// Which must run for it to happen. What is as it is to be already is so whatever was expected: a
     /// retry is not refused for what it did itself.
@@ -76,7 +76,9 @@ impl Catalog {
         let dataset = self.dataset(name)?;
         let CanaryStart { version, percent, .. } = *start;
         let running = dataset.canary.as_ref().filter(|canary| canary.version == version);
-        let experiment = match (&start.experiment, running) {
+        // Who expects that none runs means none whose experiment it could be.
+        let inherited = running.filter(|_| start.expect != ExpectCanary::Running(None));
+        let experiment = match (&start.experiment, inherited) {
             (Some(named), _) => named.clone(),
             (None, Some(canary)) => canary.experiment.clone(),
             (None, None) => name.to_string(),

@@ -47,6 +47,12 @@ fn what_was_expected_to_be_the_canary_must_be() {
     end(&world, running(2)).unwrap();
     end(&world, ExpectCanary::Anything).unwrap();
 
+    // Nor is one of the same version and share, if its units are drawn by something else.
+    let mut world = World::after("P A1 P");
+    world.canary(Version(2), 10.0, Some("x")).unwrap();
+    assert_eq!(start(&world, 2, 10.0, none).unwrap_err().code(), Code::CanaryChanged);
+    assert!(start(&world, 2, 10.0, running(2)).unwrap().is_none(), "its experiment stays");
+
     let world = World::after("P A1 P P");
     let refused = start(&world, 3, 10.0, running(2)).unwrap_err();
     assert!(refused.to_string().contains("version 2 of a was expected"), "{refused}");
