@@ -403,12 +403,20 @@ fn trailers_that_are_malformed_are_no_lengths_of_chunks() {
     let server = start(long_limits());
     let head =
         "POST /take HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n";
-    for trailers in ["no trailer\r\n\r\n", "x: 1\rand no end of a line"] {
+    let many = "x: 1\r\n".repeat(200);
+    let (malformed, much) = ("what follows the last chunk of the body is malformed", "too many");
+    for (trailers, told) in [
+        ("no trailer\r\n\r\n", malformed),
+        ("x: 1\rand no end of a line", malformed),
+        ("\rX", malformed),
+        (many.as_str(), much),
+    ] {
         let mut stream = server.connect_and_send(&format!("{head}{trailers}"));
         let (head, body) = answer(&mut stream);
         let body = String::from_utf8(body).unwrap();
         assert!(head.starts_with("http/1.1 400"), "{trailers:?}: {head}");
         assert!(body.contains("malformed_request") && body.contains("trailers"), "{body}");
+        assert!(body.contains(told), "{trailers:?}: {body}");
     }
     let stream = &mut server.connect_and_send(&format!("{head}x: 1\r\n\r\n"));
     assert_eq!(answer(stream).1, b"2 bytes");

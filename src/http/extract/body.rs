@@ -54,6 +54,7 @@ pub(crate) fn broken_body(error: &(dyn std::error::Error + 'static)) -> Problem 
                     "what follows the last chunk of the body is malformed: it is an empty line, or \
                      trailers, which are written as headers are, and an empty line"
                 }
+                Malformed::TooManyTrailers => "the trailers of the body are too long, or too many",
             };
             return Problem::new(Fault::MalformedRequest, text).because(error);
         }
@@ -66,6 +67,8 @@ pub(crate) fn broken_body(error: &(dyn std::error::Error + 'static)) -> Problem 
 enum Malformed {
     Chunks,
     Trailers,
+    /// Or too long.
+    TooManyTrailers,
 }
 
 /// Whether the bytes do not say where a chunk ends, or the body: sent again they would be the same. What
@@ -79,12 +82,16 @@ fn malformed(error: &(dyn std::error::Error + 'static)) -> Option<Malformed> {
     {
         return None;
     }
-    // hyper tells the two apart in its words alone, or hands on what their parser says.
+    // hyper tells them apart in its words alone, or hands on what their parser says.
     let text = error.to_string();
+    if text.starts_with("chunk trailers ") {
+        return Some(Malformed::TooManyTrailers);
+    }
     let is_of_parser =
         within.is_some_and(<dyn std::error::Error + Send + Sync>::is::<httparse::Error>);
-    let is_of_trailers =
-        is_of_parser || ["trailer", "header"].iter().any(|word| text.contains(word));
+    // The end of chunks is that of the trailers: an empty line.
+    let words = ["trailer", "header", "chunk end"];
+    let is_of_trailers = is_of_parser || words.iter().any(|word| text.contains(word));
     Some(if is_of_trailers { Malformed::Trailers } else { Malformed::Chunks })
 }
 
@@ -131,11 +138,12 @@ mod tests {
         let code = |error: io::Error| broken_body(&axum::Error::new(error)).code();
         let malformed = io::Error::new(io::ErrorKind::InvalidInput, "Invalid Size");
         assert_eq!(code(malformed), "malformed_request");
-        let too_long =
-            io::Error::new(io::ErrorKind::InvalidData, "chunk trailers bytes over limit");
-        let told = broken_body(&axum::Error::new(too_long));
-        assert_eq!(told.code(), "malformed_request");
-        assert!(told.detail().contains("trailers"), "{}", told.detail());
+        for much in ["chunk trailers bytes over limit", "chunk trailers count overflow"] {
+            let much = io::Error::new(io::ErrorKind::InvalidData, much);
+            let told = broken_body(&axum::Error::new(much));
+            assert_eq!(told.code(), "malformed_request");
+            assert!(told.detail().contains("trailers of the body are too long"), "{told:?}");
+        }
         let ended = io::Error::new(io::ErrorKind::UnexpectedEof, "it ended");
         assert_eq!(code(ended), "body_incomplete");
         let damaged = io::Error::new(io::ErrorKind::InvalidData, rustls::Error::DecryptError);
