@@ -53,10 +53,11 @@ impl<'a> Origin<'a> {
         // Libraries repeat what a source says, however long it is.
         let plain = |c: char| if c.is_control() { ' ' } else { c };
         let what: String = what.chars().take(MOST_TOLD).map(plain).collect();
+        // Which of its columns cannot be read nobody says.
         if self.has_encrypted.load(Relaxed) {
             return format!(
-                "{} has encrypted columns, which are not read: write it without encryption, or name \
-                 only columns that are not encrypted, in key and in fields or value ({what})",
+                "{} is damaged, or a column that is read is encrypted: write it without encryption, or \
+                 name only columns that are not encrypted, in key and in fields or value ({what})",
                 self.name
             );
         }

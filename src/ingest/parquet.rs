@@ -45,7 +45,7 @@ const BATCH_BYTES: u64 = 8 * 1024 * 1024;
 const BATCH_ROWS_OF_DELTAS: usize = 256;
 
 /// What a file begins and ends with whose footer is encrypted.
-const SEALED: &[u8; 4] = b"PARE";
+pub(super) const SEALED: &[u8; 4] = b"PARE";
 
 /// Reads all rows of a source; how many of its bytes were used.
 pub(crate) fn read(mut stream: Stream, reading: &mut Reading<'_, '_>) -> Result<u64> {

@@ -724,6 +724,12 @@ fn what_is_encrypted_is_told_as_such() {
     let error = assert_fails(sealed, "rows.parquet: its footer is encrypted");
     assert_eq!(error.code, Code::BadRows);
     assert!(error.detail.contains("write it without encryption"), "{}", error.detail);
+    // Where nothing else says that it is Parquet.
+    let unnamed = |head: &[u8]| records(vec![input("part-0", head)], json!({"key": "k"}));
+    let error = assert_fails(unnamed(b"PARE\x15\x02\0\0\x04\0\0\0PARE"), "cannot be told");
+    assert!(error.detail.contains("if it is Parquet, its footer is encrypted"), "{}", error.detail);
+    let error = assert_fails(unnamed(b"1|2\n"), "the format of part-0 cannot be told");
+    assert!(!error.detail.contains("encrypted"), "{}", error.detail);
     // Letters that a table of text may begin with.
     assert_fails(rows(b"PARENT,NAME\n1,PART\n", json!({"key": "k"})), "rows.parquet is damaged");
 
@@ -731,8 +737,13 @@ fn what_is_encrypted_is_told_as_such() {
     let crypto: &[u8] = &[0x5c, 0x1c, 0, 0];
     let no_head: &[u8] = &[0xa9, 0xf1, 0x80, 0x80, 0x80, 0x80, 4];
     let refused = rows(&with_fields_of_column(no_head, crypto, &[]), json!({"key": "k"}));
-    let error = assert_fails(refused, "rows.parquet has encrypted columns, which are not read");
+    let both = "rows.parquet is damaged, or a column that is read is encrypted";
+    let error = assert_fails(refused, both);
     assert_eq!(error.code, Code::BadRows);
+    // A page whose length is damaged may be of a column beside the encrypted one.
+    let mut damaged = with_fields_of_column(&[], crypto, &[]);
+    damaged[9] = 126;
+    assert_fails(rows(&damaged, json!({"key": "k"})), both);
     // What can be read is, whatever is said of it: other columns of a file may be encrypted.
     let all = rows(&with_fields_of_column(&[], crypto, &[]), json!({"key": "k"})).unwrap();
     assert_eq!(all, [r#"ada={"k":"ada"}"#, r#"bob={"k":"bob"}"#]);

@@ -267,7 +267,7 @@ impl Reading<'_, '_> {
             if is_blank {
                 return Ok(None);
             }
-            return Err(of_no_format(&stream.name));
+            return Err(of_no_format(stream));
         };
         if before.is_some_and(|before| before != format) {
             return Err(IngestError::setting(format!(
@@ -318,17 +318,23 @@ fn read_blank(mut stream: Stream) -> Result<u64> {
         match stream.reader.read(&mut block) {
             Ok(0) => return Ok(stream.consumed()),
             Ok(count) if block[..count].trim_ascii().is_empty() => {}
-            Ok(_) => return Err(of_no_format(&stream.name)),
+            Ok(_) => return Err(of_no_format(&stream)),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(stream.failed(error)),
         }
     }
 }
 
-fn of_no_format(source: &str) -> IngestError {
+fn of_no_format(source: &Stream) -> IngestError {
+    // Tables of text may begin with these letters: they say too little for a guess.
+    let sealed = match source.head.starts_with(parquet::SEALED) {
+        true => "; if it is Parquet, its footer is encrypted, which is not read",
+        false => "",
+    };
     IngestError::setting(format!(
-        "the format of {source} cannot be told from its name or first bytes: give it with \
-         --format {}",
+        "the format of {} cannot be told from its name or first bytes: give it with --format \
+         {}{sealed}",
+        source.name,
         Format::ALL
     ))
 }
