@@ -83,7 +83,8 @@ pub(crate) fn open(dir: &Path, manifest: &Manifest, cache: Option<&BlockCache>) 
     }
     let seal = Seal::read(&db)?;
     seal.check(&db)?;
-    let reader = Reader::open(&db, &seal.tables, cache)?;
+    let reader = Reader::open(&db, &seal.tables, cache);
+    let reader = reader.map_err(|error| of_table(dir, manifest, &db, error))?;
     let live = reader.live_files()?;
     if live.len() != manifest.files.len() {
         let (found, listed) = (live.len(), manifest.files.len());
@@ -162,8 +163,10 @@ fn fill(
     remove_what_no_reader_needs(tmp)?;
     let names: Vec<_> =
         paths(tmp)?.iter().map(|path| name(path)).filter(|name| is_table(name)).collect();
-    let reader = Reader::open(tmp, &names, None)?;
-    index(dir, manifest, &reader, memory, each)?.write(&layout::points(tmp))?;
+    let of_listed = |error: Error| of_table(dir, manifest, tmp, error);
+    let reader = Reader::open(tmp, &names, None).map_err(of_listed)?;
+    let points = index(dir, manifest, &reader, memory, each).map_err(of_listed)?;
+    points.write(&layout::points(tmp))?;
     step("assembly.indexed");
     Seal::of(tmp)?.write(tmp)?;
     step("assembly.sealed");
@@ -175,6 +178,18 @@ fn of_file(dir: &Path, error: Error) -> Error {
     let name = error.path().and_then(Path::file_name).and_then(OsStr::to_str);
     match name.and_then(|name| name.strip_prefix(LINK)).map(|name| dir.join(name)) {
         Some(path) => error.at(path),
+        None => error,
+    }
+}
+
+/// The same error, at the file of the snapshot that a table in `db` is, if it is about one: names there
+/// are RocksDB's own, and another file of the snapshot may have that name.
+fn of_table(dir: &Path, manifest: &Manifest, db: &Path, error: Error) -> Error {
+    let table = error.path().filter(|path| path.parent() == Some(db) && is_table(&name(path)));
+    let Some(table) = table.and_then(|path| identity(path).ok()) else { return error };
+    let mut files = manifest.files.iter().map(|file| dir.join(&file.name));
+    match files.find(|file| identity(file).is_ok_and(|found| found == table)) {
+        Some(file) => error.at(file),
         None => error,
     }
 }

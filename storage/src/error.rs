@@ -9,6 +9,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::layout;
 use crate::names::{DatasetName, Version};
 
 /// The result of everything in this crate that can fail.
@@ -235,6 +236,17 @@ impl Error {
         }
     }
 
+    /// The same damage of a version, with what to do about it. Where nothing was published there is nothing
+    /// to roll back from.
+    #[must_use]
+    pub(crate) fn with_way_out(mut self) -> Self {
+        let says_it = self.0.detail.contains("push the data again");
+        if self.code() == Code::VersionUnusable && !says_it {
+            self.0.detail.push_str("; roll back, or push the data again");
+        }
+        self
+    }
+
     /// The same failure to open a version, saying which version and which file it is also to whoever
     /// reads the sentence alone. Not of one that is gone: nothing was opened.
     #[must_use]
@@ -276,8 +288,7 @@ impl Error {
     /// what is displayed.
     pub fn told(&self) -> String {
         let mut text = self.0.detail.clone();
-        let name = self.path().and_then(Path::file_name);
-        let name = name.map(|name| format!(" ({})", name.display()));
+        let name = self.path().and_then(shown).map(|name| format!(" ({name})"));
         // The sentence of a version that cannot be opened has it already.
         if let Some(name) = name.filter(|name| !text.contains(name)) {
             text.push_str(&name);
@@ -298,6 +309,16 @@ impl Error {
     pub fn path(&self) -> Option<&Path> {
         self.0.path.as_deref()
     }
+}
+
+/// The name of a file. That of a table of RocksDB's may be the name of another file of the same version.
+fn shown(path: &Path) -> Option<String> {
+    let name = path.file_name()?.display();
+    let is_table = path.extension().is_some_and(|extension| extension == "sst");
+    if is_table && path.parent().is_some_and(|parent| parent.ends_with(layout::DB)) {
+        return Some(format!("{}/{name}", layout::DB));
+    }
+    Some(name.to_string())
 }
 
 impl fmt::Display for Error {
@@ -347,6 +368,8 @@ mod tests {
         let damaged =
             Error::new(Code::DataCorrupt, "it is damaged").at("/secret/x").because(because);
         assert_eq!(damaged.told(), "it is damaged (x)");
+        let of_rocksdb = damaged.at("/secret/db/000009.sst");
+        assert_eq!(of_rocksdb.told(), "it is damaged (db/000009.sst)");
         assert_eq!(Error::new(Code::NoRows, "no rows").told(), "no rows");
     }
 

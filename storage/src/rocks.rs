@@ -125,12 +125,12 @@ pub(crate) fn ingest(db: &Path, tables: &[PathBuf]) -> Result<()> {
         let code = code(&e, Code::VersionUnusable);
         let doing = "cannot take the tables into the database";
         let detail = match code {
-            Code::VersionUnusable => format!(
-                "{doing}: one is damaged, overlaps another, or is of another kind; roll back, or push the data again"
-            ),
+            Code::VersionUnusable => {
+                format!("{doing}: one is damaged, overlaps another, or is of another kind")
+            }
             _ => doing.to_owned(),
         };
-        Error::new(code, detail).at(at_fault(db, &e)).because(e)
+        Error::new(code, detail).at(at_fault(db, e.as_ref())).because(e)
     })
 }
 
@@ -323,16 +323,16 @@ fn damaged(doing: &str, path: &Path, error: rocksdb::Error) -> Error {
         ),
         _ => format!("cannot {doing}"),
     };
-    Error::new(code, detail).at(at_fault(path, &error)).because(error)
+    Error::new(code, detail).at(at_fault(path, error.as_ref())).because(error)
 }
 
-/// The table in `db` that an error of RocksDB's is about, if it names one: which one it is, nothing but
-/// its words say. Otherwise `db`.
-fn at_fault(db: &Path, error: &rocksdb::Error) -> PathBuf {
-    let words: &str = error.as_ref();
-    // From the end: directories before the name may be called anything.
-    let mut names = words.rsplit(|c: char| c == '/' || c == ':' || c == ',' || c.is_whitespace());
-    names.find(|name| name.ends_with(".sst")).map_or_else(|| db.to_owned(), |name| db.join(name))
+/// The table in `db` that an error of RocksDB's with these words is about, if it names one: nothing but
+/// them says which one it is. Otherwise `db`.
+fn at_fault(db: &Path, words: &str) -> PathBuf {
+    let names = words.rsplit(|c: char| c == '/' || c == ':' || c == ',' || c.is_whitespace());
+    let mut tables = names.filter(|name| name.ends_with(".sst")).map(|name| db.join(name));
+    // Directories before the name may be called anything.
+    tables.find(|table| table.exists()).unwrap_or_else(|| db.to_owned())
 }
 
 /// What an error of RocksDB's means: what the operating system refused keeps its meaning,
@@ -447,7 +447,19 @@ mod tests {
         let error = ingest(&empty, std::slice::from_ref(&table)).unwrap_err();
         assert_eq!((error.code(), error.path()), (Code::VersionUnusable, Some(&*table)), "{error}");
         assert!(error.told().contains("one is damaged"), "{error}");
-        assert!(error.told().contains("roll back, or push the data again"), "{error}");
+    }
+
+    #[test]
+    fn no_table_is_at_fault_that_is_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = dir.path().join("x.sst/db");
+        std::fs::create_dir_all(&db).unwrap();
+        let words = format!("Corruption: bad record: {}/MANIFEST-000005", db.display());
+        assert_eq!(at_fault(&db, &words), db);
+        let table = db.join("000009.sst");
+        std::fs::write(&table, "").unwrap();
+        let words = format!("Corruption: checksum mismatch: in {} offset 7", table.display());
+        assert_eq!(at_fault(&db, &words), table);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use crate::assembly;
 use crate::digest::Digest;
 use crate::erased::ErasedKeys;
-use crate::error::{Code, Result};
+use crate::error::{Code, Error, Result};
 use crate::layout;
 use crate::located::Located;
 use crate::manifest::Manifest;
@@ -63,7 +63,8 @@ impl Snapshot {
     ) -> Result<Self> {
         check_sizes(dir, &manifest)?;
         if std::fs::symlink_metadata(layout::db(dir)).is_err() {
-            assembly::assemble(dir, &manifest, &mut |_, _| Ok(()))?;
+            let made = assembly::assemble(dir, &manifest, &mut |_, _| Ok(()));
+            made.map_err(Error::with_way_out)?;
         }
         let reader = assembly::open(dir, &manifest, Some(cache))?;
         let records = Records::open(dir, &manifest)?;

@@ -117,6 +117,37 @@ fn damage_is_never_not_found() {
     assert!(unopened > 50 && corrupt > 50 && whole > 20, "{unopened} {corrupt} {whole}");
 }
 
+/// In `db/` files have names of RocksDB's own, of which another file of the version may have one.
+#[test]
+fn a_damaged_index_is_told_with_the_file_of_the_version() {
+    let dir = tempfile::tempdir().unwrap();
+    let verified = verified(dir.path(), 800, 16_000);
+    let path = dir.path().join("000002.sst");
+    let size = fs::metadata(&path).unwrap().len() as usize;
+    let is_of_index = (size - 3000..size).step_by(3).any(|at| {
+        flip(&path, at, 0);
+        let opened = open(dir.path(), verified.digest());
+        let found = opened.is_err_and(|e| e.detail().starts_with("cannot open the database"));
+        if !found {
+            flip(&path, at, 0);
+        }
+        found
+    });
+    assert!(is_of_index, "a byte of the index was changed");
+    let error = unusable(dir.path(), verified.digest());
+    assert_eq!(error.path(), Some(&*path), "{error}");
+    assert!(error.told().contains("(000002.sst)"), "{}", error.told());
+
+    // The same when the database is made anew.
+    durable::remove_dir_all(&layout::db(dir.path())).unwrap();
+    let error = unusable(dir.path(), verified.digest());
+    assert_eq!(error.path(), Some(&*path), "{error}");
+    assert!(error.detail().ends_with("; roll back, or push the data again"), "{error}");
+    // Of what is not published yet there is nothing to roll back.
+    let refused = assembly::assemble(dir.path(), verified.manifest(), &mut |_, _| Ok(()));
+    assert!(!refused.unwrap_err().detail().contains("roll back"));
+}
+
 fn errors_of_all_lookups(snapshot: &Snapshot, at: usize) -> usize {
     let mut errors = 0;
     for (key, value) in records(800) {
