@@ -178,12 +178,14 @@ class Calls(unittest.TestCase):
         """Calls whose runs make so many calls, one after the other."""
         run = calls.Calls.__new__(calls.Calls)
         run.home, run.ledger, run.counts = Path(tempfile.gettempdir()), FakeLedger(), Counter()
+        run.jobs, run.along = 1, []
         made = iter(counts)
 
         def play(case: calls.Case | None, _home: Path) -> tuple[Any, list[str]]:
             counted = Counter(next(made))
             reached = case is not None and counted[case.kind] >= case.n
-            return SimpleNamespace(counts=counted, failed=["fsync"] if reached else []), []
+            along = bool(counted["along.begun"])
+            return SimpleNamespace(counts=counted, failed=["fsync"] if reached else [], was_read_along=along), []
 
         run.play = play
         return run
@@ -217,6 +219,23 @@ class Calls(unittest.TestCase):
             run = self.run_of([{"fsync": count} for count in counts])
             run.one(case)
             self.assertEqual(len(run.ledger.entries[0][0]), wrong, counts)
+
+    def test_a_push_is_read_along_in_one_case_at_least(self) -> None:
+        part = "fsync of a part read along"
+        cases = [calls.Case(part, error, 1, False) for error in ("EIO", "ENOSPC")]
+        for begun, wrong in (((0, 0), 1), ((0, 1), 0), ((1, 1), 0)):
+            run = self.run_of([{part: 1, "along.begun": one} for one in begun])
+            run.run(cases)
+            self.assertEqual(len(run.ledger.entries), 3)
+            self.assertEqual(len(run.ledger.entries[-1][0]), wrong, begun)
+        # Without such cases, or with some that are not tried again, there is nothing to say.
+        run = self.run_of([{"fsync": 1}])
+        run.run([calls.Case("fsync", "EIO", 1, False)])
+        self.assertEqual(len(run.ledger.entries), 1)
+        run = self.run_of([])
+        with mock.patch.object(FakeLedger, "is_sound", return_value=True):
+            run.run(cases)
+        self.assertEqual(run.ledger.entries, [])
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from urllib.parse import quote
 from client import Connection, Unanswered, Unsent
 from server import NotStarted, Server
 
-from crash.along import READS_ALONG, logged
+from crash.along import READS_ALONG, logged, steps_passed
 from crash.book import Book
 from crash.gate import LET, Call, Fate, Gate
 from crash.judge import judge
@@ -86,6 +86,8 @@ class Fail:
         self.is_over = False
         # A push is made whose rows are read while they arrive.
         self.is_along = False
+        # A builder has begun to read them.
+        self.was_read_along = False
         self._suspect: set[tuple[int, int]] = set()
 
     def __call__(self, call: Call) -> Fate:
@@ -177,6 +179,8 @@ class Calls:
         self.ledger = ledger
         self.jobs = jobs
         self.counts: Counter[str] = Counter()
+        # Of each case of a push that is read along that was tried: whether it was.
+        self.along: list[bool] = []
 
     def look_ahead(self) -> None:
         """Counts the calls of a run in which none fails."""
@@ -197,12 +201,22 @@ class Calls:
     def run(self, cases: list[Case]) -> None:
         with ThreadPoolExecutor(self.jobs) as pool:
             list(pool.map(self.one, cases))
+        self.judge_along(sum(case.kind in ALONG for case in cases))
+
+    def judge_along(self, count: int) -> None:
+        """Some faults keep a push from being read while it arrives. If those of all cases did, these show nothing of it.
+        Nothing is said if some of them are not tried again."""
+        if 0 < count == len(self.along):
+            wrong = [] if any(self.along) else [f"in none of {count} cases a push was read while it arrived"]
+            self.ledger.enter("calls read along", "calls read along", wrong, read_along=sum(self.along))
 
     def one(self, case: Case) -> None:
         if self.ledger.is_sound(str(case)):
             return
         home = self.home / f"calls-{threading.get_ident()}"
         fail, wrong = self.play_until_it_fails(case, home)
+        if case.kind in ALONG:
+            self.along.append(fail.was_read_along)
         self.ledger.enter("call failing", str(case), wrong, failed=fail.failed[:3], times=len(fail.failed))
 
     def play_until_it_fails(self, case: Case, home: Path) -> tuple[Fail, list[str]]:
@@ -229,6 +243,7 @@ class Calls:
             server.kill()
             gate.join()
         server.wrapper = []
+        fail.was_read_along = steps_passed(server)["along.begun"] > 0
         where = f" [{'; '.join(fail.failed[:2])}]"
         return fail, [text + where for text in fail.wrong + judge(server, book)]
 

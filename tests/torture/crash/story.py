@@ -27,8 +27,9 @@ from crash.book import Book, Push
 UNIVERSE = 300
 # The label of a push whose rows are of no use.
 BAD = "bad"
-# A machine that is busy would let builds wait for ever.
-ARGUMENTS = ["--pushes-give-way=false"]
+# A machine that is busy would let builds wait for ever. Of two at a time, one would go on reading along while the other
+# builds what is sealed.
+ARGUMENTS = ["--pushes-give-way=false", "--builds-at-once=1"]
 # Codes with which a request may fail while the disk does: nothing was done, or a restart settles it.
 CLEAN = {"disk_full", "io_failed", "outcome_unknown", "build_died", "too_many_files"}
 # What a push that worked is answered with.
