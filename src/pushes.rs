@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tidetable_storage::{
-    Cause, DatasetName, Error, EvenPoisoned as _, Failed, State, Store, Version,
+    Catalog, Cause, DatasetName, Error, EvenPoisoned as _, Failed, State, Store, Version,
 };
 use tokio::sync::watch;
 use tracing::info;
@@ -148,6 +148,16 @@ impl Queue {
         let at = self.waiting.iter().position(|(push, _)| is_free(push))?;
         self.waiting.remove(at)
     }
+
+    /// See [`Pushes::gets_stuck`].
+    fn gets_stuck(&mut self, catalog: &Catalog, push: &PushOf, why: Problem) {
+        let is_on_its_way = |(dataset, version): &PushOf| {
+            let state = catalog.entry(dataset, *version).map(|entry| entry.state);
+            state.is_ok_and(|state| state.is_pushing() || state == State::Ready)
+        };
+        self.stuck.retain(|push, _| is_on_its_way(push));
+        self.stuck.insert(push.clone(), why);
+    }
 }
 
 impl Pushes {
@@ -220,13 +230,7 @@ impl Pushes {
     /// A push can not go on for now: whoever asks for it is told why.
     fn gets_stuck(&self, push: &PushOf, why: Problem) {
         let catalog = self.store.catalog();
-        let is_on_its_way = |(dataset, version): &PushOf| {
-            let state = catalog.entry(dataset, *version).map(|entry| entry.state);
-            state.is_ok_and(|state| state.is_pushing() || state == State::Ready)
-        };
-        let mut queue = self.queue();
-        queue.stuck.retain(|push, _| is_on_its_way(push));
-        queue.stuck.insert(push.clone(), why);
+        self.queue().gets_stuck(&catalog, push, why);
     }
 
     /// How far a push has come, while it waits or is built.
@@ -397,7 +401,7 @@ impl Drop for Answering {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use tidetable_storage::{Admission, DatasetConfig, PartSums, StoreOptions};
+    use tidetable_storage::{Admission, Code, DatasetConfig, PartSums, StoreOptions};
 
     use super::*;
 
@@ -451,6 +455,20 @@ pub(crate) mod tests {
         std::fs::create_dir(journal.with_extension("tmp")).unwrap();
         store.sweep().unwrap();
         assert!(store.journal_state().1);
+    }
+
+    /// Gives a push up whose end cannot be recorded just now.
+    pub(crate) fn give_up_unrecorded(pushes: &Pushes, (dataset, version): &PushOf) -> Problem {
+        let failed = Failed {
+            dataset: dataset.clone(),
+            version: *version,
+            code: "body_incomplete".to_owned(),
+            detail: "it broke off".to_owned(),
+            problems: Vec::new(),
+        };
+        let error = Error::new(Code::DiskFull, "cannot append to the journal");
+        let push = (dataset.clone(), *version);
+        pushes.is_not_recorded(&push, (failed, Cause::default()), &error).unwrap_err()
     }
 
     #[tokio::test]

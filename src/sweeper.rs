@@ -38,7 +38,8 @@ fn run(ticks: &Ticks, every: Duration, mut sweep: impl FnMut()) {
     }
 }
 
-fn sweep(app: &AppState) {
+/// Records what could not be recorded before, and gives up what is due.
+pub(crate) fn sweep(app: &AppState) {
     app.pushes.record_all_given_up();
     if sweep_now(&app.store, &app.metrics) {
         app.pushes.look_again();

@@ -346,7 +346,8 @@ mod tests {
     use crate::http::plain::tests::app_with;
     use crate::http::versions::unfinished;
     use crate::problem::Fault;
-    use crate::pushes::tests::break_journal;
+    use crate::pushes::tests::{break_journal, give_up_unrecorded};
+    use crate::sweeper::sweep;
 
     #[tokio::test]
     async fn what_was_given_up_and_is_not_recorded_is_told_to_whoever_asks() {
@@ -372,6 +373,31 @@ mod tests {
         for told in [given_up, waited, asked, repeated] {
             assert_eq!(told.unwrap_err().code(), "outcome_unknown");
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_given_up_begins_anew_once_that_can_be_recorded() {
+        let dir = tempfile::tempdir().unwrap();
+        let app = app_with(dir.path(), StoreOptions::default());
+        let recs = DatasetName::parse("recs").unwrap();
+        app.store.ensure_dataset(&recs, Cause::default()).unwrap();
+        let push = Admission { whole: true, ..Admission::default() };
+        let state = |number| app.store.catalog().entry(&recs, Version(number)).unwrap().state;
+        let cause = |key: &str| {
+            let id = Idempotency { key: key.to_owned(), fingerprint: "1".to_owned() };
+            Cause { idempotency: Some(id), ..Cause::default() }
+        };
+        for (key, number) in [("night-1", 1), ("night-2", 2)] {
+            let version = app.store.admit(&recs, &push, cause(key)).unwrap().number().unwrap();
+            assert_eq!(version, Version(number));
+            give_up_unrecorded(&app.pushes, &(recs.clone(), version));
+        }
+        let repeated = admit_push(&app, &recs, push.clone(), cause("night-1")).await.unwrap();
+        assert!(matches!(repeated, NewPush::Numbered(Version(3))));
+        assert_eq!((state(1), state(2)), (VersionState::Failed, VersionState::Receiving));
+        sweep(&app);
+        assert_eq!(state(2), VersionState::Failed);
+        assert!(app.pushes.stuck(&(recs.clone(), Version(2))).is_none());
     }
 
     #[tokio::test]

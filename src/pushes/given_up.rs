@@ -25,7 +25,7 @@ impl Pushes {
                 }
                 Ok(())
             }
-            Err(error) => Err(self.is_not_recorded(&push, (failed, cause), error)),
+            Err(error) => self.is_not_recorded(&push, (failed, cause), &error),
         };
         self.look_again();
         ended
@@ -40,7 +40,14 @@ impl Pushes {
     /// still not possible.
     pub(crate) fn record_given_up(&self, push: &PushOf) -> Answer<()> {
         let given_up = self.queue().given_up.get(push).cloned();
-        given_up.map_or(Ok(()), |(failed, cause)| self.give_up(failed, cause))
+        let Some((failed, cause)) = given_up else { return Ok(()) };
+        let state = self.store.catalog().entry(&push.0, push.1).map(|entry| entry.state);
+        if !matches!(state, Ok(State::Receiving)) {
+            // It was deleted, say: there is nothing to record any more.
+            self.queue().given_up.remove(push);
+            return Ok(());
+        }
+        self.give_up(failed, cause)
     }
 
     /// Records what is still to be recorded of pushes that were given up, as far as it can be.
@@ -49,10 +56,10 @@ impl Pushes {
         if self.store.journal_state().1 {
             return;
         }
-        let given_up: Vec<_> = self.queue().given_up.values().cloned().collect();
-        for (failed, cause) in given_up {
+        let given_up: Vec<_> = self.queue().given_up.keys().cloned().collect();
+        for push in given_up {
             // Why not was logged when it was given up, and is told to whoever asks.
-            let _ = self.give_up(failed, cause);
+            let _ = self.record_given_up(&push);
         }
     }
 
@@ -63,25 +70,48 @@ impl Pushes {
         }
     }
 
-    /// How a push ends could not be recorded; what whoever asks for it is told.
-    fn is_not_recorded(&self, push: &PushOf, end: (Failed, Cause), error: Error) -> Problem {
-        let state = self.store.catalog().entry(&push.0, push.1).map(|entry| entry.state);
-        // One that is being built is built again instead.
-        let was_known = matches!(state, Ok(State::Receiving))
-            && self.queue().given_up.insert(push.clone(), end).is_some();
+    /// How a push ends could not be recorded: what whoever asks for it is told. Nothing, if somebody
+    /// else has ended it meanwhile.
+    pub(super) fn is_not_recorded(
+        &self,
+        push: &PushOf,
+        end: (Failed, Cause),
+        error: &Error,
+    ) -> Answer<()> {
+        let code = end.0.code.clone();
+        let (why, was_known) = {
+            // Held to the end: whoever records it later finds what is to be taken away then.
+            let catalog = self.store.catalog();
+            let state = catalog.entry(&push.0, push.1).map(|entry| entry.state);
+            let mut queue = self.queue();
+            let (text, was_known) = match state {
+                Ok(State::Receiving) => {
+                    let text = format!(
+                        "the push failed ({code}: {}), and that could not be recorded: {}",
+                        end.0.reason(),
+                        error.detail()
+                    );
+                    (text, queue.given_up.insert(push.clone(), end).is_some())
+                }
+                // It is built again instead.
+                Ok(State::Building) => (error.detail().to_owned(), false),
+                _ => return Ok(()),
+            };
+            let why = Problem::from(Error::new(error.code(), text)).because(error);
+            queue.gets_stuck(&catalog, push, why.clone());
+            (why, was_known)
+        };
         if !was_known {
             let (dataset, version) = (&push.0, push.1.0);
-            error!(%dataset, version, %error, "a failed push was not recorded");
+            error!(%dataset, version, code, %error, "a failed push was not recorded");
         }
-        let why = Problem::from(error);
-        self.gets_stuck(push, why.clone());
-        why
+        Err(why)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tidetable_storage::{Admission, Code, DatasetName, Idempotency, StoreOptions};
+    use tidetable_storage::{Admission, Code, DatasetName, Idempotency, PartSums, StoreOptions};
 
     use super::*;
     use crate::pushes::tests::{break_journal, pushes_on};
@@ -117,6 +147,7 @@ mod tests {
         break_journal(&pushes.store, &dataset);
         let told = pushes.give_up(failed, cause).unwrap_err();
         assert_eq!(told.code(), "outcome_unknown");
+        assert!(told.detail().contains("(body_incomplete: it broke off)"), "{}", told.detail());
         assert!(!pushes.is_under_way(&push));
         assert_eq!(pushes.stuck(&push).unwrap().code(), "outcome_unknown");
         pushes.record_all_given_up();
@@ -133,7 +164,8 @@ mod tests {
         let (other, other_end) = broken_off(&pushes, "a", "night-2");
         for (push, end) in [(&mine, end), (&other, other_end)] {
             let error = Error::new(Code::DiskReadOnly, "cannot append to the journal");
-            assert_eq!(pushes.is_not_recorded(push, end, error).code(), "disk_read_only");
+            let told = pushes.is_not_recorded(push, end, &error).unwrap_err();
+            assert_eq!(told.code(), "disk_read_only");
             assert!(pushes.is_given_up(push) && !pushes.is_under_way(push));
         }
         // Somebody repeats one; the other is swept.
@@ -150,5 +182,32 @@ mod tests {
         }
         let counted = r#"tidetable_pushes_total{dataset="a",outcome="failed"} 2"#;
         assert!(pushes.metrics.render().contains(counted));
+    }
+
+    #[test]
+    fn what_somebody_else_has_recorded_meanwhile_is_not_stuck() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pushes, _) = pushes_on(dir.path(), StoreOptions::default());
+        let (push, (failed, cause)) = broken_off(&pushes, "a", "night-1");
+        pushes.store.fail(failed.clone(), cause.clone()).unwrap();
+        let error = Error::new(Code::DiskFull, "cannot append to the journal");
+        pushes.is_not_recorded(&push, (failed, cause), &error).unwrap();
+        assert!(!pushes.is_given_up(&push) && pushes.stuck(&push).is_none());
+    }
+
+    #[test]
+    fn a_push_that_goes_on_after_all_is_not_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pushes, _) = pushes_on(dir.path(), StoreOptions::default());
+        let (push, end) = broken_off(&pushes, "a", "night-1");
+        let error = Error::new(Code::DiskFull, "cannot append to the journal");
+        pushes.is_not_recorded(&push, end, &error).unwrap_err();
+        let ((dataset, version), store) = (&push, &pushes.store);
+        let part = store.begin_part(dataset, *version, "body").unwrap();
+        store.receive_part(dataset, *version, part.close(PartSums::default())).unwrap();
+        store.seal(dataset, *version, true, None, Cause::default()).unwrap();
+        pushes.record_all_given_up();
+        assert_eq!(state(&pushes, &push), State::Building);
+        assert!(!pushes.is_given_up(&push));
     }
 }
