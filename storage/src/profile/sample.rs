@@ -96,10 +96,8 @@ impl Sampler {
         }
         let kept = &mut self.records[drawn.place];
         self.bytes -= kept.bytes();
-        kept.key.clear();
-        kept.key.extend_from_slice(key);
-        kept.value.clear();
-        kept.value.extend_from_slice(value);
+        refill(&mut kept.key, key);
+        refill(&mut kept.value, value);
         kept.value_bytes = drawn.value_bytes;
         self.bytes += kept.bytes();
         // One record alone may be larger.
@@ -144,6 +142,14 @@ impl Sampler {
         let (objects, fields, fields_cut) = fields.end();
         Profile { sampled, key_bytes, value_bytes, objects, fields, fields_cut, samples }
     }
+}
+
+/// Puts other bytes in the place of what was kept. What is left of the room that a longer one took is
+/// bounded: each place would come to hold as much as the longest that it ever had.
+fn refill(kept: &mut Vec<u8>, bytes: &[u8]) {
+    kept.clear();
+    kept.extend_from_slice(bytes);
+    kept.shrink_to(2 * bytes.len());
 }
 
 impl SampleRecord {
@@ -248,6 +254,17 @@ mod tests {
         assert!((600..1400).contains(&mean), "{mean}");
         let profile = sampler.profile();
         assert_eq!((profile.value_bytes.min, profile.value_bytes.max), (0, 1999));
+    }
+
+    #[test]
+    fn small_values_give_back_what_large_ones_took() {
+        let mut sampler = Sampler::of(100, usize::MAX);
+        sample(&mut sampler, 10_000, |n| "x".repeat(if n < 1_000 { 10_000 } else { 10 }));
+        let taken = |kept: &Kept| kept.key.capacity() + kept.value.capacity();
+        let taken: usize = sampler.records.iter().map(taken).sum();
+        // Of a few bytes there is always room for some more.
+        let most = 2 * sampler.bytes + 16 * sampler.records.len();
+        assert!(taken <= most, "{taken} bytes for {} are more than {most}", sampler.bytes);
     }
 
     #[test]
