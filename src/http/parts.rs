@@ -63,6 +63,18 @@ fn arrived(
     version: Version,
     query: &PageQuery,
 ) -> Answer<Option<Value>> {
+    let page = read(app, dataset, version, query);
+    // Also if none were found, or not the place of the cursor: they may have been cleared away.
+    let is_committed = !app.store.catalog().entry(dataset, version)?.parts.is_empty();
+    if is_committed { Ok(None) } else { page }
+}
+
+fn read(
+    app: &App,
+    dataset: &DatasetName,
+    version: Version,
+    query: &PageQuery,
+) -> Answer<Option<Value>> {
     let names = app.store.part_names(dataset, version)?;
     let (names, next) = slice(query, names.into_iter().map(|name| (name.clone(), name)))?;
     let mut shown = Vec::with_capacity(names.len());
@@ -114,5 +126,12 @@ mod tests {
         let chosen = ["9".to_owned(), "2".to_owned()];
         store.seal(&recs, version, false, Some(&chosen), Cause::default()).unwrap();
         assert_eq!(names(&ask(&Value::Null).unwrap()), ["9", "2"]);
+
+        // Whoever found it not committed, and looks now, looks again.
+        std::fs::remove_dir_all(store.layout().parts(&recs, version)).unwrap();
+        for cursor in [&Value::Null, &first["next"]] {
+            let query = serde_json::from_value(json!({ "limit": 2, "cursor": cursor })).unwrap();
+            assert!(arrived(&app, &recs, version, &query).unwrap().is_none(), "{cursor}");
+        }
     }
 }
