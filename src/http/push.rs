@@ -1,5 +1,6 @@
 //! `POST …/push`: a whole push in one request.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
 use http_body_util::BodyExt as _;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -26,7 +28,7 @@ use super::receive::{Others, Synced, receive_part, too_large};
 use super::versions::{resource, waits_in_vain};
 use crate::access::Caller;
 use crate::ingest::{Format, RowOptions};
-use crate::problem::{Answer, Problem};
+use crate::problem::{Answer, Fault, Problem};
 use crate::pushes::Receipt;
 use crate::state::{AppState, count_dataset};
 
@@ -105,7 +107,13 @@ async fn receive(
     };
     let push_of = (dataset.clone(), version);
     let (named, how) = ((PART, Others::None), (expected, synced));
-    let received = receive_part(app, push_of.clone(), named, body, length, how, receipt).await;
+    let received = receive_part(app, push_of.clone(), named, body, length, how, receipt);
+    // A panic of whoever writes, too, is the end of the push.
+    let received = AssertUnwindSafe(received).catch_unwind().await.unwrap_or_else(|_| {
+        app.metrics.panicked();
+        let text = "the push failed because of a fault in the server";
+        Err(Problem::new(Fault::Internal, text))
+    });
     let along = match received {
         Ok((_, along)) => along,
         Err(problem) => {
@@ -345,7 +353,6 @@ mod tests {
     use super::*;
     use crate::http::plain::tests::app_with;
     use crate::http::versions::unfinished;
-    use crate::problem::Fault;
     use crate::pushes::tests::{break_journal, give_up_unrecorded};
     use crate::sweeper::sweep;
 
@@ -398,6 +405,31 @@ mod tests {
         sweep(&app);
         assert_eq!(state(2), VersionState::Failed);
         assert!(app.pushes.stuck(&(recs.clone(), Version(2))).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_panic_while_the_body_arrives_ends_the_push() {
+        let dir = tempfile::tempdir().unwrap();
+        let app = app_with(dir.path(), StoreOptions::default());
+        let recs = DatasetName::parse("recs").unwrap();
+        let id = Idempotency { key: "night-1".to_owned(), fingerprint: "1".to_owned() };
+        let cause = Cause { idempotency: Some(id), ..Cause::default() };
+        let push = Admission { whole: true, ..Admission::default() };
+        let chunks = (0..1).map(|_| -> std::io::Result<Vec<u8>> { panic!("on purpose") });
+        let data = Data {
+            body: Body::from_stream(futures_util::stream::iter(chunks)),
+            length: None,
+            expected: Expected::default(),
+            synced: Synced::Yes,
+            receipt: app.receiving.begin(&recs, &app.metrics.shed).unwrap(),
+        };
+        let failed = receive(&app, &recs, push.clone(), data, cause.clone()).await.unwrap_err();
+        assert_eq!(failed.code(), "internal_error");
+        let state = app.store.catalog().entry(&recs, Version(1)).unwrap().state;
+        assert_eq!(state, VersionState::Failed);
+        assert!(app.metrics.render().contains("tidetable_panics_total 1"));
+        let repeated = admit_push(&app, &recs, push, cause).await.unwrap();
+        assert!(matches!(repeated, NewPush::Numbered(Version(2))));
     }
 
     #[tokio::test]
