@@ -27,7 +27,7 @@ const MAX_LISTED: usize = 1_000_000;
 const ONE_OBJECT: Duration = Duration::from_secs(120);
 /// Objects that are looked at one by one, for one list: as many as a manifest may have.
 const MAX_LOOKED_AT: usize = 100_000;
-/// How long that may take for all lists of one command or import.
+/// How long that may take for all lists of one command or import, besides the listing itself.
 const ALL_OBJECTS: Duration = Duration::from_secs(3600);
 /// Objects that are asked after at the same time.
 const AT_ONCE: usize = 16;
@@ -81,19 +81,17 @@ impl Stores {
         for location in locations {
             asked.push((self.of(location)?, location));
         }
-        let until = self.until(ALL_OBJECTS);
         let asked = asked.iter().map(|(store, location)| async move {
             Ok::<_, RemoteError>(look_at(store, location).await)
         });
-        runtime().block_on(look_at_each(list, asked, until))
+        runtime().block_on(look_at_each(list, asked, &mut self.looking))
     }
 
     /// The objects beneath the prefix `location`, as those of a directory: names that begin with
     /// `.` or `_` are left out, and a directory within it is an error.
     pub(crate) fn list(&mut self, location: &Location) -> Result<Found, RemoteError> {
         let store = self.of(location)?;
-        let until = self.until(ALL_OBJECTS);
-        runtime().block_on(list(&store, location, Wanted::Directory, until))
+        runtime().block_on(list(&store, location, Wanted::Directory, &mut self.looking))
     }
 
     /// The objects beneath the prefix `location`, however deep, whose names there are `wanted`.
@@ -103,8 +101,7 @@ impl Stores {
         wanted: &dyn Fn(&str) -> bool,
     ) -> Result<Found, RemoteError> {
         let store = self.of(location)?;
-        let until = self.until(ALL_OBJECTS);
-        runtime().block_on(list(&store, location, Wanted::Those(wanted), until))
+        runtime().block_on(list(&store, location, Wanted::Those(wanted), &mut self.looking))
     }
 }
 
@@ -148,7 +145,7 @@ async fn list(
     store: &Arc<dyn ObjectStore>,
     location: &Location,
     wanted: Wanted<'_>,
-    until: Instant,
+    looking: &mut Duration,
 ) -> Result<Found, RemoteError> {
     let prefix = (!location.path.is_empty()).then(|| key_of(location)).transpose()?;
     let mut listed = store.list(prefix.as_ref());
@@ -166,7 +163,7 @@ async fn list(
             }
             Ok(None) => {
                 refuse_tables(&found, location)?;
-                return without_directories(store, location, found, until).await;
+                return without_directories(store, location, found, looking).await;
             }
             Ok(Some(Err(error))) => return Err(RemoteError::of(&error, location)),
             Ok(Some(Ok(meta))) => meta,
@@ -186,7 +183,7 @@ async fn without_directories(
     store: &Arc<dyn ObjectStore>,
     location: &Location,
     mut found: Found,
-    until: Instant,
+    looking: &mut Duration,
 ) -> Result<Found, RemoteError> {
     let objects = found.objects.iter().map(|(_, object)| object);
     let empty: Vec<&Object> = objects.filter(|object| object.bytes() == 0).collect();
@@ -197,14 +194,30 @@ async fn without_directories(
             Err(error) => Err(error),
         }
     });
-    let mut are_there = look_at_each(location, asked, until).await?.into_iter();
+    let mut are_there = look_at_each(location, asked, looking).await?.into_iter();
     found.objects.retain(|(_, object)| object.bytes() > 0 || are_there.next() == Some(true));
     Ok(found)
 }
 
 /// What each of the questions after single objects of `list` has brought, in their order; an error if
-/// they are too many, or if they are not answered by then.
+/// they are too many, or if they are not answered in what is left of the time. `looking` is how much of
+/// it was taken before, and then with these.
 async fn look_at_each<T, F: Future<Output = Result<T, RemoteError>>>(
+    list: impl fmt::Display,
+    asked: impl ExactSizeIterator<Item = F>,
+    looking: &mut Duration,
+) -> Result<Vec<T>, RemoteError> {
+    if asked.len() == 0 {
+        return Ok(Vec::new());
+    }
+    let began = Instant::now();
+    let until = began + ALL_OBJECTS.saturating_sub(*looking);
+    let found = look_until(list, asked, until).await;
+    *looking += began.elapsed();
+    found
+}
+
+async fn look_until<T, F: Future<Output = Result<T, RemoteError>>>(
     list: impl fmt::Display,
     asked: impl ExactSizeIterator<Item = F>,
     until: Instant,
@@ -343,7 +356,7 @@ mod tests {
     }
 
     /// So many empty objects beneath a prefix of a store that has none of them.
-    async fn without(empty: usize, until: Instant) -> Result<Found, RemoteError> {
+    async fn without(empty: usize) -> Result<Found, RemoteError> {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let location = Location::parse("s3://bucket/out/").unwrap().unwrap();
         let mut found = Found::default();
@@ -357,14 +370,14 @@ mod tests {
             };
             take(&mut found, &store, &location, &meta, Wanted::Directory).unwrap();
         }
-        without_directories(&store, &location, found, until).await
+        let mut looking = Duration::ZERO;
+        without_directories(&store, &location, found, &mut looking).await
     }
 
     #[tokio::test]
     async fn so_many_objects_are_looked_at_one_by_one_and_no_more() {
-        let until = Instant::now() + ALL_OBJECTS;
-        assert!(without(3, until).await.unwrap().objects.is_empty());
-        let error = without(MAX_LOOKED_AT + 1, until).await.unwrap_err();
+        assert!(without(3).await.unwrap().objects.is_empty());
+        let error = without(MAX_LOOKED_AT + 1).await.unwrap_err();
         assert_eq!((error.kind, error.place.as_str()), (Why::Usage, "s3://bucket/out/"));
         assert!(error.why.contains("100001 of its objects") && error.why.contains("100000 may be"));
     }
@@ -377,12 +390,32 @@ mod tests {
             }
             Ok(number)
         });
-        let error = look_at_each("s3://bucket/manifest", asked, Instant::now()).await.unwrap_err();
+        let mut looking = ALL_OBJECTS;
+        let error = look_at_each("s3://bucket/manifest", asked, &mut looking).await.unwrap_err();
         assert_eq!((error.kind, error.place.as_str()), (Why::Failed, "s3://bucket/manifest"));
         assert!(error.why.contains("2 of 40 were after 60 minutes"), "{error}");
-        // What is asked for later does not begin the time anew.
-        let mut stores = Stores::default();
-        assert_eq!(stores.until(ALL_OBJECTS), stores.until(Duration::ZERO));
+    }
+
+    /// An hour is for looking at objects, and listing them is no part of it.
+    #[tokio::test]
+    async fn the_time_for_looking_is_that_of_all_lists_and_of_nothing_else() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let location = Location::parse("s3://bucket/out/").unwrap().unwrap();
+        let mut looking = Duration::ZERO;
+        list(&store, &location, Wanted::Directory, &mut looking).await.unwrap();
+        assert_eq!(looking, Duration::ZERO);
+        for _ in 0..2 {
+            let before = looking;
+            let asked = [async {
+                let began = Instant::now();
+                while began.elapsed().is_zero() {
+                    std::hint::spin_loop();
+                }
+                Ok(())
+            }];
+            look_at_each("s3://bucket/manifest", asked.into_iter(), &mut looking).await.unwrap();
+            assert!(looking > before);
+        }
     }
 
     #[test]

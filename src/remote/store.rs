@@ -9,7 +9,6 @@ use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::http::HttpBuilder;
 use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
-use tokio::time::Instant;
 
 use super::connector::Connector;
 use super::error::{RemoteError, Why};
@@ -35,18 +34,13 @@ pub(crate) struct Settings {
 pub(crate) struct Stores {
     settings: Settings,
     open: HashMap<(Scheme, String), Arc<dyn ObjectStore>>,
-    /// When no object is looked at any more; set when the first list of them is.
-    until: Option<Instant>,
+    /// How long objects were looked at one by one so far.
+    pub(super) looking: Duration,
 }
 
 impl Stores {
     pub(crate) fn new(settings: Settings) -> Self {
-        Self { settings, open: HashMap::new(), until: None }
-    }
-
-    /// When objects have to have been looked at: `most` from the first time that this is asked.
-    pub(super) fn until(&mut self, most: Duration) -> Instant {
-        *self.until.get_or_insert_with(|| Instant::now() + most)
+        Self { settings, open: HashMap::new(), looking: Duration::ZERO }
     }
 
     /// The store that `location` is in. Nothing is sent yet.
