@@ -8,6 +8,8 @@ use crate::chance::chance;
 
 /// `Retry-After` is followed up to here.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// What a pause leaves for the attempt after it, where all has to have ended by a certain time.
+const LAST_ATTEMPT: Duration = Duration::from_millis(500);
 
 /// How often, and with what pauses, a request is repeated.
 #[derive(Clone, Copy, Debug)]
@@ -47,11 +49,12 @@ impl Patience {
             if failure.retry == Retry::Never || tried >= self.retries {
                 return Err(failure);
             }
-            let pause = self.pause(tried, failure.retry);
+            let Some(pause) = in_time(self.pause(tried, failure.retry), until) else {
+                return Err(failure);
+            };
             let would_be = began.elapsed() + pause;
             let most = self.out_of_reach.filter(|_| failure.exit == Exit::Unreachable);
-            let is_late = until.is_some_and(|until| Instant::now() + pause >= until);
-            if is_late || most.is_some_and(|most| would_be > most) {
+            if most.is_some_and(|most| would_be > most) {
                 return Err(failure);
             }
             tried += 1;
@@ -78,9 +81,26 @@ impl Patience {
     }
 }
 
+/// As much of a pause as leaves time for one more attempt; `None` if there is none.
+fn in_time(pause: Duration, until: Option<Instant>) -> Option<Duration> {
+    let Some(until) = until else { return Some(pause) };
+    let left = until.saturating_duration_since(Instant::now());
+    left.checked_sub(LAST_ATTEMPT).map(|most| pause.min(most))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pause_ends_before_the_time_does() {
+        let (pause, hour) = (Duration::from_secs(30), Duration::from_secs(3600));
+        assert_eq!(in_time(pause, None), Some(pause));
+        assert_eq!(in_time(pause, Some(Instant::now() + hour)), Some(pause));
+        let shortened = in_time(2 * hour, Some(Instant::now() + hour)).unwrap();
+        assert!(shortened <= hour - LAST_ATTEMPT, "{shortened:?}");
+        assert_eq!(in_time(pause, Some(Instant::now())), None);
+    }
 
     #[test]
     fn pauses_grow_stay_bounded_and_follow_the_server() {

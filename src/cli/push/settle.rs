@@ -25,22 +25,27 @@ impl Push<'_> {
         let started = Instant::now();
         let until = self.timeout.map(|timeout| started + timeout);
         let mut shown = Shown::default();
-        let mut ready = 0;
+        let (mut ready, mut is_there) = (0, false);
         loop {
             let asked = Instant::now();
-            let left = self.time_left(version, started)?;
+            let left = self.time_left(version, started, data)?;
             let longest = if self.watched { 1 } else { 30 };
-            let wait = left.map_or(longest, |left| left.as_secs().clamp(1, longest));
+            // In the last second the server is to answer at once: else nobody would be there for it.
+            let wait = left.map_or(longest, |left| left.as_secs().min(longest));
             let path = format!("{}?wait={wait}", version_path(self.dataset, version));
             let answer = self.client.asking_until(until, |client| client.get(&path));
             let is_late = || until.is_some_and(|until| Instant::now() + PAUSE >= until);
             let answer = answer.map_err(|failure| match self.timeout {
-                // What was left of the time has gone by without an answer.
-                Some(timeout) if failure.exit == Exit::Unreachable && is_late() => {
-                    self.late(version, timeout)
+                // What was left of the time has gone by, and before there were answers.
+                Some(timeout) if is_there && failure.exit == Exit::Unreachable && is_late() => {
+                    self.late(version, timeout, data)
                 }
-                _ => failure.hint(self.left_alone(version, data)),
+                _ => {
+                    let hint = self.left_alone(version, data, Some(&failure));
+                    failure.hint(hint)
+                }
             })?;
+            is_there = true;
             let found: api::Version = answer.json()?;
             if is_settled(&found) && (!may_go_on(&found) || ready >= LAST_WORDS) {
                 shown.end();
@@ -52,9 +57,18 @@ impl Push<'_> {
         }
     }
 
-    /// What becomes of a version that nobody waits for any more.
-    fn left_alone(&self, version: u64, data: &Data) -> String {
+    /// What becomes of a version that nobody waits for any more: for the time is over, or because of
+    /// this failure.
+    fn left_alone(&self, version: u64, data: &Data, failure: Option<&Failure>) -> String {
         let goes_on = match data {
+            // A refusal that names the version is about what has become of it.
+            Data::Elsewhere if failure.is_some_and(|failure| failure.version.is_some()) => {
+                return format!(
+                    "nothing works at the import any more. To make it again, or to go on with it if all of its \
+                     data is there: {}",
+                    self.again
+                );
+            }
             Data::Rows(_) | Data::Snapshot(_) => {
                 "all of it is sent and committed, and the server goes on with it when it can"
             }
@@ -66,20 +80,24 @@ impl Push<'_> {
         format!("{goes_on}: `tidetable versions {} {version}` tells how it ended", self.dataset)
     }
 
-    fn time_left(&self, version: u64, started: Instant) -> Result<Option<Duration>, Failure> {
+    fn time_left(
+        &self,
+        version: u64,
+        started: Instant,
+        data: &Data,
+    ) -> Result<Option<Duration>, Failure> {
         let Some(timeout) = self.timeout else { return Ok(None) };
         let left = timeout.saturating_sub(started.elapsed());
-        if left.is_zero() { Err(self.late(version, timeout)) } else { Ok(Some(left)) }
+        if left.is_zero() { Err(self.late(version, timeout, data)) } else { Ok(Some(left)) }
     }
 
-    fn late(&self, version: u64, timeout: Duration) -> Failure {
+    fn late(&self, version: u64, timeout: Duration, data: &Data) -> Failure {
         let text = format!(
-            "the server was not through with {} {version} in {}; it goes on without us",
+            "the server was not through with {} {version} in {}",
             self.dataset,
             duration(timeout)
         );
-        Failure::new(Exit::Failed, text)
-            .hint(format!("`tidetable versions {} {version}` tells how it ends", self.dataset))
+        Failure::new(Exit::Failed, text).hint(self.left_alone(version, data, None))
     }
 }
 

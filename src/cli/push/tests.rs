@@ -317,11 +317,12 @@ fn a_part_that_arrives_differently_fails_the_push_and_says_how_to_resume() {
     assert!(text.contains("differently") && text.contains("--idempotency-key k-1"), "{text}");
 }
 
-/// What waiting for an import ends with, of which the server is asked once and gives `answer`, which
-/// knows when nobody asks any more.
+/// What waiting for an import ends with, of which the server is asked so many `questions` and gives to
+/// each, by its number, `answer`, which knows when nobody asks any more.
 fn failed_import(
     timeout: Option<Duration>,
-    mut answer: impl FnMut(&Receiver<()>) -> Reply + Send + 'static,
+    questions: usize,
+    mut answer: impl FnMut(usize, &Receiver<()>) -> Reply + Send + 'static,
 ) -> Failure {
     let (asks, asked_no_more) = std::sync::mpsc::channel();
     let script = move |number: usize, request: &Received| match number {
@@ -329,10 +330,10 @@ fn failed_import(
         1 => Reply::json(202, json!({"version": 1, "state": "receiving"})),
         _ => {
             assert!(request.line.contains("/versions/1?wait="), "{}", request.line);
-            answer(&asked_no_more)
+            answer(number - 2, &asked_no_more)
         }
     };
-    let stub = Stub::scripted(3, Box::new(script));
+    let stub = Stub::scripted(2 + questions, Box::new(script));
     let client = Client::new(&stub.address(), None).unwrap().with_patience(patience(0));
     let push = Push {
         client: &client,
@@ -354,20 +355,51 @@ fn failed_import(
 
 #[test]
 fn an_import_that_is_waited_for_no_more_is_not_told_as_sent() {
-    let failure = failed_import(None, |_| Reply::drop());
+    let failure = failed_import(None, 1, |_, _| Reply::drop());
     let hint = failure.hint.clone().unwrap();
     assert!(hint.contains("the server fetches the data by itself"), "{hint}");
     assert!(!hint.contains("is sent"), "{hint}");
     assert_eq!(failure.exit, Exit::Unreachable);
 }
 
-/// A server that says nothing is asked no longer than it was to take.
+/// It has failed, or waits for what is to be put right first.
+#[test]
+fn an_import_at_which_nothing_works_is_not_told_to_go_on() {
+    let failure = failed_import(None, 1, |_, _| {
+        Reply::json(507, json!({"detail": "it failed", "code": "disk_full", "version": 1}))
+    });
+    let hint = failure.hint.clone().unwrap();
+    assert!(hint.contains("make it again") && hint.contains("--idempotency-key k-1"), "{hint}");
+    assert!(!hint.contains("fetches the data"), "{hint}");
+    assert_eq!(failure.exit, Exit::Failed);
+    // That is about the server, and not about the import.
+    let failure = failed_import(None, 1, |_, _| {
+        Reply::json(503, json!({"detail": "busy", "code": "overloaded", "retryable": true}))
+    });
+    let hint = failure.hint.clone().unwrap();
+    assert!(hint.contains("the server fetches the data by itself"), "{hint}");
+}
+
+/// A server that says nothing is asked no longer than it was to take. Nobody knows then whether it is
+/// still there.
 #[test]
 fn a_question_ends_with_the_time_that_the_server_was_given() {
-    let failure = failed_import(Some(Duration::from_millis(200)), |asked_no_more| {
-        let _ = asked_no_more.recv();
-        Reply::drop()
-    });
+    let falls_silent = |after: usize| {
+        let time = Some(Duration::from_secs(2));
+        let failure = failed_import(time, after + 1, move |number, asked_no_more| {
+            if number < after {
+                return Reply::json(200, json!({"version": 1, "state": "receiving"}));
+            }
+            let _ = asked_no_more.recv();
+            Reply::drop()
+        });
+        let hint = failure.hint.clone().unwrap();
+        assert!(hint.contains("the import has failed, and is to be made again"), "{hint}");
+        assert!(!failure.text().contains("goes on without us"), "{}", failure.text());
+        failure
+    };
+    assert_eq!(falls_silent(0).exit, Exit::Unreachable);
+    let failure = falls_silent(1);
     assert_eq!(failure.exit, Exit::Failed);
     assert!(failure.message.contains("was not through with recs 1 in "), "{}", failure.message);
 }
