@@ -33,6 +33,9 @@ use super::push::{FIRST_ANSWER, Push, Settled, parse_duration};
 use job::{Job, Wanted};
 use outcome::{Became, Ended, Outcome, worst};
 
+/// Of how many datasets it is told at once what is wrong with their sources.
+const MOST_TOLD: usize = 10;
+
 /// Push what a job file says: one dataset or several, with their settings
 ///
 /// The file is YAML or JSON. It names datasets, each with its sources and the options of `push`
@@ -120,7 +123,8 @@ struct Prepared<'a> {
     request: Request,
 }
 
-/// Finds the sources of all datasets, or says of each what is wrong with them.
+/// Finds the sources of all datasets, or says what is wrong with them: of the first ones, and of how
+/// many more something is.
 fn prepare_all(job: &Job) -> Result<Vec<Prepared<'_>>, Failure> {
     let (mut pushes, mut failures) = (Vec::new(), Vec::new());
     for wanted in &job.datasets {
@@ -130,12 +134,16 @@ fn prepare_all(job: &Job) -> Result<Vec<Prepared<'_>>, Failure> {
         }
     }
     let exit = worst(failures.iter().map(|failure: &Failure| failure.exit));
+    let more = failures.len().saturating_sub(MOST_TOLD);
     let mut failures = failures.into_iter();
     let (Some(exit), Some(mut all)) = (exit, failures.next()) else { return Ok(pushes) };
     all.exit = exit;
-    for other in failures {
+    for other in failures.take(MOST_TOLD - 1) {
         all.problems.push(other.message.clone());
         all.problems.extend(other.problems.iter().cloned());
+    }
+    if more > 0 {
+        all.problems.push(format!("and {more} more"));
     }
     Err(all)
 }
@@ -301,5 +309,39 @@ fn hinted(failure: Failure) -> Failure {
             "a run with other data or options needs a label, or an idempotency-key, of its own",
         ),
         _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of a job of so many datasets, none of which has its source.
+    fn without_sources(datasets: usize) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("job.yaml");
+        let mut text = "datasets:\n".to_owned();
+        for n in 0..datasets {
+            text.push_str(&format!("  d{n}: {{source: rows-{n}.ndjson, key: k}}\n"));
+        }
+        std::fs::write(&path, text).unwrap();
+        let job = Job::read(&path, &BTreeMap::new()).unwrap();
+        let failure = prepare_all(&job).err().unwrap();
+        assert_eq!(failure.exit, Exit::NotFound, "{failure:?}");
+        let mut said = vec![failure.message.clone()];
+        said.extend(failure.problems.iter().cloned());
+        said
+    }
+
+    #[test]
+    fn ten_sources_that_are_not_there_are_named_and_the_others_are_counted() {
+        let ten = without_sources(10);
+        assert_eq!(ten.len(), 10, "{ten:?}");
+        let many = without_sources(25);
+        assert_eq!(many.len(), 11, "{many:?}");
+        for (n, said) in many[..10].iter().enumerate() {
+            assert!(said.contains(&format!("rows-{n}.ndjson")), "{said}");
+        }
+        assert_eq!(many[10], "and 15 more");
     }
 }
