@@ -112,7 +112,7 @@ impl Webhooks {
     /// Sends a test notice to every receiver, once and now, and says what came of each; `None`
     /// while another does. Waits for the receivers.
     pub(crate) fn test(&self) -> Option<Vec<Tested>> {
-        let _alone = self.0.testing.try_lock().ok()?;
+        let _alone = self.0.testing.try_lock().even_poisoned()?;
         Some(delivery::test(&self.0.targets))
     }
 
@@ -154,5 +154,24 @@ impl Webhooks {
         let letters = std::iter::from_fn(|| queue.take(Instant::now()));
         let body = |letter: queue::Letter| serde_json::from_slice(&letter.message.body);
         letters.map(|letter| body(letter).expect("a body is JSON")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_is_sent_though_one_before_it_panicked() {
+        let webhooks = Webhooks::new(Vec::new(), Arc::new(Metrics::new()));
+        let ended = std::thread::scope(|scope| {
+            let panics = || {
+                let _alone = webhooks.0.testing.lock().unwrap();
+                panic!("on purpose");
+            };
+            scope.spawn(panics).join()
+        });
+        assert!(ended.is_err());
+        assert!(webhooks.test().is_some());
     }
 }

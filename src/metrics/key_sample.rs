@@ -96,7 +96,7 @@ impl KeySample {
     fn keep(&self, key: &[u8]) {
         let Some(shards) = self.shards.get() else { return };
         if key.len() <= LONGEST
-            && let Ok(mut kept) = shards[shard()].try_lock()
+            && let Some(mut kept) = shards[shard()].try_lock().even_poisoned()
         {
             kept.note(key);
         }
@@ -206,6 +206,24 @@ mod tests {
         note(1, b"idle", 5_000);
         assert_eq!(weights(sample.take()), [(0, 0.0), (KEPT, 5_000.0)]);
         assert!(sample.take().is_empty());
+    }
+
+    #[test]
+    fn keys_are_kept_though_a_thread_panicked_while_it_kept_one() {
+        let sample = KeySample::default();
+        sample.want(WANTED);
+        for kept in sample.shards.get().unwrap().iter() {
+            let ended = std::thread::scope(|scope| {
+                let panics = || {
+                    let _kept = kept.lock().unwrap();
+                    panic!("on purpose");
+                };
+                scope.spawn(panics).join()
+            });
+            assert!(ended.is_err() && kept.is_poisoned());
+        }
+        sample.note(WANTED, b"a");
+        assert_eq!(keys(sample.take()), [b"a".to_vec()]);
     }
 
     #[test]

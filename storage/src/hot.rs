@@ -119,7 +119,7 @@ impl Hot {
 
     /// The same, or `None` if somebody makes one.
     pub(crate) fn try_make(&self) -> Option<Making<'_>> {
-        Some(Making { hot: self, _alone: self.making.try_lock().ok()? })
+        Some(Making { hot: self, _alone: self.making.try_lock().even_poisoned()? })
     }
 
     /// Which of all sets this has; 0 for none.
@@ -193,6 +193,8 @@ impl Drop for Copies {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     fn place(n: u64) -> Place {
@@ -261,6 +263,24 @@ mod tests {
         let mut again = hot.make().begin();
         again.keep(place(1), &entry(b"key", &[7; 900]));
         assert_eq!(again.found.len(), 1, "what was dropped is room again");
+    }
+
+    #[test]
+    fn a_set_is_made_though_a_thread_panicked_while_it_made_one() {
+        let hot = Hot::within(1 << 30);
+        let ended = thread::scope(|scope| {
+            let panics = || {
+                let _making = hot.make();
+                panic!("on purpose");
+            };
+            scope.spawn(panics).join()
+        });
+        assert!(ended.is_err());
+        let making = hot.try_make().unwrap();
+        let mut copies = making.begin();
+        copies.keep(place(1), &entry(b"key", b"value"));
+        making.replace(copies);
+        assert!(hot.has(place(1)));
     }
 
     #[test]

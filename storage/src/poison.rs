@@ -14,9 +14,9 @@
 //!
 //! A place that is not to go on says so itself: what copies hot records gives up those it was copying.
 
-use std::sync::{LockResult, PoisonError};
+use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 
-/// For what waits for a lock, of a `Mutex`, an `RwLock` or a `Condvar`.
+/// For what waits for a lock, of a `Mutex`, an `RwLock` or a `Condvar`, and for what tries to take one.
 pub trait EvenPoisoned {
     /// What the lock gives.
     type Guard;
@@ -30,6 +30,19 @@ impl<G> EvenPoisoned for LockResult<G> {
 
     fn even_poisoned(self) -> G {
         self.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<G> EvenPoisoned for TryLockResult<G> {
+    /// `None` if somebody has it.
+    type Guard = Option<G>;
+
+    fn even_poisoned(self) -> Option<G> {
+        match self {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 }
 
@@ -52,6 +65,10 @@ mod tests {
             scope.spawn(panics).join()
         });
         assert!(ended.is_err() && count.is_poisoned());
-        assert_eq!(*count.lock().even_poisoned(), 1);
+        let taken = count.lock().even_poisoned();
+        assert_eq!(*taken, 1);
+        assert!(count.try_lock().even_poisoned().is_none(), "somebody has it");
+        drop(taken);
+        assert_eq!(count.try_lock().even_poisoned().map(|count| *count), Some(1));
     }
 }
