@@ -6,8 +6,9 @@
 //! in a sample (`metrics/key_sample.rs`), has them looked up in both versions (`compare.rs`)
 //! and does what is to be done. It is never on the way of a lookup or a push.
 //!
-//! Which activation is watched, and since when, says the journal: [`Dataset::last_swap`]. What
-//! was seen so far is kept in a file (`file.rs`) whose loss is harmless.
+//! Which activation is watched, and since when, says the journal: [`Dataset::last_swap`]; while the
+//! process runs, no change of the clock makes its window longer or shorter (`moment.rs`). What was
+//! seen so far is kept in a file (`file.rs`) whose loss is harmless.
 //!
 //! A watch undoes the very activation that began it and nothing else: whatever a person has
 //! made current since stays. What a person has forced, or gone back to by hand, is watched, and
@@ -25,6 +26,7 @@ use crate::metrics::{Arm, ArmTotals, DatasetMetrics};
 pub(crate) mod alarms;
 mod compare;
 mod file;
+mod moment;
 mod watch;
 mod watcher;
 

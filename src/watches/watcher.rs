@@ -1,18 +1,18 @@
 //! The thread that watches.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tidetable_storage::{
     Cause, Code, Dataset, DatasetName, Error, Kind, Millis, Swap, Version, WatchLimits, WatchMode,
-    now,
 };
 use tracing::{debug, error, info, warn};
 
 use super::alarms::{Alarms, Fall};
 use super::compare::{Job, compare};
 use super::file::{self, Kept};
+use super::moment::Moment;
 use super::watch::{Compared, Verdict, Watch, is_over};
 use super::{ACTOR, is_undone, watched, went_back};
 use crate::metrics::{Arm, ArmTotals};
@@ -22,7 +22,7 @@ use crate::threads::{Ticker, Ticks};
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often what was seen is kept while a watch goes on.
-const KEEP_EVERY_MS: Millis = 10_000;
+const KEEP_EVERY: Duration = Duration::from_secs(10);
 
 /// Starts the thread; `alarms` are told of what it sees. It ends after the look that it takes, and
 /// keeps what it has seen.
@@ -40,17 +40,20 @@ struct Watcher {
     /// Of each dataset, what its current version has gone through; before the first look what
     /// the process before this one has kept.
     tours: BTreeMap<DatasetName, Tour>,
-    has_looked: bool,
+    /// When it looked last.
+    looked_at: Option<Instant>,
     stale: BTreeSet<DatasetName>,
     /// Something is to be kept soon, since a restart should not lose it.
     is_new: bool,
-    kept_at: Millis,
+    kept_at: Option<Instant>,
 }
 
 /// A version while it is current.
 struct Tour {
     /// What made it current.
     swap: Swap,
+    /// When this process saw that first: from there on its window is counted.
+    first: Option<Moment>,
     /// Lookups of the version before, while that was current.
     before: ArmTotals,
     /// Its lookups in processes before this one.
@@ -95,11 +98,17 @@ impl Standing {
 impl Tour {
     fn of(swap: Swap) -> Self {
         let none = ArmTotals::default();
-        Self { swap, before: none, carried: none, base: none, watch: None, is_owed: false }
+        let (first, watch, is_owed) = (None, None, false);
+        Self { swap, first, before: none, carried: none, base: none, watch, is_owed }
     }
 
     fn seen(&self, totals: ArmTotals) -> ArmTotals {
         self.carried + (totals - self.base)
+    }
+
+    /// The time by which its window is counted.
+    fn time(&self, now: Moment) -> Millis {
+        self.first.map_or(now.clock, |first| first.counted_to(now))
     }
 
     fn watching(&self) -> Option<&Watch> {
@@ -122,24 +131,24 @@ impl Watcher {
             alarms,
             ticks: Ticks::default(),
             tours: kept.map(|kept| (kept.dataset.clone(), kept.into())).collect(),
-            has_looked: false,
+            looked_at: None,
             stale: BTreeSet::new(),
             is_new: false,
-            kept_at: 0,
+            kept_at: None,
         }
     }
 
     fn run(&mut self) {
-        self.look(now());
+        self.look(Moment::now());
         while self.ticks.wait(LOOK_EVERY) {
-            self.look(now());
+            self.look(Moment::now());
         }
         self.keep();
     }
 
     /// One look at everything.
-    fn look(&mut self, now: Millis) {
-        let datasets = self.standing(now);
+    fn look(&mut self, now: Moment) {
+        let datasets = self.standing(now.clock);
         self.tours.retain(|name, _| {
             let is_there = datasets.get(name).is_some_and(|dataset| dataset.swap.is_some());
             if !is_there {
@@ -150,7 +159,7 @@ impl Watcher {
         for (name, dataset) in &datasets {
             self.follow(name, dataset, now);
         }
-        if !std::mem::replace(&mut self.has_looked, true) {
+        if self.looked_at.replace(now.steady).is_none() {
             self.tours.keys().for_each(|name| self.show(name));
         }
         let compared = self.compare();
@@ -160,10 +169,10 @@ impl Watcher {
         }
         self.tell_stale(&datasets);
         let is_watching = || self.tours.values().any(|tour| tour.watching().is_some());
-        let is_due = now.saturating_sub(self.kept_at) >= KEEP_EVERY_MS;
+        let is_due = self.kept_at.is_none_or(|kept_at| now.since(kept_at) >= KEEP_EVERY);
         if self.is_new || (is_due && is_watching()) {
             self.keep();
-            self.kept_at = now;
+            self.kept_at = Some(now.steady);
         }
     }
 
@@ -175,7 +184,7 @@ impl Watcher {
 
     /// Sees to it that what is known of a dataset is of its last swap, and that it is watched
     /// if it should be.
-    fn follow(&mut self, name: &DatasetName, dataset: &Standing, now: Millis) {
+    fn follow(&mut self, name: &DatasetName, dataset: &Standing, now: Moment) {
         let Some(swap) = &dataset.swap else { return };
         if self.tours.get(name).is_none_or(|tour| tour.swap != *swap) {
             let tour = self.begin(name, swap, dataset.undone_because.as_deref());
@@ -184,7 +193,8 @@ impl Watcher {
             self.show(name);
         }
         let tour = self.tours.get_mut(name).expect("it was put there above");
-        let goes_on = !is_over(swap, &dataset.limits, now);
+        tour.first = tour.first.or_else(|| Some(now.of(swap, self.looked_at)));
+        let goes_on = !is_over(swap, &dataset.limits, tour.time(now));
         match (dataset.against, &tour.watch) {
             (Some(against), None) if goes_on => {
                 tour.watch = Some(Watch::begin(swap.clone(), against, tour.before));
@@ -278,14 +288,15 @@ impl Watcher {
         is_on.then(|| (config.watch, config.watch_limits.clone()))
     }
 
-    fn judge(&mut self, name: &DatasetName, compared: Compared, now: Millis) {
+    fn judge(&mut self, name: &DatasetName, compared: Compared, now: Moment) {
         let Some((mode, limits)) = self.settings(name) else { return };
         let counted = self.app.metrics.dataset(name);
         let tour = self.tours.get_mut(name).expect("only what is watched is compared");
         let seen = tour.seen(counted.totals(Arm::Current));
+        let time = tour.time(now);
         let watch = tour.watch.as_mut().expect("only what is watched is compared");
         watch.saw(seen, compared);
-        let verdict = watch.judge(&limits, now);
+        let verdict = watch.judge(&limits, time);
         if verdict.is_some() {
             self.is_new = true;
             counted.arm(Arm::Current).keys.end(watch.version());

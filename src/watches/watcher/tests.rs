@@ -8,7 +8,7 @@ use std::thread;
 use tempfile::TempDir;
 use tidetable_storage::{
     Activation, Admission, BuildOptions, Builder, Compression, DatasetConfig, PartSums, State,
-    Store, StoreOptions,
+    Store, StoreOptions, now,
 };
 
 use super::*;
@@ -72,7 +72,7 @@ impl World {
         let app = Arc::new(app);
         let told = Told::default();
         let mut watcher = Watcher::new(&app, Box::new(told.clone()));
-        watcher.look(now());
+        watcher.look(Moment::now());
         Self { app, watcher, told }
     }
 
@@ -82,7 +82,7 @@ impl World {
         world.configure(watch, None);
         for prefix in prefixes {
             world.push(prefix);
-            world.watcher.look(now());
+            world.watcher.look(Moment::now());
         }
         world
     }
@@ -160,7 +160,15 @@ impl World {
 
     /// A look after the window of the last activation.
     fn look_after_the_window(&mut self) {
-        self.watcher.look(now() + 601_000);
+        self.watcher.look(after(Moment::now(), 601));
+    }
+}
+
+/// So many seconds later, by both clocks.
+fn after(moment: Moment, seconds: u64) -> Moment {
+    Moment {
+        clock: moment.clock + seconds * 1000,
+        steady: moment.steady + Duration::from_secs(seconds),
     }
 }
 
@@ -181,11 +189,11 @@ fn what_does_worse_is_rolled_back_once_and_its_reason_says_what_was_seen() {
     let dir = tempfile::tempdir().unwrap();
     let mut world = World::with(&dir, WatchMode::RollBack, &["a", "b"]);
     world.look_up("a", 99);
-    world.watcher.look(now());
+    world.watcher.look(Moment::now());
     assert_eq!((world.current(), world.shown()), (2, Some((2, 99, Verdict::Watching))));
     world.look_up("a", 1);
-    world.watcher.look(now());
-    world.watcher.look(now());
+    world.watcher.look(Moment::now());
+    world.watcher.look(Moment::now());
     assert_eq!(world.told(), [format!("{FELL}: true")]);
     assert_eq!((world.current(), world.shown()), (1, Some((2, 100, Verdict::Fell))));
     {
@@ -211,9 +219,9 @@ fn what_does_worse_is_rolled_back_once_and_its_reason_says_what_was_seen() {
     }
     // What was rolled back to is not watched; the next one is, and makes the gauge good.
     world.look_up("b", 1000);
-    world.watcher.look(now());
+    world.watcher.look(Moment::now());
     world.activate(2, true);
-    world.watcher.look(now());
+    world.watcher.look(Moment::now());
     assert_eq!(world.shown(), Some((2, 0, Verdict::Watching)));
     assert!(world.app.metrics.render().contains("tidetable_watch_fell{dataset=\"recs\"} 0"));
 }
@@ -230,7 +238,7 @@ fn what_is_not_to_be_rolled_back_any_more_is_not_though_it_was_when_the_look_beg
         assert_eq!(compared.len(), 1);
         world.configure(mode, None);
         for (name, compared) in compared {
-            world.watcher.judge(&name, compared, now());
+            world.watcher.judge(&name, compared, Moment::now());
         }
         assert_eq!((world.current(), world.told()), (2, told));
     }
@@ -254,8 +262,8 @@ fn a_rollback_that_could_not_be_made_is_tried_again() {
         // No directory: nothing in it can be opened.
         std::fs::write(&back, "").unwrap();
         world.app.metrics.dataset(&recs()).arm(Arm::Current).failed(200);
-        world.watcher.look(now());
-        world.watcher.look(now());
+        world.watcher.look(Moment::now());
+        world.watcher.look(Moment::now());
         assert_eq!((world.current(), world.told()), (2, vec![format!("{FELL}: false")]));
         std::fs::remove_file(&back).unwrap();
         move_by_hand(&aside, &back);
@@ -263,10 +271,10 @@ fn a_rollback_that_could_not_be_made_is_tried_again() {
             drop(world);
             world = World::open(dir.path());
         } else {
-            world.watcher.look(now());
+            world.watcher.look(Moment::now());
             assert_eq!(world.told().len(), 1, "the alarm is told once");
         }
-        world.watcher.look(now());
+        world.watcher.look(Moment::now());
         assert_eq!((world.current(), world.shown()), (1, Some((2, 200, Verdict::Fell))));
     }
 }
@@ -277,7 +285,7 @@ fn all_lookups_may_come_before_the_first_look() {
     let mut world = World::with(&dir, WatchMode::RollBack, &["a"]);
     world.push("b");
     world.look_up("a", 1000);
-    world.watcher.look(now());
+    world.watcher.look(Moment::now());
     assert_eq!((world.current(), world.shown()), (1, Some((2, 1000, Verdict::Fell))));
 }
 
@@ -288,7 +296,7 @@ fn a_quiet_thread_does_not_hide_what_a_busy_one_sees() {
     // Both keep 512 keys.
     world.look_up_elsewhere("a", 30_000);
     world.look_up_elsewhere("b", 512);
-    world.watcher.look(now());
+    world.watcher.look(Moment::now());
     assert_eq!((world.current(), world.shown()), (1, Some((2, 30_512, Verdict::Fell))));
 }
 
@@ -297,7 +305,7 @@ fn what_is_only_told_is_told_once_and_shown_until_the_next_activation() {
     let dir = tempfile::tempdir().unwrap();
     let mut world = World::with(&dir, WatchMode::Tell, &["a", "b"]);
     world.look_up("a", 200);
-    world.watcher.look(now());
+    world.watcher.look(Moment::now());
     // Too late: it was told.
     world.configure(WatchMode::RollBack, None);
     world.look_after_the_window();
@@ -308,7 +316,7 @@ fn what_is_only_told_is_told_once_and_shown_until_the_next_activation() {
     assert_eq!(world.shown(), Some((2, 200, Verdict::Fell)), "after a restart, too");
     assert_eq!(world.told(), Vec::<String>::new());
     world.push("b");
-    world.watcher.look(now());
+    world.watcher.look(Moment::now());
     assert_eq!(world.shown(), Some((3, 0, Verdict::Watching)));
 }
 
@@ -318,14 +326,14 @@ fn what_a_person_has_decided_is_only_told() {
     let mut world = World::with(&dir, WatchMode::RollBack, &["a", "b"]);
     // The older one again, and not by a rollback.
     world.activate(1, false);
-    world.watcher.look(now());
+    world.watcher.look(Moment::now());
     world.look_up("b", 200);
-    world.watcher.look(now());
+    world.watcher.look(Moment::now());
     assert_eq!((world.current(), world.told().len()), (1, 1));
     world.activate(2, true);
-    world.watcher.look(now());
+    world.watcher.look(Moment::now());
     world.look_up("a", 200);
-    world.watcher.look(now());
+    world.watcher.look(Moment::now());
     assert_eq!((world.current(), world.told().len()), (2, 2));
     let catalog = world.app.store.catalog();
     let watch = world.app.watches.of(&recs(), catalog.dataset(&recs()).unwrap(), now()).unwrap();
@@ -337,11 +345,11 @@ fn what_is_current_meanwhile_is_watched_in_its_place() {
     let dir = tempfile::tempdir().unwrap();
     let mut world = World::with(&dir, WatchMode::RollBack, &["a", "b"]);
     world.look_up("a", 99);
-    world.watcher.look(now());
+    world.watcher.look(Moment::now());
     world.push("a");
     // What was looked up between the swap and the next look is the new version's.
     world.look_up("a", 500);
-    world.watcher.look(now());
+    world.watcher.look(Moment::now());
     assert_eq!((world.current(), world.shown()), (3, Some((3, 500, Verdict::Watching))));
     assert_eq!(world.watcher.tours[&recs()].before.keys(), 99);
     world.look_up("a", 500);
@@ -351,15 +359,44 @@ fn what_is_current_meanwhile_is_watched_in_its_place() {
 }
 
 #[test]
+fn a_clock_that_is_set_ends_no_watch() {
+    const HOUR: Millis = 3_600_000;
+    for is_set_on in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut world = World::with(&dir, WatchMode::RollBack, &["a", "b"]);
+        let set = |moment: Moment| {
+            let clock = if is_set_on { moment.clock + HOUR } else { moment.clock - HOUR };
+            Moment { clock, ..moment }
+        };
+        let began = Moment::now();
+        world.look_up("a", 60);
+        for (seconds, verdict) in
+            [(1, Verdict::Watching), (500, Verdict::Watching), (601, Verdict::Well)]
+        {
+            world.watcher.look(set(after(began, seconds)));
+            assert_eq!(world.shown(), Some((2, 60, verdict)), "{seconds} s, set on: {is_set_on}");
+        }
+        // What is activated just before the clock is set, and seen after that.
+        world.push("a");
+        for (seconds, verdict) in
+            [(602, Verdict::Watching), (1100, Verdict::Watching), (1203, Verdict::Well)]
+        {
+            world.watcher.look(set(after(began, seconds)));
+            assert_eq!(world.shown(), Some((3, 0, verdict)), "{seconds} s, set on: {is_set_on}");
+        }
+    }
+}
+
+#[test]
 fn a_watch_that_is_off_sees_nothing_and_may_be_turned_on_within_the_window() {
     let dir = tempfile::tempdir().unwrap();
     let mut world = World::with(&dir, WatchMode::Off, &["a", "b"]);
     world.look_up("a", 200);
-    world.watcher.look(now());
+    world.watcher.look(Moment::now());
     assert_eq!((world.shown(), world.told().len()), (None, 0));
     for (mode, is_shown) in [(WatchMode::Tell, true), (WatchMode::Off, false)] {
         world.configure(mode, None);
-        world.watcher.look(now());
+        world.watcher.look(Moment::now());
         assert_eq!(world.shown().is_some(), is_shown, "{mode:?}");
     }
     world.look_up("a", 200);
@@ -376,9 +413,9 @@ fn a_restart_goes_on_with_what_was_seen() {
         let mut world = World::with(&dir, WatchMode::RollBack, &["a"]);
         world.look_up("a", 150);
         world.push("b");
-        world.watcher.look(now());
+        world.watcher.look(Moment::now());
         world.look_up("a", 60);
-        world.watcher.look(now());
+        world.watcher.look(Moment::now());
         world.watcher.keep();
         let kept = world.app.store.layout().root().join("watches");
         drop(world);
@@ -396,11 +433,11 @@ fn a_restart_goes_on_with_what_was_seen() {
             "the baseline of the version before"
         );
         world.look_up("a", 40);
-        world.watcher.look(now());
+        world.watcher.look(Moment::now());
         assert_eq!(world.current(), if keeps { 1 } else { 2 });
         if !keeps {
             world.look_up("a", 60);
-            world.watcher.look(now());
+            world.watcher.look(Moment::now());
             assert_eq!(world.current(), 1, "it began anew within what was left of the window");
         }
         assert_eq!(world.told(), [format!("{FELL}: true")]);
@@ -413,7 +450,7 @@ fn a_crash_right_after_a_rollback_does_not_lose_why() {
     let mut world = World::with(&dir, WatchMode::RollBack, &["a", "b"]);
     let kept = std::fs::read(world.app.store.layout().root().join("watches")).unwrap();
     world.look_up("a", 100);
-    world.watcher.look(now());
+    world.watcher.look(Moment::now());
     assert_eq!(
         world.shown().map(|(version, _, verdict)| (version, verdict)),
         Some((2, Verdict::Fell))
@@ -446,14 +483,14 @@ fn a_dataset_that_is_stale_is_told_once() {
     let dir = tempfile::tempdir().unwrap();
     let mut world = World::with(&dir, WatchMode::Tell, &["a"]);
     world.configure(WatchMode::Tell, Some(60));
-    world.watcher.look(now());
+    world.watcher.look(Moment::now());
     assert!(world.told().is_empty());
-    world.watcher.look(now() + 61_000);
-    world.watcher.look(now() + 62_000);
+    world.watcher.look(after(Moment::now(), 61));
+    world.watcher.look(after(Moment::now(), 62));
     assert_eq!(world.told(), ["recs is stale"]);
     // A push, and the next time.
-    world.watcher.look(now());
-    world.watcher.look(now() + 61_000);
+    world.watcher.look(Moment::now());
+    world.watcher.look(after(Moment::now(), 61));
     assert_eq!(world.told(), ["recs is stale", "recs is stale"]);
 }
 
@@ -463,7 +500,7 @@ fn a_dataset_that_is_gone_is_forgotten() {
     let mut world = World::with(&dir, WatchMode::Tell, &["a", "b"]);
     world.app.store.delete_dataset(&recs(), Cause::default()).unwrap();
     world.app.metrics.forget(&recs());
-    world.watcher.look(now());
+    world.watcher.look(Moment::now());
     assert!(world.watcher.tours.is_empty() && world.app.watches.all().is_empty());
     assert!(!world.app.metrics.render().contains("recs"));
 }
