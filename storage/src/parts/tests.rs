@@ -1,5 +1,8 @@
 //! A part arrives whole or not at all, and is read back as it arrived.
 
+use std::io::Read as _;
+use std::sync::Arc;
+
 use super::*;
 
 fn receive(dir: &Path, name: &str, bytes: &[u8]) -> Part {
