@@ -42,3 +42,20 @@ class Scale(unittest.TestCase):
         push = next(row for row in goals.scale(found) if "push" in row.work)
         self.assertEqual((push.compared, push.verdict), ("1.25×", goals.NOT_MET))
         self.assertIn("| push | 4.0 (3.0–9.0) s | 5.0 s |", sections.scale(found)[0])
+
+
+class Latency(unittest.TestCase):
+    def test_both_paces_are_compared_with_redis_and_shown(self):
+        def rounds(*p99):
+            return [{"p50_us": 20, "p90_us": 30, "p99_us": at, "p999_us": 400, "rps": 9.0, "cpu_us": 1.0, "busy": 0.5} for at in p99]
+        found = {"rate": 5000.0, "maximum": 10_000.0,
+                 "any_rate": {"tidetable": rounds(90.0), "nginx": rounds(70.0), "redis": rounds(100.0)},
+                 "samples": {"tidetable": rounds(30.0, 90.0, 60.0), "nginx": rounds(1.0, 1.0, 1.0), "redis": rounds(40.0, 60.0, 50.0)}}
+        fast, slow = goals.latency(found)
+        self.assertEqual((fast.compared, fast.verdict), ("0.90×", goals.MET))
+        # Round by round: 0.75, 1.5, 1.2.
+        self.assertEqual((slow.compared, slow.verdict), ("1.20 (0.75–1.50)×", goals.NOT_MET))
+        words, charts = sections.latency(found)
+        self.assertIn("Medians of 3 rounds.", words)
+        self.assertEqual(words.count("| Redis |"), 2)
+        self.assertIn("latency.svg", charts)
