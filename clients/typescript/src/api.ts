@@ -163,6 +163,8 @@ export type CanaryRequest = {
   percent: number;
   experiment?: string | null;
   reason?: string | null;
+  /** Do nothing unless this version is the canary, or unless none is (null) */
+  expect_canary?: number | null;
 };
 
 export type PromoteRequest = {
