@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::{Digest, FileSums};
+use crate::digest::{Digest, FileSums, Source};
 use crate::direct::{self, Pace};
 use crate::durable;
 use crate::error::{Code, Error, Result};
@@ -267,7 +267,7 @@ impl Seal {
             if is_table(&name) {
                 seal.tables.push(name);
             } else {
-                let blake3 = FileSums::of(&path, false, &mut |_| {})?.blake3;
+                let blake3 = FileSums::of(&path, Source::Memory, &mut |_| {})?.blake3;
                 seal.files.push(SealedFile { name, blake3 });
             }
         }
@@ -301,7 +301,7 @@ impl Seal {
         self.check_names(db)?;
         for file in &self.files {
             let path = db.join(&file.name);
-            if FileSums::of(&path, false, &mut |_| {})?.blake3 != file.blake3 {
+            if FileSums::of(&path, Source::Memory, &mut |_| {})?.blake3 != file.blake3 {
                 return Err(unfit("this file is not as it was made").at(path));
             }
         }
@@ -343,7 +343,7 @@ fn check_file(dir: &Path, live: &LiveFile, file: &SstFile) -> Result<()> {
     }
     // A copy, made by a backup that does not know links, may be served if its bytes are
     // the listed ones. Reading it is slow, but no version is lost to a restore.
-    if FileSums::of(&path, false, &mut |_| {})? != file.sums() {
+    if FileSums::of(&path, Source::Memory, &mut |_| {})? != file.sums() {
         return Err(unfit(&format!("its bytes are not those of {}", file.name)).at(path));
     }
     Ok(())

@@ -13,7 +13,7 @@ mod pipeline;
 use std::path::{Path, PathBuf};
 
 use crate::assembly;
-use crate::digest::FileSums;
+use crate::digest::{FileSums, Source};
 use crate::durable;
 use crate::error::{Code, Error, Result};
 use crate::layout;
@@ -228,7 +228,7 @@ fn write_dictionary(dir: &Path, dictionary: &Dictionary) -> Result<Option<Dictio
     }
     let path = layout::dictionary(dir);
     durable::write_new(&path, dictionary.as_bytes())?;
-    let FileSums { bytes, crc32, blake3 } = FileSums::of(&path, false, &mut |_| {})?;
+    let FileSums { bytes, crc32, blake3 } = FileSums::of(&path, Source::Memory, &mut |_| {})?;
     Ok(Some(DictionaryFile { bytes, crc32, blake3 }))
 }
 

@@ -16,6 +16,7 @@ use twox_hash::XxHash3_64;
 
 use crate::durable;
 use crate::error::{Code, Error, Result};
+use crate::mapping::read_in_large_pages;
 use crate::regular;
 
 /// A BLAKE3 digest. As text: 64 lower-case hexadecimal digits.
@@ -82,13 +83,28 @@ pub(crate) struct FileSums {
     pub(crate) blake3: Digest,
 }
 
+/// Where the sums of a file are taken from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// From memory, what of it the kernel has there.
+    Memory,
+    /// From the disk, where the kernel lets go of what it has in memory.
+    Disk,
+    /// The same, and what was read stays in memory as lookups like it: in large pages.
+    DiskToServe,
+}
+
 impl FileSums {
-    /// Reads the regular file at `path` whole, from the disk where the kernel lets it
-    /// (`from_disk`), and reports every stretch of bytes read to `progress`.
-    pub(crate) fn of(path: &Path, from_disk: bool, progress: &mut dyn FnMut(u64)) -> Result<Self> {
+    /// Reads the regular file at `path` whole, and reports every stretch of bytes read to `progress`.
+    pub(crate) fn of(path: &Path, source: Source, progress: &mut dyn FnMut(u64)) -> Result<Self> {
         let mut file = regular::open(path)?;
-        if from_disk {
+        if source != Source::Memory {
             durable::drop_cache(&file);
+        }
+        if source == Source::DiskToServe {
+            let size =
+                file.metadata().map_err(|e| Error::io("read the size of the file", path, e))?;
+            read_in_large_pages(&file, usize::try_from(size.len()).unwrap_or(usize::MAX));
         }
         let mut crc32 = crc32fast::Hasher::new();
         let mut blake3 = blake3::Hasher::new();

@@ -24,8 +24,6 @@ use crate::poison::EvenPoisoned as _;
 /// Of the memory that the process may use, all copies that are used take no more than this share. What
 /// opening a version must leave free (`memory.rs`) is more.
 const SHARE: u64 = 16;
-/// A version that is larger than this share of the memory has copies.
-const LARGE: u64 = 4;
 /// A longer record has most of a page for itself: little is gained by a copy.
 const LONGEST: usize = PAGE / 2;
 /// What a copy takes besides its bytes: its place in the table, with a byte of the table's own; just
@@ -84,7 +82,7 @@ struct Copied {
 impl Hot {
     /// None yet, for a snapshot with so many bytes of records.
     pub(crate) fn of(bytes: u64, memory: Share) -> Self {
-        Self::within(if bytes > memory.part(LARGE) { memory.part(SHARE) } else { 0 })
+        Self::within(if memory.is_ample_for(bytes) { 0 } else { memory.part(SHARE) })
     }
 
     /// The same; all copies of the process may take `most` bytes.

@@ -27,7 +27,7 @@
 
 use std::fs::File;
 use std::mem::MaybeUninit;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::ptr::NonNull;
 
 use rustix::mm::{Advice, MapFlags, ProtFlags};
@@ -37,6 +37,9 @@ pub(crate) const PAGE: usize = 4096;
 /// From how many bytes on large pages are wished for. Processors remember the addresses of more pages than
 /// less has; and what the allocator gives others later stays so marked.
 const LARGE: usize = 8 << 20;
+/// Of what Linux is told to read soon at once, it reads no more than a disk's read-ahead, and says nothing of it: 128 KiB,
+/// unless that is set.
+const READ_AHEAD: usize = 128 << 10;
 
 /// The bytes of a file, read where the kernel has them.
 pub(crate) struct Mapping {
@@ -52,6 +55,15 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Maps the first `length` bytes of `file`, which has at least as many; more than none.
     pub(crate) fn of(file: &File, length: usize) -> std::io::Result<Self> {
+        let mapping = Self::without_advice(file, length)?;
+        // A page that is missing all the same is read alone, not with 31 of its neighbours. Since
+        // version 6.3 Linux does not take what is read here for use then (`vma_has_recency`):
+        // under pressure `tables.rs` tells it.
+        mapping.advise(Advice::Random, 0..length);
+        Ok(mapping)
+    }
+
+    fn without_advice(file: &File, length: usize) -> std::io::Result<Self> {
         // SAFETY: no address is asked for, so the kernel chooses a range that nothing uses.
         let start = unsafe {
             rustix::mm::mmap(
@@ -64,12 +76,7 @@ impl Mapping {
             )
         }?;
         let start = NonNull::new(start.cast()).expect("mmap gives no null pointer");
-        let mapping = Self { start, length };
-        // A page that is missing all the same is read alone, not with 31 of its neighbours. Since
-        // version 6.3 Linux does not take what is read here for use then (`vma_has_recency`):
-        // under pressure `tables.rs` tells it.
-        mapping.advise(Advice::Random, length);
-        Ok(mapping)
+        Ok(Self { start, length })
     }
 
     /// Reads all of it in, and makes it known to this process's page tables. Blocks for as
@@ -78,16 +85,21 @@ impl Mapping {
         let bytes = bytes.min(self.length);
         // The first has the disk read in long stretches; the second waits for it page by page. A
         // kernel before 5.14 does not know that one: then the reads themselves wait.
-        self.advise(Advice::WillNeed, bytes);
-        self.advise(Advice::LinuxPopulateRead, bytes);
+        for at in (0..bytes).step_by(READ_AHEAD) {
+            self.advise(Advice::WillNeed, at..bytes.min(at + READ_AHEAD));
+        }
+        self.advise(Advice::LinuxPopulateRead, 0..bytes);
     }
 
-    /// Tells the kernel something about the first `bytes`; only ever advice.
-    fn advise(&self, advice: Advice, bytes: usize) {
-        debug_assert!(bytes <= self.length);
-        // SAFETY: the range is this mapping's, and none of these changes what it holds: the
-        // callers are above, and give `Random`, `WillNeed` and `LinuxPopulateRead`.
-        let _ = unsafe { rustix::mm::madvise(self.start.as_ptr().cast(), bytes, advice) };
+    /// Tells the kernel something about these bytes, which begin with a page; only ever advice.
+    fn advise(&self, advice: Advice, bytes: Range<usize>) {
+        assert!(bytes.start <= bytes.end && bytes.end <= self.length, "bytes of this mapping");
+        // SAFETY: the range is this mapping's, and none of these changes what it holds: the callers
+        // are in this file, and give `Random`, `WillNeed`, `LinuxHugepage` and `LinuxPopulateRead`.
+        let _ = unsafe {
+            let start = self.start.as_ptr().add(bytes.start);
+            rustix::mm::madvise(start.cast(), bytes.len(), advice)
+        };
     }
 
     /// Asks which pages are in memory, from page `first` on: the lowest bit of each byte of
@@ -102,6 +114,21 @@ impl Mapping {
             libc::mincore(start.cast(), length, pages.as_mut_ptr())
         };
         if asked == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    }
+}
+
+/// Reads in what is missing of the first `length` bytes of `file`, in pages of 2 MiB: random lookups in a large file
+/// then seldom wait for the address of a page. Blocks for as long as the disk takes. Only advice, which a
+/// file system follows that has such pages (ext4 since Linux 6.16, XFS); what is in memory
+/// already stays as it lies there.
+pub(crate) fn read_in_large_pages(file: &File, length: usize) {
+    if length < LARGE {
+        return;
+    }
+    // Through a mapping of its own. Where one is marked so, each page that is missing is read with the 2 MiB around it.
+    if let Ok(mapping) = Mapping::without_advice(file, length) {
+        mapping.advise(Advice::LinuxHugepage, 0..length);
+        mapping.advise(Advice::LinuxPopulateRead, 0..length);
     }
 }
 
@@ -157,6 +184,31 @@ mod tests {
         mapping.in_memory(0, &mut pages).unwrap();
         assert_eq!(pages.map(|page| page & 1), [1; 4], "they were just read");
         mapping.in_memory(3, &mut pages[..1]).unwrap();
+    }
+
+    #[test]
+    fn what_is_read_in_large_pages_is_in_memory_and_what_is_short_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let pages_of = |length: usize| {
+            std::fs::write(&path, vec![7; length]).unwrap();
+            let file = File::open(&path).unwrap();
+            crate::durable::sync_file(&file, &path).unwrap();
+            crate::durable::drop_cache(&file);
+            let mapping = Mapping::of(&file, length).unwrap();
+            let there = || {
+                let mut pages = vec![0; length.div_ceil(PAGE)];
+                mapping.in_memory(0, &mut pages).unwrap();
+                pages.iter().filter(|page| **page & 1 == 1).count()
+            };
+            let before = there();
+            read_in_large_pages(&file, length);
+            (before, there(), length.div_ceil(PAGE))
+        };
+        let (_, after, all) = pages_of(LARGE + 3 * PAGE + 5);
+        assert_eq!(after, all);
+        let (before, after, _) = pages_of(LARGE - 1);
+        assert_eq!(before, after);
     }
 
     #[test]

@@ -18,6 +18,9 @@ fn limit() -> u64 {
 
 /// Reading in more than this takes too long.
 const MOST_READ_IN: u64 = 1 << 30;
+/// A version that takes more than one in so many parts of the memory is large beside it: two of them, and what
+/// else there is, leave little.
+const LARGE: u64 = 4;
 
 /// The memory that this process may use, for those that take a part of it.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +41,12 @@ impl Share {
     /// How much of one version is read in before it serves, at most: a larger one would drive out
     /// the one that serves, and itself.
     pub(crate) fn of_one_version(self) -> u64 {
-        self.part(4).min(MOST_READ_IN)
+        self.part(LARGE).min(MOST_READ_IN)
+    }
+
+    /// Whether there is plenty of it for a version of so many bytes: no more than a quarter is wanted.
+    pub(crate) fn is_ample_for(self, bytes: u64) -> bool {
+        bytes <= self.part(LARGE)
     }
 
     /// One in so many parts of it.

@@ -172,9 +172,9 @@ impl Records {
         &self.decoder
     }
 
-    /// Reads up to `bytes` of the tables in.
-    pub(crate) fn populate(&self, bytes: u64) -> Result<()> {
-        self.tables.populate(bytes)
+    /// Reads in what one version may have of this `memory`.
+    pub(crate) fn populate(&self, memory: Share) -> Result<()> {
+        self.tables.populate(memory)
     }
 
     /// Reads in the records of keys that were looked up in `other` lately. If there are to be copies, copies

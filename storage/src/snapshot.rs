@@ -90,7 +90,7 @@ impl Snapshot {
     /// # Errors
     /// [`crate::Code::DataCorrupt`] if one of those lookups meets damage.
     pub fn warm(&self) -> Result<()> {
-        self.records.populate(Share::now().of_one_version())?;
+        self.records.populate(Share::now())?;
         check_ends(&self.dir, &self.manifest, &self.records)
     }
 

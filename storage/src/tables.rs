@@ -22,7 +22,8 @@ use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use crate::block_entry::{BlockEntry, Parsed};
 use crate::error::{Code, Error, Result};
 use crate::manifest::Manifest;
-use crate::mapping::{Mapping, PAGE};
+use crate::mapping::{Mapping, PAGE, read_in_large_pages};
+use crate::memory::Share;
 use crate::points::Place;
 use crate::regular;
 
@@ -119,10 +120,15 @@ impl Tables {
         }
     }
 
-    /// Reads up to `bytes` of them in, from the first file on, and notes what is there.
-    pub(crate) fn populate(&self, bytes: u64) -> Result<()> {
-        let mut left = usize::try_from(bytes).unwrap_or(usize::MAX);
+    /// Reads in what one version may have of this `memory`, from the first file on, and notes what is there.
+    pub(crate) fn populate(&self, memory: Share) -> Result<()> {
+        let all = self.tables.iter().map(|table| table.mapping.len() as u64).sum();
+        let mut left = usize::try_from(memory.of_one_version()).unwrap_or(usize::MAX);
         for table in &self.tables {
+            // Beside little memory it is single pages that are given up, or stay.
+            if memory.is_ample_for(all) {
+                read_in_large_pages(&table.file, left.min(table.mapping.len()));
+            }
             table.mapping.populate(left);
             left = left.saturating_sub(table.mapping.len());
             if left == 0 {

@@ -18,11 +18,12 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use crate::assembly::{self, EachRecord};
-use crate::digest::{Digest, FileSums};
+use crate::digest::{Digest, FileSums, Source};
 use crate::direct;
 use crate::error::{Code, Error, Result};
 use crate::layout::{self, DICTIONARY};
 use crate::manifest::Manifest;
+use crate::memory::Share;
 use crate::names::Key;
 use crate::planted::{self, Bug};
 use crate::profile::Sampler;
@@ -379,10 +380,12 @@ pub(crate) fn check_bytes(
     memory: InMemory,
     progress: &mut dyn FnMut(u64),
 ) -> Result<()> {
+    let is_ample = Share::now().is_ample_for(manifest.bytes());
+    let source = if is_ample { Source::DiskToServe } else { Source::Disk };
     for (name, listed) in manifest.listed() {
         let path = dir.join(name);
         let found = match memory {
-            InMemory::MayStay => FileSums::of(&path, true, progress)?,
+            InMemory::MayStay => FileSums::of(&path, source, progress)?,
             InMemory::Goes => direct::all_sums(&path, progress)?,
         };
         if found != listed {

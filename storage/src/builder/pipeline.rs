@@ -20,12 +20,13 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use crate::background::{build_threads, join, spawn, stopped};
-use crate::digest::{FileSums, SumsHasher, ValueSum};
+use crate::digest::{FileSums, Source, SumsHasher, ValueSum};
 use crate::durable;
 use crate::error::Result;
 use crate::lanes::{Lanes, WAITING};
 use crate::layout;
 use crate::manifest::SstFile;
+use crate::memory::Share;
 use crate::packed::{self, Packing, Unpacker};
 use crate::planted;
 use crate::points::KeyHash;
@@ -70,9 +71,15 @@ impl Pipeline {
         packing: &Packing,
         are_packed: bool,
     ) -> Result<Self> {
-        let room = Room::within(dir);
-        let tables =
-            Tables { dir: dir.to_owned(), room, file_bytes, open: None, closing: Vec::new() };
+        let tables = Tables {
+            dir: dir.to_owned(),
+            room: Room::within(dir),
+            memory: Share::now(),
+            file_bytes,
+            open: None,
+            written: 0,
+            closing: Vec::new(),
+        };
         let (to_tables, writing) = if are_packed {
             let (to_tables, lists) = sync_channel(WAITING);
             let writing = spawn("write", dir, move || tables.write_packed(&lists))?;
@@ -188,8 +195,11 @@ fn compress(list: &RecordList, encoder: &mut Encoder) -> Result<RecordList> {
 struct Tables {
     dir: PathBuf,
     room: Room,
+    memory: Share,
     file_bytes: u64,
     open: Option<Table>,
+    /// Bytes of the closed ones.
+    written: u64,
     /// Closed ones, in order.
     closing: Vec<JoinHandle<Result<SstFile>>>,
 }
@@ -243,13 +253,16 @@ impl Tables {
     fn close(&mut self) -> Result<()> {
         let Some(table) = self.open.take() else { return Ok(()) };
         let Table { writer, name, first_key, last_key, records } = table;
+        self.written += writer.bytes();
         writer.finish()?;
         step("table.written");
+        let is_ample = self.memory.is_ample_for(self.written);
+        let source = if is_ample { Source::DiskToServe } else { Source::Memory };
         let path = self.dir.join(&name);
         self.closing.push(spawn("sync", &self.dir, move || {
             durable::sync_file(&regular::open(&path)?, &path)?;
             step("table.synced");
-            let FileSums { bytes, crc32, blake3 } = FileSums::of(&path, false, &mut |_| {})?;
+            let FileSums { bytes, crc32, blake3 } = FileSums::of(&path, source, &mut |_| {})?;
             planted::damage(&path);
             Ok(SstFile { name, bytes, crc32, blake3, records, first_key, last_key })
         })?);

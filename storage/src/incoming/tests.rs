@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::*;
-use crate::digest::{ContentHasher, Digest, FileSums};
+use crate::digest::{ContentHasher, Digest, FileSums, Source};
 use crate::error::Kind;
 use crate::manifest::{Compression, SstFile};
 use crate::names::MAX_VALUE_BYTES;
@@ -270,7 +270,8 @@ fn forged(tables: &[&[(&str, Written)]]) -> Received {
             value_bytes += value.len() as u64;
         }
         writer.finish().unwrap();
-        let FileSums { bytes, crc32, blake3 } = FileSums::of(&path, false, &mut |_| {}).unwrap();
+        let FileSums { bytes, crc32, blake3 } =
+            FileSums::of(&path, Source::Memory, &mut |_| {}).unwrap();
         let there: Vec<_> = table.iter().filter(|(_, w)| *w != Written::Deleted).collect();
         let (first_key, last_key) = (there[0].0.into(), there[there.len() - 1].0.into());
         files.push(SstFile { name, bytes, crc32, blake3, records, first_key, last_key });
