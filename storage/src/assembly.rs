@@ -184,7 +184,7 @@ fn of_file(dir: &Path, error: Error) -> Error {
 
 /// The same error, at the file of the snapshot that a table in `db` is, if it is about one: names there
 /// are RocksDB's own, and another file of the snapshot may have that name.
-fn of_table(dir: &Path, manifest: &Manifest, db: &Path, error: Error) -> Error {
+pub(crate) fn of_table(dir: &Path, manifest: &Manifest, db: &Path, error: Error) -> Error {
     let table = error.path().filter(|path| path.parent() == Some(db) && is_table(&name(path)));
     let Some(table) = table.and_then(|path| identity(path).ok()) else { return error };
     let mut files = manifest.files.iter().map(|file| dir.join(&file.name));

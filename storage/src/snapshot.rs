@@ -227,8 +227,14 @@ impl Snapshot {
     /// wants more.
     pub(crate) fn walk_keys(&self, mut each: impl FnMut(&[u8]) -> bool) -> Result<()> {
         let mut stored = self.reader.read_through();
-        while stored.next()?.is_some_and(|(key, _)| each(key)) {}
+        let mut next = || Ok(stored.next()?.is_some_and(|(key, _)| each(key)));
+        while next().map_err(|error| self.of_its_file(error))? {}
         Ok(())
+    }
+
+    /// The same error, at the file of this version that RocksDB has by a name of its own.
+    fn of_its_file(&self, error: Error) -> Error {
+        assembly::of_table(&self.dir, &self.manifest, &layout::db(&self.dir), error)
     }
 
     /// All records, in key order, in large reads and past the cache of scans.
@@ -265,14 +271,16 @@ impl<'a> Scan<'a> {
         if let Some(erased) = self.erased {
             self.stored.pass_over(|key| erased.has(key));
         }
-        let Some((key, stored)) = self.stored.next()? else { return Ok(None) };
+        let (snapshot, next) = (self.snapshot, self.stored.next());
+        let Some((key, stored)) = next.map_err(|error| snapshot.of_its_file(error))? else {
+            return Ok(None);
+        };
         self.value.clear();
-        let decoded =
-            self.snapshot.records.decoder().decode(KeyHash::of(key), stored, &mut self.value);
+        let decoded = snapshot.records.decoder().decode(KeyHash::of(key), stored, &mut self.value);
         decoded.map_err(|Damaged| {
             damaged("a record does not fit its checksum")
                 .recoded(Code::DataCorrupt)
-                .at(&self.snapshot.dir)
+                .at(&snapshot.dir)
         })?;
         Ok(Some((key, &self.value)))
     }

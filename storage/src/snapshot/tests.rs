@@ -175,6 +175,11 @@ fn damage_after_opening_is_an_error_for_its_keys_alone() {
     flip(&dir.path().join("000001.sst"), 5000, 0);
     let errors = errors_of_all_lookups(&snapshot, 5000);
     assert!((1..200).contains(&errors), "{errors}");
+    let scanned = all(snapshot.scan(b"", None).unwrap()).unwrap_err();
+    let walked = snapshot.walk_keys(|_| true).unwrap_err();
+    // As the version has it: in `db/` it has another name.
+    let path = dir.path().join("000001.sst");
+    assert_eq!([scanned.path(), walked.path()], [Some(&*path); 2], "{scanned} {walked}");
     let keys = records(800);
     let keys: Vec<_> = keys.iter().map(|(k, _)| Key::new(k).unwrap()).collect();
     assert_eq!(snapshot.get_many(&keys).unwrap_err().code(), Code::DataCorrupt);
