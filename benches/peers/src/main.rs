@@ -13,6 +13,7 @@ mod open_loop;
 mod random;
 mod records;
 mod response;
+mod stalls;
 mod tidetable;
 
 use std::process::ExitCode;
@@ -26,6 +27,7 @@ const USAGE: &str = "\
 usage: tidetable-peers data DIR RECORDS EDITION FORMS      ndjson,parquet,resp
        tidetable-peers lookups DATA DATASET RECORDS
        tidetable-peers open-loop ADDRESS PATH|PREFIX RATE|any CONNECTIONS KEYS SKEW SEED
+       tidetable-peers stalls SECONDS
        tidetable-peers instructions build DIR
        tidetable-peers instructions hit|miss|hit_beside_erased DIR";
 
@@ -46,6 +48,7 @@ fn run(args: &[&str]) -> anyhow::Result<()> {
         ["data", dir, records, edition, forms] => {
             data::write(dir.as_ref(), records.parse()?, edition.parse()?, forms)
         }
+        ["stalls", seconds] => stalls::run(seconds.parse()?),
         ["lookups", data, dataset, records] => {
             tidetable::answer(data.as_ref(), dataset, records.parse()?)
         }

@@ -7,6 +7,7 @@ from statistics import median
 
 from . import goals, sections
 from .bench import QUIET
+from .measures import stalls
 from .stats import figure, spread
 
 TITLE = """\
@@ -144,7 +145,15 @@ def noise(results):
             shares = [f"{spread(figure(samples, what)):.0%}" for what in ("cpu_us", "rps", "p99_us")]
             others = median(sample["others"] + sample["stolen"] for sample in samples)
             lines.append(f"| {measure}, {name} | {' | '.join(shares)} | {figure(samples, 'busy').median:.0%} | {others:.0%} |")
-    return "\n".join(lines) + "\n" if len(lines) > 4 else ""
+    text = "\n".join(lines) + "\n" if len(lines) > 4 else ""
+    found = results["measures"].get("stalls")
+    return text if found is None else f"{text}\n{of_the_machine(found)}"
+
+
+def of_the_machine(found):
+    return ("The machine stands still by itself. Before any server ran, a program that does nothing but look at the clock was, on the "
+            f"core of the servers, {stalls.words(found['server'])}. On that of the load it was {stalls.words(found['load'])}. "
+            "These two times would be p99 and p99.9 of a server that takes no time at all.\n")
 
 
 def disturbed(results):

@@ -2,10 +2,11 @@
 mostly name → samples, one sample for each round."""
 
 from . import (absent, activate, batch, get, in_process, larger_than_memory, latency, memory, push, push_under_load,
-               scale, swaps, threads)
+               scale, stalls, swaps, threads)
 
 # In the order they run: neighbours use the same servers.
 NAMES = {
+    "stalls": stalls,
     "push": push,
     "get": get,
     "latency": latency,
